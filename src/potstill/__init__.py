@@ -1,0 +1,1 @@
+"""potstill: distil an LLM's judgement into a small model you own."""

@@ -1,0 +1,43 @@
+"""The command line: thin commands that parse, call one public function and print."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from potstill.errors import PotstillError
+from potstill.terminal import console, set_quiet
+
+GROUPS = ("filters", "label", "dataset", "train", "bundle", "score", "evaluate", "report", "run", "demo")
+"""A file each in this folder, in the order of the river."""
+
+
+def build() -> typer.Typer:
+    """The whole application."""
+    app = typer.Typer(name="potstill", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+    app.callback()(_options)
+    for group in GROUPS:
+        import_module(f"potstill.cli.{group}").register(app)
+    return app
+
+
+def _options(
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")] = False,
+) -> None:
+    """Distil an LLM's judgement into a small local model, prove it, and score text with it."""
+    set_quiet(quiet)
+
+
+def main() -> None:
+    """Run the command line; potstill's own errors become one line and their exit code."""
+    try:
+        build()()
+    except PotstillError as error:
+        console.quiet = False
+        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,286 @@
+"""A run: one folder that holds a distillation from labels to report, and can say what in it is still true.
+
+In: a filter. Out: a folder with a declared layout and a manifest in which every stage has recorded the hashes
+of what it read and wrote, its parameters, seeds, versions and duration. A stage is *stale* when something it
+read has changed since, or when a stage it builds on is stale.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sqlite3
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from potstill.errors import RunError
+from potstill.files import read_json, sha256, write_json
+from potstill.filters import Filter, load_filter, save_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+SCHEMA_VERSION = 1
+
+LAYOUT: Mapping[str, str] = {
+    "manifest": "run.json",
+    "lock": ".lock",
+    "filter": "filter",
+    "articles": "articles.parquet",
+    "ledger": "ledger.sqlite",
+    "rows": "dataset/rows.parquet",
+    "pairs": "dataset/near-duplicates.json",
+    "students": "students",
+    "bundle": "bundle",
+    "evaluation": "evaluation.json",
+    "predictions": "predictions.parquet",
+    "report": "report",
+    "cache": "cache",
+}
+"""Every path inside a run folder, by name; no other module spells one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of the river: what it reads and writes, by the names of `LAYOUT`, and the command that runs it.
+
+    `filter.oracle` and `filter.all` stand for the two hashes of the run's filter: what labels depend on, and
+    everything.
+    """
+
+    name: str
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    after: tuple[str, ...]
+    command: str
+
+
+STAGES: tuple[Stage, ...] = (
+    Stage("label", ("filter.oracle",), (), (), "potstill label {run}"),
+    Stage("dataset", ("filter.oracle", "articles", "ledger"), ("rows",), ("label",), "potstill dataset {run}"),
+    Stage("train", ("rows",), ("students",), ("dataset",), "potstill train {run}"),
+    Stage("bundle", ("filter.all", "rows", "students"), ("bundle",), ("train",), "potstill bundle {run}"),
+    Stage("evaluate", ("bundle", "rows"), ("evaluation", "predictions"), ("bundle",), "potstill evaluate {run}"),
+    Stage("report", ("evaluation", "predictions"), ("report",), ("evaluate",), "potstill report {run}"),
+)
+
+
+class StageRecord(BaseModel):
+    """What a stage wrote down about itself when it ended."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    seeds: dict[str, int] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+    started: str
+    seconds: float
+
+
+class Manifest(BaseModel):
+    """`run.json`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: int = SCHEMA_VERSION
+    filter: str
+    created: str
+    stages: dict[str, StageRecord] = Field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """Where a stage stands; `why` names what changed or is missing, `command` runs it."""
+
+    stage: str
+    state: Literal["done", "stale", "missing"]
+    why: str
+    command: str
+
+
+class Run:
+    """An open run folder. `Run.create` makes one, `Run.open` takes one up."""
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.manifest = manifest
+
+    @classmethod
+    def create(cls, folder: str | Path, filter_: Filter) -> Run:
+        """Make a run folder for a filter, whose package is copied in.
+
+        Raises:
+            RunError: the folder is already a run of another filter.
+        """
+        folder = Path(folder)
+        if (folder / LAYOUT["manifest"]).exists():
+            run = cls.open(folder)
+            if run.filter.content_hash != filter_.content_hash:
+                raise RunError(
+                    f"{folder} is a run of {run.manifest.filter} with other contents than the filter given; "
+                    f"edit {run.path('filter')} or start a new run"
+                )
+            return run
+        run = cls(folder, Manifest(filter=f"{filter_.name} v{filter_.version}", created=_now()))
+        folder.mkdir(parents=True, exist_ok=True)
+        save_filter(filter_, run.path("filter"))
+        run._save()
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Take up an existing run.
+
+        Raises:
+            RunError: there is none, or a newer potstill wrote it.
+        """
+        folder = Path(folder)
+        path = folder / LAYOUT["manifest"]
+        if not path.exists():
+            raise RunError(f"{folder}: not a run folder (no {path.name}); start one with: potstill label")
+        content = read_json(path)
+        found = content.get("schema_version") if isinstance(content, dict) else None
+        if isinstance(found, int) and found > SCHEMA_VERSION:
+            raise RunError(f"{path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})")
+        try:
+            return cls(folder, Manifest.model_validate(content))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = " -> ".join(str(part) for part in first["loc"])
+            raise RunError(f"{path}: {where}: {first['msg']}") from None
+
+    @property
+    def filter(self) -> Filter:
+        """The run's own copy of its filter, as it stands now."""
+        return load_filter(self.path("filter"))
+
+    def path(self, name: str) -> Path:
+        """The place of something in the run, by its name in `LAYOUT`."""
+        return self.folder / LAYOUT[name]
+
+    def need(self, name: str, stage: str) -> Path:
+        """As `path`, for something that must be there.
+
+        Raises:
+            RunError: it is not; the message names the command that makes it.
+        """
+        path = self.path(name)
+        if not path.exists():
+            command = _stage(stage).command.format(run=self.folder)
+            raise RunError(f"{path} is missing; run: {command}")
+        return path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run alone.
+
+        Raises:
+            RunError: another process writes to it.
+        """
+        try:
+            with FileLock(self.path("lock"), timeout=0):
+                yield
+        except Timeout:
+            raise RunError(f"{self.folder}: another potstill process is writing to this run") from None
+
+    @contextmanager
+    def recording(
+        self, stage: str, *, parameters: Mapping[str, Any] | None = None, seeds: Mapping[str, int] | None = None
+    ) -> Iterator[None]:
+        """Do a stage's work inside this: the run is locked, and on success the manifest gets the record."""
+        declared = _stage(stage)
+        with self.locked():
+            self.manifest = Run.open(self.folder).manifest
+            started, clock = _now(), time.monotonic()
+            inputs = {name: self.fingerprint(name) for name in declared.reads}
+            yield
+            self.manifest.stages[stage] = StageRecord(
+                inputs={name: value for name, value in inputs.items() if value is not None},
+                outputs={name: value for name in declared.writes if (value := self.fingerprint(name)) is not None},
+                parameters=dict(parameters or {}),
+                seeds=dict(seeds or {}),
+                versions=versions(),
+                started=started,
+                seconds=round(time.monotonic() - clock, 3),
+            )
+            self._save()
+
+    def fingerprint(self, name: str) -> str | None:
+        """The hash of something in the run as it stands now, or None where it is missing."""
+        if name == "filter.oracle":
+            return self.filter.oracle_hash
+        if name == "filter.all":
+            return self.filter.content_hash
+        path = self.path(name)
+        if not path.exists():
+            return None
+        return _ledger_hash(path) if name == "ledger" else sha256(path)
+
+    def status(self) -> list[StageStatus]:
+        """Where each stage stands, in the order of the river."""
+        found: dict[str, StageStatus] = {}
+        for stage in STAGES:
+            state, why = self._state(stage, found)
+            found[stage.name] = StageStatus(stage.name, state, why, stage.command.format(run=self.folder))
+        return list(found.values())
+
+    def _state(self, stage: Stage, above: Mapping[str, StageStatus]) -> tuple[Literal["done", "stale", "missing"], str]:
+        record = self.manifest.stages.get(stage.name)
+        if record is None:
+            return "missing", "never run"
+        for name in stage.writes:
+            now = self.fingerprint(name)
+            if now is None:
+                return "missing", f"{LAYOUT[name]} is gone"
+            if now != record.outputs.get(name):
+                return "stale", f"{LAYOUT[name]} was changed after it was written"
+        for name in stage.reads:
+            if self.fingerprint(name) != record.inputs.get(name):
+                return "stale", f"{LAYOUT.get(name, 'filter')} has changed"
+        for name in stage.after:
+            if above[name].state != "done":
+                return "stale", f"{name} is {above[name].state}"
+        return "done", f"{record.started}, {record.seconds:.1f} s"
+
+    def _save(self) -> None:
+        write_json(self.path("manifest"), self.manifest.model_dump(mode="json"))
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, potstill and the libraries that can change a result, where installed."""
+    found = {"python": platform.python_version()}
+    for package in ("potstill", "numpy", "polars", "onnxruntime", "tokenizers", "scikit-learn", "torch",
+                    "transformers", "peft"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _stage(name: str) -> Stage:
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _ledger_hash(path: Path) -> str:
+    """Hash of the ledger's view `labels`: what later stages read, and nothing of when or how it was bought."""
+    hasher = hashlib.sha256()
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+        for row in database.execute("SELECT article, oracle, sample, scores FROM labels ORDER BY 1, 2, 3"):
+            hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return hasher.hexdigest()

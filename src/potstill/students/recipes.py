@@ -1,0 +1,164 @@
+"""Recipes: how a student is made, as data.
+
+In: a preset's name or the path of a YAML file. Out: a strict object. The presets ship in `builtin/recipes`.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from potstill.errors import RecipeError
+from potstill.files import digest
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Recipe(_Part):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    description: str = ""
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the recipe does; its name and description are not part of it."""
+        return digest(self.model_dump(mode="json", exclude={"name", "description"}))
+
+
+class ConstantRecipe(_Recipe):
+    """Each dimension's median: the baseline of every error."""
+
+    student: Literal["constant"]
+
+
+class SourceMedianRecipe(_Recipe):
+    """Each source's median, to show what could be had without reading; it is never shipped."""
+
+    student: Literal["source-median"]
+
+
+class TfidfRecipe(_Recipe):
+    """TF-IDF of words and characters, and ridge regression; alpha chosen by inner cross-validation."""
+
+    student: Literal["tfidf-ridge"]
+    words: tuple[int, int] | None = (1, 2)
+    characters: tuple[int, int] | None = (3, 5)
+    min_documents: int = Field(default=2, ge=1)
+    max_features: int = Field(default=200_000, ge=10)
+    alphas: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)
+
+
+class RidgeHead(_Part):
+    """Ridge regression on features; alpha chosen by inner cross-validation."""
+
+    kind: Literal["ridge"]
+    alphas: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+
+
+class KernelHead(_Part):
+    """RBF support vector regression on centred unit features; C and gamma chosen by inner cross-validation."""
+
+    kind: Literal["support-vectors"]
+    C: tuple[float, ...] = (3.0, 10.0)
+    gamma: tuple[float, ...] = (0.5, 1.0)
+    epsilon: float = Field(default=0.1, ge=0)
+
+
+class EncoderHeadRecipe(_Recipe):
+    """Frozen encoders, whose features are joined, and a head fitted in seconds."""
+
+    student: Literal["encoder-head"]
+    backbones: tuple[str, ...] = Field(default=("all-MiniLM-L6-v2",), min_length=1)
+    max_tokens: int = Field(default=512, ge=8)
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    head: Annotated[RidgeHead | KernelHead, Field(discriminator="kind")]
+
+
+class Lora(_Part):
+    """Low-rank adapters (Hu et al. 2021) on the named linear layers."""
+
+    rank: int = Field(ge=1)
+    alpha: float = Field(gt=0)
+    dropout: float = Field(default=0.05, ge=0, lt=1)
+    targets: tuple[str, ...] = Field(min_length=1)
+
+
+class FineTunedRecipe(_Recipe):
+    """A backbone and a linear head trained together; with `lora` the backbone itself stays as it is."""
+
+    student: Literal["fine-tuned"]
+    backbone: str = "all-MiniLM-L6-v2"
+    lora: Lora | None = None
+    freeze_embeddings: bool = False
+    head_bias: bool = True
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    max_tokens: int = Field(default=256, ge=8)
+    objective: Literal["mse", "huber", "l1"] = "huber"
+    epochs: int = Field(default=3, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    head_learning_rate: float | None = Field(default=None, gt=0)
+    warmup_steps: int | None = Field(default=None, ge=0)
+    warmup_share: float | None = Field(default=None, ge=0, le=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    checkpoint_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints; one at each epoch's end where it is not given."""
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> FineTunedRecipe:
+        if self.warmup_steps is not None and self.warmup_share is not None:
+            raise ValueError("warmup_steps and warmup_share are both given; keep one")
+        return self
+
+
+Recipe = ConstantRecipe | SourceMedianRecipe | TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe
+_ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="student")])
+
+
+def presets() -> list[str]:
+    """The names of the recipes that ship."""
+    return sorted(file.name.removesuffix(".yaml") for file in _builtin().iterdir() if file.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A preset by name, or a recipe file by path.
+
+    Raises:
+        RecipeError: there is no such preset or file, or its content is not legal; the message names the path
+            to the fault, what came and what was legal.
+    """
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise RecipeError(f"{path}: no such recipe file")
+        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+    preset = _builtin() / f"{name_or_path}.yaml"
+    if not preset.is_file():
+        raise RecipeError(f"{name_or_path}: no such recipe; presets: {', '.join(presets())}, or a path to a .yaml")
+    return parse_recipe(preset.read_text(encoding="utf-8"), f"{name_or_path}.yaml")
+
+
+def parse_recipe(text: str, where: str) -> Recipe:
+    """A recipe from the text of a YAML file; `where` names it in errors."""
+    try:
+        content: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
+    try:
+        return _ADAPTER.validate_python(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = " -> ".join(str(part) for part in first["loc"])
+        raise RecipeError(f"{where}: {path or 'recipe'}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _builtin() -> Any:  # noqa: ANN401 - importlib's Traversable has no stable public name across versions
+    return files("potstill") / "builtin" / "recipes"

@@ -1,0 +1,67 @@
+"""The window: what of an article is read, by oracle and student alike.
+
+In: a title and a content. Out: one string of at most `max_chars` characters, cut between graphemes. It is
+counted in characters so that it belongs to the labels and not to any tokenizer.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import regex
+from pydantic import BaseModel, ConfigDict, Field
+
+JOINT = "\n[...]\n"
+"""Stands where `head_tail` leaves the middle out."""
+
+_GRAPHEME = regex.compile(r"\X")
+# Longer runs of joined characters than this are not writing; the cut may then fall inside one.
+_LONGEST_GRAPHEME = 64
+
+
+class Window(BaseModel):
+    """How much of an article is read: its first `max_chars`, or its head and its tail in equal parts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_chars: int = Field(default=2500, ge=len(JOINT) + 2, le=100_000)
+    keep: Literal["head", "head_tail"] = "head"
+
+    def of(self, title: str, content: str) -> str:
+        """The window of an article: title, blank line, content, cut to `max_chars`.
+
+        NUL characters, which many stores refuse, become spaces; white space at both ends goes.
+        """
+        whole = _join(title, content)
+        if len(whole) <= self.max_chars:
+            return whole
+        if self.keep == "head":
+            return whole[: _boundary_before(whole, self.max_chars)].rstrip()
+        room = self.max_chars - len(JOINT)
+        head = whole[: _boundary_before(whole, room - room // 2)].rstrip()
+        tail = whole[_boundary_after(whole, len(whole) - room // 2) :].lstrip()
+        return head + JOINT + tail
+
+    def cuts(self, title: str, content: str) -> bool:
+        """Whether the window loses some of the article."""
+        return len(_join(title, content)) > self.max_chars
+
+
+def _join(title: str, content: str) -> str:
+    parts = (part.replace("\0", " ").strip() for part in (title, content))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _boundaries(text: str, at: int) -> list[int]:
+    """Grapheme boundaries around position `at`, found without reading the whole text."""
+    start = max(0, at - _LONGEST_GRAPHEME)
+    near = text[start : at + _LONGEST_GRAPHEME]
+    return [start + match.end() for match in _GRAPHEME.finditer(near)]
+
+
+def _boundary_before(text: str, at: int) -> int:
+    return max((edge for edge in _boundaries(text, at) if edge <= at), default=at)
+
+
+def _boundary_after(text: str, at: int) -> int:
+    return min((edge for edge in _boundaries(text, at) if edge >= at), default=at)
