@@ -260,8 +260,17 @@ class Run:
 def versions() -> dict[str, str]:
     """Versions of Python, potstill and the libraries that can change a result, where installed."""
     found = {"python": platform.python_version()}
-    for package in ("potstill", "numpy", "polars", "onnxruntime", "tokenizers", "scikit-learn", "torch",
-                    "transformers", "peft"):
+    for package in (
+        "potstill",
+        "numpy",
+        "polars",
+        "onnxruntime",
+        "tokenizers",
+        "scikit-learn",
+        "torch",
+        "transformers",
+        "peft",
+    ):
         try:
             found[package] = version(package)
         except PackageNotFoundError:

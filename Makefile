@@ -1,0 +1,34 @@
+# The developer's verbs; continuous integration uses the same ones.
+VENV ?= .venv
+PYTHON ?= python3
+BIN = $(VENV)/bin
+RUN ?= demo-run
+
+.PHONY: install check test demo bench clean
+
+# torch comes first and pinned, so that no other package pulls in a build of its own choice.
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[all,demo,dev]'
+	touch $@
+
+install: $(BIN)/.installed
+
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: install
+	$(BIN)/python -m pytest
+
+demo: install
+	$(BIN)/potstill demo $(RUN)
+
+bench: install
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV) $(RUN) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

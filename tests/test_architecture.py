@@ -1,0 +1,40 @@
+"""The promises that the layout of the code makes."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("torch", "transformers", "peft", "sklearn", "scipy", "datasketch", "openai", "altair", "onnx")
+
+
+def layers() -> list[str]:
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return config["tool"]["importlinter"]["contracts"][0]["layers"]
+
+
+def test_the_import_arrows_run_one_way():
+    pytest.importorskip("importlinter")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_module_has_its_place_in_the_river():
+    modules = {
+        f"potstill.{path.stem}"
+        for path in (ROOT / "src" / "potstill").iterdir()
+        if (path.suffix == ".py" or (path / "__init__.py").exists()) and path.stem != "__init__"
+    }
+    assert modules == set(layers())
+
+
+@pytest.mark.parametrize("module", ["potstill", "potstill.cli", "potstill.scorer"])
+def test_importing_what_scoring_needs_loads_nothing_heavy(module):
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
