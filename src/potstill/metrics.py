@@ -1,0 +1,493 @@
+"""One metric, one function: how near predicted scores are to the oracle's.
+
+In: predicted and labelled scores, float64 arrays of shape (rows, dimensions), NaN where a label is masked.
+Out: one number per dimension, shape (dimensions,), unless a function says otherwise. A masked label counts
+for nothing, whatever was predicted there; a dimension without a single label gives NaN, never 0. Intervals
+come from resampling whole clusters, since near-duplicates are no independent evidence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from potstill.records import BoolArray, FloatArray, IntArray
+
+FEWEST_POSITIVES = 20
+"""Positives below which a recall would be a story about a few rows: counts are given instead."""
+
+RESAMPLES = 1000
+"""Bootstrap resamples, unless a caller asks for another number."""
+
+
+class Interval(NamedTuple):
+    """Both ends of an interval; each has the shape of the statistic."""
+
+    low: FloatArray
+    high: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Positives:
+    """How rows of the positive tiers were found.
+
+    `actual`, `predicted` and `found` (both) are counts of rows. `recall` = found / actual and `precision` =
+    found / predicted are None below `FEWEST_POSITIVES` rows of their denominator.
+    """
+
+    actual: int
+    predicted: int
+    found: int
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the actual positives that were predicted, or None with fewer than `FEWEST_POSITIVES`."""
+        return self.found / self.actual if self.actual >= FEWEST_POSITIVES else None
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the predicted positives that are actual ones, or None with too few of either.
+
+        Without enough actual positives a precision says little more than how rare they are.
+        """
+        enough = min(self.actual, self.predicted) >= FEWEST_POSITIVES
+        return self.found / self.predicted if enough else None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One student against another on the same rows: `difference` is the first's error less the second's.
+
+    `low` and `high` bound it; `p` is the two-sided probability of a difference at least that far from none.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Mean error by band of the scale: `edges` (bands + 1,), `counts` and `bias` (bands, dimensions)."""
+
+    edges: FloatArray
+    counts: IntArray
+    bias: FloatArray
+
+
+# Errors per dimension
+
+
+def mae(predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """Mean absolute error."""
+    return _mean(np.abs(predicted - y), y)
+
+
+def rmse(predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """Root of the mean squared error."""
+    return np.sqrt(_mean((predicted - y) ** 2, y))
+
+
+def bias(predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """Mean of predicted less labelled: above 0, the student scores too high."""
+    return _mean(predicted - y, y)
+
+
+def constant(y: FloatArray) -> FloatArray:
+    """Each dimension's median: the constant with the least absolute error."""
+    return _columns(lambda column, _: float(np.median(column)), y, y)
+
+
+def skill(error: ArrayLike, constant_error: ArrayLike) -> FloatArray:
+    """1 - error / the constant's error: 0 is no better than the constant, 1 is perfect; any shape.
+
+    NaN where the constant makes no error, since nothing is left to explain.
+    """
+    error, base = np.asarray(error, dtype=np.float64), np.asarray(constant_error, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(base > 0, 1.0 - error / base, np.nan)
+
+
+def r2(predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """Share of the labels' variance explained; NaN where the labels do not vary."""
+
+    def one(p: FloatArray, t: FloatArray) -> float:
+        spread = float(np.sum((t - t.mean()) ** 2))
+        return 1.0 - float(np.sum((t - p) ** 2)) / spread if _varies(t) else float("nan")
+
+    return _columns(one, predicted, y)
+
+
+def spearman(predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """Rank correlation, ties sharing their mean rank; NaN where either side does not vary."""
+
+    def one(p: FloatArray, t: FloatArray) -> float:
+        if not (_varies(p) and _varies(t)):
+            return float("nan")
+        return float(np.corrcoef(ranks(p), ranks(t))[0, 1])
+
+    return _columns(one, predicted, y)
+
+
+def kendall(predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """Kendall's tau-b in n log n steps (Knight 1966); NaN where either side does not vary."""
+    return _columns(_tau_b, predicted, y)
+
+
+def average(values: ArrayLike) -> float:
+    """The mean over dimensions of a per-dimension metric, NaN left out; NaN where nothing is left."""
+    found = np.asarray(values, dtype=np.float64)
+    found = found[np.isfinite(found)]
+    return float(found.mean()) if found.size else float("nan")
+
+
+def weighted(scores: FloatArray, weights: ArrayLike) -> FloatArray:
+    """The filter-weighted mean of each row, shape (rows,); NaN where any score is, as the verdict fails closed.
+
+    It is `overall` before gates and caps. As a column of its own (`weighted(...)[:, None]`) it goes through
+    every function here.
+    """
+    shares = np.asarray(weights, dtype=np.float64)
+    result: FloatArray = scores @ (shares / shares.sum())
+    # 0 * NaN is NaN already; a dimension of weight 0 that is infinite must not slip through either.
+    return np.where(np.isfinite(scores).all(axis=1), result, np.nan)
+
+
+# What no student can beat
+
+
+def repeat_difference(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Mean absolute difference of two passes of one oracle over the same rows."""
+    return _mean(np.abs(a - b), a + b)
+
+
+def floor(difference: ArrayLike, samples: ArrayLike) -> FloatArray:
+    """Expected MAE of a perfect student against labels that are means of `samples` passes.
+
+    d / sqrt(2K): with independent errors of equal spread, two single passes differ by sqrt(2) times what one
+    pass is off, and a mean of K passes is off by 1 / sqrt(K) of that. It sees only what changes between
+    passes; a bias that all passes share stays hidden.
+    """
+    return np.asarray(difference, dtype=np.float64) / np.sqrt(2.0 * np.asarray(samples, dtype=np.float64))
+
+
+# Tiers
+
+
+def confusion(y: Sequence[str], predicted: Sequence[str], names: Sequence[str]) -> IntArray:
+    """Counts, shape (tiers, tiers): rows are the oracle's tier, columns the student's, in the order of `names`.
+
+    Raises:
+        ValueError: a tier is not among `names`.
+    """
+    place = {name: i for i, name in enumerate(names)}
+    unknown = sorted({*y, *predicted} - place.keys())
+    if unknown:
+        raise ValueError(f"unknown tier {unknown[0]!r}; known: {', '.join(names)}")
+    table = np.zeros((len(names), len(names)), dtype=np.int64)
+    pairs = np.array([[place[a] for a in y], [place[b] for b in predicted]], dtype=np.int64)
+    np.add.at(table, (pairs[0], pairs[1]), 1)
+    return table
+
+
+def accuracy(table: IntArray) -> float:
+    """Share of rows in the right tier, from a confusion table; NaN without rows."""
+    total = int(table.sum())
+    return float(np.trace(table)) / total if total else float("nan")
+
+
+def kappa(table: IntArray) -> float:
+    """Cohen's kappa: agreement beyond chance; NaN where chance alone agrees always."""
+    total = int(table.sum())
+    if not total:
+        return float("nan")
+    by_chance = float(table.sum(axis=1) @ table.sum(axis=0)) / total**2
+    return (accuracy(table) - by_chance) / (1.0 - by_chance) if by_chance < 1 else float("nan")
+
+
+def recall(table: IntArray) -> FloatArray:
+    """Per tier, the share of the oracle's rows that the student put there; NaN for a tier without rows."""
+    return _share(np.diag(table), table.sum(axis=1))
+
+
+def precision(table: IntArray) -> FloatArray:
+    """Per tier, the share of the student's rows that the oracle put there too; NaN for a tier without rows."""
+    return _share(np.diag(table), table.sum(axis=0))
+
+
+def positives(y: BoolArray, predicted: BoolArray) -> Positives:
+    """Counts for the positive tiers; `y` and `predicted` say which rows are in one, shape (rows,)."""
+    return Positives(int(y.sum()), int(predicted.sum()), int((y & predicted).sum()))
+
+
+def positive_intervals(
+    y: BoolArray,
+    predicted: BoolArray,
+    clusters: IntArray,
+    *,
+    n: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[Interval, Interval]:
+    """Bootstrap intervals of recall and precision of the positive tiers, each with ends of shape (1,)."""
+    both = (y & predicted).astype(np.float64)[:, None]
+    settings = {"n": n, "seed": seed, "level": level}
+    return (
+        bootstrap_ratio(both, y.astype(np.float64)[:, None], clusters, **settings),  # type: ignore[arg-type]
+        bootstrap_ratio(both, predicted.astype(np.float64)[:, None], clusters, **settings),  # type: ignore[arg-type]
+    )
+
+
+# Where on the scale the errors lie
+
+
+def band_bias(predicted: FloatArray, y: FloatArray, edges: ArrayLike, *, by: FloatArray | None = None) -> Bands:
+    """Mean of predicted less labelled in each band of the scale.
+
+    Args:
+        predicted: scores, shape (rows, dimensions).
+        y: labels, same shape.
+        edges: ascending ends of the bands, shape (bands + 1,); a band holds its lower edge, and the last one
+            its upper edge too.
+        by: what places a row in a band, same shape as `y`; the labels where it is not given. Seen by label,
+            a student that is unsure leans to the middle: high bands come out below 0 and low ones above.
+    """
+    limits = np.asarray(edges, dtype=np.float64)
+    place = y if by is None else by
+    band = np.clip(np.searchsorted(limits, place, side="right") - 1, 0, len(limits) - 2)
+    inside = np.isfinite(y) & (place >= limits[0]) & (place <= limits[-1])
+    error = np.where(inside, predicted - y, 0.0)
+    shape = (len(limits) - 1, y.shape[1])
+    sums, counts = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+    for column in range(y.shape[1]):
+        keep = inside[:, column]
+        counts[:, column] = np.bincount(band[keep, column], minlength=shape[0])
+        sums[:, column] = np.bincount(band[keep, column], weights=error[keep, column], minlength=shape[0])
+    return Bands(limits, counts, _share(sums, counts))
+
+
+# Uncertainty: whole clusters are drawn again
+
+
+def bootstrap(
+    clusters: IntArray,
+    statistic: Callable[[IntArray], ArrayLike],
+    *,
+    n: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of any statistic, over resamples of whole clusters (Efron 1979; Davison & Hinkley 1997).
+
+    Args:
+        clusters: cluster of each row, shape (rows,).
+        statistic: takes the positions of the rows drawn (a row comes as often as it was drawn) and gives a
+            number or an array; draws in which it is NaN are left out.
+        n: number of resamples.
+        seed: of the draws; the same seed gives the same interval.
+        level: coverage aimed at, between 0 and 1.
+    """
+    members = _members(clusters)
+    rng = np.random.default_rng(seed)
+    draws = []
+    for _ in range(n):
+        drawn = rng.integers(0, len(members), size=len(members))
+        draws.append(np.asarray(statistic(np.concatenate([members[i] for i in drawn])), dtype=np.float64))
+    return _percentiles(np.array(draws), level)
+
+
+def bootstrap_mean(
+    values: FloatArray, clusters: IntArray, *, n: int = RESAMPLES, seed: int = 0, level: float = 0.95
+) -> Interval:
+    """Percentile interval of each column's mean, NaN left out; all resamples at once.
+
+    With absolute errors as `values` it is the interval of the MAE; ends have shape (columns,).
+    """
+    known = np.isfinite(values)
+    return bootstrap_ratio(
+        np.where(known, values, 0.0), known.astype(np.float64), clusters, n=n, seed=seed, level=level
+    )
+
+
+def bootstrap_ratio(
+    numerator: FloatArray,
+    denominator: FloatArray,
+    clusters: IntArray,
+    *,
+    n: int = RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Interval:
+    """Percentile interval of sum(numerator) / sum(denominator) per column; all resamples at once.
+
+    Both have shape (rows, columns) and are finite. Recall is one (found over actual), and so is 1 - skill
+    (the student's absolute errors over the constant's). Resamples without a denominator are left out.
+    """
+    draws = resampled_ratios(numerator, denominator, clusters, n=n, seed=seed)
+    return _percentiles(draws, level)
+
+
+def resampled_ratios(
+    numerator: FloatArray, denominator: FloatArray, clusters: IntArray, *, n: int = RESAMPLES, seed: int = 0
+) -> FloatArray:
+    """The draws behind `bootstrap_ratio`, shape (n, columns); NaN where a draw has no denominator."""
+    index = _dense(clusters)
+    size = int(index.max()) + 1
+    above, below = _per_cluster(numerator, index, size), _per_cluster(denominator, index, size)
+    rng = np.random.default_rng(seed)
+    draws = np.empty((n, numerator.shape[1]))
+    # A block of resamples at a time, so that a million clusters do not ask for n times their memory.
+    block = max(1, min(n, 4_000_000 // size))
+    for start in range(0, n, block):
+        count = min(block, n - start)
+        times = rng.multinomial(size, np.full(size, 1.0 / size), size=count).astype(np.float64)
+        draws[start : start + count] = _share(times @ above, times @ below)
+    return draws
+
+
+def compare(
+    errors: FloatArray,
+    others: FloatArray,
+    clusters: IntArray,
+    *,
+    n: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Comparison:
+    """Whether one student's errors are smaller than another's on the same rows: a paired cluster bootstrap.
+
+    Args:
+        errors: absolute errors of the first, shape (rows,) or (rows, dimensions); a row's dimensions are
+            averaged, NaN left out.
+        others: of the second, same shape.
+        clusters: cluster of each row, shape (rows,).
+        n: number of resamples; `p` is never below 2 / (n + 1).
+        seed: of the draws.
+        level: coverage of the interval.
+
+    Raises:
+        ValueError: the shapes differ, or no row has both.
+    """
+    if errors.shape != others.shape:
+        raise ValueError(f"errors have shapes {errors.shape} and {others.shape}; they must match")
+    gap = errors - others
+    rows = gap if gap.ndim == 1 else _row_mean(gap)
+    known = np.isfinite(rows)
+    if not known.any():
+        raise ValueError("no row has an error on both sides")
+    rows, clusters = rows[known], clusters[known]
+    draws = resampled_ratios(rows[:, None], np.ones((len(rows), 1)), clusters, n=n, seed=seed)[:, 0]
+    low, high = _percentiles(draws, level)
+    tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
+    return Comparison(float(rows.mean()), float(low), float(high), min(1.0, 2.0 * (tail + 1) / (n + 1)))
+
+
+# Parts
+
+
+def ranks(values: FloatArray) -> FloatArray:
+    """Ranks from 1, ties sharing their mean rank, shape (rows,)."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    mean: FloatArray = last - (counts - 1) / 2.0
+    return mean[inverse]
+
+
+def _tau_b(p: FloatArray, t: FloatArray) -> float:
+    if not (_varies(p) and _varies(t)):
+        return float("nan")
+    x, y = np.unique(p, return_inverse=True)[1], np.unique(t, return_inverse=True)[1]
+    pairs = len(x) * (len(x) - 1) // 2
+    tied_x, tied_y = _tied(x), _tied(y)
+    tied_both = _tied(x * (int(y.max()) + 1) + y)
+    # In order of x, and of y within ties of x, each inversion of y is one discordant pair.
+    discordant = _inversions(y[np.lexsort((y, x))])
+    concordant = pairs - tied_x - tied_y + tied_both - discordant
+    return float(concordant - discordant) / float(np.sqrt(pairs - tied_x) * np.sqrt(pairs - tied_y))
+
+
+def _tied(values: NDArray[np.intp]) -> int:
+    counts = np.unique(values, return_counts=True)[1]
+    return int((counts * (counts - 1) // 2).sum())
+
+
+def _inversions(values: NDArray[np.intp]) -> int:
+    """Pairs i < j with values[i] > values[j]: bit by bit from the highest, within equal higher bits."""
+    total = 0
+    for bit in range(int(values.max()).bit_length() - 1, -1, -1):
+        one = (values >> bit) & 1
+        before = np.cumsum(one) - one
+        group = values >> (bit + 1)
+        starts = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+        lengths = np.diff(np.r_[starts, len(values)])
+        inside = before - np.repeat(before[starts], lengths)
+        total += int(inside[one == 0].sum())
+        values = values[np.argsort(values >> bit, kind="stable")]
+    return total
+
+
+def _columns(one: Callable[[FloatArray, FloatArray], float], predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """`one` of each dimension's labelled rows; NaN for a dimension without any."""
+    result = np.full(y.shape[1], np.nan)
+    for column in range(y.shape[1]):
+        known = np.isfinite(y[:, column])
+        if known.any():
+            result[column] = one(predicted[known, column], y[known, column])
+    return result
+
+
+def _mean(values: FloatArray, y: FloatArray) -> FloatArray:
+    """Mean of each column over the rows where `y` is known; NaN where none is."""
+    known = np.isfinite(y)
+    return _share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+
+
+def _row_mean(values: FloatArray) -> FloatArray:
+    known = np.isfinite(values)
+    return _share(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1))
+
+
+def _share(above: ArrayLike, below: ArrayLike) -> FloatArray:
+    top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    return np.divide(top, bottom, out=np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan), where=bottom != 0)
+
+
+def _varies(values: FloatArray) -> bool:
+    return bool(values.size and (values != values[0]).any())
+
+
+def _dense(clusters: IntArray) -> NDArray[np.intp]:
+    return np.unique(clusters, return_inverse=True)[1]
+
+
+def _members(clusters: IntArray) -> list[IntArray]:
+    """The rows of each cluster."""
+    index = _dense(clusters)
+    order = np.argsort(index, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(index))[:-1])
+
+
+def _per_cluster(values: FloatArray, index: NDArray[np.intp], size: int) -> FloatArray:
+    sums = np.zeros((size, values.shape[1]))
+    np.add.at(sums, index, values)
+    return sums
+
+
+def _percentiles(draws: FloatArray, level: float) -> Interval:
+    """Both ends of the middle `level` of the draws, NaN left out; NaN where nothing is left."""
+    flat = draws.reshape(len(draws), -1)
+    ends = np.full((2, flat.shape[1]), np.nan)
+    for column in range(flat.shape[1]):
+        known = flat[np.isfinite(flat[:, column]), column]
+        if known.size:
+            ends[:, column] = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = ends.reshape(2, *draws.shape[1:])
+    return Interval(low, high)
