@@ -1,0 +1,75 @@
+import copy
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_qwen, tiny_tokenizer
+
+from potstill.backends.onnx import OnnxEncoder
+from potstill.errors import BundleError
+from potstill.export import export_encoder, file_name
+
+
+def reopened(exported):
+    return OnnxEncoder(exported.model, exported.tokenizer, exported.facts)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_an_exported_encoder_gives_the_features_of_torch(tmp_path, pooling):
+    network = TinyNetwork(tiny_bert(), tiny_tokenizer(), pooling=pooling)
+    exported = export_encoder(network, tmp_path, TEXTS)
+    np.testing.assert_allclose(reopened(exported).encode(TEXTS), network.encode(TEXTS), atol=1e-5)
+    assert exported.difference < 1e-5
+
+
+def test_attention_is_fused(tmp_path):
+    exported = export_encoder(TinyNetwork(tiny_bert(), tiny_tokenizer()), tmp_path, TEXTS)
+    operators = [node.op_type for node in onnx.load(exported.model).graph.node]
+    assert exported.fused
+    assert operators.count("Attention") == 2
+    assert "Softmax" not in operators
+
+
+def test_a_decoder_exports_too(tmp_path):
+    network = TinyNetwork(tiny_qwen(), tiny_tokenizer(special=False), pooling="last")
+    exported = export_encoder(network, tmp_path, TEXTS)
+    np.testing.assert_allclose(reopened(exported).encode(TEXTS), network.encode(TEXTS), atol=1e-4)
+
+
+def test_an_adapter_is_merged_and_the_network_itself_stays_as_it_was(tmp_path):
+    adapted = get_peft_model(tiny_bert(), LoraConfig(r=2, lora_alpha=8, target_modules=["query", "value"]))
+    for name, parameter in adapted.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    before = copy.deepcopy(adapted.state_dict())
+    network = TinyNetwork(adapted.eval(), tiny_tokenizer())
+    exported = export_encoder(network, tmp_path, TEXTS)
+    np.testing.assert_allclose(reopened(exported).encode(TEXTS), network.encode(TEXTS), atol=1e-4)
+    base = TinyNetwork(tiny_bert(), tiny_tokenizer())
+    assert np.abs(reopened(exported).encode(TEXTS) - base.encode(TEXTS)).max() > 0.01
+    assert all(torch.equal(value, before[name]) for name, value in adapted.state_dict().items())
+
+
+class Lying(TinyNetwork):
+    def encode(self, texts):
+        return super().encode(texts) * np.float32(1.01)
+
+
+def test_a_graph_that_differs_from_torch_is_refused_and_leaves_no_file(tmp_path):
+    with pytest.raises(BundleError, match="does not give torch's features"):
+        export_encoder(Lying(tiny_bert(), tiny_tokenizer()), tmp_path, TEXTS)
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
+
+
+def test_a_network_that_gives_nan_is_refused(tmp_path):
+    model = tiny_bert()
+    with torch.no_grad():
+        model.encoder.layer[0].output.dense.weight.fill_(float("nan"))
+    with pytest.raises(BundleError, match="does not give torch's features"):
+        export_encoder(TinyNetwork(model, tiny_tokenizer()), tmp_path, TEXTS)
+
+
+def test_several_encoders_have_files_of_their_own():
+    assert [file_name("model.onnx", index) for index in range(3)] == ["model.onnx", "model-1.onnx", "model-2.onnx"]
