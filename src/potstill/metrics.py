@@ -435,11 +435,11 @@ def _inversions(values: NDArray[np.intp]) -> int:
 
 
 def _columns(one: Callable[[FloatArray, FloatArray], float], predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """`one` of each dimension's labelled rows; NaN for a dimension without any."""
+    """`one` of each dimension's labelled rows; NaN for a dimension without any, or with a prediction missing."""
     result = np.full(y.shape[1], np.nan)
     for column in range(y.shape[1]):
         known = np.isfinite(y[:, column])
-        if known.any():
+        if known.any() and np.isfinite(predicted[known, column]).all():
             result[column] = one(predicted[known, column], y[known, column])
     return result
 
@@ -456,8 +456,11 @@ def _row_mean(values: FloatArray) -> FloatArray:
 
 
 def _share(above: ArrayLike, below: ArrayLike) -> FloatArray:
+    """Above / below, NaN where there is nothing below."""
     top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    return np.divide(top, bottom, out=np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan), where=bottom != 0)
+    shares: FloatArray = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
+    np.divide(top, bottom, out=shares, where=bottom != 0)
+    return shares
 
 
 def _varies(values: FloatArray) -> bool:
