@@ -6,7 +6,7 @@ clips nor calibrates; the scorer does. The ladder runs from a constant to a fine
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 class Student(Protocol):
     """A fitted student."""
 
-    dimensions: tuple[str, ...]
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the scores, in the order of their columns."""
+        ...
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
         """Raw scores, shape (articles, dimensions), float64, on the labels' scale, unclipped.
@@ -37,7 +40,10 @@ class Student(Protocol):
 class Encoder(Protocol):
     """A network that turns texts into features for a head; torch and ONNX Runtime each have one."""
 
-    width: int
+    @property
+    def width(self) -> int:
+        """Features per text."""
+        ...
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Features, shape (texts, width), in input order."""
@@ -52,12 +58,15 @@ class Encoder(Protocol):
 class Head(Protocol):
     """What turns features into scores: a few arrays, applied with numpy."""
 
-    kind: str
+    @property
+    def kind(self) -> str:
+        """Which head it is, for the way back from its arrays."""
+        ...
 
-    def predict(self, features: NDArray[np.float32]) -> FloatArray:
+    def predict(self, features: NDArray[Any]) -> FloatArray:
         """Scores, shape (rows, dimensions)."""
         ...
 
-    def arrays(self) -> Mapping[str, NDArray[np.float32]]:
+    def arrays(self) -> Mapping[str, NDArray[Any]]:
         """All that the head is, for a safetensors file; `heads.from_arrays` is the way back."""
         ...

@@ -1,0 +1,74 @@
+"""The constant student: each dimension's median, whatever the text says.
+
+In: examples. Out: a student that every other one is measured against; an error means nothing without its.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from potstill.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from potstill.dataset import Examples
+    from potstill.records import FloatArray
+    from potstill.students.recipes import ConstantRecipe
+
+
+@dataclass(frozen=True)
+class ConstantStudent:
+    """Gives `values`, shape (dimensions,), to every article."""
+
+    dimensions: tuple[str, ...]
+    values: FloatArray
+    kind: ClassVar[str] = "constant"
+
+    def predict(self, articles: pl.DataFrame) -> FloatArray:
+        """The same scores for each article, shape (articles, dimensions)."""
+        return np.tile(self.values, (articles.height, 1))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What goes to `student.safetensors`."""
+        return {"values": self.values}
+
+    def settings(self) -> dict[str, Any]:
+        """What goes to `student.json` beside the arrays: nothing."""
+        return {}
+
+    @classmethod
+    def restore(
+        cls, dimensions: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
+    ) -> ConstantStudent:
+        """The way back from `arrays` and `settings`."""
+        del settings
+        return cls(dimensions, arrays["values"])
+
+
+def fit_constant(recipe: ConstantRecipe, train: Examples, *, seed: int = 0) -> ConstantStudent:
+    """Take each dimension's median, which is the constant of least absolute error.
+
+    Raises:
+        DatasetError: a dimension has no label at all.
+    """
+    del recipe, seed
+    check_labelled(train)
+    return ConstantStudent(tuple(train.dimensions), np.nanmedian(train.scores, axis=0))
+
+
+def check_labelled(train: Examples) -> None:
+    """See that each dimension has a label to learn from.
+
+    Raises:
+        DatasetError: one has none; the message names it.
+    """
+    for name, column in zip(train.dimensions, train.scores.T, strict=True):
+        if np.isnan(column).all():
+            raise DatasetError(f"dimension {name}: none of {len(train)} training rows has a label for it")

@@ -1,0 +1,183 @@
+"""The neural student: an encoder's features, and a head applied in numpy.
+
+In: examples and an encoder, frozen or trained. Out: a student whose encoder may be torch or ONNX Runtime, since
+all that it must do is turn texts into features. One trunk can so carry many heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+
+from potstill.errors import BundleError, require
+from potstill.students.constant import check_labelled
+from potstill.students.heads import AnyHead, fit_head, from_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from potstill.dataset import Examples
+    from potstill.records import BoolArray, FloatArray
+    from potstill.students import Encoder
+    from potstill.students.recipes import EncoderHeadRecipe
+
+_HEAD = "head."
+
+
+@runtime_checkable
+class DescribedEncoder(Protocol):
+    """An encoder that can say what it is, so that it can be found again."""
+
+    def settings(self) -> dict[str, Any]:
+        """JSON facts: backbone, hash, pooling, tokens."""
+        ...
+
+    def save(self, folder: Path) -> None:
+        """Write what the settings alone cannot bring back: weights that were trained."""
+        ...
+
+
+@dataclass(frozen=True)
+class JoinedEncoder:
+    """Several encoders read the same texts; their features stand side by side."""
+
+    parts: tuple[Encoder, ...]
+
+    @property
+    def width(self) -> int:
+        """The sum of the parts' widths."""
+        return sum(part.width for part in self.parts)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The parts' widths, in order."""
+        return tuple(part.width for part in self.parts)
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Features, shape (texts, width), in input order."""
+        return np.concatenate([part.encode(texts) for part in self.parts], axis=1)
+
+    def truncated(self, texts: Sequence[str]) -> BoolArray:
+        """Which texts at least one part cannot read whole."""
+        return np.asarray(np.any([part.truncated(texts) for part in self.parts], axis=0))
+
+    def settings(self) -> dict[str, Any]:
+        """The parts' settings, in order."""
+        return {"parts": [_described(part).settings() for part in self.parts]}
+
+    def save(self, folder: Path) -> None:
+        """Save each part in a folder named by its place."""
+        for place, part in enumerate(self.parts):
+            _described(part).save(folder / str(place))
+
+
+@dataclass(frozen=True)
+class NeuralStudent:
+    """An encoder and a head."""
+
+    encoder: Encoder
+    head: AnyHead
+    dimensions: tuple[str, ...]
+    kind: ClassVar[str] = "neural"
+
+    def predict(self, articles: pl.DataFrame) -> FloatArray:
+        """Scores by the column `text`, shape (articles, dimensions)."""
+        return self.head.predict(self.encoder.encode([text or "" for text in articles["text"]]))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The head's arrays, their names with `head.` before them."""
+        return {_HEAD + name: array for name, array in self.head.arrays().items()}
+
+    def settings(self) -> dict[str, Any]:
+        """The head's kind, and the encoder's own settings where it has some."""
+        known = self.encoder.settings() if isinstance(self.encoder, DescribedEncoder) else {}
+        return {"head": self.head.kind, "encoder": known}
+
+    @classmethod
+    def restore(
+        cls,
+        dimensions: tuple[str, ...],
+        arrays: Mapping[str, NDArray[Any]],
+        settings: Mapping[str, Any],
+        encoder: Encoder,
+    ) -> NeuralStudent:
+        """The way back from `arrays` and `settings`, with an encoder that has been opened.
+
+        Raises:
+            BundleError: the head does not fit the dimensions or the encoder.
+        """
+        strangers = sorted(name for name in arrays if not name.startswith(_HEAD))
+        if strangers:
+            raise BundleError(f"student: arrays that no head has: {', '.join(strangers)}")
+        head = from_arrays(settings["head"], {name.removeprefix(_HEAD): array for name, array in arrays.items()})
+        if head.bias.size != len(dimensions):
+            raise BundleError(f"head: gives {head.bias.size} scores for {len(dimensions)} dimensions")
+        if head.width != encoder.width:
+            raise BundleError(f"head: made for features {head.width} wide; the encoder's are {encoder.width} wide")
+        return cls(encoder, head, dimensions)
+
+
+def fit_encoder_head(
+    recipe: EncoderHeadRecipe,
+    train: Examples,
+    *,
+    seed: int = 0,
+    encoder: Encoder | None = None,
+    cache: Path | None = None,
+) -> NeuralStudent:
+    """Encode once, then fit the recipe's head.
+
+    `encoder` stands in for the recipe's backbones, which are otherwise opened with torch; `cache` is a folder
+    where features are kept between calls.
+
+    Raises:
+        DatasetError: a dimension has no label at all.
+        MissingExtra, MissingModel: torch or a backbone is not there.
+    """
+    check_labelled(train)
+    encoder = encoder or open_encoder(recipe, cache)
+    widths = encoder.widths if isinstance(encoder, JoinedEncoder) else (encoder.width,)
+    features = encoder.encode(train.texts)
+    head = fit_head(recipe.head, features, train.scores, train.clusters, widths=widths, seed=seed)
+    return NeuralStudent(encoder, head, tuple(train.dimensions))
+
+
+def open_encoder(recipe: EncoderHeadRecipe, cache: Path | None = None) -> Encoder:
+    """The recipe's frozen encoders, opened with torch; several are joined."""
+    require("torch", "train")
+    from potstill.students.torch.encoder import TorchEncoder
+
+    parts = tuple(
+        TorchEncoder.open(name, max_tokens=recipe.max_tokens, pooling=recipe.pooling, cache=cache)
+        for name in recipe.backbones
+    )
+    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+
+
+def restore_encoder(settings: Mapping[str, Any], folder: Path, cache: Path | None = None) -> Encoder:
+    """Open with torch the encoder that wrote `settings`, with trained weights from `folder` if there are some.
+
+    Raises:
+        MissingExtra, MissingModel: torch or the backbone is not there.
+        BundleError: the backbone found has other weights than the student was made with.
+    """
+    if "parts" in settings:
+        return JoinedEncoder(
+            tuple(restore_encoder(part, folder / str(place), cache) for place, part in enumerate(settings["parts"]))
+        )
+    require("torch", "train")
+    from potstill.students.torch.encoder import TorchEncoder
+
+    return TorchEncoder.restore(settings, folder, cache=cache)
+
+
+def _described(part: Encoder) -> DescribedEncoder:
+    if not isinstance(part, DescribedEncoder):
+        raise BundleError(f"{type(part).__name__} cannot be saved: it does not say what it is")
+    return part

@@ -1,0 +1,87 @@
+"""The per-source median: what could be had by looking at where an article came from and not reading it.
+
+In: examples whose frame has a column `source`. Out: a student that exposes leaks and is never shipped. Where it
+does well, a good error of another student may be knowledge of the source.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from potstill.errors import DatasetError
+from potstill.students.constant import check_labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from potstill.dataset import Examples
+    from potstill.records import FloatArray
+    from potstill.students.recipes import SourceMedianRecipe
+
+
+@dataclass(frozen=True)
+class SourceMedianStudent:
+    """Gives each article its source's `medians`, shape (sources, dimensions); `overall` to unknown sources."""
+
+    dimensions: tuple[str, ...]
+    sources: tuple[str, ...]
+    medians: FloatArray
+    overall: FloatArray
+    kind: ClassVar[str] = "source-median"
+
+    def predict(self, articles: pl.DataFrame) -> FloatArray:
+        """Scores by the column `source`, shape (articles, dimensions).
+
+        Raises:
+            DatasetError: there is no such column.
+        """
+        if "source" not in articles.columns:
+            raise DatasetError("the per-source median needs a column 'source'; these articles have none")
+        # The last row stands for every source that was not seen in training, and for a missing one.
+        table = np.vstack([self.medians, self.overall])
+        place = {source: row for row, source in enumerate(self.sources)}
+        rows = [place.get(str(source), len(place)) for source in articles["source"]]
+        return np.asarray(table[rows], dtype=np.float64).reshape(articles.height, len(self.dimensions))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What goes to `student.safetensors`."""
+        return {"medians": self.medians, "overall": self.overall}
+
+    def settings(self) -> dict[str, Any]:
+        """What goes to `student.json`: the sources, in the order of the medians' rows."""
+        return {"sources": list(self.sources)}
+
+    @classmethod
+    def restore(
+        cls, dimensions: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
+    ) -> SourceMedianStudent:
+        """The way back from `arrays` and `settings`."""
+        return cls(dimensions, tuple(settings["sources"]), arrays["medians"], arrays["overall"])
+
+
+def fit_source_median(recipe: SourceMedianRecipe, train: Examples, *, seed: int = 0) -> SourceMedianStudent:
+    """Take each dimension's median within each source.
+
+    Raises:
+        DatasetError: there is no column `source`, or a dimension has no label at all.
+    """
+    del recipe, seed
+    check_labelled(train)
+    if "source" not in train.frame.columns:
+        raise DatasetError("the per-source median needs a column 'source'; these examples have none")
+    overall = np.nanmedian(train.scores, axis=0)
+    named = np.array([str(source) for source in train.frame["source"]], dtype=object)
+    sources = tuple(sorted(set(named.tolist())))
+    medians = np.empty((len(sources), len(train.dimensions)))
+    for row, source in enumerate(sources):
+        scores = train.scores[named == source]
+        for column in range(len(train.dimensions)):
+            known = scores[~np.isnan(scores[:, column]), column]
+            medians[row, column] = np.median(known) if known.size else overall[column]
+    return SourceMedianStudent(tuple(train.dimensions), sources, medians, overall)

@@ -1,0 +1,118 @@
+"""A student on disk: `student.json` and `student.safetensors`, and a folder for an encoder that was trained.
+
+In: a fitted student and a folder, or a folder. Out: the other one. The JSON says what kind it is and its
+settings; all numbers are arrays. Nothing is pickled, so a folder from a stranger can be wrong but runs no code.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from potstill.errors import BundleError
+from potstill.files import read_json, replacing, write_json
+from potstill.students.constant import ConstantStudent
+from potstill.students.neural import DescribedEncoder, NeuralStudent, restore_encoder
+from potstill.students.source_median import SourceMedianStudent
+from potstill.students.tfidf import TfidfStudent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from potstill.students import Encoder
+
+SCHEMA_VERSION = 1
+LAYOUT = {"facts": "student.json", "arrays": "student.safetensors", "encoder": "encoder"}
+"""What a student's folder holds; `encoder` is there only where its weights were trained."""
+
+AnyStudent = ConstantStudent | SourceMedianStudent | TfidfStudent | NeuralStudent
+_PLAIN: dict[str, type[ConstantStudent] | type[SourceMedianStudent] | type[TfidfStudent]] = {
+    ConstantStudent.kind: ConstantStudent,
+    SourceMedianStudent.kind: SourceMedianStudent,
+    TfidfStudent.kind: TfidfStudent,
+}
+_KEYS = {"schema_version", "kind", "dimensions", "settings"}
+
+
+def save_student(student: AnyStudent, folder: Path) -> None:
+    """Write a student into a folder; the facts come last, so that a folder with them is complete.
+
+    Raises:
+        BadInput: the disk is full or the folder cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_arrays(student.arrays(), folder / LAYOUT["arrays"])
+    if isinstance(student, NeuralStudent) and isinstance(student.encoder, DescribedEncoder):
+        student.encoder.save(folder / LAYOUT["encoder"])
+    facts = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": student.kind,
+        "dimensions": list(student.dimensions),
+        "settings": student.settings(),
+    }
+    write_json(folder / LAYOUT["facts"], facts)
+
+
+def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | None = None) -> AnyStudent:
+    """Read a student back.
+
+    A neural one takes `encoder` where it is given (ONNX Runtime's, say), else its own is opened with torch;
+    `cache` is a folder where the latter keeps features.
+
+    Raises:
+        BundleError: a file is missing, broken, newer than this potstill, or does not fit the others; the message
+            names it.
+        MissingExtra, MissingModel: torch or the backbone is needed and not there.
+    """
+    path = folder / LAYOUT["facts"]
+    facts = _facts(path)
+    arrays = load_arrays(folder / LAYOUT["arrays"])
+    dimensions, settings = tuple(facts["dimensions"]), facts["settings"]
+    try:
+        if facts["kind"] == NeuralStudent.kind:
+            opened = encoder or restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
+            return NeuralStudent.restore(dimensions, arrays, settings, opened)
+        return _PLAIN[facts["kind"]].restore(dimensions, arrays, settings)
+    except KeyError as error:
+        raise BundleError(f"{folder}: {error.args[0]!r} is missing from {path.name} or its arrays") from None
+
+
+def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Write arrays as safetensors, whole or not at all."""
+    with replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+
+
+def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read arrays from a safetensors file.
+
+    Raises:
+        BundleError: it is missing or broken.
+    """
+    try:
+        return dict(load_file(path))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    facts = read_json(path)
+    if not isinstance(facts, dict) or not isinstance(facts.get("schema_version"), int):
+        raise BundleError(f"{path}: schema_version is missing")
+    if facts["schema_version"] > SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: schema_version {facts['schema_version']} is newer than this potstill reads ({SCHEMA_VERSION})"
+        )
+    if set(facts) != _KEYS:
+        raise BundleError(f"{path}: has the keys {sorted(facts)}, expected {sorted(_KEYS)}")
+    if facts["kind"] not in {*_PLAIN, NeuralStudent.kind}:
+        raise BundleError(f"{path}: unknown kind of student {facts['kind']!r}")
+    return facts

@@ -1,0 +1,327 @@
+"""TF-IDF of words and characters, and ridge regression: the student that reads every language and needs nothing.
+
+In: examples. Out: a student that scores with numpy alone. Terms are n-grams of symbols (words, or characters)
+packed into one 64-bit key each, so that a text is looked up as a sorted array of keys and not string by string;
+the ridge weights are multiplied by the inverse document frequency beforehand, so that a text's terms add up
+straight to its scores. The numbers are those of scikit-learn's `TfidfVectorizer(sublinear_tf=True)` followed by
+`Ridge`, on text that is lower-cased and has single spaces.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from potstill.errors import require
+from potstill.students.constant import check_labelled
+from potstill.students.ridge import choose, dual
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from potstill.dataset import Examples
+    from potstill.records import FloatArray, IntArray
+    from potstill.students.recipes import TfidfRecipe
+
+Symbols = Literal["words", "characters"]
+Span = tuple[int, int]
+
+LARGEST_GRAM = 8_000
+"""Rows above which ridge is solved by conjugate gradients: the matrix of all pairs would take over 0.5 GB."""
+
+_WORD = re.compile(r"\w\w+")
+_CODE_POINTS = 0x110000
+_MERGE = 2_000
+"""Texts whose terms are counted before they are merged into the running table."""
+
+
+def normalised(text: str) -> str:
+    """Lower case, and one space for each run of white space."""
+    return " ".join(text.lower().split())
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A vocabulary of n-grams over known symbols.
+
+    A symbol's number is its place in `symbols` plus 1; 0 is an unknown one, and no term holds it. A term's key is
+    its symbols' numbers side by side, `bits` each, so that no two terms share a key. `keys` are sorted.
+    """
+
+    kind: Symbols
+    span: Span
+    symbols: tuple[str, ...]
+    keys: NDArray[np.uint64]
+
+    @property
+    def bits(self) -> int:
+        """Bits for one symbol in a key."""
+        return bits_for(self.kind, self.span)
+
+    @cached_property
+    def _words(self) -> dict[str, int]:
+        return {symbol: number for number, symbol in enumerate(self.symbols, start=1)}
+
+    @cached_property
+    def _characters(self) -> NDArray[np.uint64]:
+        table = np.zeros(_CODE_POINTS, dtype=np.uint64)
+        table[[ord(symbol) for symbol in self.symbols]] = np.arange(1, len(self.symbols) + 1, dtype=np.uint64)
+        return table
+
+    def numbers(self, text: str) -> NDArray[np.uint64]:
+        """The text's symbols by number, in order; `text` is `normalised`."""
+        if self.kind == "words":
+            known = self._words
+            return np.array([known.get(word, 0) for word in _WORD.findall(text)], dtype=np.uint64)
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        return np.asarray(self._characters[points])
+
+    def grams(self, text: str) -> tuple[NDArray[np.uint64], IntArray]:
+        """Keys of all n-grams of known symbols in a text, sorted, each once, with their counts."""
+        numbers = self.numbers(text)
+        found = []
+        packed = numbers
+        whole = numbers > 0
+        shift = np.uint64(self.bits)
+        for size in range(1, self.span[1] + 1):
+            if size > 1:
+                packed = (packed[:-1] << shift) | numbers[size - 1 :]
+                whole = whole[:-1] & (numbers[size - 1 :] > 0)
+            if size >= self.span[0]:
+                found.append(packed[whole])
+            if packed.size < 2:
+                break
+        keys = np.concatenate(found) if found else np.empty(0, dtype=np.uint64)
+        keys.sort()
+        first = np.ones(keys.size, dtype=bool)
+        first[1:] = keys[1:] != keys[:-1]
+        starts = np.flatnonzero(first)
+        return keys[starts], np.diff(starts, append=keys.size)
+
+    def look_up(self, text: str) -> tuple[IntArray, FloatArray]:
+        """Places of the text's terms in `keys`, ascending, and 1 + ln(count) of each."""
+        if not self.keys.size:
+            return np.empty(0, dtype=np.int64), np.empty(0)
+        grams, counts = self.grams(text)
+        places = np.searchsorted(self.keys, grams)
+        places[places == self.keys.size] = 0
+        known = self.keys[places] == grams
+        return places[known], 1.0 + np.log(counts[known])
+
+
+@dataclass(frozen=True)
+class Block:
+    """A vocabulary with what each term adds to the scores.
+
+    `idf` has shape (terms,); `weights`, shape (terms, dimensions), are the ridge weights times `idf`.
+    """
+
+    terms: Terms
+    idf: NDArray[np.float32]
+    weights: NDArray[np.float32]
+
+    def score(self, text: str) -> FloatArray | float:
+        """What a normalised text's terms add up to, shape (dimensions,); 0 when it has no known term."""
+        places, frequency = self.terms.look_up(text)
+        if not places.size:
+            return 0.0
+        values = frequency * self.idf[places]
+        length = np.sqrt(values @ values)
+        added: FloatArray = (frequency @ self.weights[places].astype(np.float64)) / length
+        return added
+
+
+@dataclass(frozen=True)
+class TfidfStudent:
+    """Blocks of terms, and a bias of shape (dimensions,)."""
+
+    dimensions: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    bias: FloatArray
+    alpha: float
+    kind: ClassVar[str] = "tfidf-ridge"
+
+    def predict(self, articles: pl.DataFrame) -> FloatArray:
+        """Scores by the column `text`, shape (articles, dimensions); one text in memory at a time."""
+        scores = np.tile(self.bias, (articles.height, 1))
+        for row, text in enumerate(articles["text"]):
+            plain = normalised(text or "")
+            for block in self.blocks:
+                scores[row] += block.score(plain)
+        return scores
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What goes to `student.safetensors`; a vocabulary is one UTF-8 blob with offsets, and its keys."""
+        stored: dict[str, NDArray[Any]] = {"bias": self.bias}
+        for block in self.blocks:
+            name = block.terms.kind
+            blob, offsets = _packed(block.terms.symbols)
+            stored |= {
+                f"{name}.symbols": blob,
+                f"{name}.offsets": offsets,
+                f"{name}.keys": block.terms.keys,
+                f"{name}.idf": block.idf,
+                f"{name}.weights": block.weights,
+            }
+        return stored
+
+    def settings(self) -> dict[str, Any]:
+        """What goes to `student.json`: the spans of the n-grams, and the alpha chosen."""
+        return {"alpha": self.alpha, "spans": {block.terms.kind: list(block.terms.span) for block in self.blocks}}
+
+    @classmethod
+    def restore(
+        cls, dimensions: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
+    ) -> TfidfStudent:
+        """The way back from `arrays` and `settings`."""
+        kinds: tuple[Symbols, ...] = ("words", "characters")
+        blocks = tuple(
+            Block(
+                Terms(
+                    kind,
+                    (settings["spans"][kind][0], settings["spans"][kind][1]),
+                    _unpacked(arrays[f"{kind}.symbols"], arrays[f"{kind}.offsets"]),
+                    arrays[f"{kind}.keys"],
+                ),
+                arrays[f"{kind}.idf"],
+                arrays[f"{kind}.weights"],
+            )
+            for kind in kinds
+            if kind in settings["spans"]
+        )
+        return cls(dimensions, blocks, arrays["bias"], float(settings["alpha"]))
+
+
+def bits_for(kind: Symbols, span: Span) -> int:
+    """Bits that one symbol may take in a 64-bit key: words need many numbers, characters at most 16 bits."""
+    return min(64 // span[1], 32 if kind == "words" else 16)
+
+
+def fit_tfidf(recipe: TfidfRecipe, train: Examples, *, seed: int = 0) -> TfidfStudent:
+    """Learn vocabularies, document frequencies and ridge weights; alpha by inner cross-validation on clusters.
+
+    Raises:
+        DatasetError: a dimension has no label at all.
+        MissingExtra: scikit-learn is not installed (scoring does without it).
+    """
+    check_labelled(train)
+    texts = [normalised(text or "") for text in train.frame["text"]]
+    spans: dict[Symbols, Span | None] = {"words": recipe.words, "characters": recipe.characters}
+    terms = [
+        learn_terms(kind, span, texts, recipe.min_documents, recipe.max_features)
+        for kind, span in spans.items()
+        if span is not None
+    ]
+    built = [_matrix(vocabulary, texts) for vocabulary in terms]
+    sparse = require("scipy.sparse", "train")
+    features = sparse.hstack([matrix for matrix, _ in built], format="csr")
+    weights, bias, alpha = _ridge(features, train.scores, train.clusters, recipe.alphas, seed)
+    blocks, start = [], 0
+    for vocabulary, (_, idf) in zip(terms, built, strict=True):
+        own = weights[start : start + idf.size]
+        start += idf.size
+        blocks.append(Block(vocabulary, idf.astype(np.float32), (own * idf[:, None]).astype(np.float32)))
+    return TfidfStudent(tuple(train.dimensions), tuple(blocks), bias, alpha)
+
+
+def learn_terms(kind: Symbols, span: Span, texts: Sequence[str], min_documents: int, max_features: int) -> Terms:
+    """The vocabulary of normalised texts: terms in at least `min_documents`, the commonest where too many."""
+    documents: Counter[str] = Counter()
+    for text in texts:
+        documents.update(set(_WORD.findall(text)) if kind == "words" else set(text))
+    # A term is at most as common as its symbols, so rare symbols can go before any term is counted.
+    common = [item for item in documents.items() if item[1] >= min_documents]
+    common.sort(key=lambda item: (-item[1], item[0]))
+    room = (1 << bits_for(kind, span)) - 1
+    empty = Terms(kind, span, tuple(symbol for symbol, _ in common[:room]), np.empty(0, dtype=np.uint64))
+    keys, counts = _document_frequencies(empty, texts)
+    kept = counts >= min_documents
+    keys, counts = keys[kept], counts[kept]
+    if keys.size > max_features:
+        keys = np.sort(keys[np.argsort(-counts, kind="stable")[:max_features]])
+    return Terms(kind, span, empty.symbols, keys)
+
+
+def _document_frequencies(terms: Terms, texts: Sequence[str]) -> tuple[NDArray[np.uint64], IntArray]:
+    keys, counts = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
+    for start in range(0, len(texts), _MERGE):
+        new = np.concatenate([terms.grams(text)[0] for text in texts[start : start + _MERGE]])
+        found, number = np.unique(new, return_counts=True)
+        merged, place = np.unique(np.concatenate([keys, found]), return_inverse=True)
+        counts = np.bincount(place, np.concatenate([counts, number]), merged.size).astype(np.int64)
+        keys = merged
+    return keys, counts
+
+
+def _matrix(terms: Terms, texts: Sequence[str]) -> tuple[Any, FloatArray]:
+    """TF-IDF rows of unit length as a sparse matrix (texts, terms), and the inverse document frequencies."""
+    sparse = require("scipy.sparse", "train")
+    found = [terms.look_up(text) for text in texts]
+    columns = np.concatenate([places for places, _ in found])
+    ends = np.cumsum([0, *(places.size for places, _ in found)])
+    idf = np.log((1.0 + len(texts)) / (1.0 + np.bincount(columns, minlength=terms.keys.size))) + 1.0
+    values = [frequency * idf[places] for places, frequency in found]
+    unit = [row / np.sqrt(row @ row) if row.size else row for row in values]
+    return sparse.csr_matrix((np.concatenate(unit), columns, ends), shape=(len(texts), terms.keys.size)), idf
+
+
+def _ridge(
+    features: Any,  # noqa: ANN401 - a scipy matrix; scipy has no types
+    scores: FloatArray,
+    clusters: IntArray,
+    alphas: Sequence[float],
+    seed: int,
+) -> tuple[FloatArray, FloatArray, float]:
+    """Weights (terms, dimensions), bias and the alpha chosen."""
+    rows = np.arange(scores.shape[0])
+    if rows.size > LARGEST_GRAM:
+        rows = np.sort(np.random.default_rng(seed).permutation(rows)[:LARGEST_GRAM])
+    inner = _gram(features[rows])
+    targets = scores[rows]
+
+    def fit_predict(inside: IntArray, outside: IntArray, alpha: float) -> FloatArray:
+        coefficients, bias = dual(inner[np.ix_(inside, inside)], targets[inside], alpha)
+        return inner[np.ix_(outside, inside)] @ coefficients + bias
+
+    alpha = choose(alphas, fit_predict, targets, clusters[rows], seed)
+    if rows.size == scores.shape[0]:
+        coefficients, bias = dual(inner, scores, alpha)
+        return np.asarray(features.T @ coefficients), bias, alpha
+    linear = require("sklearn.linear_model", "train")
+    weights, bias = np.empty((features.shape[1], scores.shape[1])), np.empty(scores.shape[1])
+    for column, target in enumerate(scores.T):
+        known = ~np.isnan(target)
+        fitted = linear.Ridge(alpha=alpha, solver="sparse_cg", tol=1e-5).fit(features[known], target[known])
+        weights[:, column], bias[column] = fitted.coef_, fitted.intercept_
+    return weights, bias, alpha
+
+
+def _gram(features: Any) -> FloatArray:  # noqa: ANN401 - as in _ridge
+    """All rows' products. Common terms, where a sparse product is slow, are multiplied as a dense matrix."""
+    count = np.bincount(features.indices, minlength=features.shape[1])
+    common = count > max(features.shape[0] // 20, 1)
+    by_column = features.tocsc()
+    dense = by_column[:, common].toarray()
+    rare = by_column[:, ~common].tocsr()
+    return np.asarray(dense @ dense.T + (rare @ rare.T).toarray())
+
+
+def _packed(symbols: Iterable[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    encoded = [symbol.encode("utf-8", "surrogatepass") for symbol in symbols]
+    offsets = np.cumsum([0, *(len(symbol) for symbol in encoded)], dtype=np.int64)
+    return np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets
+
+
+def _unpacked(blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[str, ...]:
+    whole = blob.tobytes()
+    edges = offsets.tolist()
+    return tuple(whole[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(edges))
