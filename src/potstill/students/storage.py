@@ -40,21 +40,26 @@ _PLAIN: dict[str, type[ConstantStudent] | type[SourceMedianStudent] | type[Tfidf
 _KEYS = {"schema_version", "kind", "dimensions", "settings"}
 
 
-def save_student(student: AnyStudent, folder: Path) -> None:
+def save_student(student: AnyStudent, folder: Path, *, encoder_beside: bool = False) -> None:
     """Write a student into a folder; the facts come last, so that a folder with them is complete.
+
+    With `encoder_beside` the caller keeps a neural student's encoder, and the facts say nothing of it.
 
     Raises:
         BadInput: the disk is full or the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
     save_arrays(student.arrays(), folder / LAYOUT["arrays"])
-    if isinstance(student, NeuralStudent) and isinstance(student.encoder, DescribedEncoder):
+    settings = student.settings()
+    if encoder_beside and "encoder" in settings:
+        settings["encoder"] = {}
+    elif isinstance(student, NeuralStudent) and isinstance(student.encoder, DescribedEncoder):
         student.encoder.save(folder / LAYOUT["encoder"])
     facts = {
         "schema_version": SCHEMA_VERSION,
         "kind": student.kind,
         "dimensions": list(student.dimensions),
-        "settings": student.settings(),
+        "settings": settings,
     }
     write_json(folder / LAYOUT["facts"], facts)
 
