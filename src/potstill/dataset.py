@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "calibration", "test")
 """The parts of a dataset, in the order of their use."""
 
+_TRAIN, _CALIBRATION = PARTS.index("train"), PARTS.index("calibration")
+
 SMALLEST_CALIBRATION = 100
 """Rows that a calibration part must have; with fewer, calibration is cross-fitted on other rows instead."""
 
@@ -349,6 +351,10 @@ def split(
         part = _by_time(blocks, times, wanted)
     else:
         part = _deal(blocks, _level(scores, weights), wanted, np.random.default_rng(seed))
+    # Large blocks can leave calibration below what it must have, whatever its share.
+    if 0 < int((part == _CALIBRATION).sum()) < SMALLEST_CALIBRATION:
+        part[part == _CALIBRATION] = _TRAIN
+        wanted[_CALIBRATION] = 0.0
     for name, share, count in zip(PARTS, wanted, np.bincount(part, minlength=len(PARTS)), strict=True):
         if share and not count:
             what = "times" if times is not None else "clusters" if groups is None else "sources"
@@ -401,7 +407,7 @@ def _deal(blocks: IntArray, level: FloatArray, shares: FloatArray, rng: np.rando
     overall = level[known].mean() if known.any() else 0.0
     height = np.divide(summed, counted, out=np.full(len(names), overall), where=counted > 0)
 
-    part = np.full(len(names), -1, dtype=np.int64)
+    part = np.zeros(len(names), dtype=np.int64)
     filled = np.zeros(len(shares))
     # Blocks that weigh much of the smallest part go first, the largest before the others: dealt late, one of
     # them could overfill a part that was full already.
@@ -525,7 +531,7 @@ class DatasetRecord(BaseModel):
     parts: dict[str, int]
     """Rows of each part that has any."""
     fractions: dict[str, float]
-    """The shares asked for, and used."""
+    """The shares aimed at."""
     calibration: Literal["part", "cross-fitted"]
     whole: Literal["clusters", "source", "time"]
     cut: int
@@ -638,7 +644,8 @@ def assemble(
     parts = split(scores, clusters, seed=seed, fractions=fractions, groups=groups, times=times, weights=filter_.weights)
     notes += _dominating(clusters if groups is None else _with_groups(clusters, groups), whole)
     used = fractions.for_rows(len(texts))
-    if used != fractions:
+    own_part = bool((parts == "calibration").any())
+    if fractions.calibration and not own_part:
         notes.append(f"a calibration part would have under {SMALLEST_CALIBRATION} rows, so calibration is cross-fitted")
     facts = [name for name in _FACTS if frame[name].is_not_null().any()]
     labelled = [f"{kind}_{name}" for name in names for kind in ("y", "s")]
@@ -662,7 +669,7 @@ def assemble(
         near_duplicates=len(pairs),
         parts={part: count for part in PARTS if (count := int((parts == part).sum()))},
         fractions=used.model_dump(),
-        calibration="part" if used.calibration else "cross-fitted",
+        calibration="part" if own_part else "cross-fitted",
         whole=whole or "clusters",
         cut=sum(cut),
         masked={name: int(count) for name, count in zip(names, (~np.isfinite(scores)).sum(axis=0), strict=True)},

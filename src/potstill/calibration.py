@@ -1,0 +1,384 @@
+"""Calibration that must earn its place, and intervals that hold what they promise.
+
+In: raw predictions for rows that the student never saw (a calibration part, or out-of-fold predictions) and
+their labels. Out: per dimension either nothing or a rising curve from raw to calibrated score, and the widths
+of its intervals; one JSON record, applied with numpy alone. A curve is kept only where the error on rows that
+did not fit it falls by more than chance would explain, because a calibration that merely fits its own rows
+makes a student worse on all others.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from potstill import metrics
+from potstill.dataset import folds
+from potstill.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from potstill.records import FloatArray, IntArray
+
+SCHEMA_VERSION = 1
+
+LEVELS: tuple[float, ...] = (*(round(percent / 100, 2) for percent in range(1, 100)), 0.995, 0.999)
+"""The levels whose interval widths are kept; one between two of them gets the next higher one's."""
+
+FEWEST_CLUSTERS = 30
+"""Independent rows below which no curve is tried: its noise could not be told from its gain."""
+
+SIGNIFICANCE = 0.05
+"""Chance of keeping any useless curve at all, shared among the curves tried (Bonferroni)."""
+
+UNORDERED = 0.001
+"""Chance of taking predictions without any relation to the labels for ordered ones, per dimension."""
+
+_FOLDS = 5
+_SMALLEST_GROUP = 5
+_MOST_GROUPS = 200
+
+Method = Literal["none", "linear", "isotonic"]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Knots = tuple["FloatArray", "FloatArray"]
+
+
+class Curve(BaseModel):
+    """What is done to one dimension's raw scores.
+
+    `x` and `y` are the knots of the curve, both rising, applied with `numpy.interp`; empty for `none`.
+    `before` and `after` are held-out MAE without and with the curve (clipped to the scale both times; equal
+    for `none`; None without a single row), `n` the rows they come from, `reason` says why in words. `widths`
+    are half the widths of intervals at `LEVELS`, None where `n` is too small for the level: the interval is
+    the whole scale then.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    dimension: str
+    method: Method
+    x: tuple[Finite, ...] = ()
+    y: tuple[Finite, ...] = ()
+    n: int = Field(ge=0)
+    before: Finite | None
+    after: Finite | None
+    reason: str
+    widths: tuple[Finite | None, ...] = Field(min_length=len(LEVELS), max_length=len(LEVELS))
+
+    @model_validator(mode="after")
+    def _rises(self) -> Self:
+        if len(self.x) != len(self.y) or bool(self.x) != (self.method != "none") or len(self.x) == 1:
+            raise ValueError("x and y need the same number of knots: two or more, or none for the method none")
+        if (np.diff(self.x) <= 0).any() or (np.diff(self.y) < 0).any():
+            raise ValueError("knots must rise: x strictly, y without falling")
+        return self
+
+
+class Calibration(BaseModel):
+    """A curve per dimension, in the filter's order, on the scale from `low` to `high`.
+
+    `origin` says which rows it was fitted on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = Field(default=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    low: Finite
+    high: Finite
+    origin: str = ""
+    seed: int = 0
+    curves: tuple[Curve, ...] = Field(min_length=1)
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """The dimensions, in the order of the columns."""
+        return tuple(curve.dimension for curve in self.curves)
+
+    def apply(self, predicted: FloatArray) -> FloatArray:
+        """Calibrated scores, clipped to the scale; what is not finite becomes NaN, never an end of the scale.
+
+        Args:
+            predicted: raw scores, shape (rows, dimensions).
+
+        Raises:
+            ValueError: the number of columns is not that of the dimensions.
+        """
+        raw = np.asarray(predicted, dtype=np.float64)
+        if raw.ndim != 2 or raw.shape[1] != len(self.curves):
+            raise ValueError(f"predictions have shape {raw.shape}, expected (rows, {len(self.curves)})")
+        scores = np.where(np.isfinite(raw), raw, np.nan)
+        for column, curve in enumerate(self.curves):
+            if curve.x:
+                scores[:, column] = np.interp(scores[:, column], curve.x, curve.y)
+        return np.clip(scores, self.low, self.high)
+
+    def intervals(self, predicted: FloatArray, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
+        """Both ends of an interval that holds the label with probability `level`, each of `predicted`'s shape.
+
+        Around the calibrated score, clipped to the scale; the whole scale where too few rows were there to
+        promise the level (`Curve.widths`). NaN where the prediction is not finite.
+
+        Raises:
+            ValueError: `level` is not above 0 and below 1, or the shape is wrong.
+        """
+        centre = self.apply(predicted)
+        if not 0 < level < 1:
+            raise ValueError(f"level {level} is not between 0 and 1")
+        reach = np.array([self.width(dimension, level) for dimension in self.dimensions])
+        # NaN + inf is NaN: an unscored row gets no interval.
+        return np.maximum(centre - reach, self.low), np.minimum(centre + reach, self.high)
+
+    def width(self, dimension: str, level: float) -> float:
+        """Half the width of a dimension's interval before clipping; infinite where it is the whole scale."""
+        place = next((i for i, known in enumerate(LEVELS) if known >= level - 1e-12), None)
+        curve = self.curves[self.dimensions.index(dimension)]
+        half = curve.widths[place] if place is not None else None
+        return math.inf if half is None else half
+
+    def caution(self, level: float = 0.9) -> str | None:
+        """A sentence on the dimensions whose intervals are the whole scale for want of rows, or None."""
+        wide = [name for name in self.dimensions if math.isinf(self.width(name, level))]
+        if not wide:
+            return None
+        fewest = min(self.curves[self.dimensions.index(name)].n for name in wide)
+        return (
+            f"{fewest} rows are too few to promise {level:.0%}; the interval is the whole scale for: {', '.join(wide)}"
+        )
+
+
+def no_calibration(dimensions: Sequence[str], *, low: float = 0.0, high: float = 10.0) -> Calibration:
+    """Clipping alone, with the whole scale for every interval: what is left where there are no rows."""
+    unknown = Curve(
+        dimension="", method="none", n=0, before=None, after=None, reason="no rows", widths=(None,) * len(LEVELS)
+    )
+    curves = tuple(unknown.model_copy(update={"dimension": name}) for name in dimensions)
+    return Calibration(low=low, high=high, origin="nothing", curves=curves)
+
+
+def fit_calibration(
+    predictions: FloatArray,
+    scores: FloatArray,
+    clusters: IntArray,
+    seed: int = 0,
+    *,
+    dimensions: Sequence[str],
+    low: float = 0.0,
+    high: float = 10.0,
+    origin: str = "",
+) -> Calibration:
+    """Fit, judge and keep or drop a curve per dimension, and measure the intervals' widths.
+
+    Two curves are tried: a rising line fitted to the absolute error, and isotonic regression to the median
+    (pool adjacent violators, Robertson & Wright 1980). Each is cross-fitted by cluster, so that every row's
+    error comes from a curve fitted without it. A curve is kept where its mean gain in absolute error is above
+    zero in a one-sided paired test: gain over its standard error, clusters being the independent units (Liang &
+    Zeger 1986), against the normal quantile at `SIGNIFICANCE` divided by all curves tried. The isotonic curve
+    must beat a kept line by the same measure, since it has many more ways to be wrong. Predictions without rank
+    correlation to the labels get no curve: all it could do is turn the student into a constant, and hide that
+    the student learnt nothing.
+
+    The intervals are conformal (Vovk et al. 2005; Lei et al. 2018): the ceil((n + 1) level)-th smallest absolute
+    residual. The residuals are cross-fitted anew around the whole procedure: fold by fold, the curve is chosen
+    and fitted on the other folds, so no row has had a say in the curve that it measures (cross-conformal, Vovk
+    2015). The guarantee is for rows like these, over all rows together.
+
+    Args:
+        predictions: raw scores, shape (rows, dimensions), by models that never saw the row; rows of NaN are
+            skipped. None of the rows may have chosen an epoch or a recipe.
+        scores: labels, same shape, NaN where masked.
+        clusters: shape (rows,).
+        seed: of the folds.
+        dimensions: names, in the order of the columns.
+        low: lower end of the scale.
+        high: upper end.
+        origin: which rows these are, for the record.
+
+    Raises:
+        DatasetError: the shapes do not fit each other.
+    """
+    if predictions.shape != scores.shape or scores.shape != (len(clusters), len(dimensions)):
+        raise DatasetError(
+            f"calibration got predictions of shape {predictions.shape}, labels {scores.shape} and "
+            f"{len(clusters)} clusters for {len(dimensions)} dimensions"
+        )
+    least = NormalDist().inv_cdf(1 - SIGNIFICANCE / (len(_FITS) * len(dimensions)))
+    curves = []
+    for column, name in enumerate(dimensions):
+        known = np.isfinite(predictions[:, column]) & np.isfinite(scores[:, column])
+        rows = _Rows(predictions[known, column], scores[known, column], clusters[known], low, high)
+        choice = _choose(rows, least, seed)
+        curves.append(
+            Curve(
+                dimension=name,
+                method=choice.method,
+                x=tuple(choice.knots[0].tolist()) if choice.knots else (),
+                y=tuple(choice.knots[1].tolist()) if choice.knots else (),
+                n=len(rows),
+                before=choice.before,
+                after=choice.after,
+                reason=choice.reason,
+                widths=conformal_widths(_residuals(rows, least, seed)),
+            )
+        )
+    return Calibration(low=low, high=high, origin=origin, seed=seed, curves=tuple(curves))
+
+
+def conformal_widths(residuals: FloatArray) -> tuple[float | None, ...]:
+    """The ceil((n + 1) level)-th smallest of n absolute residuals at each of `LEVELS`; None where n is too small."""
+    ordered = np.sort(residuals)
+    # Rounding keeps 0.9 * 10 from becoming a little more than 9.
+    places = [math.ceil(round((len(ordered) + 1) * level, 9)) for level in LEVELS]
+    return tuple(float(ordered[place - 1]) if place <= len(ordered) else None for place in places)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """One dimension's known rows."""
+
+    raw: FloatArray
+    y: FloatArray
+    clusters: IntArray
+    low: float
+    high: float
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, keep: FloatArray) -> _Rows:
+        return _Rows(self.raw[keep], self.y[keep], self.clusters[keep], self.low, self.high)
+
+    def errors(self, knots: _Knots | None) -> FloatArray:
+        """Absolute errors with a curve, or without."""
+        bent = self.raw if knots is None else np.interp(self.raw, *knots)
+        return np.abs(np.clip(bent, self.low, self.high) - self.y)
+
+    def folds(self, seed: int) -> IntArray:
+        return folds(self.clusters, self.y[:, None], _FOLDS, seed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    method: Method
+    knots: _Knots | None
+    before: float | None
+    after: float | None
+    reason: str
+
+
+def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
+    """Which curve, if any, has earned its place on these rows."""
+    if not len(rows):
+        return _Choice("none", None, None, None, "no rows")
+    plain = rows.errors(None)
+    before = float(plain.mean())
+
+    def without(reason: str) -> _Choice:
+        return _Choice("none", None, before, before, reason)
+
+    independent = len(np.unique(rows.clusters))
+    if independent < FEWEST_CLUSTERS:
+        return without(f"{independent} independent rows are too few to judge a curve; {FEWEST_CLUSTERS} are needed")
+    order = float(metrics.spearman(rows.raw[:, None], rows.y[:, None])[0])
+    # Without any relation the rank correlation has a standard deviation of 1 / sqrt(n - 1).
+    if not order * math.sqrt(independent - 1) > NormalDist().inv_cdf(1 - UNORDERED):
+        return without(f"the predictions do not order the labels (rank correlation {_shown(order)})")
+    fold = rows.folds(seed)
+    held_out = {name: _cross_fitted(rows, fold, fit) for name, fit in _FITS.items()}
+    chosen, errors, told = None, plain, []
+    for name, found in held_out.items():
+        gain, noise = _gain(errors, found, rows.clusters)
+        against = chosen or "none"
+        told.append(f"{name} against {against}: {gain:+.4f} +- {noise:.4f}")
+        if gain > least * noise:
+            chosen, errors = name, found
+    evidence = "; ".join(told) + f" fall of the held-out MAE, {least:.2f} standard errors needed"
+    if chosen is None:
+        return without(f"no curve lowers the error by more than noise: {evidence}")
+    # Fitted on folds, it can still fail on all rows together only where these do not vary; they do.
+    return _Choice(chosen, _FITS[chosen](rows), before, float(errors.mean()), evidence)
+
+
+def _cross_fitted(rows: _Rows, fold: IntArray, fit: Callable[[_Rows], _Knots | None]) -> FloatArray:
+    """Absolute errors, each with the curve fitted on the other folds."""
+    errors = np.empty(len(rows))
+    for k in range(_FOLDS):
+        errors[fold == k] = rows.take(fold == k).errors(fit(rows.take(fold != k)))
+    return errors
+
+
+def _residuals(rows: _Rows, least: float, seed: int) -> FloatArray:
+    """Absolute residuals of the whole procedure, choice included, each from rows of other folds."""
+    if len(np.unique(rows.clusters)) < _FOLDS:
+        return rows.errors(None)
+    return _cross_fitted(rows, rows.folds(seed), lambda others: _choose(others, least, seed).knots)
+
+
+def _gain(before: FloatArray, after: FloatArray, clusters: IntArray) -> tuple[float, float]:
+    """Mean fall of the error and its standard error, with clusters as the independent units."""
+    falls = before - after
+    index = np.unique(clusters, return_inverse=True)[1]
+    count = int(index.max()) + 1
+    sums = np.bincount(index, weights=falls - falls.mean())
+    noise = math.sqrt(float((sums**2).sum()) * count / (count - 1)) / len(falls)
+    return float(falls.mean()), noise
+
+
+def _line(rows: _Rows) -> _Knots | None:
+    """The rising line of least absolute error, as its two knots at the ends of the scale.
+
+    Iteratively reweighted least squares (Schlossmacher 1973). None where no line rises.
+    """
+    slope, offset = 1.0, float(np.median(rows.y - rows.raw))
+    for _ in range(50):
+        # The bound on the weights is a thousandth of the scale: below it a residual is as good as none.
+        weight = 1.0 / np.maximum(np.abs(rows.y - offset - slope * rows.raw), (rows.high - rows.low) / 1000)
+        centre_x, centre_y = np.average(rows.raw, weights=weight), np.average(rows.y, weights=weight)
+        spread = float((weight * (rows.raw - centre_x) ** 2).sum())
+        if spread <= 1e-12 * float(weight.sum()):
+            return None
+        slope = float((weight * (rows.raw - centre_x) * (rows.y - centre_y)).sum()) / spread
+        offset = float(centre_y - slope * centre_x)
+    if slope < 1e-3:
+        return None
+    # Beyond these two knots the line has left the scale, and interp stays at its end as clipping would.
+    return (np.array([rows.low, rows.high]) - offset) / slope, np.array([rows.low, rows.high])
+
+
+def _staircase(rows: _Rows) -> _Knots | None:
+    """Isotonic regression to the median: steps of pooled groups, joined by straight pieces.
+
+    Rows are first grouped by quantiles of the prediction, five or more to a group and up to 200 groups. None
+    where a single step is left, which would be a constant.
+    """
+    order = np.argsort(rows.raw, kind="stable")
+    x, y = rows.raw[order], rows.y[order]
+    groups = max(1, min(_MOST_GROUPS, len(x) // _SMALLEST_GROUP))
+    starts = np.unique(np.searchsorted(x, x[np.arange(groups) * len(x) // groups]))  # equal x, one group
+    blocks: list[tuple[int, int, float]] = []
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(x)], strict=True):
+        block = (start, end, float(np.median(y[start:end])))
+        while blocks and blocks[-1][2] >= block[2]:
+            start_before = blocks.pop()[0]
+            block = (start_before, end, float(np.median(y[start_before:end])))
+        blocks.append(block)
+    if len(blocks) == 1:
+        return None
+    knots: list[tuple[float, float]] = []
+    for start, end, value in blocks:
+        knots.append((float(x[start]), value))
+        if x[end - 1] > x[start]:
+            knots.append((float(x[end - 1]), value))
+    return np.array([knot[0] for knot in knots]), np.array([knot[1] for knot in knots])
+
+
+_FITS: dict[Method, Callable[[_Rows], _Knots | None]] = {"linear": _line, "isotonic": _staircase}
+
+
+def _shown(value: float) -> str:
+    return "undefined" if math.isnan(value) else f"{value:.2f}"
