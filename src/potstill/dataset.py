@@ -9,7 +9,6 @@ score bin, so that each holds low and high articles in like shares. The same see
 from __future__ import annotations
 
 import math
-import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -22,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from potstill.errors import DatasetError, LabelError, require
 from potstill.files import replacing, write_json
+from potstill.prefilter import fold
 from potstill.terminal import track
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ _WORD = regex.compile(rf"(?V1)(?P<run>{_UNSPACED}+)|[\w--{_UNSPACED}]+")
 def near_duplicates(texts: Sequence[str], threshold: float = SIMILAR) -> list[tuple[int, int, float]]:
     """Pairs of texts whose sets of three-word shingles have a Jaccard index above `threshold`.
 
-    Texts are compared after NFKC and casefolding, word by word; in scripts without spaces characters take the
+    Texts are compared as terms are (`prefilter.fold`), word by word; in scripts without spaces characters take the
     place of words. Candidates come from MinHash with locality-sensitive hashing (Broder 1997; Leskovec,
     Rajaraman & Ullman, ch. 3), in so many bands that a pair at the threshold is overlooked with a probability
     below `MISSED`; each candidate is then counted exactly, so no false pair is reported, and a fixed seed
@@ -176,7 +176,7 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 def _tokens(text: str) -> list[str]:
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = fold(text)
     tokens: list[str] = []
     for match in _WORD.finditer(folded):
         word = match.group()

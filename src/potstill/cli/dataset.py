@@ -1,0 +1,61 @@
+"""`potstill dataset`: a run's labels become train, validation, calibration and test rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from potstill.dataset import DatasetRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="dataset")(dataset)
+
+
+def dataset(
+    run: Annotated[Path, typer.Argument(help="A run folder that holds labels.")],
+    seed: Annotated[int, typer.Option(min=0, help="Of the split; the same seed gives the same parts.")] = 0,
+    fractions: Annotated[
+        str,
+        typer.Option(
+            help="Shares of train/validation/test or train/validation/calibration/test. A calibration part of "
+            "under 100 rows is not made: its share trains, and calibration is cross-fitted."
+        ),
+    ] = "70/10/10/10",
+    whole: Annotated[
+        Literal["source", "time"] | None,
+        typer.Option("--keep-whole", help="Keep sources in one part too, or train on the past and test on the rest."),
+    ] = None,
+    oracle: Annotated[str | None, typer.Option(help="Whose labels, where several oracles have given some.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Cluster near-duplicates and split a run's labelled articles without leaks."""
+    from potstill.dataset import Fractions, build_dataset
+    from potstill.runs import Run
+
+    record = build_dataset(Run.open(run), seed=seed, fractions=Fractions.parse(fractions), whole=whole, oracle=oracle)
+    if as_json:
+        print(record.model_dump_json(indent=2))
+    else:
+        print("\n".join(described(record)))
+
+
+def described(record: DatasetRecord) -> list[str]:
+    """The lines that the command prints for a person."""
+    parts = ", ".join(f"{part} {count}" for part, count in record.parts.items())
+    kept = "" if record.whole == "clusters" else f"; {record.whole} kept whole too"
+    lines = [
+        f"{record.rows} rows of {record.oracle} (seed {record.seed}): {parts}",
+        f"{record.near_duplicates} near-duplicate pairs, {record.clusters} clusters, each in one part{kept}",
+        f"the window cuts {record.cut} of {record.rows} articles",
+    ]
+    masked = {name: count for name, count in record.masked.items() if count}
+    if masked:
+        lines.append("labels masked: " + ", ".join(f"{name} {count}" for name, count in masked.items()))
+    if record.unlabelled:
+        lines.append(f"{record.unlabelled} articles without labels are left out")
+    return [*lines, *(f"note: {note}" for note in record.notes)]
