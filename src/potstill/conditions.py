@@ -423,7 +423,7 @@ def _may_fail(node: _Arithmetic) -> bool:
 _TIGHTNESS = {"+": 1, "-": 1, "*": 2, "/": 2}
 
 
-def _spell(node: _Node) -> str:
+def _spell(node: _Node) -> str:  # noqa: PLR0911 - one for each kind of node
     match node:
         case _Number(value):
             return f"{value:.12g}" if float(f"{value:.12g}") == value else repr(value)
@@ -600,7 +600,7 @@ def _opposite(truth: bool | None) -> bool | None:  # noqa: FBT001 - three-valued
     return None if truth is None else not truth
 
 
-def _compare(operator: Operator, one: _Interval, other: _Interval) -> bool | None:  # noqa: PLR0911 - one each
+def _compare(operator: Operator, one: _Interval, other: _Interval) -> bool | None:
     match operator:
         case "<":
             return _below(one, other)

@@ -1,0 +1,160 @@
+"""The prefilter: words that say, before any model runs, that a text is not worth scoring.
+
+In: folded windows, one Polars Series. Out: the reason for each that is dropped, null for those to keep. Terms
+match whole words in scripts that put spaces between words, and anywhere in scripts that don't; patterns are
+regular expressions of the Rust `regex` crate, whose time is linear in the text. The verdict's caps match by
+the same rules.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import TYPE_CHECKING, Annotated
+
+import polars as pl
+import regex
+from polars.exceptions import ComputeError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+# Apostrophes, single quotes and accents typed in their place; hyphens that only forbid a line break.
+_ALIKE = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07\u00b4", "'"))
+_ALIKE.update(str.maketrans(dict.fromkeys("\u2010\u2011\uff0d", "-")))
+_INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
+
+# Scripts written without spaces between words. Script extensions, so that marks they share come along.
+_UNSPACED = "".join(
+    rf"\p{{scx={script}}}"
+    for script in (
+        "Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan",
+        "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese",
+    )
+)  # fmt: skip
+_EDGE = rf"[\W{_UNSPACED}]"
+_NEEDS_EDGE = regex.compile(rf"(?V1)[\w--[{_UNSPACED}]]")
+
+
+def fold(text: str) -> str:
+    """A text as terms see it: NFKC, case folded, plain apostrophes and hyphens, no invisible characters.
+
+    Folding twice changes nothing.
+    """
+    if text.isascii():
+        return text.lower()
+    # One round is nearly always enough; a few characters only come apart in the second.
+    while (folded := _fold_once(text)) != text:
+        text = folded
+    return text
+
+
+def fold_all(texts: Iterable[str | None]) -> pl.Series:
+    """A String Series of the folded texts, in their order; null stays null."""
+    return pl.Series("folded", [None if text is None else fold(text) for text in texts], dtype=pl.String)
+
+
+def _fold_once(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).casefold().translate(_ALIKE)
+    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+
+
+def _term(term: str) -> str:
+    if not fold(term).strip():
+        raise ValueError("a term needs a character that can be seen")
+    return term
+
+
+def _pattern(pattern: str) -> str:
+    try:
+        matches_nothing_at_all = pl.Series([""]).str.contains(_spelled(pattern)).item()
+    except ComputeError as error:
+        raise ValueError(f"not a pattern of Rust's regex: {_last_line(error)}") from None
+    if matches_nothing_at_all:
+        raise ValueError("the pattern matches the empty text, so it would match every text")
+    return pattern
+
+
+def _spelled(pattern: str) -> str:
+    # Texts are folded, so a capital letter in a pattern would never match.
+    return f"(?i){pattern}"
+
+
+def _last_line(error: ComputeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1].removeprefix("error: ")
+
+
+Term = Annotated[str, AfterValidator(_term)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+
+
+class TermRule(BaseModel):
+    """Words to find: a text matches when it has one of `any` or `patterns` and none of `unless`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    any: tuple[Term, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
+    unless: tuple[Term, ...] = ()
+
+    @model_validator(mode="after")
+    def _looks_for_something(self) -> TermRule:
+        if not self.any and not self.patterns:
+            raise ValueError("nothing to look for; give terms under any, or patterns")
+        return self
+
+
+class DropRule(TermRule):
+    """A reason not to score a text, and the words that give it away."""
+
+    reason: str = Field(min_length=1)
+
+
+def matcher(rule: TermRule) -> pl.Expr:
+    """A Boolean expression over a column `folded` of folded texts; null where the text is."""
+    return _matches(pl.col("folded"), rule)
+
+
+class Prefilter(BaseModel):
+    """Rules that drop a text before it is scored; without any, all are kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    drop: tuple[DropRule, ...] = ()
+
+    def reasons(self, folded: pl.Series) -> pl.Series:
+        """Why each text is dropped: a String Series `reason`, null where it is kept. The first rule wins."""
+        frame = pl.DataFrame({"folded": folded.cast(pl.String)})
+        reason = pl.lit(None, dtype=pl.String)
+        for rule in reversed(self.drop):
+            reason = pl.when(matcher(rule).fill_null(False)).then(pl.lit(rule.reason)).otherwise(reason)
+        return frame.with_columns(reason=reason)["reason"]
+
+
+def _matches(column: pl.Expr, rule: TermRule) -> pl.Expr:
+    wanted = [column.str.contains(pattern) for pattern in term_patterns(rule.any)]
+    wanted += [column.str.contains(_spelled(pattern)) for pattern in rule.patterns]
+    found = pl.any_horizontal(wanted)
+    unwanted = [column.str.contains(pattern) for pattern in term_patterns(rule.unless)]
+    return found & ~pl.any_horizontal(unwanted) if unwanted else found
+
+
+def term_patterns(terms: Sequence[str]) -> list[str]:
+    """Rust patterns of which one matches a folded text that has one of the terms; at most four.
+
+    Rust's engine has no look-around, so a pattern takes in the character at each end that must be an edge: a
+    term's end that is a letter of a spaced script may not touch another such letter.
+    """
+    groups: dict[tuple[str, str], set[str]] = {}
+    for term in terms:
+        folded = fold(term).strip()
+        before = rf"(?:^|{_EDGE})" if _NEEDS_EDGE.match(folded[0]) else ""
+        after = rf"(?:$|{_EDGE})" if _NEEDS_EDGE.match(folded[-1]) else ""
+        groups.setdefault((before, after), set()).add(r"\s+".join(map(_literal, folded.split())))
+    return [f"{before}(?:{'|'.join(sorted(words))}){after}" for (before, after), words in sorted(groups.items())]
+
+
+def _literal(word: str) -> str:
+    # Every ASCII sign is escaped: Rust refuses escaped letters, and reads any escaped sign as itself.
+    return "".join(f"\\{sign}" if sign.isascii() and not sign.isalnum() and sign != "_" else sign for sign in word)
