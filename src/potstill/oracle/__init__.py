@@ -1,0 +1,177 @@
+"""Oracles: large models that judge by the rubric, and stand-ins for them, behind one Protocol.
+
+In: a question about one article. Out: its scores, or a `Failure` that says what went wrong and whether asking
+again may help. An oracle asks once and never retries: when to ask again, how fast and for how much money is
+the business of `labelling`. A file per provider; `prompt` builds the questions and reads the answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from potstill.errors import OracleError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from potstill.oracle.prompt import Answer, Prompt
+
+Message: TypeAlias = "Mapping[str, str]"
+"""`role` (system, user or assistant) and `content`."""
+
+Reason = Literal[
+    "rate_limited",
+    "timeout",
+    "connection",
+    "server",
+    "bad_request",
+    "refused",
+    "truncated",
+    "thinking_only",
+    "empty",
+    "malformed",
+    "missing_dimension",
+    "unknown_dimension",
+    "out_of_range",
+    "not_recorded",
+    "quota",
+    "not_allowed",
+    "killed",
+]
+"""Why there is no answer; the ledger keeps these words."""
+
+REPAIRABLE: frozenset[Reason] = frozenset({"malformed", "missing_dimension", "unknown_dimension", "out_of_range"})
+"""Faults of an answer that a model may mend when it is shown them."""
+
+TRANSIENT: frozenset[Reason] = frozenset({"rate_limited", "timeout", "connection", "server"})
+"""Faults of a moment: the same question may be answered a little later."""
+
+FATAL: frozenset[Reason] = frozenset({"quota", "not_allowed"})
+"""Faults of the account or the address: no question will be answered until a person acts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question: an article's window with the messages that carry it, and how to read what comes back."""
+
+    article_id: str
+    window: str
+    messages: Sequence[Message]
+    schema: Mapping[str, object]
+    parse: Callable[..., Answer]
+    sample: int = 0
+    max_tokens: int = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: scores by dimension (None = masked), the evidence, and the tokens used (None = nobody said)."""
+
+    scores: Mapping[str, float | None]
+    evidence: str
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    raw: str = ""
+
+
+@dataclass(eq=False)
+class Failure(Exception):
+    """No answer: the reason, details for a person, and what is known of the cost.
+
+    `retry_after` is in seconds. `charged` says what the server may ask for: nothing, the tokens given here, or
+    an unknown amount (the answer was lost on its way), which a careful budget takes to be the worst.
+    """
+
+    reason: Reason
+    detail: str = ""
+    retry_after: float | None = None
+    charged: Literal["nothing", "tokens", "unknown"] = "nothing"
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    raw: str = ""
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same question may be answered a little later."""
+        return self.reason in TRANSIENT
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}" if self.detail else self.reason
+
+
+class Oracle(Protocol):
+    """Something that answers questions about articles."""
+
+    @property
+    def name(self) -> str:
+        """The kind of oracle, such as `openai`; with `model`, what a label says of its origin."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """The model, with every setting that can change its answers."""
+        ...
+
+    @property
+    def free(self) -> bool:
+        """Whether answers cost nothing, so that no price is needed."""
+        ...
+
+    def prepare(self, prompt: Prompt) -> None:
+        """Called once before the first question.
+
+        Raises:
+            BadInput: the oracle cannot answer by this prompt; nothing has been asked.
+        """
+        ...
+
+    async def ask(self, request: Request) -> Reply:
+        """Ask once.
+
+        Raises:
+            Failure: there is no answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a live oracle can be told; None leaves it to the server or the environment."""
+
+    base_url: str | None = None
+    api_key_env: str | None = None
+    temperature: float | None = None
+    reasoning_effort: str | None = None
+    timeout: float = 120.0
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+PROVIDERS = ("replay", "openai")
+"""What stands before the colon of an oracle's spec."""
+
+
+def open_oracle(spec: str, settings: Settings | None = None) -> Oracle:
+    """An oracle from its spec: `replay:FILE`, `replay:FILE#FIELD` or `openai:MODEL`.
+
+    Raises:
+        OracleError: the spec is unknown, or a key is missing.
+        BadInput: a file of recorded answers is broken.
+        MissingExtra: the provider's library is not installed.
+    """
+    provider, _, rest = spec.partition(":")
+    settings = settings or Settings()
+    if provider == "replay" and rest:
+        from potstill.oracle.replay import ReplayOracle
+
+        path, _, column = rest.partition("#")
+        return ReplayOracle(path, column or None)
+    if provider == "openai" and rest:
+        from potstill.oracle.openai import OpenAIOracle
+
+        return OpenAIOracle(rest, settings)
+    raise OracleError(f"unknown oracle {spec!r}; expected replay:FILE, replay:FILE#FIELD or openai:MODEL")

@@ -1,0 +1,131 @@
+"""The replay oracle: recorded answers, served through the path a live one takes.
+
+In: a file of JSON lines, `{"id", "scores": {..}, "evidence"?}` or `{"id", "samples": [{"scores", "evidence"?},
+..]}`; or, with a field's name, rows whose field of that name holds scores, or scores by pass (`{"a": {..},
+"b": {..}}`), with the evidence in `FIELD_evidence`. A null score is masked. It costs nothing, needs no network
+and is a real part: it carries the demo, imports labels that were bought elsewhere, and tests what lies below.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from potstill.errors import LabelError
+from potstill.oracle import Failure, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from potstill.oracle import Request
+    from potstill.oracle.prompt import Prompt
+
+
+class ReplayOracle:
+    """Answers from a file; sample k of an article is its k-th recorded one.
+
+    Args:
+        path: the file, or the name of one that ships (`lee-oracle`).
+        column: the field of each row that holds the answers; without it, `scores` or `samples`.
+
+    Raises:
+        LabelError: the file is missing, or a row of it is broken; the message names the line.
+    """
+
+    name = "replay"
+    free = True
+
+    def __init__(self, path: str | Path, column: str | None = None) -> None:
+        self._path = _find(path)
+        self.model = self._path.stem + (f"#{column}" if column else "")
+        self._column = column
+        # Texts, as they would come over a wire; a line number each, for a fault found later.
+        self._answers: dict[str, list[str]] = {}
+        self._lines: dict[str, int] = {}
+        for number, row in _rows(self._path):
+            id_ = row.get("id")
+            if not isinstance(id_, (str, int)) or isinstance(id_, bool) or id_ == "":
+                self._fail(number, "field id: expected text")
+            if str(id_) in self._lines:
+                self._fail(number, f"duplicate id {json.dumps(id_)}, already at line {self._lines[str(id_)]}")
+            self._lines[str(id_)] = number
+            self._answers[str(id_)] = [json.dumps(answer) for answer in self._recorded(number, row)]
+
+    def prepare(self, prompt: Prompt) -> None:
+        """Read every recorded answer by the prompt's filter.
+
+        Raises:
+            LabelError: one has a score off the scale, or not exactly the dimensions; the message names the line.
+        """
+        for id_, answers in self._answers.items():
+            for text in answers:
+                try:
+                    prompt.parse(text, masks=True)
+                except Failure as failure:
+                    self._fail(self._lines[id_], f"id {json.dumps(id_)}: {failure.detail}")
+
+    async def ask(self, request: Request) -> Reply:
+        """The recorded answer."""
+        answers = self._answers.get(request.article_id, ())
+        if request.sample >= len(answers):
+            raise Failure("not_recorded", f"{self._path.name} has {len(answers)} answers for {request.article_id}")
+        raw = answers[request.sample]
+        answer = request.parse(raw, masks=True)
+        return Reply(answer.scores, answer.evidence, 0, 0, raw)
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _recorded(self, number: int, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if self._column is not None:
+            yield from self._by_pass(number, row, self._column)
+        elif isinstance(row.get("samples"), list):
+            for sample in row["samples"]:
+                if not isinstance(sample, dict) or "scores" not in sample:
+                    self._fail(number, "field samples: expected objects with scores")
+                yield {"scores": sample["scores"], "evidence": sample.get("evidence", "")}
+        elif "scores" in row:
+            yield {"scores": row["scores"], "evidence": row.get("evidence", "")}
+        else:
+            self._fail(number, "expected the field scores or samples; for another, add #FIELD to the oracle")
+
+    def _by_pass(self, number: int, row: dict[str, Any], column: str) -> Iterator[dict[str, Any]]:
+        value, evidence = row.get(column), row.get(f"{column}_evidence", "")
+        if not isinstance(value, dict) or not value:
+            self._fail(number, f"field {column}: expected scores")
+        if not all(isinstance(inner, dict) for inner in value.values()):
+            yield {"scores": value, "evidence": evidence}
+            return
+        for name in sorted(value):
+            yield {"scores": value[name], "evidence": evidence.get(name, "") if isinstance(evidence, dict) else ""}
+
+    def _fail(self, number: int, what: str) -> NoReturn:
+        raise LabelError(f"{self._path}: line {number}: {what}") from None
+
+
+def _find(path: str | Path) -> Path:
+    given = Path(path)
+    if given.is_file():
+        return given
+    shipped = Path(str(files("potstill") / "builtin" / f"{path}.jsonl"))
+    if shipped.parent == Path(str(files("potstill") / "builtin")) and shipped.is_file():
+        return shipped
+    raise LabelError(f"{path}: no such file of recorded answers")
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except UnicodeDecodeError:
+                raise LabelError(f"{path}: line {number}: not UTF-8") from None
+            except (ValueError, RecursionError) as error:
+                raise LabelError(f"{path}: line {number}: broken JSON ({error})") from None
+            if not isinstance(row, dict):
+                raise LabelError(f"{path}: line {number}: expected a JSON object")
+            yield number, row
