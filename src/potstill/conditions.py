@@ -128,15 +128,22 @@ class Condition:
 
         False where `defined` is false.
         """
-        return self.defined() & _truth(self.tree)
+        return self.defined() & self.truth().fill_null(False)
 
     def defined(self) -> pl.Expr:
         """Whether a row has all that the condition reads: inputs there and finite, no division by zero."""
-        needed = [pl.col(name) for name in sorted(self.names)]
-        needed += [_value(node) for node in _walk(self.tree) if isinstance(node, _Arithmetic) and _may_fail(node)]
-        if not needed:
-            return pl.lit(True)
-        return pl.all_horizontal(part.cast(pl.Float64).is_finite().fill_null(False) for part in needed)
+        inputs = [_is_finite(pl.col(name)) for name in sorted(self.names)]
+        return pl.all_horizontal(pl.lit(True), *inputs, *self.computed())
+
+    def computed(self) -> list[pl.Expr]:
+        """For each value that finite inputs may leave undefined, such as a quotient, whether it is finite."""
+        return [
+            _is_finite(_value(node)) for node in _walk(self.tree) if isinstance(node, _Arithmetic) and _may_fail(node)
+        ]
+
+    def truth(self) -> pl.Expr:
+        """As `expr`, and right only where `defined` is true: for callers that have checked the inputs."""
+        return _truth(self.tree)
 
     def renamed(self, names: Mapping[str, str]) -> Condition:
         """The same condition over other names."""
@@ -388,8 +395,11 @@ def _truth(node: _Truth) -> pl.Expr:
                 "<": one < other, "<=": one <= other, ">": one > other,
                 ">=": one >= other, "=": one == other, "!=": one != other,
             }  # fmt: skip
-            # Null only where an input is missing, and `defined` has refused that row already.
-            return compared[operator].fill_null(False)
+            return compared[operator]
+
+
+def _is_finite(value: pl.Expr) -> pl.Expr:
+    return value.cast(pl.Float64).is_finite().fill_null(False)
 
 
 def _side(node: _Value) -> pl.Expr:

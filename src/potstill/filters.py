@@ -26,7 +26,7 @@ from potstill.files import digest, write_text
 from potstill.prefilter import Prefilter, TermRule, fold, matcher
 from potstill.records import DROPPED, UNSCORED, FloatArray
 from potstill.text import Window
-from potstill.verdict import OVERALL, Cap, Gate, Tier
+from potstill.verdict import MOST_LIMITS, OVERALL, Cap, Gate, Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -87,8 +87,8 @@ class Filter(_Part):
     scale: Scale = Scale()
     text: Window = Window()
     dimensions: dict[str, Dimension] = Field(min_length=1, max_length=_MOST_DIMENSIONS)
-    gates: tuple[Gate, ...] = ()
-    caps: tuple[Cap, ...] = ()
+    gates: tuple[Gate, ...] = Field(default=(), max_length=MOST_LIMITS)
+    caps: tuple[Cap, ...] = Field(default=(), max_length=MOST_LIMITS)
     tiers: tuple[Tier, ...] = Field(min_length=1)
     prefilter: Prefilter = Prefilter()
     examples: tuple[Example, ...] = ()

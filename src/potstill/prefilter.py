@@ -151,7 +151,7 @@ def term_patterns(terms: Sequence[str]) -> list[str]:
         folded = fold(term).strip()
         before = rf"(?:^|{_EDGE})" if _NEEDS_EDGE.match(folded[0]) else ""
         after = rf"(?:$|{_EDGE})" if _NEEDS_EDGE.match(folded[-1]) else ""
-        groups.setdefault((before, after), set()).add(r"\s+".join(map(_literal, folded.split())))
+        groups.setdefault((before, after), set()).add(r"[\s-]+".join(map(_literal, folded.split())))
     return [f"{before}(?:{'|'.join(sorted(words))}){after}" for (before, after), words in sorted(groups.items())]
 
 

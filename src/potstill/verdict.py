@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from potstill.records import FloatArray
+
+MOST_LIMITS = 60
+"""How many gates, and how many caps, a filter may have."""
 
 OVERALL = "overall"
 """The name by which conditions read the weighted mean."""
@@ -140,24 +144,28 @@ def decide(scores: pl.DataFrame, rules: Rules, cap_hits: pl.DataFrame | None = N
     gates = [_fires(gate.when, rules) for gate in rules.gates]
     caps = [_fires(cap.when, rules) & pl.col(hit) for cap, hit in zip(rules.caps, hits, strict=True)]
     known = [pl.col(OVERALL).is_not_null(), *(pl.col(hit).is_not_null() for hit in hits)]
-    return (
+    decided = (
         _inputs(scores, rules, cap_hits)
         .with_columns(weighted_mean(rules).alias(OVERALL))
         .with_columns(
-            pl.all_horizontal(*known, *_defined(limits, rules)).alias(_mark("known")),
-            _reasons(gates, [gate.reason for gate in rules.gates]).alias(_mark("gates")),
-            _reasons(caps, [cap.reason for cap in rules.caps]).alias(_mark("caps")),
+            pl.all_horizontal(*known, *_computed(limits, rules)).alias(_mark("known")),
+            _code(gates).alias(_mark("gates")),
+            _code(caps).alias(_mark("caps")),
             _limited([*gates, *caps], limits).alias(_mark("limited")),
         )
         # From here on conditions read the limited value.
         .with_columns(pl.col(_mark("limited")).alias(OVERALL))
-        .with_columns(pl.all_horizontal(pl.col(_mark("known")), *_defined(rules.tiers, rules)).alias(_mark("known")))
+        .with_columns(pl.all_horizontal(pl.col(_mark("known")), *_computed(rules.tiers, rules)).alias(_mark("known")))
         .select(
             pl.when(pl.col(_mark("known"))).then(pl.col(OVERALL)).alias("overall"),
             _tier(rules).alias("tier"),
             _if_known("gates"),
             _if_known("caps"),
         )
+    )
+    return decided.with_columns(
+        _reasons(decided["gates"], [gate.reason for gate in rules.gates]),
+        _reasons(decided["caps"], [cap.reason for cap in rules.caps]),
     )
 
 
@@ -189,13 +197,13 @@ def _inputs(scores: pl.DataFrame, rules: Rules, hits: pl.DataFrame | None) -> pl
 
 
 def _fires(when: str | None, rules: Rules) -> pl.Expr:
-    return pl.lit(True) if when is None else condition(when, rules).expr()
+    return pl.lit(True) if when is None else condition(when, rules).truth()
 
 
-def _defined(parts: Sequence[Gate | Cap | Tier] | Sequence[Tier], rules: Rules) -> list[pl.Expr]:
-    """For each condition, whether a row has all that it reads."""
+def _computed(parts: Sequence[Gate | Cap | Tier] | Sequence[Tier], rules: Rules) -> list[pl.Expr]:
+    """For each quotient in their conditions, whether a row has one; the inputs are checked elsewhere."""
     texts = sorted({part.when for part in parts if part.when is not None})
-    return [condition(text, rules).defined() for text in texts]
+    return [expr for text in texts for expr in condition(text, rules).computed()]
 
 
 def _limited(fired: Sequence[pl.Expr], limits: Sequence[Gate | Cap]) -> pl.Expr:
@@ -205,16 +213,21 @@ def _limited(fired: Sequence[pl.Expr], limits: Sequence[Gate | Cap]) -> pl.Expr:
     return pl.min_horizontal(pl.col(OVERALL), *least)
 
 
-def _reasons(fired: Sequence[pl.Expr], reasons: Sequence[str]) -> pl.Expr:
-    if not fired:
-        return pl.lit([], dtype=pl.List(pl.String))
-    named = [pl.when(expr).then(pl.lit(reason)) for expr, reason in zip(fired, reasons, strict=True)]
-    return pl.concat_list(named).list.drop_nulls()
+def _code(fired: Sequence[pl.Expr]) -> pl.Expr:
+    """Which of up to 60 limits fired, as the bits of one number."""
+    bits = [expr.cast(pl.UInt64) * (1 << bit) for bit, expr in enumerate(fired)]
+    return pl.sum_horizontal(pl.lit(0, dtype=pl.UInt64), *bits)
 
 
 def _if_known(name: str) -> pl.Expr:
-    nothing = pl.lit([], dtype=pl.List(pl.String))
-    return pl.when(pl.col(_mark("known"))).then(pl.col(_mark(name))).otherwise(nothing).alias(name)
+    return pl.when(pl.col(_mark("known"))).then(pl.col(_mark(name))).otherwise(pl.lit(0, dtype=pl.UInt64)).alias(name)
+
+
+def _reasons(codes: pl.Series, reasons: Sequence[str]) -> pl.Series:
+    """Codes to lists of reasons. Few of them differ, so each is only spelled out once."""
+    distinct, places = np.unique(codes.to_numpy(), return_inverse=True)
+    spelled = [[reason for bit, reason in enumerate(reasons) if code >> bit & 1] for code in distinct.tolist()]
+    return pl.Series(codes.name, spelled, dtype=pl.List(pl.String)).gather(pl.Series(places, dtype=pl.UInt32))
 
 
 def _tier(rules: Rules) -> pl.Expr:
