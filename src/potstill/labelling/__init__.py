@@ -1,0 +1,11 @@
+"""Labelling: buying an oracle's judgement once, and keeping it.
+
+In: articles and an oracle. Out: a ledger of answers, failures and what each cost. `plan` says what it will take,
+`budget` holds the limits, `pace` the speed, `run` does it, `ledger` keeps it.
+"""
+
+from __future__ import annotations
+
+from potstill.labelling.ledger import Ledger
+
+__all__ = ["Ledger"]

@@ -1,0 +1,402 @@
+"""The ledger: every answer that was bought, every failure, and what each cost, in one SQLite file.
+
+In: answers and failures as they land. Out: labels, as means over samples. An answer is keyed by the hash of
+(oracle, model, prompt, window, sample), so nothing is paid for twice, and two articles with the same text share
+it. A call is written down, with the most it can cost, before it is made; one that never came back (a kill)
+counts as spent at that price. Nothing is ever deleted: when the prompt changes, old answers stay, and the table
+`prompts` says which prompts' answers are accepted as labels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import polars as pl
+
+from potstill.errors import BadInput, LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from potstill.filters import Filter
+    from potstill.oracle.prompt import Prompt
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE prompts (
+    hash TEXT PRIMARY KEY, parts TEXT NOT NULL, system TEXT NOT NULL, accepted INTEGER NOT NULL, at TEXT NOT NULL
+);
+-- Which text each article has; answers belong to texts.
+CREATE TABLE windows (article TEXT NOT NULL, window TEXT NOT NULL, PRIMARY KEY (article, window)) WITHOUT ROWID;
+CREATE INDEX windows_by_window ON windows (window);
+-- Money is in trillionths of whatever unit the prices are in, as whole numbers, so that sums are exact.
+CREATE TABLE calls (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, article TEXT NOT NULL, oracle TEXT NOT NULL,
+    prompt TEXT NOT NULL, window TEXT NOT NULL, sample INTEGER NOT NULL, scores TEXT NOT NULL,
+    evidence TEXT NOT NULL, raw TEXT NOT NULL, repaired INTEGER NOT NULL, tokens_in INTEGER, tokens_out INTEGER,
+    cost INTEGER NOT NULL, seconds REAL NOT NULL, at TEXT NOT NULL
+);
+CREATE INDEX calls_by_window ON calls (window, oracle, sample);
+-- Each call that gave no answer; `final` where asking the same again is not expected to help.
+CREATE TABLE failures (
+    number INTEGER PRIMARY KEY, key TEXT NOT NULL, article TEXT NOT NULL, oracle TEXT NOT NULL,
+    prompt TEXT NOT NULL, window TEXT NOT NULL, sample INTEGER NOT NULL, reason TEXT NOT NULL,
+    detail TEXT NOT NULL, raw TEXT NOT NULL, final INTEGER NOT NULL, tokens_in INTEGER, tokens_out INTEGER,
+    cost INTEGER NOT NULL, seconds REAL NOT NULL, at TEXT NOT NULL
+);
+CREATE INDEX failures_by_key ON failures (key);
+-- Calls that are being made now, with the most each can cost.
+CREATE TABLE open_calls (
+    key TEXT PRIMARY KEY, article TEXT NOT NULL, oracle TEXT NOT NULL, prompt TEXT NOT NULL,
+    window TEXT NOT NULL, sample INTEGER NOT NULL, worst INTEGER NOT NULL, at TEXT NOT NULL
+);
+-- One row per article and accepted sample; where several prompts are accepted, the latest answer holds.
+CREATE VIEW labels (article, oracle, sample, scores, evidence) AS
+    SELECT windows.article, calls.oracle, calls.sample, calls.scores, calls.evidence
+    FROM calls JOIN windows USING (window)
+    WHERE calls.number = (
+        SELECT max(other.number) FROM calls AS other JOIN windows AS same ON same.window = other.window
+        WHERE same.article = windows.article AND other.oracle = calls.oracle AND other.sample = calls.sample
+            AND other.prompt IN (SELECT hash FROM prompts WHERE accepted)
+    );
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What identifies a call; `oracle` is its name and model, `prompt` and `window` are hashes."""
+
+    article: str
+    oracle: str
+    prompt: str
+    window: str
+    sample: int
+
+    @property
+    def key(self) -> str:
+        """SHA-256 over all but the article, in hex."""
+        return call_key(self.oracle, self.prompt, self.window, self.sample)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A call about to be made, and the most it can cost."""
+
+    question: Question
+    worst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A call that gave an answer: scores by dimension (None = masked) and what it took."""
+
+    question: Question
+    scores: Mapping[str, float | None]
+    evidence: str
+    raw: str
+    repaired: bool
+    tokens_in: int | None
+    tokens_out: int | None
+    cost: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A call that gave none."""
+
+    question: Question
+    reason: str
+    detail: str
+    raw: str
+    final: bool
+    tokens_in: int | None
+    tokens_out: int | None
+    cost: int
+    seconds: float
+
+
+Event = Opened | Answered | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a ledger's calls came to: how many were made, and their cost in trillionths."""
+
+    calls: int
+    cost: int
+
+
+class Ledger:
+    """An open ledger; made where there is none.
+
+    Raises:
+        LabelError: the file is no ledger, or a newer potstill wrote it.
+        BadInput: it cannot be opened or made.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        new = not self.path.exists()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # Autocommit, so that every transaction is one that is written out below.
+            self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
+            self._prepare(new=new)
+        except sqlite3.DatabaseError as error:
+            raise LabelError(f"{self.path}: not a ledger ({error})") from None
+        except OSError as error:
+            raise BadInput(f"{self.path}: cannot be opened ({error.strerror})") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    # Writing.
+
+    def record(self, events: Iterable[Event]) -> None:
+        """Write events in one transaction; when this returns, a kill can't lose them.
+
+        Raises:
+            BadInput: the disk is full; what was there is unchanged.
+        """
+        with self._writing() as database:
+            for event in events:
+                if isinstance(event, Opened):
+                    _insert(database, "open_calls", _columns(event.question) | {"worst": event.worst, "at": _now()})
+                    continue
+                database.execute("DELETE FROM open_calls WHERE key = ?", (event.question.key,))
+                if isinstance(event, Answered):
+                    _insert(database, "calls", _answer_columns(event))
+                else:
+                    _insert(database, "failures", _failure_columns(event))
+
+    def know(self, windows: Mapping[str, str]) -> None:
+        """Note which text (a hash) each article has."""
+        with self._writing() as database:
+            database.executemany("INSERT OR IGNORE INTO windows VALUES (?, ?)", windows.items())
+
+    def accept(self, prompt: Prompt, *, others: bool) -> None:
+        """Take answers to `prompt` as labels, and those to other prompts only with `others`."""
+        with self._writing() as database:
+            if not others:
+                database.execute("UPDATE prompts SET accepted = 0 WHERE hash <> ?", (prompt.hash,))
+            database.execute(
+                "INSERT INTO prompts VALUES (?, ?, ?, 1, ?) ON CONFLICT (hash) DO UPDATE SET accepted = 1",
+                (prompt.hash, json.dumps(prompt.parts, ensure_ascii=False), prompt.system, _now()),
+            )
+
+    def settle_killed(self) -> int:
+        """Turn calls that never came back into failures at the most they can have cost; how many there were."""
+        with self._writing() as database:
+            found = database.execute(
+                "INSERT INTO failures SELECT NULL, key, article, oracle, prompt, window, sample, 'killed',"
+                " 'the process ended while the answer was awaited', '', 0, NULL, NULL, worst, 0.0, at FROM open_calls"
+            )
+            database.execute("DELETE FROM open_calls")
+            return found.rowcount
+
+    # Reading.
+
+    def answered(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that have an answer."""
+        return self._among("SELECT key FROM calls WHERE key IN ({})", keys)
+
+    def given_up(self, keys: Sequence[str]) -> dict[str, str]:
+        """Those of the keys whose last failure was final, with its reason."""
+        found = self._pairs(
+            "SELECT key, reason FROM failures WHERE final AND key IN ({}) AND number ="
+            " (SELECT max(number) FROM failures AS other WHERE other.key = failures.key)",
+            keys,
+        )
+        return dict(found)
+
+    def spent(self) -> Spent:
+        """What all calls in this ledger came to, lost ones at their worst price."""
+        row = self._database.execute(
+            "SELECT (SELECT count(*) FROM calls) + (SELECT count(*) FROM failures),"
+            " (SELECT coalesce(sum(cost), 0) FROM calls) + (SELECT coalesce(sum(cost), 0) FROM failures)"
+        ).fetchone()
+        return Spent(*row)
+
+    def accepted_prompts(self) -> dict[str, dict[str, Any]]:
+        """The prompts whose answers are labels and that have any: hash -> parts."""
+        rows = self._database.execute(
+            "SELECT hash, parts FROM prompts WHERE accepted AND EXISTS (SELECT 1 FROM calls WHERE prompt = hash)"
+        )
+        return {hash_: json.loads(parts) for hash_, parts in rows}
+
+    def failures(self) -> pl.DataFrame:
+        """Every failure, oldest first: article, oracle, sample, reason, detail, final, at."""
+        rows = self._database.execute(
+            "SELECT article, oracle, sample, reason, detail, final, at FROM failures ORDER BY number"
+        ).fetchall()
+        schema = {"article": pl.String, "oracle": pl.String, "sample": pl.Int64, "reason": pl.String,
+                  "detail": pl.String, "final": pl.Int64, "at": pl.String}  # fmt: skip
+        return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("final").cast(pl.Boolean))
+
+    def answers(self, filter_: Filter) -> pl.DataFrame:
+        """Each accepted answer: columns article, oracle, sample, evidence and `y_<dimension>` (null = masked).
+
+        Sorted by article, oracle and sample.
+
+        Raises:
+            LabelError: a label has not the filter's dimensions, or lies off its scale.
+        """
+        names = filter_.dimension_names
+        low, high = filter_.scale.min, filter_.scale.max
+        columns: dict[str, list[Any]] = {name: [] for name in ("article", "oracle", "sample", "evidence")}
+        scores: dict[str, list[float | None]] = {name: [] for name in names}
+        rows = self._database.execute("SELECT article, oracle, sample, evidence, scores FROM labels ORDER BY 1, 2, 3")
+        for *facts, text in rows:
+            found = json.loads(text)
+            if set(found) != set(names):
+                raise LabelError(
+                    f"{self.path}: the label of {facts[0]!r} has the dimensions {', '.join(found)}; "
+                    f"{filter_.name} has {', '.join(names)}"
+                )
+            for name in names:
+                value = found[name]
+                if value is not None and not low <= value <= high:
+                    raise LabelError(f"{self.path}: {facts[0]!r}: {name}: got {value}, legal {low:g} to {high:g}")
+                scores[name].append(value)
+            for name, fact in zip(columns, facts, strict=True):
+                columns[name].append(fact)
+        schema: dict[str, Any] = {"article": pl.String, "oracle": pl.String, "sample": pl.Int64, "evidence": pl.String}
+        columns |= {f"y_{name}": values for name, values in scores.items()}
+        return pl.DataFrame(columns, schema=schema | {f"y_{name}": pl.Float64 for name in names})
+
+    def labels(self, filter_: Filter) -> pl.DataFrame:
+        """One row per article and oracle, sorted: means over the samples.
+
+        Columns: article, oracle, samples, evidence (the first sample's), `y_<dimension>` (mean; null where no
+        sample has a score) and `s_<dimension>` (standard deviation over the samples, 0.0 with one).
+
+        Raises:
+            LabelError: see `answers`.
+        """
+        answers = self.answers(filter_)
+        names = filter_.dimension_names
+        return answers.group_by("article", "oracle", maintain_order=True).agg(
+            pl.len().cast(pl.Int64).alias("samples"),
+            pl.col("evidence").first(),
+            *(pl.col(f"y_{name}").mean() for name in names),
+            *(pl.col(f"y_{name}").std(ddof=0).alias(f"s_{name}") for name in names),
+        )
+
+    # Inside.
+
+    def _prepare(self, *, new: bool) -> None:
+        database = self._database
+        database.execute("PRAGMA journal_mode=WAL")
+        # Answers are money: they survive a power cut too. Many are written at once, so the wait is shared.
+        database.execute("PRAGMA synchronous=FULL")
+        if new or not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"
+            database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {version} COMMIT;")
+            return
+        with closing(database.execute("SELECT value FROM meta WHERE name = 'schema_version'")) as rows:
+            found = int(rows.fetchone()[0])
+        if found > SCHEMA_VERSION:
+            raise LabelError(
+                f"{self.path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})"
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._database
+            except BaseException:
+                self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise BadInput(f"{self.path}: cannot be written ({error}); what was there is unchanged") from error
+
+    def _among(self, query: str, keys: Sequence[str]) -> set[str]:
+        return {row[0] for row in self._pairs(query, keys)}
+
+    def _pairs(self, query: str, keys: Sequence[str]) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            found += self._database.execute(query.format(",".join("?" * len(part))), part).fetchall()
+        return found
+
+
+def call_key(oracle: str, prompt: str, window: str, sample: int) -> str:
+    """The key of a call: SHA-256 of its oracle and model, prompt hash, window hash and sample number, in hex."""
+    return hashlib.sha256("\0".join((oracle, prompt, window, str(sample))).encode()).hexdigest()
+
+
+def window_hash(window: str) -> str:
+    """SHA-256 of a window, in hex."""
+    return hashlib.sha256(window.encode()).hexdigest()
+
+
+def _columns(question: Question) -> dict[str, Any]:
+    return {
+        "key": question.key,
+        "article": question.article,
+        "oracle": question.oracle,
+        "prompt": question.prompt,
+        "window": question.window,
+        "sample": question.sample,
+    }
+
+
+def _answer_columns(event: Answered) -> dict[str, Any]:
+    return _columns(event.question) | {
+        # One spelling per set of scores: the run's staleness is judged by a hash of this text.
+        "scores": json.dumps(dict(event.scores), sort_keys=True, allow_nan=False),
+        "evidence": event.evidence,
+        "raw": event.raw,
+        "repaired": event.repaired,
+        "tokens_in": event.tokens_in,
+        "tokens_out": event.tokens_out,
+        "cost": event.cost,
+        "seconds": event.seconds,
+        "at": _now(),
+    }
+
+
+def _failure_columns(event: Failed) -> dict[str, Any]:
+    return _columns(event.question) | {
+        "reason": event.reason,
+        "detail": event.detail,
+        "raw": event.raw,
+        "final": event.final,
+        "tokens_in": event.tokens_in,
+        "tokens_out": event.tokens_out,
+        "cost": event.cost,
+        "seconds": event.seconds,
+        "at": _now(),
+    }
+
+
+def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, Any]) -> None:
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - our own names
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
