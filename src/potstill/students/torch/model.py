@@ -1,0 +1,181 @@
+"""The model that is fine-tuned: a backbone, pooling over its tokens, and a linear head named `score`.
+
+In: a loaded backbone (or one on the meta device, to count) and a recipe. Out: one torch module whose every
+parameter belongs to a named part: base, adapter, head, or the frozen copy of the head that peft keeps. Which of
+them train is set here, once, and checked by `potstill.training.counts`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+
+from potstill.errors import RecipeError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from potstill.students.recipes import FineTunedRecipe, Lora
+
+Part = Literal["base", "adapter", "head", "head_copy"]
+Pooling = Literal["mean", "cls", "last"]
+
+HEAD = "score"
+_PEFT = "base_model.model."
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """One vector a text, in float32.
+
+    Args:
+        hidden: the backbone's output, shape (texts, tokens, width).
+        mask: 1 for a token, 0 for padding, shape (texts, tokens); each row has at least one token.
+        pooling: the mean over tokens, the first token, or the last (wherever the padding is).
+    """
+    hidden = hidden.float()
+    if pooling == "cls":
+        return hidden[:, 0]
+    if pooling == "last":
+        places = torch.arange(mask.shape[1], device=mask.device)
+        last = (places * mask).argmax(dim=1)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+class ScoreModel(nn.Module):
+    """Texts' token ids to scores, shape (texts, dimensions), float32."""
+
+    def __init__(self, backbone: nn.Module, width: int, dimensions: int, *, pooling: Pooling, bias: bool) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pooling: Pooling = pooling
+        self.score = nn.Linear(width, dimensions, bias=bias)
+
+    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """What the head reads, shape (texts, width), float32."""
+        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return pool(hidden, attention_mask, self.pooling)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Raw scores."""
+        features = self.features(input_ids, attention_mask)
+        # Scores of 0 to 10 in bfloat16 would come in steps of 0.03 and more.
+        with torch.autocast(features.device.type, enabled=False):
+            scores: torch.Tensor = self.score(features)
+        return scores
+
+
+def trim(backbone: nn.Module) -> nn.Module:
+    """Take off what no student reads: BERT's pooler, and the cache that decoders keep while they generate."""
+    bare: Any = backbone
+    if getattr(bare, "pooler", None) is not None:
+        bare.pooler = None
+    config = getattr(bare, "config", None)
+    if config is not None and getattr(config, "use_cache", None):
+        config.use_cache = False
+    return backbone
+
+
+def build_model(backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe) -> nn.Module:
+    """The module that a recipe trains, with the parameters that train marked so; random parts from torch's RNG.
+
+    Args:
+        backbone: a transformers encoder or decoder without a head; changed in place.
+        width: its hidden size.
+        dimensions: how many scores.
+        recipe: adapter, frozen embeddings, pooling and the head's bias are read.
+
+    Raises:
+        RecipeError: the adapter's target layers are not in this backbone.
+    """
+    trim(backbone)
+    model = ScoreModel(backbone, width, dimensions, pooling=recipe.pooling, bias=recipe.head_bias)
+    if recipe.lora is not None:
+        return _with_adapter(model, recipe.lora)
+    if recipe.freeze_embeddings:
+        for parameter in embedding_parameters(backbone):
+            parameter.requires_grad_(False)
+    return model
+
+
+def _with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
+    linear = {
+        name.rsplit(".", 1)[-1] for name, module in model.backbone.named_modules() if isinstance(module, nn.Linear)
+    }
+    missing = [target for target in lora.targets if target not in linear]
+    if missing:
+        raise RecipeError(
+            f"lora -> targets: {', '.join(missing)}: no such layer here; there are {', '.join(sorted(linear))}"
+        )
+    meta = next(model.backbone.parameters()).device.type == "meta"
+    config = LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft divides it by the rank; any number will do
+        lora_dropout=lora.dropout,
+        target_modules=rf"backbone\..*\.({'|'.join(lora.targets)})",
+        modules_to_save=[HEAD],
+        bias="none",
+    )
+    adapted: nn.Module = get_peft_model(model, config, low_cpu_mem_usage=meta)
+    return adapted
+
+
+def embedding_parameters(backbone: nn.Module) -> Iterator[nn.Parameter]:
+    """Parameters of the tables that tokens, places and segments are looked up in."""
+    for module in backbone.modules():
+        if isinstance(module, nn.Embedding):
+            yield from module.parameters(recurse=False)
+
+
+def part_of(name: str) -> Part:
+    """The part that a parameter belongs to, by its name in the model."""
+    own = name.removeprefix(_PEFT)
+    if own.startswith(f"{HEAD}.original_module."):
+        return "head_copy"
+    if own.startswith(f"{HEAD}."):
+        return "head"
+    return "adapter" if ".lora_" in own else "base"
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that train, by name, in the model's order."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def core(model: nn.Module) -> ScoreModel:
+    """The `ScoreModel` inside what `build_model` made."""
+    inner: Any = model.base_model.model if isinstance(model, PeftModel) else model
+    if not isinstance(inner, ScoreModel):
+        raise TypeError(f"{type(inner).__name__} is not a ScoreModel")
+    return inner
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """A trained model taken apart: the backbone with its adapter merged in, and the head."""
+
+    backbone: nn.Module
+    weights: torch.Tensor
+    """Shape (dimensions, width)."""
+    bias: torch.Tensor
+    """Shape (dimensions,); zeros where the head has none."""
+
+
+def merged(model: nn.Module) -> Tuned:
+    """Merge the adapter into the backbone; `model` is used up.
+
+    The merged weights are computed in float32, whatever the backbone is held in.
+    """
+    plain: Any = model.float()
+    if isinstance(model, PeftModel):
+        plain = plain.merge_and_unload()
+    inner = core(plain)
+    head = inner.score
+    bias = head.bias if head.bias is not None else torch.zeros(head.out_features)
+    backbone = inner.backbone.eval().requires_grad_(False)
+    return Tuned(backbone, head.weight.detach().cpu(), bias.detach().cpu())

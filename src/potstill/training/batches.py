@@ -1,0 +1,123 @@
+"""Texts as token batches: tokenised once, grouped by length, shuffled by seed and epoch alone.
+
+In: texts and a tokenizer. Out: padded tensors. Padding is what costs on a CPU, so texts of like length come
+together; the order depends on nothing but seed and epoch, so that a resumed epoch has the same batches.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from potstill.backends import EncoderFacts
+    from potstill.records import BoolArray, FloatArray, IntArray
+
+POOL = 8
+"""Batches whose rows are sorted by length together. More means less padding and less mixing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokenised texts: `ids` one int32 array a text, never empty; `truncated` says which were cut."""
+
+    ids: tuple[NDArray[np.int32], ...]
+    truncated: BoolArray
+    pad_id: int
+
+    @property
+    def lengths(self) -> IntArray:
+        """Tokens of each text, shape (texts,)."""
+        return np.array([len(row) for row in self.ids], dtype=np.int64)
+
+    def batch(self, index: Sequence[int] | IntArray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and attention mask of some texts, int64, shape (texts, longest of them), padded right."""
+        rows = [self.ids[place] for place in index]
+        ids = np.full((len(rows), max(len(row) for row in rows)), self.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for place, row in enumerate(rows):
+            ids[place, : len(row)] = row
+            mask[place, : len(row)] = 1
+        return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def tokenise(tokenizer: Any, texts: Sequence[str], facts: EncoderFacts) -> Tokens:  # noqa: ANN401 - untyped
+    """Tokenise texts as every backend does: prefix, cut at `max_tokens`, one pad where nothing was found.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers.
+        texts: windows.
+        facts: the encoder's prefix, length and padding.
+    """
+    from tokenizers import Tokenizer
+
+    # A copy, as truncation and padding are settings of the tokenizer itself.
+    copied = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copied.enable_truncation(facts.max_tokens)
+    copied.no_padding()
+    found = copied.encode_batch_fast([facts.prefix + text for text in texts])
+    return Tokens(
+        ids=tuple(np.array(one.ids or [facts.pad_id], dtype=np.int32) for one in found),
+        truncated=np.array([bool(one.overflowing) for one in found], dtype=np.bool_),
+        pad_id=facts.pad_id,
+    )
+
+
+class LengthGrouped(Sampler[list[int]]):
+    """Batches of rows of like length, in an order that depends on seed and epoch alone.
+
+    All rows are shuffled, every `POOL` batches' worth is sorted by length and cut, and the batches are shuffled.
+    Each row comes once an epoch; the last rows may make one smaller batch.
+    """
+
+    def __init__(self, lengths: IntArray, batch_size: int, seed: int) -> None:
+        self.lengths = lengths
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch, from 0; accelerate calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.lengths) / self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        random = np.random.default_rng([self.seed, self.epoch])
+        rows = random.permutation(len(self.lengths))
+        batches: list[list[int]] = []
+        for start in range(0, len(rows), POOL * self.batch_size):
+            pooled = rows[start : start + POOL * self.batch_size]
+            pooled = pooled[np.argsort(self.lengths[pooled], kind="stable")]
+            batches += [
+                pooled[place : place + self.batch_size].tolist() for place in range(0, len(pooled), self.batch_size)
+            ]
+        for place in random.permutation(len(batches)):
+            yield batches[place]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the data, ready for the model: tokens and scores (rows, dimensions), NaN masked."""
+
+    tokens: Tokens
+    scores: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def collate(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        """The tensors of a batch."""
+        ids, mask = self.tokens.batch(rows)
+        labels = torch.from_numpy(self.scores[list(rows)].astype(np.float32))
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -1,0 +1,104 @@
+"""What trains, counted: before the first step, after a resume and in the record.
+
+In: a model, or a recipe alone (then on torch's meta device, without weights). Out: counts by part, or a refusal.
+What a recipe implies is computed from the backbone's layers, not from the model that training built, so that
+each checks the other. Training that went on with a frozen adapter once looked like a plateau.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from potstill.errors import TrainingError
+from potstill.students.torch.model import embedding_parameters, part_of, trainable, trim
+from potstill.training.facts import Counts
+
+if TYPE_CHECKING:
+    import torch
+
+    from potstill.students.recipes import FineTunedRecipe
+
+
+def count_parameters(model: nn.Module) -> Counts:
+    """Count a model's parameters by part, and those that train."""
+    total: Counter[str] = Counter()
+    training: Counter[str] = Counter()
+    for name, parameter in model.named_parameters():
+        part = part_of(name)
+        total[part] += parameter.numel()
+        if parameter.requires_grad:
+            training[part] += parameter.numel()
+    return Counts(
+        base=total["base"],
+        adapter=total["adapter"],
+        head=total["head"],
+        head_copy=total["head_copy"],
+        trainable_base=training["base"],
+        trainable_adapter=training["adapter"],
+        # A copy of the head that trained would be as wrong as a head that did not; it shows in the sum.
+        trainable_head=training["head"] + training["head_copy"],
+    )
+
+
+def implied_counts(backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe) -> Counts:
+    """What a recipe says must be there and train, from the backbone's layers before anything is added.
+
+    A LoRA pair on a linear layer (in, out) has rank * (in + out) parameters.
+    """
+    trim(backbone)
+    base = sum(parameter.numel() for parameter in backbone.parameters())
+    head = width * dimensions + (dimensions if recipe.head_bias else 0)
+    if recipe.lora is None:
+        frozen = sum(p.numel() for p in embedding_parameters(backbone)) if recipe.freeze_embeddings else 0
+        return Counts(
+            base=base,
+            adapter=0,
+            head=head,
+            head_copy=0,
+            trainable_base=base - frozen,
+            trainable_adapter=0,
+            trainable_head=head,
+        )
+    adapter = sum(
+        recipe.lora.rank * (module.in_features + module.out_features)
+        for name, module in backbone.named_modules()
+        if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in recipe.lora.targets
+    )
+    return Counts(
+        base=base,
+        adapter=adapter,
+        head=head,
+        head_copy=head,
+        trainable_base=0,
+        trainable_adapter=adapter,
+        trainable_head=head,
+    )
+
+
+def check_trainable(model: nn.Module, implied: Counts, optimizer: torch.optim.Optimizer | None = None) -> Counts:
+    """See that what trains is what the recipe implies, and that the optimizer holds just that.
+
+    Raises:
+        TrainingError: a part has more or fewer parameters, or more or fewer of them train, or a parameter that
+            trains is not the optimizer's to change; the message names the part and both numbers.
+    """
+    counts = count_parameters(model)
+    for name, wanted in implied.model_dump().items():
+        found = getattr(counts, name)
+        if found != wanted:
+            what = name.replace("trainable_", "trainable ").replace("_", " ")
+            raise TrainingError(
+                f"{what}: {found:,} parameters, the recipe implies {wanted:,}; training does not go on like this"
+            )
+    if optimizer is not None:
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        wanted_ids = {id(parameter) for parameter in trainable(model).values()}
+        if held != wanted_ids:
+            raise TrainingError(
+                f"the optimizer holds {len(held & wanted_ids)} of {len(wanted_ids)} tensors that train "
+                f"and {len(held - wanted_ids)} others"
+            )
+    return counts

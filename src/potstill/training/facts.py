@@ -1,0 +1,130 @@
+"""What training writes down: counts of parameters, an epoch's measures, a student's record. No torch in here.
+
+In: numbers from the loop. Out: frozen objects that become JSON and come back strictly.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, computed_field
+
+from potstill.metrics import mae, rmse
+
+if TYPE_CHECKING:
+    from potstill.records import FloatArray
+
+SCHEMA_VERSION = 1
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Counts(_Fact):
+    """Parameters of a model by part, and how many of each part train."""
+
+    base: int
+    adapter: int
+    head: int
+    head_copy: int
+    """The frozen copy of the head that peft keeps beside the one that trains."""
+    trainable_base: int
+    trainable_adapter: int
+    trainable_head: int
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def trainable(self) -> int:
+        """All that train."""
+        return self.trainable_base + self.trainable_adapter + self.trainable_head
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total(self) -> int:
+        """All there are, peft's copy of the head too."""
+        return self.base + self.adapter + self.head + self.head_copy
+
+
+class Measures(_Fact):
+    """Errors of one model on one part of the data, each over the labels that are there.
+
+    `mae` and `rmse` are means over dimensions; a dimension without labels is None.
+    """
+
+    rows: int
+    loss: float
+    mae: float
+    rmse: float
+    mae_by_dimension: dict[str, float | None]
+    rmse_by_dimension: dict[str, float | None]
+
+    @classmethod
+    def of(cls, predictions: FloatArray, scores: FloatArray, dimensions: tuple[str, ...], loss: float) -> Measures:
+        """Measure predictions against scores, both of shape (rows, dimensions), NaN in `scores` masked."""
+        absolute, square = mae(predictions, scores), rmse(predictions, scores)
+        return cls(
+            rows=len(scores),
+            loss=loss,
+            mae=float(np.nanmean(absolute)),
+            rmse=float(np.nanmean(square)),
+            mae_by_dimension=_named(absolute, dimensions),
+            rmse_by_dimension=_named(square, dimensions),
+        )
+
+
+def _named(values: FloatArray, dimensions: tuple[str, ...]) -> dict[str, float | None]:
+    return {name: None if np.isnan(value) else float(value) for name, value in zip(dimensions, values, strict=True)}
+
+
+class EpochRecord(_Fact):
+    """One epoch, evaluated when it had ended: the same weights on both parts, dropout off."""
+
+    epoch: int
+    """From 1."""
+    step: int
+    learning_rate: float
+    train: Measures
+    validation: Measures
+    best: bool
+    """Whether this was the best epoch so far, by validation MAE."""
+    seconds: float
+
+
+class StudentRecord(_Fact):
+    """`record.json`: how one student of a run was made."""
+
+    schema_version: int = SCHEMA_VERSION
+    recipe: dict[str, Any]
+    recipe_hash: str
+    rows_hash: str
+    """SHA-256 of the examples it was fitted and chosen on."""
+    dimensions: tuple[str, ...]
+    seeds: dict[str, int]
+    train_rows: int
+    held_out_rows: int
+    """Rows of the training part whose predictions come from a model that never saw them."""
+    validation: Measures
+    """The finished student on the validation part, unclipped and uncalibrated."""
+    counts: Counts | None
+    best_epoch: int | None
+    epochs: int | None
+    steps: int | None
+    warmup_steps: int | None
+    truncated_share: float | None
+    """Share of the training texts that the student cannot read whole; None for one that reads everything."""
+    backbones: dict[str, str]
+    """Name -> SHA-256 of the weights it started from."""
+    tiny: bool
+    """Made on a tiny random backbone, to try the path; its scores mean nothing."""
+    device: str
+    precision: Literal["fp32", "bf16"] | None
+    resumed_from: tuple[int, ...]
+    """Steps at which training was taken up again."""
+    seconds: float
+    peak_memory_bytes: int | None
+    """The largest memory of the whole process up to the end of the fit, where the system tells."""
+    peak_device_memory_bytes: int | None
+    notes: tuple[str, ...]
+    versions: dict[str, str]

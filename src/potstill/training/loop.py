@@ -1,0 +1,475 @@
+"""The loop: transformers' Trainer, with potstill's batches, loss, evaluation and checkpoints.
+
+In: a model whose trainable parameters are marked, tokens and scores, a recipe. Out: the model with the
+parameters of its best epoch, and what happened. Trainer does the steps; it neither saves nor evaluates nor logs.
+A callback evaluates each ended epoch on both parts and writes checkpoints; three of Trainer's own methods are
+replaced so that a resume reads these and no pickle, and a resume that did not pass through all three is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from potstill.errors import TrainingError
+from potstill.students.torch.model import part_of, trainable
+from potstill.terminal import note, steps
+from potstill.training import checkpoints, state
+from potstill.training.batches import LengthGrouped
+from potstill.training.checkpoints import Snapshot
+from potstill.training.counts import check_trainable
+from potstill.training.facts import Counts, EpochRecord, Measures
+from potstill.training.objectives import masked_loss
+from potstill.training.state import load_parameters, parameters_of, same_trainable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from torch import nn
+
+    from potstill.records import FloatArray
+    from potstill.students.recipes import FineTunedRecipe
+    from potstill.training.batches import Part, Tokens
+
+    Advance = Callable[[float], None]
+
+SCHEDULE = (
+    "learning_rate",
+    "head_learning_rate",
+    "warmup_steps",
+    "warmup_share",
+    "weight_decay",
+    "clip",
+    "precision",
+    "objective",
+    "epochs",
+    "patience",
+    "checkpoint_steps",
+)
+"""Fields of a recipe that may change on resume, such as a learning rate that led to NaN; the change is noted."""
+
+EVALUATION_TOKENS = 8192
+"""Tokens in a batch when nothing is learnt, padding included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long a training is, in steps."""
+
+    steps_per_epoch: int
+    steps: int
+    warmup: int
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, recipe: FineTunedRecipe, rows: int) -> Plan:
+        """Lay out a recipe's epochs over some rows; a warm-up as long as the run is cut to a tenth, and noted."""
+        per_epoch = -(-rows // recipe.batch_size)
+        total = per_epoch * recipe.epochs
+        warmup = recipe.warmup_steps or math.ceil((recipe.warmup_share or 0) * total)
+        if warmup < total or total == 1:
+            return cls(per_epoch, total, min(warmup, total - 1), ())
+        shorter = max(1, total // 10)
+        said = f"warm-up of {warmup} steps is not shorter than the run of {total}; it is cut to {shorter}"
+        return cls(per_epoch, total, shorter, (said,))
+
+    def rate(self, step: int) -> float:
+        """The share of the peak learning rate after `step` steps: up over the warm-up, then down to 0, in lines."""
+        if step < self.warmup:
+            return step / self.warmup
+        return max(0.0, (self.steps - step) / max(1, self.steps - self.warmup))
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is trained on what. `identity` is what a checkpoint must share to be taken up."""
+
+    recipe: FineTunedRecipe
+    train: Part
+    validation: Part
+    dimensions: tuple[str, ...]
+    implied: Counts
+    seed: int
+    device: str
+    identity: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Outcome:
+    """What happened. `history` has an entry for each epoch, whatever process it ran in."""
+
+    plan: Plan
+    history: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int | None = None
+    stopped: bool = False
+    resumed_from: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    counts: Counts | None = None
+
+    @property
+    def best(self) -> EpochRecord | None:
+        """The best epoch's record, by validation MAE."""
+        return next((record for record in self.history if record.epoch == self.best_epoch), None)
+
+
+def train_model(model: nn.Module, task: Task, workdir: Path, *, resume: bool = False) -> Outcome:
+    """Train a model in place; it ends with the parameters of its best epoch by validation MAE.
+
+    The same model, task and seed give the same parameters, however often the process was killed and resumed.
+
+    Args:
+        model: from `build_model`, on any device.
+        task: recipe, data and what the recipe implies.
+        workdir: where checkpoints are kept; an existing folder of this training alone.
+        resume: take up the newest whole checkpoint, if there is one; else older ones are removed.
+
+    Raises:
+        TrainingError: what trains is not what the recipe implies, at the start or in a checkpoint; a checkpoint
+            of another training; a loss, prediction or parameter that is not finite.
+    """
+    check_trainable(model, task.implied)
+    outcome = Outcome(Plan.of(task.recipe, len(task.train)))
+    outcome.notes = outcome.plan.notes
+    for line in outcome.notes:
+        note(f"{task.recipe.name}: {line}")
+    workdir.mkdir(parents=True, exist_ok=True)
+    checkpoints.sweep(workdir)
+    if not resume:
+        checkpoints.clear(workdir)
+    found = checkpoints.newest(workdir) if resume else None
+    start = _take_up(found, model, task, outcome) if found is not None else None
+    if not outcome.stopped:
+        _run(model, task, workdir, outcome, found, start)
+    if outcome.best_epoch is None:
+        raise TrainingError("training ended before its first epoch did")
+    best = checkpoints.read(checkpoints.best_folder(workdir, outcome.best_epoch))
+    load_parameters(model, best.tensors["parameters"], checkpoints.best_folder(workdir, outcome.best_epoch).name)
+    outcome.counts = check_trainable(model, task.implied)
+    return outcome
+
+
+def predict(model: nn.Module, tokens: Tokens, *, device: str, bf16: bool = False) -> FloatArray:
+    """Scores by a model in evaluation mode, shape (texts, dimensions), float64, in input order.
+
+    Neither the model's mode nor any random state is different afterwards.
+    """
+    from potstill.backends import token_batches
+
+    was_training = model.training
+    model.eval()
+    scores: list[tuple[Any, torch.Tensor]] = []
+    with torch.no_grad(), torch.random.fork_rng(), torch.autocast(_kind(device), torch.bfloat16, enabled=bf16):
+        for rows in token_batches(tokens.lengths, EVALUATION_TOKENS):
+            ids, mask = tokens.batch(rows)
+            scores.append((rows, model(ids.to(device), mask.to(device)).float().cpu()))
+    model.train(was_training)
+    whole = np.empty((len(tokens.ids), scores[0][1].shape[1]))
+    for rows, values in scores:
+        whole[rows] = values.numpy()
+    return whole
+
+
+def evaluate(model: nn.Module, part: Part, task: Task) -> Measures:
+    """Measure a model on a part of the data, in the precision it trains in.
+
+    Raises:
+        TrainingError: a prediction is not finite.
+    """
+    predictions = predict(model, part.tokens, device=task.device, bf16=task.recipe.precision == "bf16")
+    if not np.isfinite(predictions).all():
+        raise TrainingError("a prediction is not finite")
+    loss = masked_loss(torch.from_numpy(predictions), torch.from_numpy(part.scores), task.recipe.objective)
+    return Measures.of(predictions, part.scores, task.dimensions, float(loss))
+
+
+class _Rows(Dataset[int]):
+    """The rows' numbers; the collator looks the rows up."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, row: int) -> int:
+        return row
+
+
+@dataclass(frozen=True, slots=True)
+class _Gear:
+    """What a training turns: the model, its optimizer and schedule, and the checkpoint it goes on from."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LambdaLR
+    start: Snapshot | None
+    restored: set[str] = field(default_factory=set)
+    """What Trainer has taken from `start`; all of it must come before the first step."""
+
+
+class _ScoreTrainer(Trainer):
+    """Trainer with potstill's batches and loss; on resume it restores from a `Snapshot`."""
+
+    def __init__(self, task: Task, gear: _Gear, plan: Plan, **parts: Any) -> None:  # noqa: ANN401 - Trainer's own
+        self.task = task
+        self.gear = gear
+        self.plan = plan
+        super().__init__(model=gear.model, optimizers=(gear.optimizer, gear.schedule), **parts)
+
+    def get_train_dataloader(self) -> Any:  # noqa: ANN401 - accelerate is untyped
+        """Batches of like length, in an order that depends on seed and epoch alone."""
+        sampler = LengthGrouped(self.task.train.tokens.lengths, self.task.recipe.batch_size, self.task.seed)
+        loader = DataLoader(_Rows(len(self.task.train)), batch_sampler=sampler, collate_fn=self.task.train.collate)
+        return self.accelerator.prepare(loader)
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,  # noqa: FBT001, FBT002 - Trainer's signature
+        num_items_in_batch: Any = None,  # noqa: ANN401, ARG002 - as above
+    ) -> Any:  # noqa: ANN401 - as above
+        """The recipe's objective over the labels that are there."""
+        predictions = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        loss = masked_loss(predictions, inputs["labels"], self.task.recipe.objective)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingError(_not_finite(self.state.global_step + 1, f"the loss is {loss.item()}"))
+        return (loss, predictions) if return_outputs else loss
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        del model
+        state.load_parameters(self.gear.model, self._start.tensors["parameters"], resume_from_checkpoint)
+        self.gear.restored.add("parameters")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        optimizer, schedule = self.gear.optimizer, self.gear.schedule
+        state.load_optimizer(optimizer, self.gear.model, self._start.tensors["optimizer"])
+        # The schedule is a function of the step, so the step is all its state.
+        step = self._start.documents["progress"]["step"]
+        schedule.last_epoch = step
+        rates = [base * self.plan.rate(step) for base in schedule.base_lrs]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
+        schedule._last_lr = rates  # noqa: SLF001 - what `get_last_lr` gives; torch has no setter
+        self.gear.restored.add("optimizer")
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is None:
+            return
+        state.load_random_state(self._start.documents["rng"], self._start.tensors["rng"])
+        self.gear.restored.add("random state")
+
+    @property
+    def _start(self) -> Snapshot:
+        if self.gear.start is None:
+            raise TrainingError("Trainer asked for a checkpoint that was not read")
+        return self.gear.start
+
+
+class _Keeper(TrainerCallback):
+    """Checks what trains, evaluates each epoch, keeps the best, writes checkpoints, stops early."""
+
+    def __init__(self, task: Task, gear: _Gear, workdir: Path, outcome: Outcome, advance: Advance) -> None:
+        self.task = task
+        self.gear = gear
+        self.workdir = workdir
+        self.outcome = outcome
+        self.advance = advance
+        self.clock = time.monotonic()
+        self.checked_gradients = False
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Check what trains: here a resume has restored parameters and optimizer."""
+        self._restored("parameters", "optimizer")
+        check_trainable(self.gear.model, self.task.implied, self.gear.optimizer)
+        self.advance(state.global_step)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Start the epoch's clock."""
+        self.clock = time.monotonic()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """See, once, that the gradient reaches all that should train."""
+        if self.checked_gradients:
+            return
+        self._restored("parameters", "optimizer", "random state")
+        without = [name for name, parameter in trainable(self.gear.model).items() if parameter.grad is None]
+        if without:
+            raise TrainingError(f"{len(without)} tensors that should train got no gradient, such as {without[0]}")
+        self.checked_gradients = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Write a checkpoint where the recipe asks for one within epochs."""
+        self.advance(1)
+        every = self.task.recipe.checkpoint_steps
+        # The last step of an epoch is kept with the epoch's evaluation, or a resume would leave that out.
+        if every and state.global_step % every == 0 and state.global_step % self.outcome.plan.steps_per_epoch:
+            self._write(state)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
+        """Evaluate, keep the best, write a checkpoint, decide whether to stop."""
+        recipe, outcome = self.task.recipe, self.outcome
+        record = self._evaluate(state.global_step)
+        outcome.history.append(record)
+        if record.best:
+            outcome.best_epoch = record.epoch
+            parameters = {"parameters": parameters_of(self.gear.model)}
+            checkpoints.write(checkpoints.best_folder(self.workdir, record.epoch), Snapshot({}, parameters))
+        waited = record.epoch - (outcome.best_epoch or 0)
+        outcome.stopped = record.epoch == recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
+        note(
+            f"{recipe.name}: epoch {record.epoch}/{recipe.epochs}: MAE {record.validation.mae:.3f} on validation"
+            f"{' (best)' if record.best else ''}, {record.train.mae:.3f} on train"
+        )
+        self._write(state)
+        control.should_training_stop = outcome.stopped
+
+    def _evaluate(self, step: int) -> EpochRecord:
+        try:
+            train = evaluate(self.gear.model, self.task.train, self.task)
+            validation = evaluate(self.gear.model, self.task.validation, self.task)
+        except TrainingError as error:
+            raise TrainingError(_not_finite(step, str(error))) from None
+        best = self.outcome.best
+        return EpochRecord(
+            epoch=step // self.outcome.plan.steps_per_epoch,
+            step=step,
+            learning_rate=float(self.gear.schedule.get_last_lr()[0]),
+            train=train,
+            validation=validation,
+            best=best is None or validation.mae < best.validation.mae,
+            seconds=round(time.monotonic() - self.clock, 3),
+        )
+
+    def _write(self, trainer_state: Any) -> None:  # noqa: ANN401 - Trainer's own
+        outcome, gear, step = self.outcome, self.gear, trainer_state.global_step
+        parameters = parameters_of(gear.model)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in parameters.values()):
+            raise TrainingError(_not_finite(step, "a parameter is not finite"))
+        progress = {
+            "step": step,
+            "identity": dict(self.task.identity),
+            "recipe": self.task.recipe.model_dump(mode="json"),
+            "trains": list(parameters),
+            "counts": check_trainable(gear.model, self.task.implied, gear.optimizer).model_dump(mode="json"),
+            "history": [record.model_dump(mode="json") for record in outcome.history],
+            "best_epoch": outcome.best_epoch,
+            "stopped": outcome.stopped,
+            "resumed_from": list(outcome.resumed_from),
+            "notes": list(outcome.notes),
+        }
+        rng, drawn = state.random_state()
+        documents = {"progress": progress, "rng": rng, "trainer_state": dataclasses.asdict(trainer_state)}
+        adam = state.optimizer_tensors(gear.optimizer, gear.model)
+        tensors = {"parameters": parameters, "optimizer": adam, "rng": drawn}
+        checkpoints.write(checkpoints.checkpoint_folder(self.workdir, step), Snapshot(documents, tensors))
+        checkpoints.prune(self.workdir)
+
+    def _restored(self, *needed: str) -> None:
+        """Refuse to go on where Trainer did not call the methods that restore; a later version might not."""
+        missing = [name for name in needed if name not in self.gear.restored]
+        if self.gear.start is not None and missing:
+            raise TrainingError(f"this version of transformers did not restore the {' and '.join(missing)}")
+
+
+def _run(
+    model: nn.Module, task: Task, workdir: Path, outcome: Outcome, found: Path | None, start: Snapshot | None
+) -> None:
+    recipe = task.recipe
+    # Read by libraries when they report; nothing here asks for reports, and none may start by itself.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    arguments = TrainingArguments(
+        output_dir=str(workdir),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        max_grad_norm=recipe.clip,
+        bf16=recipe.precision == "bf16",
+        use_cpu=_kind(task.device) == "cpu",
+        seed=task.seed,
+        eval_strategy="no",
+        save_strategy="no",
+        logging_strategy="no",
+        logging_nan_inf_filter=False,
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+    )
+    model.to(task.device)
+    optimizer = make_optimizer(model, recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, outcome.plan.rate)
+    gear = _Gear(model, optimizer, schedule, start)
+    with steps(f"train {recipe.name}", outcome.plan.steps) as advance:
+        keeper = _Keeper(task, gear, workdir, outcome, advance)
+        trainer = _ScoreTrainer(
+            task, gear, outcome.plan, args=arguments, train_dataset=_Rows(len(task.train)), callbacks=[keeper]
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train(resume_from_checkpoint=None if found is None else str(found))
+
+
+def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Snapshot:
+    """Read a checkpoint, see that it is of this training and trains what this one does, and go on from there."""
+    start = checkpoints.read(found)
+    progress = start.documents["progress"]
+    for name, wanted in task.identity.items():
+        if progress["identity"].get(name) != wanted:
+            raise TrainingError(f"{found}: its {name} is another; train without --resume to start anew")
+    same_trainable(progress["trains"], model, str(found))
+    if progress["counts"] != task.implied.model_dump(mode="json"):
+        raise TrainingError(f"{found}: its counts of what trains are not what the recipe implies")
+    outcome.history = [EpochRecord.model_validate(record) for record in progress["history"]]
+    outcome.best_epoch = progress["best_epoch"]
+    # A recipe that was given more epochs than the finished training had goes on.
+    outcome.stopped = progress["stopped"] and progress["recipe"]["epochs"] == task.recipe.epochs
+    outcome.resumed_from = (*progress["resumed_from"], progress["step"])
+    outcome.notes = tuple(dict.fromkeys([*outcome.plan.notes, *progress["notes"]]))
+    now = task.recipe.model_dump(mode="json")
+    for name in SCHEDULE:
+        if progress["recipe"].get(name) != now[name]:
+            line = (
+                f"from step {progress['step']} on {name} is {now[name]}, before it was {progress['recipe'].get(name)}"
+            )
+            outcome.notes += (line,)
+            note(f"{task.recipe.name}: {line}")
+    note(f"{task.recipe.name}: goes on after step {progress['step']} of {outcome.plan.steps}")
+    return start
+
+
+def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Optimizer:
+    """AdamW; biases and norms do not decay, and the head may have a learning rate of its own."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in trainable(model).items():
+        rate = recipe.head_learning_rate if part_of(name) == "head" else None
+        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((rate or recipe.learning_rate, decay), []).append(parameter)
+    # The fused kernel reads each tensor once; on a CPU it halves the optimizer's time.
+    fused = next(iter(trainable(model).values())).device.type in {"cpu", "cuda"}
+    return torch.optim.AdamW(
+        [{"params": parameters, "lr": rate, "weight_decay": decay} for (rate, decay), parameters in groups.items()],
+        lr=recipe.learning_rate,
+        fused=fused,
+    )
+
+
+def _not_finite(step: int, what: str) -> str:
+    return (
+        f"step {step}: {what}; older checkpoints are unchanged: lower learning_rate or clip, or set precision: "
+        "fp32, and go on with --resume"
+    )
+
+
+def _kind(device: str) -> str:
+    return device.partition(":")[0]
