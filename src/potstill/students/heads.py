@@ -48,8 +48,8 @@ class Centring:
 
     def unit_parts(self, features: NDArray[Any]) -> list[FloatArray]:
         """The features of each encoder, float64, rows of length 1."""
-        parts: list[FloatArray] = np.split(features.astype(np.float64), np.cumsum(self.widths)[:-1], axis=1)
-        return [_unit(part) for part in parts]
+        whole: FloatArray = features.astype(np.float64)
+        return [_unit(part) for part in np.split(whole, np.cumsum(self.widths)[:-1], axis=1)]
 
     def apply(self, features: NDArray[Any]) -> FloatArray:
         """Centred features, float64, same shape."""

@@ -32,7 +32,7 @@ LAYOUT = {"facts": "student.json", "arrays": "student.safetensors", "encoder": "
 """What a student's folder holds; `encoder` is there only where its weights were trained."""
 
 AnyStudent = ConstantStudent | SourceMedianStudent | TfidfStudent | NeuralStudent
-_PLAIN: dict[str, type[ConstantStudent] | type[SourceMedianStudent] | type[TfidfStudent]] = {
+_PLAIN: dict[str, type[ConstantStudent | SourceMedianStudent | TfidfStudent]] = {
     ConstantStudent.kind: ConstantStudent,
     SourceMedianStudent.kind: SourceMedianStudent,
     TfidfStudent.kind: TfidfStudent,

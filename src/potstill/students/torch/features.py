@@ -1,0 +1,68 @@
+"""Features kept on disk, so that a frozen backbone reads each text once.
+
+In: hashes of texts, and their features. Out: the features of those that are known. One folder belongs to one
+encoder; each call that brings news adds a safetensors file, whole or not at all, and nothing is ever changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from potstill.files import replacing
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_DIGEST = 32
+
+
+class FeatureCache:
+    """Features of `width` numbers by a text's SHA-256, in `folder`."""
+
+    def __init__(self, folder: Path, width: int) -> None:
+        self.folder = folder
+        self.width = width
+        self._known: dict[bytes, NDArray[np.float32]] = {}
+        self._read: set[str] = set()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        """The features of those keys that are known, each of shape (width,)."""
+        self._refresh()
+        return {key: self._known[key] for key in keys if key in self._known}
+
+    def add(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
+        """Keep features, shape (keys, width).
+
+        Raises:
+            BadInput: the folder cannot be written.
+        """
+        table = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _DIGEST)
+        # Named by its content: two processes that encode the same texts write the same file.
+        path = self.folder / f"{hashlib.sha256(table.tobytes()).hexdigest()[:32]}.safetensors"
+        with replacing(path) as temporary:
+            save_file({"keys": table.copy(), "features": np.ascontiguousarray(features)}, temporary)
+
+    def _refresh(self) -> None:
+        """Read the files that came since the last time; other processes may add some."""
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if path.name in self._read:
+                continue
+            self._read.add(path.name)
+            try:
+                stored = load_file(path)
+                rows, features = stored["keys"], stored["features"]
+            except (SafetensorError, KeyError):
+                # A broken file is as good as none: its texts are encoded again.
+                continue
+            if features.shape != (rows.shape[0], self.width) or not np.isfinite(features).all():
+                continue
+            for row, feature in zip(rows, features, strict=True):
+                self._known[row.tobytes()] = feature
