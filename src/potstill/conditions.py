@@ -149,6 +149,15 @@ class Condition:
         """The same condition over other names."""
         return Condition(_rename(self.tree, names))
 
+    def __and__(self, other: Condition) -> Condition:
+        return Condition(_All((self.tree, other.tree)))
+
+    def __or__(self, other: Condition) -> Condition:
+        return Condition(_Any((self.tree, other.tree)))
+
+    def __invert__(self) -> Condition:
+        return Condition(_Not(self.tree))
+
     def __str__(self) -> str:
         return _spell(self.tree)
 
@@ -526,7 +535,8 @@ class _Interval:
 
 
 _ANYTHING = _Interval(-math.inf, math.inf)
-_BUDGET = 20_000
+# Parts of conditions looked at before can_hold gives up: about half a second.
+_BUDGET = 1_000_000
 # Far above the error of a double's arithmetic on scores, far below what any threshold is written to.
 _SLACK = 1e-7
 
@@ -549,15 +559,16 @@ def can_hold(
     tree = _All((wanted.tree, *(item.tree for item in given), *(_Not(item.tree) for item in without)))
     names = sorted({node.name for node in _walk(tree) if isinstance(node, _Name)})
     waiting = [dict.fromkeys(names, _Interval(low, high))]
-    tried = 0
+    size = sum(1 for _ in _walk(tree))
+    looked = 0
     while waiting:
         box = waiting.pop()
-        tried += 1
+        looked += size
         truth = _judge(tree, box)
         if truth is False:
             continue
         cut = None if truth else _cut(tree, box)
-        if cut is None or tried > _BUDGET:
+        if cut is None or looked > _BUDGET:
             return True
         name, threshold = cut
         waiting.extend({**box, name: part} for part in _split(box[name], threshold))

@@ -1,0 +1,136 @@
+"""What a person may want to know of a filter: what it says, in words, and what in it was probably not meant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from potstill.conditions import parse
+from potstill.filters.model import Filter, Reach
+from potstill.filters.packages import RUBRIC_NAME
+from potstill.prefilter import TermRule, fold, fold_all, matcher
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from potstill.verdict import Cap, Gate, Tier
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about a filter that is legal and probably not meant, and the path at which it is."""
+
+    path: str
+    message: str
+
+
+def lint(filter_: Filter) -> list[Finding]:
+    """What is legal in a filter and probably not meant; empty for a good one."""
+    return [Finding(path=path, message=message) for path, message in _findings(filter_)]
+
+
+def _findings(filter_: Filter) -> Iterator[tuple[str, str]]:
+    yield from _idle_dimensions(filter_)
+    yield from _idle_limits(filter_)
+    if not filter_.positive_tiers:
+        yield "tiers", "none is positive, so no recall will be reported"
+    elif len(filter_.positive_tiers) == len(filter_.tiers):
+        yield "tiers", "all are positive, so recall will always be 1"
+    rules: list[tuple[str, Sequence[Any]]] = [("caps", filter_.caps), ("prefilter -> drop", filter_.prefilter.drop)]
+    for key, parts in rules:
+        for index, part in enumerate(parts):
+            yield from _idle_terms(f"{key} -> {index}", part)
+    for key, parts in [("gates", filter_.gates), *rules]:
+        for index, part in enumerate(parts):
+            if part.reason in {other.reason for other in parts[:index]}:
+                yield (
+                    f"{key} -> {index} -> reason",
+                    f"{part.reason!r} is another's too, and a verdict shows nothing else",
+                )
+
+
+def _idle_dimensions(filter_: Filter) -> Iterator[tuple[str, str]]:
+    read: set[str] = set()
+    parts: list[Gate | Cap | Tier] = [*filter_.gates, *filter_.caps, *filter_.tiers]
+    for part in parts:
+        if part.when is not None:
+            read |= parse(part.when, filter_.condition_names).names
+    for name, dimension in filter_.dimensions.items():
+        if dimension.weight == 0 and name not in read:
+            yield f"dimensions -> {name}", "has no weight and is in no condition, so it decides nothing"
+        if name not in filter_.rubric:
+            yield f"dimensions -> {name}", f"is not mentioned in {RUBRIC_NAME}"
+
+
+def _idle_limits(filter_: Filter) -> Iterator[tuple[str, str]]:
+    reach = Reach(filter_)
+    limits: list[tuple[str, Sequence[Gate | Cap]]] = [("gates", filter_.gates), ("caps", filter_.caps)]
+    for key, parts in limits:
+        for index, part in enumerate(parts):
+            if part.when is None:
+                continue
+            fires = reach.before(part.when)
+            if not reach.limit_fires(fires):
+                yield f"{key} -> {index} -> when", "never holds, so nothing is ever limited"
+            elif not reach.limit_fires(~fires):
+                yield f"{key} -> {index} -> when", "always holds"
+    conditions: list[tuple[str, Sequence[Gate | Cap | Tier]]] = [*limits, ("tiers", filter_.tiers)]
+    for key, all_parts in conditions:
+        for index, one in enumerate(all_parts):
+            if one.when is not None and parse(one.when, reach.names).operators & {"=", "!="}:
+                yield f"{key} -> {index} -> when", "compares with = or !=, which a student's scores hardly ever meet"
+
+
+def _idle_terms(path: str, rule: TermRule) -> Iterator[tuple[str, str]]:
+    for key, terms in (("any", rule.any), ("unless", rule.unless)):
+        for wide, narrow in _pairs(terms, terms):
+            # Of two that are the same, the second is the idle one.
+            if fold(wide) != fold(narrow) or terms.index(wide) < terms.index(narrow):
+                yield f"{path} -> {key}", f"{narrow!r} adds nothing to {wide!r}"
+        for repeated in sorted({term for term in terms if terms.count(term) > 1}):
+            yield f"{path} -> {key}", f"{repeated!r} is given twice"
+    for wide, narrow in _pairs(rule.unless, rule.any):
+        yield f"{path} -> any", f"{narrow!r} can never count, as it holds {wide!r} of unless"
+
+
+def _pairs(wide: Sequence[str], narrow: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs of different terms of which every text with the second has the first."""
+    folded = pl.DataFrame({"folded": fold_all(narrow)})
+    for one in wide:
+        found = folded.select(matcher(TermRule(any=(one,)))).to_series()
+        yield from ((one, narrow[place]) for place in found.arg_true() if narrow[place] != one or wide is not narrow)
+
+
+def explain(filter_: Filter) -> str:
+    """A filter in words, several lines."""
+    scale = f"{filter_.scale.min:g} to {filter_.scale.max:g}"
+    lines = [f"{filter_.name}, version {filter_.version}"]
+    if filter_.description:
+        lines.append(filter_.description)
+    kept = "the first" if filter_.text.keep == "head" else "the head and the tail, together"
+    lines += ["", f"Reads {kept} {filter_.text.max_chars} characters and scores from {scale}:"]
+    width = max(map(len, filter_.dimensions))
+    for name, dimension in filter_.dimensions.items():
+        lines.append(f"  {name:<{width}}  {dimension.weight:4.0%}  {dimension.description}")
+    lines += ["", "Overall is their weighted mean."]
+    lines += [f"  at most {gate.cap:g} where {gate.when} ({gate.reason})" for gate in filter_.gates]
+    for cap in filter_.caps:
+        condition = "" if cap.when is None else f" and {cap.when}"
+        lines.append(f"  at most {cap.cap:g} where the text has {_words(cap)}{condition} ({cap.reason})")
+    lines += ["", "The first tier that matches:"]
+    for tier in filter_.tiers:
+        mark = ", positive" if tier.positive else ""
+        lines.append(f"  {tier.name}{mark}: {tier.when or 'all that is left'}")
+    if filter_.prefilter.drop:
+        lines += ["", "Dropped before scoring:"]
+        lines += [f"  {rule.reason}: a text that has {_words(rule)}" for rule in filter_.prefilter.drop]
+    lines += ["", f"Labels depend on {filter_.oracle_hash[:12]}, everything is {filter_.content_hash[:12]}."]
+    return "\n".join(lines)
+
+
+def _words(rule: TermRule) -> str:
+    wanted = [*rule.any, *(f"/{pattern}/" for pattern in rule.patterns)]
+    shown = f"any of: {', '.join(wanted)}" if len(wanted) > 1 else wanted[0]
+    return f"{shown}; unless: {', '.join(rule.unless)}" if rule.unless else shown

@@ -1,0 +1,97 @@
+"""What is wrong with a filter, in one line a person can act on: the place, what came, what was legal."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from potstill.filters.model import FaultError, Filter
+from potstill.filters.reading import line_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import yaml
+    from pydantic import ValidationError
+
+_SCHEMA = Filter.model_json_schema()
+
+
+def explain_fault(error: ValidationError, root: yaml.Node | None) -> str:
+    """One line for the first fault: where it is, what came, what was legal."""
+    faults = error.errors()
+    # A key spelled wrong is often also a key that is missing: the first of the two says more.
+    fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
+    path = tuple(fault["loc"])
+    cause = fault.get("ctx", {}).get("error")
+    if isinstance(cause, FaultError):
+        path += cause.path
+    place = f"line {line_of(root, path)}: " + (" -> ".join(map(str, path)) or "filter")
+    if fault["type"] == "extra_forbidden":
+        legal = keys_at(path[:-1])
+        close = difflib.get_close_matches(str(path[-1]), legal, n=1)
+        hint = f"did you mean {close[0]}? " if close else ""
+        return f"{place}: unknown key; {hint}legal: {', '.join(legal)}"
+    if fault["type"] == "missing":
+        return f"{place}: missing; expected {_expected(_schema_at(path))}"
+    if cause is not None:
+        return f"{place}: {cause}"
+    if fault["type"] == "json_invalid":
+        return "holds a character that no text can have (half of a surrogate pair)"
+    return f"{place}: got {_shown(fault['input'])}, expected {_expected(_schema_at(path))}"
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."
+
+
+def keys_at(path: Sequence[str | int]) -> list[str]:
+    """The keys that are legal at a path inside a filter; `()` is the top."""
+    return [name for name in _schema_at(path).get("properties", {}) if path or name != "rubric"]
+
+
+def _schema_at(path: Sequence[str | int]) -> dict[str, Any]:
+    """The JSON schema of what belongs at `path`; empty where that is unknown."""
+    schema = _SCHEMA
+    for step in path:
+        if isinstance(step, int):
+            schema = schema.get("items", {})
+        else:
+            schema = schema.get("properties", {}).get(step) or schema.get("additionalProperties") or {}
+        schema = _resolved(schema if isinstance(schema, dict) else {})
+    return schema
+
+
+def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
+    for one in schema.get("anyOf", ()):
+        if one.get("type") != "null":
+            schema = one
+    reference = schema.get("$ref")
+    return _SCHEMA["$defs"][reference.rpartition("/")[2]] if reference else schema
+
+
+def _expected(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each kind of value
+    if "enum" in schema:
+        return " or ".join(map(str, schema["enum"]))
+    match schema.get("type"):
+        case "number" | "integer" as kind:
+            noun = "a number" if kind == "number" else "a whole number"
+            low, high = schema.get("minimum"), schema.get("maximum")
+            if low is not None and high is not None:
+                return f"{noun} from {low:g} to {high:g}"
+            return noun if low is None else f"{noun} of at least {low:g}"
+        case "string":
+            if "pattern" in schema:
+                return "small letters and digits, joined by - . or _"
+            return "text" if "minLength" not in schema else "some text"
+        case "boolean":
+            return "true or false"
+        case "array":
+            return "a list" if "minItems" not in schema else "a list of at least one"
+        case "object" if "properties" in schema:
+            return f"keys: {', '.join(schema['properties'])}"
+        case "object":
+            most = schema.get("maxProperties")
+            return "names and what belongs to each" + ("" if most is None else f", 1 to {most} of them")
+    return "something else"

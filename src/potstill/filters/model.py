@@ -1,0 +1,274 @@
+"""The filter itself: frozen models, and the checks of a filter as a whole.
+
+In: the fields of `filter.yaml` and the rubric. Out: a `Filter`, or the first fault with the path at which it is.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from potstill.conditions import KEYWORDS, Condition, can_hold, parse
+from potstill.errors import ConditionError
+from potstill.files import digest
+from potstill.prefilter import Prefilter
+from potstill.records import DROPPED, UNSCORED, FloatArray
+from potstill.text import Window
+from potstill.verdict import MOST_LIMITS, OVERALL, Cap, Gate, Tier
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+RESERVED = frozenset(
+    {OVERALL, "id", "title", "content", "text", "extra", "tier", "gates", "caps", "reason"}
+    | {word.lower() for word in KEYWORDS}
+)
+"""Names that no dimension may have, in any case: columns of a verdict, and words of conditions."""
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
+_MOST_DIMENSIONS = 64
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Scale(_Part):
+    """The range of every score, both ends included."""
+
+    # A mean of larger numbers could not be rounded to nine decimals.
+    min: float = Field(default=0.0, ge=-1e6, le=1e6)
+    max: float = Field(default=10.0, ge=-1e6, le=1e6)
+
+    @model_validator(mode="after")
+    def _has_width(self) -> Scale:
+        if self.min >= self.max:
+            raise ValueError(f"min {self.min:g} is not below max {self.max:g}")
+        return self
+
+
+class Dimension(_Part):
+    """Something to score, and its weight in `overall`."""
+
+    weight: float = Field(ge=0, le=1)
+    description: str = Field(min_length=1)
+
+
+class Example(_Part):
+    """An article with the scores it should get, shown to the oracle."""
+
+    title: str = ""
+    content: str = Field(min_length=1)
+    scores: dict[str, float]
+    evidence: str = ""
+
+
+class Filter(_Part):
+    """A filter package, checked as a whole; see docs/filters.md for each field."""
+
+    name: str = Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)
+    version: int = Field(ge=1)
+    description: str = ""
+    scale: Scale = Scale()
+    text: Window = Window()
+    dimensions: dict[str, Dimension] = Field(min_length=1, max_length=_MOST_DIMENSIONS)
+    gates: tuple[Gate, ...] = Field(default=(), max_length=MOST_LIMITS)
+    caps: tuple[Cap, ...] = Field(default=(), max_length=MOST_LIMITS)
+    tiers: tuple[Tier, ...] = Field(min_length=1)
+    prefilter: Prefilter = Prefilter()
+    examples: tuple[Example, ...] = ()
+    rubric: str = Field(min_length=1)
+
+    @property
+    def dimension_names(self) -> tuple[str, ...]:
+        """The dimensions, in the order of the YAML: the order of every array of scores."""
+        return tuple(self.dimensions)
+
+    @property
+    def weights(self) -> FloatArray:
+        """A weight per dimension, shape (dimensions,), in order, summing to 1."""
+        weights: FloatArray = np.array([part.weight for part in self.dimensions.values()], dtype=np.float64)
+        weights /= weights.sum()
+        return weights
+
+    @property
+    def tier_names(self) -> tuple[str, ...]:
+        """All tiers, in order."""
+        return tuple(tier.name for tier in self.tiers)
+
+    @property
+    def positive_tiers(self) -> tuple[str, ...]:
+        """The tiers whose recall is measured, in order."""
+        return tuple(tier.name for tier in self.tiers if tier.positive)
+
+    @property
+    def oracle_hash(self) -> str:
+        """SHA-256 of all that labels depend on; weights, gates, caps, tiers and prefilter are not part of it."""
+        return digest(
+            {
+                "dimensions": [[name, part.description] for name, part in self.dimensions.items()],
+                "scale": self.scale.model_dump(mode="json"),
+                "window": self.text.model_dump(mode="json"),
+                "rubric": self.rubric,
+                "examples": [example.model_dump(mode="json") for example in self.examples],
+            }
+        )
+
+    @property
+    def content_hash(self) -> str:
+        """SHA-256 of all that has meaning: not of the YAML's comments and layout, or a condition's spelling."""
+        content = self.model_dump(mode="json")
+        content["dimensions"] = list(content["dimensions"].items())
+        for key in ("gates", "caps", "tiers"):
+            for part in content[key]:
+                if part["when"] is not None:
+                    part["when"] = str(parse(part["when"], self.condition_names))
+        return digest(content)
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """What the filter's conditions may read."""
+        return (*self.dimensions, OVERALL)
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Filter:
+        for check in (_check_dimensions, _check_limits, _check_tiers, _check_examples):
+            check(self)
+        return self
+
+
+class FaultError(ValueError):
+    """A fault of a filter as a whole, at a path inside it."""
+
+    def __init__(self, path: tuple[str | int, ...], message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+def _check_dimensions(filter_: Filter) -> None:
+    for name in filter_.dimensions:
+        if not _IDENTIFIER.fullmatch(name):
+            raise FaultError(
+                ("dimensions", name),
+                "not a name for a dimension; expected up to 64 of A-Z, a-z, 0-9, _, a letter first",
+            )
+        if name.lower() in RESERVED:
+            raise FaultError(("dimensions", name), f"a word that dimensions can't use: {', '.join(sorted(RESERVED))}")
+        base, _, end = name.rpartition("_")
+        if end in {"low", "high"} and base in filter_.dimensions:
+            raise FaultError(("dimensions", name), f"the name of a column for the interval of {base}; choose another")
+    total = math.fsum(dimension.weight for dimension in filter_.dimensions.values())
+    if abs(total - 1) > 1e-6:
+        shown = ", ".join(f"{name} {part.weight:g}" for name, part in filter_.dimensions.items())
+        raise FaultError(("dimensions",), f"weights sum to {total:.6g}, expected 1 ({shown})")
+
+
+def _check_limits(filter_: Filter) -> None:
+    low, high = filter_.scale.min, filter_.scale.max
+    limits: list[tuple[str, Sequence[Gate | Cap]]] = [("gates", filter_.gates), ("caps", filter_.caps)]
+    for key, parts in limits:
+        for index, part in enumerate(parts):
+            if part.when is not None:
+                _check_condition((key, index, "when"), part.when, filter_)
+            if not low <= part.cap < high:
+                raise FaultError(
+                    (key, index, "cap"), f"got {part.cap:g}, expected a number from {low:g} to below {high:g}"
+                )
+
+
+def _check_condition(path: tuple[str | int, ...], text: str, filter_: Filter) -> None:
+    try:
+        parse(text, filter_.condition_names)
+    except ConditionError as error:
+        raise FaultError(path, str(error)) from None
+
+
+def _check_tiers(filter_: Filter) -> None:
+    seen: set[str] = set()
+    for index, tier in enumerate(filter_.tiers):
+        if tier.name in seen:
+            raise FaultError(("tiers", index, "name"), f"the tier {tier.name} is given twice")
+        if tier.name in {UNSCORED, DROPPED}:
+            raise FaultError(("tiers", index, "name"), f"{tier.name} is what articles without scores get")
+        seen.add(tier.name)
+        if tier.when is not None:
+            _check_condition(("tiers", index, "when"), tier.when, filter_)
+        elif index < len(filter_.tiers) - 1:
+            raise FaultError(
+                ("tiers", index), f"{tier.name} has no `when`, so the tiers after it can never match; only the last may"
+            )
+    reach = Reach(filter_)
+    conditions = [ALWAYS if tier.when is None else parse(tier.when, reach.names) for tier in filter_.tiers]
+    for index, (tier, wanted) in enumerate(zip(filter_.tiers, conditions, strict=True)):
+        if not reach.tier_matches(wanted, conditions[:index]):
+            alone = reach.tier_matches(wanted, [])
+            why = "the tiers above it take all that would" if alone else "no scores within scale and limits do"
+            raise FaultError(("tiers", index), f"{tier.name} can never match: {why}")
+    if filter_.tiers[-1].when is not None and reach.tier_matches(ALWAYS, conditions):
+        name = filter_.tiers[-1].name
+        raise FaultError(
+            ("tiers", len(conditions) - 1), f"scores are left that match no tier; leave `when` off {name}, the last"
+        )
+
+
+def _check_examples(filter_: Filter) -> None:
+    low, high = filter_.scale.min, filter_.scale.max
+    for index, example in enumerate(filter_.examples):
+        if set(example.scores) != set(filter_.dimensions):
+            odd = ", ".join(sorted(set(example.scores) ^ set(filter_.dimensions)))
+            raise FaultError(("examples", index, "scores"), f"expected one for each dimension and no other; see {odd}")
+        for name, score in example.scores.items():
+            if not low <= score <= high:
+                raise FaultError(
+                    ("examples", index, "scores", name), f"got {score:g}, expected a number from {low:g} to {high:g}"
+                )
+
+
+class Reach:
+    """What scores a filter can give: its scale, its weighted mean, and how gates and caps limit `overall`."""
+
+    def __init__(self, filter_: Filter) -> None:
+        self.names = filter_.condition_names
+        self.scale = filter_.scale
+        weights = enumerate(filter_.weights.tolist())
+        # Short names for the parser; no dimension can be called *mean.
+        mean = parse(
+            f"mean = {' + '.join(f'{weight!r} * d{index}' for index, weight in weights)}",
+            ("mean", *(f"d{index}" for index in range(len(filter_.dimensions)))),
+        ).renamed({"mean": _MEAN} | {f"d{index}": name for index, name in enumerate(filter_.dimensions)})
+        self.mean = [mean]
+        reached = _relation("overall = mean")
+        self.limited = [mean, _relation("overall <= mean")]
+        limits: list[Gate | Cap] = [*filter_.gates, *filter_.caps]
+        for limit in limits:
+            fires = ALWAYS if limit.when is None else self.before(limit.when)
+            reached |= fires & _relation(f"overall = {limit.cap!r}")
+            if isinstance(limit, Gate):
+                self.limited.append(~fires | _relation(f"overall <= {limit.cap!r}"))
+        self.limited.append(reached)
+
+    def before(self, when: str) -> Condition:
+        """A condition of a gate or a cap, which reads `overall` before any limit."""
+        return parse(when, self.names).renamed({OVERALL: _MEAN})
+
+    def limit_fires(self, fires: Condition) -> bool:
+        """Whether a gate's condition can hold; False only where certainly not."""
+        return can_hold(fires, [], self.scale.min, self.scale.max, given=self.mean)
+
+    def tier_matches(self, wanted: Condition, without: Iterable[Condition]) -> bool:
+        """Whether a tier's condition can hold where those of others don't; False only where certainly not."""
+        return can_hold(wanted, list(without), self.scale.min, self.scale.max, given=self.limited)
+
+
+_MEAN = "*mean"
+
+
+def _relation(text: str) -> Condition:
+    return parse(text, (OVERALL, "mean")).renamed({"mean": _MEAN})
+
+
+ALWAYS = parse("0 = 0", ())

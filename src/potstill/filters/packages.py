@@ -1,0 +1,125 @@
+"""Filter packages on disk: a folder with `filter.yaml` and `rubric.md`, or one that ships."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from potstill.errors import FilterError
+from potstill.files import write_text
+from potstill.filters.faults import explain_fault, keys_at
+from potstill.filters.model import Filter
+from potstill.filters.reading import Dumper, line_of, read_yaml
+
+YAML_NAME = "filter.yaml"
+RUBRIC_NAME = "rubric.md"
+
+
+def builtin_filters() -> list[str]:
+    """The names of the filters that ship."""
+    return sorted(folder.name for folder in _builtin().iterdir() if (folder / YAML_NAME).is_file())
+
+
+def load_filter(name_or_path: str | Path) -> Filter:
+    """The filter of that name that ships, or the one in that folder.
+
+    A bare name of a filter that ships means that one; write `./name` for a folder of the same name.
+
+    Raises:
+        FilterError: there is no such filter, or it is not legal; the message names the file, the line, the
+            path inside it, what came and what was legal.
+    """
+    if isinstance(name_or_path, str) and name_or_path in builtin_filters():
+        folder = _builtin() / name_or_path
+        return parse_filter(
+            (folder / YAML_NAME).read_text(encoding="utf-8"),
+            (folder / RUBRIC_NAME).read_text(encoding="utf-8"),
+            f"{name_or_path}/{YAML_NAME}",
+        )
+    path = Path(name_or_path)
+    if path.name == YAML_NAME and path.is_file():
+        path = path.parent
+    if not path.is_dir():
+        known = ", ".join(builtin_filters())
+        raise FilterError(f"{name_or_path}: no such filter; filters that ship: {known}, or a folder with {YAML_NAME}")
+    return parse_filter(_read(path / YAML_NAME), _read(path / RUBRIC_NAME), str(path / YAML_NAME))
+
+
+def save_filter(filter_: Filter, folder: str | Path) -> None:
+    """Write a filter package that `load_filter` reads back to an equal filter."""
+    folder = Path(folder)
+    write_text(folder / RUBRIC_NAME, filter_.rubric)
+    content = _without_gaps(filter_.model_dump(mode="json", exclude={"rubric"}))
+    write_text(folder / YAML_NAME, yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=110))
+
+
+def parse_filter(yaml_text: str, rubric: str, where: str) -> Filter:
+    """A filter from the text of its two files; `where` names the YAML in errors.
+
+    Raises:
+        FilterError: see `load_filter`.
+    """
+    content, root = read_yaml(yaml_text, where)
+    if not isinstance(content, dict):
+        raise FilterError(f"{where}: holds no keys; expected {', '.join(keys_at(()))}")
+    if "rubric" in content:
+        line = line_of(root, ("rubric",))
+        raise FilterError(f"{where}: line {line}: rubric: belongs in {RUBRIC_NAME} beside this file")
+    rubric = "\n".join(rubric.splitlines()).strip()
+    if not rubric:
+        raise FilterError(f"{where}: {RUBRIC_NAME} is empty; it tells the oracle how to score")
+    try:
+        # As JSON, because strict models take lists for tuples there and still no "7" for 7.
+        return Filter.model_validate_json(json.dumps({**content, "rubric": rubric + "\n"}))
+    except ValidationError as error:
+        raise FilterError(f"{where}: {explain_fault(error, root)}") from None
+
+
+def scaffold(name: str, folder: str | Path = ".") -> Path:
+    """Start a filter package `folder/name` that is legal, lints, and asks to be edited.
+
+    Raises:
+        FilterError: the name is not legal, a filter of that name ships, or the place is taken.
+    """
+    place = Path(folder) / name
+    if name in builtin_filters():
+        raise FilterError(f"{name}: a filter of this name ships with potstill; choose another")
+    filled = {
+        file: (_builtin("template") / file).read_text(encoding="utf-8").replace("NAME", name)
+        for file in (YAML_NAME, RUBRIC_NAME)
+    }
+    # Checked before anything is written: the name may not be legal.
+    parse_filter(filled[YAML_NAME], filled[RUBRIC_NAME], f"new filter {name}")
+    if place.exists():
+        raise FilterError(f"{place}: exists already; nothing was written")
+    for file, text in filled.items():
+        write_text(place / file, text)
+    return place
+
+
+def _without_gaps(value: Any) -> Any:  # noqa: ANN401 - anything YAML can hold
+    """The value without keys that hold nothing or say no."""
+    if isinstance(value, dict):
+        kept = ((key, _without_gaps(part)) for key, part in value.items())
+        return {key: part for key, part in kept if part not in (None, False, "", [], {})}
+    return [_without_gaps(part) for part in value] if isinstance(value, list) else value
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise FilterError(f"{path}: no such file; a filter is {YAML_NAME} and {RUBRIC_NAME} in one folder") from None
+    except UnicodeDecodeError as error:
+        raise FilterError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except OSError as error:
+        raise FilterError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _builtin(kind: str = "filters") -> Any:  # noqa: ANN401 - importlib's Traversable has no stable public name
+    return resources("potstill") / "builtin" / kind

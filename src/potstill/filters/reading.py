@@ -1,0 +1,125 @@
+"""YAML, read strictly.
+
+In: the text of a `filter.yaml`. Out: plain values, and the tree that knows on which line each of them stands.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from potstill.errors import FilterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML of keys, lists, strings, numbers and booleans: no aliases, tags, dates or doubled keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        start = self.get_mark()
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not read here", start)
+        node = super().compose_node(parent, index)
+        if node is not None and node.tag not in _TAGS:
+            raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not read here", node.start_mark)
+        return node
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key_node.tag != "tag:yaml.org,2002:str":
+                raise yaml.MarkedYAMLError(None, None, f"the key {key} is not text; quote it", key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(None, None, f"the key {key} is given twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null"))
+
+# Dates are no part of a filter; as text they get the error of the field they stand in. Numbers such as 1e-3
+# are numbers, which YAML 1.1 denies; 1:30 is not one.
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern)
+        for tag, pattern in resolvers
+        if tag.rpartition(":")[2] not in {"timestamp", "merge", "value", "int", "float"}
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+_FLOAT = (
+    "tag:yaml.org,2002:float",
+    re.compile(
+        r"[-+]?(?:(?:[0-9]+\.[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(?:inf|Inf|INF))$"
+        r"|\.(?:nan|NaN|NAN)$"
+    ),
+    list("-+.0123456789"),
+)
+_Loader.add_implicit_resolver(*_FLOAT)
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes what the strict loader reads: strings that look like its numbers are quoted, nothing is an alias."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002, D102 - PyYAML's
+        return True
+
+
+Dumper.add_implicit_resolver(*_FLOAT)
+
+
+def read_yaml(text: str, where: str) -> tuple[Any, yaml.Node | None]:
+    """Plain values from YAML, and its tree for `line_of`; both None for an empty text.
+
+    Raises:
+        FilterError: it is not YAML, or is indented with tabs, or holds a key twice, an alias or a tag; the
+            message names the line.
+    """
+    loader: _Loader | None = None
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        content = None if root is None else loader.construct_document(root)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = 0 if mark is None else mark.line
+        shown = text.splitlines()[line] if line < len(text.splitlines()) else ""
+        if "\t" in shown[: len(shown) - len(shown.lstrip())] or "'\\t'" in (error.problem or ""):
+            raise FilterError(f"{where}: line {line + 1}: a tab; YAML is indented with spaces") from None
+        raise FilterError(f"{where}: line {line + 1}: {error.problem}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        character = text[error.position]
+        raise FilterError(f"{where}: line {line}: the character {character!r} is not legal in YAML") from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise FilterError(f"{where}: not YAML ({str(error).splitlines()[0]})") from None
+    except RecursionError:
+        raise FilterError(f"{where}: nested too deep") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+    return content, root
+
+
+def line_of(root: yaml.Node | None, path: Sequence[str | int]) -> int:
+    """The line of the YAML, from 1, on which the thing at `path` stands, or the nearest thing above it."""
+    node, line = root, 1 if root is None else root.start_mark.line + 1
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == step]
+            if not found:
+                return line
+            key, node = found[0]
+            line = key.start_mark.line + 1
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            node = node.value[step]
+            line = node.start_mark.line + 1
+        else:
+            return line
+    return line
