@@ -334,16 +334,20 @@ def _line(rows: _Rows) -> _Knots | None:
 
     Iteratively reweighted least squares (Schlossmacher 1973). None where no line rises.
     """
-    slope, offset = 1.0, float(np.median(rows.y - rows.raw))
+    x, y = rows.raw, rows.y
+    slope, offset = 1.0, float(np.median(y - x))
     for _ in range(50):
         # The bound on the weights is a thousandth of the scale: below it a residual is as good as none.
-        weight = 1.0 / np.maximum(np.abs(rows.y - offset - slope * rows.raw), (rows.high - rows.low) / 1000)
-        centre_x, centre_y = np.average(rows.raw, weights=weight), np.average(rows.y, weights=weight)
-        spread = float((weight * (rows.raw - centre_x) ** 2).sum())
-        if spread <= 1e-12 * float(weight.sum()):
+        weight = 1.0 / np.maximum(np.abs(y - offset - slope * x), (rows.high - rows.low) / 1000)
+        weight /= weight.sum()
+        centre_x, centre_y = float(weight @ x), float(weight @ y)
+        spread = float(weight @ (x - centre_x) ** 2)
+        if spread <= 1e-12:
             return None
-        slope = float((weight * (rows.raw - centre_x) * (rows.y - centre_y)).sum()) / spread
-        offset = float(centre_y - slope * centre_x)
+        before, slope = slope, float(weight @ ((x - centre_x) * (y - centre_y))) / spread
+        offset = centre_y - slope * centre_x
+        if abs(slope - before) < 1e-6:
+            break
     if slope < 1e-3:
         return None
     # Beyond these two knots the line has left the scale, and interp stays at its end as clipping would.

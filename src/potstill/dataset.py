@@ -627,6 +627,8 @@ def assemble(
     frame = _with_facts(articles).join(labels, left_on="id", right_on="article", how="inner", maintain_order="left")
     if frame.is_empty():
         raise DatasetError("no labelled article; label some first with: potstill label")
+    if frame["id"].is_duplicated().any():
+        raise DatasetError(f"article {frame.filter(pl.col('id').is_duplicated())['id'][0]} comes twice")
     scores = _scores(frame, names)
     check_labels(scores, frame["id"].to_list(), names, filter_.scale.min, filter_.scale.max)
     known = np.isfinite(scores).any(axis=1)

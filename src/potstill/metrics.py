@@ -26,6 +26,9 @@ FEWEST_POSITIVES = 20
 RESAMPLES = 1000
 """Bootstrap resamples, unless a caller asks for another number."""
 
+BLOCK = 4_000_000
+"""Cells of resamples worked on at once, so that a million clusters do not ask for a thousand times their memory."""
+
 
 class Interval(NamedTuple):
     """Both ends of an interval; each has the shape of the statistic."""
@@ -156,9 +159,9 @@ def weighted(scores: FloatArray, weights: ArrayLike) -> FloatArray:
     every function here.
     """
     shares = np.asarray(weights, dtype=np.float64)
-    result: FloatArray = scores @ (shares / shares.sum())
-    # 0 * NaN is NaN already; a dimension of weight 0 that is infinite must not slip through either.
-    return np.where(np.isfinite(scores).all(axis=1), result, np.nan)
+    known = np.isfinite(scores)
+    result: FloatArray = np.where(known, scores, 0.0) @ (shares / shares.sum())
+    return np.where(known.all(axis=1), result, np.nan)
 
 
 # What no student can beat
@@ -344,8 +347,7 @@ def resampled_ratios(
     above, below = _per_cluster(numerator, index, size), _per_cluster(denominator, index, size)
     rng = np.random.default_rng(seed)
     draws = np.empty((n, numerator.shape[1]))
-    # A block of resamples at a time, so that a million clusters do not ask for n times their memory.
-    block = max(1, min(n, 4_000_000 // size))
+    block = max(1, min(n, BLOCK // size))
     for start in range(0, n, block):
         count = min(block, n - start)
         times = rng.multinomial(size, np.full(size, 1.0 / size), size=count).astype(np.float64)
