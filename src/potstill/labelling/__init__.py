@@ -6,6 +6,20 @@ In: articles and an oracle. Out: a ledger of answers, failures and what each cos
 
 from __future__ import annotations
 
+from potstill.labelling.budget import Price
 from potstill.labelling.ledger import Ledger
+from potstill.labelling.plan import Plan, plan
+from potstill.labelling.run import Limits, Summary, add_articles, label, label_async, label_run
 
-__all__ = ["Ledger"]
+__all__ = [
+    "Ledger",
+    "Limits",
+    "Plan",
+    "Price",
+    "Summary",
+    "add_articles",
+    "label",
+    "label_async",
+    "label_run",
+    "plan",
+]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+import threading
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -147,6 +148,8 @@ class Ledger:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         new = not self.path.exists()
+        # One connection, which the event loop reads and a thread writes.
+        self._lock = threading.RLock()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Autocommit, so that every transaction is one that is written out below.
@@ -307,7 +310,7 @@ class Ledger:
         # Answers are money: they survive a power cut too. Many are written at once, so the wait is shared.
         database.execute("PRAGMA synchronous=FULL")
         if new or not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-            version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"
+            version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"  # noqa: S608 - a constant
             database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {version} COMMIT;")
             return
         with closing(database.execute("SELECT value FROM meta WHERE name = 'schema_version'")) as rows:
@@ -319,18 +322,16 @@ class Ledger:
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
+        with self._lock:
             try:
+                self._database.execute("BEGIN IMMEDIATE")
                 yield self._database
-            except BaseException:
-                self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
-            raise BadInput(f"{self.path}: cannot be written ({error}); what was there is unchanged") from error
+                self._database.execute("COMMIT")
+            except sqlite3.OperationalError as error:
+                raise BadInput(f"{self.path}: cannot be written ({error}); what was there is unchanged") from error
+            finally:
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
 
     def _among(self, query: str, keys: Sequence[str]) -> set[str]:
         return {row[0] for row in self._pairs(query, keys)}
@@ -339,7 +340,8 @@ class Ledger:
         found: list[tuple[Any, ...]] = []
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
-            found += self._database.execute(query.format(",".join("?" * len(part))), part).fetchall()
+            with self._lock:
+                found += self._database.execute(query.format(",".join("?" * len(part))), part).fetchall()
         return found
 
 
@@ -395,7 +397,9 @@ def _failure_columns(event: Failed) -> dict[str, Any]:
 
 def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, Any]) -> None:
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    database.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", tuple(columns.values()))  # noqa: S608 - our own names
+    # The names are this module's own.
+    query = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
+    database.execute(query, tuple(columns.values()))
 
 
 def _now() -> str:
