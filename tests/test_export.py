@@ -9,7 +9,7 @@ from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_qwen, tiny_tokenize
 
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError
-from potstill.export import export_encoder, file_name
+from potstill.export import export_encoder
 
 
 def reopened(exported):
@@ -69,7 +69,3 @@ def test_a_network_that_gives_nan_is_refused(tmp_path):
         model.encoder.layer[0].output.dense.weight.fill_(float("nan"))
     with pytest.raises(BundleError, match="does not give torch's features"):
         export_encoder(TinyNetwork(model, tiny_tokenizer()), tmp_path, TEXTS)
-
-
-def test_several_encoders_have_files_of_their_own():
-    assert [file_name("model.onnx", index) for index in range(3)] == ["model.onnx", "model-1.onnx", "model-2.onnx"]

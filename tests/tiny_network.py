@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, Qwen2Config, Qwen2Model
 
-from potstill.backends import EncoderFacts
+from potstill.students.encoding import EncoderFacts
 
 TEXTS = [
     "The council opened a library.",
@@ -25,7 +25,7 @@ TEXTS = [
 """Short, empty, long and in several scripts."""
 
 
-def tiny_tokenizer(seed=0, special=True):
+def tiny_tokenizer(seed=0, *, special=True):
     """Characters as tokens, numbered in an order that the seed chooses."""
     characters = sorted({character for text in TEXTS for character in text.lower()} | set("abcdefghijklmnopqrstuvwxyz"))
     order = np.random.default_rng(seed).permutation(len(characters))

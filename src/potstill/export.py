@@ -17,14 +17,16 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from potstill.backends import EncoderFacts
 from potstill.backends.onnx import INPUTS, OUTPUT, OnnxEncoder
 from potstill.errors import BundleError, require
+from potstill.students.torch.pooling import Pooling, pool
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from potstill.students.encoding import EncoderFacts
 
 OPSET = 17
 """The first with LayerNormalization as one operator."""
@@ -62,23 +64,17 @@ class Exported:
 class _Pooled(torch.nn.Module):
     """A network and its pooling, as one module with two inputs and one output."""
 
-    def __init__(self, model: torch.nn.Module, pooling: str) -> None:
+    def __init__(self, model: torch.nn.Module, pooling: Pooling) -> None:
         super().__init__()
         self.model = model
-        self.pooling = pooling
+        self.pooling: Pooling = pooling
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden: torch.Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        if self.pooling == "cls":
-            return hidden[:, 0]
-        if self.pooling == "last":
-            last = attention_mask.sum(dim=1) - 1
-            return hidden.gather(1, last.reshape(-1, 1, 1).expand(-1, 1, hidden.shape[-1])).squeeze(1)
-        weights = attention_mask.unsqueeze(-1).to(hidden.dtype)
-        return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-9)
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return pool(hidden, attention_mask, self.pooling)
 
 
-def export_encoder(encoder: Network, folder: Path, texts: Sequence[str], *, index: int = 0) -> Exported:
+def export_encoder(encoder: Network, folder: Path, texts: Sequence[str]) -> Exported:
     """Write an encoder's graph and tokenizer into `folder`, fused where the fused graph is equal too.
 
     The proof runs each text of `texts` (short, long, empty, in several scripts) through the written files and
@@ -87,14 +83,14 @@ def export_encoder(encoder: Network, folder: Path, texts: Sequence[str], *, inde
 
     Args:
         encoder: the torch encoder.
-        folder: where to write; it exists.
+        folder: where `model.onnx` and `tokenizer.json` are written; it is made.
         texts: texts of the proof, at least one of them longer than the encoder reads.
-        index: which of a student's encoders this is; the first has the plain file names.
 
     Raises:
         BundleError: the network cannot be exported, or the files do not give torch's features.
     """
-    model_path, tokenizer_path = folder / file_name("model.onnx", index), folder / file_name("tokenizer.json", index)
+    folder.mkdir(parents=True, exist_ok=True)
+    model_path, tokenizer_path = folder / "model.onnx", folder / "tokenizer.json"
     _write_tokenizer(encoder.tokenizer, tokenizer_path)
     expected = encoder.encode(texts)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export.", suffix=".part") as scratch:
@@ -114,12 +110,6 @@ def export_encoder(encoder: Network, folder: Path, texts: Sequence[str], *, inde
                 return Exported(model_path, tokenizer_path, encoder.facts, fused=True, difference=fused_difference)
         plain.replace(model_path)
     return Exported(model_path, tokenizer_path, encoder.facts, fused=False, difference=difference)
-
-
-def file_name(name: str, index: int) -> str:
-    """The file of a student's encoder number `index`, from 0: `model.onnx`, then `model-1.onnx`, ..."""
-    stem, dot, suffix = name.rpartition(".")
-    return name if index == 0 else f"{stem}-{index}{dot}{suffix}"
 
 
 def _write_tokenizer(tokenizer: Any, path: Path) -> None:  # noqa: ANN401 - transformers' classes are untyped

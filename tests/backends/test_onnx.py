@@ -4,10 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_tokenizer
 
-from potstill.backends import Backend, token_batches
+from potstill.backends import Backend
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError
 from potstill.export import export_encoder
+from potstill.students.encoding import token_batches
 
 
 @pytest.fixture(scope="module")

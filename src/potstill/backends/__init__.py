@@ -1,17 +1,17 @@
 """Backends: what runs a student's encoder when it scores, a file each, behind one Protocol.
 
-In: texts. Out: features, in input order, the same whatever stands beside a text in its batch. What every
-backend must know of the encoder it runs is `EncoderFacts`; how texts are put into batches is `token_batches`.
+In: texts. Out: features, in input order, the same whatever stands beside a text in its batch. Which one runs is
+the bundle's affair: a self-contained one is ONNX Runtime's, an adapter on a base is torch's.
 """
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from potstill.students import Encoder
-from potstill.students.encoding import TOKEN_BUDGET, EncoderFacts, token_batches
 
-__all__ = ["TOKEN_BUDGET", "Backend", "EncoderFacts", "token_batches"]
+if TYPE_CHECKING:
+    from potstill.students.encoding import EncoderFacts
 
 
 @runtime_checkable

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.backends import TOKEN_BUDGET, EncoderFacts, token_batches
 from potstill.errors import BundleError
+from potstill.students.encoding import TOKEN_BUDGET, token_batches
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
 
     from potstill.records import BoolArray
+    from potstill.students.encoding import EncoderFacts
 
 INPUTS = ("input_ids", "attention_mask")
 """What the graph reads: int64, shape (texts, tokens)."""

@@ -75,17 +75,19 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
             names it.
         MissingExtra, MissingModel: torch or the backbone is needed and not there.
     """
-    path = folder / LAYOUT["facts"]
+    path, arrays_path = folder / LAYOUT["facts"], folder / LAYOUT["arrays"]
     facts = _facts(path)
-    arrays = load_arrays(folder / LAYOUT["arrays"])
+    arrays = _Arrays(load_arrays(arrays_path))
     dimensions, settings = tuple(facts["dimensions"]), facts["settings"]
     try:
         if facts["kind"] == NeuralStudent.kind:
             opened = encoder or restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
-            return NeuralStudent.restore(dimensions, arrays, settings, opened)
+            return _on_encoder(dimensions, arrays, settings, opened, arrays_path)
         return _PLAIN[facts["kind"]].restore(dimensions, arrays, settings)
+    except _NoArrayError as error:
+        raise BundleError(f"{arrays_path}: the array {error.args[0]!r} is missing") from None
     except KeyError as error:
-        raise BundleError(f"{folder}: {error.args[0]!r} is missing from {path.name} or its arrays") from None
+        raise BundleError(f"{path}: {error.args[0]!r} is missing from the settings") from None
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
@@ -106,6 +108,26 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise BundleError(f"{path}: no such file") from None
     except SafetensorError as error:
         raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
+
+
+class _NoArrayError(Exception):
+    """An array was asked for that the file does not hold."""
+
+
+class _Arrays(dict[str, "NDArray[Any]"]):
+    """Arrays by name, which tell a missing one from a missing setting."""
+
+    def __missing__(self, name: str) -> NDArray[Any]:
+        raise _NoArrayError(name)
+
+
+def _on_encoder(
+    dimensions: tuple[str, ...], arrays: _Arrays, settings: Mapping[str, Any], encoder: Encoder, path: Path
+) -> NeuralStudent:
+    try:
+        return NeuralStudent.restore(dimensions, arrays, settings, encoder)
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
 
 
 def _facts(path: Path) -> dict[str, Any]:

@@ -1,0 +1,55 @@
+"""From raw scores to a verdict: the steps after the student, the same in scoring and in a bundle's proof.
+
+In: raw scores and the windows they were given for. Out: calibrated scores, intervals and the verdict's columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from potstill.verdict import cap_hits_of, decide
+
+if TYPE_CHECKING:
+    from potstill.calibration import Calibration
+    from potstill.filters import Filter
+    from potstill.records import FloatArray
+
+LEVEL = 0.9
+"""The share of labels that an interval is meant to hold."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """Scores, low and high of shape (rows, dimensions), NaN in a row that has no verdict.
+
+    `verdict` has the columns of `verdict.decide`, one row for each.
+    """
+
+    scores: FloatArray
+    low: FloatArray
+    high: FloatArray
+    verdict: pl.DataFrame
+
+
+def decide_raw(
+    raw: FloatArray, folded: pl.Series, filter_: Filter, calibration: Calibration, level: float = LEVEL
+) -> Decided:
+    """Calibrate raw scores and give each row its verdict.
+
+    Args:
+        raw: what the student said, shape (rows, dimensions); a row with a score that is not finite is unscored.
+        folded: the rows' windows as `prefilter.fold` gives them, for the words of the caps.
+        filter_: weights, gates, caps and tiers.
+        calibration: what maps raw scores to the scale, and gives intervals.
+        level: of the intervals.
+    """
+    known = np.isfinite(raw).all(axis=1)
+    scores, low, high = (np.full(raw.shape, np.nan) for _ in range(3))
+    scores[known] = calibration.apply(raw[known])
+    low[known], high[known] = calibration.intervals(raw[known], level)
+    columns = {name: pl.Series(scores[:, index]) for index, name in enumerate(filter_.dimension_names)}
+    return Decided(scores, low, high, decide(pl.DataFrame(columns), filter_, cap_hits_of(folded, filter_)))

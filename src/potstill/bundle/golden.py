@@ -1,0 +1,252 @@
+"""Golden texts: what the trainer's student said of a few texts, kept in the bundle so that it can prove itself.
+
+In: texts and the trainer's raw scores of them. Out: lines of JSON, and a check that a loaded bundle still says
+the same. Right hashes only show that a bundle is as somebody wrote it; a zeroed head, two dimensions swapped,
+another calibration or another tokenizer show here.
+
+The texts are potstill's own, in several scripts, and lists of words that are common in the training articles,
+drawn at random: those reach a student's whole vocabulary and give nobody's article away.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from potstill.bundle.deciding import LEVEL, decide_raw
+from potstill.errors import BundleError
+from potstill.prefilter import fold_all
+from potstill.records import Article
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from potstill.bundle.deciding import Decided
+    from potstill.bundle.layout import Tolerance
+    from potstill.calibration import Calibration
+    from potstill.filters import Filter
+    from potstill.records import FloatArray
+    from potstill.students import Student
+
+SHORT_CHARACTERS = 160
+"""Texts up to here are short: they are checked whenever the bundle is loaded."""
+
+_RIVER = (
+    "Volunteers in three villages spent the autumn clearing the old mill race, and by spring the river ran past the "
+    "school again. The council paid for the timber; the children counted the fish. A hydrologist who had warned of "
+    "floods said the new banks would hold two metres of water, half a metre more than the highest mark on the "
+    "bridge. Prices of houses near the water rose, rents followed, and the tenants' union asked for a limit. "
+)
+
+TEXTS: tuple[Article, ...] = (
+    Article("library", "Town opens its first library", "Four hundred people queued in the rain on Saturday."),
+    Article("markets", "", "Shares fell 4.2% after the central bank raised interest rates to 6%."),
+    Article("german", "Brücke über den Fluß eröffnet", "Der Bürgermeister dankte den Ärzten und Pflegern."),
+    Article("chinese", "", "市政府周二宣布了一项新的住房计划，预计将惠及两万个家庭。"),  # noqa: RUF001 - Chinese
+    Article("dutch", "", "Bewoners van de wijk verzetten zich tegen de komst van een windmolenpark op zee."),
+    Article("arabic", "", "أعلنت المدينة يوم الثلاثاء عن خطة جديدة لبناء مدارس في الأحياء الفقيرة."),
+    Article("russian", "", "Рыбаки вернулись в порт после трёхдневного шторма, никто не пострадал."),
+    Article("hindi", "", "गाँव के किसानों ने नदी पर छोटा बाँध बनाकर सूखे का सामना किया।"),
+    Article("mixed", "BREAKING!!! 🙂", "see https://example.org/a?b=1&c=2 -- call 0800 123 456, e=mc², <b>bold</b>"),
+    Article("point", "", "."),
+    Article("long", "The river comes back", _RIVER * 40),
+    Article("long-word", "", "antidisestablishmentarianism" * 60),
+)
+"""Written for potstill: short and long, in several scripts, and nearly empty."""
+
+_WORD = re.compile(r"\w\w+")
+
+
+class Golden(BaseModel):
+    """One line of `golden.jsonl`; scores are by dimension."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    id: str
+    title: str
+    content: str
+    short: bool
+    raw: dict[str, float]
+    """What the trainer's student said, before calibration."""
+    scores: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
+    overall: float | None
+    tier: str
+    gates: tuple[str, ...]
+    caps: tuple[str, ...]
+    reason: str | None
+    """Why the prefilter would drop it, if so."""
+
+
+def word_lists(texts: Sequence[str], *, seed: int, most: int = 4000) -> list[Article]:
+    """Golden texts of common words: six lists, three of them short, of words that at least three texts have.
+
+    Args:
+        texts: windows of training articles.
+        seed: of the draw.
+        most: texts that are looked at.
+    """
+    documents: Counter[str] = Counter()
+    for text in texts[:most]:
+        documents.update(set(_WORD.findall(text)))
+    words = sorted(word for word, count in documents.items() if count >= 3)
+    if not words:
+        return []
+    rng = np.random.default_rng(seed)
+    # Common words more often, as in writing, but not by their full lead.
+    chance = np.sqrt([documents[word] for word in words])
+    chance /= chance.sum()
+    return [
+        Article(f"words-{number}", "", " ".join(rng.choice(words, size, p=chance)))
+        for number, size in enumerate((8, 10, 12, 60, 150, 300))
+    ]
+
+
+def windows(articles: Iterable[Article], filter_: Filter) -> pl.DataFrame:
+    """Articles as students read them: columns id and text."""
+    rows = [(article.id, filter_.text.of(article.title, article.content)) for article in articles]
+    return pl.DataFrame(rows, schema={"id": pl.String, "text": pl.String}, orient="row")
+
+
+def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, calibration: Calibration) -> list[Golden]:
+    """Golden lines for articles that a student gave `raw`, shape (articles, dimensions).
+
+    Raises:
+        BundleError: a raw score is not finite.
+    """
+    names = filter_.dimension_names
+    if not np.isfinite(raw).all():
+        row, column = (int(index[0]) for index in np.nonzero(~np.isfinite(raw)))
+        raise BundleError(f"golden text {articles[row].id}: the student's {names[column]} is {raw[row, column]}")
+    frame = windows(articles, filter_)
+    decided, reasons = _after(frame, raw, filter_, calibration)
+    return [
+        Golden(
+            id=article.id,
+            title=article.title,
+            content=article.content,
+            short=len(text) <= SHORT_CHARACTERS,
+            raw=_named(names, raw[row]),
+            scores=_named(names, decided.scores[row]),
+            low=_named(names, decided.low[row]),
+            high=_named(names, decided.high[row]),
+            **verdict,
+            reason=reasons[row],
+        )
+        for row, (article, text, verdict) in enumerate(
+            zip(articles, frame["text"], decided.verdict.iter_rows(named=True), strict=True)
+        )
+    ]
+
+
+def write_golden(rows: Sequence[Golden], path: Path) -> None:
+    """Write golden lines as JSON lines."""
+    lines = [json.dumps(row.model_dump(mode="json"), ensure_ascii=False, sort_keys=True) for row in rows]
+    path.write_text("".join(line + "\n" for line in lines), encoding="utf-8", newline="\n")
+
+
+def read_golden(path: Path, dimensions: Sequence[str]) -> list[Golden]:
+    """Read golden lines.
+
+    Raises:
+        BundleError: a line is broken, is about other dimensions, or there are none.
+    """
+    rows = []
+    # Not splitlines: a text may hold line separators of Unicode's own.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+        try:
+            row = Golden.model_validate_json(line)
+        except ValidationError as error:
+            raise BundleError(f"{path}: line {number}: {error.errors()[0]['msg']}") from None
+        for part in (row.raw, row.scores, row.low, row.high):
+            if set(part) != set(dimensions):
+                raise BundleError(f"{path}: line {number}: scores of {', '.join(part)}, not of the filter's dimensions")
+        rows.append(row)
+    if not any(row.short for row in rows):
+        raise BundleError(f"{path}: holds no short golden text")
+    return rows
+
+
+def prove(
+    rows: Sequence[Golden], student: Student, filter_: Filter, calibration: Calibration, tolerance: Tolerance
+) -> float:
+    """Hold a loaded bundle against its golden lines; the largest difference of a raw score.
+
+    The student is held against the trainer's raw scores, and every later step against what it made of *those*,
+    so that a step's own check is exact whatever the processor.
+
+    Raises:
+        BundleError: something differs; the message names the text, what differs and by how much.
+    """
+    names = filter_.dimension_names
+    articles = [Article(row.id, row.title, row.content) for row in rows]
+    frame = windows(articles, filter_)
+    wanted = _array(names, [row.raw for row in rows])
+    given = student.predict(frame)
+    _near("raw", "the student's files", given, wanted, tolerance.raw, rows, names)
+    decided, reasons = _after(frame, wanted, filter_, calibration)
+    for what, found, part in (
+        ("score", decided.scores, [row.scores for row in rows]),
+        ("low", decided.low, [row.low for row in rows]),
+        ("high", decided.high, [row.high for row in rows]),
+    ):
+        _near(what, "calibration.json", found, _array(names, part), tolerance.exact, rows, names)
+    for row, verdict, reason in zip(rows, decided.verdict.iter_rows(named=True), reasons, strict=True):
+        _same_verdict(row, verdict, reason, tolerance.exact)
+    return float(np.abs(given - wanted).max())
+
+
+def _after(
+    frame: pl.DataFrame, raw: FloatArray, filter_: Filter, calibration: Calibration
+) -> tuple[Decided, list[str | None]]:
+    folded = fold_all(frame["text"])
+    return decide_raw(raw, folded, filter_, calibration, LEVEL), filter_.prefilter.reasons(folded).to_list()
+
+
+def _near(
+    what: str,
+    culprit: str,
+    given: FloatArray,
+    wanted: FloatArray,
+    allowed: float,
+    rows: Sequence[Golden],
+    names: Sequence[str],
+) -> None:
+    # Written so that NaN counts as far.
+    far = ~(np.abs(given - wanted) <= allowed)
+    if far.any():
+        row, column = (int(index[0]) for index in np.nonzero(far))
+        raise BundleError(
+            f"golden text {rows[row].id}: {what} {names[column]} is {given[row, column]:.6g}, recorded was "
+            f"{wanted[row, column]:.6g} (allowed {allowed:g}); {culprit} or the filter's are not those of the training"
+        )
+
+
+def _same_verdict(row: Golden, verdict: Mapping[str, object], reason: str | None, allowed: float) -> None:
+    overall = verdict["overall"]
+    near = row.overall == overall or (
+        isinstance(overall, float) and row.overall is not None and abs(overall - row.overall) <= allowed
+    )
+    found = (verdict["tier"], verdict["gates"], verdict["caps"], reason)
+    recorded = (row.tier, list(row.gates), list(row.caps), row.reason)
+    if not near or found != recorded:
+        raise BundleError(
+            f"golden text {row.id}: the verdict is {overall} {found}, recorded was {row.overall} {recorded}; "
+            "filter.yaml is not that of the training"
+        )
+
+
+def _named(names: Sequence[str], values: FloatArray) -> dict[str, float]:
+    return {name: float(value) for name, value in zip(names, values, strict=True)}
+
+
+def _array(names: Sequence[str], rows: Sequence[Mapping[str, float]]) -> FloatArray:
+    return np.array([[row[name] for name in names] for row in rows], dtype=np.float64)

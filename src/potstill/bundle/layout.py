@@ -1,0 +1,162 @@
+"""What a bundle is on disk: the names of its files, and a manifest in which any changed byte shows.
+
+In: a folder. Out: a manifest whose every claim about the folder has been checked: no file missing, none extra,
+each with the SHA-256 that was written down. The manifest itself is held to one spelling and carries its own
+hash, so that it proves itself as well.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from potstill.errors import BundleError
+from potstill.files import canonical, digest, sha256, write_text
+from potstill.students.encoding import EncoderFacts  # noqa: TC001 - pydantic reads it when the class is made
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+SCHEMA_VERSION: Final = 1
+
+Kind = Literal["self-contained", "adapter"]
+
+BUNDLE_LAYOUT: Mapping[str, str] = {
+    "manifest": "bundle.json",
+    "filter": "filter.yaml",
+    "rubric": "rubric.md",
+    "student": "student.json",
+    "arrays": "student.safetensors",
+    "calibration": "calibration.json",
+    "golden": "golden.jsonl",
+    "facts": "facts.json",
+    "model": "model.onnx",
+    "tokenizer": "tokenizer.json",
+    "adapter": "adapter.safetensors",
+    "lora": "adapter.json",
+}
+"""Every file of a bundle, by name. A student with several encoders has a numbered `model` and `tokenizer` for
+each after the first: `model-1.onnx`, `tokenizer-1.json`, and so on."""
+
+_EACH = ("filter", "rubric", "student", "arrays", "calibration", "golden", "facts")
+_PER_ENCODER: Mapping[Kind, tuple[str, ...]] = {
+    "self-contained": ("model", "tokenizer"),
+    "adapter": ("adapter", "lora"),
+}
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Tolerance(_Part):
+    """How near the golden texts' numbers must come, in points of the filter's scale."""
+
+    raw: float = Field(gt=0)
+    """For raw scores: another processor rounds differently."""
+    exact: float = Field(gt=0)
+    """For what is computed from recorded raw scores: calibration, intervals, overall."""
+
+
+class Manifest(_Part):
+    """`bundle.json`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    kind: Kind
+    filter: str
+    filter_version: int
+    filter_hash: str
+    dimensions: tuple[str, ...]
+    """In the order of the student's columns, which is the filter's."""
+    recipe: str
+    student: str
+    """The student's kind."""
+    encoders: tuple[EncoderFacts, ...]
+    """None for a student that needs no network; several where their features are joined."""
+    tolerance: Tolerance
+    files: dict[str, str]
+    """Every other file of the bundle -> its SHA-256."""
+
+
+def file_name(name: str, index: int = 0) -> str:
+    """A file of a bundle by its name in `BUNDLE_LAYOUT`, for encoder number `index`, from 0."""
+    plain = BUNDLE_LAYOUT[name]
+    stem, dot, suffix = plain.rpartition(".")
+    return plain if index == 0 else f"{stem}-{index}{dot}{suffix}"
+
+
+def expected_files(kind: Kind, encoders: int) -> frozenset[str]:
+    """All files that a bundle of this kind has beside its manifest."""
+    own = {file_name(name, index) for name in _PER_ENCODER[kind] for index in range(encoders)}
+    return frozenset(own | {BUNDLE_LAYOUT[name] for name in _EACH})
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Write `bundle.json`, last of all files; the bundle's hash."""
+    content = manifest.model_dump(mode="json")
+    own = digest(content)
+    write_text(folder / BUNDLE_LAYOUT["manifest"], canonical({**content, "sha256": own}))
+    return own
+
+
+def read_manifest(folder: Path) -> tuple[Manifest, str]:
+    """Read `bundle.json` and hold it against itself; the manifest and the bundle's hash.
+
+    Raises:
+        BundleError: there is none, a newer potstill wrote it, or it has been changed.
+    """
+    path = folder / BUNDLE_LAYOUT["manifest"]
+    content = _object(path)
+    version = content.get("schema_version")
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(f"{path}: schema_version {version} is newer than this potstill reads ({SCHEMA_VERSION})")
+    own = content.pop("sha256", None)
+    if own != digest(content):
+        raise BundleError(f"{path}: changed after it was written (its own hash does not fit)")
+    try:
+        return Manifest.model_validate_json(json.dumps(content), strict=True), str(own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " -> ".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {where}: {first['msg']}") from None
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """See that the folder holds the files that its kind needs, no others, and each as it was written.
+
+    Raises:
+        BundleError: it does not; the message names the file.
+    """
+    expected = expected_files(manifest.kind, len(manifest.encoders))
+    for name in sorted(expected ^ set(manifest.files)):
+        what = "is not listed" if name in expected else "is listed, but no such bundle has it"
+        raise BundleError(f"{folder / name}: {what} in {BUNDLE_LAYOUT['manifest']}")
+    found = {path.name for path in folder.iterdir()} - {BUNDLE_LAYOUT["manifest"]}
+    for name in sorted(found ^ expected):
+        what = "is missing" if name in expected else "is no part of the bundle"
+        raise BundleError(f"{folder / name}: {what}")
+    for name, wanted in sorted(manifest.files.items()):
+        if not (folder / name).is_file():
+            raise BundleError(f"{folder / name}: is no file")
+        if sha256(folder / name) != wanted:
+            raise BundleError(f"{folder / name}: changed after it was written (SHA-256 does not fit)")
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON object in the one spelling that `canonical` gives, so that no byte can change unseen."""
+    try:
+        raw = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{path.parent}: not a bundle (no {path.name})") from None
+    try:
+        content = json.loads(raw)
+        whole = isinstance(content, dict) and canonical(content).encode() == raw
+    except (ValueError, RecursionError):
+        # Broken JSON, broken UTF-8, or a NaN, which canonical JSON has no spelling for.
+        whole = False
+    if not whole:
+        raise BundleError(f"{path}: changed after it was written (not the JSON that potstill writes)")
+    return content  # type: ignore[no-any-return]  # it is a dict, as seen above

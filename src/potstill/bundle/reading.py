@@ -1,0 +1,206 @@
+"""A bundle from disk: checked, opened, and held against its golden texts before anybody may use it.
+
+In: a folder. Out: a `Bundle`, or a BundleError that names the file. Self-contained bundles need neither torch
+nor transformers; adapter bundles open their base with both.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from potstill.bundle.golden import prove, read_golden
+from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, file_name, read_manifest
+from potstill.calibration import Calibration
+from potstill.errors import BadInput, BundleError, require
+from potstill.files import read_json
+from potstill.filters import load_filter
+from potstill.students.neural import JoinedEncoder, NeuralStudent
+from potstill.students.storage import load_student
+
+if TYPE_CHECKING:
+    from potstill.bundle.golden import Golden
+    from potstill.bundle.layout import Manifest
+    from potstill.filters import Filter
+    from potstill.students import Encoder, Student
+
+Check = Literal["hashes", "short", "all"]
+"""How much of a bundle is proven on loading: its files' hashes, also the short golden texts, or all of them."""
+
+_STUDENT_FILES = "student.json and student.safetensors"
+_MISFIT = (ValueError, IndexError, TypeError, AttributeError)
+"""What numpy says of arrays and settings whose shapes or types somebody has changed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """An opened bundle. `hash` is the SHA-256 that stands for all its files."""
+
+    folder: Path
+    hash: str
+    manifest: Manifest
+    filter: Filter
+    student: Student
+    calibration: Calibration
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was written down when it was built: why this student, its figures, versions."""
+        facts: dict[str, Any] = read_json(self.folder / BUNDLE_LAYOUT["facts"])
+        return facts
+
+    @property
+    def golden(self) -> list[Golden]:
+        """Its golden texts."""
+        return read_golden(self.folder / BUNDLE_LAYOUT["golden"], self.manifest.dimensions)
+
+    def prove(self, *, short: bool) -> tuple[int, float]:
+        """Run golden texts, all or the short ones: how many, and the largest difference of a raw score.
+
+        Raises:
+            BundleError: one does not come out as recorded.
+        """
+        rows = [row for row in self.golden if row.short or not short]
+        try:
+            return len(rows), prove(rows, self.student, self.filter, self.calibration, self.manifest.tolerance)
+        except BundleError as error:
+            raise BundleError(f"{self.folder}: {error}") from None
+        except _MISFIT as error:
+            raise BundleError(f"{self.folder}: {_STUDENT_FILES} do not fit together ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify_bundle` found; it only exists when everything held."""
+
+    bundle: str
+    hash: str
+    kind: str
+    filter: str
+    recipe: str
+    files: int
+    bytes: int
+    golden_texts: int
+    largest_difference: float
+    """Of a raw score from the trainer's, on the filter's scale."""
+    allowed_difference: float
+    seconds: float
+
+
+def load_bundle(
+    path: str | Path, *, check: Check = "short", threads: int | None = None, device: str = "auto"
+) -> Bundle:
+    """Open a bundle and see that it is what it claims to be.
+
+    Args:
+        path: its folder.
+        check: how much is proven; the hashes always are.
+        threads: of the network; one for each physical core where it is None.
+        device: where the network of an adapter bundle runs.
+
+    Raises:
+        BundleError: a file is missing, extra, changed, or of a newer potstill, or the parts do not fit each
+            other, or golden texts come out differently; the message names the file or the text.
+        MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
+    """
+    folder = Path(path)
+    manifest, own = read_manifest(folder)
+    check_files(folder, manifest)
+    filter_ = _named_filter(folder, manifest)
+    encoder = _encoder(folder, manifest, threads, device)
+    try:
+        student = load_student(folder, encoder)
+    except _MISFIT as error:
+        raise BundleError(f"{folder}: {_STUDENT_FILES} do not fit together ({error})") from error
+    if student.dimensions != manifest.dimensions:
+        raise BundleError(
+            f"{folder / BUNDLE_LAYOUT['student']}: dimensions {', '.join(student.dimensions)}; "
+            f"the bundle's are {', '.join(manifest.dimensions)}"
+        )
+    if student.kind != manifest.student or isinstance(student, NeuralStudent) != bool(manifest.encoders):
+        raise BundleError(f"{folder / BUNDLE_LAYOUT['student']}: is a {student.kind} student, not as listed")
+    calibration = _calibration(folder / BUNDLE_LAYOUT["calibration"], manifest)
+    bundle = Bundle(folder, own, manifest, filter_, student, calibration)
+    if check != "hashes":
+        bundle.prove(short=check == "short")
+    return bundle
+
+
+def verify_bundle(path: str | Path, *, device: str = "auto") -> Verification:
+    """Prove a bundle whole: every hash and every golden text.
+
+    Raises:
+        BundleError, MissingExtra, MissingModel: as `load_bundle`.
+    """
+    started = time.perf_counter()
+    bundle = load_bundle(path, check="hashes", device=device)
+    count, largest = bundle.prove(short=False)
+    files = sorted(bundle.manifest.files)
+    return Verification(
+        bundle=str(bundle.folder),
+        hash=bundle.hash,
+        kind=bundle.manifest.kind,
+        filter=f"{bundle.manifest.filter} v{bundle.manifest.filter_version}",
+        recipe=bundle.manifest.recipe,
+        files=len(files) + 1,
+        bytes=sum((bundle.folder / name).stat().st_size for name in (*files, BUNDLE_LAYOUT["manifest"])),
+        golden_texts=count,
+        largest_difference=largest,
+        allowed_difference=bundle.manifest.tolerance.raw,
+        seconds=round(time.perf_counter() - started, 3),
+    )
+
+
+def _named_filter(folder: Path, manifest: Manifest) -> Filter:
+    path = folder / BUNDLE_LAYOUT["filter"]
+    try:
+        filter_ = load_filter(folder)
+    except BadInput as error:
+        raise BundleError(str(error)) from None
+    if filter_.content_hash != manifest.filter_hash:
+        raise BundleError(f"{path}: is not the filter that {BUNDLE_LAYOUT['manifest']} names")
+    if filter_.dimension_names != manifest.dimensions:
+        raise BundleError(
+            f"{path}: dimensions {', '.join(filter_.dimension_names)}; the student's are "
+            f"{', '.join(manifest.dimensions)}"
+        )
+    return filter_
+
+
+def _encoder(folder: Path, manifest: Manifest, threads: int | None, device: str) -> Encoder | None:
+    if not manifest.encoders:
+        return None
+    if manifest.kind == "adapter":
+        require("torch", "train")
+        from potstill.backends.torch import open_adapter
+
+        if len(manifest.encoders) != 1:
+            raise BundleError(f"{folder / BUNDLE_LAYOUT['manifest']}: an adapter bundle has one encoder")
+        return open_adapter(
+            folder / BUNDLE_LAYOUT["adapter"], folder / BUNDLE_LAYOUT["lora"], manifest.encoders[0], device=device
+        )
+    from potstill.backends.onnx import OnnxEncoder
+
+    parts = tuple(
+        OnnxEncoder(folder / file_name("model", index), folder / file_name("tokenizer", index), facts, threads=threads)
+        for index, facts in enumerate(manifest.encoders)
+    )
+    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+
+
+def _calibration(path: Path, manifest: Manifest) -> Calibration:
+    try:
+        calibration = Calibration.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " -> ".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {where}: {first['msg']}") from None
+    except BadInput as error:
+        raise BundleError(str(error)) from None
+    if calibration.dimensions != manifest.dimensions:
+        raise BundleError(f"{path}: calibrates {', '.join(calibration.dimensions)}; the bundle's dimensions are others")
+    return calibration

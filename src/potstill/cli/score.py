@@ -1,0 +1,52 @@
+"""`potstill score`: articles through a bundle."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from potstill.terminal import note
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(score)
+
+
+def score(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    file: Annotated[
+        str,
+        typer.Argument(help="Articles (.jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet), or - for JSON lines on stdin."),
+    ],
+    output: Annotated[
+        str,
+        typer.Option("--output", "-o", help="Where results go, by the same endings, or - for JSON lines on stdout."),
+    ],
+    keep_text: Annotated[bool, typer.Option("--keep-text", help="Write each article's content too.")] = False,
+    level: Annotated[float, typer.Option(help="Share of labels that an interval is meant to hold.")] = 0.9,
+    batch_size: Annotated[int, typer.Option(min=1, help="Articles scored at a time.")] = 512,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the network; all physical cores unless given.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; for bundles that run on torch.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout (stderr with -o -).")] = False,
+) -> None:
+    """Score articles: dimensions, intervals, overall, tier, and why."""
+    from potstill.scorer import Scorer, score_file
+
+    scorer = Scorer.load(bundle, threads=threads, device=device, level=level)
+    summary = score_file(scorer, file, output, keep_text=keep_text, batch_size=batch_size)
+    if as_json:
+        print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)
+        return
+    tiers = ", ".join(f"{name} {count:,}" for name, count in summary.tiers.items() if count)
+    speed = f"{summary.seconds:.1f} s ({summary.articles_per_second:,.0f}/s)"
+    note(f"{summary.articles:,} articles in {speed}: {tiers or 'none'}")
+    for reason, count in summary.reasons.items():
+        note(f"  not scored: {reason}: {count:,}")

@@ -1,0 +1,301 @@
+"""The scorer: articles in, verdicts out, with a bundle and nothing else.
+
+Prefilter, window, student, calibration, verdict, in that order: words are looked at before anything is
+tokenised, and an article that is dropped costs no model. In bulk the data are columns of Polars frames, a batch
+at a time, so that memory does not grow with the file. Nothing here calls anybody or needs torch.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import polars as pl
+
+from potstill.articles import article_id, count_articles, open_writer, read_articles
+from potstill.bundle.deciding import LEVEL, Decided, decide_raw
+from potstill.bundle.reading import Bundle, load_bundle
+from potstill.errors import BadInput
+from potstill.prefilter import fold_all
+from potstill.records import DROPPED, UNSCORED, Article, Verdict
+from potstill.terminal import steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from potstill.bundle.reading import Check
+    from potstill.records import BoolArray, FloatArray
+
+BATCH = 512
+"""Articles scored at a time: enough that texts of like length meet, little enough to keep memory small."""
+
+EMPTY = "empty text"
+"""The reason of an article without a text."""
+
+NOT_FINITE = "the student's score is not finite"
+"""The reason of an article for which the student gave NaN or infinity."""
+
+UNDEFINED = "a condition of the filter has no value for these scores"
+"""The reason of an article whose finite scores a gate or tier cannot be decided on, such as a division by 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What became of a file: `tiers` and `reasons` count articles, the latter those without a score."""
+
+    bundle: str
+    articles: int
+    scored: int
+    tiers: dict[str, int]
+    reasons: dict[str, int]
+    seconds: float
+    articles_per_second: float
+
+
+class Scorer:
+    """Scores articles with a bundle; make one with `Scorer.load`."""
+
+    def __init__(self, bundle: Bundle, *, level: float = LEVEL) -> None:
+        """Take an opened bundle; `level` is the share of labels that intervals are meant to hold.
+
+        Raises:
+            BadInput: `level` is not above 0 and below 1.
+        """
+        if not 0 < level < 1:
+            raise BadInput(f"level: got {level:g}, expected above 0 and below 1")
+        self.bundle = bundle
+        self.level = level
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        check: Check = "short",
+        threads: int | None = None,
+        device: str = "auto",
+        level: float = LEVEL,
+    ) -> Self:
+        """Open a bundle and score with it; the arguments are those of `load_bundle`.
+
+        Raises:
+            BundleError: the bundle does not prove itself.
+            MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
+        """
+        return cls(load_bundle(path, check=check, threads=threads, device=device), level=level)
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """What is scored, in the filter's order."""
+        return self.bundle.manifest.dimensions
+
+    def score(self, article: str | Article) -> Verdict:
+        """The verdict on one text or article."""
+        return next(self.score_many([article]))
+
+    def score_many(self, articles: Iterable[str | Article], *, batch_size: int = BATCH) -> Iterator[Verdict]:
+        """The verdict on each of many texts or articles, in their order, a batch at a time."""
+        remaining = iter(articles)
+        while batch := list(islice(remaining, batch_size)):
+            frame = _frame(batch)
+            yield from self._verdicts(frame, self._outcome(frame))
+
+    def score_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
+        """The frame with the verdict's columns added.
+
+        For each dimension `score_<name>`, `low_<name>` and `high_<name>` (Float64, on the filter's scale, null
+        without a score), then `overall` (Float64, null without a score), `tier`, `gates` and `caps`
+        (List[String], the reasons of those that fired) and `reason` (why there is no score, else null). A
+        column of the input with one of these names moves to `input_<name>`.
+
+        Args:
+            articles: columns `title` and `content` (String); a null is an empty text. Others pass through.
+        """
+        outcome = self._outcome(articles)
+        added = [
+            pl.Series(f"{what}_{name}", values[:, index]).fill_nan(None)
+            for what, values in outcome.numbers.items()
+            for index, name in enumerate(self.dimensions)
+        ]
+        return _beside(articles, [*added, *outcome.verdict.iter_columns()])
+
+    def nested_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
+        """As `score_batch`, with `scores` (dimension -> score) and `intervals` (dimension -> [low, high]) as structs.
+
+        Both are null without a score. It is the shape of a line of JSON.
+        """
+        outcome = self._outcome(articles)
+        scored = outcome.verdict["overall"].is_not_null()
+        numbers = outcome.numbers
+        scores = pl.DataFrame({name: numbers["score"][:, index] for index, name in enumerate(self.dimensions)})
+        ends = {
+            name: np.column_stack([numbers["low"][:, index], numbers["high"][:, index]])
+            for index, name in enumerate(self.dimensions)
+        }
+        intervals = pl.DataFrame(
+            {name: pl.Series(values, dtype=pl.Array(pl.Float64, 2)).arr.to_list() for name, values in ends.items()}
+        )
+        frame = pl.DataFrame(
+            {"scores": scores.to_struct("scores"), "intervals": intervals.to_struct("intervals"), "known": scored}
+        ).select(pl.when("known").then(pl.col(name)).alias(name) for name in ("scores", "intervals"))
+        return _beside(articles, [*frame.iter_columns(), *outcome.verdict.iter_columns()])
+
+    def _outcome(self, articles: pl.DataFrame) -> _Outcome:
+        filter_ = self.bundle.filter
+        titles, contents = (articles[name].fill_null("").to_list() for name in ("title", "content"))
+        texts = pl.Series("text", list(map(filter_.text.of, titles, contents)), dtype=pl.String)
+        folded = fold_all(texts)
+        empty = (texts == "").to_numpy()
+        reasons = filter_.prefilter.reasons(folded).to_list()
+        dropped = np.array([reason is not None for reason in reasons], dtype=np.bool_) & ~empty
+        raw = np.full((articles.height, len(self.dimensions)), np.nan)
+        kept = ~empty & ~dropped
+        if kept.any():
+            # What else the rows held is for students that read it, such as the source.
+            read = articles.with_columns(texts).filter(pl.Series(kept))
+            raw[kept] = self.bundle.student.predict(read)
+        decided = decide_raw(raw, folded, filter_, self.bundle.calibration, self.level)
+        return _Outcome.of(decided, empty, dropped, reasons)
+
+    def _verdicts(self, articles: pl.DataFrame, outcome: _Outcome) -> Iterator[Verdict]:
+        rows = outcome.verdict.iter_rows(named=True)
+        for index, (id_, row) in enumerate(zip(articles["id"], rows, strict=True)):
+            known = row["overall"] is not None
+            scores, low, high = (values[index].tolist() for values in outcome.numbers.values())
+            yield Verdict(
+                id=id_,
+                tier=row["tier"],
+                overall=row["overall"],
+                scores=dict(zip(self.dimensions, scores, strict=True)) if known else {},
+                intervals=dict(zip(self.dimensions, zip(low, high, strict=True), strict=True)) if known else {},
+                gates=tuple(row["gates"]),
+                caps=tuple(row["caps"]),
+                reason=row["reason"],
+            )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcome:
+    """What scoring found: arrays of shape (articles, dimensions), and the verdict's columns with `reason`."""
+
+    numbers: Mapping[str, FloatArray]
+    verdict: pl.DataFrame
+
+    @classmethod
+    def of(cls, decided: Decided, empty: BoolArray, dropped: BoolArray, reasons: list[str | None]) -> _Outcome:
+        verdict = decided.verdict.with_columns(
+            pl.Series("reason", reasons, dtype=pl.String),
+            empty=pl.Series(empty),
+            dropped=pl.Series(dropped),
+            unknown=pl.Series(np.isnan(decided.scores).any(axis=1)),
+        )
+        reason = (
+            pl.when("empty")
+            .then(pl.lit(EMPTY))
+            .when("dropped")
+            .then("reason")
+            .when("unknown")
+            .then(pl.lit(NOT_FINITE))
+            .when(pl.col("tier") == UNSCORED)
+            .then(pl.lit(UNDEFINED))
+        )
+        tier = pl.when("dropped").then(pl.lit(DROPPED)).otherwise("tier")
+        verdict = verdict.with_columns(reason.alias("reason"), tier.alias("tier")).drop("empty", "dropped", "unknown")
+        return cls({"score": decided.scores, "low": decided.low, "high": decided.high}, verdict)
+
+
+def score_file(
+    bundle: str | Path | Scorer,
+    source: str | Path,
+    target: str | Path,
+    *,
+    keep_text: bool = False,
+    batch_size: int = BATCH,
+    threads: int | None = None,
+) -> Summary:
+    """Score a file of articles into another, a batch at a time, in order, in memory that does not grow.
+
+    A row keeps all its fields but `content`, and gains the verdict: nested objects in JSON lines, flat columns
+    in CSV and Parquet (see `Scorer.score_batch`). An article without a text is `unscored`. The target takes its
+    place when all is done; until then, and after any failure, what was there stays.
+
+    Args:
+        bundle: a bundle's folder, or a scorer that is open.
+        source: articles, `-` for JSON lines on stdin.
+        target: results, `-` for JSON lines on stdout.
+        keep_text: write `content` too.
+        batch_size: articles at a time.
+        threads: of the network; one for each physical core where it is None.
+
+    Raises:
+        ArticleError: the source is missing or a row of it is broken; the message names row and field.
+        BundleError: the bundle does not prove itself.
+        BadInput: the target cannot be written.
+    """
+    scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
+    total = count_articles(source)
+    nested = str(target) == "-" or ".jsonl" in Path(target).suffixes
+    tiers: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    started = time.perf_counter()
+    with open_writer(target) as writer, steps("scoring", total) as advance:
+        for frame in read_articles(source, batch_size=batch_size, on_empty="keep"):
+            result = scorer.nested_batch(frame) if nested else scorer.score_batch(frame)
+            writer.write(result if keep_text else result.drop("content"))
+            tiers.update(result["tier"])
+            reasons.update(result["reason"].drop_nulls())
+            advance(frame.height)
+    seconds = time.perf_counter() - started
+    articles = tiers.total()
+    return Summary(
+        bundle=scorer.bundle.hash,
+        articles=articles,
+        scored=articles - tiers[DROPPED] - tiers[UNSCORED],
+        tiers={name: tiers[name] for name in (*scorer.bundle.filter.tier_names, DROPPED, UNSCORED)},
+        reasons=dict(reasons.most_common()),
+        seconds=round(seconds, 3),
+        articles_per_second=round(articles / seconds, 1) if seconds else 0.0,
+    )
+
+
+def _frame(articles: Iterable[str | Article]) -> pl.DataFrame:
+    """Articles as columns; a bare text gets the id that a file's row without one would get."""
+    rows: list[dict[str, Any]] = []
+    for item in articles:
+        article = item if isinstance(item, Article) else Article("", "", item)
+        title, content = _whole(article.title), _whole(article.content)
+        id_ = article.id or article_id(title, content)
+        source = article.extra.get("source")
+        rows.append({"id": id_, "title": title, "content": content, "source": None if source is None else str(source)})
+    return pl.DataFrame(rows, schema=dict.fromkeys(("id", "title", "content", "source"), pl.String))
+
+
+def _whole(text: str) -> str:
+    """Text that UTF-8 can hold: half a surrogate pair, as broken JSON escapes leave it, becomes a question mark."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _beside(articles: pl.DataFrame, added: list[pl.Series]) -> pl.DataFrame:
+    """The articles with columns added; what the input had under their names moves to `input_<name>`."""
+    names = {series.name for series in added}
+    moved = articles.rename({name: f"input_{name}" for name in articles.columns if name in names})
+    if "extra" in moved.columns:
+        moved = moved.with_columns(
+            pl.Series("extra", [_moved(text, names) for text in moved["extra"]], dtype=pl.String)
+        )
+    return moved.with_columns(added)
+
+
+def _moved(extra: str | None, names: set[str]) -> str | None:
+    """The same for the fields of a line of JSON, which the column `extra` holds as one object."""
+    # Nearly no line has such a field, and looking is a hundred times cheaper than parsing.
+    if extra is None or not any(f'"{name}"' in extra for name in names):
+        return extra
+    fields = {f"input_{key}" if key in names else key: value for key, value in json.loads(extra).items()}
+    return json.dumps(fields, ensure_ascii=False)
