@@ -344,9 +344,10 @@ def _line(rows: _Rows) -> _Knots | None:
         spread = float(weight @ (x - centre_x) ** 2)
         if spread <= 1e-12:
             return None
-        before, slope = slope, float(weight @ ((x - centre_x) * (y - centre_y))) / spread
+        before = slope, offset
+        slope = float(weight @ ((x - centre_x) * (y - centre_y))) / spread
         offset = centre_y - slope * centre_x
-        if abs(slope - before) < 1e-6:
+        if math.isclose(slope, before[0], rel_tol=1e-6) and math.isclose(offset, before[1], abs_tol=1e-6):
             break
     if slope < 1e-3:
         return None

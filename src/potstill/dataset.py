@@ -575,7 +575,8 @@ def build_dataset(
     articles = pl.read_parquet(run.need("articles", "label"))
     parameters: dict[str, Any] = {"fractions": fractions.model_dump(), "whole": whole, "oracle": oracle}
     with run.recording("dataset", parameters=parameters, seeds={"split": seed}):
-        labels = Ledger(ledger).labels(filter_)
+        with Ledger(ledger) as opened:
+            labels = opened.labels(filter_)
         dataset, record, pairs = assemble(
             articles, labels, filter_, seed=seed, fractions=fractions, whole=whole, oracle=oracle
         )
