@@ -172,6 +172,10 @@ def restore_encoder(settings: Mapping[str, Any], folder: Path, cache: Path | Non
             tuple(restore_encoder(part, folder / str(place), cache) for place, part in enumerate(settings["parts"]))
         )
     require("torch", "train")
+    if "adapter" in settings:
+        from potstill.students.torch.adapted import AdaptedEncoder
+
+        return AdaptedEncoder.restore(settings, folder)
     from potstill.students.torch.encoder import TorchEncoder
 
     return TorchEncoder.restore(settings, folder, cache=cache)

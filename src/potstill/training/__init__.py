@@ -4,3 +4,19 @@ In: a recipe, training and validation examples. Out: a student, its history (eva
 what trained, and predictions for rows that the student never saw. Every rung goes through `fit.fit`; the
 fine-tuned one through `finetune`, which builds a model, checks what trains and hands it to `loop`.
 """
+
+from potstill.training.facts import Counts, EpochRecord, Fitted, Measures, StudentRecord
+from potstill.training.fit import DEFAULT_RECIPES, fit, fitter, out_of_fold, train_run
+
+__all__ = [
+    "DEFAULT_RECIPES",
+    "Counts",
+    "EpochRecord",
+    "Fitted",
+    "Measures",
+    "StudentRecord",
+    "fit",
+    "fitter",
+    "out_of_fold",
+    "train_run",
+]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.backends import EncoderFacts
+    from potstill.students.encoding import EncoderFacts
     from potstill.records import BoolArray, FloatArray, IntArray
 
 POOL = 8

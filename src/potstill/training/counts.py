@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from potstill.errors import TrainingError
-from potstill.students.torch.model import embedding_parameters, part_of, trainable, trim
+from potstill.students.torch.backbones import architecture, empty_model
+from potstill.students.torch.model import build_model, embedding_parameters, part_of, trainable, trim
 from potstill.training.facts import Counts
 
 if TYPE_CHECKING:
-    import torch
-
     from potstill.students.recipes import FineTunedRecipe
 
 
@@ -102,3 +102,21 @@ def check_trainable(model: nn.Module, implied: Counts, optimizer: torch.optim.Op
                 f"and {len(held - wanted_ids)} others"
             )
     return counts
+
+
+def params(recipe: FineTunedRecipe, dimensions: int = 8) -> Counts:
+    """Count what a recipe trains, from its backbone's configuration alone: no weights are read.
+
+    The model is built on torch's meta device by the code that training uses, and checked against what the recipe
+    implies.
+
+    Raises:
+        MissingModel: the backbone is neither known to potstill nor on this machine.
+        RecipeError: the recipe does not fit the backbone.
+    """
+    config = architecture(recipe.backbone)
+    width = int(config.hidden_size)
+    implied = implied_counts(empty_model(config), width, dimensions, recipe)
+    with torch.device("meta"):
+        model = build_model(empty_model(config), width, dimensions, recipe)
+    return check_trainable(model, implied)

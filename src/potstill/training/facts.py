@@ -5,6 +5,7 @@ In: numbers from the loop. Out: frozen objects that become JSON and come back st
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -14,6 +15,7 @@ from potstill.metrics import mae, rmse
 
 if TYPE_CHECKING:
     from potstill.records import FloatArray
+    from potstill.students import Student
 
 SCHEMA_VERSION = 1
 
@@ -54,14 +56,17 @@ class Measures(_Fact):
     """
 
     rows: int
-    loss: float
+    loss: float | None
+    """The recipe's objective; None for a student without one."""
     mae: float
     rmse: float
     mae_by_dimension: dict[str, float | None]
     rmse_by_dimension: dict[str, float | None]
 
     @classmethod
-    def of(cls, predictions: FloatArray, scores: FloatArray, dimensions: tuple[str, ...], loss: float) -> Measures:
+    def of(
+        cls, predictions: FloatArray, scores: FloatArray, dimensions: tuple[str, ...], loss: float | None
+    ) -> Measures:
         """Measure predictions against scores, both of shape (rows, dimensions), NaN in `scores` masked."""
         absolute, square = mae(predictions, scores), rmse(predictions, scores)
         return cls(
@@ -90,6 +95,32 @@ class EpochRecord(_Fact):
     best: bool
     """Whether this was the best epoch so far, by validation MAE."""
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """A student and how it came to be.
+
+    `validation` has the shape (validation rows, dimensions), `held_out` (training rows, dimensions): predictions
+    by models that had not seen the row, NaN where there is none. Both are raw, neither clipped nor calibrated.
+    """
+
+    student: Student
+    validation: FloatArray
+    held_out: FloatArray
+    seconds: float
+    device: str = "cpu"
+    history: tuple[EpochRecord, ...] = ()
+    best_epoch: int | None = None
+    steps: int | None = None
+    warmup_steps: int | None = None
+    counts: Counts | None = None
+    backbones: dict[str, str] = field(default_factory=dict)
+    """Name -> SHA-256 of the weights that it started from."""
+    truncated_share: float | None = None
+    resumed_from: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+    peak_device_memory_bytes: int | None = None
 
 
 class StudentRecord(_Fact):

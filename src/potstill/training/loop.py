@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from potstill.errors import TrainingError
+from potstill.students.encoding import token_batches
 from potstill.students.torch.model import part_of, trainable
 from potstill.terminal import note, steps
 from potstill.training import checkpoints, state
@@ -163,8 +164,6 @@ def predict(model: nn.Module, tokens: Tokens, *, device: str, bf16: bool = False
 
     Neither the model's mode nor any random state is different afterwards.
     """
-    from potstill.backends import token_batches
-
     was_training = model.training
     model.eval()
     scores: list[tuple[Any, torch.Tensor]] = []

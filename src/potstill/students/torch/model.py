@@ -15,36 +15,18 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from potstill.errors import RecipeError
+from potstill.students.torch.pooling import Pooling, pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from potstill.records import FloatArray
     from potstill.students.recipes import FineTunedRecipe, Lora
 
 Part = Literal["base", "adapter", "head", "head_copy"]
-Pooling = Literal["mean", "cls", "last"]
 
 HEAD = "score"
 _PEFT = "base_model.model."
-
-
-def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
-    """One vector a text, in float32.
-
-    Args:
-        hidden: the backbone's output, shape (texts, tokens, width).
-        mask: 1 for a token, 0 for padding, shape (texts, tokens); each row has at least one token.
-        pooling: the mean over tokens, the first token, or the last (wherever the padding is).
-    """
-    hidden = hidden.float()
-    if pooling == "cls":
-        return hidden[:, 0]
-    if pooling == "last":
-        places = torch.arange(mask.shape[1], device=mask.device)
-        last = (places * mask).argmax(dim=1)
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
-    weights = mask.unsqueeze(-1).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 class ScoreModel(nn.Module):
@@ -81,7 +63,9 @@ def trim(backbone: nn.Module) -> nn.Module:
     return backbone
 
 
-def build_model(backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe) -> nn.Module:
+def build_model(
+    backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe, *, start: FloatArray | None = None
+) -> nn.Module:
     """The module that a recipe trains, with the parameters that train marked so; random parts from torch's RNG.
 
     Args:
@@ -89,21 +73,31 @@ def build_model(backbone: nn.Module, width: int, dimensions: int, recipe: FineTu
         width: its hidden size.
         dimensions: how many scores.
         recipe: adapter, frozen embeddings, pooling and the head's bias are read.
+        start: where the head's bias begins, shape (dimensions,), so that training need not first find the level of
+            the labels; ignored by a head without bias.
 
     Raises:
         RecipeError: the adapter's target layers are not in this backbone.
     """
     trim(backbone)
     model = ScoreModel(backbone, width, dimensions, pooling=recipe.pooling, bias=recipe.head_bias)
+    if start is not None and recipe.head_bias:
+        with torch.no_grad():
+            model.score.bias.copy_(torch.from_numpy(start))
     if recipe.lora is not None:
-        return _with_adapter(model, recipe.lora)
+        return with_adapter(model, recipe.lora)
     if recipe.freeze_embeddings:
         for parameter in embedding_parameters(backbone):
             parameter.requires_grad_(False)
     return model
 
 
-def _with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
+def with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
+    """Add a LoRA adapter to the backbone's target layers; only it and the head train.
+
+    Raises:
+        RecipeError: a target layer is not in this backbone.
+    """
     linear = {
         name.rsplit(".", 1)[-1] for name, module in model.backbone.named_modules() if isinstance(module, nn.Linear)
     }

@@ -1,0 +1,201 @@
+"""Fine-tuning, whole: from a recipe and examples to a student whose encoder was trained.
+
+In: a recipe, examples, a backbone. Out: a student in the form every neural student has: an encoder (the adapter
+merged in) and a linear head in numpy. Some rows are set aside before training and choose nothing, so that
+calibration has predictions of rows that the model never saw.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from potstill.dataset import folds
+from potstill.errors import DatasetError, TrainingError
+from potstill.files import digest
+from potstill.students.constant import check_labelled
+from potstill.students.heads import LinearHead
+from potstill.students.neural import NeuralStudent
+from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
+from potstill.students.torch.backbones import Backbone, find_backbone
+from potstill.students.torch.encoder import TorchEncoder, encoder_facts, pick_device
+from potstill.students.torch.model import build_model, merged
+from potstill.terminal import note
+from potstill.training.batches import Part, tokenise
+from potstill.training.counts import implied_counts
+from potstill.training.facts import Fitted
+from potstill.training.loop import SCHEDULE, Task, train_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+
+    from potstill.dataset import Examples
+    from potstill.records import BoolArray
+    from potstill.students.encoding import EncoderFacts
+    from potstill.students.recipes import FineTunedRecipe
+
+TRUNCATED_REMARK = 0.2
+"""Share of texts cut by `max_tokens` from which the record says so in words."""
+
+
+def fine_tune(
+    recipe: FineTunedRecipe,
+    train: Examples,
+    validation: Examples,
+    *,
+    workdir: Path,
+    seed: int = 0,
+    resume: bool = False,
+    holdout: float = 0.1,
+    device: str = "cpu",
+    backbone: Backbone | None = None,
+) -> Fitted:
+    """Train a backbone and a head on examples; the epoch that validation prefers is kept.
+
+    Args:
+        recipe: what to train and how.
+        train: examples to learn from; some of them are set aside.
+        validation: examples that choose the epoch.
+        workdir: where checkpoints are kept, a folder of this training alone.
+        seed: of the head, the adapter, the batches, dropout and the rows set aside.
+        resume: go on from the newest whole checkpoint in `workdir`.
+        holdout: share of the training rows set aside, clusters whole; 0 for none.
+        device: as torch names them, or `auto`.
+        backbone: stands in for the recipe's, such as a tiny one.
+
+    Raises:
+        TrainingError: what trains is not what the recipe implies, or a number is not finite.
+        MissingModel, RecipeError, DatasetError: the backbone, the recipe or the examples cannot be used.
+    """
+    clock = time.monotonic()
+    check_labelled(train)
+    if np.isnan(validation.scores).all():
+        raise DatasetError("the validation part has no label at all")
+    where = str(pick_device(device))
+    found = backbone or find_backbone(recipe.backbone)
+    tokenizer = found.load_tokenizer()
+    facts = encoder_facts(found, tokenizer, max_tokens=recipe.max_tokens, pooling=recipe.pooling)
+    aside = set_aside(train, holdout, seed)
+    learnt = train.take(~aside)
+    network = _placed(found.load_model(), recipe, where)
+    implied = implied_counts(network, facts.width, len(train.dimensions), recipe)
+    # Trainer seeds again before its first step; this one is for the head and the adapter.
+    torch.manual_seed(seed)
+    start = np.nanmean(learnt.scores, axis=0)
+    model = build_model(network, facts.width, len(train.dimensions), recipe, start=start)
+    task = Task(
+        recipe=recipe,
+        train=_part(tokenizer, learnt, facts),
+        validation=_part(tokenizer, validation, facts),
+        dimensions=tuple(train.dimensions),
+        implied=implied,
+        seed=seed,
+        device=where,
+        identity={
+            "recipe": digest(recipe.model_dump(mode="json", exclude={"name", "description", *SCHEDULE})),
+            "backbone": facts.backbone_sha256,
+            "training rows": digest_of(learnt),
+            "validation rows": digest_of(validation),
+            "seed": seed,
+        },
+    )
+    if where.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats()
+    outcome = train_model(model, task, workdir, resume=resume)
+    peak = torch.cuda.max_memory_allocated() if where.startswith("cuda") else None
+    cut = float(np.mean(task.train.tokens.truncated))
+    student = _student(model, recipe, tokenizer, facts, tuple(train.dimensions), where)
+    held_out = np.full(train.scores.shape, np.nan)
+    if aside.any():
+        held_out[aside] = student.predict(train.take(aside).frame)
+    return Fitted(
+        student=student,
+        validation=student.predict(validation.frame),
+        held_out=held_out,
+        seconds=round(time.monotonic() - clock, 3),
+        device=where,
+        history=tuple(outcome.history),
+        best_epoch=outcome.best_epoch,
+        steps=outcome.plan.steps,
+        warmup_steps=outcome.plan.warmup,
+        counts=outcome.counts,
+        backbones={facts.backbone: facts.backbone_sha256},
+        truncated_share=cut,
+        resumed_from=outcome.resumed_from,
+        notes=(*outcome.notes, *_remarks(recipe, facts, cut)),
+        peak_device_memory_bytes=peak,
+    )
+
+
+def set_aside(train: Examples, share: float, seed: int) -> BoolArray:
+    """Which rows to keep from training, shape (rows,): clusters whole, scores alike, about `share` of them.
+
+    None where the rows have too few clusters to spare one.
+    """
+    if share <= 0:
+        return np.zeros(len(train), dtype=np.bool_)
+    parts = round(1 / share)
+    if len(np.unique(train.clusters)) < 2 * parts:
+        note(f"{len(train)} training rows are too few to set some aside; calibration will have none of this student")
+        return np.zeros(len(train), dtype=np.bool_)
+    aside: BoolArray = folds(train.clusters, train.scores, parts, seed) == 0
+    return aside
+
+
+def digest_of(examples: Examples) -> str:
+    """SHA-256 of examples: ids, texts, scores and dimensions."""
+    scores = [[None if np.isnan(value) else value for value in row] for row in examples.scores.tolist()]
+    return digest([list(examples.dimensions), list(examples.ids), examples.texts, scores])
+
+
+def _placed(network: nn.Module, recipe: FineTunedRecipe, device: str) -> nn.Module:
+    """The backbone where and as it will be held: frozen weights on an accelerator need no more than bfloat16.
+
+    On a CPU they stay in float32: autocast makes bfloat16 of them for the products alone, and nothing is lost.
+    """
+    if recipe.lora is not None and recipe.precision == "bf16" and not device.startswith("cpu"):
+        network = network.to(torch.bfloat16)
+    return network.to(device)
+
+
+def _part(tokenizer: Any, examples: Examples, facts: EncoderFacts) -> Part:  # noqa: ANN401 - transformers' own
+    return Part(tokenise(tokenizer, [text or "" for text in examples.texts], facts), examples.scores)
+
+
+def _student(
+    model: nn.Module,
+    recipe: FineTunedRecipe,
+    tokenizer: Any,  # noqa: ANN401 - transformers' own
+    facts: EncoderFacts,
+    dimensions: tuple[str, ...],
+    device: str,
+) -> NeuralStudent:
+    adapter = adapter_of(model)
+    tuned = merged(model)
+    head = LinearHead(
+        weights=np.ascontiguousarray(tuned.weights.numpy().T), bias=np.asarray(tuned.bias.numpy(), dtype=np.float32)
+    )
+    if not (np.isfinite(head.weights).all() and np.isfinite(head.bias).all()):
+        raise TrainingError("the trained head holds a number that is not finite")
+    if recipe.lora is None:
+        return NeuralStudent(
+            TorchEncoder(tuned.backbone, tokenizer, facts, trained=True, device=device), head, dimensions
+        )
+    encoder = AdaptedEncoder(tuned.backbone, tokenizer, facts, lora=recipe.lora, adapter=adapter, device=device)
+    return NeuralStudent(encoder, head, dimensions)
+
+
+def _remarks(recipe: FineTunedRecipe, facts: EncoderFacts, cut: float) -> list[str]:
+    said = []
+    if facts.max_tokens < recipe.max_tokens:
+        said.append(
+            f"max_tokens is {facts.max_tokens}, all that the backbone can read; the recipe asks {recipe.max_tokens}"
+        )
+    if cut >= TRUNCATED_REMARK:
+        said.append(f"{cut:.0%} of the training texts are longer than {facts.max_tokens} tokens and are cut")
+    return said

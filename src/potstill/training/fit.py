@@ -1,0 +1,359 @@
+"""Every rung of the ladder, fitted: by a call on examples, or for a whole run.
+
+In: a recipe and examples, or a run and the names of recipes. Out: a fitted student with predictions of rows it
+has not seen; for a run, a folder per student with its records. Nothing here imports torch until it must.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from potstill.dataset import Dataset, folds
+from potstill.errors import BadInput, DatasetError, RecipeError, TrainingError, require
+from potstill.files import digest, read_json, replacing, replacing_folder, write_json
+from potstill.runs import versions
+from potstill.students.constant import fit_constant
+from potstill.students.neural import JoinedEncoder, fit_encoder_head, open_encoder
+from potstill.students.recipes import (
+    ConstantRecipe,
+    EncoderHeadRecipe,
+    FineTunedRecipe,
+    SourceMedianRecipe,
+    TfidfRecipe,
+    load_recipe,
+)
+from potstill.students.source_median import fit_source_median
+from potstill.students.storage import save_student
+from potstill.students.tfidf import fit_tfidf
+from potstill.terminal import note, track
+from potstill.training.facts import Fitted, Measures, StudentRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from potstill.dataset import Examples
+    from potstill.records import FloatArray
+    from potstill.runs import Run
+    from potstill.students import Encoder, Student
+    from potstill.students.recipes import Recipe
+
+    Fit = Callable[[Examples], Student]
+
+LAYOUT = {
+    "record": "record.json",
+    "history": "history.json",
+    "held out": "heldout.parquet",
+    "validation": "validation.parquet",
+}
+"""What a student's folder holds beside the student; the record is there last, and only when all else is."""
+
+DEFAULT_RECIPES = ("constant", "tfidf-ridge", "minilm-ridge", "minilm-svr")
+"""What `train` fits when it is not told: the rungs that take seconds to a minute."""
+
+
+def fit(
+    recipe: Recipe,
+    train: Examples,
+    validation: Examples,
+    *,
+    workdir: Path,
+    seed: int = 0,
+    resume: bool = False,
+    crossfit: int = 5,
+    holdout: float = 0.1,
+    device: str = "cpu",
+    tiny: bool = False,
+    cache: Path | None = None,
+) -> Fitted:
+    """Fit any recipe.
+
+    A student that is fitted in seconds is fitted on all training rows, and again without each fold, for
+    predictions of rows it has not seen. A fine-tuned one is trained once, with some rows set aside before.
+
+    Args:
+        recipe: what to fit.
+        train: examples to learn from.
+        validation: examples that choose between epochs and, later, students.
+        workdir: a folder of this fit alone, for checkpoints and a tiny backbone.
+        seed: of everything random.
+        resume: go on from the newest whole checkpoint in `workdir`.
+        crossfit: folds for a student that is fitted in seconds; 0 for none.
+        holdout: share of the training rows that a fine-tuned student never sees; 0 for none.
+        device: where a fine-tuned student trains, as torch names it, or `auto`.
+        tiny: put tiny random backbones in place of the recipe's, to try the whole path; scores mean nothing.
+        cache: where frozen encoders keep features of texts; in `workdir` when not given.
+
+    Raises:
+        TrainingError: training must not go on.
+        MissingExtra, MissingModel: torch, scikit-learn or a backbone is not there.
+        DatasetError, RecipeError: the examples or the recipe cannot be used.
+    """
+    if not len(train) or not len(validation):
+        raise DatasetError("training needs at least one training and one validation row")
+    workdir.mkdir(parents=True, exist_ok=True)
+    if isinstance(recipe, FineTunedRecipe):
+        require("peft", "train")
+        require("accelerate", "train")
+        from potstill.students.torch.backbones import tiny_backbone
+        from potstill.training.finetune import fine_tune
+
+        small = tiny_backbone(recipe.backbone, (workdir / "backbone").resolve(), seed=seed) if tiny else None
+        return fine_tune(
+            recipe,
+            train,
+            validation,
+            workdir=workdir,
+            seed=seed,
+            resume=resume,
+            holdout=holdout,
+            device=device,
+            backbone=small,
+        )
+    clock = time.monotonic()
+    encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
+    fitting = fitter(recipe, seed=seed, encoder=encoder)
+    student = fitting(train)
+    held_out = out_of_fold(fitting, train, crossfit, seed, recipe.name)
+    return Fitted(
+        student=student,
+        validation=student.predict(validation.frame),
+        held_out=held_out,
+        seconds=round(time.monotonic() - clock, 3),
+        backbones={} if encoder is None else _hashes(encoder),
+        truncated_share=None if encoder is None else float(np.mean(encoder.truncated(train.texts))),
+    )
+
+
+def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> Fit:
+    """The function that fits a recipe to examples; a frozen encoder is opened once for all its calls.
+
+    Raises:
+        RecipeError: the recipe is one that trains its encoder, which is no matter of seconds.
+    """
+    match recipe:
+        case ConstantRecipe():
+            return lambda examples: fit_constant(recipe, examples, seed=seed)
+        case SourceMedianRecipe():
+            return lambda examples: fit_source_median(recipe, examples, seed=seed)
+        case TfidfRecipe():
+            return lambda examples: fit_tfidf(recipe, examples, seed=seed)
+        case EncoderHeadRecipe():
+            opened = encoder or open_encoder(recipe)
+            return lambda examples: fit_encoder_head(recipe, examples, seed=seed, encoder=opened)
+        case FineTunedRecipe():
+            raise RecipeError(f"{recipe.name}: a fine-tuned student is not fitted again for each fold")
+
+
+def out_of_fold(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:
+    """Predictions of each row by a student that had not seen its fold, shape (rows, dimensions); clusters whole.
+
+    All NaN with fewer than two folds, or where the rows have too few clusters for `k`.
+    """
+    scores = np.full(examples.scores.shape, np.nan)
+    k = min(k, len(np.unique(examples.clusters)))
+    if k < 2:
+        return scores
+    fold = folds(examples.clusters, examples.scores, k, seed)
+    for number in track(range(k), f"{name}: out of fold", k):
+        inside, outside = examples.take(fold != number), fold == number
+        if np.isnan(inside.scores).all(axis=0).any():
+            # Without these rows a dimension would have no label left to learn from.
+            continue
+        scores[outside] = fitting(inside).predict(examples.take(outside).frame)
+    return scores
+
+
+def train_run(
+    run: Run,
+    recipes: Sequence[str | Path] = DEFAULT_RECIPES,
+    *,
+    resume: bool = False,
+    seed: int = 0,
+    device: str = "cpu",
+    tiny: bool = False,
+    crossfit: int = 5,
+) -> list[StudentRecord]:
+    """Fit recipes on a run's training part and write each student's folder; recorded as the stage `train`.
+
+    Students that were made of other rows are moved to the run's cache, as theirs are not comparable.
+
+    Args:
+        run: an open run with a dataset.
+        recipes: presets by name, or paths of recipe files.
+        resume: keep students that are done already, and go on with the one that was interrupted.
+        seed: of everything random.
+        device: where fine-tuned students train.
+        tiny: tiny random backbones, to try the whole path; the records say so.
+        crossfit: folds of the predictions of unseen rows, for students that are fitted in seconds.
+
+    Raises:
+        RunError: there is no dataset yet, or another process writes to the run.
+        RecipeError: a recipe is unknown, or two have one name.
+        TrainingError: training must not go on; students that are done stay.
+    """
+    wanted = [load_recipe(name) for name in recipes]
+    if not wanted:
+        raise RecipeError("no recipe was named")
+    twice = {recipe.name for recipe in wanted if sum(other.name == recipe.name for other in wanted) > 1}
+    if twice:
+        raise RecipeError(f"{min(twice)} is named twice; a run holds one student of a name")
+    dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
+    train, validation = dataset.part("train"), dataset.part("validation")
+    rows = digest([run.fingerprint("rows"), list(dataset.dimensions)])
+    parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
+    with run.recording("train", parameters=parameters, seeds={"train": seed}):
+        _put_away_others(run, rows)
+        records = []
+        for recipe in wanted:
+            folder = run.path("students") / recipe.name
+            done = _finished(folder) if resume else None
+            if done is not None and _same(done, recipe, rows, seed, tiny=tiny):
+                note(f"{recipe.name}: done already")
+                records.append(done)
+                continue
+            fitted = fit(
+                recipe,
+                train,
+                validation,
+                workdir=run.path("cache") / "training" / recipe.name,
+                seed=seed,
+                resume=resume,
+                crossfit=crossfit,
+                holdout=0.0 if dataset.has_calibration_part else 0.1,
+                device=device,
+                tiny=tiny,
+                cache=run.path("cache"),
+            )
+            record = _record(recipe, fitted, train, validation, rows=rows, seed=seed, tiny=tiny)
+            write_student(folder, fitted, record, train, validation)
+            note(f"{recipe.name}: validation MAE {record.validation.mae:.3f}, {record.seconds:.1f} s")
+            records.append(record)
+    return records
+
+
+def write_student(folder: Path, fitted: Fitted, record: StudentRecord, train: Examples, validation: Examples) -> None:
+    """Write a student with its records; the folder is whole or as it was.
+
+    Raises:
+        BadInput: the disk is full or the folder cannot be written.
+    """
+    with replacing_folder(folder) as temporary:
+        save_student(fitted.student, temporary)  # type: ignore[arg-type]  # every fit gives one that can be saved
+        _write_scores(temporary / LAYOUT["held out"], train, fitted.held_out)
+        _write_scores(temporary / LAYOUT["validation"], validation, fitted.validation)
+        write_json(temporary / LAYOUT["history"], [epoch.model_dump(mode="json") for epoch in fitted.history])
+        write_json(temporary / LAYOUT["record"], record.model_dump(mode="json"))
+
+
+def read_scores(path: Path, dimensions: Sequence[str]) -> tuple[list[str], FloatArray]:
+    """The ids and scores, shape (rows, dimensions), of a file that `write_student` wrote."""
+    frame = pl.read_parquet(path)
+    return frame["id"].to_list(), frame.select(dimensions).to_numpy().astype(np.float64)
+
+
+def _encoder(recipe: Recipe, workdir: Path, cache: Path, *, tiny: bool, seed: int) -> Encoder | None:
+    if not isinstance(recipe, EncoderHeadRecipe):
+        return None
+    if not tiny:
+        return open_encoder(recipe, cache)
+    require("torch", "train")
+    from potstill.students.torch.backbones import tiny_backbone
+    from potstill.students.torch.encoder import TorchEncoder
+
+    parts = tuple(
+        TorchEncoder.open(
+            tiny_backbone(name, (workdir / f"backbone-{place}").resolve(), seed=seed),
+            max_tokens=recipe.max_tokens,
+            pooling=recipe.pooling,
+        )
+        for place, name in enumerate(recipe.backbones)
+    )
+    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+
+
+def _hashes(encoder: Encoder) -> dict[str, str]:
+    parts: tuple[Any, ...] = encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+    return {part.facts.backbone: part.facts.backbone_sha256 for part in parts}
+
+
+def _record(
+    recipe: Recipe, fitted: Fitted, train: Examples, validation: Examples, *, rows: str, seed: int, tiny: bool
+) -> StudentRecord:
+    loss = next((epoch.validation.loss for epoch in fitted.history if epoch.epoch == fitted.best_epoch), None)
+    measured = Measures.of(fitted.validation, validation.scores, tuple(train.dimensions), loss)
+    if not np.isfinite(fitted.validation).all():
+        raise TrainingError(f"{recipe.name}: a prediction of the validation part is not finite")
+    return StudentRecord(
+        recipe=recipe.model_dump(mode="json"),
+        recipe_hash=recipe.hash,
+        rows_hash=rows,
+        dimensions=tuple(train.dimensions),
+        seeds={"train": seed},
+        train_rows=len(train),
+        held_out_rows=int((~np.isnan(fitted.held_out).all(axis=1)).sum()),
+        validation=measured,
+        counts=fitted.counts,
+        best_epoch=fitted.best_epoch,
+        epochs=len(fitted.history) or None,
+        steps=fitted.steps,
+        warmup_steps=fitted.warmup_steps,
+        truncated_share=fitted.truncated_share,
+        backbones=fitted.backbones,
+        tiny=tiny,
+        device=fitted.device,
+        precision=recipe.precision if isinstance(recipe, FineTunedRecipe) else None,
+        resumed_from=fitted.resumed_from,
+        seconds=fitted.seconds,
+        peak_memory_bytes=peak_memory(),
+        peak_device_memory_bytes=fitted.peak_device_memory_bytes,
+        notes=fitted.notes,
+        versions=versions(),
+    )
+
+
+def peak_memory() -> int | None:
+    """The largest resident memory of this process so far, in bytes; None where the system does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in kibibytes, macOS in bytes.
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _finished(folder: Path) -> StudentRecord | None:
+    path = folder / LAYOUT["record"]
+    try:
+        return StudentRecord.model_validate(read_json(path))
+    except (BadInput, ValueError):
+        return None
+
+
+def _same(record: StudentRecord, recipe: Recipe, rows: str, seed: int, *, tiny: bool) -> bool:
+    wanted = (recipe.hash, rows, {"train": seed}, tiny)
+    return (record.recipe_hash, record.rows_hash, record.seeds, record.tiny) == wanted
+
+
+def _put_away_others(run: Run, rows: str) -> None:
+    students = run.path("students")
+    for folder in sorted(students.iterdir()) if students.is_dir() else []:
+        record = _finished(folder) if folder.is_dir() and not folder.name.startswith(".") else None
+        if record is not None and record.rows_hash != rows:
+            target = run.path("cache") / "students-of-other-rows" / f"{folder.name}-{record.rows_hash[:8]}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                folder.replace(target)
+                note(f"{folder.name} was made of other rows; it is moved to {target}")
+
+
+def _write_scores(path: Path, examples: Examples, scores: FloatArray) -> None:
+    columns = {name: scores[:, column] for column, name in enumerate(examples.dimensions)}
+    with replacing(path) as temporary:
+        pl.DataFrame({"id": list(examples.ids), **columns}).write_parquet(temporary)
