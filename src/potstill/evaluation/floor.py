@@ -1,0 +1,63 @@
+"""How far the oracle is from itself: the error that no student can beat.
+
+In: the oracle's answers, several per article. Out: a `Floor`, or None where no article was asked about twice,
+since one pass says nothing about the next.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill import metrics
+from potstill.evaluation.judging import number
+from potstill.evaluation.records import Floor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from potstill.records import FloatArray
+
+
+def floor_of(answers: Iterable[FloatArray], dimensions: Sequence[str]) -> Floor | None:
+    """The floor from repeated answers.
+
+    Args:
+        answers: per article an array of shape (samples, dimensions), NaN where an answer lacks a dimension.
+        dimensions: their names, in order.
+
+    The difference of an article is the mean over all pairs of its answers; an article with K of them counts
+    with d / sqrt(2K), so that articles asked more often lower the floor as they lower the noise.
+    """
+    repeated = [answer for answer in answers if len(answer) > 1]
+    if not repeated:
+        return None
+    differences = np.array([_pairwise(answer) for answer in repeated])
+    samples = np.array([np.isfinite(answer).sum(axis=0) for answer in repeated])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        floors = metrics.floor(differences, samples)
+    difference = [metrics.average(column) for column in differences.T]
+    floor = [metrics.average(column) for column in floors.T]
+    if not np.isfinite(difference).all():
+        return None
+    return Floor(
+        articles=len(repeated),
+        samples=float(np.mean([len(answer) for answer in repeated])),
+        difference={name: round(value, 6) for name, value in zip(dimensions, difference, strict=True)},
+        floor={name: round(value, 6) for name, value in zip(dimensions, floor, strict=True)},
+        mean_difference=number(float(np.mean(difference))) or 0.0,
+        mean_floor=number(float(np.mean(floor))) or 0.0,
+    )
+
+
+def _pairwise(answer: FloatArray) -> FloatArray:
+    """Mean absolute difference over the pairs of one article's answers, shape (dimensions,); NaN without a pair."""
+    first, second = np.triu_indices(len(answer), k=1)
+    gaps = np.abs(answer[first] - answer[second])
+    known = np.isfinite(gaps)
+    total = np.where(known, gaps, 0.0).sum(axis=0)
+    mean: FloatArray = np.divide(
+        total, known.sum(axis=0), out=np.full(answer.shape[1], np.nan), where=known.any(axis=0)
+    )
+    return mean

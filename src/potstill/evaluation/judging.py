@@ -1,0 +1,291 @@
+"""Predictions against labels: the figures of one student on one set of rows.
+
+In: scores, labels, what a constant would have said, and clusters, all on the same rows. Out: a `Judgement`.
+Nothing here knows where predictions come from, so that a fresh bundle, a rung of the ladder and a file that
+somebody published are judged alike.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import polars as pl
+
+from potstill import metrics
+from potstill.evaluation.records import (
+    Band,
+    Bootstrap,
+    Figures,
+    Interval,
+    Judgement,
+    Positives,
+    Tiers,
+)
+from potstill.records import UNSCORED
+from potstill.verdict import decide
+
+if TYPE_CHECKING:
+    from potstill.evaluation.records import Source
+    from potstill.filters import Filter
+    from potstill.records import FloatArray, IntArray
+
+BANDS = 5
+"""Equal bands of the scale in which the mean error is given."""
+
+DEFAULT_BOOTSTRAP = Bootstrap(resamples=metrics.RESAMPLES, level=0.95, seed=0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predicted:
+    """One student's scores of some rows, and what is needed to judge them.
+
+    `scores` and `labels` have shape (rows, dimensions), NaN in labels where masked. `constant` has shape
+    (rows, dimensions + 1): what the constant student, which learned from the same rows as this one, would
+    have said of each dimension and, in the last column, of the weighted overall. `folds` is the number of
+    folds of out-of-fold scores.
+    """
+
+    source: Source
+    ids: tuple[str, ...]
+    scores: FloatArray
+    labels: FloatArray
+    constant: FloatArray
+    clusters: IntArray
+    cap_hits: pl.DataFrame | None = None
+    folds: int | None = None
+
+
+def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Judgement:
+    """All figures of one student on one set of rows, with intervals over clusters."""
+    errors, constants = _errors(predicted, filter_)
+    p, y = with_overall(predicted.scores, filter_), with_overall(predicted.labels, filter_)
+    columns = _figures(p, y, errors, constants, predicted.clusters, bootstrap)
+    bands = _bands(p, y, filter_)
+    names = (*filter_.dimension_names, "overall")
+    return Judgement(
+        source=predicted.source,
+        rows=len(predicted.ids),
+        clusters=len(np.unique(predicted.clusters)),
+        folds=predicted.folds,
+        mean=_mean_figures(columns[:-1], errors[:, :-1], constants[:, :-1], predicted.clusters, bootstrap),
+        overall=columns[-1],
+        dimensions=dict(zip(filter_.dimension_names, columns[:-1], strict=True)),
+        bands=dict(zip(names, bands, strict=True)),
+        tiers=judge_tiers(
+            verdicts(predicted.labels, filter_, predicted.cap_hits)["tier"],
+            verdicts(predicted.scores, filter_, predicted.cap_hits)["tier"],
+            predicted.clusters,
+            filter_,
+            bootstrap,
+        ),
+    )
+
+
+def with_overall(scores: FloatArray, filter_: Filter) -> FloatArray:
+    """Scores with the filter-weighted mean as one more column, shape (rows, dimensions + 1).
+
+    It is the overall before gates and caps. A masked dimension masks it, unless its weight is 0.
+    """
+    counted = filter_.weights > 0
+    overall = metrics.weighted(scores[:, counted], filter_.weights[counted])
+    return np.column_stack([scores, overall])
+
+
+def constant_for(learned: FloatArray, filter_: Filter, rows: int) -> FloatArray:
+    """What the constant student says of `rows` rows after learning from `learned`, shape (rows, dimensions + 1).
+
+    Its overall is the median of the learned rows' overall, the best constant there is, and not the weighted
+    mean of medians.
+    """
+    return np.tile(metrics.constant(with_overall(learned, filter_)), (rows, 1))
+
+
+def verdicts(scores: FloatArray, filter_: Filter, cap_hits: pl.DataFrame | None) -> pl.DataFrame:
+    """The filter's verdict on rows of scores, with the columns of `verdict.decide`."""
+    frame = pl.DataFrame(
+        {name: pl.Series(scores[:, i], dtype=pl.Float64) for i, name in enumerate(filter_.dimension_names)}
+    )
+    return decide(frame, filter_, cap_hits)
+
+
+def judge_tiers(
+    oracle: pl.Series,
+    student: pl.Series,
+    clusters: IntArray,
+    filter_: Filter,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+) -> Tiers:
+    """Agreement of two columns of tiers; rows where either is unscored count for nothing."""
+    known = ((oracle != UNSCORED) & (student != UNSCORED)).to_numpy()
+    ours, theirs, clusters = student.filter(known), oracle.filter(known), clusters[known]
+    names = tuple(filter_.tier_names)
+    table = metrics.confusion(theirs.to_list(), ours.to_list(), names)
+    rows, counts = int(table.sum()), table.sum(axis=1)
+    same = (ours == theirs).to_numpy().astype(np.float64)[:, None]
+    commonest = int(counts.argmax()) if rows else None
+    positive = tuple(filter_.positive_tiers)
+    return Tiers(
+        rows=rows,
+        names=names,
+        confusion=tuple(tuple(row) for row in table.tolist()),
+        accuracy=number(metrics.accuracy(table)),
+        accuracy_interval=_interval(metrics.bootstrap_mean(same, clusters, **_settings(bootstrap))) if rows else None,
+        majority=None if commonest is None else number(counts[commonest] / rows),
+        majority_tier=None if commonest is None else names[commonest],
+        kappa=number(metrics.kappa(table)),
+        fewest_positives=metrics.FEWEST_POSITIVES,
+        positives=_positives(theirs, ours, positive, clusters, bootstrap) if positive else None,
+        by_tier=tuple(_positives(theirs, ours, (name,), clusters, bootstrap) for name in names),
+    )
+
+
+def number(value: float) -> float | None:
+    """A figure as a record holds it: six decimals, and None for what is not finite."""
+    return round(float(value), 6) if math.isfinite(value) else None
+
+
+def _errors(predicted: Predicted, filter_: Filter) -> tuple[FloatArray, FloatArray]:
+    """Absolute errors of student and constant, shape (rows, dimensions + 1), NaN where masked."""
+    y = with_overall(predicted.labels, filter_)
+    return np.abs(with_overall(predicted.scores, filter_) - y), np.abs(predicted.constant - y)
+
+
+def _figures(
+    p: FloatArray,
+    y: FloatArray,
+    errors: FloatArray,
+    constants: FloatArray,
+    clusters: IntArray,
+    bootstrap: Bootstrap,
+) -> list[Figures]:
+    """One record per column."""
+    settings = _settings(bootstrap)
+    mae_low, mae_high = metrics.bootstrap_mean(errors, clusters, **settings)
+    ratio_low, ratio_high = metrics.bootstrap_ratio(
+        np.nan_to_num(errors), np.nan_to_num(constants), clusters, **settings
+    )
+    found = {
+        "mae": metrics.mae(p, y),
+        "rmse": metrics.rmse(p, y),
+        "bias": metrics.bias(p, y),
+        "r2": metrics.r2(p, y),
+        "spearman": metrics.spearman(p, y),
+        "kendall": metrics.kendall(p, y),
+    }
+    base = np.array([_mean(column) for column in constants.T])
+    skill = metrics.skill(found["mae"], base)
+    return [
+        Figures(
+            rows=int(np.isfinite(y[:, i]).sum()),
+            **{name: number(values[i]) for name, values in found.items()},
+            mae_interval=_ends(mae_low[i], mae_high[i]),
+            constant_mae=number(base[i]),
+            skill=number(skill[i]),
+            # 1 - skill is a ratio of errors on the same rows: its ends change places.
+            skill_interval=_ends(1 - ratio_high[i], 1 - ratio_low[i]) if base[i] > 0 else None,
+        )
+        for i in range(y.shape[1])
+    ]
+
+
+def _mean_figures(
+    columns: list[Figures], errors: FloatArray, constants: FloatArray, clusters: IntArray, bootstrap: Bootstrap
+) -> Figures:
+    """The mean over dimensions of each figure; every dimension counts alike, however many labels it has."""
+    settings = _settings(bootstrap)
+    ours, theirs = _row_shares(errors), _row_shares(constants)
+    low, high = metrics.bootstrap_mean(ours, clusters, **settings)
+    ratio_low, ratio_high = metrics.bootstrap_ratio(ours, theirs, clusters, **settings)
+    mae, base = _average(columns, "mae"), _average(columns, "constant_mae")
+    return Figures(
+        rows=len(errors),
+        mae=mae,
+        mae_interval=_ends(low[0], high[0]),
+        rmse=_average(columns, "rmse"),
+        bias=_average(columns, "bias"),
+        r2=_average(columns, "r2"),
+        spearman=_average(columns, "spearman"),
+        kendall=_average(columns, "kendall"),
+        constant_mae=base,
+        skill=None if mae is None or not base else number(1 - mae / base),
+        skill_interval=_ends(1 - ratio_high[0], 1 - ratio_low[0]) if base else None,
+    )
+
+
+def _row_shares(errors: FloatArray) -> FloatArray:
+    """Each row's share in the mean over dimensions of their MAE, shape (rows, 1): its mean is that mean."""
+    labelled = np.isfinite(errors).sum(axis=0)
+    weight = np.divide(len(errors), labelled, out=np.zeros(errors.shape[1]), where=labelled > 0)
+    dimensions = max(1, int((labelled > 0).sum()))
+    shares: FloatArray = np.nan_to_num(errors) @ weight / dimensions
+    return shares[:, None]
+
+
+def _average(columns: list[Figures], name: str) -> float | None:
+    values = [getattr(figures, name) for figures in columns]
+    return number(metrics.average([value for value in values if value is not None]))
+
+
+def _bands(p: FloatArray, y: FloatArray, filter_: Filter) -> list[tuple[Band, ...]]:
+    edges = np.linspace(filter_.scale.min, filter_.scale.max, BANDS + 1)
+    found = metrics.band_bias(p, y, edges)
+    return [
+        tuple(
+            Band(
+                low=float(edges[band]),
+                high=float(edges[band + 1]),
+                rows=int(found.counts[band, column]),
+                bias=number(found.bias[band, column]),
+            )
+            for band in range(BANDS)
+        )
+        for column in range(y.shape[1])
+    ]
+
+
+def _positives(
+    oracle: pl.Series, student: pl.Series, tiers: tuple[str, ...], clusters: IntArray, bootstrap: Bootstrap
+) -> Positives:
+    y, p = oracle.is_in(tiers).to_numpy(), student.is_in(tiers).to_numpy()
+    counts = metrics.positives(y, p)
+    recall, precision = counts.recall, counts.precision
+    if recall is None and precision is None:
+        return Positives(tiers=tiers, oracle=counts.actual, student=counts.predicted, both=counts.found)
+    of_recall, of_precision = metrics.positive_intervals(y, p, clusters, **_settings(bootstrap))
+    return Positives(
+        tiers=tiers,
+        oracle=counts.actual,
+        student=counts.predicted,
+        both=counts.found,
+        recall=None if recall is None else number(recall),
+        recall_interval=None if recall is None else _interval(of_recall),
+        precision=None if precision is None else number(precision),
+        precision_interval=None if precision is None else _interval(of_precision),
+    )
+
+
+class _Settings(TypedDict):
+    n: int
+    seed: int
+    level: float
+
+
+def _settings(bootstrap: Bootstrap) -> _Settings:
+    return _Settings(n=bootstrap.resamples, seed=bootstrap.seed, level=bootstrap.level)
+
+
+def _interval(found: metrics.Interval) -> Interval | None:
+    return _ends(float(np.ravel(found.low)[0]), float(np.ravel(found.high)[0]))
+
+
+def _ends(low: float, high: float) -> Interval | None:
+    first, last = number(low), number(high)
+    return None if first is None or last is None else Interval(low=first, high=last)
+
+
+def _mean(values: FloatArray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")

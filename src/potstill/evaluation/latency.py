@@ -1,0 +1,68 @@
+"""What one article costs: measured on this machine, never estimated.
+
+In: something that scores texts. Out: a `Latency`. Single articles give the median a user waits for; a batch
+gives what a queue drains at.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from potstill.evaluation.records import Latency
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+SINGLES, BATCH, WARM = 24, 64, 2
+"""Articles timed one by one, articles timed together, and articles scored first without a clock."""
+
+
+def measure(
+    score: Callable[[Sequence[T]], object],
+    articles: Sequence[T],
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Latency | None:
+    """Time `score` on single articles and on a batch; None without articles.
+
+    Every call gets articles that it has not been timed on before as long as there are enough, because a
+    cached answer costs nothing.
+    """
+    if not articles:
+        return None
+    score(articles[:WARM])
+    singles = []
+    for article in _from(articles, WARM, SINGLES):
+        start = clock()
+        score([article])
+        singles.append(clock() - start)
+    batch = _from(articles, WARM + SINGLES, min(BATCH, len(articles)))
+    start = clock()
+    score(batch)
+    seconds = clock() - start
+    return Latency(
+        milliseconds_p50=round(float(np.percentile(singles, 50)) * 1000, 3),
+        milliseconds_p95=round(float(np.percentile(singles, 95)) * 1000, 3),
+        articles_per_second=round(len(batch) / seconds, 1) if seconds > 0 else 0.0,
+        articles=len(singles) + len(batch),
+        threads=usable_cores(),
+        machine=f"{platform.system()} {platform.machine()}",
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _from(articles: Sequence[T], start: int, count: int) -> list[T]:
+    """`count` articles from `start` on, beginning again when they run out."""
+    return [articles[(start + i) % len(articles)] for i in range(count)]

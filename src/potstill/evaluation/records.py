@@ -1,0 +1,264 @@
+"""What an evaluation writes down: strict records, from which every figure of a report comes.
+
+In: nothing but numbers that `judging` and its neighbours worked out. Out: `evaluation.json`. A figure that
+cannot be had (no label, no variance, too few positives) is null here and "not recorded" in a report; it is
+never 0 and never left over from an earlier run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from potstill.errors import RunError
+from potstill.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCHEMA_VERSION = 1
+
+Source: TypeAlias = Literal["out-of-fold", "validation", "test"]
+"""Where predictions come from: refitted without the row's fold over all rows, or the fitted student on a part."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Interval(_Record):
+    """A bootstrap interval over clusters of near-duplicates, at the evaluation's `level`."""
+
+    low: float
+    high: float
+
+
+class Figures(_Record):
+    """How near predictions are to labels, for one dimension, for their mean, or for the weighted overall.
+
+    Errors are on the filter's scale. `bias` is prediction minus label. `skill` is 1 - mae / constant_mae, on
+    the same rows; the constant is each dimension's median among the rows that the student learned from.
+    """
+
+    rows: int
+    mae: float | None
+    mae_interval: Interval | None
+    rmse: float | None
+    bias: float | None
+    r2: float | None
+    spearman: float | None
+    kendall: float | None
+    constant_mae: float | None
+    skill: float | None
+    skill_interval: Interval | None
+
+
+class Band(_Record):
+    """The rows whose label lies in [low, high), the last band with its upper end, and their mean error."""
+
+    low: float
+    high: float
+    rows: int
+    bias: float | None
+
+
+class Positives(_Record):
+    """Tiers that a reader waits for: how many the oracle sees, how many of those the student finds.
+
+    Recall and precision are null where the oracle sees fewer than `Tiers.fewest_positives`.
+    """
+
+    tiers: tuple[str, ...]
+    oracle: int
+    student: int
+    both: int
+    recall: float | None = None
+    recall_interval: Interval | None = None
+    precision: float | None = None
+    precision_interval: Interval | None = None
+
+
+class Tiers(_Record):
+    """Agreement of tiers, both by the filter's own verdict, on rows where oracle and student give one.
+
+    `confusion[i][j]` counts rows of the oracle's tier i and the student's tier j, in the order of `names`.
+    """
+
+    rows: int
+    names: tuple[str, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    accuracy: float | None
+    accuracy_interval: Interval | None
+    majority: float | None
+    majority_tier: str | None
+    kappa: float | None
+    fewest_positives: int
+    positives: Positives | None
+    by_tier: tuple[Positives, ...]
+
+
+class Judgement(_Record):
+    """One set of predictions against the labels of the same rows."""
+
+    source: Source
+    rows: int
+    clusters: int
+    folds: int | None = None
+    mean: Figures
+    overall: Figures
+    dimensions: dict[str, Figures]
+    bands: dict[str, tuple[Band, ...]]
+    tiers: Tiers
+
+
+class Latency(_Record):
+    """What one article costs on the machine that evaluated: measured, one article at a time and in bulk."""
+
+    milliseconds_p50: float
+    milliseconds_p95: float
+    articles_per_second: float
+    articles: int
+    threads: int
+    machine: str
+
+
+class Rung(_Record):
+    """One student of the ladder; its figure is that of `judgements[headline]`."""
+
+    name: str
+    student: str
+    headline: Source | None
+    judgements: dict[Source, Judgement]
+    latency: Latency | None = None
+    latency_missing: str | None = None
+
+
+class Choice(_Record):
+    """Which rung became the bundle, and what validation said of each (mean absolute error)."""
+
+    rung: str
+    validation_mae: dict[str, float]
+    runner_up: str | None = None
+    margin: float | None = None
+    margin_interval: Interval | None = None
+
+
+class Shipped(_Record):
+    """The bundle itself, calibrated and clipped as a user gets it, on the test part."""
+
+    rung: str
+    bundle_sha256: str | None = None
+    judgement: Judgement
+    interval_level: float | None = None
+    coverage: dict[str, float | None] = Field(default_factory=dict)
+    latency: Latency | None = None
+
+
+class Floor(_Record):
+    """The error of a perfect student against these labels, from the oracle's disagreement with itself.
+
+    `difference` is the mean absolute difference d of two answers for the same article, and `floor` the mean
+    over articles of d / sqrt(2 K) for labels that are means of K answers. Repeats of one prompt don't reveal
+    a bias that they share.
+    """
+
+    articles: int
+    samples: float
+    difference: dict[str, float]
+    floor: dict[str, float]
+    mean_difference: float
+    mean_floor: float
+
+
+class LabelSummary(_Record):
+    """One dimension's labels at a glance; `at_minimum` is the share that sits on the scale's lowest value."""
+
+    labels: int
+    missing: int
+    mean: float
+    median: float
+    deviation: float
+    at_minimum: float
+    commonest_share: float
+    repeat_deviation: float | None
+
+
+class Data(_Record):
+    """The rows that the run works with."""
+
+    rows: int
+    parts: dict[str, int]
+    clusters: int
+    samples_per_article: float | None
+
+
+class Finding(_Record):
+    """A verdict in plain words, with the rule that gave it and the figures that it rests on."""
+
+    rule: str
+    tone: Literal["good", "caution", "bad", "neutral"]
+    text: str
+    evidence: dict[str, float | int | str | None] = Field(default_factory=dict)
+
+
+class Bootstrap(_Record):
+    """How intervals were drawn: clusters with replacement, percentiles of the statistic."""
+
+    resamples: int
+    level: float
+    seed: int
+
+
+class Evaluation(_Record):
+    """`evaluation.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    filter: str
+    filter_version: int
+    filter_hash: str
+    dimensions: tuple[str, ...]
+    weights: dict[str, float]
+    scale: tuple[float, float]
+    data: Data
+    labels: dict[str, LabelSummary]
+    floor: Floor | None
+    ladder: tuple[Rung, ...]
+    choice: Choice | None
+    shipped: Shipped | None
+    findings: tuple[Finding, ...]
+    bootstrap: Bootstrap
+
+    def rung(self, name: str) -> Rung:
+        """A rung by its name.
+
+        Raises:
+            RunError: the ladder has no such rung.
+        """
+        for rung in self.ladder:
+            if rung.name == name:
+                return rung
+        raise RunError(f"{name}: no such rung; the ladder has: {', '.join(r.name for r in self.ladder)}")
+
+
+def save_evaluation(evaluation: Evaluation, path: Path) -> None:
+    """Write `evaluation.json`, whole or not at all."""
+    write_json(path, evaluation.model_dump(mode="json"))
+
+
+def load_evaluation(path: Path) -> Evaluation:
+    """Read an `evaluation.json`.
+
+    Raises:
+        RunError: it is not one, or a newer potstill wrote it; the message names the field.
+    """
+    content = read_json(path)
+    found = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(found, int) and found > SCHEMA_VERSION:
+        raise RunError(f"{path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})")
+    try:
+        return Evaluation.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " -> ".join(str(part) for part in first["loc"])
+        raise RunError(f"{path}: {where}: {first['msg']}") from None

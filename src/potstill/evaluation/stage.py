@@ -1,0 +1,410 @@
+"""The stage `evaluate`: a run's ladder and bundle, judged.
+
+In: a run whose bundle is made. Out: `evaluation.json` and `predictions.parquet` in the run. With few labels the
+cheap rungs are refitted fold by fold, so that every label judges them; a student whose encoder was trained is
+judged on the test part, which chose nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from potstill import metrics
+from potstill.bundle.deciding import LEVEL, decide_raw
+from potstill.dataset import Dataset, folds
+from potstill.errors import RunError, Unavailable
+from potstill.evaluation.findings import findings
+from potstill.evaluation.floor import floor_of
+from potstill.evaluation.folds import out_of_fold, out_of_fold_constant
+from potstill.evaluation.judging import Predicted, constant_for, judge, number, verdicts, with_overall
+from potstill.evaluation.latency import measure
+from potstill.evaluation.records import (
+    Bootstrap,
+    Choice,
+    Data,
+    Evaluation,
+    Interval,
+    LabelSummary,
+    Latency,
+    Rung,
+    Shipped,
+    Source,
+    save_evaluation,
+)
+from potstill.files import read_json, replacing
+from potstill.labelling import Ledger
+from potstill.prefilter import fold_all
+from potstill.scorer import Scorer
+from potstill.students.neural import open_encoder
+from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe, parse_recipe
+from potstill.students.storage import load_student
+from potstill.terminal import steps
+from potstill.training.fit import LAYOUT, fitter, read_scores
+from potstill.verdict import cap_hits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from potstill.dataset import Examples
+    from potstill.evaluation.records import Floor, Judgement
+    from potstill.filters import Filter
+    from potstill.records import FloatArray
+    from potstill.runs import Run
+    from potstill.students import Student
+    from potstill.students.recipes import Recipe
+
+FOLDS = 10
+MOST_FOLDED = 1500
+"""Rows up to which the cheap rungs are refitted fold by fold; with more, the test part says enough."""
+
+_RANKS = ("constant", "source-median", "tfidf-ridge", "encoder-head", "fine-tuned")
+_HEAD_RANKS = ("ridge", "support-vectors")
+_SOURCES: tuple[Source, ...] = ("out-of-fold", "test", "validation")
+"""Which judgement is a rung's headline: the first of these that it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One student of a run, on disk."""
+
+    recipe: Recipe
+    folder: Path
+    tiny: bool = False
+
+    @property
+    def rank(self) -> tuple[int, int, str]:
+        """Its place on the ladder: by what it costs, then by name."""
+        head = self.recipe.head.kind if isinstance(self.recipe, EncoderHeadRecipe) else _HEAD_RANKS[0]
+        return _RANKS.index(self.recipe.student), _HEAD_RANKS.index(head), self.recipe.name
+
+
+def evaluate_run(
+    run: Run, *, k: int | None = None, seed: int = 0, resamples: int = metrics.RESAMPLES, timed: bool = True
+) -> Evaluation:
+    """Judge a run's ladder and bundle, recorded as the stage `evaluate`.
+
+    Args:
+        run: an open run whose bundle is made.
+        k: folds for the cheap rungs; 0 for none. Left out, ten for up to `MOST_FOLDED` rows, and none above.
+        seed: of folds and resamples.
+        resamples: of the bootstrap.
+        timed: measure what an article costs.
+
+    Raises:
+        RunError: a stage before this one is missing, or another process writes to the run.
+        BundleError: the bundle does not prove itself.
+        DatasetError: there are fewer clusters than folds.
+    """
+    filter_ = run.filter
+    names = filter_.dimension_names
+    bundle = run.need("bundle", "bundle")
+    dataset = Dataset.load(run.need("rows", "dataset"), names)
+    if k is None:
+        few = len(dataset.frame) <= MOST_FOLDED
+        k = min(FOLDS, dataset.frame["cluster"].n_unique()) if few else 0
+    bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
+    parameters = {"folds": k, "resamples": resamples, "timed": timed}
+    with run.recording("evaluate", parameters=parameters, seeds={"folds": seed, "bootstrap": seed}):
+        scorer = Scorer.load(bundle)
+        chosen = scorer.bundle.manifest.recipe
+        found = candidates(run.need("students", "train"))
+        work = _Work(run, filter_, dataset, k, seed, bootstrap, timed)
+        predicted = {candidate.recipe.name: dict(work.predictions(candidate)) for candidate in found}
+        ladder = tuple(work.rung(candidate, predicted[candidate.recipe.name]) for candidate in found)
+        floor = _floor(run, filter_, dataset)
+        validation = {name: sets["validation"] for name, sets in predicted.items() if "validation" in sets}
+        choice = choose(chosen, validation, bootstrap)
+        shipped, table = work.shipped(scorer, predicted.get(chosen, {}))
+        everything = dataset.all()
+        evaluation = Evaluation(
+            filter=filter_.name,
+            filter_version=filter_.version,
+            filter_hash=filter_.content_hash,
+            dimensions=names,
+            weights=dict(zip(names, filter_.weights.tolist(), strict=True)),
+            scale=(filter_.scale.min, filter_.scale.max),
+            data=_data(dataset),
+            labels=summarise(everything.scores, dataset, filter_),
+            floor=floor,
+            ladder=ladder,
+            choice=choice,
+            shipped=shipped,
+            findings=findings(ladder, choice, shipped, floor, span=filter_.scale.max - filter_.scale.min),
+            bootstrap=bootstrap,
+        )
+        with replacing(run.path("predictions")) as temporary:
+            table.write_parquet(temporary)
+        save_evaluation(evaluation, run.path("evaluation"))
+    return evaluation
+
+
+def candidates(students: Path) -> list[Candidate]:
+    """The students of a run, from the bottom of the ladder up.
+
+    Raises:
+        RunError: there is none.
+    """
+    found = []
+    for path in sorted(students.glob(f"*/{LAYOUT['record']}")):
+        record = read_json(path)
+        recipe = parse_recipe(json.dumps(record["recipe"]), str(path))
+        found.append(Candidate(recipe, path.parent, bool(record.get("tiny"))))
+    if not found:
+        raise RunError(f"{students}: no student; run: potstill train {students.parent}")
+    return sorted(found, key=lambda candidate: candidate.rank)
+
+
+def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples], Student] | None:
+    """How a cheap student is fitted anew, or None where that takes more than seconds, or a backbone is missing.
+
+    A frozen encoder has learned nothing from any fold, so its features are kept between calls.
+    """
+    recipe = candidate.recipe
+    # A tiny stand-in for a backbone tries the path; other folds would ask for the real one.
+    if isinstance(recipe, FineTunedRecipe) or candidate.tiny:
+        return None
+    try:
+        encoder = open_encoder(recipe, cache) if isinstance(recipe, EncoderHeadRecipe) else None
+    except Unavailable:
+        return None
+    return fitter(recipe, seed=seed, encoder=encoder)
+
+
+def choose(chosen: str, validation: Mapping[str, Predicted], bootstrap: Bootstrap) -> Choice | None:
+    """What validation said of each rung, and by how much the shipped one leads the best of the others."""
+    if chosen not in validation:
+        return None
+    errors = {name: np.abs(predicted.scores - predicted.labels) for name, predicted in validation.items()}
+    maes = {name: metrics.average(metrics.mae(p.scores, p.labels)) for name, p in validation.items()}
+    others = sorted((name for name in validation if name != chosen), key=lambda name: (maes[name], name))
+    recorded = {name: value for name, mae in maes.items() if (value := number(mae)) is not None}
+    if not others:
+        return Choice(rung=chosen, validation_mae=recorded)
+    found = metrics.compare(
+        errors[others[0]],
+        errors[chosen],
+        validation[chosen].clusters,
+        n=bootstrap.resamples,
+        seed=bootstrap.seed,
+        level=bootstrap.level,
+    )
+    return Choice(
+        rung=chosen,
+        validation_mae=recorded,
+        runner_up=others[0],
+        margin=number(maes[others[0]] - maes[chosen]),
+        margin_interval=Interval(low=round(found.low, 6), high=round(found.high, 6)),
+    )
+
+
+def summarise(scores: FloatArray, dataset: Dataset, filter_: Filter) -> dict[str, LabelSummary]:
+    """Each dimension's labels at a glance; a dimension without any is left out."""
+    return {
+        name: _summary(scores[:, column], dataset.frame, name, filter_.scale.min)
+        for column, name in enumerate(dataset.dimensions)
+        if np.isfinite(scores[:, column]).any()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What judging a run needs again and again."""
+
+    run: Run
+    filter_: Filter
+    dataset: Dataset
+    k: int
+    seed: int
+    bootstrap: Bootstrap
+    timed: bool
+
+    def predictions(self, candidate: Candidate) -> Iterator[tuple[Source, Predicted]]:
+        """Each set of scores of rows that the student had not seen when it gave them."""
+        name = candidate.recipe.name
+        fit = refit(candidate, seed=self.seed, cache=self.run.path("cache")) if self.k else None
+        if fit is not None:
+            rows = self.dataset.all()
+            fold = folds(rows.clusters, rows.scores, self.k, self.seed, self.filter_.weights)
+            with steps(f"{name}, fold by fold", self.k) as advance:
+                scores = out_of_fold(fit, rows, fold, done=advance)
+            constant = out_of_fold_constant(rows, fold, self.filter_)
+            yield "out-of-fold", self._predicted("out-of-fold", rows, scores, constant)
+        validation = self.dataset.part("validation")
+        yield (
+            "validation",
+            self._of_part("validation", validation, saved(candidate.folder, validation)),
+        )
+        test = self.dataset.part("test")
+        try:
+            student = load_student(candidate.folder, cache=self.run.path("cache"))
+        except Unavailable:
+            return
+        yield "test", self._of_part("test", test, student.predict(test.frame))
+
+    def rung(self, candidate: Candidate, predicted: Mapping[Source, Predicted]) -> Rung:
+        """One student's place on the ladder."""
+        judgements: dict[Source, Judgement] = {
+            source: judge(scores, self.filter_, self.bootstrap) for source, scores in predicted.items()
+        }
+        latency, missing = self._latency(candidate) if self.timed else (None, "not asked for")
+        return Rung(
+            name=candidate.recipe.name,
+            student=candidate.recipe.student,
+            headline=next((source for source in _SOURCES if source in judgements), None),
+            judgements=judgements,
+            latency=latency,
+            latency_missing=missing,
+        )
+
+    def shipped(self, scorer: Scorer, predicted: Mapping[Source, Predicted]) -> tuple[Shipped, pl.DataFrame]:
+        """The bundle on the test part, and the table of all predictions of its rung."""
+        test = self.dataset.part("test")
+        raw = scorer.bundle.student.predict(test.frame)
+        decided = decide_raw(raw, fold_all(test.frame["text"]), self.filter_, scorer.bundle.calibration, LEVEL)
+        inside = (test.scores >= decided.low - 1e-9) & (test.scores <= decided.high + 1e-9)
+        known = np.isfinite(test.scores)
+        judged = self._of_part("test", test, decided.scores)
+        tables = [self._table(judged, decided.low, decided.high)]
+        tables += [self._table(scores) for source, scores in predicted.items() if source != "test"]
+        articles = test.texts
+        return Shipped(
+            rung=scorer.bundle.manifest.recipe,
+            bundle_sha256=scorer.bundle.hash,
+            judgement=judge(judged, self.filter_, self.bootstrap),
+            interval_level=LEVEL,
+            coverage={
+                name: number(float(inside[known[:, i], i].mean())) if known[:, i].any() else None
+                for i, name in enumerate(self.dataset.dimensions)
+            },
+            latency=measure(lambda texts: list(scorer.score_many(texts)), articles) if self.timed else None,
+        ), pl.concat(tables, how="vertical")
+
+    def _of_part(self, source: Source, rows: Examples, scores: FloatArray) -> Predicted:
+        constant = constant_for(self.dataset.part("train").scores, self.filter_, len(rows))
+        return self._predicted(source, rows, scores, constant)
+
+    def _predicted(self, source: Source, rows: Examples, scores: FloatArray, constant: FloatArray) -> Predicted:
+        scale = self.filter_.scale
+        return Predicted(
+            source=source,
+            ids=rows.ids,
+            # A user never sees a score off the scale: the scorer clips.
+            scores=np.clip(scores, scale.min, scale.max),
+            labels=rows.scores,
+            constant=constant,
+            clusters=rows.clusters,
+            cap_hits=cap_hits(rows.frame["text"], self.filter_),
+            folds=self.k if source == "out-of-fold" else None,
+        )
+
+    def _latency(self, candidate: Candidate) -> tuple[Latency | None, str | None]:
+        """Measured without a cache of features, on articles of the test part."""
+        try:
+            student = load_student(candidate.folder)
+        except Unavailable as error:
+            return None, str(error)
+        frame = self.dataset.part("test").frame
+        return measure(lambda rows: student.predict(frame[list(rows)]), range(frame.height)), None
+
+    def _table(
+        self, predicted: Predicted, low: FloatArray | None = None, high: FloatArray | None = None
+    ) -> pl.DataFrame:
+        """Rows of `predictions.parquet`."""
+        names = self.dataset.dimensions
+        nothing = np.full(predicted.scores.shape, np.nan)
+        oracle = verdicts(predicted.labels, self.filter_, predicted.cap_hits)
+        student = verdicts(predicted.scores, self.filter_, predicted.cap_hits)
+        place = self.dataset.frame.select("id", "split", "cluster")
+        numbers = {
+            "y": with_overall(predicted.labels, self.filter_),
+            "p": with_overall(predicted.scores, self.filter_),
+            "low": nothing if low is None else low,
+            "high": nothing if high is None else high,
+        }
+        columns = [
+            pl.Series(f"{kind}_{name}", values[:, i], dtype=pl.Float64).fill_nan(None)
+            for kind, values in numbers.items()
+            for i, name in enumerate((*names, "overall")[: values.shape[1]])
+        ]
+        frame = pl.DataFrame({"id": predicted.ids, "source": [predicted.source] * len(predicted.ids)})
+        frame = frame.join(place, on="id", how="left", maintain_order="left").with_columns(columns)
+        return frame.with_columns(
+            oracle["overall"].alias("overall_oracle"),
+            student["overall"].alias("overall_student"),
+            oracle["tier"].alias("tier_oracle"),
+            student["tier"].alias("tier_student"),
+            *(predicted.cap_hits.iter_columns() if predicted.cap_hits is not None else ()),
+        )
+
+
+def saved(folder: Path, rows: Examples) -> FloatArray:
+    """The scores that training saved of the validation part, in the order of `rows`.
+
+    Raises:
+        RunError: they are of other rows.
+    """
+    path = folder / LAYOUT["validation"]
+    ids, scores = read_scores(path, rows.dimensions)
+    place = {id_: i for i, id_ in enumerate(ids)}
+    if place.keys() != set(rows.ids):
+        raise RunError(f"{path}: holds other rows than the validation part; run: potstill train")
+    return scores[[place[id_] for id_ in rows.ids]]
+
+
+def _floor(run: Run, filter_: Filter, dataset: Dataset) -> Floor | None:
+    """From the ledger's answers for the dataset's articles, by the oracle that labelled it."""
+    if not run.path("ledger").exists():
+        return None
+    with Ledger(run.path("ledger")) as ledger:
+        answers = ledger.answers(filter_)
+    stage = run.manifest.stages.get("dataset")
+    oracle = stage.parameters.get("record", {}).get("oracle") if stage is not None else None
+    if oracle is not None:
+        answers = answers.filter(pl.col("oracle") == oracle)
+    kept = answers.join(dataset.frame.select("id"), left_on="article", right_on="id", how="semi")
+    columns = [f"y_{name}" for name in filter_.dimension_names]
+    groups = kept.group_by("article", "oracle", maintain_order=True)
+    return floor_of(
+        (group.select(columns).to_numpy().astype(np.float64) for _, group in groups), filter_.dimension_names
+    )
+
+
+def _data(dataset: Dataset) -> Data:
+    frame = dataset.frame
+    counts = dict(frame.group_by("split").len().iter_rows())
+    samples = frame["samples"].mean() if "samples" in frame.columns else None
+    return Data(
+        rows=frame.height,
+        parts=dict(sorted(counts.items())),
+        clusters=frame["cluster"].n_unique(),
+        samples_per_article=number(float(samples)) if isinstance(samples, int | float) else None,
+    )
+
+
+def _summary(labels: FloatArray, frame: pl.DataFrame, name: str, low: float) -> LabelSummary:
+    known = labels[np.isfinite(labels)]
+    counts = np.unique(known, return_counts=True)[1]
+    return LabelSummary(
+        labels=len(known),
+        missing=len(labels) - len(known),
+        mean=round(float(known.mean()), 6),
+        median=round(float(np.median(known)), 6),
+        deviation=round(float(known.std()), 6),
+        at_minimum=round(float((known == low).mean()), 6),
+        commonest_share=round(float(counts.max() / len(known)), 6),
+        repeat_deviation=_repeat_deviation(frame, name),
+    )
+
+
+def _repeat_deviation(frame: pl.DataFrame, name: str) -> float | None:
+    """The mean spread of repeated answers, over articles that were asked about more than once."""
+    if f"s_{name}" not in frame.columns or "samples" not in frame.columns:
+        return None
+    spread: Any = frame.filter(pl.col("samples") > 1)[f"s_{name}"].mean()
+    return None if spread is None else number(float(spread))

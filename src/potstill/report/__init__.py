@@ -1,0 +1,63 @@
+"""The report of a run: facts -> sections -> charts -> HTML and Markdown.
+
+In: a run that has been evaluated. Out: `report.html`, `report.md` and their plots in the run's report folder.
+Nothing is computed that a record does not hold.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.errors import require
+from potstill.files import replacing_folder
+from potstill.report.facts import Facts, collect
+from potstill.report.html import render_html
+from potstill.report.markdown import render_markdown, render_pngs
+from potstill.report.sections import compose
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from potstill.runs import Run
+
+__all__ = ["write_report"]
+
+LAYOUT = {"html": "report.html", "markdown": "report.md"}
+"""What a report's folder holds, beside the PNG files that `report.md` shows."""
+
+
+def write_report(run: Run) -> Path:
+    """Write a run's report from its records, recorded as the stage `report`; the path of `report.html`.
+
+    Raises:
+        RunError: the run has not been evaluated, or another process writes to it.
+        MissingExtra: the extra `report` is not installed.
+    """
+    require("altair", "report")
+    require("vl_convert", "report")
+    run.need("evaluation", "evaluate")
+    target = run.path("report")
+    with run.recording("report"), replacing_folder(target) as folder:
+        facts = collect(run)
+        document = compose(facts)
+        sources = sources_of(facts)
+        (folder / LAYOUT["html"]).write_text(render_html(document, sources), encoding="utf-8", newline="\n")
+        (folder / LAYOUT["markdown"]).write_text(render_markdown(document, sources), encoding="utf-8", newline="\n")
+        for name, png in render_pngs(document).items():
+            (folder / name).write_bytes(png)
+    return target / LAYOUT["html"]
+
+
+def sources_of(facts: Facts) -> dict[str, str | None]:
+    """Every record read -> its SHA-256, None where it is missing."""
+    records = [
+        facts.evaluation,
+        *facts.students.values(),
+        *facts.histories.values(),
+        facts.calibration,
+        facts.pairs,
+        facts.manifest,
+        *facts.stages.values(),
+    ]
+    found = {record.file: record.sha256 for record in records}
+    return {facts.predictions.file: facts.predictions.sha256, **found}

@@ -1,0 +1,234 @@
+"""The vocabulary of a report: paragraphs, tiles, tables and figures made of words and facts.
+
+In: facts. Out: blocks that HTML and Markdown each write in their own way. A number can only stand in a block
+as a `Shown`, which keeps the fact that it came from; words are plain strings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from potstill.report.facts import Fact
+    from potstill.report.themes import Theme
+
+NOT_RECORDED = "not recorded"
+
+Kind: TypeAlias = Literal[
+    "score", "signed", "percent", "count", "plain", "milliseconds", "rate", "seconds", "text", "hash", "date"
+]
+"""How a value is written: a score has three decimals, a count its thousands apart, and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A fact and how it is written. `absent` is what stands for a value that is not recorded."""
+
+    fact: Fact
+    kind: Kind
+    absent: str = NOT_RECORDED
+
+    def __str__(self) -> str:
+        return self.absent if self.fact.value is None else write(self.fact.value, self.kind)
+
+
+Inline: TypeAlias = str | Shown
+Text: TypeAlias = tuple[Inline, ...]
+
+
+def _signed(value: float) -> str:
+    # A true minus sign is as wide as the plus; what rounds to nothing has no sign.
+    text = f"{value:+.2f}"
+    return "0.00" if float(text) == 0 else _minus(text)
+
+
+def _minus(text: str) -> str:
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+_FORMATS: Mapping[str, Callable[[float], str]] = {
+    "score": lambda value: _minus(f"{value:.3f}"),
+    "signed": _signed,
+    "percent": lambda value: _minus(f"{value:.0%}"),
+    "milliseconds": lambda value: f"{value:.1f}" if value < 100 else f"{value:,.0f}",
+    "rate": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.1f}",
+    "seconds": lambda value: f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min",
+    "count": lambda value: f"{value:,.0f}",
+    "plain": lambda value: f"{value:g}",
+}
+
+
+def write(value: Any, kind: Kind) -> str:  # noqa: ANN401 - anything a record can hold
+    """A recorded value as a reader sees it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float) or kind in {"text", "hash", "date"}:
+        return _text(value, kind)
+    return _FORMATS[kind](value)
+
+
+def _text(value: Any, kind: Kind) -> str:  # noqa: ANN401 - as `write`
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item, kind) for item in value)
+    if kind == "hash":
+        return str(value)[:12]
+    if kind == "date":
+        return str(value).replace("T", " ")[:16]
+    return str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A paragraph; `tone` marks a finding."""
+
+    text: Text
+    tone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Verdicts in plain words, each with its tone."""
+
+    items: tuple[Paragraph, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A key figure: what it is, the figure, and a line beneath."""
+
+    label: str
+    value: Shown
+    note: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """Key figures side by side."""
+
+    items: tuple[Tile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column's head; numbers are set flush right. `help` says what it holds."""
+
+    label: str
+    numeric: bool = True
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of cells; the first names it. `shade` gives a cell's background, from 0 to 1 each."""
+
+    cells: tuple[Text, ...]
+    strong: bool = False
+    shade: tuple[float | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table with a caption."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    folded: bool = False
+    """Shown on demand: it repeats a figure for those who read tables better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A plot: its data, how it is drawn, and words for those who cannot see it."""
+
+    name: str
+    title: str
+    alt: str
+    data: Sequence[Mapping[str, Any]]
+    plot: Callable[[Sequence[Mapping[str, Any]], Theme], Any]
+    sources: tuple[str, ...]
+    png: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panels:
+    """Small plots of one kind side by side."""
+
+    title: str
+    items: tuple[Figure, ...]
+
+
+Block: TypeAlias = Paragraph | Findings | Tiles | Table | Figure | Panels
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A part of the report; `id` is its anchor."""
+
+    id: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    kicker: str
+    lead: Text
+    sections: tuple[Section, ...]
+
+
+def shown(document: Document) -> Iterator[tuple[Section, Shown]]:
+    """Every fact of a document in reading order, with its section."""
+    for section in document.sections:
+        for block in section.blocks:
+            for text in _texts(block):
+                yield from ((section, part) for part in text if isinstance(part, Shown))
+
+
+def distinct(document: Document) -> Iterator[Shown]:
+    """Every fact of a document once, in reading order."""
+    seen: set[tuple[str, str]] = set()
+    for _, part in shown(document):
+        at = (part.fact.file, part.fact.field)
+        if at not in seen:
+            seen.add(at)
+            yield part
+
+
+def brief(part: Shown) -> str:
+    """What is shown, cut to fit a list."""
+    text = str(part)
+    return text if len(text) <= 60 else text[:59] + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def figures(document: Document) -> Iterator[Figure]:
+    """Every plot of a document, in reading order."""
+    for section in document.sections:
+        for block in section.blocks:
+            if isinstance(block, Figure):
+                yield block
+            elif isinstance(block, Panels):
+                yield from block.items
+
+
+def _texts(block: Block) -> Iterator[Text]:
+    match block:
+        case Paragraph():
+            yield block.text
+        case Findings():
+            for item in block.items:
+                yield item.text
+        case Tiles():
+            for tile in block.items:
+                yield (tile.value, *tile.note)
+        case Table():
+            for row in block.rows:
+                yield from row.cells
+        case _:
+            return

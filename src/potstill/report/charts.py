@@ -1,0 +1,365 @@
+"""The plots of a report: for each, `prepare_x` makes its data from records and `plot_x` draws them.
+
+In: facts. Out: rows of plain values, each with the field that it comes from, and Vega-Altair charts of them.
+The numbers of a plot are so tested without a pixel. Every chart is one view of one or more layers, so that it
+takes the width of its place on a page.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from potstill.errors import require
+from potstill.report.facts import pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from potstill.report.facts import Record
+    from potstill.report.themes import Theme
+
+Rows: TypeAlias = "Sequence[Mapping[str, Any]]"
+
+MOST_POINTS = 600
+"""Points of a scatter plot above which rows are counted in cells: more would be a blot, and a heavy page."""
+
+CELLS = 20
+"""Cells along the axis of predictions; labels have as many values as the oracle uses."""
+
+_LEANS = (-0.15, -0.075, -0.025, 0.025, 0.075, 0.15)
+"""Mean errors, as shares of the scale, between which the colours of a lean change."""
+
+
+# The ladder
+
+
+def prepare_ladder(evaluation: Record, source: str | None = None) -> list[dict[str, Any]]:
+    """A row per rung: its error, interval, and the constant's error on the same rows.
+
+    `source` asks for one set of rows, the same for all; otherwise each rung is judged where its headline says.
+    """
+    floor = evaluation.at("floor", "mean_floor").value
+    chosen = evaluation.at("choice", "rung").value
+    rows = []
+    for place in range(evaluation.size("ladder")):
+        where = source or evaluation.at("ladder", place, "headline").value
+        path = ("ladder", place, "judgements", str(where), "mean")
+        mae = evaluation.at(*path, "mae").value
+        if where is None or mae is None:
+            continue
+        name = evaluation.at("ladder", place, "name").value
+        rows.append(
+            {
+                "rung": name,
+                "mae": mae,
+                "low": evaluation.at(*path, "mae_interval", "low").value,
+                "high": evaluation.at(*path, "mae_interval", "high").value,
+                "constant": evaluation.at(*path, "constant_mae").value,
+                "floor": floor,
+                "source": where,
+                "rows": evaluation.at(*path[:-1], "rows").value,
+                "shipped": name == chosen,
+                "field": pointer(*path, "mae"),
+            }
+        )
+    return rows
+
+
+def plot_ladder(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
+    """Error per rung with its interval; the constant on the same rows as a bar, the floor as a dashed line."""
+    alt = _altair()
+    base = alt.Chart(_data(rows))
+    y = alt.Y("rung:N", sort=None, title=None, axis=_names(alt))
+    x = alt.X("mae:Q", title="mean absolute error", scale=alt.Scale(zero=True, nice=True))
+    tooltip = _tooltip(alt, "rung", "source", "rows", mae="mae:Q", low="low:Q", high="high:Q", constant="constant:Q")
+    colour = alt.condition("datum.shipped", alt.value(theme.accent), alt.value(theme.muted))
+    layers = [
+        base.mark_tick(color=theme.muted, thickness=2, size=18, opacity=0.55).encode(y=y, x="constant:Q"),
+        base.mark_rule(strokeWidth=2, strokeCap="round").encode(y=y, x="low:Q", x2="high:Q", color=colour),
+        base.mark_point(filled=True, size=90, opacity=1).encode(y=y, x=x, color=colour, tooltip=tooltip),
+        base.mark_text(align="center", dy=-12, fontSize=11, fontWeight=600, color=theme.ink).encode(
+            y=y, x="mae:Q", text=alt.Text("mae:Q", format=".3f")
+        ),
+    ]
+    if rows and rows[0]["floor"] is not None:
+        only = alt.Chart(_data(rows[:1]))
+        layers.insert(0, only.mark_rule(color=theme.second, strokeDash=[4, 3], strokeWidth=1.5).encode(x="floor:Q"))
+        layers.append(
+            only.mark_text(align="left", dx=4, baseline="top", fontSize=11, color=theme.second).encode(
+                x="floor:Q", y=alt.value(2), text=alt.value("floor")
+            )
+        )
+    return _finish(alt.layer(*layers), theme, height=max(80, 46 * len(rows)))
+
+
+# Dimensions
+
+
+def prepare_dimensions(evaluation: Record, path: tuple[str | int, ...]) -> list[dict[str, Any]]:
+    """A row per dimension of the judgement at `path`, and one for the weighted overall."""
+    rows = []
+    for name in (*evaluation.keys(*path, "dimensions"), "overall"):
+        at = (*path, "overall") if name == "overall" else (*path, "dimensions", name)
+        mae = evaluation.at(*at, "mae").value
+        if mae is None:
+            continue
+        rows.append(
+            {
+                "dimension": _spaced(name),
+                "mae": mae,
+                "low": evaluation.at(*at, "mae_interval", "low").value,
+                "high": evaluation.at(*at, "mae_interval", "high").value,
+                "constant": evaluation.at(*at, "constant_mae").value,
+                "floor": None if name == "overall" else evaluation.at("floor", "floor", name).value,
+                "field": pointer(*at, "mae"),
+            }
+        )
+    return rows
+
+
+def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
+    """Per dimension the student's error, from the floor to the constant's."""
+    alt = _altair()
+    base = alt.Chart(_data(rows))
+    y = alt.Y("dimension:N", sort=None, title=None, axis=_names(alt))
+    legend = alt.Legend(title=None, orient="top", symbolOpacity=1, direction="horizontal")
+    names, colours = ["student", "constant", "floor"], [theme.accent, theme.muted, theme.second]
+    key = {
+        "color": alt.Color("who:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
+        "shape": alt.Shape(
+            "who:N", scale=alt.Scale(domain=names, range=["circle", "stroke", "diamond"]), legend=legend
+        ),
+    }
+    long = [
+        {"dimension": row["dimension"], "who": who, "error": row[field], "field": row["field"]}
+        for row in rows
+        for who, field in (("student", "mae"), ("constant", "constant"), ("floor", "floor"))
+        if row[field] is not None
+    ]
+    x = alt.X("error:Q", title="mean absolute error", scale=alt.Scale(zero=True, nice=True))
+    return _finish(
+        alt.layer(
+            base.mark_rule(color=theme.line, strokeWidth=5).encode(y=y, x="mae:Q", x2="constant:Q"),
+            base.mark_rule(color=theme.accent, strokeWidth=2, strokeCap="round").encode(y=y, x="low:Q", x2="high:Q"),
+            alt.Chart(_data(long))
+            .mark_point(filled=True, size=80, opacity=1, strokeWidth=2.5, angle=0)
+            .encode(y=y, x=x, tooltip=_tooltip(alt, "dimension", "who", error="error:Q"), **key),
+        ),
+        theme,
+        height=30 * len(rows) + 10,
+    )
+
+
+# Predicted against oracle
+
+
+def prepare_scatter(predictions: pl.DataFrame, name: str) -> list[dict[str, Any]]:
+    """Label and prediction of one dimension (or `overall`), row by row, or counted in cells when there are many.
+
+    `predictions` are rows of one source of `predictions.parquet`.
+    """
+    y, p = (f"{kind}_{name}" for kind in ("y", "p"))
+    known = predictions.filter(pl.col(y).is_finite() & pl.col(p).is_finite())
+    if known.height <= MOST_POINTS:
+        return [
+            {"id": id_, "oracle": round(a, 3), "student": round(b, 3), "rows": 1}
+            for id_, a, b in known.select("id", y, p).iter_rows()
+        ]
+    both = known.select(oracle=pl.col(y).round(3), student=pl.col(p))
+    low, high = (float(np.min(both.to_numpy())), float(np.max(both.to_numpy())))
+    step = (high - low) / CELLS or 1.0
+    cell = ((pl.col("student") - low) / step).floor().clip(0, CELLS - 1)
+    if both["oracle"].n_unique() > 2 * CELLS:
+        place = ((pl.col("oracle") - low) / step).floor().clip(0, CELLS - 1)
+        both = both.with_columns(oracle=(low + (place + 0.5) * step).round(3))
+    return (
+        both.with_columns(student=(low + (cell + 0.5) * step).round(3))
+        .group_by("oracle", "student")
+        .agg(rows=pl.len())
+        .sort("oracle", "student")
+        .to_dicts()
+    )
+
+
+def plot_scatter(rows: Rows, theme: Theme, low: float, high: float) -> Any:  # noqa: ANN401 - as above
+    """A square of the scale with the diagonal on which a perfect student would lie."""
+    alt = _altair()
+    scale = alt.Scale(domain=[low, high], nice=False)
+    axis = {"values": [low, (low + high) / 2, high], "tickCount": 3}
+    x = alt.X("oracle:Q", title="oracle", scale=scale, axis=alt.Axis(**axis))
+    y = alt.Y("student:Q", title="student", scale=scale, axis=alt.Axis(**axis))
+    ends = [{"oracle": low, "student": low}, {"oracle": high, "student": high}]
+    counted = any(row["rows"] > 1 for row in rows)
+    points = alt.Chart(_data(rows))
+    if counted:
+        points = points.mark_circle(color=theme.accent, opacity=0.6, clip=True).encode(
+            x=x,
+            y=y,
+            size=alt.Size("rows:Q", legend=None, scale=alt.Scale(range=[2, 90])),
+            tooltip=_tooltip(alt, rows="rows:Q", oracle="oracle:Q", student="student:Q"),
+        )
+    else:
+        points = points.mark_circle(color=theme.accent, opacity=0.4, size=22, clip=True).encode(
+            x=x, y=y, tooltip=_tooltip(alt, "id", oracle="oracle:Q", student="student:Q")
+        )
+    line = alt.Chart(_data(ends)).mark_line(color=theme.muted, strokeDash=[3, 3], strokeWidth=1)
+    return _finish(alt.layer(line.encode(x=x, y=y), points), theme, height=150)
+
+
+# Bias by band
+
+
+def prepare_bands(evaluation: Record, path: tuple[str | int, ...]) -> list[dict[str, Any]]:
+    """A row per dimension and band of the judgement at `path`; bands without rows are left out."""
+    low, high = evaluation.at("scale", 0).value, evaluation.at("scale", 1).value
+    rows = []
+    for name in evaluation.keys(*path, "bands"):
+        for place in range(evaluation.size(*path, "bands", name)):
+            at = (*path, "bands", name, place)
+            bias = evaluation.at(*at, "bias").value
+            if bias is None:
+                continue
+            first, last = evaluation.at(*at, "low").value, evaluation.at(*at, "high").value
+            rows.append(
+                {
+                    "dimension": _spaced(name),
+                    "band": f"{first:g}\N{EN DASH}{last:g}",
+                    "place": place,
+                    "bias": bias,
+                    "share": bias / (high - low),
+                    "rows": evaluation.at(*at, "rows").value,
+                    "field": pointer(*at, "bias"),
+                }
+            )
+    return rows
+
+
+def plot_bands(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
+    """A cell per dimension and band of the labels, coloured by how far the student leans."""
+    alt = _altair()
+    base = alt.Chart(_data(rows))
+    x = alt.X(
+        "band:O",
+        sort=alt.EncodingSortField("place"),
+        title="the oracle's score",
+        axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False),
+    )
+    y = alt.Y("dimension:N", sort=None, title=None, axis=_names(alt))
+    colour = alt.Color(
+        "share:Q", legend=None, scale=alt.Scale(type="threshold", domain=list(_LEANS), range=list(theme.lean))
+    )
+    far = f"abs(datum.share) > {_LEANS[-1]}"
+    return _finish(
+        alt.layer(
+            base.mark_rect(cornerRadius=3, stroke=theme.paper, strokeWidth=2).encode(
+                x=x, y=y, color=colour, tooltip=_tooltip(alt, "dimension", "band", bias="bias:Q", rows="rows:Q")
+            ),
+            base.mark_text(fontSize=11).encode(
+                x=x,
+                y=y,
+                text=alt.Text("bias:Q", format="+.1f"),
+                color=alt.condition(far, alt.value(theme.paper), alt.value(theme.ink)),
+            ),
+        ),
+        theme,
+        height=28 * len({row["dimension"] for row in rows}) + 6,
+    )
+
+
+# Epochs
+
+
+def prepare_epochs(history: Record, measure: str) -> list[dict[str, Any]]:
+    """A row per epoch and part: the measure (`mae`, `rmse` or `loss`) of the same weights on both parts."""
+    rows = []
+    epochs = history.content if isinstance(history.content, list) else []
+    for place in range(len(epochs)):
+        for part in ("train", "validation"):
+            value = history.at(place, part, measure).value
+            if value is not None:
+                rows.append(
+                    {
+                        "epoch": history.at(place, "epoch").value,
+                        "part": part,
+                        "value": value,
+                        "best": False,
+                        "field": pointer(place, part, measure),
+                    }
+                )
+    return rows
+
+
+def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -> Any:  # noqa: ANN401 - as above
+    """Both parts by epoch; the epoch that was kept has a line."""
+    alt = _altair()
+    names = ["train", "validation"]
+    epochs = sorted({row["epoch"] for row in rows})
+    legend = alt.Legend(title=None, orient="top", direction="horizontal")
+    colour = alt.Color("part:N", scale=alt.Scale(domain=names, range=[theme.muted, theme.accent]), legend=legend)
+    x = alt.X(
+        "epoch:Q", title="epoch", axis=alt.Axis(values=epochs, format="d", grid=False), scale=alt.Scale(nice=False)
+    )
+    y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
+    base = alt.Chart(_data(rows)).encode(x=x, y=y, color=colour)
+    dash = alt.StrokeDash("part:N", scale=alt.Scale(domain=names, range=[[4, 3], [1, 0]]), legend=None)
+    layers = [
+        base.mark_line(strokeWidth=2).encode(strokeDash=dash),
+        base.mark_point(filled=True, size=55, opacity=1).encode(
+            tooltip=_tooltip(alt, "epoch", "part", value="value:Q")
+        ),
+    ]
+    if best is not None:
+        kept = alt.Chart(_data([{"epoch": best}]))
+        layers.insert(0, kept.mark_rule(color=theme.line, strokeWidth=8).encode(x=x))
+    return _finish(alt.layer(*layers), theme, height=200)
+
+
+# Parts
+
+
+def _altair() -> Any:  # noqa: ANN401 - a module that comes late
+    return require("altair", "report")
+
+
+def _data(rows: Rows) -> Any:  # noqa: ANN401 - as above
+    return _altair().InlineData(values=[dict(row) for row in rows])
+
+
+def _names(alt: Any) -> Any:  # noqa: ANN401 - as above
+    """An axis of names: no line, no ticks, and never more than a third of a phone."""
+    return alt.Axis(domain=False, ticks=False, labelLimit=118, labelPadding=8, grid=False)
+
+
+def _tooltip(alt: Any, *texts: str, **numbers: str) -> list[Any]:  # noqa: ANN401 - as above
+    found = [alt.Tooltip(f"{text}:N") for text in texts]
+    return found + [
+        alt.Tooltip(field, title=title, format=",d" if title == "rows" else ".3f") for title, field in numbers.items()
+    ]
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _finish(chart: Any, theme: Theme, height: int) -> Any:  # noqa: ANN401 - as above
+    """Size and style; the same for every chart."""
+    return (
+        chart.properties(width=theme.width, height=height, background=theme.background)
+        .configure(font=theme.font, padding=4)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=theme.muted,
+            titleColor=theme.muted,
+            gridColor=theme.line,
+            domainColor=theme.line,
+            tickColor=theme.line,
+            labelFontSize=11,
+            titleFontSize=11,
+            titleFontWeight="normal",
+        )
+        .configure_axisY(labelColor=theme.ink, labelFontSize=12)
+        .configure_legend(labelColor=theme.ink, labelFontSize=12, symbolSize=80)
+    )

@@ -1,0 +1,155 @@
+"""What a report may say: values that a record holds, each with the file, hash and field that it comes from.
+
+In: a run folder. Out: records that are read once, and facts taken from them. Nothing is worked out here; a
+record or a field that is not there gives a fact without a value, which a report shows as "not recorded".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from potstill.bundle import BUNDLE_LAYOUT
+from potstill.files import digest, read_json, sha256
+from potstill.training.fit import LAYOUT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from potstill.runs import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One recorded value and where it stands.
+
+    `file` is a path inside the run (for a stage of the manifest `run.json#<stage>`), `sha256` that file's hash,
+    `field` a JSON pointer (RFC 6901). `value` is None where nothing is recorded; `sha256` is None where the
+    file is missing.
+    """
+
+    value: Any
+    file: str
+    sha256: str | None
+    field: str
+
+    @property
+    def recorded(self) -> bool:
+        """Whether there is a value."""
+        return self.value is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A JSON record of a run, or the lack of one (`content` is None)."""
+
+    file: str
+    sha256: str | None
+    content: Any = field(repr=False)
+
+    def at(self, *path: str | int) -> Fact:
+        """The value at a path of keys and positions, or a fact without a value."""
+        value = self.content
+        for step in path:
+            in_object = isinstance(value, dict) and step in value
+            in_list = isinstance(value, list) and isinstance(step, int) and 0 <= step < len(value)
+            value = value[step] if in_object or in_list else None
+        return Fact(value, self.file, self.sha256, pointer(*path))
+
+    def keys(self, *path: str | int) -> tuple[str, ...]:
+        """The keys of the object at a path, in the order of the file; none where there is no object."""
+        value = self.at(*path).value
+        return tuple(value) if isinstance(value, dict) else ()
+
+    def size(self, *path: str | int) -> int:
+        """The length of the list at a path; 0 where there is none."""
+        value = self.at(*path).value
+        return len(value) if isinstance(value, list) else 0
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the file is there."""
+        return self.content is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A Parquet record; `frame` is None where the file is missing."""
+
+    file: str
+    sha256: str | None
+    frame: pl.DataFrame | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Every record that a report reads.
+
+    `students` and `histories` hold a record per rung; `stages` one per stage of the manifest that has run.
+    """
+
+    evaluation: Record
+    predictions: Table
+    students: Mapping[str, Record]
+    histories: Mapping[str, Record]
+    calibration: Record
+    pairs: Record
+    stages: Mapping[str, Record]
+    manifest: Record
+
+    def stage(self, name: str) -> Record:
+        """The manifest's record of a stage, or the lack of one."""
+        return self.stages.get(name, Record(f"run.json#{name}", None, None))
+
+    def history(self, rung: str) -> Record:
+        """A rung's epochs, or the lack of them."""
+        return self.histories.get(rung, Record(f"students/{rung}/{HISTORY}", None, None))
+
+
+RECORD, HISTORY = LAYOUT["record"], LAYOUT["history"]
+CALIBRATION = BUNDLE_LAYOUT["calibration"]
+
+
+def collect(run: Run) -> Facts:
+    """Read every record of a run, once."""
+    root = run.folder
+    students = run.path("students")
+    folders = sorted(path for path in students.iterdir() if path.is_dir()) if students.is_dir() else []
+    manifest = run.manifest
+    stages = {
+        # The manifest grows as stages end, this report's own too, so a stage's record has its own hash.
+        name: Record(f"run.json#{name}", digest(content), content)
+        for name, stage in manifest.stages.items()
+        if (content := stage.model_dump(mode="json"))
+    }
+    histories = {path.name: _record(root, path / HISTORY) for path in folders}
+    started = {"filter": manifest.filter, "created": manifest.created}
+    return Facts(
+        evaluation=_record(root, run.path("evaluation")),
+        predictions=_table(root, run.path("predictions")),
+        students={path.name: _record(root, path / RECORD) for path in folders},
+        # A student that is fitted in one go has a history without epochs.
+        histories={name: record for name, record in histories.items() if record.content},
+        calibration=_record(root, run.path("bundle") / CALIBRATION),
+        pairs=_record(root, run.path("pairs")),
+        stages=stages,
+        manifest=Record("run.json#start", digest(started), started),
+    )
+
+
+def pointer(*path: str | int) -> str:
+    """A JSON pointer (RFC 6901)."""
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
+
+
+def _record(root: Path, path: Path) -> Record:
+    file = path.relative_to(root).as_posix()
+    return Record(file, sha256(path), read_json(path)) if path.is_file() else Record(file, None, None)
+
+
+def _table(root: Path, path: Path) -> Table:
+    file = path.relative_to(root).as_posix()
+    return Table(file, sha256(path), pl.read_parquet(path)) if path.is_file() else Table(file, None, None)

@@ -1,0 +1,19 @@
+// Draw each plot in its place, and show where a tapped figure comes from.
+for (const spec of document.querySelectorAll("script.spec")) {
+  const place = document.getElementById(spec.dataset.for);
+  // The colours are names of the page's own, which only SVG can follow.
+  window.vegaEmbed(place, JSON.parse(spec.textContent), { renderer: "svg", actions: false, tooltip: { theme: "custom" } });
+}
+const trace = document.getElementById("trace");
+document.addEventListener("click", (event) => {
+  const figure = event.target.closest("data");
+  trace.hidden = figure === null;
+  trace.textContent = figure === null ? "" : `${figure.dataset.file} ${figure.dataset.field} = ${figure.value} · sha256 ${figure.dataset.sha}`;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") trace.hidden = true;
+});
+// Plots have the width of the window: on paper they get that of the page.
+for (const moment of ["beforeprint", "afterprint"]) {
+  window.addEventListener(moment, () => window.dispatchEvent(new Event("resize")));
+}

@@ -1,0 +1,50 @@
+"""The colours of plots: by name on a page, so that light, dark and print are the page's affair; fixed in a PNG."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """Colours by the part they play. `lean` runs from far too low through nothing to far too high."""
+
+    ink: str
+    muted: str
+    line: str
+    paper: str
+    accent: str
+    second: str
+    lean: tuple[str, ...]
+    background: str
+    font: str
+    width: int | str
+
+
+PAGE = Theme(
+    ink="var(--ink)",
+    muted="var(--muted)",
+    line="var(--line)",
+    paper="var(--paper)",
+    accent="var(--accent)",
+    second="var(--second)",
+    lean=tuple(f"var(--lean-{i})" for i in range(7)),
+    background="transparent",
+    font="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif",
+    width="container",
+)
+"""For a page: the colours are the page's own variables, see `page.css`."""
+
+PRINT = Theme(
+    ink="#23201c",
+    muted="#6b645b",
+    line="#ddd7cd",
+    paper="#fffdf9",
+    accent="#a8481c",
+    second="#20677a",
+    lean=("#2f6f86", "#7fb0bf", "#cfe1e5", "#f1ede6", "#f5d9c4", "#e0a078", "#a8481c"),
+    background="#fffdf9",
+    font="sans-serif",
+    width=760,
+)
+"""For a PNG that stands in a repository."""
