@@ -3,7 +3,7 @@
 In: answers and failures as they land. Out: labels, as means over samples. An answer is keyed by the hash of
 (oracle, model, prompt, window, sample), so nothing is paid for twice, and two articles with the same text share
 it. A call is written down, with the most it can cost, before it is made; one that never came back (a kill)
-counts as spent at that price. Nothing is ever deleted: when the prompt changes, old answers stay, and the table
+counts as spent at that price. When the prompt changes, old answers stay, and the table
 `prompts` says which prompts' answers are accepted as labels.
 """
 
@@ -74,18 +74,22 @@ CREATE VIEW labels (article, oracle, sample, scores, evidence) AS
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What identifies a call; `oracle` is its name and model, `prompt` and `window` are hashes."""
+    """What identifies a call; `oracle` is its name and model, `prompt` and `window` are hashes.
+
+    `revision` tells apart what one oracle would answer at different times, as an edited recording does.
+    """
 
     article: str
     oracle: str
     prompt: str
     window: str
     sample: int
+    revision: str = ""
 
     @property
     def key(self) -> str:
         """SHA-256 over all but the article, in hex."""
-        return call_key(self.oracle, self.prompt, self.window, self.sample)
+        return call_key(self.oracle, self.prompt, self.window, self.sample, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,8 @@ class Ledger:
                     continue
                 database.execute("DELETE FROM open_calls WHERE key = ?", (event.question.key,))
                 if isinstance(event, Answered):
+                    # Only an earlier revision's answer that holds again can be there already; it becomes the latest.
+                    database.execute("DELETE FROM calls WHERE key = ?", (event.question.key,))
                     _insert(database, "calls", _answer_columns(event))
                 else:
                     _insert(database, "failures", _failure_columns(event))
@@ -217,8 +223,13 @@ class Ledger:
     # Reading.
 
     def answered(self, keys: Sequence[str]) -> set[str]:
-        """Those of the keys that have an answer."""
-        return self._among("SELECT key FROM calls WHERE key IN ({})", keys)
+        """Those of the keys that have an answer, and no later one to the same question (from another revision)."""
+        return self._among(
+            "SELECT key FROM calls WHERE key IN ({}) AND number = (SELECT max(number) FROM calls AS other WHERE"
+            " other.window = calls.window AND other.oracle = calls.oracle AND other.sample = calls.sample"
+            " AND other.prompt = calls.prompt)",
+            keys,
+        )
 
     def given_up(self, keys: Sequence[str]) -> dict[str, str]:
         """Those of the keys whose last failure was final, with its reason."""
@@ -345,9 +356,10 @@ class Ledger:
         return found
 
 
-def call_key(oracle: str, prompt: str, window: str, sample: int) -> str:
+def call_key(oracle: str, prompt: str, window: str, sample: int, revision: str = "") -> str:
     """The key of a call: SHA-256 of its oracle and model, prompt hash, window hash and sample number, in hex."""
-    return hashlib.sha256("\0".join((oracle, prompt, window, str(sample))).encode()).hexdigest()
+    parts = (oracle, prompt, window, str(sample), *([revision] if revision else []))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def window_hash(window: str) -> str:

@@ -57,6 +57,7 @@ def plan(
     filter_: Filter,
     oracle: str,
     *,
+    revision: str = "",
     samples: int = 1,
     price: Price | None = None,
     limits: Limits,
@@ -68,6 +69,7 @@ def plan(
         articles: frames with the columns id, title, content.
         filter_: what will be judged.
         oracle: name and model, as labels have it (`openai:gpt-5-mini`).
+        revision: the oracle's, if it has one.
         samples: answers per article.
         price: per million tokens, if known.
         limits: how fast it may go.
@@ -83,7 +85,7 @@ def plan(
         }
         count += len(windows)
         keys = {
-            call_key(oracle, prompt.hash, window_hash(window), sample): window
+            call_key(oracle, prompt.hash, window_hash(window), sample, revision): window
             for window in windows.values()
             for sample in range(samples)
         }

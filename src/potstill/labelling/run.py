@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -492,7 +492,7 @@ class _Session:
             hashes = {id_: window_hash(window) for id_, window in windows.items()}
             self.ledger.know(hashes)
             questions = [
-                Question(id_, oracle, self.prompt.hash, hash_, sample)
+                Question(id_, oracle, self.prompt.hash, hash_, sample, self.oracle.revision)
                 for id_, hash_ in hashes.items()
                 for sample in range(self.samples)
             ]
@@ -518,9 +518,7 @@ class _Session:
         """The keys of questions that have an answer to another accepted prompt."""
         found: set[str] = set()
         for other in self.others:
-            theirs = {
-                Question(one.article, one.oracle, other, one.window, one.sample).key: one.key for one in questions
-            }
+            theirs = {replace(one, prompt=other).key: one.key for one in questions}
             found |= {theirs[key] for key in self.ledger.answered(list(theirs))}
         return found
 

@@ -8,6 +8,7 @@ the business of `labelling`. A file per provider; `prompt` builds the questions 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from potstill.errors import OracleError
@@ -118,6 +119,11 @@ class Oracle(Protocol):
         """Whether answers cost nothing, so that no price is needed."""
         ...
 
+    @property
+    def revision(self) -> str:
+        """What changes when the same model would now answer otherwise, as an edited recording does; often empty."""
+        ...
+
     def prepare(self, prompt: Prompt) -> None:
         """Called once before the first question.
 
@@ -150,6 +156,12 @@ class Settings:
     timeout: float = 120.0
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    def identity(self, model: str) -> str:
+        """The model's name with the settings that can change its answers: `gpt-5-mini?temperature=0.0`."""
+        told = {"temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
+        given = "&".join(f"{name}={value}" for name, value in told.items() if value is not None)
+        return f"{model}?{given}" if given else model
+
 
 PROVIDERS = ("replay", "openai")
 """What stands before the colon of an oracle's spec."""
@@ -168,8 +180,9 @@ def open_oracle(spec: str, settings: Settings | None = None) -> Oracle:
     if provider == "replay" and rest:
         from potstill.oracle.replay import ReplayOracle
 
-        path, _, column = rest.partition("#")
-        return ReplayOracle(path, column or None)
+        # A file's own name may hold a #.
+        path, mark, column = rest.rpartition("#")
+        return ReplayOracle(path, column) if mark and not Path(rest).is_file() else ReplayOracle(rest)
     if provider == "openai" and rest:
         from potstill.oracle.openai import OpenAIOracle
 

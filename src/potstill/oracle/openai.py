@@ -52,6 +52,7 @@ class OpenAIOracle:
 
     name = "openai"
     free = False
+    revision = ""
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
         self._library = require("openai", "oracle")
@@ -78,9 +79,7 @@ class OpenAIOracle:
     @property
     def model(self) -> str:
         """The model, with the settings that can change its answers."""
-        told = {"temperature": self._settings.temperature, "reasoning_effort": self._settings.reasoning_effort}
-        given = "&".join(f"{name}={value}" for name, value in told.items() if value is not None)
-        return f"{self._served}?{given}" if given else self._served
+        return self._settings.identity(self._served)
 
     @property
     def format(self) -> Format | None:

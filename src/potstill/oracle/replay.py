@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from potstill.errors import LabelError
+from potstill.files import sha256
 from potstill.oracle import Failure, Reply
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class ReplayOracle:
     def __init__(self, path: str | Path, column: str | None = None) -> None:
         self._path = _find(path)
         self.model = self._path.stem + (f"#{column}" if column else "")
+        self.revision = sha256(self._path)
         self._column = column
         # Texts, as they would come over a wire; a line number each, for a fault found later.
         self._answers: dict[str, list[str]] = {}

@@ -1,0 +1,197 @@
+"""`potstill label`: buy an oracle's judgement of articles, once, within limits."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from potstill.filters import Filter
+    from potstill.labelling import Limits, Plan, Price, Summary
+    from potstill.oracle import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="label")(label)
+
+
+def label(
+    run: Annotated[Path, typer.Argument(help="A run folder; a new one needs --filter and --articles.")],
+    oracle: Annotated[
+        str, typer.Option(help="openai:MODEL (any compatible server), or replay:FILE for answers you have.")
+    ],
+    filter_: Annotated[
+        str | None, typer.Option("--filter", metavar="FILTER", help="A folder, or the name of a filter that ships.")
+    ] = None,
+    articles: Annotated[
+        str | None, typer.Option(help="Articles to add: .jsonl[.gz|.zst], .csv, .parquet, or - for JSONL on stdin.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=1, help="Answers per article; labels are their means.")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Never spend more on this run, all sessions together.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="Never make more calls for this run, all sessions together.")
+    ] = None,
+    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
+    rpm: Annotated[float | None, typer.Option(help="Calls a minute, at most.")] = None,
+    tpm: Annotated[float | None, typer.Option(help="Tokens a minute, at most.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most; fewer if the server asks.")] = 16,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
+    base_url: Annotated[str | None, typer.Option(help="The server's address; else OPENAI_BASE_URL.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="The environment variable with the key; else OPENAI_API_KEY.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Else the server's own.")] = None,
+    reasoning_effort: Annotated[str | None, typer.Option(help="For models that think; else their own.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 120.0,
+    mix_prompts: Annotated[
+        bool, typer.Option("--mix-prompts", help="Keep labels of a changed prompt, and buy what is missing.")
+    ] = False,
+    replace_prompt: Annotated[
+        bool, typer.Option("--replace-prompt", help="Buy everything anew for a changed prompt.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Ask again what failed for good before.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
+    from potstill.errors import BadInput, OracleError
+    from potstill.filters import load_filter
+    from potstill.labelling import Limits, Price, label_run
+    from potstill.oracle import Settings, open_oracle
+
+    if (price_in is None) != (price_out is None):
+        raise BadInput("--price-in and --price-out go together")
+    if mix_prompts and replace_prompt:
+        raise BadInput("--mix-prompts and --replace-prompt exclude each other")
+    price = None if price_in is None or price_out is None else Price(price_in, price_out)
+    limits = Limits(max_cost, max_calls, rpm, tpm, concurrency, max_tokens)
+    settings = Settings(base_url, api_key_env, temperature, reasoning_effort, timeout)
+    chosen = None if filter_ is None else load_filter(filter_)
+    if plan:
+        _print_plan(_plan(run, oracle, chosen, articles, samples, price, limits, settings), as_json=as_json)
+        return
+    summary = label_run(
+        run,
+        chosen,
+        articles,
+        open_oracle(oracle, settings),
+        samples=samples,
+        limits=limits,
+        price=price,
+        prompts="mix" if mix_prompts else "replace" if replace_prompt else "refuse",
+        retry_failed=retry_failed,
+    )
+    _print_summary(summary, as_json=as_json)
+    if summary.fatal:
+        raise OracleError(
+            f"labelling stopped: {summary.stopped}; all answers so far are kept, and the same command goes on"
+        )
+
+
+def _plan(
+    folder: Path,
+    oracle: str,
+    filter_: Filter | None,
+    articles: str | None,
+    samples: int,
+    price: Price | None,
+    limits: Limits,
+    settings: Settings,
+) -> Plan:
+    """What labelling would take; makes no folder and needs no key."""
+    from potstill.articles import read_all
+    from potstill.labelling import Ledger, plan
+    from potstill.labelling.budget import FREE
+    from potstill.oracle import open_oracle
+    from potstill.runs import LAYOUT, Run
+
+    filter_ = filter_ or Run.open(folder).filter
+    identity, revision = oracle, ""
+    if oracle.startswith("replay:"):
+        replay = open_oracle(oracle)
+        identity, revision, price = f"{replay.name}:{replay.model}", replay.revision, FREE
+    elif ":" in oracle:
+        provider, _, model = oracle.partition(":")
+        identity = f"{provider}:{settings.identity(model)}"
+    place = folder / LAYOUT["ledger"]
+    ledger = Ledger(place) if place.exists() else None
+    try:
+        return plan(
+            _frames(None if articles is None else read_all(articles), folder / LAYOUT["articles"]),
+            filter_,
+            identity,
+            revision=revision,
+            samples=samples,
+            price=price,
+            limits=limits,
+            ledger=ledger,
+        )
+    finally:
+        if ledger is not None:
+            ledger.close()
+
+
+def _frames(new: pl.DataFrame | None, kept: Path) -> Iterator[pl.DataFrame]:
+    """A run's articles, and those to be added that it has not."""
+    from potstill.articles import read_articles
+    from potstill.errors import BadInput
+
+    if new is None and not kept.exists():
+        raise BadInput("no articles: give --articles")
+    for frame in read_articles(kept) if kept.exists() else ():
+        yield frame
+        new = None if new is None else new.filter(~new["id"].is_in(frame["id"].to_list()))
+    if new is not None:
+        yield new
+
+
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(plan.as_dict(), indent=2))
+        return
+    print(f"{plan.articles:,} articles, {plan.samples} answers each: {plan.calls:,} calls to make")
+    if plan.already_bought:
+        print(f"{plan.already_bought:,} answers are in the ledger already")
+    print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
+    if plan.cost is None:
+        print("price unknown; give --price-in and --price-out, per million tokens")
+    else:
+        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call")
+    print(f"about {_time(plan.seconds)}")
+
+
+def _print_summary(summary: Summary, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
+        return
+    print(f"{summary.bought:,} answers bought, {summary.already:,} were in the ledger, {summary.wanted:,} wanted")
+    for what, counts in (("failed", summary.failed), ("failed before, not asked again", summary.given_up)):
+        if counts:
+            print(f"{sum(counts.values()):,} {what}: " + ", ".join(f"{key} {n:,}" for key, n in sorted(counts.items())))
+    if summary.first_failure:
+        print(f"the first failure: {summary.first_failure}")
+    cost = "" if summary.cost is None else f", cost {summary.cost:,.6f}"
+    print(
+        f"{summary.calls:,} calls, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out{cost}, "
+        f"{_time(summary.seconds)}"
+    )
+    if summary.stopped and not summary.fatal:
+        print(f"stopped: {summary.stopped}")
+
+
+def _time(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
