@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No test judges time: the first call compiles, and machines are shared.
+settings.register_profile("potstill", deadline=None)
+settings.load_profile("potstill")
 
 
 @pytest.fixture(scope="session")

@@ -42,12 +42,14 @@ Operator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
 _LONGEST = 4000
 _MOST_TOKENS = 500
 _DEEPEST = 60
+# Sums of numbers up to this size can't overflow.
+_LARGEST = 1e12
 _TOKEN = re.compile(
     r"""(?P<space>\s+)
       | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
       | (?P<name>[^\W\d]\w*)
       | (?P<operator><=|>=|<>|!=|==|[<>=()+*/-])""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
 _SYNONYMS: Mapping[str, Operator] = {"==": "=", "<>": "!="}
 _COMPARISONS: Mapping[str, Operator] = {
@@ -156,7 +158,7 @@ class Condition:
         return Condition(_Any((self.tree, other.tree)))
 
     def __invert__(self) -> Condition:
-        return Condition(_Not(self.tree))
+        return Condition(_negated(self.tree))
 
     def __str__(self) -> str:
         return _spell(self.tree)
@@ -239,7 +241,7 @@ class _Parser:
         if not turns:
             return node
         truth = self._truth(node, start)
-        return _Not(truth) if turns % 2 else truth
+        return _negated(truth) if turns % 2 else truth
 
     def _comparison(self) -> _Node:
         start = self._now
@@ -267,7 +269,7 @@ class _Parser:
         here = self._now
         high = self._value(self._sum(), here)
         inside = _All((_Comparison(">=", value, low), _Comparison("<=", value, high)))
-        return _Not(inside) if negated else inside
+        return _negated(inside) if negated else inside
 
     def _sum(self) -> _Node:
         start = self._now
@@ -311,8 +313,8 @@ class _Parser:
         self.position += 1
         if token.kind == "number":
             value = float(token.text)
-            if not math.isfinite(value):
-                self._fail(f"holds {token.text}, which is not a finite number", token)
+            if value > _LARGEST:
+                self._fail(f"holds {token.text}, which is not a number up to {_LARGEST:g}", token)
             return _Number(value)
         if token.kind == "name":
             if self._now.text == "(":
@@ -387,6 +389,10 @@ class _Parser:
         yield _Token("end", "", at)
 
 
+def _negated(truth: _Truth) -> _Truth:
+    return truth.part if isinstance(truth, _Not) else _Not(truth)
+
+
 # -- tree to Polars ------------------------------------------------------------------------------------------
 
 
@@ -433,8 +439,12 @@ def _value(node: _Value) -> pl.Expr:
 
 
 def _may_fail(node: _Arithmetic) -> bool:
-    """Whether finite inputs can give something that is not finite; sums of scores can't."""
-    return node.operator in {"*", "/"} and _constant(node.right) is None
+    """Whether finite inputs can give something that is not finite; sums, and a name times a number, can't."""
+    if node.operator in {"+", "-"}:
+        return False
+    leaves = isinstance(node.left, _Name | _Number) and isinstance(node.right, _Name | _Number)
+    scaled = isinstance(node.right, _Number) or (node.operator == "*" and isinstance(node.left, _Number))
+    return not (leaves and scaled)
 
 
 # -- tree to text --------------------------------------------------------------------------------------------
@@ -456,7 +466,7 @@ def _spell(node: _Node) -> str:  # noqa: PLR0911 - one for each kind of node
         case _Comparison(operator, left, right):
             return f"{_spell(left)} {operator} {_spell(right)}"
         case _Not(part):
-            return f"NOT {_grouped(part, (_Not,))}" if isinstance(part, _Not) else f"NOT ({_spell(part)})"
+            return f"NOT ({_spell(part)})"
         case _All(parts):
             return " AND ".join(_grouped(part, (_Comparison, _Not)) for part in parts)
         case _Any(parts):
@@ -514,10 +524,10 @@ def _rename_value(node: _Value, names: Mapping[str, str]) -> _Value:
 
 
 def _constant(node: _Value) -> float | None:
-    """The value of a part that reads no names."""
+    """The value of a part that reads no names, rounded as a comparison would."""
     if any(isinstance(part, _Name) for part in _walk(node)):
         return None
-    found = _interval(node, {}, _Interval(0.0, 0.0))
+    found = _compared(node, {})
     return found.low if found.low == found.high else None
 
 
@@ -537,8 +547,8 @@ class _Interval:
 _ANYTHING = _Interval(-math.inf, math.inf)
 # Parts of conditions looked at before can_hold gives up: about half a second.
 _BUDGET = 1_000_000
-# Far above the error of a double's arithmetic on scores, far below what any threshold is written to.
-_SLACK = 1e-7
+# More than a double's arithmetic errs by, less than what is rounded away before comparing.
+_SLACK = 1e-12
 
 
 def can_hold(
@@ -606,9 +616,15 @@ def _judge(node: _Truth, box: Mapping[str, _Interval]) -> bool | None:
             none = _together([_opposite(_judge(part, box)) for part in parts])
             return _opposite(none)
         case _Comparison(operator, left, right):
-            one = _interval(left, box, _ANYTHING)
-            other = _interval(right, box, _ANYTHING)
-            return _compare(operator, one, other)
+            return _compare(operator, _compared(left, box), _compared(right, box))
+
+
+def _compared(node: _Value, box: Mapping[str, _Interval]) -> _Interval:
+    """The values of one side of a comparison, rounded as the compiled expression rounds them."""
+    found = _interval(node, box, _ANYTHING)
+    if not isinstance(node, _Arithmetic | _Minus):
+        return found
+    return _Interval(round(found.low, DECIMALS), round(found.high, DECIMALS))
 
 
 def _together(truths: Sequence[bool | None]) -> bool | None:
@@ -671,9 +687,6 @@ def _computed(operator: str, one: _Interval, other: _Interval) -> _Interval:
     if any(math.isnan(end) for end in ends):
         return _ANYTHING
     low, high = min(ends), max(ends)
-    if one.low == one.high and other.low == other.high:
-        # A constant stays one number, rounded as the compiled expression rounds it.
-        return _Interval(round(low, DECIMALS), round(low, DECIMALS))
     slack = _SLACK * max(1.0, abs(low), abs(high))
     return _Interval(low - slack, high + slack)
 

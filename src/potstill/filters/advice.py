@@ -115,13 +115,13 @@ def explain(filter_: Filter) -> str:
     for name, dimension in filter_.dimensions.items():
         lines.append(f"  {name:<{width}}  {dimension.weight:4.0%}  {dimension.description}")
     lines += ["", "Overall is their weighted mean."]
-    lines += [f"  at most {gate.cap:g} where {gate.when} ({gate.reason})" for gate in filter_.gates]
+    lines += [f"  at most {gate.cap:g}, {gate.reason}: where {gate.when}" for gate in filter_.gates]
     for cap in filter_.caps:
-        condition = "" if cap.when is None else f" and {cap.when}"
-        lines.append(f"  at most {cap.cap:g} where the text has {_words(cap)}{condition} ({cap.reason})")
+        condition = "" if cap.when is None else f"{cap.when} and "
+        lines.append(f"  at most {cap.cap:g}, {cap.reason}: where {condition}the text has {_words(cap)}")
     lines += ["", "The first tier that matches:"]
     for tier in filter_.tiers:
-        mark = ", positive" if tier.positive else ""
+        mark = " (positive)" if tier.positive else ""
         lines.append(f"  {tier.name}{mark}: {tier.when or 'all that is left'}")
     if filter_.prefilter.drop:
         lines += ["", "Dropped before scoring:"]
