@@ -123,7 +123,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = json.loads(line, parse_constant=_no_constant)
             except UnicodeDecodeError:
                 raise LabelError(f"{path}: line {number}: not UTF-8") from None
             except (ValueError, RecursionError) as error:
@@ -131,3 +131,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             if not isinstance(row, dict):
                 raise LabelError(f"{path}: line {number}: expected a JSON object")
             yield number, row
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
