@@ -55,7 +55,7 @@ class Centring:
         """Centred features, float64, same shape."""
         means = np.split(self.mean, np.cumsum(self.widths)[:-1])
         parts = [_unit(part - mean) for part, mean in zip(self.unit_parts(features), means, strict=True)]
-        return np.concatenate(parts, axis=1) / np.sqrt(len(parts))
+        return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The mean and the widths."""

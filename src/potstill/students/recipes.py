@@ -16,6 +16,10 @@ from potstill.errors import RecipeError
 from potstill.files import digest
 
 
+Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)]
+"""Candidates of which inner cross-validation takes one; a single one is taken as it is."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -47,25 +51,38 @@ class TfidfRecipe(_Recipe):
 
     student: Literal["tfidf-ridge"]
     words: tuple[int, int] | None = (1, 2)
+    """Shortest and longest n-gram of words."""
     characters: tuple[int, int] | None = (3, 5)
+    """Shortest and longest n-gram of characters."""
     min_documents: int = Field(default=2, ge=1)
     max_features: int = Field(default=200_000, ge=10)
-    alphas: tuple[float, ...] = (0.3, 1.0, 3.0, 10.0)
+    """The most n-grams of words, and of characters."""
+    alphas: Candidates = (0.03, 0.1, 0.3, 1.0, 3.0)
+
+    @model_validator(mode="after")
+    def _legal_spans(self) -> TfidfRecipe:
+        if self.words is None and self.characters is None:
+            raise ValueError("neither words nor characters are read; give one of them")
+        # A term is packed into 64 bits; more symbols would leave too few for each.
+        for name, span, longest in (("words", self.words, 3), ("characters", self.characters, 5)):
+            if span is not None and not 1 <= span[0] <= span[1] <= longest:
+                raise ValueError(f"{name}: {list(span)} is no range of n-grams; legal is from 1 up to {longest}")
+        return self
 
 
 class RidgeHead(_Part):
     """Ridge regression on features; alpha chosen by inner cross-validation."""
 
     kind: Literal["ridge"]
-    alphas: tuple[float, ...] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+    alphas: Candidates = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 class KernelHead(_Part):
     """RBF support vector regression on centred unit features; C and gamma chosen by inner cross-validation."""
 
     kind: Literal["support-vectors"]
-    C: tuple[float, ...] = (3.0, 10.0)
-    gamma: tuple[float, ...] = (0.5, 1.0)
+    C: Candidates = (3.0, 10.0)
+    gamma: Candidates = (0.5, 1.0)
     epsilon: float = Field(default=0.1, ge=0)
 
 

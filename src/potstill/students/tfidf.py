@@ -82,7 +82,7 @@ class Terms:
         if self.kind == "words":
             known = self._words
             return np.array([known.get(word, 0) for word in _WORD.findall(text)], dtype=np.uint64)
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
         return np.asarray(self._characters[points])
 
     def grams(self, text: str) -> tuple[NDArray[np.uint64], IntArray]:
@@ -316,7 +316,7 @@ def _gram(features: Any) -> FloatArray:  # noqa: ANN401 - as in _ridge
 
 
 def _packed(symbols: Iterable[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    encoded = [symbol.encode("utf-8", "surrogatepass") for symbol in symbols]
+    encoded = [symbol.encode("utf-8") for symbol in symbols]
     offsets = np.cumsum([0, *(len(symbol) for symbol in encoded)], dtype=np.int64)
     return np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets
 
@@ -324,4 +324,4 @@ def _packed(symbols: Iterable[str]) -> tuple[NDArray[np.uint8], NDArray[np.int64
 def _unpacked(blob: NDArray[np.uint8], offsets: NDArray[np.int64]) -> tuple[str, ...]:
     whole = blob.tobytes()
     edges = offsets.tolist()
-    return tuple(whole[start:end].decode("utf-8", "surrogatepass") for start, end in pairwise(edges))
+    return tuple(whole[start:end].decode("utf-8") for start, end in pairwise(edges))

@@ -1,0 +1,49 @@
+import pytest
+
+from potstill.errors import RecipeError
+from potstill.students.recipes import load_recipe, parse_recipe, presets
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_loads_under_its_own_name(name):
+    assert load_recipe(name).name == name
+    assert load_recipe(name).description
+
+
+def test_the_hash_is_of_what_a_recipe_does_and_not_of_its_name():
+    text = "name: {}\nstudent: encoder-head\nhead: {{kind: ridge}}\nmax_tokens: {}\n"
+    one, other, longer = (parse_recipe(text.format(*x), "r.yaml") for x in (("a", 256), ("b", 256), ("a", 512)))
+    assert one.hash == other.hash != longer.hash
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: x\nstudent: oracle", "r.yaml: recipe: Input tag 'oracle'"),
+        ("name: x\nstudent: constant\ncolour: red", "constant -> colour: Extra inputs are not permitted, got 'red'"),
+        ("name: x\nstudent: encoder-head\nhead: {kind: ridge, alphas: [0]}", "alphas -> 0: Input should be greater"),
+        ("name: x\nstudent: encoder-head\nhead: {kind: ridge, alphas: []}", "at least 1 item"),
+        ("name: x\nstudent: encoder-head\nhead: {kind: support-vectors, gamma: [-1]}", "gamma -> 0: Input should be gr"),
+        ("name: x\nstudent: tfidf-ridge\nwords: [2, 1]", "words: .*from 1 up to 3"),
+        ("name: x\nstudent: tfidf-ridge\ncharacters: [3, 9]", "characters: .*from 1 up to 5"),
+        ("name: x\nstudent: tfidf-ridge\nwords: null\ncharacters: null", "neither words nor characters"),
+        ("name: x\n\tstudent: constant", "r.yaml: not YAML"),
+        ("- a", "r.yaml: recipe:"),
+    ],
+)
+def test_a_recipe_that_is_not_legal_is_refused_with_the_path_to_the_fault(text, message):
+    with pytest.raises(RecipeError, match=message):
+        parse_recipe(text, "r.yaml")
+
+
+def test_an_unknown_preset_is_answered_with_those_there_are():
+    with pytest.raises(RecipeError, match="no such recipe; presets: .*tfidf-ridge"):
+        load_recipe("tfdif")
+
+
+def test_a_recipe_file_is_read_by_its_path(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("name: mine\nstudent: constant\n")
+    assert load_recipe(path).name == "mine"
+    with pytest.raises(RecipeError, match="no such recipe file"):
+        load_recipe(tmp_path / "other.yaml")

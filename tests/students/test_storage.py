@@ -1,0 +1,75 @@
+import json
+
+import pytest
+from headlines import LetterEncoder, headlines
+
+from potstill.errors import BundleError
+from potstill.files import read_json, write_json
+from potstill.students.constant import fit_constant
+from potstill.students.neural import fit_encoder_head
+from potstill.students.recipes import load_recipe
+from potstill.students.source_median import fit_source_median
+from potstill.students.storage import load_student, save_student
+from potstill.students.tfidf import fit_tfidf
+
+FIT = {
+    "constant": fit_constant,
+    "source-median": fit_source_median,
+    "tfidf-ridge": fit_tfidf,
+    "minilm-ridge": lambda recipe, train: fit_encoder_head(recipe, train, encoder=LetterEncoder()),
+    "minilm-svr": lambda recipe, train: fit_encoder_head(recipe, train, encoder=LetterEncoder()),
+}
+
+
+@pytest.mark.parametrize("name", FIT)
+def test_a_student_comes_back_with_the_same_scores_bit_for_bit(name, tmp_path):
+    train = headlines(masked=True)
+    student = FIT[name](load_recipe(name), train)
+    save_student(student, tmp_path)
+    again = load_student(tmp_path, LetterEncoder() if "minilm" in name else None)
+    assert again.dimensions == train.dimensions
+    assert again.predict(train.frame).tobytes() == student.predict(train.frame).tobytes()
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["student.json", "student.safetensors"]
+
+
+@pytest.fixture
+def saved(tmp_path):
+    save_student(fit_constant(load_recipe("constant"), headlines()), tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "newer than this potstill reads"),
+        ({"schema_version": "1"}, "schema_version is missing"),
+        ({"kind": "oracle"}, "unknown kind of student 'oracle'"),
+        ({"colour": "red"}, "expected"),
+        ({"kind": "tfidf-ridge"}, "'spans' is missing"),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused_by_name(saved, change, message):
+    path = saved / "student.json"
+    write_json(path, read_json(path) | change)
+    with pytest.raises(BundleError, match=message):
+        load_student(saved)
+
+
+def test_a_cut_array_file_is_refused_by_name(saved):
+    path = saved / "student.safetensors"
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(BundleError, match="student.safetensors: not a whole safetensors file"):
+        load_student(saved)
+
+
+def test_a_missing_array_file_is_refused_by_name(saved):
+    (saved / "student.safetensors").unlink()
+    with pytest.raises(BundleError, match="student.safetensors: no such file"):
+        load_student(saved)
+
+
+def test_what_is_written_is_the_same_every_time(saved, tmp_path):
+    first = (saved / "student.safetensors").read_bytes(), (saved / "student.json").read_bytes()
+    save_student(fit_constant(load_recipe("constant"), headlines()), tmp_path)
+    assert ((saved / "student.safetensors").read_bytes(), (saved / "student.json").read_bytes()) == first
+    assert json.loads(first[1])["kind"] == "constant"
