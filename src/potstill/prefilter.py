@@ -33,6 +33,8 @@ _UNSPACED = "".join(
     )
 )  # fmt: skip
 _EDGE = rf"[\W{_UNSPACED}]"
+# What Rust's \s matches; Python's also splits at four control characters.
+_GAP = regex.compile(r"\p{White_Space}+")
 _NEEDS_EDGE = regex.compile(rf"(?V1)[\w--[{_UNSPACED}]]")
 
 
@@ -69,7 +71,7 @@ def _pattern(pattern: str) -> str:
     try:
         matches_nothing_at_all = pl.Series([""]).str.contains(_spelled(pattern)).item()
     except ComputeError as error:
-        raise ValueError(f"not a pattern of Rust's regex: {_last_line(error)}") from None
+        raise ValueError(f"not a pattern of Rust's regex: {_gist(error)}") from None
     if matches_nothing_at_all:
         raise ValueError("the pattern matches the empty text, so it would match every text")
     return pattern
@@ -80,9 +82,10 @@ def _spelled(pattern: str) -> str:
     return f"(?i){pattern}"
 
 
-def _last_line(error: ComputeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1].removeprefix("error: ")
+def _gist(error: ComputeError) -> str:
+    lines = [line.strip() for line in str(error).splitlines()]
+    named = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    return named[0] if named else lines[0].removeprefix("regex error: ")
 
 
 Term = Annotated[str, AfterValidator(_term)]
@@ -151,10 +154,12 @@ def term_patterns(terms: Sequence[str]) -> list[str]:
         folded = fold(term).strip()
         before = rf"(?:^|{_EDGE})" if _NEEDS_EDGE.match(folded[0]) else ""
         after = rf"(?:$|{_EDGE})" if _NEEDS_EDGE.match(folded[-1]) else ""
-        groups.setdefault((before, after), set()).add(r"[\s-]+".join(map(_literal, folded.split())))
+        groups.setdefault((before, after), set()).add(r"[\s-]+".join(map(_literal, _GAP.split(folded))))
     return [f"{before}(?:{'|'.join(sorted(words))}){after}" for (before, after), words in sorted(groups.items())]
 
 
 def _literal(word: str) -> str:
-    # Every ASCII sign is escaped: Rust refuses escaped letters, and reads any escaped sign as itself.
-    return "".join(f"\\{sign}" if sign.isascii() and not sign.isalnum() and sign != "_" else sign for sign in word)
+    # By their codes, because some escaped signs, such as \<, mean something to Rust.
+    return "".join(
+        f"\\x{ord(sign):02x}" if sign.isascii() and not sign.isalnum() and sign != "_" else sign for sign in word
+    )

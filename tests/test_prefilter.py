@@ -1,0 +1,202 @@
+# ruff: noqa: RUF001 - letters of other scripts are what is tested
+"""Terms: whole words where there are spaces, anywhere where there are none."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import polars as pl
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from potstill.prefilter import DropRule, Prefilter, TermRule, fold, fold_all, matcher
+
+
+def found(term: str, text: str) -> bool:
+    return matches(TermRule(any=(term,)), text)
+
+
+def matches(rule: TermRule, text: str) -> bool:
+    return pl.DataFrame({"folded": fold_all([text])}).select(matcher(rule)).item()
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("war", "The war goes on"),
+        ("war", "WAR"),
+        ("war", "a war-torn country"),
+        ("war", "the war's end"),
+        ("war", "(war)"),
+        ("war", "the war\nended"),
+        ("ärzte", "DIE ÄRZTE STREIKEN"),
+        ("ärzte", "die a\u0308rzte"),
+        ("straße", "STRASSE"),
+        ("strasse", "Straße"),
+        ("don't", "they don\u2019t know"),
+        ("don\u2019t", "they don't know"),
+        ("don't", "they don\u00b4t know"),
+        ("build-up", "a build\u2011up of arms"),
+        ("share price", "the share   price"),
+        ("share price", "the share\n price"),
+        ("share price", "the share\u00a0price"),
+        ("open source", "open-source code"),
+        ("cooperative", "a coop\u00aderative bank"),
+        ("fi", "\ufb01"),
+        ("股价", "公司股价上涨"),
+        ("股价", "股价"),
+        ("ai", "使用AI技术"),
+        ("5g网络", "全国5G网络"),
+        ("ミサイル", "弾道ミサイルを発射"),
+        ("ミサイル", "弾道ﾐｻｲﾙを発射"),
+        ("戦争", "戦争が終わった"),
+        ("สงคราม", "เกิดสงครามกลางเมือง"),
+        ("ສົງຄາມ", "ເກີດສົງຄາມກາງເມືອງ"),
+        ("សង្គ្រាម", "នៅពេលសង្គ្រាមស៊ីវិល"),
+        ("စစ်", "ပြည်တွင်းစစ်ဖြစ်"),
+        ("война", "Война и мир"),
+        ("전쟁", "한국 전쟁 이후"),
+        ("c++", "written in C++, mostly"),
+        ("$tsla", "buy $TSLA now"),
+        ("s&p 500", "the S&P 500 fell"),
+        ("a.b", "see a.b here"),
+        ("🚀", "to the 🚀🚀"),
+    ],
+)
+def test_a_term_is_found(term, text):
+    assert found(term, text)
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("war", "an award for software"),
+        ("war", "warning"),
+        ("war", "wars"),
+        ("war", "w a r"),
+        ("ipo", "hippo"),
+        ("arzt", "ärzte"),
+        ("arm", "а\u0440\u043c"),
+        ("война", "войнами"),
+        ("전쟁", "전쟁이"),
+        ("share price", "share of the price"),
+        ("share price", "a share, price unknown"),
+        ("股价", "股市价格"),
+        ("ai", "中文said中文"),
+        ("a.b", "axb"),
+        ("c++", "c"),
+        ("5g", "45g"),
+        ("e", "e\u0301"),
+    ],
+)
+def test_a_term_is_not_found(term, text):
+    assert not found(term, text)
+
+
+words = st.text(
+    alphabet=st.characters(categories=["Lu", "Ll"], include_characters="'äß"), min_size=1, max_size=6
+).filter(lambda word: word.isalpha() and fold(word.upper()) == fold(word.lower()) == fold(word))
+
+
+@given(words)
+def test_a_word_is_found_in_any_case_between_anything_that_is_no_letter(word):
+    for text in (word, word.upper(), word.lower(), word.casefold(), f"«{word}», {word}", f"x {word}.", f"({word})"):
+        assert found(word, text)
+
+
+spaced = st.text(alphabet="abcdefgäöüßéñçабвгдежαβγδεאבגדابتثकखगघ", min_size=1, max_size=6)
+
+
+@given(spaced, spaced)
+def test_in_a_spaced_script_no_word_is_found_inside_a_longer_one(word, more):
+    assert not found(word, word + more) or fold(word) in fold(word + more).split() or fold(more) == ""
+    assert not found(word, f"x{word}")
+    assert not found(word, f"{word}x")
+
+
+unspaced = st.text(alphabet="战争股价上涨市場ミサイルかなสงครามກາງ", min_size=1, max_size=5).filter(
+    lambda text: not unicodedata.combining(text[0]) and unicodedata.category(text[0]) == "Lo"
+)
+
+
+@given(unspaced, unspaced, unspaced)
+def test_in_an_unspaced_script_a_term_is_found_wherever_it_stands(before, term, after):
+    assert found(term, before + term + after)
+
+
+@given(st.text())
+@example("\u0345\u0301")
+@example("ŉ")
+@example("İ")
+@example("e\u034f\u0301")
+@example("\u1e9e")
+@example("\u00b4\u00adA")
+def test_folding_twice_changes_nothing(text):
+    assert fold(fold(text)) == fold(text)
+
+
+# NFKC takes the acute accent that stands for an apostrophe apart.
+@given(st.text().filter(lambda text: "\u00b4" not in text))
+def test_case_and_composition_do_not_matter(text):
+    assert fold(unicodedata.normalize("NFD", text)) == fold(text)
+    assert fold(unicodedata.normalize("NFKC", text)) == fold(text)
+    assert fold(text.casefold()) == fold(text)
+
+
+@given(st.text(min_size=1, max_size=12), st.text(max_size=30), st.text(max_size=30))
+def test_any_term_between_spaces_is_found(term, before, after):
+    assume(fold(term).strip())
+    # A mark at the term's start would join the space before it.
+    assume(not unicodedata.combining(fold(term).strip()[0]) and not unicodedata.combining(fold(after + "x")[0]))
+    assert found(term, f"{before} {term} {after}")
+
+
+def test_an_exception_anywhere_in_the_text_counts():
+    rule = TermRule(any=("share price",), unless=("cooperative",))
+    assert matches(rule, "the share price rose")
+    assert not matches(rule, "the share price of the Cooperative rose")
+    assert matches(rule, "the share price of cooperatives rose")
+
+
+def test_patterns_read_the_folded_text_in_any_case():
+    rule = TermRule(patterns=(r"\bStocks? to buy\b",))
+    assert matches(rule, "10 STOCKS TO BUY today")
+    assert not matches(rule, "laughingstocks to buy")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "nothing to look for"),
+        ({"unless": ("a",)}, "nothing to look for"),
+        ({"any": (" ",)}, "a character that can be seen"),
+        ({"any": ("\u00ad",)}, "a character that can be seen"),
+        ({"patterns": ("(a",)}, "unclosed group"),
+        ({"patterns": (r"(a)\1",)}, "backreferences are not supported"),
+        ({"patterns": (r"(?=a)b",)}, "look-around"),
+        ({"patterns": ("a*",)}, "matches the empty text"),
+        ({"patterns": ("",)}, "matches the empty text"),
+        ({"patterns": ("(a{1000}){1000}",)}, "size limit"),
+        ({"any": ("a",), "unles": ("b",)}, "Extra inputs"),
+    ],
+)
+def test_a_rule_that_can_do_no_work_is_refused(fields, message):
+    with pytest.raises(ValidationError) as raised:
+        TermRule(**fields)
+    assert message in str(raised.value)
+
+
+def test_the_first_reason_wins_and_what_nothing_matches_is_kept():
+    prefilter = Prefilter(
+        drop=(DropRule(reason="advertising", any=("promo code",)), DropRule(reason="code", any=("pip install",)))
+    )
+    reasons = prefilter.reasons(fold_all(["pip install it with promo code X", "pip install it", "news", "", None]))
+    assert reasons.to_list() == ["advertising", "code", None, None, None]
+    assert reasons.dtype == pl.String
+
+
+def test_without_rules_all_are_kept():
+    assert Prefilter().reasons(fold_all(["a", "b"])).to_list() == [None, None]
+    assert Prefilter().reasons(fold_all([])).to_list() == []
