@@ -112,6 +112,11 @@ def export_encoder(encoder: Network, folder: Path, texts: Sequence[str]) -> Expo
     return Exported(model_path, tokenizer_path, encoder.facts, fused=False, difference=difference)
 
 
+def weight_bytes(encoder: Network) -> int:
+    """Bytes of an encoder's weights in fp32."""
+    return sum(4 * parameter.numel() for parameter in encoder.model.parameters())
+
+
 def _write_tokenizer(tokenizer: Any, path: Path) -> None:  # noqa: ANN401 - transformers' classes are untyped
     if not tokenizer.is_fast:
         raise BundleError(f"{type(tokenizer).__name__}: a tokenizer without a fast form cannot be exported")

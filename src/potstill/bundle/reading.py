@@ -180,9 +180,7 @@ def _encoder(folder: Path, manifest: Manifest, threads: int | None, device: str)
 
         if len(manifest.encoders) != 1:
             raise BundleError(f"{folder / BUNDLE_LAYOUT['manifest']}: an adapter bundle has one encoder")
-        return open_adapter(
-            folder / BUNDLE_LAYOUT["adapter"], folder / BUNDLE_LAYOUT["lora"], manifest.encoders[0], device=device
-        )
+        return open_adapter(folder, folder / BUNDLE_LAYOUT["lora"], manifest.encoders[0], device=device)
     from potstill.backends.onnx import OnnxEncoder
 
     parts = tuple(

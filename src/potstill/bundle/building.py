@@ -1,0 +1,294 @@
+"""A run's bundle: the student that validation prefers, calibrated, exported, proven, with the reasons written down.
+
+In: a run with trained students. Out: its bundle. Validation chooses; calibration and intervals come from rows
+that chose nothing: the calibration part where the dataset has one, else predictions of training rows by models
+that had not seen them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from potstill import metrics
+from potstill.bundle.golden import TEXTS, windows, word_lists
+from potstill.bundle.writing import EncoderFiles, write_bundle
+from potstill.calibration import fit_calibration
+from potstill.dataset import Dataset
+from potstill.errors import BundleError, RunError, require
+from potstill.files import read_json, write_json
+from potstill.runs import versions
+from potstill.students.neural import JoinedEncoder, NeuralStudent
+from potstill.students.storage import load_student
+from potstill.terminal import note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.bundle.layout import Kind
+    from potstill.bundle.reading import Bundle
+    from potstill.calibration import Calibration
+    from potstill.dataset import Examples
+    from potstill.filters import Filter
+    from potstill.records import FloatArray
+    from potstill.runs import Run
+    from potstill.students.storage import AnyStudent
+    from potstill.training.facts import StudentRecord
+
+NEVER_SHIPPED = frozenset({"source-median"})
+"""Students that show what can be had without reading; nobody should score with them."""
+
+LARGEST_GRAPH = 1_900_000_000
+"""Bytes of weights above which a network does not fit one ONNX file, whose format ends at 2 GiB."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A trained student of the run, and its raw predictions of the validation part, shape (rows, dimensions)."""
+
+    name: str
+    folder: Path
+    record: StudentRecord
+    validation: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Why a student became the bundle; errors are means over dimensions of clipped predictions.
+
+    `margin` is by how much the runner-up's error is larger, with a 95% bootstrap interval over clusters; both
+    are None where there was nothing to choose from.
+    """
+
+    rung: str
+    validation_mae: dict[str, float]
+    runner_up: str | None
+    margin: float | None
+    margin_interval: tuple[float, float] | None
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is recorded."""
+        interval = self.margin_interval
+        return {
+            "rung": self.rung,
+            "validation_mae": {name: round(value, 6) for name, value in self.validation_mae.items()},
+            "runner_up": self.runner_up,
+            "margin": None if self.margin is None else round(self.margin, 6),
+            "margin_interval": interval and {"low": round(interval[0], 6), "high": round(interval[1], 6)},
+            "reason": self.reason,
+        }
+
+
+def build_bundle(run: Run, student: str | None = None, *, kind: Kind | None = None, seed: int = 0) -> Bundle:
+    """Make a run's bundle; recorded as the stage `bundle`.
+
+    Args:
+        run: an open run whose students are trained.
+        student: the one to ship, by its recipe's name; the one that validation prefers where it is None.
+        kind: whether a network comes along whole or as an adapter to its base; an adapter only where the whole
+            does not fit an ONNX file, unless said otherwise.
+        seed: of the golden word lists, the calibration's folds and the bootstrap.
+
+    Raises:
+        RunError: nothing is trained yet, a student is unknown or was trained on other rows.
+        BundleError: the bundle cannot be made, or does not prove itself; an older one stays.
+        MissingExtra, MissingModel: a neural student's libraries or backbone are not on this machine.
+    """
+    filter_ = run.filter
+    dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
+    parameters: dict[str, Any] = {"student": student, "kind": kind}
+    with run.recording("bundle", parameters=parameters, seeds={"bundle": seed}):
+        candidates = read_candidates(run, dataset)
+        choice = choose(candidates, dataset.part("validation"), filter_, wanted=student, seed=seed)
+        note(f"bundle: {choice.reason}")
+        chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
+        fitted = load_student(chosen.folder)
+        calibration = _calibration(chosen, fitted, dataset, filter_, seed)
+        golden = [*TEXTS, *word_lists(dataset.part("train").frame["text"].to_list(), seed=seed)]
+        with tempfile.TemporaryDirectory(dir=run.folder, prefix=".bundle.", suffix=".part") as scratch:
+            texts = windows(golden, filter_)["text"].to_list()
+            shipped, encoders, exports = export_student(fitted, Path(scratch), texts, kind)
+            bundle = write_bundle(
+                run.path("bundle"),
+                student=fitted,
+                recipe=chosen.name,
+                filter_=filter_,
+                calibration=calibration,
+                golden=golden,
+                encoders=encoders,
+                kind=shipped,
+                facts={
+                    "schema_version": 1,
+                    "choice": choice.as_json(),
+                    "student": chosen.record.model_dump(mode="json"),
+                    "calibration": {
+                        "origin": calibration.origin,
+                        "kept": {curve.dimension: curve.method for curve in calibration.curves},
+                    },
+                    "exports": exports,
+                    "versions": versions(),
+                },
+            )
+        parameters |= {"choice": choice.as_json(), "kind": shipped, "sha256": bundle.hash}
+    return bundle
+
+
+def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
+    """The run's trained students that may be shipped, by name.
+
+    Raises:
+        RunError: there is none, or one was trained on other rows than the dataset has now.
+    """
+    from potstill.training.facts import StudentRecord
+    from potstill.training.fit import LAYOUT, read_scores
+
+    folder = run.need("students", "train")
+    validation = dataset.part("validation")
+    found = []
+    for path in sorted(folder.glob(f"*/{LAYOUT['record']}")):
+        record = StudentRecord.model_validate(read_json(path))
+        if record.recipe["student"] in NEVER_SHIPPED:
+            continue
+        ids, scores = read_scores(path.parent / LAYOUT["validation"], dataset.dimensions)
+        if tuple(ids) != validation.ids:
+            raise RunError(f"{path.parent}: was trained on other rows; run: potstill train {run.folder}")
+        found.append(Candidate(path.parent.name, path.parent, record, scores))
+    if not found:
+        raise RunError(f"{folder}: holds no student that can be shipped; run: potstill train {run.folder}")
+    return found
+
+
+def choose(
+    candidates: Sequence[Candidate], validation: Examples, filter_: Filter, *, wanted: str | None = None, seed: int = 0
+) -> Choice:
+    """The candidate with the least validation error, or the one asked for, and by how much it leads.
+
+    Raises:
+        RunError: there is no candidate of the name asked for.
+    """
+    names = [candidate.name for candidate in candidates]
+    if wanted is not None and wanted not in names:
+        raise RunError(f"student {wanted!r} is not among those that can be shipped: {', '.join(names)}")
+    clipped = {c.name: np.clip(c.validation, filter_.scale.min, filter_.scale.max) for c in candidates}
+    errors = {name: np.abs(predicted - validation.scores) for name, predicted in clipped.items()}
+    means = {name: float(_mean_error(error)) for name, error in errors.items()}
+    order = sorted(names, key=lambda name: means[name])
+    rung = wanted or order[0]
+    runner_up = next((name for name in order if name != rung), None)
+    margin = interval = None
+    if runner_up is not None:
+        ours, theirs = errors[rung], errors[runner_up]
+        margin = means[runner_up] - means[rung]
+        low, high = metrics.bootstrap(
+            validation.clusters, lambda rows: _mean_error(theirs[rows]) - _mean_error(ours[rows]), seed=seed
+        )
+        interval = (float(low), float(high))
+    return Choice(
+        rung, means, runner_up, margin, interval, _why(rung, runner_up, means, interval, candidates, named=bool(wanted))
+    )
+
+
+def export_student(
+    student: AnyStudent, folder: Path, texts: Sequence[str], kind: Kind | None = None
+) -> tuple[Kind, list[EncoderFiles], list[dict[str, Any]]]:
+    """Write a student's encoders as a bundle holds them; the kind of bundle, the files, and what to record.
+
+    Args:
+        student: with torch encoders, if it has some.
+        folder: where the files are written.
+        texts: windows on which an exported network is proven equal.
+        kind: as in `build_bundle`.
+
+    Raises:
+        BundleError: the student has no such form.
+        MissingExtra: torch is not installed.
+    """
+    if not isinstance(student, NeuralStudent):
+        if kind == "adapter":
+            raise BundleError(f"a {student.kind} student has no adapter")
+        return "self-contained", [], []
+    require("torch", "train")
+    from potstill.export import export_encoder, weight_bytes
+    from potstill.students.torch.adapted import AdaptedEncoder
+
+    encoder: Any = student.encoder
+    parts: tuple[Any, ...] = encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+    too_large = any(weight_bytes(part) > LARGEST_GRAPH for part in parts)
+    adapted = len(parts) == 1 and isinstance(encoder, AdaptedEncoder)
+    if kind == "adapter" or (kind is None and too_large and adapted):
+        if not adapted:
+            raise BundleError("only a student with a LoRA adapter can be shipped as an adapter to its base")
+        encoder.save(folder)
+        write_json(folder / "adapter.json", encoder.lora.model_dump(mode="json"))
+        files = {"adapter": folder / "adapter.safetensors", "lora": folder / "adapter.json"}
+        return "adapter", [EncoderFiles(encoder.facts, files)], []
+    if too_large:
+        raise BundleError(f"weights above {LARGEST_GRAPH / 1e9:.1f} GB do not fit an ONNX file; train with lora")
+    exported = [export_encoder(part, folder / str(place), texts) for place, part in enumerate(parts)]
+    return (
+        "self-contained",
+        [EncoderFiles(one.facts, {"model": one.model, "tokenizer": one.tokenizer}) for one in exported],
+        [
+            {"backbone": one.facts.backbone, "fused": one.fused, "largest_difference": float(f"{one.difference:.3g}")}
+            for one in exported
+        ],
+    )
+
+
+def _calibration(chosen: Candidate, student: AnyStudent, dataset: Dataset, filter_: Filter, seed: int) -> Calibration:
+    from potstill.training.fit import LAYOUT, read_scores
+
+    if dataset.has_calibration_part:
+        rows, origin = dataset.part("calibration"), "the calibration part"
+        predicted = student.predict(rows.frame)
+    else:
+        rows, origin = dataset.part("train"), "training rows, predicted by models that had not seen them"
+        ids, predicted = read_scores(chosen.folder / LAYOUT["held out"], dataset.dimensions)
+        if tuple(ids) != rows.ids:
+            raise RunError(f"{chosen.folder}: was trained on other rows; train it again")
+    return fit_calibration(
+        predicted,
+        rows.scores,
+        rows.clusters,
+        seed,
+        dimensions=filter_.dimension_names,
+        low=filter_.scale.min,
+        high=filter_.scale.max,
+        origin=origin,
+    )
+
+
+def _mean_error(errors: FloatArray) -> FloatArray:
+    """The mean over dimensions of each one's mean error, NaN masked; a dimension without labels does not count."""
+    there = ~np.isnan(errors)
+    counts = there.sum(axis=0)
+    sums = np.where(there, errors, 0.0).sum(axis=0)
+    return np.asarray(np.mean(sums[counts > 0] / counts[counts > 0]))
+
+
+def _why(
+    rung: str,
+    runner_up: str | None,
+    means: dict[str, float],
+    interval: tuple[float, float] | None,
+    candidates: Sequence[Candidate],
+    *,
+    named: bool,
+) -> str:
+    """One sentence for the record and the terminal."""
+    said = f"{rung}, {'asked for by name' if named else 'which validation prefers'}: MAE {means[rung]:.3f}"
+    if runner_up is not None and interval is not None:
+        lead = means[runner_up] - means[rung]
+        said += (
+            f", {abs(lead):.3f} {'better' if lead >= 0 else 'worse'} than {runner_up} "
+            f"(95% interval of the difference {interval[0]:+.3f} to {interval[1]:+.3f})"
+        )
+    kinds = {candidate.name: candidate.record.recipe["student"] for candidate in candidates}
+    if kinds[rung] == "constant" and not named:
+        said += "; no student that reads the text beats the constant, so scores will not depend on it"
+    return said
