@@ -67,7 +67,7 @@ def fit(
     resume: bool = False,
     crossfit: int = 5,
     holdout: float = 0.1,
-    device: str = "cpu",
+    device: str = "auto",
     tiny: bool = False,
     cache: Path | None = None,
 ) -> Fitted:
@@ -175,7 +175,7 @@ def train_run(
     *,
     resume: bool = False,
     seed: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
     tiny: bool = False,
     crossfit: int = 5,
 ) -> list[StudentRecord]:

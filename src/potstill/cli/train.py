@@ -1,0 +1,119 @@
+"""`potstill train`, `params` and `recipes`: students are fitted, counted and listed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from potstill.errors import RecipeError
+
+if TYPE_CHECKING:
+    from potstill.students.recipes import Recipe
+    from potstill.training import StudentRecord
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(name="train")(train)
+    app.command(name="params")(params)
+    app.command(name="recipes")(recipes)
+
+
+def train(
+    run: Annotated[Path, typer.Argument(help="A run folder that holds a dataset.")],
+    recipe: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--recipe", help="A preset's name or a recipe file; give it again for more. See: potstill recipes."
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep students that are done, and go on with the one that was interrupted.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="Where fine-tuned students train: auto, cpu, cuda or mps.")] = "auto",
+    crossfit: Annotated[
+        int, typer.Option(min=0, help="Folds for predictions of unseen rows, for students fitted in seconds; 0: none.")
+    ] = 5,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Tiny random backbones, to try the whole path; the scores mean nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the students' records as JSON.")] = False,
+) -> None:
+    """Fit students on a run's training part; without --recipe, the rungs that take seconds to a minute."""
+    from potstill.runs import Run
+    from potstill.training import DEFAULT_RECIPES, train_run
+
+    records = train_run(
+        Run.open(run), recipe or DEFAULT_RECIPES, resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit
+    )
+    if as_json:
+        import json
+
+        print(json.dumps([record.model_dump(mode="json") for record in records], indent=2))
+    else:
+        print("\n".join(described(records)))
+
+
+def params(
+    recipe: Annotated[str, typer.Argument(help="A preset's name or a recipe file, of a fine-tuned student.")],
+    dimensions: Annotated[int, typer.Option(min=1, help="Scores that the head gives.")] = 8,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
+) -> None:
+    """Count what a recipe trains, by part, without the backbone's weights."""
+    from potstill.errors import require
+    from potstill.students.recipes import FineTunedRecipe, load_recipe
+
+    loaded = load_recipe(recipe)
+    if not isinstance(loaded, FineTunedRecipe):
+        raise RecipeError(f"{recipe}: a {loaded.student} student trains no network; there is nothing to count")
+    require("peft", "train")
+    from potstill.training.counts import params as count
+
+    counts = count(loaded, dimensions)
+    if as_json:
+        print(counts.model_dump_json(indent=2))
+        return
+    copy = counts.head_copy
+    rows = [
+        ("base", counts.base, counts.trainable_base),
+        ("adapter", counts.adapter, counts.trainable_adapter),
+        ("head", counts.head, counts.trainable_head),
+        *([("head's frozen copy", copy, 0)] if copy else []),
+        ("total", counts.total, counts.trainable),
+    ]
+    print(f"{'':20}{'parameters':>16}{'trainable':>16}")
+    for name, total, training in rows:
+        print(f"{name:20}{total:>16,}{training:>16,}")
+
+
+def recipes(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the recipes whole, as JSON.")] = False,
+) -> None:
+    """List the recipes that ship."""
+    from potstill.students.recipes import load_recipe, presets
+
+    loaded: list[Recipe] = [load_recipe(name) for name in presets()]
+    if as_json:
+        import json
+
+        print(json.dumps([one.model_dump(mode="json") for one in loaded], indent=2))
+        return
+    width = max(len(one.name) for one in loaded) + 2
+    for one in loaded:
+        print(f"{one.name:{width}}{one.student:16}{one.description}")
+
+
+def described(records: list[StudentRecord]) -> list[str]:
+    """The lines that `train` prints for a person."""
+    width = max(len("student"), *(len(str(record.recipe["name"])) for record in records)) + 2
+    lines = [f"{'student':{width}}{'validation MAE':>15}{'seconds':>10}"]
+    for record in records:
+        name = str(record.recipe["name"])
+        lines.append(f"{name:{width}}{record.validation.mae:>15.3f}{record.seconds:>10.1f}")
+        lines += [f"  {remark}" for remark in record.notes]
+        if record.tiny:
+            lines.append("  made on a tiny random backbone: its scores mean nothing")
+    return lines
