@@ -1,0 +1,109 @@
+"""`potstill label` as it is typed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from scripted_server import ScriptedServer, completion, error
+from typer.testing import CliRunner
+
+from potstill.cli.label import register
+from potstill.errors import BadInput, LabelError, OracleError
+from potstill.filters import load_filter
+
+FRONT_PAGE = load_filter("front-page")
+GOOD = json.dumps({"scores": dict.fromkeys(FRONT_PAGE.dimension_names, 4.0), "evidence": "e"})
+
+
+def potstill(*words):
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    result = CliRunner().invoke(app, ["label", *map(str, words)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.fixture
+def news(tmp_path):
+    path = tmp_path / "news.jsonl"
+    path.write_text("".join(json.dumps({"id": f"a{i}", "content": f"Story {i}."}) + "\n" for i in range(4)))
+    return path
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps({"id": f"a{i}"} | json.loads(GOOD)) + "\n" for i in range(4)))
+    return f"replay:{path}"
+
+
+def test_recorded_answers_become_the_labels_of_a_new_run(tmp_path, news, recorded):
+    out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded)
+    assert out.startswith("4 answers bought, 0 were in the ledger, 4 wanted\n")
+    again = json.loads(potstill(tmp_path / "run", "--oracle", recorded, "--json"))
+    assert (again["bought"], again["already"]) == (0, 4)
+
+
+def test_a_plan_needs_no_key_and_makes_nothing(tmp_path, news, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    words = [tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", "openai:gpt-x", "--plan"]
+    assert "price unknown" in potstill(*words)
+    plan = json.loads(potstill(*words, "--price-in", "1", "--price-out", "2", "--samples", "3", "--json"))
+    assert (plan["articles"], plan["calls"]) == (4, 12)
+    assert 0 < plan["cost"] < plan["worst_cost"]
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_counts_what_a_run_has(tmp_path, news, recorded):
+    potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded)
+    more = tmp_path / "more.jsonl"
+    more.write_text(news.read_text() + '{"id": "new", "content": "New."}\n')
+    out = potstill(tmp_path / "run", "--articles", more, "--oracle", recorded, "--plan")
+    assert out.startswith("5 articles, 1 answers each: 1 calls to make\n4 answers are in the ledger already\n")
+
+
+def test_a_live_server_is_paid_within_its_limit(tmp_path, news):
+    with ScriptedServer(lambda request, number: completion(GOOD)) as server:
+        words = ["--oracle", "openai:tiny", "--base-url", server.url, "--price-in", "1", "--price-out", "1"]
+        out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, *words, "--max-calls", "3")
+        assert "stopped: the limit is reached: --max-calls 3" in out
+        assert "3 calls, 300 tokens in, 60 out, cost 0.000360" in out
+        assert "1 answers bought" in potstill(tmp_path / "run", *words, "--max-cost", "1")
+
+
+def test_an_empty_purse_is_an_error_after_what_was_bought_is_told(tmp_path, news):
+    def script(request, number):
+        return completion(GOOD) if number < 2 else error(402, "insufficient balance")
+
+    with ScriptedServer(script) as server, pytest.raises(OracleError, match="labelling stopped: quota: HTTP 402"):
+        potstill(
+            tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", "openai:tiny",
+            "--base-url", server.url, "--concurrency", "1",
+        )  # fmt: skip
+
+
+def test_a_recorded_score_off_the_scale_is_one_clear_line(tmp_path, news, recorded):
+    path = Path(recorded.removeprefix("replay:"))
+    with path.open("a") as file:
+        file.write(json.dumps({"id": "b", "scores": dict.fromkeys(FRONT_PAGE.dimension_names, 11)}) + "\n")
+    with pytest.raises(LabelError) as caught:
+        potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded)
+    assert str(caught.value) == f'{path}: line 5: id "b": human_harm: got 11, legal 0 to 10'
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--price-in", "1"], "--price-in and --price-out go together"),
+        (["--mix-prompts", "--replace-prompt"], "--mix-prompts and --replace-prompt exclude each other"),
+        (["--rpm", "0"], "--rpm: got 0, expected a number above 0"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(tmp_path, news, recorded, words, message):
+    with pytest.raises(BadInput, match=message):
+        potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded, *words)
