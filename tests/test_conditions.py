@@ -263,9 +263,11 @@ def test_what_is_given_relates_the_names():
     assert not can_hold(both_low, [], 0, 10, given=[mean])
 
 
-def test_renaming_moves_every_name():
-    renamed = parse("reach > 1 AND NOT (-reach + power < overall)", NAMES).renamed({"reach": "a", "overall": "b"})
-    assert renamed.names == {"a", "power", "b"}
+def test_a_name_can_stand_for_what_it_is_computed_from():
+    overall = parse("reach > 1 AND NOT (-overall < power)", NAMES).computing("overall", "0.5 * reach + 1", NAMES)
+    assert str(overall) == "reach > 1 AND NOT (-(0.5 * reach + 1) < power)"
+    with pytest.raises(ConditionError):
+        overall.computing("reach", "power > 1", NAMES)
 
 
 def test_conditions_combine():

@@ -39,7 +39,7 @@ DECIMALS = 9
 
 Operator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
 
-_LONGEST = 4000
+_LONGEST = 10_000
 _MOST_TOKENS = 500
 _DEEPEST = 60
 # Sums of numbers up to this size can't overflow.
@@ -147,9 +147,16 @@ class Condition:
         """As `expr`, and right only where `defined` is true: for callers that have checked the inputs."""
         return _truth(self.tree)
 
-    def renamed(self, names: Mapping[str, str]) -> Condition:
-        """The same condition over other names."""
-        return Condition(_rename(self.tree, names))
+    def computing(self, name: str, text: str, names: Collection[str]) -> Condition:
+        """The same condition with `name` replaced by a sum over `names`, which it is computed from.
+
+        Raises:
+            ConditionError: the text is not a sum over `names`.
+        """
+        comparison = parse(f"0 = {text}", names).tree
+        if not isinstance(comparison, _Comparison):
+            raise ConditionError(f"{text!r} is not a sum")
+        return Condition(_replace(self.tree, name, comparison.right))
 
     def __and__(self, other: Condition) -> Condition:
         return Condition(_All((self.tree, other.tree)))
@@ -499,28 +506,28 @@ def _walk(node: _Node) -> Iterator[_Node]:
             pass
 
 
-def _rename(node: _Truth, names: Mapping[str, str]) -> _Truth:
+def _replace(node: _Truth, name: str, value: _Value) -> _Truth:
     match node:
         case _Not(part):
-            return _Not(_rename(part, names))
+            return _Not(_replace(part, name, value))
         case _All(parts):
-            return _All(tuple(_rename(part, names) for part in parts))
+            return _All(tuple(_replace(part, name, value) for part in parts))
         case _Any(parts):
-            return _Any(tuple(_rename(part, names) for part in parts))
+            return _Any(tuple(_replace(part, name, value) for part in parts))
         case _Comparison(operator, left, right):
-            return _Comparison(operator, _rename_value(left, names), _rename_value(right, names))
+            return _Comparison(operator, _replace_in(left, name, value), _replace_in(right, name, value))
 
 
-def _rename_value(node: _Value, names: Mapping[str, str]) -> _Value:
+def _replace_in(node: _Value, name: str, value: _Value) -> _Value:
     match node:
         case _Number():
             return node
-        case _Name(name):
-            return _Name(names.get(name, name))
-        case _Minus(value):
-            return _Minus(_rename_value(value, names))
+        case _Name(found):
+            return value if found == name else node
+        case _Minus(inner):
+            return _Minus(_replace_in(inner, name, value))
         case _Arithmetic(operator, left, right):
-            return _Arithmetic(operator, _rename_value(left, names), _rename_value(right, names))
+            return _Arithmetic(operator, _replace_in(left, name, value), _replace_in(right, name, value))
 
 
 def _constant(node: _Value) -> float | None:

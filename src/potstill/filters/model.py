@@ -234,41 +234,29 @@ class Reach:
     def __init__(self, filter_: Filter) -> None:
         self.names = filter_.condition_names
         self.scale = filter_.scale
-        weights = enumerate(filter_.weights.tolist())
-        # Short names for the parser; no dimension can be called *mean.
-        mean = parse(
-            f"mean = {' + '.join(f'{weight!r} * d{index}' for index, weight in weights)}",
-            ("mean", *(f"d{index}" for index in range(len(filter_.dimensions)))),
-        ).renamed({"mean": _MEAN} | {f"d{index}": name for index, name in enumerate(filter_.dimensions)})
-        self.mean = [mean]
-        reached = _relation("overall = mean")
-        self.limited = [mean, _relation("overall <= mean")]
+        weights = zip(filter_.dimensions, filter_.weights.tolist(), strict=True)
+        self.mean = " + ".join(f"{weight!r} * {name}" for name, weight in weights)
+        reached = parse(f"{OVERALL} = {self.mean}", self.names)
+        self.limited = [parse(f"{OVERALL} <= {self.mean}", self.names)]
         limits: list[Gate | Cap] = [*filter_.gates, *filter_.caps]
         for limit in limits:
             fires = ALWAYS if limit.when is None else self.before(limit.when)
-            reached |= fires & _relation(f"overall = {limit.cap!r}")
+            reached |= fires & parse(f"{OVERALL} = {limit.cap!r}", self.names)
             if isinstance(limit, Gate):
-                self.limited.append(~fires | _relation(f"overall <= {limit.cap!r}"))
+                self.limited.append(~fires | parse(f"{OVERALL} <= {limit.cap!r}", self.names))
         self.limited.append(reached)
 
     def before(self, when: str) -> Condition:
         """A condition of a gate or a cap, which reads `overall` before any limit."""
-        return parse(when, self.names).renamed({OVERALL: _MEAN})
+        return parse(when, self.names).computing(OVERALL, self.mean, self.names)
 
     def limit_fires(self, fires: Condition) -> bool:
         """Whether a gate's condition can hold; False only where certainly not."""
-        return can_hold(fires, [], self.scale.min, self.scale.max, given=self.mean)
+        return can_hold(fires, [], self.scale.min, self.scale.max)
 
     def tier_matches(self, wanted: Condition, without: Iterable[Condition]) -> bool:
         """Whether a tier's condition can hold where those of others don't; False only where certainly not."""
         return can_hold(wanted, list(without), self.scale.min, self.scale.max, given=self.limited)
-
-
-_MEAN = "*mean"
-
-
-def _relation(text: str) -> Condition:
-    return parse(text, (OVERALL, "mean")).renamed({"mean": _MEAN})
 
 
 ALWAYS = parse("0 = 0", ())
