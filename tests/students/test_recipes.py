@@ -23,7 +23,10 @@ def test_the_hash_is_of_what_a_recipe_does_and_not_of_its_name():
         ("name: x\nstudent: constant\ncolour: red", "constant -> colour: Extra inputs are not permitted, got 'red'"),
         ("name: x\nstudent: encoder-head\nhead: {kind: ridge, alphas: [0]}", "alphas -> 0: Input should be greater"),
         ("name: x\nstudent: encoder-head\nhead: {kind: ridge, alphas: []}", "at least 1 item"),
-        ("name: x\nstudent: encoder-head\nhead: {kind: support-vectors, gamma: [-1]}", "gamma -> 0: Input should be gr"),
+        (
+            "name: x\nstudent: encoder-head\nhead: {kind: support-vectors, gamma: [-1]}",
+            "gamma -> 0: Input should be gr",
+        ),
         ("name: x\nstudent: tfidf-ridge\nwords: [2, 1]", "words: .*from 1 up to 3"),
         ("name: x\nstudent: tfidf-ridge\ncharacters: [3, 9]", "characters: .*from 1 up to 5"),
         ("name: x\nstudent: tfidf-ridge\nwords: null\ncharacters: null", "neither words nor characters"),
@@ -37,7 +40,7 @@ def test_a_recipe_that_is_not_legal_is_refused_with_the_path_to_the_fault(text, 
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are():
-    with pytest.raises(RecipeError, match="no such recipe; presets: .*tfidf-ridge"):
+    with pytest.raises(RecipeError, match=r"no such recipe; presets: .*tfidf-ridge"):
         load_recipe("tfdif")
 
 

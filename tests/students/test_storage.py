@@ -58,13 +58,13 @@ def test_facts_that_do_not_fit_are_refused_by_name(saved, change, message):
 def test_a_cut_array_file_is_refused_by_name(saved):
     path = saved / "student.safetensors"
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(BundleError, match="student.safetensors: not a whole safetensors file"):
+    with pytest.raises(BundleError, match=r"student.safetensors: not a whole safetensors file"):
         load_student(saved)
 
 
 def test_a_missing_array_file_is_refused_by_name(saved):
     (saved / "student.safetensors").unlink()
-    with pytest.raises(BundleError, match="student.safetensors: no such file"):
+    with pytest.raises(BundleError, match=r"student.safetensors: no such file"):
         load_student(saved)
 
 

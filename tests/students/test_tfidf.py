@@ -24,7 +24,7 @@ UNSEEN = [
     "Flames   near\tSYDNEY: crews race\n\nto save a rare garden",
     "",
     "zzz qqq",
-    "股价下跌，消防员扑灭大火",
+    "股价下跌 消防员扑灭大火",
     "Ärzte öffnen den Garten 🌷 visitors",
     "a\0b spring",
 ]
@@ -53,18 +53,14 @@ def test_scores_are_those_of_scikit_learn(masked):
     train = headlines(masked=masked)
     student = fit_tfidf(RECIPE, train)
     texts = [*UNSEEN, *train.texts]
-    assert student.predict(pl.DataFrame({"text": texts})) == pytest.approx(
-        scikit_learn(train, 1.0)(texts), abs=1e-6
-    )
+    assert student.predict(pl.DataFrame({"text": texts})) == pytest.approx(scikit_learn(train, 1.0)(texts), abs=1e-6)
 
 
 def test_scores_are_those_of_scikit_learn_where_ridge_is_solved_by_conjugate_gradients(monkeypatch):
     monkeypatch.setattr(tfidf, "LARGEST_GRAM", 10)
     train = headlines(masked=True)
     student = fit_tfidf(RECIPE, train)
-    assert student.predict(pl.DataFrame({"text": UNSEEN})) == pytest.approx(
-        scikit_learn(train, 1.0)(UNSEEN), abs=1e-3
-    )
+    assert student.predict(pl.DataFrame({"text": UNSEEN})) == pytest.approx(scikit_learn(train, 1.0)(UNSEEN), abs=1e-3)
 
 
 @settings(deadline=None)

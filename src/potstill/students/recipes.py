@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from potstill.errors import RecipeError
 from potstill.files import digest
 
-
 Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)]
 """Candidates of which inner cross-validation takes one; a single one is taken as it is."""
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
 
 from potstill.errors import BadInput, MissingModel, RecipeError, require
 from potstill.files import digest, read_json, sha256, write_json
@@ -35,6 +36,7 @@ INDEX = "model.safetensors.index.json"
 _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "model.pth")
 _WANTED = ["config.json", "*.safetensors", INDEX, "tokenizer.json", "tokenizer_config.json",
            "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"]  # fmt: skip
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 # Tokens of RoBERTa and its kin are counted from after the padding token's number.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
 
@@ -135,7 +137,7 @@ class Backbone:
                     dtype="float32",
                     output_loading_info=True,
                 )
-        except (ValueError, RuntimeError, KeyError, OSError) as error:
+        except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
             raise RecipeError(f"{self.folder}: the weights do not load ({_first_line(error)})") from error
         # BERT's pooler is never read here and many checkpoints leave it out.
         absent = sorted(name for name in report["missing_keys"] if "pooler" not in name)
@@ -153,6 +155,9 @@ class Backbone:
             RecipeError: there is no fast tokenizer, or no token that could pad.
         """
         transformers = require("transformers", "train")
+        # transformers makes an empty tokenizer, which reads nothing, where the vocabulary is missing.
+        if not any((self.folder / name).is_file() for name in _VOCABULARIES):
+            raise RecipeError(f"{self.folder}: there is no tokenizer (tokenizer.json)")
         try:
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 self.folder, local_files_only=True, use_fast=True, trust_remote_code=False

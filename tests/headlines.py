@@ -6,10 +6,10 @@ import polars as pl
 from potstill.dataset import Examples
 
 DIMENSIONS = ("urgency", "wonder")
-FIRES = [f"Bushfires threaten homes near {town} as crews race to stop the flames" for town in
-         ("Sydney", "Perth", "Hobart", "Darwin", "Cairns", "Albany", "Bendigo", "Mildura", "Dubbo", "Orange")]  # fmt: skip
-GARDENS = [f"A quiet garden of rare {flower} opens to delighted visitors this spring" for flower in
-           ("orchids", "lilies", "roses", "tulips", "ferns", "irises", "poppies", "daisies", "mosses", "palms")]  # fmt: skip
+TOWNS = ("Sydney", "Perth", "Hobart", "Darwin", "Cairns", "Albany", "Bendigo", "Mildura", "Dubbo", "Orange")
+FLOWERS = ("orchids", "lilies", "roses", "tulips", "ferns", "irises", "poppies", "daisies", "mosses", "palms")
+FIRES = [f"Bushfires threaten homes near {town} as crews race to stop the flames" for town in TOWNS]
+GARDENS = [f"A quiet garden of rare {flower} opens to delighted visitors this spring" for flower in FLOWERS]
 
 
 def headlines(*, masked: bool = False) -> Examples:

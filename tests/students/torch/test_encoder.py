@@ -1,0 +1,152 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from headlines import headlines
+
+from potstill.errors import BundleError, RecipeError
+from potstill.students import Encoder
+from potstill.students.heads import LinearHead
+from potstill.students.neural import JoinedEncoder, NeuralStudent, fit_encoder_head
+from potstill.students.recipes import EncoderHeadRecipe, RidgeHead
+from potstill.students.storage import load_student, save_student
+from potstill.students.torch.backbones import tiny_backbone
+from potstill.students.torch.encoder import TorchEncoder, pick_device
+
+TEXTS = ["Bushfires near Sydney", "", "a", "股价下跌", "x" * 2000, "Bushfires near Sydney", "Ärzte 🌷"]
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory):
+    return tiny_backbone("all-MiniLM-L6-v2", tmp_path_factory.mktemp("bert"))
+
+
+@pytest.fixture(scope="module")
+def qwen(tmp_path_factory):
+    return tiny_backbone("Qwen2.5-1.5B", tmp_path_factory.mktemp("qwen"))
+
+
+@pytest.fixture(params=["bert", "qwen"])
+def backbone(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_a_texts_features_do_not_depend_on_its_neighbours_or_its_place(backbone, pooling):
+    encoder = TorchEncoder.open(backbone, max_tokens=64, pooling=pooling)
+    assert isinstance(encoder, Encoder)
+    together = encoder.encode(TEXTS)
+    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    assert together.shape == (len(TEXTS), 32)
+    assert together.dtype == np.float32
+    assert together == pytest.approx(alone, abs=1e-4)
+    assert encoder.encode(TEXTS[::-1])[::-1] == pytest.approx(together, abs=1e-4)
+    small = TorchEncoder.open(backbone, max_tokens=64, pooling=pooling)
+    small._budget = 1
+    assert small.encode(TEXTS) == pytest.approx(together, abs=1e-4)
+
+
+def test_no_texts_give_no_features(bert):
+    assert TorchEncoder.open(bert).encode([]).shape == (0, 32)
+
+
+def test_only_what_fits_is_read_and_the_rest_is_reported(bert):
+    encoder = TorchEncoder.open(bert, max_tokens=16)
+    assert encoder.truncated(["short", "x" * 14, "x" * 15]).tolist() == [False, False, True]
+    features = encoder.encode(["x" * 15, "x" * 400])
+    assert features[0] == pytest.approx(features[1], abs=1e-5)
+
+
+def test_more_tokens_than_the_backbone_has_places_are_not_asked_for(bert):
+    assert TorchEncoder.open(bert, max_tokens=4096).facts.max_tokens == 512
+
+
+def test_the_prefix_of_the_backbone_is_put_before_each_text(tmp_path, bert):
+    prefixed = tiny_backbone("multilingual-e5-small", tmp_path)
+    encoder = TorchEncoder.open(prefixed)
+    assert encoder.facts.prefix == "query: "
+    encoder.facts = encoder.facts.model_copy(update={"prefix": ""})
+    by_hand = encoder.encode(["query: fire"])
+    assert TorchEncoder.open(prefixed).encode(["fire"]) == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_a_frozen_backbone_reads_each_text_once(bert, tmp_path, monkeypatch):
+    first = TorchEncoder.open(bert, cache=tmp_path).encode(TEXTS)
+    again = TorchEncoder.open(bert, cache=tmp_path)
+    monkeypatch.setattr(again, "_run", lambda _: pytest.fail("a text was read twice"))
+    assert again.encode(TEXTS[::-1]).tobytes() == first[::-1].tobytes()
+
+
+def test_features_are_not_taken_from_another_length_pooling_or_network(bert, qwen, tmp_path):
+    keys = {
+        TorchEncoder.open(bert, cache=tmp_path).key,
+        TorchEncoder.open(bert, cache=tmp_path, max_tokens=32).key,
+        TorchEncoder.open(bert, cache=tmp_path, pooling="cls").key,
+        TorchEncoder.open(qwen, cache=tmp_path).key,
+    }
+    assert len(keys) == 4
+
+
+def test_a_frozen_student_is_saved_without_its_backbone_and_finds_it_again(bert, tmp_path):
+    train = headlines()
+    recipe = EncoderHeadRecipe(
+        name="tiny", student="encoder-head", backbones=(str(bert.folder),), head=RidgeHead(kind="ridge")
+    )
+    student = fit_encoder_head(recipe, train)
+    save_student(student, tmp_path)
+    assert not (tmp_path / "encoder").exists()
+    assert load_student(tmp_path).predict(train.frame) == pytest.approx(student.predict(train.frame), abs=1e-5)
+
+
+def test_a_student_is_not_opened_on_other_weights_than_it_was_made_with(bert, tmp_path):
+    recipe = EncoderHeadRecipe(
+        name="tiny", student="encoder-head", backbones=(str(bert.folder),), head=RidgeHead(kind="ridge")
+    )
+    save_student(fit_encoder_head(recipe, headlines()), tmp_path)
+    facts = json.loads((tmp_path / "student.json").read_text())
+    facts["settings"]["encoder"]["backbone_sha256"] = "0" * 64
+    (tmp_path / "student.json").write_text(json.dumps(facts))
+    with pytest.raises(BundleError, match=r"model.safetensors: SHA-256 is .*the student was made with 0000"):
+        load_student(tmp_path)
+
+
+def test_a_trained_encoder_is_saved_whole_and_never_cached(bert, tmp_path):
+    opened = TorchEncoder.open(bert, pooling="cls")
+    with torch.no_grad():
+        for parameter in opened.model.parameters():
+            parameter.add_(0.01)
+    trained = TorchEncoder(opened.model, opened.tokenizer, opened.facts, trained=True, cache=tmp_path / "cache")
+    head = LinearHead(np.ones((32, 1), dtype=np.float32), np.zeros(1, dtype=np.float32))
+    save_student(NeuralStudent(trained, head, ("urgency",)), tmp_path / "student")
+    again = load_student(tmp_path / "student", cache=tmp_path / "cache")
+    assert again.encoder.encode(TEXTS) == pytest.approx(trained.encode(TEXTS), abs=1e-5)
+    assert not np.allclose(again.encoder.encode(TEXTS), TorchEncoder.open(bert, pooling="cls").encode(TEXTS))
+    assert not (tmp_path / "cache").exists()
+    names = {file.name for file in (tmp_path / "student" / "encoder").iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "encoder.json"} <= names
+    assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+def test_trained_weights_of_another_student_are_refused(bert, tmp_path):
+    opened = TorchEncoder.open(bert)
+    trained = TorchEncoder(opened.model, opened.tokenizer, opened.facts, trained=True)
+    trained.save(tmp_path)
+    with pytest.raises(BundleError, match="belong to another student"):
+        TorchEncoder.restore(trained.settings() | {"max_tokens": 32}, tmp_path)
+
+
+def test_joined_encoders_come_back_joined(bert, qwen, tmp_path):
+    train = headlines()
+    joined = JoinedEncoder((TorchEncoder.open(bert), TorchEncoder.open(qwen, pooling="last")))
+    recipe = EncoderHeadRecipe(name="tiny", student="encoder-head", head=RidgeHead(kind="ridge"))
+    student = fit_encoder_head(recipe, train, encoder=joined)
+    save_student(student, tmp_path)
+    assert load_student(tmp_path).predict(train.frame) == pytest.approx(student.predict(train.frame), abs=1e-4)
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are():
+    assert pick_device("cpu").type == "cpu"
+    assert pick_device("auto").type in {"cpu", "cuda", "mps"}
+    with pytest.raises(RecipeError, match=r"device 'tpu' is not to be had here; there are auto.*cpu"):
+        pick_device("tpu")
