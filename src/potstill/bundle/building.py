@@ -176,18 +176,15 @@ def choose(
         raise RunError(f"student {wanted!r} is not among those that can be shipped: {', '.join(names)}")
     clipped = {c.name: np.clip(c.validation, filter_.scale.min, filter_.scale.max) for c in candidates}
     errors = {name: np.abs(predicted - validation.scores) for name, predicted in clipped.items()}
-    means = {name: float(_mean_error(error)) for name, error in errors.items()}
+    means = {name: metrics.average(metrics.mae(predicted, validation.scores)) for name, predicted in clipped.items()}
     order = sorted(names, key=lambda name: means[name])
     rung = wanted or order[0]
     runner_up = next((name for name in order if name != rung), None)
     margin = interval = None
     if runner_up is not None:
-        ours, theirs = errors[rung], errors[runner_up]
         margin = means[runner_up] - means[rung]
-        low, high = metrics.bootstrap(
-            validation.clusters, lambda rows: _mean_error(theirs[rows]) - _mean_error(ours[rows]), seed=seed
-        )
-        interval = (float(low), float(high))
+        found = metrics.compare(errors[runner_up], errors[rung], validation.clusters, seed=seed)
+        interval = (float(found.low), float(found.high))
     return Choice(
         rung, means, runner_up, margin, interval, _why(rung, runner_up, means, interval, candidates, named=bool(wanted))
     )
@@ -261,14 +258,6 @@ def _calibration(chosen: Candidate, student: AnyStudent, dataset: Dataset, filte
         high=filter_.scale.max,
         origin=origin,
     )
-
-
-def _mean_error(errors: FloatArray) -> FloatArray:
-    """The mean over dimensions of each one's mean error, NaN masked; a dimension without labels does not count."""
-    there = ~np.isnan(errors)
-    counts = there.sum(axis=0)
-    sums = np.where(there, errors, 0.0).sum(axis=0)
-    return np.asarray(np.mean(sums[counts > 0] / counts[counts > 0]))
 
 
 def _why(
