@@ -1,0 +1,89 @@
+"""The commands new, check and filters, as a user meets them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from potstill.cli.filters import register
+from potstill.errors import FilterError
+
+
+@pytest.fixture
+def run():
+    app = typer.Typer()
+    register(app)
+
+    def command(*arguments: object) -> str:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    return command
+
+
+def test_filters_lists_those_that_ship(run):
+    lines = run("filters").splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["front-page", "v1"], ["investment-risk", "v4"], ["sustainability-tech-innovation", "v2"], ["uplifting", "v4"],
+    ]  # fmt: skip
+
+
+def test_filters_as_json(run):
+    found = {one["name"]: one for one in json.loads(run("filters", "--json"))}
+    assert found["front-page"]["positive_tiers"] == ["lead", "front"]
+    assert len(found["uplifting"]["dimensions"]) == 8
+
+
+def test_check_explains_and_says_that_all_is_well(run):
+    said = run("check", "uplifting")
+    assert "collective_benefit < 5 AND NOT (wonder >= 7 AND collective_benefit >= 3)" in said
+    assert said.endswith("legal, nothing to remark\n")
+
+
+def test_check_as_json(run):
+    found = json.loads(run("check", "investment-risk", "--json"))
+    assert (found["name"], found["version"], found["findings"]) == ("investment-risk", 4, [])
+    assert found["positive_tiers"] == ["RED"]
+    assert len(found["content_hash"]) == len(found["oracle_hash"]) == 64
+
+
+def test_what_new_starts_check_accepts(run, tmp_path):
+    said = run("new", "my-topic", "--in", tmp_path)
+    assert f"potstill check {tmp_path / 'my-topic'}" in said
+    assert run("check", tmp_path / "my-topic").endswith("legal, nothing to remark\n")
+
+
+def test_check_names_what_is_odd(run, tmp_path):
+    run("new", "mine", "--in", tmp_path)
+    file = tmp_path / "mine" / "filter.yaml"
+    file.write_text(file.read_text().replace(", positive: true", ""))
+    said = run("check", tmp_path / "mine")
+    assert "remark: tiers: none is positive, so no recall will be reported" in said
+    assert said.endswith("legal, 1 to look at\n")
+    findings = json.loads(run("check", tmp_path / "mine", "--json"))["findings"]
+    assert findings == [{"path": "tiers", "message": "none is positive, so no recall will be reported"}]
+
+
+def test_check_refuses_what_is_not_legal_with_exit_code_2(run, tmp_path):
+    run("new", "mine", "--in", tmp_path)
+    file = tmp_path / "mine" / "filter.yaml"
+    file.write_text(file.read_text().replace("weight: 0.6", "weight: 0.5"))
+    with pytest.raises(FilterError, match=r"filter.yaml: line 8: dimensions: weights sum to 0.9") as raised:
+        run("check", tmp_path / "mine")
+    assert raised.value.exit_code == 2
+
+
+def test_new_without_a_folder_starts_in_the_current_one(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "potstill check ./mine" in run("new", "mine")
+    assert (tmp_path / "mine" / "rubric.md").is_file()
+
+
+def test_new_refuses_a_name_that_is_taken(run, tmp_path):
+    run("new", "mine", "--in", tmp_path)
+    with pytest.raises(FilterError, match="exists already"):
+        run("new", "mine", "--in", tmp_path)
