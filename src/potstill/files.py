@@ -40,7 +40,9 @@ def replacing(path: Path) -> Iterator[Path]:
         _flush(temporary)
         temporary.replace(path)
     except OSError as error:
-        if error.errno is None or (error.filename is not None and temporary is None and path.parent.is_dir()):
+        # An error of something else that was read or written meanwhile keeps its own name.
+        foreign = error.filename is not None and Path(os.fsdecode(error.filename)).parent != path.parent
+        if error.errno is None or (foreign and path.parent.is_dir()):
             raise
         raise BadInput(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
     finally:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+State = Literal["done", "stale", "missing"]
+"""Where a stage stands: its record holds, or something it read or wrote has changed, or it is yet to run."""
+
 LAYOUT: Mapping[str, str] = {
     "manifest": "run.json",
     "lock": ".lock",
@@ -53,6 +56,9 @@ LAYOUT: Mapping[str, str] = {
 class Stage:
     """A stage of the river: what it reads and writes, by the names of `LAYOUT`, and the command that runs it.
 
+    What it `grows` must be there once it has run, and may change afterwards without the stage being stale: labels
+    that are added or corrected make the later stages stale, and not the labelling.
+
     `filter.oracle` and `filter.all` stand for the two hashes of the run's filter: what labels depend on, and
     everything.
     """
@@ -62,10 +68,11 @@ class Stage:
     writes: tuple[str, ...]
     after: tuple[str, ...]
     command: str
+    grows: tuple[str, ...] = ()
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("label", ("filter.oracle",), (), (), "potstill label {run}"),
+    Stage("label", ("filter.oracle",), (), (), "potstill label {run}", grows=("articles", "ledger")),
     Stage("dataset", ("filter.oracle", "articles", "ledger"), ("rows",), ("label",), "potstill dataset {run}"),
     Stage("train", ("rows",), ("students",), ("dataset",), "potstill train {run}"),
     Stage("bundle", ("filter.all", "rows", "students"), ("bundle",), ("train",), "potstill bundle {run}"),
@@ -104,7 +111,7 @@ class StageStatus:
     """Where a stage stands; `why` names what changed or is missing, `command` runs it."""
 
     stage: str
-    state: Literal["done", "stale", "missing"]
+    state: State
     why: str
     command: str
 
@@ -230,28 +237,40 @@ class Run:
     def status(self) -> list[StageStatus]:
         """Where each stage stands, in the order of the river."""
         found: dict[str, StageStatus] = {}
+        now: dict[str, str | None] = {}
         for stage in STAGES:
-            state, why = self._state(stage, found)
+            now |= {name: self.fingerprint(name) for name in (*stage.writes, *stage.reads) if name not in now}
+            state, why = self._state(stage, found, now)
             found[stage.name] = StageStatus(stage.name, state, why, stage.command.format(run=self.folder))
         return list(found.values())
 
-    def _state(self, stage: Stage, above: Mapping[str, StageStatus]) -> tuple[Literal["done", "stale", "missing"], str]:
+    def _state(
+        self, stage: Stage, above: Mapping[str, StageStatus], now: Mapping[str, str | None]
+    ) -> tuple[State, str]:
         record = self.manifest.stages.get(stage.name)
         if record is None:
             return "missing", "never run"
+        done: tuple[State, str] = ("done", f"{record.started}, {record.seconds:.1f} s")
+        return next(self._faults(stage, record, above, now), done)
+
+    def _faults(
+        self, stage: Stage, record: StageRecord, above: Mapping[str, StageStatus], now: Mapping[str, str | None]
+    ) -> Iterator[tuple[State, str]]:
+        """What is no longer true of a stage, the gravest first."""
         for name in stage.writes:
-            now = self.fingerprint(name)
-            if now is None:
-                return "missing", f"{LAYOUT[name]} is gone"
-            if now != record.outputs.get(name):
-                return "stale", f"{LAYOUT[name]} was changed after it was written"
+            if now[name] is None:
+                yield "missing", f"{LAYOUT[name]} is gone"
+            if now[name] != record.outputs.get(name):
+                yield "stale", f"{LAYOUT[name]} was changed after it was written"
+        for name in stage.grows:
+            if not self.path(name).exists():
+                yield "missing", f"{LAYOUT[name]} is gone"
         for name in stage.reads:
-            if self.fingerprint(name) != record.inputs.get(name):
-                return "stale", f"{LAYOUT.get(name, 'filter')} has changed"
+            if now[name] != record.inputs.get(name):
+                yield "stale", f"{LAYOUT.get(name, 'filter')} {'is gone' if now[name] is None else 'has changed'}"
         for name in stage.after:
             if above[name].state != "done":
-                return "stale", f"{name} is {above[name].state}"
-        return "done", f"{record.started}, {record.seconds:.1f} s"
+                yield "stale", f"{name} is {above[name].state}"
 
     def _save(self) -> None:
         write_json(self.path("manifest"), self.manifest.model_dump(mode="json"))
@@ -289,7 +308,11 @@ def _now() -> str:
 def _ledger_hash(path: Path) -> str:
     """Hash of the ledger's view `labels`: what later stages read, and nothing of when or how it was bought."""
     hasher = hashlib.sha256()
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-        for row in database.execute("SELECT article, oracle, sample, scores FROM labels ORDER BY 1, 2, 3"):
-            hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    try:
+        # As a URI with its special characters escaped, because a folder's name may hold any of them.
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            for row in database.execute("SELECT article, oracle, sample, scores FROM labels ORDER BY 1, 2, 3"):
+                hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"{path}: not a readable ledger ({error})") from None
     return hasher.hexdigest()

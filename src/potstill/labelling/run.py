@@ -228,8 +228,6 @@ def label_run(
     run = _the_run(Path(run_folder), filter_, prompts)
     facts: dict[str, Any] = {"oracle": f"{oracle.name}:{oracle.model}", "samples": samples}
     with run.recording("label", parameters=facts):
-        if filter_ is not None and run.filter.content_hash != filter_.content_hash:
-            save_filter(filter_, run.path("filter"))
         if articles is not None:
             add_articles(run.path("articles"), articles)
         path = run.need("articles", "label")
@@ -316,7 +314,12 @@ def _the_run(folder: Path, filter_: Filter | None, prompts: Prompts) -> Run:
     if not (folder / LAYOUT["manifest"]).exists():
         return Run.create(folder, filter_)
     run = Run.open(folder)
-    if run.filter.content_hash == filter_.content_hash or prompts != "refuse":
+    if run.filter.content_hash == filter_.content_hash:
+        return run
+    if prompts != "refuse":
+        # Before the stage's record begins, which holds the filter that the labels are made with.
+        with run.locked():
+            save_filter(filter_, run.path("filter"))
         return run
     if run.path("ledger").exists():
         with Ledger(run.path("ledger")) as ledger:
