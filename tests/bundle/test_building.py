@@ -4,7 +4,8 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
-from tiny_bundle import FILTER, articles, examples
+from tiny_bundle import FILTER, examples
+from tiny_run import started
 
 from potstill.bundle import build_bundle, load_bundle, verify_bundle
 from potstill.bundle.building import Candidate, choose, read_candidates
@@ -14,24 +15,6 @@ from potstill.files import read_json
 from potstill.runs import Run
 from potstill.students.storage import load_student
 from potstill.training import train_run
-
-
-def started(folder, *, calibration=False):
-    """A run with a dataset of made-up news: 120 rows, of which 80 train."""
-    run = Run.create(folder, FILTER)
-    frame, scores = articles(120)
-    texts = [FILTER.text.of(title, content) for title, content in zip(frame["title"], frame["content"], strict=True)]
-    last = "calibration" if calibration else "train"
-    split = ["train"] * 60 + [last] * 20 + ["validation"] * 20 + ["test"] * 20
-    rows = frame.select("id", "title").with_columns(
-        pl.Series("text", texts),
-        pl.Series("cluster", np.arange(120)),
-        pl.Series("split", split),
-        pl.Series("source", ["herald", "gazette"] * 60),
-        *(pl.Series(f"y_{name}", scores[:, place]) for place, name in enumerate(FILTER.dimension_names)),
-    )
-    Dataset(rows, FILTER.dimension_names).save(run.path("rows"))
-    return run
 
 
 @pytest.fixture(scope="module")

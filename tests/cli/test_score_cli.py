@@ -1,0 +1,125 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from tiny_bundle import articles, tfidf_bundle
+from typer.testing import CliRunner
+
+from potstill.articles import open_writer
+from potstill.cli import build
+from potstill.errors import BundleError
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return tfidf_bundle(tmp_path_factory.mktemp("bundle") / "good-news").folder
+
+
+@pytest.fixture
+def source(tmp_path):
+    frame, _ = articles(5)
+    with open_writer(tmp_path / "in.jsonl") as writer:
+        writer.write(frame)
+    return tmp_path / "in.jsonl"
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(build(), [str(argument) for argument in arguments])
+
+
+def command(*arguments, stdin=b""):
+    return subprocess.run(
+        [sys.executable, "-c", "from potstill.cli import main; main()", *map(str, arguments)],
+        input=stdin, capture_output=True, check=False, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+
+
+def test_score_writes_a_row_for_each_article_and_a_summary(bundle, source, tmp_path):
+    done = invoke("score", bundle, source, "-o", tmp_path / "out.jsonl", "--json")
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    assert (summary["articles"], summary["scored"]) == (5, 5)
+    assert summary["tiers"].keys() == {"lead", "page", "drawer", "dropped", "unscored"}
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
+
+
+def test_score_works_in_a_pipe_and_prints_nothing_else_on_stdout(bundle, source):
+    done = command("score", bundle, "-", "-o", "-", "--json", stdin=source.read_bytes())
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["id"] for row in rows] == ["a0", "a1", "a2", "a3", "a4"]
+    assert json.loads(done.stderr)["articles"] == 5
+
+
+def test_a_person_sees_counts_by_tier_and_why_articles_have_no_score(bundle, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"content": "git clone"}\n{"content": ""}\n')
+    done = command("score", bundle, tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")
+    said = done.stderr.decode()
+    assert "2 articles" in said
+    assert "dropped 1, unscored 1" in said
+    assert "not scored: code page: 1" in said
+
+
+def test_quiet_says_nothing(bundle, source, tmp_path):
+    done = command("-q", "score", bundle, source, "-o", tmp_path / "out.jsonl")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"content": "a"}\n{"content": \n', "line 2: broken JSON"),
+        (b'{"title": "a"}\n', "line 1: field content is missing"),
+        (b'{"content": "\xff"}\n', "line 1: not UTF-8"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2_and_the_old_result_stays(bundle, tmp_path, content, message):
+    (tmp_path / "in.jsonl").write_bytes(content)
+    (tmp_path / "out.jsonl").write_text("old")
+    done = command("score", bundle, tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 2
+    assert message in done.stderr.decode()
+    assert len(done.stderr.decode().splitlines()) == 1
+    assert (tmp_path / "out.jsonl").read_text() == "old"
+
+
+def test_an_unknown_ending_is_refused_before_anything_is_scored(bundle, source, tmp_path):
+    done = command("score", bundle, source, "-o", tmp_path / "out.xlsx")
+    assert done.returncode == 2
+    assert "unknown kind of file" in done.stderr.decode()
+
+
+def test_a_damaged_bundle_is_refused_with_exit_2(bundle, source, tmp_path):
+    whole = (bundle / "rubric.md").read_bytes()
+    (bundle / "rubric.md").write_bytes(whole + b"x")
+    try:
+        done = command("score", bundle, source, "-o", tmp_path / "out.jsonl")
+    finally:
+        (bundle / "rubric.md").write_bytes(whole)
+    assert done.returncode == 2
+    assert "rubric.md: changed" in done.stderr.decode()
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+class TestVerify:
+    def test_it_says_what_it_proved(self, bundle):
+        done = invoke("verify", bundle)
+        assert done.exit_code == 0
+        assert "golden texts within" in done.stdout
+
+    def test_it_speaks_json(self, bundle):
+        found = json.loads(invoke("verify", bundle, "--json").stdout)
+        assert found["golden_texts"] > 10
+        assert found["largest_difference"] <= found["allowed_difference"]
+
+    def test_a_damaged_bundle_fails_it(self, bundle):
+        whole = (bundle / "facts.json").read_bytes()
+        (bundle / "facts.json").write_bytes(whole[:-1])
+        try:
+            done = invoke("verify", bundle)
+        finally:
+            (bundle / "facts.json").write_bytes(whole)
+        assert isinstance(done.exception, BundleError)
+        assert "facts.json" in str(done.exception)
