@@ -35,12 +35,13 @@ class Window(BaseModel):
         whole = _join(title, content)
         if len(whole) <= self.max_chars:
             return whole
-        if self.keep == "head":
-            return whole[: _boundary_before(whole, self.max_chars)].rstrip()
         room = self.max_chars - len(JOINT)
         head = whole[: _boundary_before(whole, room - room // 2)].rstrip()
         tail = whole[_boundary_after(whole, len(whole) - room // 2) :].lstrip()
-        return head + JOINT + tail
+        # A tiny window may have no room for a whole grapheme at each end.
+        if self.keep == "head_tail" and head and tail:
+            return head + JOINT + tail
+        return whole[: _boundary_before(whole, self.max_chars)].rstrip()
 
     def cuts(self, title: str, content: str) -> bool:
         """Whether the window loses some of the article."""
@@ -55,8 +56,16 @@ def _join(title: str, content: str) -> str:
 def _boundaries(text: str, at: int) -> list[int]:
     """Grapheme boundaries around position `at`, found without reading the whole text."""
     start = max(0, at - _LONGEST_GRAPHEME)
+    # Flags are pairs of letters, so where one begins depends on where their row began.
+    while start > 0 and _is_flag_letter(text[start]) and _is_flag_letter(text[start - 1]):
+        start -= 1
     near = text[start : at + _LONGEST_GRAPHEME]
-    return [start + match.end() for match in _GRAPHEME.finditer(near)]
+    edges = [start + match.end() for match in _GRAPHEME.finditer(near)]
+    return [0, *edges] if start == 0 and edges and edges[0] <= _LONGEST_GRAPHEME else edges
+
+
+def _is_flag_letter(character: str) -> bool:
+    return "\U0001f1e6" <= character <= "\U0001f1ff"
 
 
 def _boundary_before(text: str, at: int) -> int:
