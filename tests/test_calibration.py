@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from potstill import calibration as fitting
 from potstill.calibration import (
     LEVELS,
     Calibration,
@@ -104,6 +105,13 @@ class TestEarningItsPlace:
     def test_a_student_that_runs_the_wrong_way_is_not_turned_round(self):
         predicted, y = good_student(300)
         assert methods(fitted(10 - predicted, y)) == ["none"] * 3
+
+    @pytest.mark.parametrize("fit", [fitting._line, fitting._staircase])
+    def test_rows_that_fall_or_stay_level_have_no_curve(self, fit):
+        x = np.linspace(0, 10, 50)
+        for y in (10 - x, np.full(50, 4.0)):
+            assert fit(fitting._Rows(x, y, np.arange(50), 0.0, 10.0)) is None
+            assert fit(fitting._Rows(y, x, np.arange(50), 0.0, 10.0)) is None
 
     def test_a_constant_student_is_left_alone(self):
         _, y = good_student(300)

@@ -1,3 +1,4 @@
+import time
 from importlib.util import find_spec
 from itertools import combinations
 from pathlib import Path
@@ -181,11 +182,16 @@ class TestSplit:
     def test_990_rows_have_none(self):
         assert "calibration" not in counts(split(some_rows(990), np.arange(990), seed=0))
 
-    def test_a_calibration_part_left_small_by_large_clusters_goes_to_training(self):
-        clusters = np.repeat(np.arange(20), 60)
-        fractions = Fractions(train=0.71, validation=0.1, calibration=0.09, test=0.1)
-        parts = split(some_rows(1200), clusters, seed=0, fractions=fractions)
-        assert counts(parts).get("calibration", 100) >= 100
+    def test_a_calibration_part_left_small_by_large_blocks_is_not_made(self):
+        # The hundred rows after the first 800 are of two days, and most of the second belong to the test.
+        days = np.repeat([0.0, 1.0, 2.0, 3.0], [700, 100, 50, 150])
+        parts = split(some_rows(1000), np.arange(1000), seed=0, times=days)
+        assert counts(parts) == {"train": 800, "validation": 50, "test": 150}
+        assert days[(parts == "train").to_numpy()].max() < days[(parts == "validation").to_numpy()].min()
+
+    def test_a_calibration_part_left_small_by_large_clusters_is_not_made(self):
+        clusters = np.repeat(np.arange(12), 90)
+        assert "calibration" not in counts(split(some_rows(1080), clusters, seed=0))
 
     def test_every_part_holds_low_and_high_articles_alike(self):
         scores = some_rows(500, dimensions=1)
@@ -500,6 +506,15 @@ class TestAssemble:
         articles = articles.with_columns(content=pl.col("id"))
         made, _, _ = assemble(articles, some_labels(), FILTER, whole="time")
         assert made.frame["split"].to_list() == ["train"] * 16 + ["validation"] * 2 + ["test"] * 2
+
+    def test_a_time_without_a_zone_does_not_depend_on_the_machine(self, monkeypatch):
+        monkeypatch.setenv("TZ", "Pacific/Auckland")
+        time.tzset()
+        try:
+            assert dataset._seconds("a0", "1970-01-01T01:00:00") == dataset._seconds("a0", "1970-01-01T01:00:00Z")
+        finally:
+            monkeypatch.undo()
+            time.tzset()
 
     @pytest.mark.parametrize(
         ("published", "message"),

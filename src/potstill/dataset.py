@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "calibration", "test")
 """The parts of a dataset, in the order of their use."""
 
-_TRAIN, _CALIBRATION = PARTS.index("train"), PARTS.index("calibration")
+_CALIBRATION = PARTS.index("calibration")
 
 SMALLEST_CALIBRATION = 100
 """Rows that a calibration part must have; with fewer, calibration is cross-fitted on other rows instead."""
@@ -294,12 +294,14 @@ class Fractions(BaseModel):
             where = f"{first['loc'][0]}: " if first["loc"] else ""
             raise DatasetError(f"fractions {text!r}: {where}{first['msg']}") from None
 
+    def without_calibration(self) -> Fractions:
+        """The same, with the calibration part's share given to training."""
+        return Fractions(train=self.train + self.calibration, validation=self.validation, test=self.test)
+
     def for_rows(self, rows: int) -> Fractions:
-        """The same, with a calibration part that would be too small given to training."""
+        """The same, without a calibration part that would be too small."""
         if self.calibration and round(self.calibration * rows) < SMALLEST_CALIBRATION:
-            return Fractions(
-                train=self.train + self.calibration, validation=self.validation, test=self.test, calibration=0.0
-            )
+            return self.without_calibration()
         return self
 
 
@@ -345,16 +347,18 @@ def split(
     if groups is not None and times is not None:
         raise DatasetError("a split keeps sources or time whole, not both")
     blocks = clusters if groups is None else _with_groups(clusters, groups)
+
+    def dealt(shares: Fractions) -> tuple[IntArray, FloatArray]:
+        wanted = np.array([getattr(shares, part) for part in PARTS])
+        if times is not None:
+            return _by_time(blocks, times, wanted), wanted
+        return _deal(blocks, _level(scores, weights), wanted, np.random.default_rng(seed)), wanted
+
     shares = fractions.for_rows(rows)
-    wanted = np.array([getattr(shares, part) for part in PARTS])
-    if times is not None:
-        part = _by_time(blocks, times, wanted)
-    else:
-        part = _deal(blocks, _level(scores, weights), wanted, np.random.default_rng(seed))
+    part, wanted = dealt(shares)
     # Large blocks can leave calibration below what it must have, whatever its share.
-    if 0 < int((part == _CALIBRATION).sum()) < SMALLEST_CALIBRATION:
-        part[part == _CALIBRATION] = _TRAIN
-        wanted[_CALIBRATION] = 0.0
+    if shares.calibration and int((part == _CALIBRATION).sum()) < SMALLEST_CALIBRATION:
+        part, wanted = dealt(shares.without_calibration())
     for name, share, count in zip(PARTS, wanted, np.bincount(part, minlength=len(PARTS)), strict=True):
         if share and not count:
             what = "times" if times is not None else "clusters" if groups is None else "sources"
@@ -646,7 +650,6 @@ def assemble(
     groups, times = _kept_whole(frame, whole)
     parts = split(scores, clusters, seed=seed, fractions=fractions, groups=groups, times=times, weights=filter_.weights)
     notes += _dominating(clusters if groups is None else _with_groups(clusters, groups), whole)
-    used = fractions.for_rows(len(texts))
     own_part = bool((parts == "calibration").any())
     if fractions.calibration and not own_part:
         notes.append(f"a calibration part would have under {SMALLEST_CALIBRATION} rows, so calibration is cross-fitted")
@@ -671,7 +674,7 @@ def assemble(
         clusters=int(clusters.max()) + 1,
         near_duplicates=len(pairs),
         parts={part: count for part in PARTS if (count := int((parts == part).sum()))},
-        fractions=used.model_dump(),
+        fractions=(fractions if own_part else fractions.without_calibration()).model_dump(),
         calibration="part" if own_part else "cross-fitted",
         whole=whole or "clusters",
         cut=sum(cut),
