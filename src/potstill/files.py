@@ -53,11 +53,13 @@ def replacing(path: Path) -> Iterator[Path]:
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """As `replacing`, for a whole folder: what was there is only removed once the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-    temporary.chmod(0o777 & ~_umask())
-    old = temporary.with_suffix(".old")
+    temporary: Path | None = None
+    old: Path | None = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
+        old = temporary.with_suffix(".old")
+        temporary.chmod(0o777 & ~_umask())
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
@@ -66,12 +68,18 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             path.replace(old)
         temporary.replace(path)
     except OSError as error:
-        if old.exists() and not path.exists():
-            old.replace(path)
+        # An error of something else that was read or written meanwhile keeps its own name.
+        name = None if error.filename is None else Path(os.fsdecode(error.filename))
+        foreign = name is not None and not name.is_relative_to(path.parent)
+        if error.errno is None or (foreign and path.parent.is_dir()):
+            raise
         raise BadInput(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        if old is not None and old.exists() and not path.exists():
+            old.replace(path)
+        for left in (temporary, old):
+            if left is not None:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
