@@ -8,7 +8,7 @@ from potstill.dataset import Examples, folds
 from potstill.errors import DatasetError
 from potstill.evaluation.floor import floor_of
 from potstill.evaluation.folds import out_of_fold, out_of_fold_constant
-from potstill.evaluation.latency import BATCH, SINGLES, WARM, measure
+from potstill.evaluation.latency import BATCH, FEWEST, SINGLES, WARM, measure
 from potstill.filters import parse_filter
 
 FILTER = parse_filter(
@@ -130,6 +130,18 @@ def test_latency_is_the_median_of_single_articles_and_the_pace_of_a_batch():
     assert found.articles == SINGLES + BATCH
     timed = [article for call in calls for article in call]
     assert len(set(timed)) == len(timed) == WARM + SINGLES + BATCH
+
+
+def test_a_slow_model_is_timed_on_few_articles():
+    now = 0.0
+
+    def score(articles):
+        nonlocal now
+        now += 5.0 * len(articles)
+
+    found = measure(score, range(500), clock=lambda: now)
+    assert found.articles == 2 * FEWEST
+    assert (found.milliseconds_p50, found.articles_per_second) == (5000.0, 0.2)
 
 
 def test_nothing_to_score_has_no_latency():

@@ -107,17 +107,34 @@ def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judge
 def _choice(choice: Choice | None) -> Iterator[Finding]:
     if choice is None or choice.runner_up is None or choice.margin is None:
         return
-    clear = choice.margin_interval is not None and choice.margin_interval.low > 0
     interval = choice.margin_interval
     ends = "" if interval is None else f" (interval {_score(interval.low)} to {_score(interval.high)})"
+    evidence: dict[str, float | int | str | None] = {
+        "rung": choice.rung,
+        "runner_up": choice.runner_up,
+        "margin": choice.margin,
+    }
+    if choice.margin < 0:
+        yield Finding(
+            rule="choice-is-not-validations",
+            tone="caution",
+            text=(
+                f"The bundle is {choice.rung}, although validation prefers {choice.runner_up} by "
+                f"{_score(-choice.margin)}."
+            ),
+            evidence=evidence,
+        )
+        return
+    clear = interval is not None and interval.low > 0
+    close = ": too close for validation alone to tell them apart."
     yield Finding(
         rule="choice-is-clear" if clear else "choice-is-close",
         tone="good" if clear else "neutral",
         text=(
             f"Validation prefers {choice.rung} over {choice.runner_up} by {_score(choice.margin)}{ends}"
-            + ("." if clear else ": too close for validation alone to tell them apart.")
+            f"{'.' if clear else close}"
         ),
-        evidence={"rung": choice.rung, "runner_up": choice.runner_up, "margin": choice.margin},
+        evidence=evidence,
     )
 
 

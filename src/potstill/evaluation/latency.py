@@ -23,6 +23,12 @@ T = TypeVar("T")
 SINGLES, BATCH, WARM = 24, 64, 2
 """Articles timed one by one, articles timed together, and articles scored first without a clock."""
 
+PATIENCE = 4.0
+"""Seconds after which no further single article is timed, and what the batch should take at most."""
+
+FEWEST = 5
+"""Single articles that are timed however long they take."""
+
 
 def measure(
     score: Callable[[Sequence[T]], object],
@@ -38,18 +44,21 @@ def measure(
     if not articles:
         return None
     score(articles[:WARM])
-    singles = []
+    singles: list[float] = []
     for article in _from(articles, WARM, SINGLES):
+        if len(singles) >= FEWEST and sum(singles) > PATIENCE:
+            break
         start = clock()
         score([article])
         singles.append(clock() - start)
-    batch = _from(articles, WARM + SINGLES, min(BATCH, len(articles)))
+    median = float(np.median(singles))
+    affordable = int(PATIENCE / median) if median > 0 else BATCH
+    batch = _from(articles, WARM + len(singles), min(BATCH, len(articles), max(FEWEST, affordable)))
     start = clock()
     score(batch)
     seconds = clock() - start
     return Latency(
-        milliseconds_p50=round(float(np.percentile(singles, 50)) * 1000, 3),
-        milliseconds_p95=round(float(np.percentile(singles, 95)) * 1000, 3),
+        milliseconds_p50=round(median * 1000, 3),
         articles_per_second=round(len(batch) / seconds, 1) if seconds > 0 else 0.0,
         articles=len(singles) + len(batch),
         threads=usable_cores(),

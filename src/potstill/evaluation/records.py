@@ -116,7 +116,6 @@ class Latency(_Record):
     """What one article costs on the machine that evaluated: measured, one article at a time and in bulk."""
 
     milliseconds_p50: float
-    milliseconds_p95: float
     articles_per_second: float
     articles: int
     threads: int

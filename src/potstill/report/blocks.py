@@ -113,11 +113,11 @@ class Tiles:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's head; numbers are set flush right. `help` says what it holds."""
+    """A column's head; numbers are set flush right, and only what `wraps` may run over several lines."""
 
     label: str
     numeric: bool = True
-    help: str = ""
+    wraps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,15 @@ def plot_ladder(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes
     """Error per rung with its interval; the constant on the same rows as a bar, the floor as a dashed line."""
     alt = _altair()
     base = alt.Chart(_data(rows))
+    # Room for the figure above the last point.
+    furthest = max(max(row[end] or 0.0 for end in ("mae", "high", "constant")) for row in rows)
     y = alt.Y("rung:N", sort=None, title=None, axis=_names(alt))
-    x = alt.X("mae:Q", title="mean absolute error", scale=alt.Scale(zero=True, nice=True))
+    x = alt.X(
+        "mae:Q",
+        title="mean absolute error",
+        scale=alt.Scale(domain=[0, 1.12 * furthest], nice=False),
+        axis=alt.Axis(tickCount=6),
+    )
     tooltip = _tooltip(alt, "rung", "source", "rows", mae="mae:Q", low="low:Q", high="high:Q", constant="constant:Q")
     colour = alt.condition("datum.shipped", alt.value(theme.accent), alt.value(theme.muted))
     layers = [
@@ -101,7 +108,7 @@ def plot_ladder(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes
 def prepare_dimensions(evaluation: Record, path: tuple[str | int, ...]) -> list[dict[str, Any]]:
     """A row per dimension of the judgement at `path`, and one for the weighted overall."""
     rows = []
-    for name in (*evaluation.keys(*path, "dimensions"), "overall"):
+    for name in (*ordered(evaluation, *path, "dimensions"), "overall"):
         at = (*path, "overall") if name == "overall" else (*path, "dimensions", name)
         mae = evaluation.at(*at, "mae").value
         if mae is None:
@@ -130,7 +137,7 @@ def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
     key = {
         "color": alt.Color("who:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
         "shape": alt.Shape(
-            "who:N", scale=alt.Scale(domain=names, range=["circle", "stroke", "diamond"]), legend=legend
+            "who:N", scale=alt.Scale(domain=names, range=["circle", "square", "diamond"]), legend=legend
         ),
     }
     long = [
@@ -139,13 +146,13 @@ def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
         for who, field in (("student", "mae"), ("constant", "constant"), ("floor", "floor"))
         if row[field] is not None
     ]
-    x = alt.X("error:Q", title="mean absolute error", scale=alt.Scale(zero=True, nice=True))
+    x = alt.X("error:Q", title="mean absolute error", scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(tickCount=6))
     return _finish(
         alt.layer(
             base.mark_rule(color=theme.line, strokeWidth=5).encode(y=y, x="mae:Q", x2="constant:Q"),
             base.mark_rule(color=theme.accent, strokeWidth=2, strokeCap="round").encode(y=y, x="low:Q", x2="high:Q"),
             alt.Chart(_data(long))
-            .mark_point(filled=True, size=80, opacity=1, strokeWidth=2.5, angle=0)
+            .mark_point(filled=True, size=70, opacity=1)
             .encode(y=y, x=x, tooltip=_tooltip(alt, "dimension", "who", error="error:Q"), **key),
         ),
         theme,
@@ -216,7 +223,7 @@ def prepare_bands(evaluation: Record, path: tuple[str | int, ...]) -> list[dict[
     """A row per dimension and band of the judgement at `path`; bands without rows are left out."""
     low, high = evaluation.at("scale", 0).value, evaluation.at("scale", 1).value
     rows = []
-    for name in evaluation.keys(*path, "bands"):
+    for name in ordered(evaluation, *path, "bands"):
         for place in range(evaluation.size(*path, "bands", name)):
             at = (*path, "bands", name, place)
             bias = evaluation.at(*at, "bias").value
@@ -229,6 +236,7 @@ def prepare_bands(evaluation: Record, path: tuple[str | int, ...]) -> list[dict[
                     "band": f"{first:g}\N{EN DASH}{last:g}",
                     "place": place,
                     "bias": bias,
+                    "label": "0.0" if abs(bias) < 0.05 else f"{bias:+.1f}".replace("-", "\N{MINUS SIGN}"),
                     "share": bias / (high - low),
                     "rows": evaluation.at(*at, "rows").value,
                     "field": pointer(*at, "bias"),
@@ -260,7 +268,7 @@ def plot_bands(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
             base.mark_text(fontSize=11).encode(
                 x=x,
                 y=y,
-                text=alt.Text("bias:Q", format="+.1f"),
+                text="label:N",
                 color=alt.condition(far, alt.value(theme.paper), alt.value(theme.ink)),
             ),
         ),
@@ -297,10 +305,13 @@ def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -
     alt = _altair()
     names = ["train", "validation"]
     epochs = sorted({row["epoch"] for row in rows})
-    legend = alt.Legend(title=None, orient="top", direction="horizontal")
+    legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolType="circle", symbolStrokeWidth=0)
     colour = alt.Color("part:N", scale=alt.Scale(domain=names, range=[theme.muted, theme.accent]), legend=legend)
     x = alt.X(
-        "epoch:Q", title="epoch", axis=alt.Axis(values=epochs, format="d", grid=False), scale=alt.Scale(nice=False)
+        "epoch:Q",
+        title="epoch",
+        axis=alt.Axis(values=epochs, format="d", grid=False),
+        scale=alt.Scale(domain=[epochs[0] - 0.2, epochs[-1] + 0.2], nice=False),
     )
     y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
     base = alt.Chart(_data(rows)).encode(x=x, y=y, color=colour)
@@ -320,6 +331,13 @@ def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -
 # Parts
 
 
+def ordered(evaluation: Record, *path: str | int) -> list[str]:
+    """The keys at a path in the filter's order; a record on disk has its keys sorted. `overall` comes last."""
+    order = evaluation.at("dimensions").value or []
+    place = {name: i for i, name in enumerate(order)}
+    return sorted(evaluation.keys(*path), key=lambda name: place.get(name, len(place)))
+
+
 def _altair() -> Any:  # noqa: ANN401 - a module that comes late
     return require("altair", "report")
 
@@ -330,7 +348,7 @@ def _data(rows: Rows) -> Any:  # noqa: ANN401 - as above
 
 def _names(alt: Any) -> Any:  # noqa: ANN401 - as above
     """An axis of names: no line, no ticks, and never more than a third of a phone."""
-    return alt.Axis(domain=False, ticks=False, labelLimit=118, labelPadding=8, grid=False)
+    return alt.Axis(domain=False, ticks=False, labelLimit=118, labelPadding=8, labelFontSize=12, grid=False)
 
 
 def _tooltip(alt: Any, *texts: str, **numbers: str) -> list[Any]:  # noqa: ANN401 - as above
@@ -360,6 +378,6 @@ def _finish(chart: Any, theme: Theme, height: int) -> Any:  # noqa: ANN401 - as 
             titleFontSize=11,
             titleFontWeight="normal",
         )
-        .configure_axisY(labelColor=theme.ink, labelFontSize=12)
+        .configure_axisY(labelColor=theme.ink)
         .configure_legend(labelColor=theme.ink, labelFontSize=12, symbolSize=80)
     )

@@ -13,6 +13,7 @@ import polars as pl
 
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.files import digest, read_json, sha256
+from potstill.runs import STAGES
 from potstill.training.fit import LAYOUT
 
 if TYPE_CHECKING:
@@ -121,9 +122,11 @@ def collect(run: Run) -> Facts:
     manifest = run.manifest
     stages = {
         # The manifest grows as stages end, this report's own too, so a stage's record has its own hash.
-        name: Record(f"run.json#{name}", digest(content), content)
-        for name, stage in manifest.stages.items()
-        if (content := stage.model_dump(mode="json"))
+        stage.name: Record(f"run.json#{stage.name}", digest(content), content)
+        for stage in STAGES
+        # A report cannot tell of its own making, and shall not tell of the one that it replaces.
+        if stage.name in manifest.stages and stage.name != "report"
+        for content in (manifest.stages[stage.name].model_dump(mode="json"),)
     }
     histories = {path.name: _record(root, path / HISTORY) for path in folders}
     started = {"filter": manifest.filter, "created": manifest.created}

@@ -89,7 +89,7 @@ where it stands.</p></footer>
 <noscript><style>.plot{{display:none}}</style></noscript>
 {"".join(_specs(document))}
 <script type="module">
-{_inside_script(_bundle())}
+{_bundle()}
 {_asset("page.js")}</script>
 </body>
 </html>
@@ -172,7 +172,7 @@ def _row(row: Row, columns: tuple[Column, ...]) -> str:
     for i, (cell, column) in enumerate(zip(row.cells, columns, strict=True)):
         shade = row.shade[i] if row.shade is not None else None
         style = "" if shade is None else f' style="--share:{shade:.3f}" class="shade"'
-        kind = "" if column.numeric or style else ' class="words"'
+        kind = "" if column.numeric or style else f' class="words{" wraps" if column.wraps else ""}"'
         tag = 'th scope="row"' if i == 0 else "td"
         cells.append(f"<{tag}{style}{kind}>{_text(cell)}</{tag[:2]}>")
     return f"<tr{' class=strong' if row.strong else ''}>{''.join(cells)}</tr>"
@@ -226,20 +226,17 @@ def _appendix(document: Document, sources: dict[str, str | None]) -> str:
 def _specs(document: Document) -> Iterator[str]:
     for figure in figures(document):
         spec: dict[str, Any] = figure.plot(figure.data, PAGE).to_dict()
-        content = json.dumps(spec, ensure_ascii=False, separators=(",", ":"))
+        # No text in it, such as an article's id, can end the script element.
+        content = json.dumps(spec, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
         place = f"plot-{escape(figure.name)}"
-        yield f'<script type="application/json" class="spec" data-for="{place}">{_inside_script(content)}</script>\n'
+        yield f'<script type="application/json" class="spec" data-for="{place}">{content}</script>\n'
 
 
 def _bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script."""
     bundle: str = require("vl_convert", "report").javascript_bundle()
-    return bundle
-
-
-def _inside_script(text: str) -> str:
-    """Text that cannot end its script element; in JSON and in a script's strings an escaped slash is a slash."""
-    return text.replace("</", "<\\/").replace("<!--", "<\\!--")
+    # In a script's strings an escaped slash is a slash.
+    return bundle.replace("</script", "<\\/script")
 
 
 def _asset(name: str) -> str:

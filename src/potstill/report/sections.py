@@ -33,7 +33,7 @@ from potstill.report.blocks import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from potstill.report.facts import Facts, Record
 
@@ -72,7 +72,7 @@ def summary(facts: Facts) -> Section:
     mean, test = (*at, "mean"), ("shipped", "judgement")
     tiles = (
         Tile(
-            "Mean absolute error",
+            "Error (MAE)",
             _show(evaluation, "score", *mean, "mae"),
             ("interval ", *_interval(evaluation, "score", *mean, "mae_interval")),
         ),
@@ -194,7 +194,9 @@ def dimensions(facts: Facts) -> Section:
         "Spearman",
         "Floor",
     )
-    named: list[tuple[str, Path]] = [(name, (*at, "dimensions", name)) for name in evaluation.keys(*at, "dimensions")]
+    named: list[tuple[str, Path]] = [
+        (name, (*at, "dimensions", name)) for name in charts.ordered(evaluation, *at, "dimensions")
+    ]
     body = [
         Row(
             (
@@ -378,7 +380,7 @@ def training(facts: Facts) -> Section:
                 )
             ),
         )
-    return Section("training", "Training", (*blocks, _counts_table(facts), _students_table(facts)))
+    return Section("training", "Training", (*blocks, _counts_table(facts), _students_table(facts), *_remarks(facts)))
 
 
 def data(facts: Facts) -> Section:
@@ -436,11 +438,12 @@ def data(facts: Facts) -> Section:
                     (_show(evaluation, "score", "floor", "difference", name, absent=_NO_FLOOR),),
                 )
             )
-            for name in evaluation.keys("labels")
+            for name in charts.ordered(evaluation, "labels")
         ),
     )
     notes = tuple(
-        Paragraph((_show(stage, "text", *record, "notes", place),)) for place in range(stage.size(*record, "notes"))
+        Paragraph(("Note: ", _show(stage, "text", *record, "notes", place), "."))
+        for place in range(stage.size(*record, "notes"))
     )
     return Section("data", "Labels and data", (Paragraph(text), *notes, parts, labels))
 
@@ -460,7 +463,6 @@ def calibration(facts: Facts) -> Section:
                 (_show(record, "count", "curves", i, "n"),),
                 (_show(record, "score", "curves", i, "widths", width, absent="whole scale"),),
                 (_show(evaluation, "percent", "shipped", "coverage", str(name)),),
-                (_show(record, "text", "curves", i, "reason"),),
             )
         )
         for name, i in named.items()
@@ -485,10 +487,19 @@ def calibration(facts: Facts) -> Section:
         Column("Rows"),
         Column("Half width"),
         Column("Held on test"),
-        Column("Why", numeric=False),
+    )
+    why = Table(
+        "Why each curve was kept or dropped",
+        (Column("Dimension", numeric=False), Column("Why", numeric=False, wraps=True)),
+        tuple(
+            Row(((_spaced(str(name)),), (_show(record, "text", "curves", i, "reason"),))) for name, i in named.items()
+        ),
+        folded=True,
     )
     return Section(
-        "calibration", "Calibration and intervals", (Paragraph(text), Table("Calibration by dimension", head, rows))
+        "calibration",
+        "Calibration and intervals",
+        (Paragraph(text), Table("Calibration by dimension", head, rows), why),
     )
 
 
@@ -569,8 +580,6 @@ def _ladder_table(facts: Facts) -> Table:
                     (name, " \N{MIDDLE DOT} shipped") if name.fact.value == chosen else (name,),
                     (_show(evaluation, "text", *at, "source"), ", ", _show(evaluation, "count", *at, "rows"), " rows"),
                     *_figures(evaluation, (*at, "mean"))[:4],
-                    (_show(evaluation, "score", *at, "mean", "rmse"),),
-                    (_show(evaluation, "score", *at, "mean", "r2"),),
                     (_show(evaluation, "score", *at, "mean", "spearman"),),
                     (_show(evaluation, "percent", *at, "tiers", "accuracy"),),
                     (_show(evaluation, "score", "ladder", i, "judgements", "test", "mean", "mae"),),
@@ -583,8 +592,6 @@ def _ladder_table(facts: Facts) -> Table:
         "Interval",
         "Constant",
         "Skill",
-        "RMSE",
-        "R\N{SUPERSCRIPT TWO}",
         "Spearman",
         "Tiers agree",
         "MAE on test",
@@ -611,7 +618,6 @@ def _speed_table(facts: Facts) -> Table:
                 (
                     label,
                     (_latency(evaluation, at, "milliseconds", "milliseconds_p50"),),
-                    (_latency(evaluation, at, "milliseconds", "milliseconds_p95"),),
                     (_latency(evaluation, at, "rate", "articles_per_second"),),
                     (_show(evaluation, "count", *at, "articles"),),
                     (
@@ -630,8 +636,8 @@ def _speed_table(facts: Facts) -> Table:
         "What one article costs, measured",
         (
             Column("Rung", numeric=False),
-            *map(Column, ("ms, median", "ms, 95th of 100", "Articles/s", "Timed")),
-            Column("Machine", numeric=False),
+            *map(Column, ("ms, median", "Articles/s in bulk", "Timed")),
+            Column("Machine", numeric=False, wraps=True),
         ),
         tuple(rows),
     )
@@ -643,13 +649,13 @@ def _validation(facts: Facts) -> tuple[Block, ...]:
     if not names:
         return (Paragraph(("The choice of the bundle's rung: not recorded.",)),)
     text: Text = (
-        "The bundle is the rung that validation prefers: ",
+        "The rung is chosen by validation. The bundle is ",
         _show(evaluation, "text", "choice", "rung"),
-        ", ahead of ",
+        "; the best of the others, ",
         _show(evaluation, "text", "choice", "runner_up"),
-        " by ",
+        ", errs by ",
         _show(evaluation, "score", "choice", "margin"),
-        " (interval ",
+        " more there (interval ",
         *_interval(evaluation, "score", "choice", "margin_interval"),
         ").",
     )
@@ -686,7 +692,7 @@ def _band_table(evaluation: Record, at: Path) -> Table:
                 ),
             )
         )
-        for name in evaluation.keys(*at, "bands")
+        for name in charts.ordered(evaluation, *at, "bands")
     )
     return Table(
         "Mean error by band, and rows in it",
@@ -725,7 +731,7 @@ def _epoch_table(rung: str, history: Record) -> Table:
 
 
 def _counts_table(facts: Facts) -> Block:
-    counted = {name: record for name, record in facts.students.items() if record.at("counts").recorded}
+    counted = {name: record for name, record in _by_ladder(facts) if record.at("counts").recorded}
     if not counted:
         return Paragraph(("Counts of trained parameters: not recorded; no network was trained.",))
     head = (
@@ -767,8 +773,7 @@ def _students_table(facts: Facts) -> Table:
             Column("Rung", numeric=False),
             *map(Column, ("Took", "Rows", "Windows it can't read whole", "Epochs", "Kept epoch")),
             Column("Seeds", numeric=False),
-            Column("Weights from (SHA-256)", numeric=False),
-            Column("Remarks", numeric=False),
+            Column("Weights from", numeric=False),
         ),
         tuple(
             Row(
@@ -781,12 +786,17 @@ def _students_table(facts: Facts) -> Table:
                     (_show(record, "count", "best_epoch", absent=_DASH),),
                     _listed(record, "seeds"),
                     _listed(record, "backbones", kind="hash"),
-                    (_show(record, "text", "notes"),) if record.size("notes") else (_DASH,),
                 )
             )
-            for name, record in facts.students.items()
+            for name, record in _by_ladder(facts)
         ),
     )
+
+
+def _remarks(facts: Facts) -> Iterator[Paragraph]:
+    for name, record in _by_ladder(facts):
+        for place in range(record.size("notes")):
+            yield Paragraph((f"Note on {name}: ", _show(record, "text", "notes", place), "."))
 
 
 def _scatter_panels(facts: Facts, at: Path) -> Panels | None:
@@ -797,7 +807,7 @@ def _scatter_panels(facts: Facts, at: Path) -> Panels | None:
     rows = frame.filter(pl.col("source") == source)
     plot = partial(charts.plot_scatter, low=scale[0], high=scale[1])
     items = []
-    for name in ("overall", *evaluation.keys(*at, "dimensions")):
+    for name in ("overall", *charts.ordered(evaluation, *at, "dimensions")):
         points = charts.prepare_scatter(rows, name)
         if points:
             items.append(
@@ -823,6 +833,13 @@ def _headline(evaluation: Record) -> Path:
         if chosen is not None and evaluation.at("ladder", place, "name").value == chosen:
             return _judgement(evaluation, place)
     return "shipped", "judgement"
+
+
+def _by_ladder(facts: Facts) -> list[tuple[str, Record]]:
+    """The students' records from the bottom of the ladder up; those that are not on it last."""
+    evaluation = facts.evaluation
+    names = [evaluation.at("ladder", i, "name").value for i in range(evaluation.size("ladder"))]
+    return sorted(facts.students.items(), key=lambda item: names.index(item[0]) if item[0] in names else len(names))
 
 
 def _judgement(evaluation: Record, place: int) -> Path:
@@ -869,7 +886,7 @@ def _latency(evaluation: Record, at: Path, kind: Kind, name: str) -> Shown:
 
 def _interval(record: Record, kind: Kind, *path: str | int, absent: str | None = None) -> Text:
     low, high = (_show(record, kind, *path, end, absent=absent) for end in ("low", "high"))
-    return (low, "\N{EN DASH}", high) if low.fact.recorded else (low,)
+    return (low, " to ", high) if low.fact.recorded else (low,)
 
 
 def _listed(record: Record, *path: str, kind: Kind = "plain") -> Text:

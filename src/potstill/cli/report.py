@@ -1,0 +1,21 @@
+"""`potstill report`: a run's records, made readable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="report")(report)
+
+
+def report(run: Annotated[Path, typer.Argument(help="A run folder that has been evaluated.")]) -> None:
+    """Write report.html (one file, opens offline) and report.md from a run's records."""
+    from potstill.report import write_report
+    from potstill.runs import Run
+
+    print(write_report(Run.open(run)))

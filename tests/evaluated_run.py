@@ -1,0 +1,105 @@
+"""A run that has gone down the whole river in seconds: made-up news, a replayed oracle, students without torch."""
+
+import json
+
+import numpy as np
+
+from potstill.bundle import write_bundle
+from potstill.bundle.golden import word_lists
+from potstill.calibration import fit_calibration
+from potstill.dataset import Dataset, build_dataset
+from potstill.evaluation import evaluate_run
+from potstill.filters import parse_filter
+from potstill.labelling import label_run
+from potstill.oracle import open_oracle
+from potstill.runs import Run
+from potstill.students.storage import load_student
+from potstill.training import train_run
+from potstill.training.fit import read_scores
+
+FILTER = parse_filter(
+    """
+name: good-news
+version: 3
+description: News that is good, and near.
+text: {max_chars: 600, keep: head}
+dimensions:
+  gain: {weight: 0.75, description: How much people gain}
+  near: {weight: 0.25, description: How near it is}
+gates:
+  - {when: gain < 2, cap: 3.0, reason: no gain}
+caps:
+  - {any: [advertisement], cap: 1.0, reason: paid for}
+tiers:
+  - {name: lead, when: overall >= 6, positive: true}
+  - {name: page, when: overall >= 3}
+  - {name: drawer}
+""",
+    "Score the gain and the nearness.",
+    "good-news",
+)
+
+_GOOD = ("library", "school", "harvest", "rescued", "clinic", "river", "bridge", "garden")
+_BAD = ("fire", "theft", "crash", "strike", "storm", "fraud", "drought", "closed")
+_NEAR = ("town", "street", "council", "market", "parish", "station")
+_FAR = ("overseas", "minister", "embassy", "ocean", "treaty", "capital")
+
+
+def stories(count, seed=0, *, noise=0.4, passes=2):
+    """Articles whose good words are gain and whose near words nearness, and an oracle's answers to them."""
+    rng = np.random.default_rng(seed)
+    articles, answers = [], []
+    for number in range(count):
+        gain, near = rng.uniform(0, 1, 2)
+        words = [str(rng.choice(_GOOD if rng.uniform() < gain else _BAD)) for _ in range(8)]
+        words += [str(rng.choice(_NEAR if rng.uniform() < near else _FAR)) for _ in range(8)]
+        rng.shuffle(words)
+        articles.append({"id": f"a{number}", "title": f"Story {number} <b>&", "content": " ".join(words)})
+        truth = (10 * np.mean([w in _GOOD for w in words]) * 2, 10 * np.mean([w in _NEAR for w in words]) * 2)
+        samples = np.clip(np.round(2 * (np.array(truth) + rng.normal(0, noise, (passes, 2)))) / 2, 0, 10)
+        answers.append(
+            {"id": f"a{number}", "samples": [{"scores": {"gain": a, "near": b}} for a, b in samples.tolist()]}
+        )
+    return articles, answers
+
+
+def bundled_run(folder, count=90, **kinds):
+    """A run up to its bundle, which is the TF-IDF student."""
+    articles, answers = stories(count, **kinds)
+    for name, rows in (("articles", articles), ("answers", answers)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    samples = len(answers[0]["samples"])
+    oracle = open_oracle(f"replay:{folder / 'answers.jsonl'}")
+    label_run(folder / "run", FILTER, folder / "articles.jsonl", oracle, samples=samples)
+    run = Run.open(folder / "run")
+    build_dataset(run)
+    train_run(run, ["constant", "tfidf-ridge"])
+    ship(run, "tfidf-ridge")
+    return run
+
+
+def ship(run, name):
+    """Bundle a student of a run with what calibration its unseen predictions earn."""
+    dataset = Dataset.load(run.path("rows"), FILTER.dimension_names)
+    train, folder = dataset.part("train"), run.path("students") / name
+    _, held_out = read_scores(folder / "heldout.parquet", dataset.dimensions)
+    calibration = fit_calibration(
+        held_out, train.scores, train.clusters, dimensions=dataset.dimensions, origin="out-of-fold training rows"
+    )
+    with run.recording("bundle"):
+        write_bundle(
+            run.path("bundle"),
+            student=load_student(folder),
+            recipe=name,
+            filter_=run.filter,
+            calibration=calibration,
+            golden=word_lists(train.texts, seed=0),
+            facts={"made": "in a test"},
+        )
+
+
+def evaluated_run(folder, count=90, **kinds):
+    """The same, evaluated."""
+    run = bundled_run(folder, count, **kinds)
+    evaluate_run(run, k=5, resamples=100)
+    return Run.open(run.folder)
