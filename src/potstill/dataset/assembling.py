@@ -1,0 +1,213 @@
+"""Articles and labels, joined, clustered and split.
+
+In: articles and the oracle's labels. Out: a `Dataset`, its record and the pairs of near-duplicates.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import polars as pl
+
+from potstill.dataset.duplicates import clusters_of, near_duplicates
+from potstill.dataset.rows import FACTS, Dataset, DatasetRecord, scores_of
+from potstill.dataset.splitting import DEFAULT_FRACTIONS, PARTS, SMALLEST_CALIBRATION, Fractions, split, with_groups
+from potstill.errors import DatasetError, LabelError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.filters import Filter
+    from potstill.records import FloatArray, IntArray
+
+Whole = Literal["source", "time"]
+"""What else stays whole beside clusters: sources, or time (train on the past, test on what came after)."""
+
+
+def assemble(
+    articles: pl.DataFrame,
+    labels: pl.DataFrame,
+    filter_: Filter,
+    *,
+    seed: int = 0,
+    fractions: Fractions = DEFAULT_FRACTIONS,
+    whole: Whole | None = None,
+    oracle: str | None = None,
+) -> tuple[Dataset, DatasetRecord, list[tuple[int, int, float]]]:
+    """Articles and labels joined, clustered and split; the core of `build_dataset`.
+
+    Args:
+        articles: columns id, title, content, and any others (`extra` may hold some as JSON).
+        labels: columns article, oracle, samples and per dimension `y_<name>` and `s_<name>`, null = missing.
+        filter_: whose dimensions, scale, weights and window count.
+        seed: of the split.
+        fractions: shares of the parts.
+        whole: keep sources whole too, or split by time.
+        oracle: whose labels, where there are several oracles'.
+
+    Returns:
+        The dataset, its record, and the near-duplicate pairs as (row, row, jaccard).
+
+    Raises:
+        DatasetError: no labelled article, too few rows, several oracles and none chosen, or nothing to learn
+            because every dimension is constant.
+        LabelError: a label is not finite or not on the scale; the message names the article and the dimension.
+    """
+    names = filter_.dimension_names
+    labels, chosen = of_one_oracle(labels, oracle)
+    frame = with_facts(articles).join(labels, left_on="id", right_on="article", how="inner", maintain_order="left")
+    if frame.is_empty():
+        raise DatasetError("no labelled article; label some first with: potstill label")
+    if frame["id"].is_duplicated().any():
+        raise DatasetError(f"article {frame.filter(pl.col('id').is_duplicated())['id'][0]} comes twice")
+    scores = scores_of(frame, names)
+    check_labels(scores, frame["id"].to_list(), names, filter_.scale.min, filter_.scale.max)
+    known = np.isfinite(scores).any(axis=1)
+    notes = _constant_dimensions(scores, names)
+    if not known.all():
+        notes.append(f"{int((~known).sum())} articles whose labels are all masked are left out")
+        frame, scores = frame.filter(pl.Series(known)), scores[known]
+
+    titles, contents = frame["title"].fill_null("").to_list(), frame["content"].fill_null("").to_list()
+    texts = [filter_.text.of(title, content) for title, content in zip(titles, contents, strict=True)]
+    cut = [filter_.text.cuts(title, content) for title, content in zip(titles, contents, strict=True)]
+    pairs = near_duplicates(texts)
+    clusters = clusters_of(len(texts), pairs)
+    groups, times = _kept_whole(frame, whole)
+    parts = split(scores, clusters, seed=seed, fractions=fractions, groups=groups, times=times, weights=filter_.weights)
+    notes += _dominating(clusters if groups is None else with_groups(clusters, groups), whole)
+    own_part = bool((parts == "calibration").any())
+    if fractions.calibration and not own_part:
+        notes.append(f"a calibration part would have under {SMALLEST_CALIBRATION} rows, so calibration is cross-fitted")
+    facts = [name for name in FACTS if frame[name].is_not_null().any()]
+    labelled = [f"{kind}_{name}" for name in names for kind in ("y", "s")]
+    dataset = Dataset(
+        frame.select(
+            "id",
+            pl.col("title").fill_null(""),
+            pl.Series("text", texts, dtype=pl.String),
+            pl.Series("cut", cut, dtype=pl.Boolean),
+            pl.Series("cluster", clusters),
+            parts,
+            *facts,
+            *labelled,
+            "samples",
+        ),
+        names,
+    )
+    record = DatasetRecord(
+        rows=len(texts),
+        clusters=int(clusters.max()) + 1,
+        near_duplicates=len(pairs),
+        parts={part: count for part in PARTS if (count := int((parts == part).sum()))},
+        fractions=(fractions if own_part else fractions.without_calibration()).model_dump(),
+        calibration="part" if own_part else "cross-fitted",
+        whole=whole or "clusters",
+        cut=sum(cut),
+        masked={name: int(count) for name, count in zip(names, (~np.isfinite(scores)).sum(axis=0), strict=True)},
+        unlabelled=articles.height - len(texts),
+        oracle=chosen,
+        seed=seed,
+        notes=notes,
+    )
+    return dataset, record, pairs
+
+
+def check_labels(scores: FloatArray, ids: Sequence[str], dimensions: Sequence[str], low: float, high: float) -> None:
+    """Refuse labels that are infinite or off the scale; NaN is a masked label and passes.
+
+    Raises:
+        LabelError: names the first such article, its dimension, what came and what is legal.
+    """
+    # Comparisons with NaN are false, so masked labels pass.
+    rows, columns = np.nonzero((scores < low) | (scores > high))
+    if rows.size:
+        row, column = int(rows[0]), int(columns[0])
+        raise LabelError(
+            f"article {ids[row]}: {dimensions[column]}: {scores[row, column]:g} is not on the scale {low:g} to {high:g}"
+        )
+
+
+def of_one_oracle(labels: pl.DataFrame, oracle: str | None) -> tuple[pl.DataFrame, str]:
+    """The labels of one oracle, and its name; without a choice there must be only one.
+
+    Raises:
+        DatasetError: there is no label, none of that oracle, or several oracles and none chosen.
+    """
+    counts = dict(labels["oracle"].value_counts(sort=True).iter_rows())
+    listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    if not counts:
+        raise DatasetError("the ledger holds no label; get some with: potstill label")
+    if oracle is None:
+        if len(counts) > 1:
+            raise DatasetError(f"labels of {len(counts)} oracles: {listed}; choose one")
+        oracle = next(iter(counts))
+    if oracle not in counts:
+        raise DatasetError(f"no labels of oracle {oracle!r}; there are: {listed}")
+    return labels.filter(pl.col("oracle") == oracle), oracle
+
+
+def with_facts(articles: pl.DataFrame) -> pl.DataFrame:
+    """id, title, content, and source, language and published as strings, from columns or from `extra`."""
+    columns: list[pl.Expr] = []
+    for name in FACTS:
+        if name in articles.columns:
+            columns.append(pl.col(name).cast(pl.String))
+        elif "extra" in articles.columns:
+            # A field may be anything in one line and a string in the next.
+            columns.append(pl.col("extra").str.json_path_match(f"$.{name}").alias(name))
+        else:
+            columns.append(pl.lit(None, dtype=pl.String).alias(name))
+    return articles.select("id", "title", "content", *columns)
+
+
+def _constant_dimensions(scores: FloatArray, names: Sequence[str]) -> list[str]:
+    """Remarks on dimensions with one value; refuses labels in which nothing varies at all."""
+    notes = []
+    for column, name in enumerate(names):
+        known = scores[np.isfinite(scores[:, column]), column]
+        if not known.size:
+            notes.append(f"{name}: no label at all; nothing can be learnt of it")
+        elif (known == known[0]).all():
+            notes.append(f"{name}: every label is {known[0]:g}; nothing can be learnt of it")
+    if len(notes) == len(names):
+        raise DatasetError("no dimension's labels vary, so there is nothing to learn: " + "; ".join(notes))
+    return notes
+
+
+def _kept_whole(frame: pl.DataFrame, whole: Whole | None) -> tuple[pl.Series | None, FloatArray | None]:
+    if whole == "source":
+        if frame["source"].is_null().all():
+            raise DatasetError("no article has a field 'source', so sources cannot be kept whole")
+        return frame["source"], None
+    if whole == "time":
+        ids, published = frame["id"].to_list(), frame["published"].to_list()
+        return None, np.array([_seconds(id_, text) for id_, text in zip(ids, published, strict=True)])
+    return None, None
+
+
+def _seconds(id_: str, text: str | None) -> float:
+    """Seconds since 1970 of an ISO 8601 or RFC 2822 time; one without a zone is taken as UTC."""
+    if text is None:
+        raise DatasetError(f"article {id_}: no field 'published' to split by time")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            moment = parsedate_to_datetime(text)
+        except ValueError:
+            raise DatasetError(
+                f"article {id_}: published: {text!r} is no time; expected ISO 8601 such as 2024-05-01T10:00:00Z"
+            ) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _dominating(blocks: IntArray, whole: Whole | None) -> list[str]:
+    largest = int(np.bincount(blocks).max())
+    if 2 * largest <= len(blocks):
+        return []
+    what = "sources tied by shared stories" if whole == "source" else "near-duplicates"
+    return [f"one block of {what} holds {largest} of {len(blocks)} rows and lies in one part"]

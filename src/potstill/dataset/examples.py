@@ -1,0 +1,70 @@
+"""Labelled rows in one order: what a student learns from, or is judged on.
+
+In: windows, scores and clusters. Out: an `Examples`, whose rows can be taken by mask or position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill.errors import DatasetError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import ArrayLike
+
+    from potstill.records import FloatArray, IntArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Rows with labels, in one order: what a student learns from or is judged on.
+
+    `frame` has the columns `id` and `text` (the window), and `source`, `language` and others where the
+    articles had them. `scores` has shape (rows, dimensions), float64 on the filter's scale, NaN where a label
+    is masked. `clusters` has shape (rows,): near-duplicates share a number.
+
+    Raises:
+        DatasetError: the parts differ in length, or `text` is missing.
+    """
+
+    ids: tuple[str, ...]
+    frame: pl.DataFrame
+    scores: FloatArray
+    clusters: IntArray
+    dimensions: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if "text" not in self.frame.columns:
+            raise DatasetError("examples need a column text")
+        if self.scores.shape != (len(self.ids), len(self.dimensions)):
+            raise DatasetError(
+                f"scores have shape {self.scores.shape}, expected ({len(self.ids)}, {len(self.dimensions)})"
+            )
+        if not len(self.ids) == self.frame.height == self.clusters.shape[0]:
+            raise DatasetError(
+                f"{len(self.ids)} ids, {self.frame.height} rows and {self.clusters.shape[0]} clusters do not match"
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def texts(self) -> list[str]:
+        """The windows, in order."""
+        return self.frame["text"].to_list()
+
+    def take(self, which: ArrayLike) -> Examples:
+        """Some of the rows: a boolean mask of shape (rows,), or positions in the order wanted."""
+        chosen = np.asarray(which)
+        index = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen.astype(np.int64)
+        return Examples(
+            ids=tuple(self.ids[i] for i in index.tolist()),
+            frame=self.frame[index.tolist()],
+            scores=self.scores[index],
+            clusters=self.clusters[index],
+            dimensions=self.dimensions,
+        )

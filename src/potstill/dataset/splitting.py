@@ -1,0 +1,244 @@
+"""Parts that cannot leak: train, validation, calibration, test, and folds.
+
+In: scores and clusters. Out: a part, or a fold, per row. Clusters (and groups, or time, if asked) stay whole;
+within that, parts are filled score bin by score bin, so that each holds low and high articles in like shares.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from potstill.dataset.duplicates import joined
+from potstill.errors import DatasetError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.records import FloatArray, IntArray
+
+PARTS = ("train", "validation", "calibration", "test")
+"""The parts of a dataset, in the order of their use."""
+
+_CALIBRATION = PARTS.index("calibration")
+
+SMALLEST_CALIBRATION = 100
+"""Rows that a calibration part must have; with fewer, calibration is cross-fitted on other rows instead."""
+
+SMALLEST_DATASET = 10
+"""Rows below which three parts say nothing."""
+
+
+class Fractions(BaseModel):
+    """Shares of the parts; they sum to 1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    train: float = Field(gt=0, lt=1)
+    validation: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+    calibration: float = Field(default=0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        total = self.train + self.validation + self.test + self.calibration
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ValueError(f"they sum to {total:g}, expected 1")
+        return self
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """`train/validation/test` or `train/validation/calibration/test`, as shares or per cent: `70/10/10/10`.
+
+        Raises:
+            DatasetError: it is neither, or the shares do not sum to 1 (or 100).
+        """
+        pieces = text.split("/")
+        try:
+            numbers = [float(piece) for piece in pieces]
+        except ValueError:
+            numbers = []
+        if len(numbers) not in {3, 4}:
+            raise DatasetError(f"fractions {text!r}: expected three or four numbers such as 80/10/10 or 70/10/10/10")
+        if sum(numbers) > 2:
+            numbers = [number / 100 for number in numbers]
+        names = ("train", "validation", "test") if len(numbers) == 3 else PARTS
+        try:
+            return cls(**dict(zip(names, numbers, strict=True)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = f"{first['loc'][0]}: " if first["loc"] else ""
+            raise DatasetError(f"fractions {text!r}: {where}{first['msg']}") from None
+
+    def without_calibration(self) -> Fractions:
+        """The same, with the calibration part's share given to training."""
+        return Fractions(train=self.train + self.calibration, validation=self.validation, test=self.test)
+
+    def for_rows(self, rows: int) -> Fractions:
+        """The same, without a calibration part that would be too small."""
+        if self.calibration and round(self.calibration * rows) < SMALLEST_CALIBRATION:
+            return self.without_calibration()
+        return self
+
+
+DEFAULT_FRACTIONS = Fractions(train=0.7, validation=0.1, calibration=0.1, test=0.1)
+"""70/10/10/10, which becomes 80/10/10 below 1,000 rows."""
+
+
+def split(
+    scores: FloatArray,
+    clusters: IntArray,
+    *,
+    seed: int,
+    fractions: Fractions = DEFAULT_FRACTIONS,
+    groups: Sequence[str | None] | pl.Series | None = None,
+    times: FloatArray | None = None,
+    weights: FloatArray | None = None,
+) -> pl.Series:
+    """Each row's part: 'train', 'validation', 'calibration' or 'test'.
+
+    Clusters stay whole. Rows are ordered by their weighted mean score, cut into up to ten bins, and each bin is
+    dealt out by the fractions, so that rare high scores reach every part. A calibration part of fewer than
+    `SMALLEST_CALIBRATION` rows is not made; its share trains, and calibration is cross-fitted later.
+
+    Args:
+        scores: labels, shape (rows, dimensions), NaN where masked.
+        clusters: shape (rows,).
+        seed: of the dealing; the same seed gives the same parts.
+        fractions: shares of the parts.
+        groups: a name per row, such as its source, or None; rows of one name stay together, and with the
+            clusters of all of them.
+        times: seconds per row, shape (rows,), finite. The earliest rows train, the latest test; a cluster
+            counts as its latest row, so that nothing newer than the test part's start is trained on. The
+            seed then changes nothing.
+        weights: of the dimensions, shape (dimensions,); equal where not given.
+
+    Raises:
+        DatasetError: there are too few rows, clusters or groups to fill every part, both `groups` and `times`
+            are given, or a time is missing.
+    """
+    rows = len(clusters)
+    if rows < SMALLEST_DATASET:
+        raise DatasetError(f"{rows} labelled rows are too few to split; at least {SMALLEST_DATASET} are needed")
+    if groups is not None and times is not None:
+        raise DatasetError("a split keeps sources or time whole, not both")
+    blocks = clusters if groups is None else with_groups(clusters, groups)
+
+    def dealt(shares: Fractions) -> tuple[IntArray, FloatArray]:
+        wanted = np.array([getattr(shares, part) for part in PARTS])
+        if times is not None:
+            return _by_time(blocks, times, wanted), wanted
+        return _deal(blocks, _level(scores, weights), wanted, np.random.default_rng(seed)), wanted
+
+    shares = fractions.for_rows(rows)
+    part, wanted = dealt(shares)
+    # Large blocks can leave calibration below what it must have, whatever its share.
+    if shares.calibration and int((part == _CALIBRATION).sum()) < SMALLEST_CALIBRATION:
+        part, wanted = dealt(shares.without_calibration())
+    for name, share, count in zip(PARTS, wanted, np.bincount(part, minlength=len(PARTS)), strict=True):
+        if share and not count:
+            what = "times" if times is not None else "clusters" if groups is None else "sources"
+            raise DatasetError(f"{rows} rows in too few distinct {what} to fill the part {name!r}")
+    return pl.Series("split", [PARTS[i] for i in part.tolist()], dtype=pl.String)
+
+
+def folds(clusters: IntArray, scores: FloatArray, k: int, seed: int, weights: FloatArray | None = None) -> IntArray:
+    """A fold from 0 to k - 1 per row, shape (rows,): clusters whole, each fold with like scores.
+
+    Raises:
+        DatasetError: there are fewer clusters than folds, or k is below 2.
+    """
+    found = len(np.unique(clusters))
+    if k < 2 or found < k:
+        raise DatasetError(f"{found} clusters cannot make {k} folds; 2 to {max(found, 2)} are possible")
+    return _deal(clusters, _level(scores, weights), np.full(k, 1.0 / k), np.random.default_rng(seed))
+
+
+def _level(scores: FloatArray, weights: FloatArray | None) -> FloatArray:
+    """The weighted mean of each row's known scores, shape (rows,); NaN for a row with none."""
+    share = np.ones(scores.shape[1]) if weights is None or not np.any(weights) else np.asarray(weights)
+    known = np.isfinite(scores)
+    # A row whose weighted dimensions are all masked is placed by the others.
+    share = np.where((known * share).sum(axis=1, keepdims=True) > 0, share, 1.0)
+    total = (known * share).sum(axis=1)
+    summed = (np.where(known, scores, 0.0) * share).sum(axis=1)
+    level: FloatArray = np.divide(summed, total, out=np.full(len(scores), np.nan), where=total > 0)
+    return level
+
+
+def with_groups(clusters: IntArray, groups: Sequence[str | None] | pl.Series) -> IntArray:
+    """Clusters and named groups joined: rows tied by either share a number; rows without a name stand alone."""
+    first: dict[tuple[str, Any], int] = {}
+    links: list[tuple[int, int]] = []
+    for row, (cluster, group) in enumerate(zip(clusters.tolist(), groups, strict=True)):
+        links.append((first.setdefault(("cluster", cluster), row), row))
+        if group is not None:
+            links.append((first.setdefault(("group", group), row), row))
+    return joined(len(clusters), links)
+
+
+def _deal(blocks: IntArray, level: FloatArray, shares: FloatArray, rng: np.random.Generator) -> IntArray:
+    """A part per row: whole blocks, each to the part that lacks most of its share so far."""
+    names, index = np.unique(blocks, return_inverse=True)
+    sizes = np.bincount(index)
+    known = np.isfinite(level)
+    summed = np.bincount(index, weights=np.where(known, level, 0.0))
+    counted = np.bincount(index, weights=known.astype(np.float64))
+    overall = level[known].mean() if known.any() else 0.0
+    height = np.divide(summed, counted, out=np.full(len(names), overall), where=counted > 0)
+
+    part = np.zeros(len(names), dtype=np.int64)
+    filled = np.zeros(len(shares))
+    # Blocks that weigh much of the smallest part go first, the largest before the others: dealt late, one of
+    # them could overfill a part that was full already.
+    large = 2 * sizes > max(2.0, float(shares[shares > 0].min()) * len(blocks))
+    order = rng.permutation(len(names))
+    for block in sorted(order[large[order]].tolist(), key=lambda b: -sizes[b]):
+        part[block] = _neediest(shares * len(blocks) - filled, shares)
+        filled[part[block]] += sizes[block]
+
+    left = np.maximum(shares * len(blocks) - filled, 0.0)
+    small = order[~large[order]]
+    small = small[np.argsort(height[small], kind="stable")]
+    if small.size:
+        rest = left / left.sum() if left.sum() else shares
+        dealt, given = 0, np.zeros(len(shares))
+        for stratum in np.array_split(small, min(10, small.size)):
+            for block in rng.permutation(stratum).tolist():
+                dealt += int(sizes[block])
+                part[block] = _neediest(rest * dealt - given, shares)
+                given[part[block]] += sizes[block]
+    _fill_empty(part, sizes, shares)
+    return part[index]
+
+
+def _neediest(lack: FloatArray, shares: FloatArray) -> int:
+    return int(np.argmax(np.where(shares > 0, lack, -np.inf)))
+
+
+def _fill_empty(part: IntArray, sizes: IntArray, shares: FloatArray) -> None:
+    """Give an empty part the smallest block of the part that has most blocks, where that one can spare it."""
+    for empty in np.flatnonzero((shares > 0) & (np.bincount(part, minlength=len(shares)) == 0)):
+        counts = np.bincount(part, minlength=len(shares))
+        donor = np.flatnonzero(part == np.argmax(counts))
+        if donor.size > 1:
+            part[donor[np.argmin(sizes[donor])]] = empty
+
+
+def _by_time(blocks: IntArray, times: FloatArray, shares: FloatArray) -> IntArray:
+    """A part per row, earliest first; rows of one moment stay together."""
+    if not np.isfinite(times).all():
+        raise DatasetError(f"row {int(np.flatnonzero(~np.isfinite(times))[0])}: no time to split by")
+    index = np.unique(blocks, return_inverse=True)[1]
+    latest = np.full(int(index.max()) + 1, -np.inf)
+    np.maximum.at(latest, index, times)
+    moment = np.unique(latest[index], return_inverse=True)[1]
+    ends = np.cumsum(np.bincount(moment))
+    middle = np.concatenate([[0], ends[:-1]]) / 2 + ends / 2
+    used = np.flatnonzero(shares > 0)
+    edges = np.cumsum(shares[used])[:-1] * len(blocks)
+    return used[np.searchsorted(edges, middle, side="right")][moment]

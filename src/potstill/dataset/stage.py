@@ -1,0 +1,68 @@
+"""The stage `dataset` of a run.
+
+In: a run's articles and ledger. Out: its rows and near-duplicates, on disk and in the manifest.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from potstill.dataset.assembling import assemble
+from potstill.dataset.duplicates import SIMILAR
+from potstill.dataset.splitting import DEFAULT_FRACTIONS, Fractions
+from potstill.files import write_json
+
+if TYPE_CHECKING:
+    from potstill.dataset.assembling import Whole
+    from potstill.dataset.rows import DatasetRecord
+    from potstill.runs import Run
+
+
+def build_dataset(
+    run: Run,
+    *,
+    seed: int = 0,
+    fractions: Fractions = DEFAULT_FRACTIONS,
+    whole: Whole | None = None,
+    oracle: str | None = None,
+) -> DatasetRecord:
+    """Make the dataset of a run from its articles and its ledger; recorded as the stage `dataset`.
+
+    Args:
+        run: an open run with labels.
+        seed: of the split.
+        fractions: shares of the parts.
+        whole: keep sources whole too, or split by time.
+        oracle: whose labels, where the ledger holds several oracles'.
+
+    Raises:
+        RunError: nothing is labelled yet, or another process writes to the run.
+        DatasetError: the labels cannot make a dataset.
+        LabelError: a label is not on the filter's scale.
+    """
+    from potstill.labelling import Ledger
+
+    filter_ = run.filter
+    ledger = run.need("ledger", "label")
+    articles = pl.read_parquet(run.need("articles", "label"))
+    parameters: dict[str, Any] = {"fractions": fractions.model_dump(), "whole": whole, "oracle": oracle}
+    with run.recording("dataset", parameters=parameters, seeds={"split": seed}):
+        with Ledger(ledger) as opened:
+            labels = opened.labels(filter_)
+        dataset, record, pairs = assemble(
+            articles, labels, filter_, seed=seed, fractions=fractions, whole=whole, oracle=oracle
+        )
+        dataset.save(run.path("rows"))
+        ids = dataset.frame["id"].to_list()
+        write_json(
+            run.path("pairs"),
+            {
+                "schema_version": 1,
+                "threshold": SIMILAR,
+                "pairs": [[ids[i], ids[j], round(jaccard, 6)] for i, j, jaccard in pairs],
+            },
+        )
+        parameters["record"] = record.model_dump(mode="json")
+    return record
