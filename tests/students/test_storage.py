@@ -73,3 +73,7 @@ def test_what_is_written_is_the_same_every_time(saved, tmp_path):
     save_student(fit_constant(load_recipe("constant"), headlines()), tmp_path)
     assert ((saved / "student.safetensors").read_bytes(), (saved / "student.json").read_bytes()) == first
     assert json.loads(first[1])["kind"] == "constant"
+
+
+def test_others_may_read_what_is_written(saved):
+    assert (saved / "student.safetensors").stat().st_mode & 0o444 == (saved / "student.json").stat().st_mode & 0o444

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from potstill.errors import BundleError
 from potstill.files import read_json, replacing, write_json
@@ -93,7 +93,8 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
     """Write arrays as safetensors, whole or not at all."""
     with replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+        # save_file would put a private file in the place of the one that `replacing` made.
+        temporary.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
 def load_arrays(path: Path) -> dict[str, NDArray[Any]]:

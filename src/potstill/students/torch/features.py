@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from potstill.files import replacing
 
@@ -48,7 +48,7 @@ class FeatureCache:
         # Named by its content: two processes that encode the same texts write the same file.
         path = self.folder / f"{hashlib.sha256(table.tobytes()).hexdigest()[:32]}.safetensors"
         with replacing(path) as temporary:
-            save_file({"keys": table.copy(), "features": np.ascontiguousarray(features)}, temporary)
+            temporary.write_bytes(save({"keys": table.copy(), "features": np.ascontiguousarray(features)}))
 
     def _refresh(self) -> None:
         """Read the files that came since the last time; other processes may add some."""

