@@ -4,18 +4,14 @@ import json
 
 import numpy as np
 
-from potstill.bundle import write_bundle
-from potstill.bundle.golden import word_lists
-from potstill.calibration import fit_calibration
-from potstill.dataset import Dataset, build_dataset
+from potstill.bundle.building import build_bundle
+from potstill.dataset import build_dataset
 from potstill.evaluation import evaluate_run
 from potstill.filters import parse_filter
 from potstill.labelling import label_run
 from potstill.oracle import open_oracle
 from potstill.runs import Run
-from potstill.students.storage import load_student
 from potstill.training import train_run
-from potstill.training.fit import read_scores
 
 FILTER = parse_filter(
     """
@@ -74,28 +70,8 @@ def bundled_run(folder, count=90, **kinds):
     run = Run.open(folder / "run")
     build_dataset(run)
     train_run(run, ["constant", "tfidf-ridge"])
-    ship(run, "tfidf-ridge")
+    build_bundle(run)
     return run
-
-
-def ship(run, name):
-    """Bundle a student of a run with what calibration its unseen predictions earn."""
-    dataset = Dataset.load(run.path("rows"), FILTER.dimension_names)
-    train, folder = dataset.part("train"), run.path("students") / name
-    _, held_out = read_scores(folder / "heldout.parquet", dataset.dimensions)
-    calibration = fit_calibration(
-        held_out, train.scores, train.clusters, dimensions=dataset.dimensions, origin="out-of-fold training rows"
-    )
-    with run.recording("bundle"):
-        write_bundle(
-            run.path("bundle"),
-            student=load_student(folder),
-            recipe=name,
-            filter_=run.filter,
-            calibration=calibration,
-            golden=word_lists(train.texts, seed=0),
-            facts={"made": "in a test"},
-        )
 
 
 def evaluated_run(folder, count=90, **kinds):

@@ -7,7 +7,7 @@ from potstill.report.themes import PAGE, PRINT
 FIGURES = {"mae": 1.0, "mae_interval": {"low": 0.9, "high": 1.1}, "constant_mae": 2.0}
 EVALUATION = {
     "scale": [0, 10],
-    "choice": {"rung": "ridge"},
+    "shipped": {"rung": "ridge"},
     "floor": {"mean_floor": 0.2, "floor": {"human_harm": 0.3}},
     "ladder": [
         {

@@ -47,7 +47,7 @@ def evaluate(
 def described(evaluation: Evaluation) -> list[str]:
     """The lines that the command prints for a person: the ladder, then the verdicts."""
     head = ("rung", "judged on", "MAE", "interval", "constant", "skill", "Spearman", "ms", "articles/s")
-    shipped = evaluation.choice.rung if evaluation.choice is not None else None
+    shipped = evaluation.shipped.rung if evaluation.shipped is not None else None
     rows = [head, *(_rung(rung, shipped=rung.name == shipped) for rung in evaluation.ladder)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [_line(row, widths) for row in rows]

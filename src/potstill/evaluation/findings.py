@@ -41,7 +41,7 @@ def findings(
     span: float,
 ) -> tuple[Finding, ...]:
     """All that the rules have to say; `span` is the width of the filter's scale."""
-    chosen = next((rung for rung in ladder if choice is not None and rung.name == choice.rung), None)
+    chosen = next((rung for rung in ladder if shipped is not None and rung.name == shipped.rung), None)
     judged = chosen.judgements[chosen.headline] if chosen is not None and chosen.headline else None
     return (
         *_against_constant(ladder, chosen, judged),

@@ -134,13 +134,17 @@ class Rung(_Record):
 
 
 class Choice(_Record):
-    """Which rung became the bundle, and what validation said of each (mean absolute error)."""
+    """Which rung became the bundle and why, as `bundle.building` recorded it.
+
+    `validation_mae` is the mean absolute error of each; `margin` is by how much the runner-up's is larger.
+    """
 
     rung: str
     validation_mae: dict[str, float]
     runner_up: str | None = None
     margin: float | None = None
     margin_interval: Interval | None = None
+    reason: str = ""
 
 
 class Shipped(_Record):

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from pydantic import ValidationError
 
 from potstill import metrics
+from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.deciding import LEVEL, decide_raw
 from potstill.dataset import Dataset, folds
-from potstill.errors import RunError, Unavailable
+from potstill.errors import BundleError, RunError, Unavailable
 from potstill.evaluation.findings import findings
 from potstill.evaluation.floor import floor_of
 from potstill.evaluation.folds import out_of_fold, out_of_fold_constant
@@ -28,7 +30,6 @@ from potstill.evaluation.records import (
     Choice,
     Data,
     Evaluation,
-    Interval,
     LabelSummary,
     Latency,
     Rung,
@@ -118,8 +119,7 @@ def evaluate_run(
         predicted = {candidate.recipe.name: dict(work.predictions(candidate)) for candidate in found}
         ladder = tuple(work.rung(candidate, predicted[candidate.recipe.name]) for candidate in found)
         floor = _floor(run, filter_, dataset)
-        validation = {name: sets["validation"] for name, sets in predicted.items() if "validation" in sets}
-        choice = choose(chosen, validation, bootstrap)
+        choice = choice_of(bundle)
         shipped, table = work.shipped(scorer, predicted.get(chosen, {}))
         everything = dataset.all()
         evaluation = Evaluation(
@@ -176,31 +176,20 @@ def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples
     return fitter(recipe, seed=seed, encoder=encoder)
 
 
-def choose(chosen: str, validation: Mapping[str, Predicted], bootstrap: Bootstrap) -> Choice | None:
-    """What validation said of each rung, and by how much the shipped one leads the best of the others."""
-    if chosen not in validation:
-        return None
-    errors = {name: np.abs(predicted.scores - predicted.labels) for name, predicted in validation.items()}
-    maes = {name: metrics.average(metrics.mae(p.scores, p.labels)) for name, p in validation.items()}
-    others = sorted((name for name in validation if name != chosen), key=lambda name: (maes[name], name))
-    recorded = {name: value for name, mae in maes.items() if (value := number(mae)) is not None}
-    if not others:
-        return Choice(rung=chosen, validation_mae=recorded)
-    found = metrics.compare(
-        errors[others[0]],
-        errors[chosen],
-        validation[chosen].clusters,
-        n=bootstrap.resamples,
-        seed=bootstrap.seed,
-        level=bootstrap.level,
-    )
-    return Choice(
-        rung=chosen,
-        validation_mae=recorded,
-        runner_up=others[0],
-        margin=number(maes[others[0]] - maes[chosen]),
-        margin_interval=Interval(low=round(found.low, 6), high=round(found.high, 6)),
-    )
+def choice_of(bundle: Path) -> Choice | None:
+    """Which student became the bundle, as the bundle's facts tell; None for one that was not chosen from any.
+
+    Raises:
+        BundleError: the facts are not those that `build_bundle` writes.
+    """
+    path = bundle / BUNDLE_LAYOUT["facts"]
+    content = read_json(path).get("choice")
+    try:
+        return None if content is None else Choice.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " -> ".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: choice -> {where}: {first['msg']}") from None
 
 
 def summarise(scores: FloatArray, dataset: Dataset, filter_: Filter) -> dict[str, LabelSummary]:

@@ -42,7 +42,7 @@ def prepare_ladder(evaluation: Record, source: str | None = None) -> list[dict[s
     `source` asks for one set of rows, the same for all; otherwise each rung is judged where its headline says.
     """
     floor = evaluation.at("floor", "mean_floor").value
-    chosen = evaluation.at("choice", "rung").value
+    chosen = evaluation.at("shipped", "rung").value
     rows = []
     for place in range(evaluation.size("ladder")):
         where = source or evaluation.at("ladder", place, "headline").value

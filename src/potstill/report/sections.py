@@ -114,7 +114,7 @@ def summary(facts: Facts) -> Section:
     )
     shipped: Text = (
         "The bundle is ",
-        _show(evaluation, "text", "choice", "rung"),
+        _show(evaluation, "text", "shipped", "rung"),
         ". Its figures here are over ",
         _show(evaluation, "count", *at, "rows"),
         " rows (",
@@ -569,7 +569,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
 
 def _ladder_table(facts: Facts) -> Table:
     evaluation = facts.evaluation
-    chosen = evaluation.at("choice", "rung").value
+    chosen = evaluation.at("shipped", "rung").value
     rows = []
     for i in range(evaluation.size("ladder")):
         at = _judgement(evaluation, i)
@@ -828,7 +828,7 @@ def _scatter_panels(facts: Facts, at: Path) -> Panels | None:
 
 def _headline(evaluation: Record) -> Path:
     """Where the shipped student's figures stand: its rung's headline, or the bundle's own test."""
-    chosen = evaluation.at("choice", "rung").value
+    chosen = evaluation.at("shipped", "rung").value
     for place in range(evaluation.size("ladder")):
         if chosen is not None and evaluation.at("ladder", place, "name").value == chosen:
             return _judgement(evaluation, place)

@@ -1,0 +1,164 @@
+import pytest
+
+from potstill.evaluation.findings import findings
+from potstill.evaluation.records import (
+    Band,
+    Choice,
+    Figures,
+    Floor,
+    Interval,
+    Judgement,
+    Positives,
+    Rung,
+    Shipped,
+    Tiers,
+)
+
+
+def figures(mae, skill, *, low=None, high=None):
+    low, high = (skill - 0.05 if low is None else low), (skill + 0.05 if high is None else high)
+    return Figures(
+        rows=350,
+        mae=mae,
+        mae_interval=Interval(low=mae - 0.05, high=mae + 0.05),
+        rmse=1.0,
+        bias=0.0,
+        r2=0.5,
+        spearman=0.7,
+        kendall=0.5,
+        constant_mae=1.9,
+        skill=skill,
+        skill_interval=Interval(low=low, high=high),
+    )
+
+
+def judgement(mean, source="out-of-fold", *, rows=350, positives=(98, 60, 0.61), accuracy=(0.66, 0.61), lean=-0.5):
+    oracle, both, recall = positives
+    return Judgement(
+        source=source,
+        rows=rows,
+        clusters=rows,
+        folds=10 if source == "out-of-fold" else None,
+        mean=mean,
+        overall=mean,
+        dimensions={},
+        bands={"overall": (Band(low=0, high=5, rows=200, bias=3.0), Band(low=5, high=10, rows=40, bias=lean),
+                           Band(low=10, high=15, rows=3, bias=-9.0))},
+        tiers=Tiers(
+            rows=rows,
+            names=("lead", "brief"),
+            confusion=((1, 1), (1, 1)),
+            accuracy=accuracy[0],
+            accuracy_interval=Interval(low=accuracy[1], high=0.9),
+            majority=0.5,
+            majority_tier="brief",
+            kappa=0.4,
+            fewest_positives=20,
+            positives=Positives(tiers=("lead",), oracle=oracle, student=70, both=both, recall=recall),
+            by_tier=(),
+        ),
+    )  # fmt: skip
+
+
+def rung(name, student, mean, **kinds):
+    judged = {"out-of-fold": judgement(mean, **kinds)}
+    return Rung(name=name, student=student, headline="out-of-fold", judgements=judged)
+
+
+CONSTANT = rung("constant", "constant", figures(1.9, 0.0))
+GOOD = rung("ridge", "tfidf-ridge", figures(1.1, 0.42))
+POOR = rung("ridge", "tfidf-ridge", figures(1.89, 0.005, low=-0.04, high=0.05))
+SHIPPED = Shipped(rung="ridge", judgement=judgement(figures(1.0, 0.4), "test", rows=35))
+
+
+def said(ladder, choice=None, shipped=SHIPPED, floor=None):
+    return {finding.rule: finding for finding in findings(ladder, choice, shipped, floor, span=10.0)}
+
+
+def test_a_student_whose_interval_is_above_zero_beats_the_constant():
+    found = said([CONSTANT, GOOD])["shipped-beats-the-constant"]
+    assert found.text == (
+        "ridge removes 42% of the constant's error (interval 37% to 47%): 1.100 against 1.900 on 350 rows, "
+        "10-fold, none seen in training."
+    )
+    assert found.tone == "good"
+
+
+def test_a_student_whose_interval_holds_zero_does_not():
+    found = said([CONSTANT, POOR])
+    assert found["cheap-students-do-not-beat-the-constant"].text.startswith(
+        "No cheap student clearly beats the constant"
+    )
+    assert found["shipped-does-not-beat-the-constant"].tone == "bad"
+    assert "shipped-beats-the-constant" not in found
+
+
+def test_one_good_cheap_student_is_enough():
+    other = rung("svr", "encoder-head", figures(1.0, 0.5))
+    assert "cheap-students-do-not-beat-the-constant" not in said([CONSTANT, POOR, other])
+
+
+@pytest.mark.parametrize(
+    ("margin", "low", "rule"),
+    [(0.1, 0.02, "choice-is-clear"), (0.1, -0.02, "choice-is-close"), (-0.1, -0.2, "choice-is-not-validations")],
+)
+def test_the_choice_is_as_clear_as_its_interval(margin, low, rule):
+    choice = Choice(
+        rung="ridge", validation_mae={}, runner_up="svr", margin=margin, margin_interval=Interval(low=low, high=0.2)
+    )
+    assert rule in said([CONSTANT, GOOD], choice)
+
+
+def test_a_trained_encoder_that_a_cheap_rung_matches_is_told_so():
+    tuned = Rung(
+        name="lora",
+        student="fine-tuned",
+        headline="test",
+        judgements={"test": judgement(figures(1.0, 0.5), "test")},
+    )
+    cheap = Rung(
+        name="svr",
+        student="encoder-head",
+        headline="test",
+        judgements={"test": judgement(figures(1.04, 0.45), "test")},
+    )
+    worse = cheap.model_copy(update={"judgements": {"test": judgement(figures(1.06, 0.4), "test")}})
+    shipped = SHIPPED.model_copy(update={"rung": "lora"})
+    assert "a-cheaper-rung-is-as-good" in said([CONSTANT, cheap, tuned], shipped=shipped)
+    assert "a-cheaper-rung-is-as-good" not in said([CONSTANT, worse, tuned], shipped=shipped)
+
+
+def test_the_floor_is_unknown_with_one_pass_and_a_distance_with_two():
+    assert "unknown" in said([GOOD])["floor-unknown"].text
+    floor = Floor(articles=350, samples=2, difference={"a": 0.4}, floor={"a": 0.2}, mean_difference=0.4, mean_floor=0.2)
+    assert "0.900 above it" in said([GOOD], floor=floor)["distance-to-the-floor"].text
+
+
+def test_nineteen_positives_are_a_count():
+    few = rung("ridge", "tfidf-ridge", figures(1.1, 0.4), positives=(19, 7, None))
+    found = said([few])["too-few-positives"]
+    assert found.text.startswith("The oracle puts 19 rows in lead; the student finds 7 of them")
+    assert "recall-of-positives" not in said([few])
+    assert "61% of the 98 rows" in said([GOOD])["recall-of-positives"].text
+
+
+def test_tiers_must_beat_the_majority_beyond_doubt():
+    assert "tiers-beat-the-majority" in said([GOOD])
+    doubtful = rung("ridge", "tfidf-ridge", figures(1.1, 0.4), accuracy=(0.55, 0.49))
+    assert said([doubtful])["tiers-do-not-beat-the-majority"].tone == "caution"
+
+
+def test_the_highest_band_with_enough_rows_is_watched():
+    assert "highest-band-leans" not in said([GOOD])
+    leaning = rung("ridge", "tfidf-ridge", figures(1.1, 0.4), lean=-1.2)
+    assert "5 to 10 the student scores 1.200 too low" in said([leaning])["highest-band-leans"].text
+
+
+def test_a_small_test_part_is_called_small():
+    assert "so few rows that the interval is the figure" in said([GOOD])["held-out-is-small"].text
+    large = SHIPPED.model_copy(update={"judgement": judgement(figures(1.0, 0.4), "test", rows=700)})
+    assert "held-out" in said([GOOD], shipped=large)
+
+
+def test_nothing_shipped_leaves_only_what_can_be_said():
+    assert set(said([CONSTANT, GOOD], shipped=None)) == {"floor-unknown"}
