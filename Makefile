@@ -3,8 +3,9 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 RUN ?= demo-run
+FILTER ?= front-page
 
-.PHONY: install check test demo bench clean
+.PHONY: install check test demo bench docs clean
 
 # torch comes first and pinned, so that no other package pulls in a build of its own choice.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -25,10 +26,13 @@ test: install
 	$(BIN)/python -m pytest
 
 demo: install
-	$(BIN)/potstill demo $(RUN)
+	$(BIN)/potstill demo $(RUN) --filter $(FILTER)
 
 bench: install
 	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) $(RUN) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+docs: install
+	$(BIN)/python -m potstill.cli.reference > docs/commands.md

@@ -13,13 +13,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.articles import open_writer
 from potstill.bundle import build_bundle
 from potstill.dataset import build_dataset
 from potstill.errors import BadInput, require
 from potstill.evaluation import Evaluation, evaluate_run
-from potstill.filters import load_filter
 from potstill.files import write_text
+from potstill.filters import load_filter
 from potstill.labelling import label_run
 from potstill.oracle import open_oracle
 from potstill.records import Article, Verdict
@@ -118,14 +117,11 @@ def run_demo(folder: str | Path, filter_name: str = "front-page", *, seed: int =
     replay = folder / "oracle" / f"{filter_name}.jsonl"
     write_text(replay, "".join(json.dumps(row) + "\n" for row in samples))
     articles = folder / "lee.jsonl"
-    with open_writer(articles) as writer:
-        writer.write(articles_frame(lee_articles()))
+    write_text(articles, "".join(json.dumps({"id": a.id, "content": a.content}) + "\n" for a in lee_articles()))
     run_folder = folder / filter_name
-    filter_ = load_filter(filter_name)
     note("labels: replaying the recorded oracle")
-    label_run(
-        run_folder, filter_, articles, open_oracle(f"replay:{replay}"), samples=max(len(s["samples"]) for s in samples)
-    )
+    passes = max(len(row["samples"]) for row in samples)
+    label_run(run_folder, load_filter(filter_name), articles, open_oracle(f"replay:{replay}"), samples=passes)
     run = Run.open(run_folder)
     note("dataset: near-duplicates together, then train, validation and test")
     build_dataset(run, seed=seed)

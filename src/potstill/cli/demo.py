@@ -1,0 +1,110 @@
+"""`potstill demo`: the whole river on 350 real news stories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from potstill.demo import Demo
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="demo")(demo)
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo leaves its runs, one folder a filter.")] = Path(
+        "demo-run"
+    ),
+    filter_name: Annotated[
+        str, typer.Option("--filter", help="front-page, uplifting or investment-risk.")
+    ] = "front-page",
+    seed: Annotated[int, typer.Option(min=0, help="Of the split and of training.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the evaluation and the verdicts as JSON.")] = False,
+) -> None:
+    """Distil a recorded oracle's judgement of 350 real news stories, prove it, and score three new texts."""
+    from potstill.demo import run_demo
+
+    done = run_demo(folder, filter_name, seed=seed)
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        verdicts = [asdict(verdict) for verdict in done.verdicts]
+        print(json.dumps({"evaluation": done.evaluation.model_dump(mode="json"), "verdicts": verdicts}, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(ladder_table(done))
+    for finding in done.evaluation.findings:
+        console.print(f"- {finding.text}", markup=False, highlight=False)
+    console.print(verdict_table(done))
+    console.print(f"report: {done.report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def ladder_table(done: Demo) -> Table:
+    """The rungs: error, skill against the constant, tiers, and what one article costs."""
+    from rich.table import Table
+
+    evaluation = done.evaluation
+    shipped = evaluation.choice.rung if evaluation.choice else None
+    table = Table(title=f"{evaluation.filter} v{evaluation.filter_version}: the ladder")
+    for name in ("student", "judged on", "MAE", "95% interval", "skill", "tiers agree", "ms an article"):
+        table.add_column(name, justify="left" if name in {"student", "judged on"} else "right")
+    for rung in evaluation.ladder:
+        judged = rung.judgements.get(rung.headline) if rung.headline else None
+        mean = judged.mean if judged else None
+        interval = mean.mae_interval if mean else None
+        table.add_row(
+            f"{rung.name} (the bundle)" if rung.name == shipped else rung.name,
+            f"{judged.source}, {judged.rows} rows" if judged else "-",
+            _shown(mean.mae if mean else None),
+            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "-",
+            _percent(mean.skill if mean else None),
+            _percent(judged.tiers.accuracy if judged else None),
+            _shown(rung.latency.milliseconds_p50 if rung.latency else None, digits=1),
+        )
+    floor = evaluation.floor
+    table.caption = (
+        f"the oracle's own noise leaves a floor of {floor.mean_floor:.3f} (repeat difference "
+        f"{floor.mean_difference:.3f})"
+        if floor
+        else "the floor is unknown: the oracle answered once"
+    )
+    return table
+
+
+def verdict_table(done: Demo) -> Table:
+    """The three new texts and what the bundle says of them."""
+    from rich.table import Table
+
+    from potstill.demo import NEW_TEXTS
+
+    table = Table(title="three texts that nobody has labelled")
+    for name in ("text", "tier", "overall", "strongest dimensions"):
+        table.add_column(name)
+    for text, verdict in zip(NEW_TEXTS, done.verdicts, strict=True):
+        strongest = sorted(verdict.scores.items(), key=lambda item: -item[1])[:3]
+        spans = [
+            f"{name} {score:.1f} ({verdict.intervals[name][0]:.1f} to {verdict.intervals[name][1]:.1f})"
+            if name in verdict.intervals
+            else f"{name} {score:.1f}"
+            for name, score in strongest
+        ]
+        table.add_row(text.title, verdict.tier, _shown(verdict.overall, digits=2), ", ".join(spans))
+    return table
+
+
+def _shown(value: float | None, *, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0%}"
