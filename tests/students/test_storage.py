@@ -32,6 +32,15 @@ def test_a_student_comes_back_with_the_same_scores_bit_for_bit(name, tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["student.json", "student.safetensors"]
 
 
+def test_a_head_without_any_support_vector_comes_back(tmp_path):
+    train = headlines()
+    train.scores[:] = 3.0
+    student = FIT["minilm-svr"](load_recipe("minilm-svr"), train)
+    assert student.head.vectors.shape == (0, 5)
+    save_student(student, tmp_path)
+    assert load_student(tmp_path, LetterEncoder()).predict(train.frame) == pytest.approx(train.scores)
+
+
 @pytest.fixture
 def saved(tmp_path):
     save_student(fit_constant(load_recipe("constant"), headlines()), tmp_path)

@@ -232,8 +232,6 @@ def _fit_support_vectors(
     penalty, gamma = choose(choices, fit_predict, scores, clusters, seed)
     dual, bias = _support_vectors(kernels[gamma], scores, penalty, recipe.epsilon)
     used = np.flatnonzero(np.abs(dual).max(axis=1) > 0)
-    # At least one vector stays, so that the arrays keep their shapes where every label is the same.
-    used = used if used.size else np.array([0])
     vectors = ready[used].astype(np.float32)
     return KernelRegressionHead(centring, vectors, dual[used], bias, np.array([gamma]))
 
