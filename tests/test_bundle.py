@@ -91,6 +91,10 @@ class TestWhole:
         assert found.golden_texts == len(golden(examples()))
         assert found.largest_difference < found.allowed_difference == pytest.approx(0.001)
 
+    def test_loading_runs_six_short_golden_texts_of_which_three_are_word_lists(self, bundle):
+        short = [row.id for row in load_bundle(bundle).golden if row.short]
+        assert short == ["library", "markets", "german", "words-0", "words-1", "words-2"]
+
     def test_the_same_bundle_is_written_byte_for_byte_again(self, originals, tmp_path):
         again = tfidf_bundle(tmp_path / "again")
         assert again.hash == load_bundle(originals["tfidf"]).hash

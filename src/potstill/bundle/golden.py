@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     from potstill.students import Student
 
 SHORT_CHARACTERS = 160
-"""Texts up to here are short: they are checked whenever the bundle is loaded."""
+"""Texts up to here may be checked whenever the bundle is loaded; all others wait for `potstill verify`."""
+
+SHORT_TEXTS = 6
+"""How many of them are: half from the beginning of the list, half from its end, where the word lists are."""
 
 _RIVER = (
     "Volunteers in three villages spent the autumn clearing the old mill race, and by spring the river ran past the "
@@ -128,12 +131,14 @@ def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, cal
         raise BundleError(f"golden text {articles[row].id}: the student's {names[column]} is {raw[row, column]}")
     frame = windows(articles, filter_)
     decided, reasons = _after(frame, raw, filter_, calibration)
+    brief = [row for row, text in enumerate(frame["text"]) if len(text) <= SHORT_CHARACTERS]
+    short = {*brief[: SHORT_TEXTS // 2], *brief[-(SHORT_TEXTS // 2) :]}
     return [
         Golden(
             id=article.id,
             title=article.title,
             content=article.content,
-            short=len(text) <= SHORT_CHARACTERS,
+            short=row in short,
             raw=_named(names, raw[row]),
             scores=_named(names, decided.scores[row]),
             low=_named(names, decided.low[row]),
@@ -141,9 +146,7 @@ def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, cal
             **verdict,
             reason=reasons[row],
         )
-        for row, (article, text, verdict) in enumerate(
-            zip(articles, frame["text"], decided.verdict.iter_rows(named=True), strict=True)
-        )
+        for row, (article, verdict) in enumerate(zip(articles, decided.verdict.iter_rows(named=True), strict=True))
     ]
 
 
