@@ -488,6 +488,15 @@ def test_a_full_disk_stops_and_keeps_what_was_bought(tmp_path):
         assert ledger.labels(FRONT_PAGE).height >= 20
 
 
+def test_a_ledger_that_breaks_is_no_endless_wait(ledger, monkeypatch):
+    def broken(events):
+        raise sqlite3.IntegrityError("broken")
+
+    monkeypatch.setattr(ledger, "record", broken)
+    with pytest.raises(sqlite3.IntegrityError, match="broken"):
+        buy(ledger, stories(30), ScriptedOracle())
+
+
 def test_memory_does_not_grow_with_the_labels(tmp_path):
     def frames(count):
         for start in range(0, count, 500):

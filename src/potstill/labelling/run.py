@@ -395,15 +395,15 @@ class _Writer:
     async def _commit(self) -> None:
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            try:
-                await asyncio.to_thread(self._ledger.record, [event for event, _ in batch])
-            except BadInput as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
+            record = asyncio.to_thread(self._ledger.record, [event for event, _ in batch])
+            # Whatever went wrong is raised where the event was handed in; nobody may wait for ever.
+            [outcome] = await asyncio.gather(record, return_exceptions=True)
             for _, future in batch:
-                if not future.done():
+                if future.done():
+                    continue
+                if isinstance(outcome, BaseException):
+                    future.set_exception(outcome)
+                else:
                     future.set_result(None)
 
 
