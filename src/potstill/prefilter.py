@@ -45,20 +45,13 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    # One round is nearly always enough; a few characters only come apart in the second.
-    while (folded := _fold_once(text)) != text:
-        text = folded
-    return text
+    text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).casefold().translate(_ALIKE)
+    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
 
 
 def fold_all(texts: Iterable[str | None]) -> pl.Series:
     """A String Series of the folded texts, in their order; null stays null."""
     return pl.Series("folded", [None if text is None else fold(text) for text in texts], dtype=pl.String)
-
-
-def _fold_once(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).casefold().translate(_ALIKE)
-    return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
 
 
 def _term(term: str) -> str:
