@@ -50,12 +50,12 @@ def stories(count, seed=0, *, noise=0.4, passes=2):
         words = [str(rng.choice(_GOOD if rng.uniform() < gain else _BAD)) for _ in range(8)]
         words += [str(rng.choice(_NEAR if rng.uniform() < near else _FAR)) for _ in range(8)]
         rng.shuffle(words)
-        articles.append({"id": f"a{number}", "title": f"Story {number} <b>&", "content": " ".join(words)})
+        # One id would end a script element, were it not escaped.
+        id_ = f"a{number}" if number else "a0</script>"
+        articles.append({"id": id_, "title": f"Story {number} <b>&", "content": " ".join(words)})
         truth = (10 * np.mean([w in _GOOD for w in words]) * 2, 10 * np.mean([w in _NEAR for w in words]) * 2)
         samples = np.clip(np.round(2 * (np.array(truth) + rng.normal(0, noise, (passes, 2)))) / 2, 0, 10)
-        answers.append(
-            {"id": f"a{number}", "samples": [{"scores": {"gain": a, "near": b}} for a, b in samples.tolist()]}
-        )
+        answers.append({"id": id_, "samples": [{"scores": {"gain": a, "near": b}} for a, b in samples.tolist()]})
     return articles, answers
 
 

@@ -62,6 +62,15 @@ def test_the_ridge_reads_and_the_constant_does_not(evaluated):
     assert "shipped-beats-the-constant" in {finding.rule for finding in evaluation.findings}
 
 
+def test_the_constant_of_the_test_part_learned_from_the_training_part(evaluated):
+    run, evaluation = evaluated
+    dataset = Dataset.load(run.path("rows"), ("gain", "near"))
+    train, test = dataset.part("train").scores, dataset.part("test").scores
+    expected = np.abs(test - np.median(train, axis=0)).mean()
+    assert evaluation.shipped.judgement.mean.constant_mae == pytest.approx(expected, abs=1e-5)
+    assert evaluation.ladder[0].judgements["test"].mean.mae == pytest.approx(expected, abs=1e-5)
+
+
 def test_the_choice_tells_what_validation_said(evaluated):
     run, evaluation = evaluated
     recorded = read_json(run.path("students") / "tfidf-ridge" / "record.json")["validation"]["mae"]

@@ -315,9 +315,11 @@ def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -
     )
     y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
     base = alt.Chart(_data(rows)).encode(x=x, y=y, color=colour)
-    dash = alt.StrokeDash("part:N", scale=alt.Scale(domain=names, range=[[4, 3], [1, 0]]), legend=None)
     layers = [
-        base.mark_line(strokeWidth=2).encode(strokeDash=dash),
+        *(
+            base.transform_filter(f"datum.part == '{name}'").mark_line(strokeWidth=2, strokeDash=dash)
+            for name, dash in zip(names, ([4, 3], [1, 0]), strict=True)
+        ),
         base.mark_point(filled=True, size=55, opacity=1).encode(
             tooltip=_tooltip(alt, "epoch", "part", value="value:Q")
         ),
