@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.students.encoding import EncoderFacts
     from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.students.encoding import EncoderFacts
 
 POOL = 8
 """Batches whose rows are sorted by length together. More means less padding and less mixing."""

@@ -19,7 +19,7 @@ from potstill.students.encoding import EncoderFacts
 from potstill.students.recipes import Lora
 from potstill.students.torch.backbones import find_backbone
 from potstill.students.torch.encoder import TorchEncoder
-from potstill.students.torch.model import ScoreModel, merged, part_of, trim, with_adapter
+from potstill.students.torch.model import ScoreModel, merged, part_of, with_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,7 +105,7 @@ def merge_adapter(
         BundleError: a tensor is missing, unknown or of another shape; `where` names the file.
     """
     # The head is not part of an encoder; one of a single score stands in its place while the adapter is put in.
-    model = with_adapter(ScoreModel(trim(backbone), width, 1, pooling="mean", bias=False), lora)
+    model = with_adapter(ScoreModel(backbone, width, 1, pooling="mean", bias=False), lora)
     places = {name: parameter for name, parameter in model.named_parameters() if part_of(name) == "adapter"}
     if set(places) != set(adapter):
         odd = sorted(set(places) ^ set(adapter))

@@ -34,7 +34,7 @@ class ScoreModel(nn.Module):
 
     def __init__(self, backbone: nn.Module, width: int, dimensions: int, *, pooling: Pooling, bias: bool) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = trim(backbone)
         self.pooling: Pooling = pooling
         self.score = nn.Linear(width, dimensions, bias=bias)
 
@@ -79,7 +79,6 @@ def build_model(
     Raises:
         RecipeError: the adapter's target layers are not in this backbone.
     """
-    trim(backbone)
     model = ScoreModel(backbone, width, dimensions, pooling=recipe.pooling, bias=recipe.head_bias)
     if start is not None and recipe.head_bias:
         with torch.no_grad():
