@@ -53,6 +53,22 @@ def test_score_works_in_a_pipe_and_prints_nothing_else_on_stdout(bundle, source)
     assert json.loads(done.stderr)["articles"] == 5
 
 
+def test_a_reader_that_has_seen_enough_is_no_error(bundle, tmp_path):
+    frame, _ = articles(3000)
+    with open_writer(tmp_path / "in.jsonl") as writer:
+        writer.write(frame)
+    program = "from potstill.cli import main; main()"
+    scoring = subprocess.Popen(
+        [sys.executable, "-c", program, "score", bundle, tmp_path / "in.jsonl", "--batch-size", "10"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert json.loads(scoring.stdout.readline())["id"] == "a0"
+    scoring.stdout.close()
+    complaint = scoring.stderr.read()
+    scoring.stderr.close()
+    assert (scoring.wait(), complaint) == (0, b"")
+
+
 def test_a_person_sees_counts_by_tier_and_why_articles_have_no_score(bundle, tmp_path):
     (tmp_path / "in.jsonl").write_text('{"content": "git clone"}\n{"content": ""}\n')
     done = command("score", bundle, tmp_path / "in.jsonl", "-o", tmp_path / "out.csv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -25,9 +26,8 @@ def score(
         typer.Argument(help="Articles (.jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet), or - for JSON lines on stdin."),
     ],
     output: Annotated[
-        str,
-        typer.Option("--output", "-o", help="Where results go, by the same endings, or - for JSON lines on stdout."),
-    ],
+        str, typer.Option("--output", "-o", help="Where results go, by the same endings; - is JSON lines on stdout.")
+    ] = "-",
     keep_text: Annotated[bool, typer.Option("--keep-text", help="Write each article's content too.")] = False,
     level: Annotated[float, typer.Option(help="Share of labels that an interval is meant to hold.")] = 0.9,
     batch_size: Annotated[int, typer.Option(min=1, help="Articles scored at a time.")] = 512,
@@ -41,7 +41,12 @@ def score(
     from potstill.scorer import Scorer, score_file
 
     scorer = Scorer.load(bundle, threads=threads, device=device, level=level)
-    summary = score_file(scorer, file, output, keep_text=keep_text, batch_size=batch_size)
+    try:
+        summary = score_file(scorer, file, output, keep_text=keep_text, batch_size=batch_size)
+    except BrokenPipeError:
+        # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
     if as_json:
         print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)
         return
