@@ -9,13 +9,17 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Answer:
-    """What the server says; `stall` leaves the body unfinished, `reset` closes the connection without a word."""
+    """What the server says.
+
+    `stall` leaves the body unfinished, `drip` sends it a byte at a time, `reset` closes without a word.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     delay: float = 0.0
     stall: bool = False
+    drip: bool = False
     reset: bool = False
 
 
@@ -97,9 +101,13 @@ class ScriptedServer:
                 return False
             headers = {"content-type": "application/json", "content-length": str(len(answer.body))} | answer.headers
             lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            writer.write(f"HTTP/1.1 {answer.status} X\r\n{lines}\r\n".encode())
             body = answer.body[: len(answer.body) // 2] if answer.stall else answer.body
-            writer.write(f"HTTP/1.1 {answer.status} X\r\n{lines}\r\n".encode() + body)
-            await writer.drain()
+            size = 1 if answer.drip else max(1, len(body))
+            for start in range(0, len(body), size):
+                writer.write(body[start : start + size])
+                await writer.drain()
+                await asyncio.sleep(0.02 if answer.drip else 0)
             if answer.stall:
                 await self._stop.wait()
         finally:

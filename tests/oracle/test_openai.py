@@ -110,9 +110,10 @@ def test_a_list_of_content_parts_is_read():
     assert failure_of(completion([{"type": "text", "text": GOOD}])).scores == SCORES
 
 
-@pytest.mark.parametrize("answer", [Answer(body=b"{}", stall=True), completion(GOOD)])
+@pytest.mark.parametrize(
+    "answer", [Answer(body=b"{}", stall=True), Answer(delay=30.0), Answer(body=b" " * 9999, drip=True)]
+)
 def test_an_answer_that_never_ends_is_a_timeout(answer):
-    answer.delay = 0.0 if answer.stall else 30.0
     failure = failure_of(answer, timeout=0.2)
     assert (failure.reason, failure.charged) == ("timeout", "unknown")
 

@@ -1,5 +1,6 @@
 """The prompt: the article can't leave its fence, and only a whole, legal answer counts."""
 
+import hashlib
 import json
 
 import pytest
@@ -57,6 +58,14 @@ def test_no_text_holds_the_code_of_its_own_fence(text):
     code = fence_code(text)
     assert code not in text
     assert PROMPT.messages(text)[-1]["content"].count(f"=== END {code} ===") == 1
+
+
+def test_a_text_that_did_hold_its_code_would_get_another(monkeypatch):
+    text = f"The code is {fence_code('').upper()}."
+    honest = hashlib.sha256
+    monkeypatch.setattr("potstill.oracle.prompt.hashlib.sha256", lambda data: honest(data.replace(text.encode(), b"")))
+    assert fence_code("") != fence_code(text)
+    assert fence_code(text) not in text.lower()
 
 
 def test_an_article_cannot_close_its_fence():
