@@ -328,13 +328,16 @@ def test_scoring_needs_no_torch_transformers_or_sklearn(folders, tmp_path, kind)
     frame, _ = articles(5)
     with open_writer(tmp_path / "in.jsonl") as writer:
         writer.write(frame)
-    program = BLOCKED + """
+    program = (
+        BLOCKED
+        + """
     import potstill
     from potstill.bundle import verify_bundle
     from potstill.scorer import score_file
     verify_bundle(sys.argv[1])
     print(score_file(sys.argv[1], sys.argv[2], sys.argv[3]).scored)
     """
+    )
     done = run_python(program, folders[kind], tmp_path / "in.jsonl", tmp_path / "out.jsonl")
     assert (done.returncode, done.stdout.strip()) == (0, "5"), done.stderr
 
