@@ -349,3 +349,30 @@ class TestCompare:
             metrics.compare(np.ones((3, 1)), np.ones((2, 1)), np.arange(3))
         with pytest.raises(ValueError, match="no row has an error on both sides"):
             metrics.compare(np.full(3, NAN), np.ones(3), np.arange(3))
+
+
+class TestProportions:
+    def test_the_published_example_of_ten_in_ten(self):
+        # With all of n found, the lower end is (tail)^(1/n).
+        low, high = metrics.exact_interval(10, 10)
+        assert (low, high) == (pytest.approx(0.025 ** (1 / 10)), 1.0)
+
+    def test_none_in_sixty_leaves_room_for_six_per_cent(self):
+        low, high = metrics.exact_interval(0, 60)
+        assert (low, high) == (0.0, pytest.approx(1 - 0.025 ** (1 / 60)))
+
+    def test_three_in_fifty_as_the_beta_distribution_gives_it(self):
+        assert metrics.exact_interval(3, 50) == (pytest.approx(0.0125486, abs=1e-6), pytest.approx(0.1654819, abs=1e-6))
+
+    def test_without_trials_anything_may_be(self):
+        assert metrics.exact_interval(0, 0) == (0.0, 1.0)
+
+    def test_more_found_than_looked_at_is_refused(self):
+        with pytest.raises(ValueError, match="5 of 3"):
+            metrics.exact_interval(5, 3)
+
+
+def test_three_answers_make_three_pairs_and_a_missing_one_makes_fewer():
+    answers = np.array([[1.0, 2.0], [2.0, np.nan], [4.0, 5.0]])
+    assert metrics.pairwise_difference(answers).tolist() == [2.0, 3.0]
+    assert np.isnan(metrics.pairwise_difference(answers[:1])).all()

@@ -8,6 +8,7 @@ come from resampling whole clusters, since near-duplicates are no independent ev
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -164,12 +165,32 @@ def weighted(scores: FloatArray, weights: ArrayLike) -> FloatArray:
     return np.where(known.all(axis=1), result, np.nan)
 
 
+def with_overall(scores: FloatArray, weights: FloatArray) -> FloatArray:
+    """Scores with the weighted mean as one more column, shape (rows, dimensions + 1).
+
+    It is the overall before gates and caps. A masked dimension masks it, unless its weight is 0.
+    """
+    counted = weights > 0
+    return np.column_stack([scores, weighted(scores[:, counted], weights[counted])])
+
+
 # What no student can beat
 
 
 def repeat_difference(a: FloatArray, b: FloatArray) -> FloatArray:
     """Mean absolute difference of two passes of one oracle over the same rows."""
     return _mean(np.abs(a - b), a + b)
+
+
+def pairwise_difference(answers: FloatArray) -> FloatArray:
+    """Mean absolute difference over all pairs of one article's answers, shape (dimensions,); NaN without a pair.
+
+    `answers` has shape (samples, dimensions), NaN where an answer lacks a dimension.
+    """
+    first, second = np.triu_indices(len(answers), k=1)
+    gaps = np.abs(answers[first] - answers[second])
+    known = np.isfinite(gaps)
+    return _share(np.where(known, gaps, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def floor(difference: ArrayLike, samples: ArrayLike) -> FloatArray:
@@ -392,7 +413,56 @@ def compare(
     return Comparison(float(rows.mean()), float(low), float(high), min(1.0, 2.0 * (tail + 1) / (n + 1)))
 
 
+# Proportions
+
+
+def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Ends of the interval of a proportion of which `found` in `n` were seen (Clopper & Pearson 1934).
+
+    It never covers less than `level`, whatever the proportion, and is wide for it. (0, 1) without trials.
+
+    Raises:
+        ValueError: `found` is not from 0 to `n`.
+    """
+    if not 0 <= found <= n:
+        raise ValueError(f"{found} of {n} is no proportion")
+    tail = (1 - level) / 2
+    low = 0.0 if found == 0 else _crossing(lambda p: _at_least(found, n, p), tail)
+    high = 1.0 if found == n else _crossing(lambda p: 1 - _at_least(found + 1, n, p), tail, falling=True)
+    return low, high
+
+
+# As records hold them
+
+
+def number(value: float) -> float | None:
+    """A figure as a record holds it: six decimals, and None for what is not finite."""
+    return round(float(value), 6) if math.isfinite(value) else None
+
+
 # Parts
+
+
+def _at_least(found: int, n: int, p: float) -> float:
+    """Probability of `found` or more in `n` trials of probability `p`."""
+    if p <= 0 or p >= 1:
+        return float(p >= 1 or found <= 0)
+    k = np.arange(found, n + 1)
+    whole = math.lgamma(n + 1)
+    ways = np.array([whole - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in k.tolist()])
+    return float(np.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p)).sum())
+
+
+def _crossing(function: Callable[[float], float], level: float, *, falling: bool = False) -> float:
+    """Where a monotone function on (0, 1) crosses a level, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if (function(middle) > level) is not falling:
+            high = middle
+        else:
+            low = middle
+    return (low + high) / 2
 
 
 def ranks(values: FloatArray) -> FloatArray:

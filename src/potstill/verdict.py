@@ -169,6 +169,12 @@ def decide(scores: pl.DataFrame, rules: Rules, cap_hits: pl.DataFrame | None = N
     )
 
 
+def decide_rows(scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> pl.DataFrame:
+    """As `decide`, for scores of shape (rows, dimensions), NaN where one is missing."""
+    columns = {name: scores[:, i] for i, name in enumerate(rules.dimension_names)}
+    return decide(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64)), rules, cap_hits)
+
+
 def condition(text: str, rules: Rules) -> Condition:
     """A condition over the filter's dimensions and `overall`."""
     return parse(text, (*rules.dimension_names, OVERALL))

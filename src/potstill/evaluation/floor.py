@@ -33,7 +33,7 @@ def floor_of(answers: Iterable[FloatArray], dimensions: Sequence[str]) -> Floor 
     repeated = [answer for answer in answers if len(answer) > 1]
     if not repeated:
         return None
-    differences = np.array([_pairwise(answer) for answer in repeated])
+    differences = np.array([metrics.pairwise_difference(answer) for answer in repeated])
     samples = np.array([np.isfinite(answer).sum(axis=0) for answer in repeated])
     with np.errstate(divide="ignore", invalid="ignore"):
         floors = metrics.floor(differences, samples)
@@ -49,15 +49,3 @@ def floor_of(answers: Iterable[FloatArray], dimensions: Sequence[str]) -> Floor 
         mean_difference=number(float(np.mean(difference))) or 0.0,
         mean_floor=number(float(np.mean(floor))) or 0.0,
     )
-
-
-def _pairwise(answer: FloatArray) -> FloatArray:
-    """Mean absolute difference over the pairs of one article's answers, shape (dimensions,); NaN without a pair."""
-    first, second = np.triu_indices(len(answer), k=1)
-    gaps = np.abs(answer[first] - answer[second])
-    known = np.isfinite(gaps)
-    total = np.where(known, gaps, 0.0).sum(axis=0)
-    mean: FloatArray = np.divide(
-        total, known.sum(axis=0), out=np.full(answer.shape[1], np.nan), where=known.any(axis=0)
-    )
-    return mean

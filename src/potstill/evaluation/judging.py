@@ -7,12 +7,10 @@ somebody published are judged alike.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
-import polars as pl
 
 from potstill import metrics
 from potstill.evaluation.records import (
@@ -24,10 +22,13 @@ from potstill.evaluation.records import (
     Positives,
     Tiers,
 )
+from potstill.metrics import number as number  # noqa: PLC0414 - its users know it from here
 from potstill.records import UNSCORED
-from potstill.verdict import decide
+from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from potstill.evaluation.records import Source
     from potstill.filters import Filter
     from potstill.records import FloatArray, IntArray
@@ -85,13 +86,8 @@ def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_
 
 
 def with_overall(scores: FloatArray, filter_: Filter) -> FloatArray:
-    """Scores with the filter-weighted mean as one more column, shape (rows, dimensions + 1).
-
-    It is the overall before gates and caps. A masked dimension masks it, unless its weight is 0.
-    """
-    counted = filter_.weights > 0
-    overall = metrics.weighted(scores[:, counted], filter_.weights[counted])
-    return np.column_stack([scores, overall])
+    """Scores with the filter-weighted mean as one more column; see `metrics.with_overall`."""
+    return metrics.with_overall(scores, filter_.weights)
 
 
 def constant_for(learned: FloatArray, filter_: Filter, rows: int) -> FloatArray:
@@ -105,10 +101,7 @@ def constant_for(learned: FloatArray, filter_: Filter, rows: int) -> FloatArray:
 
 def verdicts(scores: FloatArray, filter_: Filter, cap_hits: pl.DataFrame | None) -> pl.DataFrame:
     """The filter's verdict on rows of scores, with the columns of `verdict.decide`."""
-    frame = pl.DataFrame(
-        {name: pl.Series(scores[:, i], dtype=pl.Float64) for i, name in enumerate(filter_.dimension_names)}
-    )
-    return decide(frame, filter_, cap_hits)
+    return decide_rows(scores, filter_, cap_hits)
 
 
 def judge_tiers(
@@ -140,11 +133,6 @@ def judge_tiers(
         positives=_positives(theirs, ours, positive, clusters, bootstrap) if positive else None,
         by_tier=tuple(_positives(theirs, ours, (name,), clusters, bootstrap) for name in names),
     )
-
-
-def number(value: float) -> float | None:
-    """A figure as a record holds it: six decimals, and None for what is not finite."""
-    return round(float(value), 6) if math.isfinite(value) else None
 
 
 def _errors(predicted: Predicted, filter_: Filter) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,66 @@
+"""Means with their intervals: what most figures of an audit are.
+
+In: values by row, and the clusters of the rows. Out: a mean and a bootstrap interval over whole clusters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from potstill import metrics
+from potstill.audit.records import LEVEL, interval
+from potstill.metrics import number
+
+if TYPE_CHECKING:
+    from potstill.audit.records import Interval
+    from potstill.records import BoolArray, FloatArray, IntArray
+
+Mean: TypeAlias = "tuple[float | None, Interval | None]"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Means:
+    """Means over rows whose clusters, shape (rows,), are resampled whole."""
+
+    clusters: IntArray
+    seed: int = 0
+    resamples: int = metrics.RESAMPLES
+
+    def of(self, values: FloatArray) -> list[Mean]:
+        """Of each column of `values`, shape (rows, columns), NaN left out."""
+        known = np.isfinite(values)
+        if not known.any():
+            return [(None, None)] * values.shape[1]
+        low, high = metrics.bootstrap_mean(values, self.clusters, n=self.resamples, seed=self.seed, level=LEVEL)
+        return [
+            (number(float(values[known[:, i], i].mean())), interval(low[i], high[i]))
+            if known[:, i].any()
+            else (None, None)
+            for i in range(values.shape[1])
+        ]
+
+    def of_all(self, values: FloatArray) -> Mean:
+        """The mean over columns of their means: a column counts alike however many of its rows are known."""
+        known = np.isfinite(values)
+        counts = known.sum(axis=0)
+        if not counts.any():
+            return None, None
+        weight = np.divide(len(values), counts, out=np.zeros(values.shape[1]), where=counts > 0)
+        shares = np.where(known, values, 0.0) @ weight / int((counts > 0).sum())
+        return self.of(shares[:, None])[0]
+
+    def difference(self, values: FloatArray, here: BoolArray) -> Mean:
+        """The mean of `values`, shape (rows,), where `here`, less that elsewhere; None where one side is empty."""
+        known = np.isfinite(values)
+        if not (here & known).any() or not (~here & known).any():
+            return None, None
+
+        def gap(index: IntArray) -> float:
+            inside, outside = index[here[index] & known[index]], index[~here[index] & known[index]]
+            return float(values[inside].mean() - values[outside].mean()) if inside.size and outside.size else np.nan
+
+        low, high = metrics.bootstrap(self.clusters, gap, n=self.resamples, seed=self.seed, level=LEVEL)
+        return number(gap(np.arange(len(values)))), interval(float(low), float(high))
