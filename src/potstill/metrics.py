@@ -125,7 +125,8 @@ def r2(predicted: FloatArray, y: FloatArray) -> FloatArray:
 
     def one(p: FloatArray, t: FloatArray) -> float:
         spread = float(np.sum((t - t.mean()) ** 2))
-        return 1.0 - float(np.sum((t - p) ** 2)) / spread if _varies(t) else float("nan")
+        # Squares of tiny differences can vanish, so that labels which vary have no spread.
+        return 1.0 - float(np.sum((t - p) ** 2)) / spread if spread > 0 else float("nan")
 
     return _columns(one, predicted, y)
 
