@@ -169,6 +169,21 @@ class TestFrames:
         assert scored["input_overall"].to_list() == [1, 1]
         assert "old" not in scored["tier"].to_list()
 
+    def test_a_frame_without_titles_is_scored(self, tfidf):
+        frame, _ = articles(3)
+        assert tfidf.score_batch(frame.drop("title"))["tier"].is_in(FILTER.tier_names).all()
+
+    @pytest.mark.parametrize(
+        ("frame", "message"),
+        [
+            (pl.DataFrame({"text": ["a"]}), "no column content; there are text"),
+            (pl.DataFrame({"content": [1]}), "column content is Int64, expected String"),
+        ],
+    )
+    def test_a_frame_without_texts_is_refused(self, tfidf, frame, message):
+        with pytest.raises(BadInput, match=message):
+            tfidf.score_batch(frame)
+
     def test_frames_and_single_texts_agree(self, neural):
         frame, _ = articles(20, seed=3)
         scored = neural.score_batch(frame)

@@ -115,7 +115,11 @@ class Scorer:
         column of the input with one of these names moves to `input_<name>`.
 
         Args:
-            articles: columns `title` and `content` (String); a null is an empty text. Others pass through.
+            articles: columns `content` and, where there are titles, `title` (String); a null is an empty text.
+                Others pass through.
+
+        Raises:
+            BadInput: there is no column `content`, or one of the two does not hold text.
         """
         outcome = self._outcome(articles)
         added = [
@@ -148,7 +152,7 @@ class Scorer:
 
     def _outcome(self, articles: pl.DataFrame) -> _Outcome:
         filter_ = self.bundle.filter
-        titles, contents = (articles[name].fill_null("").to_list() for name in ("title", "content"))
+        titles, contents = _column(articles, "title"), _column(articles, "content")
         texts = pl.Series("text", list(map(filter_.text.of, titles, contents)), dtype=pl.String)
         folded = fold_all(texts)
         empty = (texts == "").to_numpy()
@@ -274,6 +278,16 @@ def _frame(articles: Iterable[str | Article]) -> pl.DataFrame:
         source = article.extra.get("source")
         rows.append({"id": id_, "title": title, "content": content, "source": None if source is None else str(source)})
     return pl.DataFrame(rows, schema=dict.fromkeys(("id", "title", "content", "source"), pl.String))
+
+
+def _column(articles: pl.DataFrame, name: str) -> list[str]:
+    if name not in articles.columns:
+        if name == "title":
+            return [""] * articles.height
+        raise BadInput(f"articles: no column {name}; there are {', '.join(articles.columns) or 'none'}")
+    if articles.schema[name] not in {pl.String, pl.Null}:
+        raise BadInput(f"articles: column {name} is {articles.schema[name]}, expected String")
+    return articles[name].cast(pl.String).fill_null("").to_list()
 
 
 def _whole(text: str) -> str:

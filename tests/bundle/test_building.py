@@ -13,6 +13,7 @@ from potstill.dataset import Dataset
 from potstill.errors import BundleError, MissingModel, RunError
 from potstill.files import read_json
 from potstill.runs import Run
+from potstill.students.recipes import load_recipe
 from potstill.students.storage import load_student
 from potstill.training import train_run
 
@@ -27,7 +28,9 @@ def cheap(tmp_path_factory):
 @pytest.fixture(scope="module")
 def neural(tmp_path_factory):
     run = started(tmp_path_factory.mktemp("neural"))
-    train_run(run, ["minilm-ridge", "minilm-lora"], tiny=True)
+    short = load_recipe("minilm-lora").model_copy(update={"epochs": 1})
+    (run.folder / "minilm-lora.yaml").write_text(json.dumps(short.model_dump(mode="json", exclude_none=True)))
+    train_run(run, ["minilm-ridge", run.folder / "minilm-lora.yaml"], tiny=True, crossfit=2)
     return run
 
 
@@ -110,7 +113,7 @@ class TestNeuralStudents:
         (tmp_path / "two.yaml").write_text(
             "{name: two, student: encoder-head, backbones: [all-MiniLM-L6-v2, all-MiniLM-L6-v2], head: {kind: ridge}}"
         )
-        train_run(run, [tmp_path / "two.yaml"], tiny=True)
+        train_run(run, [tmp_path / "two.yaml"], tiny=True, crossfit=0)
         bundle = build_bundle(run)
         names = {path.name for path in bundle.folder.iterdir()}
         assert {"model.onnx", "model-1.onnx", "tokenizer.json", "tokenizer-1.json"} <= names
