@@ -1,0 +1,96 @@
+"""A condition as the rest of the program knows it.
+
+In: text and the names it may use. Out: a `Condition`, which says what it reads, compiles itself to Polars, joins
+with others and prints itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from potstill.conditions.expression import computed_in, is_finite, truth_of
+from potstill.conditions.parsing import read_tree
+from potstill.conditions.tree import And, Comparison, Name, Or, Truth, negated, replace, spell, walk
+from potstill.errors import ConditionError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A checked condition; make one with `parse`. `str` gives its one spelling."""
+
+    tree: Truth
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names that the condition reads."""
+        return frozenset(node.name for node in walk(self.tree) if isinstance(node, Name))
+
+    @property
+    def operators(self) -> frozenset[str]:
+        """The comparisons that the condition makes."""
+        return frozenset(node.operator for node in walk(self.tree) if isinstance(node, Comparison))
+
+    def expr(self) -> pl.Expr:
+        """A Boolean Polars expression over columns with the condition's names; never null.
+
+        False where `defined` is false.
+        """
+        return self.defined() & self.truth().fill_null(False)
+
+    def defined(self) -> pl.Expr:
+        """Whether a row has all that the condition reads: inputs there and finite, no division by zero."""
+        inputs = [is_finite(pl.col(name)) for name in sorted(self.names)]
+        return pl.all_horizontal(pl.lit(True), *inputs, *self.computed())
+
+    def computed(self) -> list[pl.Expr]:
+        """For each value that finite inputs may leave undefined, such as a quotient, whether it is finite."""
+        return computed_in(self.tree)
+
+    def truth(self) -> pl.Expr:
+        """As `expr`, and right only where `defined` is true: for callers that have checked the inputs."""
+        return truth_of(self.tree)
+
+    def computing(self, name: str, text: str, names: Collection[str]) -> Condition:
+        """The same condition with `name` replaced by a sum over `names`, which it is computed from.
+
+        Raises:
+            ConditionError: the text is not a sum over `names`.
+        """
+        comparison = parse(f"0 = {text}", names).tree
+        if not isinstance(comparison, Comparison):
+            raise ConditionError(f"{text!r} is not a sum")
+        return Condition(replace(self.tree, name, comparison.right))
+
+    def __and__(self, other: Condition) -> Condition:
+        return Condition(And((self.tree, other.tree)))
+
+    def __or__(self, other: Condition) -> Condition:
+        return Condition(Or((self.tree, other.tree)))
+
+    def __invert__(self) -> Condition:
+        return Condition(negated(self.tree))
+
+    def __str__(self) -> str:
+        return spell(self.tree)
+
+
+def parse(text: str, names: Collection[str]) -> Condition:
+    """Read a condition that may use `names`.
+
+    Raises:
+        ConditionError: the text is not in the language, or uses a name that is not in `names`; the message
+            says where, what came and what was legal.
+    """
+    return _parse(text, tuple(names))
+
+
+@lru_cache(maxsize=1024)
+def _parse(text: str, names: tuple[str, ...]) -> Condition:
+    return Condition(read_tree(text, names))

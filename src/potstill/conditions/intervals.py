@@ -1,0 +1,86 @@
+"""Values as intervals.
+
+In: a value of a tree, and the interval that each name lies in. Out: the interval that the value lies in, never
+too narrow: wider than exact where arithmetic is involved.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from potstill.conditions.tree import DECIMALS, Arithmetic, Minus, Name, Number, Value, walk
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# More than a double's arithmetic errs by, less than what is rounded away before comparing.
+_SLACK = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The values something may have; an open end is not one of them."""
+
+    low: float
+    high: float
+    low_open: bool = False
+    high_open: bool = False
+
+
+_ANYTHING = Interval(-math.inf, math.inf)
+
+
+def compared(node: Value, box: Mapping[str, Interval]) -> Interval:
+    """The values of one side of a comparison, rounded as the compiled expression rounds them."""
+    found = _interval(node, box)
+    if not isinstance(node, Arithmetic | Minus):
+        return found
+    return Interval(round(found.low, DECIMALS), round(found.high, DECIMALS))
+
+
+def constant(node: Value) -> float | None:
+    """The value of a part that reads no names, rounded as a comparison would."""
+    if any(isinstance(part, Name) for part in walk(node)):
+        return None
+    found = compared(node, {})
+    return found.low if found.low == found.high else None
+
+
+def _interval(node: Value, box: Mapping[str, Interval]) -> Interval:
+    match node:
+        case Number(value):
+            return Interval(value, value)
+        case Name(name):
+            return box.get(name, _ANYTHING)
+        case Minus(value):
+            inner = _interval(value, box)
+            return Interval(-inner.high, -inner.low, inner.high_open, inner.low_open)
+        case Arithmetic(operator, left, right):
+            one, other = _interval(left, box), _interval(right, box)
+            return _computed(operator, one, other)
+
+
+def _computed(operator: str, one: Interval, other: Interval) -> Interval:
+    """The closed hull of a computed value, widened by more than rounding can move it."""
+    if operator == "/" and other.low <= 0 <= other.high:
+        return _ANYTHING
+    ends = [_calculate(operator, a, b) for a in (one.low, one.high) for b in (other.low, other.high)]
+    if any(math.isnan(end) for end in ends):
+        return _ANYTHING
+    low, high = min(ends), max(ends)
+    slack = _SLACK * max(1.0, abs(low), abs(high))
+    return Interval(low - slack, high + slack)
+
+
+def _calculate(operator: str, one: float, other: float) -> float:
+    match operator:
+        case "+":
+            return one + other
+        case "-":
+            return one - other
+        case "*":
+            return one * other
+        case _:
+            return one / other

@@ -1,0 +1,81 @@
+"""The words and signs of a condition.
+
+In: the text. Out: its tokens in order, the last of kind `end`, each with the place it stands at; or an error
+that shows the text and the place.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from potstill.errors import ConditionError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEYWORDS = frozenset({"AND", "OR", "NOT", "BETWEEN"})
+"""Words of the language, in any case; none may be a name."""
+
+_LONGEST = 10_000
+_MOST_TOKENS = 500
+_TOKEN = re.compile(
+    r"""(?P<space>\s+)
+      | (?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+      | (?P<name>[^\W\d]\w*)
+      | (?P<operator><=|>=|<>|!=|==|[<>=()+*/-])""",
+    re.VERBOSE | re.ASCII,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word or sign, a keyword in capitals, and the place of its first character, from 0."""
+
+    kind: Literal["number", "name", "operator", "keyword", "end"]
+    text: str
+    at: int
+
+
+def tokens_of(text: str) -> list[Token]:
+    """The tokens of a text, the last of kind `end`.
+
+    Raises:
+        ConditionError: the text is too long, or holds what is no word or sign of the language.
+    """
+    if len(text) > _LONGEST:
+        raise fault(text, f"is {len(text)} characters long, at most {_LONGEST} are read", None)
+    tokens = list(_tokens(text))
+    if len(tokens) > _MOST_TOKENS:
+        raise fault(text, f"has more than {_MOST_TOKENS} words and signs", None)
+    return tokens
+
+
+def fault(text: str, what: str, at: Token | None) -> ConditionError:
+    """An error that shows the text, says what is wrong with it and, if there is a token, where."""
+    place = "" if at is None else f" (at character {at.at + 1})"
+    shown = text if len(text) <= 200 else text[:200] + "..."
+    return ConditionError(f"condition {shown!r} {what}{place}")
+
+
+def _tokens(text: str) -> Iterator[Token]:
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if match is None:
+            here = Token("operator", text[at], at)
+            if text[at] in "'\"`":
+                raise fault(text, "holds a string or a quoted name; neither is part of conditions", here)
+            raise fault(text, f"holds {text[at]!r}, which is not part of conditions", here)
+        word, kind = match.group(), match.lastgroup
+        if kind == "number":
+            yield Token("number", word, at)
+        elif kind == "name" and word.upper() in KEYWORDS:
+            yield Token("keyword", word.upper(), at)
+        elif kind == "name":
+            yield Token("name", word, at)
+        elif kind == "operator":
+            yield Token("operator", word, at)
+        at = match.end()
+    yield Token("end", "", at)

@@ -1,0 +1,164 @@
+"""The tree of a condition: its nodes, and what is done to any tree.
+
+In: nodes, from `parsing`. Out: the nodes below one, the tree with a name replaced, and its one spelling. What a
+tree means is said elsewhere: in `expression` for columns of scores, in `intervals` for ranges of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DECIMALS = 9
+"""Computed values are compared after rounding to this many decimals, so that 0.1 + 0.2 reaches 0.3."""
+
+Operator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
+
+_TIGHTNESS = {"+": 1, "-": 1, "*": 2, "/": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number as it was written."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """A name, which stands for a row's score."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Minus:
+    """A value with its sign turned."""
+
+    value: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """Two values computed to one."""
+
+    operator: Literal["+", "-", "*", "/"]
+    left: Value
+    right: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two values compared."""
+
+    operator: Operator
+    left: Value
+    right: Value
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """What holds where the part does not."""
+
+    part: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """What holds where all parts do."""
+
+    parts: tuple[Truth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """What holds where one of the parts does."""
+
+    parts: tuple[Truth, ...]
+
+
+Value: TypeAlias = Number | Name | Minus | Arithmetic
+Truth: TypeAlias = Comparison | Not | And | Or
+Node: TypeAlias = Value | Truth
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all that is below it, from left to right."""
+    yield node
+    match node:
+        case Minus(part) | Not(part):
+            yield from walk(part)
+        case Arithmetic(_, left, right) | Comparison(_, left, right):
+            yield from walk(left)
+            yield from walk(right)
+        case And(parts) | Or(parts):
+            for part in parts:
+                yield from walk(part)
+        case _:
+            pass
+
+
+def negated(truth: Truth) -> Truth:
+    """What holds where `truth` does not; two negations are none."""
+    return truth.part if isinstance(truth, Not) else Not(truth)
+
+
+def replace(node: Truth, name: str, value: Value) -> Truth:
+    """The tree with `value` wherever it read `name`."""
+    match node:
+        case Not(part):
+            return Not(replace(part, name, value))
+        case And(parts):
+            return And(tuple(replace(part, name, value) for part in parts))
+        case Or(parts):
+            return Or(tuple(replace(part, name, value) for part in parts))
+        case Comparison(operator, left, right):
+            return Comparison(operator, _replace_in(left, name, value), _replace_in(right, name, value))
+
+
+def _replace_in(node: Value, name: str, value: Value) -> Value:
+    match node:
+        case Number():
+            return node
+        case Name(found):
+            return value if found == name else node
+        case Minus(inner):
+            return Minus(_replace_in(inner, name, value))
+        case Arithmetic(operator, left, right):
+            return Arithmetic(operator, _replace_in(left, name, value), _replace_in(right, name, value))
+
+
+def spell(node: Node) -> str:  # noqa: PLR0911 - one for each kind of node
+    """The one spelling of a tree, with no more brackets than it needs; it reads back to the same tree."""
+    match node:
+        case Number(value):
+            return f"{value:.12g}" if float(f"{value:.12g}") == value else repr(value)
+        case Name(name):
+            return name
+        case Minus(value):
+            return f"-{_bracketed(value, 3)}"
+        case Arithmetic(operator, left, right):
+            tight = _TIGHTNESS[operator]
+            return f"{_bracketed(left, tight)} {operator} {_bracketed(right, tight + 1)}"
+        case Comparison(operator, left, right):
+            return f"{spell(left)} {operator} {spell(right)}"
+        case Not(part):
+            return f"NOT ({spell(part)})"
+        case And(parts):
+            return " AND ".join(_grouped(part, (Comparison, Not)) for part in parts)
+        case Or(parts):
+            return " OR ".join(_grouped(part, (Comparison, Not, And)) for part in parts)
+
+
+def _grouped(node: Truth, bare: tuple[type, ...]) -> str:
+    return spell(node) if isinstance(node, bare) else f"({spell(node)})"
+
+
+def _bracketed(node: Value, tight: int) -> str:
+    loose = isinstance(node, Arithmetic) and _TIGHTNESS[node.operator] < tight
+    # -2 is one number, but -2 after an operator reads better in brackets.
+    signed = isinstance(node, Minus) or (isinstance(node, Number) and node.value < 0)
+    return f"({spell(node)})" if loose or signed else spell(node)
