@@ -1,15 +1,17 @@
 """Labelling: buying an oracle's judgement once, and keeping it.
 
 In: articles and an oracle. Out: a ledger of answers, failures and what each cost. `plan` says what it will take,
-`budget` holds the limits, `pace` the speed, `run` does it, `ledger` keeps it.
+`budget` holds the limits, `pace` the speed; `run` opens a `session`, which does it, and `ledger` keeps it.
 """
 
 from __future__ import annotations
 
 from potstill.labelling.budget import Price
+from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.plan import Plan, plan
-from potstill.labelling.run import Limits, Summary, add_articles, label, label_async, label_run
+from potstill.labelling.run import label, label_async, label_run
+from potstill.labelling.terms import Limits, Summary
 
 __all__ = [
     "Ledger",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from potstill.filters import Filter
     from potstill.labelling.ledger import Ledger
-    from potstill.labelling.run import Limits
+    from potstill.labelling.terms import Limits
 
 SECONDS_PER_CALL = 4.0
 """What one answer is taken to need, until the server has shown otherwise."""

@@ -1,0 +1,294 @@
+"""A session: many workers that buy what is missing, and keep each answer as it lands.
+
+In: articles, a prompt, an oracle and limits. Out: a ledger with the answers, and a `Summary`. Each call is
+permitted by the budget and written down before it is made; its outcome is committed before its slot is free
+again, so a kill loses at most the calls in flight.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from potstill.errors import ArticleError, PotstillError
+from potstill.labelling.budget import FREE, TRILLION, Budget, Price, most_tokens
+from potstill.labelling.ledger import Answered, Failed, Opened, Question, window_hash
+from potstill.labelling.pace import Pace
+from potstill.labelling.terms import Limits, Summary
+from potstill.labelling.writer import Writer
+from potstill.oracle import FATAL, REPAIRABLE, Failure, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    import polars as pl
+
+    from potstill.labelling.ledger import Event, Ledger
+    from potstill.oracle import Oracle, Request
+    from potstill.oracle.prompt import Prompt
+
+HOPELESS = 10
+"""Questions given up one after another, for want of any answer, after which the server is taken to be gone."""
+
+LAST_WAIT = 30.0
+"""Seconds that calls in flight get to land after an interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    question: Question
+    window: str
+
+
+class Session:
+    """The state of one session of labelling."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        prompt: Prompt,
+        oracle: Oracle,
+        samples: int,
+        limits: Limits,
+        price: Price | None,
+        pace: Pace | None,
+    ) -> None:
+        self.ledger = ledger
+        self.prompt = prompt
+        self.oracle = oracle
+        self.samples = samples
+        self.limits = limits
+        self.price = price
+        self.retry_failed = False
+        self.on_step: Callable[[float], None] | None = None
+        self.pace = pace or Pace(limits.concurrency, rpm=limits.rpm, tpm=limits.tpm)
+        self.before = ledger.spent()
+        self.budget = Budget(self.before, max_cost=limits.max_cost, max_calls=limits.max_calls)
+        self.writer = Writer(ledger)
+        self.others = [hash_ for hash_ in ledger.accepted_prompts() if hash_ != prompt.hash]
+        self.in_flight: set[str] = set()
+        self.wanted = self.already = self.bought = 0
+        self.tokens_in = self.tokens_out = 0
+        self.failed: Counter[str] = Counter()
+        self.given_up: Counter[str] = Counter()
+        self.first_failure: str | None = None
+        self.hopeless = 0
+        self.stopped: str | None = None
+        self.fatal = False
+        self.error: PotstillError | None = None
+
+    async def run(self, frames: Iterable[pl.DataFrame]) -> Summary:
+        """Buy what is missing; an error is raised when the calls in flight have landed."""
+        started = time.monotonic()
+        jobs = self._jobs(frames)
+        workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.limits.concurrency)]
+        try:
+            await asyncio.gather(*workers)
+        except asyncio.CancelledError:
+            # Interrupted: no new calls, and those in flight may still land; a second interrupt does not wait.
+            self.stopped = self.stopped or "interrupted"
+            await asyncio.wait(workers, timeout=LAST_WAIT)
+            raise
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+            await self.writer.finish()
+        if self.error is not None:
+            raise self.error
+        return Summary(
+            wanted=self.wanted,
+            already=self.already,
+            bought=self.bought,
+            failed=dict(self.failed),
+            given_up=dict(self.given_up),
+            calls=self.budget.calls - self.before.calls,
+            tokens_in=self.tokens_in,
+            tokens_out=self.tokens_out,
+            cost=None if self.price is None else (self.budget.cost - self.before.cost) / TRILLION,
+            seconds=round(time.monotonic() - started, 3),
+            stopped=self.stopped,
+            fatal=self.fatal,
+            first_failure=self.first_failure,
+        )
+
+    def _jobs(self, frames: Iterable[pl.DataFrame]) -> Iterator[_Job]:
+        """The questions that are still to be asked, a frame's at a time: memory does not grow with the articles."""
+        oracle = f"{self.oracle.name}:{self.oracle.model}"
+        for frame in frames:
+            windows = {
+                id_: _window(self.prompt, id_, title, content)
+                for id_, title, content in frame.select("id", "title", "content").iter_rows()
+            }
+            hashes = {id_: window_hash(window) for id_, window in windows.items()}
+            self.ledger.know(hashes)
+            questions = [
+                Question(id_, oracle, self.prompt.hash, hash_, sample, self.oracle.revision)
+                for id_, hash_ in hashes.items()
+                for sample in range(self.samples)
+            ]
+            self.wanted += len(questions)
+            keys = [question.key for question in questions]
+            done = self.ledger.answered(keys) | self._answered_otherwise(questions)
+            given_up = {} if self.retry_failed else self.ledger.given_up(keys)
+            # A text that another article has too is asked about once; one in flight now has its answer soon.
+            taken = done | self.in_flight
+            for key, question in zip(keys, questions, strict=True):
+                if key in taken:
+                    self.already += 1
+                    self._step()
+                elif key in given_up:
+                    self.given_up[given_up[key]] += 1
+                    self._step()
+                else:
+                    taken.add(key)
+                    self.in_flight.add(key)
+                    yield _Job(question, windows[question.article])
+
+    def _answered_otherwise(self, questions: list[Question]) -> set[str]:
+        """The keys of questions that have an answer to another accepted prompt."""
+        found: set[str] = set()
+        for other in self.others:
+            theirs = {replace(one, prompt=other).key: one.key for one in questions}
+            found |= {theirs[key] for key in self.ledger.answered(list(theirs))}
+        return found
+
+    async def _work(self, jobs: Iterator[_Job]) -> None:
+        while self.stopped is None:
+            try:
+                job = next(jobs, None)
+            except PotstillError as error:
+                # Calls in flight are money: they end well before the error is raised.
+                self.error, self.stopped = error, str(error)
+                return
+            if job is None:
+                return
+            await self._label(job)
+            self.in_flight.discard(job.question.key)
+
+    async def _label(self, job: _Job) -> None:
+        """Ask one question until there is an answer or no hope of one."""
+        question = job.question
+        request = self.prompt.request(question.article, job.window, question.sample, self.limits.max_tokens)
+        since = self.pace.now()
+        tries = 0
+        repaired = False
+        while self.stopped is None:
+            outcome = await self._call(question, request, repaired=repaired)
+            if outcome is None:
+                return
+            if isinstance(outcome, Reply):
+                self.bought += 1
+                self.hopeless = 0
+                self._step()
+                return
+            if self._must_stop(outcome, tries):
+                return
+            if outcome.reason in REPAIRABLE and not repaired and not self.oracle.free:
+                repaired = True
+                request = self.prompt.repair(request, outcome)
+            elif outcome.retryable and self._may_try(outcome, tries, since):
+                # Being told to wait is no failure of the question, and is not counted against it.
+                tries += outcome.reason != "rate_limited"
+                if outcome.reason != "rate_limited":
+                    await self.pace.rest(max(outcome.retry_after or 0.0, self.pace.backoff(tries)))
+            else:
+                self._give_up(question, outcome)
+                return
+
+    async def _call(self, question: Question, request: Request, *, repaired: bool) -> Reply | Failure | None:
+        """One call, permitted, written down, made and kept; None if the limits forbid it."""
+        tokens_in, tokens_out = most_tokens(request)
+        worst = (self.price or FREE).of(tokens_in, tokens_out)
+        async with self.pace.slot((tokens_in + 3) // 4 + tokens_out):
+            if self.stopped is not None:
+                return None
+            if not await self.budget.reserve(worst):
+                self.stopped = self.stopped or f"the limit is reached: {self.budget.limit}"
+                return None
+            if self.stopped is not None:  # while this waited for the budget
+                self.budget.settle(worst, None)
+                return None
+            if not self.oracle.free:
+                await self.writer.put(Opened(question, worst))
+            started, called_at = time.monotonic(), self.pace.now()
+            outcome: Reply | Failure
+            try:
+                outcome = await self.oracle.ask(request)
+            except Failure as failure:
+                outcome = failure
+            seconds = time.monotonic() - started
+            if isinstance(outcome, Failure) and outcome.reason == "rate_limited":
+                self.pace.slowed(called_at, outcome.retry_after)
+            elif isinstance(outcome, Reply) or not outcome.retryable:
+                self.pace.answered()
+            cost = self._cost(outcome, worst)
+            self.tokens_in += outcome.tokens_in or 0
+            self.tokens_out += outcome.tokens_out or 0
+            await self.writer.put(_event(question, outcome, cost, seconds, repaired=repaired, free=self.oracle.free))
+            self.budget.settle(worst, cost)
+            return outcome
+
+    def _cost(self, outcome: Reply | Failure, worst: int) -> int:
+        """What a call cost; the worst where nobody can say."""
+        if isinstance(outcome, Failure) and outcome.charged == "nothing":
+            return 0
+        if outcome.tokens_in is None or outcome.tokens_out is None:
+            return worst
+        return (self.price or FREE).of(outcome.tokens_in, outcome.tokens_out)
+
+    def _must_stop(self, failure: Failure, tries: int) -> bool:
+        """Whether no question has a chance any more, and why."""
+        if failure.reason in FATAL:
+            self.stopped, self.fatal = self.stopped or str(failure), True
+        elif (failure.retry_after or 0.0) > self.limits.patience:
+            self.stopped = f"the server asks to wait {failure.retry_after:.0f} s; go on later"
+            self.fatal = True
+        elif failure.reason == "connection" and failure.charged == "nothing" and not self.bought and tries >= 2:
+            self.stopped, self.fatal = f"the oracle cannot be reached ({failure.detail})", True
+        return self.stopped is not None
+
+    def _may_try(self, failure: Failure, tries: int, since: float) -> bool:
+        if failure.reason == "rate_limited":
+            return self.pace.now() - since < self.limits.patience
+        return tries + 1 < self.limits.tries
+
+    def _give_up(self, question: Question, failure: Failure) -> None:
+        self.failed[failure.reason] += 1
+        self.first_failure = self.first_failure or f"{question.article}: {failure}"
+        self._step()
+        self.hopeless = self.hopeless + 1 if failure.retryable else 0
+        if self.hopeless >= HOPELESS:
+            self.stopped = f"{self.hopeless} questions in a row had no answer ({failure})"
+            self.fatal = True
+
+    def _step(self) -> None:
+        if self.on_step is not None:
+            self.on_step(1)
+
+
+def _window(prompt: Prompt, id_: str, title: str, content: str) -> str:
+    window = prompt.filter.text.of(title, content)
+    if not window.strip():
+        raise ArticleError(f"article {id_!r}: the text is empty, and so is the title")
+    return window
+
+
+def _event(
+    question: Question, outcome: Reply | Failure, cost: int, seconds: float, *, repaired: bool, free: bool
+) -> Event:
+    if isinstance(outcome, Reply):
+        return Answered(
+            question, outcome.scores, outcome.evidence, outcome.raw, repaired, outcome.tokens_in, outcome.tokens_out,
+            cost, seconds,
+        )  # fmt: skip
+    # Asked again in the same words, these would be paid for and fail again; a repaired answer may come after one.
+    final = not free and not outcome.retryable and outcome.reason not in FATAL
+    final = final and (repaired or outcome.reason not in REPAIRABLE)
+    return Failed(
+        question, outcome.reason, outcome.detail, outcome.raw, final, outcome.tokens_in, outcome.tokens_out,
+        cost, seconds,
+    )  # fmt: skip
