@@ -1,0 +1,56 @@
+"""What a report says, a file per subject: each turns records into blocks and works nothing out.
+
+In: facts. Out: a `Document`. A section is one function in `SECTIONS`, in reading order; one whose records are
+missing says so and shows "not recorded" where figures would stand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.report.blocks import Document, Section
+from potstill.report.sections.agreement import agreement
+from potstill.report.sections.calibration import calibration
+from potstill.report.sections.data import data
+from potstill.report.sections.dimensions import dimensions
+from potstill.report.sections.ladder import ladder
+from potstill.report.sections.making import making
+from potstill.report.sections.parts import show, words
+from potstill.report.sections.summary import summary
+from potstill.report.sections.tiers import tiers
+from potstill.report.sections.training import training
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from potstill.report.facts import Facts
+
+SECTIONS: tuple[Callable[[Facts], Section], ...] = (
+    summary,
+    ladder,
+    dimensions,
+    agreement,
+    tiers,
+    training,
+    data,
+    calibration,
+    making,
+)
+"""The report, in reading order."""
+
+
+def compose(facts: Facts) -> Document:
+    """The whole report of a run."""
+    evaluation = facts.evaluation
+    return Document(
+        title=words(evaluation, "filter") or "Distillation",
+        kicker="potstill \N{MIDDLE DOT} distillation report",
+        lead=(
+            "Filter ",
+            show(evaluation, "text", "filter"),
+            ", version ",
+            show(evaluation, "plain", "filter_version"),
+            ": how near a small local model comes to the oracle that taught it, beside what would be true without it.",
+        ),
+        sections=tuple(section(facts) for section in SECTIONS),
+    )

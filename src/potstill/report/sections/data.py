@@ -1,0 +1,87 @@
+"""The rows, their parts, and what the labels look like.
+
+In: facts. Out: a section; a figure that no record holds is "not recorded".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.report import charts
+from potstill.report.blocks import Column, Paragraph, Row, Section, Table, Text
+from potstill.report.sections.parts import NO_FLOOR, Path, show, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.report.facts import Facts
+
+
+def data(facts: Facts) -> Section:
+    """The rows, their parts, and what the labels look like."""
+    evaluation, stage = facts.evaluation, facts.stage("dataset")
+    record: Path = ("parameters", "record")
+    text: Text = (
+        show(evaluation, "count", "data", "rows"),
+        " labelled articles in ",
+        show(evaluation, "count", "data", "clusters"),
+        " clusters; near-duplicate pairs: ",
+        show(stage, "count", *record, "near_duplicates"),
+        ". Clusters lie whole in one part. Articles of which the window lost some text: ",
+        show(stage, "count", *record, "cut"),
+        ". Answers per article: ",
+        show(evaluation, "plain", "data", "samples_per_article"),
+        ". Calibration: ",
+        show(stage, "text", *record, "calibration"),
+        ".",
+    )
+    parts = Table(
+        "Rows by part",
+        (Column("Part", numeric=False), Column("Rows")),
+        tuple(
+            Row(((part,), (show(evaluation, "count", "data", "parts", part),)))
+            for part in sorted(evaluation.keys("data", "parts"), key=_part_order)
+        ),
+    )
+    head = (
+        "Labels",
+        "Missing",
+        "Mean",
+        "Median",
+        "Spread",
+        "At the minimum",
+        "Commonest value",
+        "Repeat spread",
+        "Repeat difference",
+    )
+    labels = Table(
+        "The oracle's labels",
+        (Column("Dimension", numeric=False), *map(Column, head)),
+        tuple(
+            Row(
+                (
+                    (spaced(name),),
+                    (show(evaluation, "count", "labels", name, "labels"),),
+                    (show(evaluation, "count", "labels", name, "missing"),),
+                    (show(evaluation, "score", "labels", name, "mean"),),
+                    (show(evaluation, "plain", "labels", name, "median"),),
+                    (show(evaluation, "score", "labels", name, "deviation"),),
+                    (show(evaluation, "percent", "labels", name, "at_minimum"),),
+                    (show(evaluation, "percent", "labels", name, "commonest_share"),),
+                    (show(evaluation, "score", "labels", name, "repeat_deviation", absent=NO_FLOOR),),
+                    (show(evaluation, "score", "floor", "difference", name, absent=NO_FLOOR),),
+                )
+            )
+            for name in charts.ordered(evaluation, "labels")
+        ),
+    )
+    notes = tuple(
+        Paragraph(("Note: ", show(stage, "text", *record, "notes", place), "."))
+        for place in range(stage.size(*record, "notes"))
+    )
+    return Section("data", "Labels and data", (Paragraph(text), *notes, parts, labels))
+
+
+def _part_order(part: str) -> int:
+    order: Sequence[str] = ("train", "validation", "calibration", "test")
+    return order.index(part) if part in order else len(order)

@@ -1,0 +1,61 @@
+"""How the run was made: stages, seeds, versions.
+
+In: facts. Out: a section; a figure that no record holds is "not recorded".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.report.blocks import Column, Paragraph, Row, Section, Table, Text
+from potstill.report.sections.parts import listed, show
+
+if TYPE_CHECKING:
+    from potstill.report.facts import Facts
+
+
+def making(facts: Facts) -> Section:
+    """How the run was made: stages, seeds, versions."""
+    stages = Table(
+        "Stages of the run",
+        (
+            Column("Stage", numeric=False),
+            Column("Started (UTC)", numeric=False),
+            Column("Took"),
+            Column("Seeds", numeric=False),
+        ),
+        tuple(
+            Row(
+                (
+                    (name,),
+                    (show(stage, "date", "started"),),
+                    (show(stage, "seconds", "seconds"),),
+                    listed(stage, "seeds"),
+                )
+            )
+            for name, stage in facts.stages.items()
+        ),
+    )
+    last = facts.stage("evaluate") if "evaluate" in facts.stages else facts.stage("train")
+    versions = Table(
+        "Versions at the evaluation",
+        (Column("Package", numeric=False), Column("Version", numeric=False)),
+        tuple(Row(((name,), (show(last, "text", "versions", name),))) for name in last.keys("versions")),
+        folded=True,
+    )
+    bootstrap: Text = (
+        "Intervals are percentiles over ",
+        show(facts.evaluation, "count", "bootstrap", "resamples"),
+        " resamples of whole clusters, at level ",
+        show(facts.evaluation, "percent", "bootstrap", "level"),
+        ", seed ",
+        show(facts.evaluation, "plain", "bootstrap", "seed"),
+        ". The run was begun on ",
+        show(facts.manifest, "date", "created"),
+        " for ",
+        show(facts.manifest, "text", "filter"),
+        "; the filter's content has the hash ",
+        show(facts.evaluation, "hash", "filter_hash"),
+        ".",
+    )
+    return Section("making", "How it was made", (Paragraph(bootstrap), stages, versions))

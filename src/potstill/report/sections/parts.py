@@ -1,0 +1,84 @@
+"""What sections are made of: figures as they are written, and where a student's figures stand.
+
+In: records. Out: inline text that keeps the fact behind every figure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.report.blocks import Shown
+
+if TYPE_CHECKING:
+    from potstill.report.blocks import Inline, Kind, Text
+    from potstill.report.facts import Record
+
+Path = tuple[str | int, ...]
+
+NO_FLOOR = "unknown"
+DASH = "\N{EM DASH}"
+
+
+def headline(evaluation: Record) -> Path:
+    """Where the shipped student's figures stand: its rung's headline, or the bundle's own test."""
+    chosen = evaluation.at("shipped", "rung").value
+    for place in range(evaluation.size("ladder")):
+        if chosen is not None and evaluation.at("ladder", place, "name").value == chosen:
+            return judgement(evaluation, place)
+    return "shipped", "judgement"
+
+
+def judgement(evaluation: Record, place: int) -> Path:
+    """Where a rung's headline judgement stands, by its place on the ladder."""
+    return "ladder", place, "judgements", str(evaluation.at("ladder", place, "headline").value)
+
+
+def figures(evaluation: Record, at: Path) -> tuple[Text, ...]:
+    """A row of errors: MAE, its interval, the constant's, skill, RMSE, bias, R2, Spearman."""
+    return (
+        (show(evaluation, "score", *at, "mae"),),
+        interval(evaluation, "score", *at, "mae_interval"),
+        (show(evaluation, "score", *at, "constant_mae"),),
+        (show(evaluation, "percent", *at, "skill"),),
+        (show(evaluation, "score", *at, "rmse"),),
+        (show(evaluation, "signed", *at, "bias"),),
+        (show(evaluation, "score", *at, "r2"),),
+        (show(evaluation, "score", *at, "spearman"),),
+    )
+
+
+def show(record: Record, kind: Kind, *path: str | int, absent: str | None = None) -> Shown:
+    """A field of a record as it is written; `absent` stands where a record that is there has no value."""
+    fact = record.at(*path)
+    # Only a record that is there can say that a thing does not apply; a missing one says nothing.
+    return Shown(fact, kind) if absent is None or not record.recorded else Shown(fact, kind, absent)
+
+
+def latency(evaluation: Record, at: Path, kind: Kind, name: str) -> Shown:
+    """A measured time; an evaluation that did not measure says so."""
+    return Shown(evaluation.at(*at, name), kind, "not measured" if evaluation.recorded else "not recorded")
+
+
+def interval(record: Record, kind: Kind, *path: str | int, absent: str | None = None) -> Text:
+    """The ends of an interval."""
+    low, high = (show(record, kind, *path, end, absent=absent) for end in ("low", "high"))
+    return (low, " to ", high) if low.fact.recorded else (low,)
+
+
+def listed(record: Record, *path: str, kind: Kind = "plain") -> Text:
+    """An object's keys and values, one after the other."""
+    parts: list[Inline] = []
+    for name in record.keys(*path):
+        parts += [", " if parts else "", f"{name} ", show(record, kind, *path, name)]
+    return tuple(part for part in parts if part) or (DASH,)
+
+
+def words(record: Record, *path: str | int) -> str | None:
+    """A value that is used as a word, or None."""
+    value = record.at(*path).value
+    return None if value is None else str(value)
+
+
+def spaced(name: str) -> str:
+    """A dimension's name as words."""
+    return name.replace("_", " ")

@@ -1,0 +1,83 @@
+"""Summary: key figures and verdicts.
+
+In: facts. Out: a section; a figure that no record holds is "not recorded".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.report.blocks import Block, Findings, Paragraph, Section, Text, Tile, Tiles
+from potstill.report.sections.parts import NO_FLOOR, headline, interval, latency, show, words
+
+if TYPE_CHECKING:
+    from potstill.report.facts import Facts
+
+
+def summary(facts: Facts) -> Section:
+    """Key figures and verdicts."""
+    evaluation, at = facts.evaluation, headline(facts.evaluation)
+    mean, test = (*at, "mean"), ("shipped", "judgement")
+    tiles = (
+        Tile(
+            "Error (MAE)",
+            show(evaluation, "score", *mean, "mae"),
+            ("interval ", *interval(evaluation, "score", *mean, "mae_interval")),
+        ),
+        Tile("A constant's error", show(evaluation, "score", *mean, "constant_mae"), ("on the same rows",)),
+        Tile(
+            "Skill",
+            show(evaluation, "percent", *mean, "skill"),
+            ("of the constant's error removed; ", *interval(evaluation, "percent", *mean, "skill_interval")),
+        ),
+        Tile(
+            "Floor",
+            show(evaluation, "score", "floor", "mean_floor", absent=NO_FLOOR),
+            (
+                "two answers of the oracle differ by ",
+                show(evaluation, "score", "floor", "mean_difference", absent=NO_FLOOR),
+            ),
+        ),
+        Tile(
+            "Tier agreement",
+            show(evaluation, "percent", *at, "tiers", "accuracy"),
+            ("the commonest tier alone: ", show(evaluation, "percent", *at, "tiers", "majority")),
+        ),
+        Tile(
+            "One article",
+            latency(evaluation, ("shipped", "latency"), "milliseconds", "milliseconds_p50"),
+            (
+                "milliseconds, median; ",
+                latency(evaluation, ("shipped", "latency"), "rate", "articles_per_second"),
+                " articles/s in bulk",
+            ),
+        ),
+    )
+    verdicts = tuple(
+        Paragraph(
+            (show(evaluation, "text", "findings", place, "text"),),
+            words(evaluation, "findings", place, "tone"),
+        )
+        for place in range(evaluation.size("findings"))
+    )
+    shipped: Text = (
+        "The bundle is ",
+        show(evaluation, "text", "shipped", "rung"),
+        ". Its figures here are over ",
+        show(evaluation, "count", *at, "rows"),
+        " rows (",
+        show(evaluation, "text", *at, "source"),
+        "); the bundle itself, as a user gets it, has a mean absolute error of ",
+        show(evaluation, "score", *test, "mean", "mae"),
+        " on ",
+        show(evaluation, "count", *test, "rows"),
+        " test rows that chose nothing (interval ",
+        *interval(evaluation, "score", *test, "mean", "mae_interval"),
+        ").",
+    )
+    blocks: tuple[Block, ...] = (Tiles(tiles), Paragraph(shipped))
+    if verdicts:
+        blocks = (*blocks, Findings(verdicts))
+    if not evaluation.recorded:
+        blocks = (Paragraph(("The evaluation is not recorded.",), "bad"), *blocks)
+    return Section("summary", "Summary", blocks)

@@ -1,0 +1,164 @@
+"""Training: epochs, counts of what trained, and how each student was made.
+
+In: facts. Out: a section; a figure that no record holds is "not recorded".
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from potstill.report import charts
+from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
+from potstill.report.sections.parts import DASH, listed, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from potstill.report.facts import Facts, Record
+
+
+def training(facts: Facts) -> Section:
+    """Epochs, and the counts of what was trained."""
+    blocks: list[Block] = []
+    for rung, history in facts.histories.items():
+        record = facts.students.get(rung)
+        best = None if record is None else record.at("best_epoch").value
+        for measure, title, png in (
+            ("mae", "mean absolute error", "learning_curves.png"),
+            ("loss", "loss", "loss_curves.png"),
+        ):
+            rows = charts.prepare_epochs(history, measure)
+            if rows:
+                blocks.append(
+                    Figure(
+                        f"{measure}-{rung}",
+                        f"{rung}: {title} by epoch",
+                        f"{title.capitalize()} on the training and the validation part after each epoch.",
+                        rows,
+                        partial(charts.plot_epochs, title=title, best=best),
+                        (history.file,),
+                        png=png if len(facts.histories) == 1 else f"{rung}-{png}",
+                    )
+                )
+        if history.size():
+            blocks.append(_epoch_table(rung, history))
+    if not blocks:
+        blocks.append(Paragraph(("Epochs: not recorded; no student of this run was trained by epochs.",)))
+    else:
+        blocks.insert(
+            0,
+            Paragraph(
+                (
+                    (
+                        "Both parts are evaluated with the same weights after each epoch, dropout off; the band marks "
+                        "the epoch that was kept, the best by validation."
+                    ),
+                )
+            ),
+        )
+    return Section("training", "Training", (*blocks, _counts_table(facts), _students_table(facts), *_remarks(facts)))
+
+
+def _epoch_table(rung: str, history: Record) -> Table:
+    head = (
+        "Epoch",
+        "Train MAE",
+        "Validation MAE",
+        "Train RMSE",
+        "Validation RMSE",
+        "Train loss",
+        "Validation loss",
+        "Took",
+    )
+    rows = tuple(
+        Row(
+            (
+                (show(history, "count", i, "epoch"),),
+                *(
+                    (show(history, "score", i, part, measure),)
+                    for measure in ("mae", "rmse", "loss")
+                    for part in ("train", "validation")
+                ),
+                (show(history, "seconds", i, "seconds"),),
+            )
+        )
+        for i in range(history.size())
+    )
+    return Table(f"{rung} by epoch", tuple(map(Column, head)), rows)
+
+
+def _counts_table(facts: Facts) -> Block:
+    counted = {name: record for name, record in _by_ladder(facts) if record.at("counts").recorded}
+    if not counted:
+        return Paragraph(("Counts of trained parameters: not recorded; no network was trained.",))
+    head = (
+        "Base",
+        "Adapter",
+        "Head",
+        "Head's frozen copy",
+        "Base trained",
+        "Adapter trained",
+        "Head trained",
+        "Trainable",
+        "Total",
+    )
+    keys = (
+        "base",
+        "adapter",
+        "head",
+        "head_copy",
+        "trainable_base",
+        "trainable_adapter",
+        "trainable_head",
+        "trainable",
+        "total",
+    )
+    return Table(
+        "Parameters, and which of them trained",
+        (Column("Rung", numeric=False), *map(Column, head)),
+        tuple(
+            Row(((name,), *((show(record, "count", "counts", key),) for key in keys)))
+            for name, record in counted.items()
+        ),
+    )
+
+
+def _students_table(facts: Facts) -> Table:
+    return Table(
+        "How each student was made",
+        (
+            Column("Rung", numeric=False),
+            *map(Column, ("Took", "Rows", "Windows it can't read whole", "Epochs", "Kept epoch")),
+            Column("Seeds", numeric=False),
+            Column("Weights from", numeric=False),
+        ),
+        tuple(
+            Row(
+                (
+                    (name,),
+                    (show(record, "seconds", "seconds"),),
+                    (show(record, "count", "train_rows"),),
+                    (show(record, "percent", "truncated_share", absent="none"),),
+                    (show(record, "count", "epochs", absent=DASH),),
+                    (show(record, "count", "best_epoch", absent=DASH),),
+                    listed(record, "seeds"),
+                    listed(record, "backbones", kind="hash"),
+                )
+            )
+            for name, record in _by_ladder(facts)
+        ),
+    )
+
+
+def _remarks(facts: Facts) -> Iterator[Paragraph]:
+    for name, record in _by_ladder(facts):
+        for place in range(record.size("notes")):
+            yield Paragraph((f"Note on {name}: ", show(record, "text", "notes", place), "."))
+
+
+def _by_ladder(facts: Facts) -> list[tuple[str, Record]]:
+    """The students' records from the bottom of the ladder up; those that are not on it last."""
+    evaluation = facts.evaluation
+    names = [evaluation.at("ladder", i, "name").value for i in range(evaluation.size("ladder"))]
+    return sorted(facts.students.items(), key=lambda item: names.index(item[0]) if item[0] in names else len(names))
