@@ -1,4 +1,4 @@
-"""`potstill evaluate`: the ladder of a run and its bundle, judged."""
+"""`potstill evaluate`: the ladder of a run and its bundle, or a file of predictions, judged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from potstill.evaluation.records import Evaluation, Figures, Interval, Rung
+    from potstill.evaluation.records import Evaluation, Figures, FileEvaluation, Interval, Rung
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,14 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="A run folder whose bundle is made.")],
+    run: Annotated[Path | None, typer.Argument(help="A run folder whose bundle is made.")] = None,
+    predictions: Annotated[
+        Path | None,
+        typer.Option(help="Judge this file of predictions and labels instead of a run (.json, .jsonl, .parquet)."),
+    ] = None,
+    filter_name: Annotated[
+        str | None, typer.Option("--filter", help="The filter of --predictions: a name or a folder.")
+    ] = None,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -33,15 +40,69 @@ def evaluate(
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure what an article costs.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
 ) -> None:
-    """Judge a run's students and bundle against the oracle, beside a constant and the oracle's own repeat error."""
+    """Judge a run, or a file of predictions, beside what would be true without the model."""
+    from potstill.errors import BadInput
+
+    if (run is None) == (predictions is None):
+        raise BadInput("name one thing to evaluate: a run, or --predictions FILE")
+    if predictions is not None:
+        if filter_name is None:
+            raise BadInput("--predictions needs --filter: weights, gates and tiers are not in the file")
+        _predictions(predictions, filter_name, seed, resamples, as_json=as_json)
+    elif run is not None:
+        if filter_name is not None:
+            raise BadInput("--filter goes with --predictions; a run has its own filter")
+        _run(run, folds, seed, resamples, timed=timed, as_json=as_json)
+
+
+def _run(run: Path, folds: int | None, seed: int, resamples: int, *, timed: bool, as_json: bool) -> None:
     from potstill.evaluation import evaluate_run
     from potstill.runs import Run
 
     evaluation = evaluate_run(Run.open(run), k=folds, seed=seed, resamples=resamples, timed=timed)
-    if as_json:
-        print(evaluation.model_dump_json(indent=2))
-    else:
-        print("\n".join(described(evaluation)))
+    print(evaluation.model_dump_json(indent=2) if as_json else "\n".join(described(evaluation)))
+
+
+def _predictions(path: Path, filter_name: str, seed: int, resamples: int, *, as_json: bool) -> None:
+    from potstill.evaluation import evaluate_file
+    from potstill.evaluation.records import Bootstrap
+    from potstill.filters import load_filter
+
+    bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
+    found = evaluate_file(path, load_filter(filter_name), bootstrap)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(described_file(found)))
+
+
+def described_file(found: FileEvaluation) -> list[str]:
+    """The lines for a person: a table of dimensions, then the verdicts."""
+    judged = found.judgement
+    head = ("dimension", "rows", "MAE", "interval", "constant", "skill", "RMSE", "bias", "Spearman", "Kendall")
+    rows = [head]
+    columns = {**judged.dimensions, "mean": judged.mean, "weighted overall": judged.overall}
+    for name, figures in columns.items():
+        rows.append(
+            (
+                name,
+                f"{figures.rows:,}",
+                _number(figures.mae),
+                _ends(figures.mae_interval),
+                _number(figures.constant_mae),
+                "-" if figures.skill is None else f"{figures.skill:.0%}",
+                _number(figures.rmse),
+                _number(figures.bias),
+                _number(figures.spearman),
+                _number(figures.kendall),
+            )
+        )
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = [_line(row, widths) for row in rows]
+    if judged.ranking is not None:
+        ranking = judged.ranking
+        lines.append(
+            f"average precision {_number(ranking.average_precision)} (by chance {_number(ranking.by_chance)}); "
+            + ", ".join(f"recall@{at.k} {_number(at.recall)}, NDCG@{at.k} {_number(at.ndcg)}" for at in ranking.at)
+        )
+    return [*lines, "", *(f"- {finding.text}" for finding in found.findings)]
 
 
 def described(evaluation: Evaluation) -> list[str]:

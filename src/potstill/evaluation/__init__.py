@@ -1,14 +1,26 @@
 """Evaluation: what the students of a run are worth, beside what would be true without them.
 
-In: a run's bundle, its students and its labels. Out: `evaluation.json`, from which every figure of a report
-comes, and `predictions.parquet`. `records` holds the shapes; `judging` turns predictions and labels into
-figures; `folds`, `floor` and `latency` add what stands beside them; `findings` says it in words; `stage` does
-all of it for a run.
+In: a run's bundle, its students and its labels, or a file of predictions. Out: `evaluation.json`, from which every
+figure of a report comes, and `predictions.parquet`. `records` holds the shapes; `judging` turns predictions and
+labels into figures; `ranking` and `slices` look closer; `folds`, `floor` and `latency` add what stands beside them;
+`findings` says it in words; `stage` does all of it for a run, `published` for a file that `predictions` reads.
 """
 
 from potstill.evaluation.folds import out_of_fold
 from potstill.evaluation.judging import Predicted, judge
+from potstill.evaluation.predictions import Predictions, read_predictions
+from potstill.evaluation.published import evaluate_file
 from potstill.evaluation.records import Evaluation, load_evaluation
 from potstill.evaluation.stage import evaluate_run
 
-__all__ = ["Evaluation", "Predicted", "evaluate_run", "judge", "load_evaluation", "out_of_fold"]
+__all__ = [
+    "Evaluation",
+    "Predicted",
+    "Predictions",
+    "evaluate_file",
+    "evaluate_run",
+    "judge",
+    "load_evaluation",
+    "out_of_fold",
+    "read_predictions",
+]

@@ -14,7 +14,7 @@ from potstill.evaluation.records import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from potstill.evaluation.records import Choice, Figures, Floor, Judgement, Rung, Shipped
+    from potstill.evaluation.records import Choice, Figures, Floor, Judgement, Rung, Shipped, Slice
 
 TRAINED = "fine-tuned"
 """The kind of student whose encoder was trained; the others are cheap."""
@@ -27,6 +27,15 @@ FEW_ROWS = 100
 
 STRONG_LEAN = 0.1
 """Share of the scale beyond which a band's mean error is worth a warning."""
+
+WEAK_SKILL = 0.2
+"""A target that a skill below this meets asks for little."""
+
+ROUND_STEP = 0.05
+"""The grid of round numbers, as a share of the scale: halves on a scale of ten."""
+
+SURE = 0.05
+"""The adjusted p-value below which a slice is called worse."""
 
 FEWEST_IN_BAND = 10
 """Rows that a band needs before its mean error is worth words."""
@@ -51,7 +60,105 @@ def findings(
         *_tiers(judged),
         *_bands(judged, span),
         *_held_out(shipped),
+        *_rounding(shipped.judgement if shipped is not None else None),
+        *_slices(shipped.slices if shipped is not None else ()),
     )
+
+
+def file_findings(judged: Judgement, found: Sequence[Slice], *, span: float, blind_caps: int) -> tuple[Finding, ...]:
+    """What the rules say of a file of predictions; `blind_caps` counts the caps that could not be looked for."""
+    return (
+        *_file_skill(judged),
+        *_easy_target(judged, span),
+        *_rounding(judged),
+        *_tiers(judged),
+        *_bands(judged, span),
+        *_slices(found),
+        *_blind_caps(blind_caps),
+    )
+
+
+def _file_skill(judged: Judgement) -> Iterator[Finding]:
+    figure = judged.mean
+    if figure.skill is None:
+        return
+    beats = _beats(figure)
+    yield Finding(
+        rule="beats-the-constant" if beats else "does-not-beat-the-constant",
+        tone="good" if beats else "bad",
+        text=(
+            f"It removes {_percent(figure.skill)} of the constant's error (interval {_ends(figure, 'percent')}): "
+            f"{_score(figure.mae)} against {_score(figure.constant_mae)} on {judged.rows:,} rows."
+            if beats
+            else f"It does not clearly beat the constant: {_score(figure.mae)} against {_score(figure.constant_mae)}; "
+            f"the interval of its skill is {_ends(figure, 'percent')}."
+        ),
+        evidence={"skill": figure.skill, "mae": figure.mae, "constant_mae": figure.constant_mae},
+    )
+
+
+def _easy_target(judged: Judgement, span: float) -> Iterator[Finding]:
+    """The round number just below the constant's error is what people set as a target; it asks for little."""
+    base = judged.mean.constant_mae
+    if not base:
+        return
+    step = span * ROUND_STEP
+    round_one = (math.ceil(round(base / step, 9)) - 1) * step
+    under = 1 - round_one / base
+    if round_one <= 0 or under >= WEAK_SKILL:
+        return
+    yield Finding(
+        rule="easy-target",
+        tone="caution",
+        text=(
+            f'"MAE < {round_one:g}" would be a weak target: it is only {_percent(under)} under the constant\'s '
+            f"{_score(base)}. A skill of {_percent(WEAK_SKILL)} takes {_score(base * (1 - WEAK_SKILL))}."
+        ),
+        evidence={"target": round_one, "constant_mae": base, "skill": round(under, 6)},
+    )
+
+
+def _rounding(judged: Judgement | None) -> Iterator[Finding]:
+    """Labels that only take a few values reward scores that do; it is no better model."""
+    found = None if judged is None else judged.rounding
+    if found is None or found.mae is None or found.mae_rounded is None or found.mae_rounded >= found.mae:
+        return
+    what = "integers" if found.step == 1 else f"steps of {found.step:g}"
+    yield Finding(
+        rule="rounding",
+        tone="neutral",
+        text=(
+            f"Clipping to the scale and rounding to the labels' {what} would give {_score(found.mae_rounded)} instead "
+            f"of {_score(found.mae)}: a gain from the labels' grid, not from a better model."
+        ),
+        evidence={"step": found.step, "mae": found.mae, "mae_rounded": found.mae_rounded},
+    )
+
+
+def _slices(found: Sequence[Slice]) -> Iterator[Finding]:
+    worse = [one for one in found if (one.difference or 0) > 0 and one.p_adjusted is not None and one.p_adjusted < SURE]
+    if worse:
+        worst = worse[0]
+        yield Finding(
+            rule="worst-slice",
+            tone="caution",
+            text=(
+                f"It is worst on {worst.by} {worst.value}: {_score(worst.mae)} on {worst.rows:,} rows, "
+                f"{_score(worst.difference)} more than elsewhere (p {worst.p_adjusted:.2g}, adjusted for "
+                f"{len(found)} slices; skill there {_percent(worst.skill)})."
+            ),
+            evidence={"by": worst.by, "value": worst.value, "mae": worst.mae, "p_adjusted": worst.p_adjusted},
+        )
+
+
+def _blind_caps(count: int) -> Iterator[Finding]:
+    if count:
+        yield Finding(
+            rule="caps-not-applied",
+            tone="caution",
+            text=f"The file holds no text, so the filter's {count} caps on words were not applied to either side.",
+            evidence={"caps": count},
+        )
 
 
 def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judgement | None) -> Iterator[Finding]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from potstill import metrics
+from potstill.evaluation.ranking import judge_ranking
 from potstill.evaluation.records import (
     Band,
     Bootstrap,
@@ -20,6 +21,7 @@ from potstill.evaluation.records import (
     Interval,
     Judgement,
     Positives,
+    Rounding,
     Tiers,
 )
 from potstill.metrics import number as number  # noqa: PLC0414 - its users know it from here
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
 
 BANDS = 5
 """Equal bands of the scale in which the mean error is given."""
+
+STEPS = (1.0, 0.5)
+"""Grids that oracles and raters answer on."""
 
 DEFAULT_BOOTSTRAP = Bootstrap(resamples=metrics.RESAMPLES, level=0.95, seed=0)
 
@@ -66,6 +71,8 @@ def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_
     columns = _figures(p, y, errors, constants, predicted.clusters, bootstrap)
     bands = _bands(p, y, filter_)
     names = (*filter_.dimension_names, "overall")
+    oracle = verdicts(predicted.labels, filter_, predicted.cap_hits)
+    student = verdicts(predicted.scores, filter_, predicted.cap_hits)
     return Judgement(
         source=predicted.source,
         rows=len(predicted.ids),
@@ -76,12 +83,14 @@ def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_
         dimensions=dict(zip(filter_.dimension_names, columns[:-1], strict=True)),
         bands=dict(zip(names, bands, strict=True)),
         tiers=judge_tiers(
-            verdicts(predicted.labels, filter_, predicted.cap_hits)["tier"],
-            verdicts(predicted.scores, filter_, predicted.cap_hits)["tier"],
+            oracle["tier"],
+            student["tier"],
             predicted.clusters,
             filter_,
             bootstrap,
         ),
+        ranking=judge_ranking(oracle, student, filter_.positive_tiers, filter_.scale.min),
+        rounding=_rounding(predicted, filter_),
     )
 
 
@@ -210,6 +219,24 @@ def _row_shares(errors: FloatArray) -> FloatArray:
     dimensions = max(1, int((labelled > 0).sum()))
     shares: FloatArray = np.nan_to_num(errors) @ weight / dimensions
     return shares[:, None]
+
+
+def _rounding(predicted: Predicted, filter_: Filter) -> Rounding | None:
+    """What scores on the labels' own grid would have; None where the labels lie on none."""
+    known = predicted.labels[np.isfinite(predicted.labels)]
+    low, high = filter_.scale.min, filter_.scale.max
+    step = next(
+        (step for step in STEPS if known.size and np.allclose(np.mod((known - low) / step + 0.5, 1), 0.5)), None
+    )
+    if step is None:
+        return None
+    clipped = np.clip(predicted.scores, low, high)
+    rounded = np.clip(low + np.round((clipped - low) / step) * step, low, high)
+    return Rounding(
+        step=step,
+        mae=number(metrics.average(metrics.mae(predicted.scores, predicted.labels))),
+        mae_rounded=number(metrics.average(metrics.mae(rounded, predicted.labels))),
+    )
 
 
 def _average(columns: list[Figures], name: str) -> float | None:

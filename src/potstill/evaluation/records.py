@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-Source: TypeAlias = Literal["out-of-fold", "validation", "test"]
-"""Where predictions come from: refitted without the row's fold over all rows, or the fitted student on a part."""
+Source: TypeAlias = Literal["out-of-fold", "validation", "test", "file"]
+"""Where predictions come from: refitted without the row's fold over all rows, the fitted student on a part, or a
+file that somebody made."""
 
 
 class _Record(BaseModel):
@@ -98,6 +99,60 @@ class Tiers(_Record):
     by_tier: tuple[Positives, ...]
 
 
+class Rounding(_Record):
+    """What clipping to the scale and rounding to the labels' `step` would do to the mean MAE over dimensions.
+
+    It tells how much of an error comes from labels that can only take a few values.
+    """
+
+    step: float
+    mae: float | None
+    mae_rounded: float | None
+
+
+class AtK(_Record):
+    """Recall of the positive tiers and NDCG (gain: the oracle's overall) among the first `k` rows."""
+
+    k: int
+    recall: float | None
+    ndcg: float | None
+
+
+class Ranking(_Record):
+    """How well the student's overall orders rows for a reader; ties count as all their orders.
+
+    `average_precision` stands beside `by_chance`, what any order has on average: the share of positives.
+    """
+
+    tiers: tuple[str, ...]
+    rows: int
+    positives: int
+    average_precision: float | None
+    by_chance: float | None
+    at: tuple[AtK, ...]
+
+
+class Slice(_Record):
+    """The rows that share a value of some fact, and whether the student is worse on them than on the others.
+
+    `difference` is the slice's MAE less that of all other rows. `p` is two-sided, from errors summed by cluster;
+    `p_adjusted` allows for all slices that were looked at (Benjamini & Hochberg 1995).
+    """
+
+    by: str
+    value: str
+    rows: int
+    clusters: int
+    mae: float | None
+    constant_mae: float | None
+    skill: float | None
+    bias: float | None
+    difference: float | None
+    difference_interval: Interval | None
+    p: float | None
+    p_adjusted: float | None
+
+
 class Judgement(_Record):
     """One set of predictions against the labels of the same rows."""
 
@@ -110,6 +165,8 @@ class Judgement(_Record):
     dimensions: dict[str, Figures]
     bands: dict[str, tuple[Band, ...]]
     tiers: Tiers
+    ranking: Ranking | None = None
+    rounding: Rounding | None = None
 
 
 class Latency(_Record):
@@ -156,6 +213,7 @@ class Shipped(_Record):
     interval_level: float | None = None
     coverage: dict[str, float | None] = Field(default_factory=dict)
     latency: Latency | None = None
+    slices: tuple[Slice, ...] = ()
 
 
 class Floor(_Record):
@@ -242,6 +300,26 @@ class Evaluation(_Record):
             if rung.name == name:
                 return rung
         raise RunError(f"{name}: no such rung; the ladder has: {', '.join(r.name for r in self.ladder)}")
+
+
+class FileEvaluation(_Record):
+    """What `potstill evaluate --predictions` prints: a file of predictions and labels, judged.
+
+    The constant is each dimension's median of the file's own labels, the best constant there could be.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    file: str
+    sha256: str | None
+    filter: str
+    filter_version: int
+    filter_hash: str
+    dimensions: tuple[str, ...]
+    caps_applied: bool
+    judgement: Judgement
+    slices: tuple[Slice, ...] = ()
+    findings: tuple[Finding, ...]
+    bootstrap: Bootstrap
 
 
 def save_evaluation(evaluation: Evaluation, path: Path) -> None:

@@ -37,6 +37,7 @@ from potstill.evaluation.records import (
     Source,
     save_evaluation,
 )
+from potstill.evaluation.slices import slices_of
 from potstill.files import read_json, replacing
 from potstill.labelling import Ledger
 from potstill.prefilter import fold_all
@@ -272,7 +273,15 @@ class _Work:
                 for i, name in enumerate(self.dataset.dimensions)
             },
             latency=measure(lambda texts: list(scorer.score_many(texts)), articles) if self.timed else None,
+            slices=slices_of(judged, self._facts(test)),
         ), pl.concat(tables, how="vertical")
+
+    def _facts(self, rows: Examples) -> pl.DataFrame:
+        """What slices are made by, in the order of the rows."""
+        names = ("id", "source", "language", "published", "text", "cut")
+        there = [name for name in names if name in self.dataset.frame.columns]
+        ids = pl.DataFrame({"id": rows.ids})
+        return ids.join(self.dataset.frame.select(there), on="id", how="left", maintain_order="left")
 
     def _of_part(self, source: Source, rows: Examples, scores: FloatArray) -> Predicted:
         constant = constant_for(self.dataset.part("train").scores, self.filter_, len(rows))

@@ -1,0 +1,289 @@
+"""Predictions and labels from a file, whoever made them, or from an evaluated run.
+
+In: the JSON of published predictions, or JSON lines or Parquet with `id`, `y_<dimension>` and `p_<dimension>`, or a
+run's own `predictions.parquet`. Out: `Predictions`, rows by dimensions in the filter's order, which `judging` judges
+and `whatif`, `slices` and `comparing` work on.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import polars as pl
+
+from potstill.errors import BadInput, RunError
+from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge
+from potstill.files import read_json
+from potstill.runs import Run
+from potstill.verdict import cap_columns, cap_hits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from potstill.evaluation.records import Bootstrap, Judgement, Source
+    from potstill.filters import Filter
+    from potstill.records import FloatArray, IntArray
+
+_ORDER: tuple[Source, ...] = ("out-of-fold", "test", "validation")
+_PUBLISHED = ("predictions", "labels", "article_ids", "dimension_names")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Predictions:
+    """Scores and labels of the same rows, in the filter's order of dimensions.
+
+    `scores` and `labels` have shape (rows, dimensions); labels are NaN where masked. `facts` has a row each with
+    what else is known: id, and source, language, published, text, cut where the file holds them. `cap_hits` is
+    None where neither text nor stored columns tell which caps have their words in it.
+    """
+
+    name: str
+    ids: tuple[str, ...]
+    scores: FloatArray
+    labels: FloatArray
+    clusters: IntArray
+    facts: pl.DataFrame
+    source: Source = "file"
+    cap_hits: pl.DataFrame | None = None
+
+    def __len__(self) -> int:
+        """Rows."""
+        return len(self.ids)
+
+    def judged(self, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Judgement:
+        """All figures; the constant is each dimension's median of these very labels, the best there could be."""
+        return judge(self.predicted(filter_), filter_, bootstrap)
+
+    def predicted(self, filter_: Filter) -> Predicted:
+        """As `judging` takes them."""
+        return Predicted(
+            source=self.source,
+            ids=self.ids,
+            scores=self.scores,
+            labels=self.labels,
+            constant=constant_for(self.labels, filter_, len(self)),
+            clusters=self.clusters,
+            cap_hits=self.cap_hits,
+        )
+
+
+def read_predictions(path: str | Path, filter_: Filter, *, source: Source | None = None) -> Predictions:
+    """Predictions from a file (.json, .jsonl or .parquet) or from an evaluated run's folder.
+
+    Args:
+        path: the file or run.
+        filter_: whose dimensions the file must hold, in any order.
+        source: which rows of a run's predictions; left out, the first of out-of-fold, test and validation.
+
+    Raises:
+        BadInput: the file is missing or broken, lacks a dimension, holds a score that is no finite number, a label
+            outside the scale or an id twice; the message names the file, the row and the field.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _of_run(Run.open(path), filter_, source)
+    if not path.is_file():
+        raise BadInput(f"{path}: no such file")
+    frame = _frame(path, filter_)
+    frame = _of_source(frame, path, source)
+    return _predictions(frame, path, filter_)
+
+
+def _of_run(run: Run, filter_: Filter, source: Source | None) -> Predictions:
+    path = run.need("predictions", "evaluate")
+    frame = _of_source(pl.read_parquet(path), path, source)
+    rows = run.path("rows")
+    if rows.exists():
+        known = pl.read_parquet(rows)
+        wanted = [name for name in ("text", "cut", "language", "published") if name in known.columns]
+        about = known.select("id", *wanted, *(["source"] if "source" in known.columns else []))
+        # `source` of the predictions says which rows they are; of an article, who printed it.
+        frame = frame.rename({"source": "_source"}).join(about, on="id", how="left", maintain_order="left")
+    return _predictions(frame, path, filter_)
+
+
+def _of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.DataFrame:
+    """Rows of one source, from a table that potstill wrote; any other table as it is."""
+    ours = "source" in frame.columns and "tier_student" in frame.columns
+    if not ours:
+        if source is not None:
+            raise BadInput(f"{path}: is not a run's predictions, which alone have a source ({source} was asked for)")
+        return frame
+    there = set(frame["source"].unique())
+    chosen = source or next((one for one in _ORDER if one in there), None)
+    if chosen not in there:
+        raise BadInput(f"{path}: no rows of {chosen}; it holds {', '.join(sorted(there))}")
+    return frame.filter(pl.col("source") == chosen)
+
+
+def _frame(path: Path, filter_: Filter) -> pl.DataFrame:
+    """Any of the formats as one table with `id`, `y_<dimension>` and `p_<dimension>`."""
+    if path.suffix == ".parquet":
+        try:
+            return pl.read_parquet(path, glob=False)
+        except (pl.exceptions.ComputeError, OSError) as error:
+            raise BadInput(f"{path}: not Parquet ({str(error).splitlines()[0]})") from None
+    if path.suffix in {".jsonl", ".ndjson"}:
+        return _json_lines(path, filter_)
+    if path.suffix == ".json":
+        return _published(read_json(path), path)
+    raise BadInput(f"{path}: unknown ending; predictions are .json, .jsonl or .parquet")
+
+
+def _json_lines(path: Path, filter_: Filter) -> pl.DataFrame:
+    rows: list[dict[str, Any]] = []
+    numbers: list[int] = []
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise BadInput(f"{path}: line {number}: broken JSON ({error.msg})") from None
+        if not isinstance(row, dict):
+            raise BadInput(f"{path}: line {number}: expected an object, got {type(row).__name__}")
+        rows.append(_flat(row, f"{path}: line {number}"))
+        numbers.append(number)
+    if not rows:
+        raise BadInput(f"{path}: holds no rows")
+    names = [f"{kind}_{name}" for kind in "yp" for name in filter_.dimension_names]
+    for row, number in zip(rows, numbers, strict=True):
+        for name in names:
+            value = row.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise BadInput(f"{path}: line {number}: {name}: got {value!r}, expected a number")
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return pl.DataFrame({key: _column(key, [row.get(key) for row in rows], names) for key in columns})
+
+
+def _column(key: str, values: list[Any], numbers: list[str]) -> pl.Series:
+    if key in numbers:
+        return pl.Series(key, [None if value is None else float(value) for value in values], dtype=pl.Float64)
+    if all(value is None or isinstance(value, bool) for value in values):
+        return pl.Series(key, values, dtype=pl.Boolean)
+    text = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return pl.Series(key, text, dtype=pl.String)
+
+
+def _flat(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """`{"y": {"harm": 3}}` and `{"y_harm": 3}` mean the same."""
+    found: dict[str, Any] = {}
+    for key, value in row.items():
+        if key in {"y", "p"}:
+            if not isinstance(value, dict):
+                raise BadInput(f"{where}: {key}: expected an object of dimension -> number")
+            found.update({f"{key}_{name}": number for name, number in value.items()})
+        else:
+            found[key] = value
+    return found
+
+
+def _published(content: Any, path: Path) -> pl.DataFrame:  # noqa: ANN401 - whatever the JSON held
+    if not isinstance(content, dict) or any(key not in content for key in _PUBLISHED):
+        raise BadInput(f"{path}: expected an object with {', '.join(_PUBLISHED)}")
+    names, ids = content["dimension_names"], content["article_ids"]
+    arrays: dict[str, FloatArray] = {}
+    for kind, key in (("p", "predictions"), ("y", "labels")):
+        rows = content[key]
+        if not isinstance(rows, list) or len(rows) != len(ids):
+            raise BadInput(f"{path}: {key}: {len(rows)} rows for {len(ids)} article_ids")
+        for place, row in enumerate(rows):
+            if not isinstance(row, list) or len(row) != len(names):
+                raise BadInput(f"{path}: {key}: row {place}: expected {len(names)} numbers, one per dimension")
+            for name, value in zip(names, row, strict=True):
+                masked = kind == "y" and value is None
+                if not masked and (isinstance(value, bool) or not isinstance(value, int | float)):
+                    raise BadInput(f"{path}: {key}: row {place}: {name}: got {value!r}, expected a number")
+        arrays[kind] = np.array(rows, dtype=np.float64).reshape(len(ids), len(names))
+    columns = {f"{kind}_{name}": values[:, i] for kind, values in arrays.items() for i, name in enumerate(names)}
+    return pl.DataFrame({"id": [str(id_) for id_ in ids], **columns})
+
+
+def _predictions(frame: pl.DataFrame, path: Path, filter_: Filter) -> Predictions:
+    if "id" not in frame.columns:
+        raise BadInput(f"{path}: no column id")
+    ids = tuple(frame["id"].cast(pl.String).fill_null("").to_list())
+    _refuse_doubles(ids, path)
+    scores = _array(frame, "p", path, filter_)
+    labels = _array(frame, "y", path, filter_)
+    if not ids:
+        raise BadInput(f"{path}: holds no rows")
+    missing = np.argwhere(~np.isfinite(scores))
+    if missing.size:
+        row, column = missing[0].tolist()
+        raise BadInput(f"{path}: {ids[row]}: p_{filter_.dimension_names[column]}: not a finite number")
+    low, high = filter_.scale.min, filter_.scale.max
+    outside = np.argwhere((labels < low) | (labels > high) | np.isinf(labels))
+    if outside.size:
+        row, column = outside[0].tolist()
+        raise BadInput(
+            f"{path}: {ids[row]}: y_{filter_.dimension_names[column]}: got {labels[row, column]:g}, "
+            f"expected {low:g} to {high:g}"
+        )
+    clusters = frame["cluster"] if "cluster" in frame.columns else pl.Series(np.arange(len(ids)))
+    facts = [name for name in ("id", "source", "language", "published", "text", "cut") if name in frame.columns]
+    source: Source = "file"
+    marked = next((name for name in ("_source", "source") if name in frame.columns), None)
+    if marked is not None and "tier_student" in frame.columns:
+        source = cast("Source", frame[marked][0])
+        facts = [name for name in facts if name != marked]
+    return Predictions(
+        name=str(path),
+        ids=ids,
+        scores=scores,
+        labels=labels,
+        clusters=np.unique(clusters.to_numpy(), return_inverse=True)[1].astype(np.int64),
+        facts=frame.select(facts),
+        source=source,
+        cap_hits=_hits(frame, filter_),
+    )
+
+
+def _refuse_doubles(ids: tuple[str, ...], path: Path) -> None:
+    seen: dict[str, int] = {}
+    for row, id_ in enumerate(ids):
+        first = seen.setdefault(id_, row)
+        if first != row:
+            raise BadInput(f"{path}: row {row + 1}: id {id_!r} is already at row {first + 1}")
+
+
+def _array(frame: pl.DataFrame, kind: str, path: Path, filter_: Filter) -> FloatArray:
+    names = filter_.dimension_names
+    columns = []
+    for name in names:
+        column = f"{kind}_{name}"
+        if column not in frame.columns:
+            there = sorted(one.removeprefix(f"{kind}_") for one in frame.columns if one.startswith(f"{kind}_"))
+            raise BadInput(f"{path}: no {column}; {filter_.name} has {', '.join(names)}, the file {', '.join(there)}")
+        if not (frame.schema[column].is_numeric() or frame.schema[column] == pl.Null):
+            raise BadInput(f"{path}: {column} is {frame.schema[column]}, expected numbers")
+        columns.append(frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy())
+    return np.column_stack(columns)
+
+
+def _hits(frame: pl.DataFrame, filter_: Filter) -> pl.DataFrame | None:
+    names = cap_columns(filter_)
+    if not names:
+        return None
+    if all(name in frame.columns and frame.schema[name] == pl.Boolean for name in names):
+        return frame.select(names)
+    return cap_hits(frame["text"], filter_) if "text" in frame.columns else None
+
+
+def run_filter(path: str | Path) -> Filter:
+    """The filter of a run's folder.
+
+    Raises:
+        RunError: the path is no run, so that its filter has to be named.
+    """
+    if not Path(path).is_dir():
+        raise RunError(f"{path}: a file of predictions does not say which filter it is of; name it with --filter")
+    return Run.open(path).filter

@@ -1,0 +1,51 @@
+import json
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from potstill.cli import evaluate
+from potstill.errors import BadInput
+
+
+@pytest.fixture(scope="module")
+def app():
+    found = typer.Typer()
+    found.command(name="other")(lambda: None)
+    evaluate.register(found)
+    return found
+
+
+def invoke(app, *arguments):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)], catch_exceptions=False)
+
+
+def test_the_published_uplifting_student_in_one_command(app, data_folder):
+    file = data_folder / "uplifting-v4-predictions.json"
+    found = json.loads(invoke(app, "--predictions", file, "--filter", "uplifting", "--json").stdout)
+    mean, tiers = found["judgement"]["mean"], found["judgement"]["tiers"]
+    assert mean["mae"] == pytest.approx(0.968, abs=5e-4)
+    assert mean["mae_interval"]["low"] == pytest.approx(0.926, abs=0.004)
+    assert mean["mae_interval"]["high"] == pytest.approx(1.010, abs=0.004)
+    assert mean["constant_mae"] == pytest.approx(1.652, abs=5e-4)
+    assert mean["skill"] == pytest.approx(0.41, abs=0.005)
+    assert mean["spearman"] == pytest.approx(0.77, abs=0.005)
+    assert (tiers["positives"]["oracle"], round(tiers["positives"]["recall"], 3)) == (285, 0.667)
+    assert round(tiers["positives"]["precision"], 3) == 0.852
+    assert (round(tiers["accuracy"], 3), round(tiers["majority"], 3)) == (0.793, 0.575)
+    said = {finding["rule"]: finding["text"] for finding in found["findings"]}
+    assert '"MAE < 1.5" would be a weak target: it is only 9% under the constant' in said["easy-target"]
+    assert "integers would give 0.938" in said["rounding"]
+
+
+def test_the_table_for_a_person(app, data_folder):
+    output = invoke(app, "--predictions", data_folder / "uplifting-v4-predictions.json", "--filter", "uplifting").stdout
+    line = next(line for line in output.splitlines() if line.startswith("mean "))
+    assert line.split()[:6] == ["mean", "671", "0.968", *line.split()[3:4], "1.652", "41%"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["run", "--predictions", "p.json"], ["--predictions", "p.json"],
+                                       ["run", "--filter", "uplifting"]])  # fmt: skip
+def test_what_does_not_go_together_is_refused(app, arguments):
+    with pytest.raises(BadInput, match=r"name one thing|needs --filter|goes with"):
+        invoke(app, *arguments)
