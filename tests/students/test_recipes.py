@@ -30,7 +30,9 @@ def test_the_hash_is_of_what_a_recipe_does_and_not_of_its_name():
         ("name: x\nstudent: tfidf-ridge\nwords: [2, 1]", "words: .*from 1 up to 3"),
         ("name: x\nstudent: tfidf-ridge\ncharacters: [3, 9]", "characters: .*from 1 up to 5"),
         ("name: x\nstudent: tfidf-ridge\nwords: null\ncharacters: null", "neither words nor characters"),
-        ("name: x\n\tstudent: constant", "r.yaml: not YAML"),
+        ("name: x\n\tstudent: constant", "r.yaml: line 2: a tab; YAML is indented with spaces"),
+        ("name: x\nstudent: constant\nname: y", "r.yaml: line 3: the key name is given twice"),
+        ("name: x\nstudent: &kind constant\ndescription: *kind", "r.yaml: line 3: aliases"),
         ("- a", "r.yaml: recipe:"),
     ],
 )
@@ -50,3 +52,10 @@ def test_a_recipe_file_is_read_by_its_path(tmp_path):
     assert load_recipe(path).name == "mine"
     with pytest.raises(RecipeError, match="no such recipe file"):
         load_recipe(tmp_path / "other.yaml")
+
+
+def test_a_recipe_file_that_is_not_utf_8_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes("name: mine\nstudent: constant\ndescription: Bücher".encode("latin-1"))
+    with pytest.raises(RecipeError, match=r"mine\.yaml: not UTF-8 at byte 43"):
+        load_recipe(path)

@@ -1,6 +1,7 @@
 """YAML, read strictly.
 
-In: the text of a `filter.yaml`. Out: plain values, and the tree that knows on which line each of them stands.
+In: the text of a `filter.yaml` or of a recipe. Out: plain values, and the tree that knows on which line each of
+them stands.
 """
 
 from __future__ import annotations

@@ -9,11 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from potstill.errors import RecipeError
+from potstill.errors import FilterError, RecipeError
 from potstill.files import digest
+from potstill.filters.reading import read_yaml
 
 Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)]
 """Candidates of which inner cross-validation takes one; a single one is taken as it is."""
@@ -112,6 +112,9 @@ class FineTunedRecipe(_Recipe):
     lora: Lora | None = None
     freeze_embeddings: bool = False
     head_bias: bool = True
+    head_start: Literal["level", "ridge"] = "level"
+    """What the head begins as: each label's mean alone, or ridge regression on the untrained backbone's features,
+    so that training begins at the frozen student's error."""
     pooling: Literal["mean", "cls", "last"] = "mean"
     max_tokens: int = Field(default=256, ge=8)
     objective: Literal["mse", "huber", "l1"] = "huber"
@@ -155,7 +158,11 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise RecipeError(f"{path}: no such recipe file")
-        return parse_recipe(path.read_text(encoding="utf-8"), str(path))
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise RecipeError(f"{path}: not UTF-8 at byte {error.start}") from None
+        return parse_recipe(text, str(path))
     preset = _builtin() / f"{name_or_path}.yaml"
     if not preset.is_file():
         raise RecipeError(f"{name_or_path}: no such recipe; presets: {', '.join(presets())}, or a path to a .yaml")
@@ -163,11 +170,15 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """A recipe from the text of a YAML file; `where` names it in errors."""
+    """A recipe from the text of a YAML file; `where` names it in errors.
+
+    Raises:
+        RecipeError: as `load_recipe`; it is read as strictly as a filter, so a key given twice is an error too.
+    """
     try:
-        content: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{where}: not YAML: {str(error).splitlines()[0]}") from None
+        content, _ = read_yaml(text, where)
+    except FilterError as error:
+        raise RecipeError(str(error)) from None
     try:
         return _ADAPTER.validate_python(content)
     except ValidationError as error:
