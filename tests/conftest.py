@@ -1,6 +1,10 @@
 """What several tests share."""
 
 import os
+
+# Tiny networks run fastest on one thread, and the suite runs side by side; torch reads this when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 from pathlib import Path
 
 import pytest

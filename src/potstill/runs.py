@@ -72,7 +72,7 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("label", ("filter.oracle",), (), (), "potstill label {run}", grows=("articles", "ledger")),
+    Stage("label", ("filter.oracle",), (), (), "potstill label {run} --oracle ORACLE", grows=("articles", "ledger")),
     Stage("dataset", ("filter.oracle", "articles", "ledger"), ("rows",), ("label",), "potstill dataset {run}"),
     Stage("train", ("rows",), ("students",), ("dataset",), "potstill train {run}"),
     Stage("bundle", ("filter.all", "rows", "students"), ("bundle",), ("train",), "potstill bundle {run}"),

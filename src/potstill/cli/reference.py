@@ -1,46 +1,70 @@
 """The reference of all commands, generated from the commands themselves.
 
-`python -m potstill.cli.reference > docs/commands.md`; a test fails when the file is out of date.
+`make docs` writes it to `docs/commands.md`; a test fails when that file is out of date.
 """
 
 from __future__ import annotations
 
-import click
-import typer
+import inspect
+from typing import TYPE_CHECKING, Any, get_type_hints
+
+from typer.models import ArgumentInfo, OptionInfo
 
 from potstill.cli import build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def commands() -> dict[str, Callable[..., Any]]:
+    """Every command by its name, in the order of the river."""
+    found = build().registered_commands
+    return {info.name or info.callback.__name__: info.callback for info in found if info.callback is not None}
+
+
+def summary() -> dict[str, str]:
+    """Each command and what it does in one line."""
+    return {name: _help(command).split("\n\n")[0].replace("\n", " ") for name, command in commands().items()}
 
 
 def reference() -> str:
     """The Markdown of `docs/commands.md`."""
-    group = typer.main.get_command(build())
-    assert isinstance(group, click.Group)  # noqa: S101 - narrows the type; an app with many commands is a group
     parts = ["# Commands", "Generated from the commands themselves; `make docs` renews it."]
-    parts += [_command(name, command) for name, command in group.commands.items()]
+    parts += [_section(name, command) for name, command in commands().items()]
     return "\n\n".join(parts) + "\n"
 
 
-def summary() -> dict[str, str]:
-    """Each command and the first sentence of its help."""
-    group = typer.main.get_command(build())
-    assert isinstance(group, click.Group)  # noqa: S101 - as above
-    return {name: command.get_short_help_str(200) for name, command in group.commands.items()}
+def _section(name: str, command: Callable[..., Any]) -> str:
+    rows = list(_rows(command))
+    table = ["", "| parameter | meaning | default |", "|---|---|---|", *rows] if rows else []
+    return "\n".join([f"## {name}", "", _help(command), *table])
 
 
-def _command(name: str, command: click.Command) -> str:
-    context = click.Context(command, info_name=f"potstill {name}")
-    usage = " ".join(command.collect_usage_pieces(context))
-    rows = [_row(parameter, context) for parameter in command.params if parameter.name != "help"]
-    table = ["| parameter | meaning | default |", "|---|---|---|", *rows] if rows else []
-    return "\n".join([f"## {name}", "", f"`potstill {name} {usage}`", "", (command.help or "").strip(), "", *table])
+def _help(command: Callable[..., Any]) -> str:
+    return inspect.getdoc(command) or ""
 
 
-def _row(parameter: click.Parameter, context: click.Context) -> str:
-    name = ", ".join(parameter.opts) if isinstance(parameter, click.Option) else parameter.human_readable_name
-    record = getattr(parameter, "help", None) or ""
-    default = parameter.get_default(context, call=False)
-    shown = "" if default in (None, False, ()) or callable(default) else f"`{default}`"
-    return f"| `{name}` | {' '.join(record.split())} | {shown or ('required' if parameter.required else '')} |"
+def _rows(command: Callable[..., Any]) -> Iterator[str]:
+    hints = get_type_hints(command, include_extras=True)
+    for parameter in inspect.signature(command).parameters.values():
+        notes = getattr(hints.get(parameter.name), "__metadata__", ())
+        info = next((note for note in notes if isinstance(note, ArgumentInfo | OptionInfo)), None)
+        meaning = " ".join((info.help or "").split()).replace("|", "\\|") if info else ""
+        yield f"| `{_spelling(parameter.name, info)}` | {meaning} | {_default(parameter.default)} |"
+
+
+def _spelling(name: str, info: ArgumentInfo | OptionInfo | None) -> str:
+    if not isinstance(info, OptionInfo):
+        return name.upper()
+    # In an annotation typer keeps the first spelling where a default would stand.
+    spellings = [part for part in (info.default, *(info.param_decls or ())) if isinstance(part, str)]
+    return ", ".join(spellings) or f"--{name.replace('_', '-')}"
+
+
+def _default(value: object) -> str:
+    if value is inspect.Parameter.empty:
+        return "required"
+    return "" if value is None or value is False else f"`{value}`"
 
 
 if __name__ == "__main__":
