@@ -1,0 +1,35 @@
+"""Articles in and out: JSONL (also .gz and .zst), CSV and Parquet, a batch at a time.
+
+In: a file, or `-` for JSON lines on stdin. Out: Polars frames with the columns `id`, `title`, `content` and
+whatever else the rows held, passed through unread: as columns of their own from CSV (text) and Parquet (typed),
+and from JSONL, whose lines may differ in their fields, as one String column `extra` that holds a JSON object.
+A bad row stops the reading with one line that names the file, the row and the field, because a row that is
+silently skipped is a hole in somebody's data. Memory does not grow with the file.
+"""
+
+from potstill.articles.endings import FORMATS
+from potstill.articles.reading import (
+    count_articles,
+    read_all,
+    read_articles,
+    read_numbered,
+    read_objects,
+    refuse_duplicates,
+)
+from potstill.articles.rows import MAX_TEXT_BYTES, OnEmpty, article_id
+from potstill.articles.writing import Writer, open_writer
+
+__all__ = [
+    "FORMATS",
+    "MAX_TEXT_BYTES",
+    "OnEmpty",
+    "Writer",
+    "article_id",
+    "count_articles",
+    "open_writer",
+    "read_all",
+    "read_articles",
+    "read_numbered",
+    "read_objects",
+    "refuse_duplicates",
+]

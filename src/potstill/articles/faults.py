@@ -1,0 +1,32 @@
+"""What is said of a row that is not legal.
+
+In: the file, the row's number and what is wrong. Out: an error of one line, whatever the file holds.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NoReturn
+
+from potstill.errors import ArticleError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fail(path: str | Path, number: int, what: str) -> NoReturn:
+    """Raise the ArticleError of a line, or of a row in Parquet; `number` counts from 1."""
+    place = "row" if str(path).lower().endswith(".parquet") else "line"
+    raise ArticleError(f"{path}: {place} {number}: {what}") from None
+
+
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in words."""
+    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
+    return names.get(type(value), "a number")
+
+
+def shown(text: str) -> str:
+    """A short, printable form of something from the file, for a message of one line."""
+    short = text if len(text) <= 60 else text[:57] + "..."
+    return json.dumps(short, ensure_ascii=not short.isprintable())

@@ -1,0 +1,89 @@
+"""JSON lines: one object a line, both ways.
+
+In: numbered lines, or frames. Out: batches whose column `extra` holds each line's other fields; or lines, with the
+object in `extra` unfolded into fields again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import IO, TYPE_CHECKING, Any, NoReturn
+
+from potstill.articles.extra import dumps, unfolded
+from potstill.articles.faults import fail, kind_of
+from potstill.articles.rows import Batch, Columns, OnEmpty, chunks, take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import polars as pl
+
+
+def json_batches(
+    path: str | Path, lines: Iterable[tuple[int, bytes]], batch_size: int, on_empty: OnEmpty
+) -> Iterator[Batch]:
+    """The articles of numbered lines; `path` names the file in errors. Blank lines are passed over."""
+    rows = ((number, json_object(path, number, line)) for number, line in lines if line.strip())
+    for batch in chunks(rows, batch_size):
+        columns = Columns()
+        for number, row in batch:
+            take(path, number, row, on_empty, columns)
+            try:
+                columns.extra.append(dumps(row))
+            except ValueError:
+                fail(path, number, "a number is too large for a 64-bit float")
+        yield columns.frame(), columns.rows
+
+
+def json_object(path: str | Path, number: int, line: bytes) -> dict[str, Any]:
+    """The object that a line holds.
+
+    Raises:
+        ArticleError: it is not UTF-8, not JSON, or no object.
+    """
+    if b"\0" in line:
+        fail(path, number, "holds a NUL byte")
+    try:
+        text = line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")
+    except UnicodeDecodeError as error:
+        fail(path, number, f"not UTF-8 at byte {error.start + 1}")
+    try:
+        row = json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        fail(path, number, f"broken JSON at column {error.colno} ({error.msg})")
+    except RecursionError:
+        fail(path, number, "JSON nested too deeply")
+    except ValueError as error:
+        fail(path, number, f"broken JSON ({error})")
+    if not isinstance(row, dict):
+        fail(path, number, f"expected a JSON object, got {kind_of(row)}")
+    return row
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+class JsonLinesWriter:
+    """Writes each row as an object on a line of its own."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Append the rows of a frame."""
+        if not frame.height:
+            return
+        if "extra" not in frame.columns:
+            self._stream.write(frame.write_ndjson().encode())
+            return
+        names = [name for name in frame.columns if name != "extra"]
+        lines = frame.select(names).write_ndjson().removesuffix("\n").split("\n") if names else ["{}"] * frame.height
+        out = io.StringIO()
+        for line, extra in zip(lines, frame["extra"], strict=True):
+            rest = {key: value for key, value in unfolded(extra).items() if key not in names}
+            joint = ", " if names and rest else ""
+            out.write(f"{line[:-1]}{joint}{dumps(rest)[1:]}\n")
+        self._stream.write(out.getvalue().encode())

@@ -1,0 +1,124 @@
+"""Parquet, both ways.
+
+In: a file, or frames. Out: batches whose other columns keep their types; or a file, written in parts that are
+joined at the end. Memory grows with neither.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from potstill.articles.extra import own_extra
+from potstill.articles.rows import Batch, Columns, OnEmpty, take
+from potstill.errors import ArticleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROW_GROUP = 8192
+_PART_ROWS = 32_768
+
+
+def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
+    """The articles of a file; a row is checked when its batch is reached."""
+    total = count_parquet(path)
+    start = 0
+    while start < total:
+        # A slice at a time, because the streaming engine reads several row groups ahead.
+        with _errors(path):
+            big = pl.scan_parquet(path, glob=False).slice(start, max(batch_size, 2000)).collect()
+        for frame in big.iter_slices(batch_size):
+            yield _checked(path, frame, start, on_empty)
+            start += frame.height
+
+
+def count_parquet(path: Path) -> int:
+    """How many rows a file says it has."""
+    with _errors(path):
+        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+
+
+def _checked(path: Path, frame: pl.DataFrame, start: int, on_empty: OnEmpty) -> Batch:
+    known = [name for name in ("id", "title", "content") if name in frame.columns]
+    columns = Columns()
+    for number, row in enumerate(frame.select(known).iter_rows(named=True), start=start + 1):
+        take(path, number, row, on_empty, columns)
+    rest = frame.drop(known)
+    return own_extra(pl.concat([columns.frame(), rest], how="horizontal")), columns.rows
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ArticleError(f"{path}: not a readable Parquet file ({first})") from None
+
+
+class ParquetWriter:
+    """Parts are written as they come and joined at the end, a row group at a time: memory stays constant."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._waiting: list[pl.DataFrame] = []
+        self._rows = 0
+        self.parts: list[Path] = []
+
+    def write(self, frame: pl.DataFrame) -> None:
+        """Take the rows of a frame; now and then, what has gathered becomes a part."""
+        self._waiting.append(frame)
+        self._rows += frame.height
+        if self._rows >= _PART_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Make a part of the rows that wait."""
+        if not self._waiting:
+            return
+        part = self._folder / f"{len(self.parts):06d}.parquet"
+        frame = pl.concat(self._waiting, how="diagonal_relaxed")
+        with _as_os_errors():
+            frame.write_parquet(part, row_group_size=_ROW_GROUP)
+        self.parts.append(part)
+        self._waiting, self._rows = [], 0
+
+    def join(self, target: Path) -> None:
+        """Make the file of all parts."""
+        self.flush()
+        if len(self.parts) == 1:
+            self.parts[0].replace(target)
+            return
+        frames = [pl.scan_parquet(part, glob=False) for part in self.parts]
+        joined = pl.concat(frames, how="diagonal_relaxed") if frames else pl.LazyFrame()
+        with _as_os_errors():
+            joined.sink_parquet(target, row_group_size=_ROW_GROUP)
+
+
+@contextmanager
+def parquet_writer(target: Path) -> Iterator[ParquetWriter]:
+    """A writer whose parts lie beside `target`, which is there once the block ends well."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".parts.", suffix=".part") as folder:
+        writer = ParquetWriter(Path(folder))
+        yield writer
+        writer.join(target)
+
+
+@contextmanager
+def _as_os_errors() -> Iterator[None]:
+    """Polars reports a full disk as a text that ends in `(os error 28)`; here it becomes an OSError again."""
+    try:
+        yield
+    except (pl.exceptions.ComputeError, OSError) as error:
+        found = re.search(r"os error (\d+)", str(error))
+        if found is None:
+            raise
+        number = int(found.group(1))
+        raise OSError(number, os.strerror(number)) from error

@@ -1,0 +1,120 @@
+"""Articles from a file of any kind.
+
+In: a path, or `-` for JSON lines on stdin. Out: frames, a batch at a time, each row with the line it stands at
+where a message may need it.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from potstill.articles.csv_files import csv_batches, csv_rows
+from potstill.articles.endings import existing_file
+from potstill.articles.faults import fail, shown
+from potstill.articles.json_lines import json_batches, json_object
+from potstill.articles.lines import lines_of, numbered
+from potstill.articles.parquet_files import count_parquet, parquet_batches
+from potstill.errors import ArticleError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from potstill.articles.rows import Batch, OnEmpty
+
+
+def read_articles(path: str | Path, *, batch_size: int = 1000, on_empty: OnEmpty = "error") -> Iterator[pl.DataFrame]:
+    """Read articles a batch at a time.
+
+    Args:
+        path: a file with one of the endings in `FORMATS`, or `-` for JSON lines on stdin.
+        batch_size: rows in each frame but the last.
+        on_empty: whether an article with neither title nor content is an error, or kept with empty strings.
+
+    Yields:
+        Frames with the columns `id`, `title`, `content` (String, never null) and the passed-through ones.
+
+    Raises:
+        ArticleError: the file is missing or broken, or a row of it is; the message names row and field.
+    """
+    for frame, _ in _batches(path, batch_size, on_empty):
+        yield frame
+
+
+def read_all(path: str | Path, *, on_empty: OnEmpty = "error") -> pl.DataFrame:
+    """Read a whole file of articles at once.
+
+    Raises:
+        ArticleError: as `read_articles`, or two rows have the same id; the message names both.
+    """
+    seen: dict[str, int] = {}
+    frames: list[pl.DataFrame] = []
+    for frame, rows in _batches(path, 1000, on_empty):
+        refuse_duplicates(path, frame, rows, seen)
+        frames.append(frame)
+    if not frames:
+        return pl.DataFrame(schema={"id": pl.String, "title": pl.String, "content": pl.String})
+    return pl.concat(frames, how="diagonal_relaxed")
+
+
+def read_numbered(path: str | Path, *, batch_size: int = 1000, on_empty: OnEmpty = "error") -> Iterator[Batch]:
+    """As `read_articles`, with the number of the line (or row, from 1) each article stands at."""
+    yield from _batches(path, batch_size, on_empty)
+
+
+def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The JSON objects of a file of lines (.jsonl, .jsonl.gz or .jsonl.zst), with their line numbers from 1.
+
+    Raises:
+        ArticleError: the file is missing, broken or of another kind, or a line is no JSON object.
+    """
+    path, ending = existing_file(path)
+    if not ending.startswith(".jsonl"):
+        raise ArticleError(f"{path}: expected JSON lines (.jsonl, .jsonl.gz or .jsonl.zst)")
+    for number, line in lines_of(path, ending):
+        if line.strip():
+            yield number, json_object(path, number, line)
+
+
+def refuse_duplicates(path: str | Path, frame: pl.DataFrame, rows: list[int], seen: dict[str, int]) -> None:
+    """Add a batch's ids to `seen` (id -> row).
+
+    Raises:
+        ArticleError: an id was there before; the message names both rows.
+    """
+    for id_, row in zip(frame["id"], rows, strict=True):
+        first = seen.setdefault(id_, row)
+        if first != row:
+            fail(path, row, f"duplicate id {shown(id_)}, already at line {first}")
+
+
+def count_articles(path: str | Path) -> int | None:
+    """How many articles a file holds, or None for stdin, which can only be read once.
+
+    Raises:
+        ArticleError: the file is missing or broken; the rows themselves are not checked.
+    """
+    if str(path) == "-":
+        return None
+    path, ending = existing_file(path)
+    if ending == ".parquet":
+        return count_parquet(path)
+    if ending == ".csv":
+        return sum(1 for _ in csv_rows(path))
+    return sum(1 for _, line in lines_of(path, ending) if line.strip())
+
+
+def _batches(path: str | Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
+    if str(path) == "-":
+        yield from json_batches("stdin", numbered("stdin", sys.stdin.buffer), batch_size, on_empty)
+        return
+    path, ending = existing_file(path)
+    if ending == ".parquet":
+        yield from parquet_batches(path, batch_size, on_empty)
+    elif ending == ".csv":
+        yield from csv_batches(path, batch_size, on_empty)
+    else:
+        yield from json_batches(path, lines_of(path, ending), batch_size, on_empty)
