@@ -49,3 +49,20 @@ def test_the_table_for_a_person(app, data_folder):
 def test_what_does_not_go_together_is_refused(app, arguments):
     with pytest.raises(BadInput, match=r"name one thing|needs --filter|goes with"):
         invoke(app, *arguments)
+
+
+def test_a_history_and_its_metadata_are_read_for_what_is_wrong(app, tmp_path):
+    (tmp_path / "h.json").write_text(
+        json.dumps([{"train_mae": 1.0, "val_mae": 1.1}, {"train_mae": 0.9, "val_mae": 1.0}])
+    )
+    (tmp_path / "m.json").write_text(json.dumps({"warmup_steps": 9, "total_steps": 8, "colour": "red"}))
+    output = invoke(app, "--history", tmp_path / "h.json", "--metadata", tmp_path / "m.json").stdout
+    assert "- warm-up-longer-than-the-run: The warm-up of 9 steps" in output
+    assert "not read: colour" in output
+    sound = json.loads(invoke(app, "--history", tmp_path / "h.json", "--json").stdout)
+    assert sound["training"]["flags"] == []
+
+
+def test_metadata_without_a_history_is_refused(app):
+    with pytest.raises(BadInput, match="--metadata goes with --history"):
+        invoke(app, "run", "--metadata", "m.json")

@@ -47,7 +47,9 @@ ROWS = [
 
 
 def test_all_formats_say_the_same(tmp_path):
-    flat = pl.DataFrame({"id": ["a", "b"], "y_harm": [3, 5], "y_reach": [1, 2], "p_harm": [2.0, 4.5], "p_reach": [1, 3]})
+    flat = pl.DataFrame(
+        {"id": ["a", "b"], "y_harm": [3, 5], "y_reach": [1, 2], "p_harm": [2.0, 4.5], "p_reach": [1, 3]}
+    )
     flat.write_parquet(tmp_path / "p.parquet")
     files = [write(tmp_path / "p.json", PUBLISHED), write(tmp_path / "p.jsonl", ROWS), tmp_path / "p.parquet"]
     for found in (read_predictions(file, FILTER) for file in files):

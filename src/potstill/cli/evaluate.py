@@ -1,4 +1,4 @@
-"""`potstill evaluate`: the ladder of a run and its bundle, or a file of predictions, judged."""
+"""`potstill evaluate`: the ladder of a run and its bundle, a file of predictions, or a history, judged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from potstill.evaluation.records import Evaluation, Figures, FileEvaluation, Interval, Rung
+    from potstill.evaluation.records import Evaluation, Figures, FileEvaluation, HistoryEvaluation, Interval, Rung
 
 
 def register(app: typer.Typer) -> None:
@@ -27,6 +27,11 @@ def evaluate(
     filter_name: Annotated[
         str | None, typer.Option("--filter", help="The filter of --predictions: a name or a folder.")
     ] = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(help="Look for what is wrong in this history of a training: JSON, or a student's folder."),
+    ] = None,
+    metadata: Annotated[Path | None, typer.Option(help="More facts for --history, as JSON.")] = None,
     folds: Annotated[
         int | None,
         typer.Option(
@@ -40,12 +45,16 @@ def evaluate(
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure what an article costs.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
 ) -> None:
-    """Judge a run, or a file of predictions, beside what would be true without the model."""
+    """Judge a run, a file of predictions or a history, beside what would be true without the model."""
     from potstill.errors import BadInput
 
-    if (run is None) == (predictions is None):
-        raise BadInput("name one thing to evaluate: a run, or --predictions FILE")
-    if predictions is not None:
+    if sum(one is not None for one in (run, predictions, history)) != 1:
+        raise BadInput("name one thing to evaluate: a run, --predictions FILE or --history FILE")
+    if metadata is not None and history is None:
+        raise BadInput("--metadata goes with --history")
+    if history is not None:
+        _history(history, metadata, as_json=as_json)
+    elif predictions is not None:
         if filter_name is None:
             raise BadInput("--predictions needs --filter: weights, gates and tiers are not in the file")
         _predictions(predictions, filter_name, seed, resamples, as_json=as_json)
@@ -71,6 +80,29 @@ def _predictions(path: Path, filter_name: str, seed: int, resamples: int, *, as_
     bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
     found = evaluate_file(path, load_filter(filter_name), bootstrap)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described_file(found)))
+
+
+def _history(path: Path, metadata: Path | None, *, as_json: bool) -> None:
+    from potstill.evaluation.flags import evaluate_history
+
+    found = evaluate_history(path, metadata)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(described_history(found)))
+
+
+def described_history(found: HistoryEvaluation) -> list[str]:
+    """The lines for a person: the plateau, then every flag, or that there is none."""
+    training = found.training
+    lines = [f"{training.epochs} epochs, epoch {training.best_epoch or '?'} kept; gap {_number(training.gap)}"]
+    if training.plateau is not None:
+        slope, ends = training.plateau.slope, training.plateau.interval
+        lines.append(
+            f"validation MAE changed by {slope:+.4f} an epoch over the last {training.plateau.epochs} "
+            f"({ends.low:+.4f} to {ends.high:+.4f})"
+        )
+    if found.unread:
+        lines.append(f"not read: {', '.join(found.unread)}")
+    said = [f"- {flag.rule}: {flag.text}" for flag in training.flags]
+    return [*lines, "", *(said or ["no flag is raised by what is recorded"])]
 
 
 def described_file(found: FileEvaluation) -> list[str]:

@@ -105,7 +105,7 @@ def _easy_target(judged: Judgement, span: float) -> Iterator[Finding]:
     step = span * ROUND_STEP
     round_one = (math.ceil(round(base / step, 9)) - 1) * step
     under = 1 - round_one / base
-    if round_one <= 0 or under >= WEAK_SKILL:
+    if round_one <= 0 or under >= WEAK_SKILL - 1e-9:
         return
     yield Finding(
         rule="easy-target",

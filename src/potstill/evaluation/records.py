@@ -179,6 +179,43 @@ class Latency(_Record):
     machine: str
 
 
+class Finding(_Record):
+    """A verdict in plain words, with the rule that gave it and the figures that it rests on."""
+
+    rule: str
+    tone: Literal["good", "caution", "bad", "neutral"]
+    text: str
+    evidence: dict[str, float | int | str | None] = Field(default_factory=dict)
+
+
+class Plateau(_Record):
+    """The slope of the last validation errors per epoch, and its 95% interval: a plateau's holds 0."""
+
+    epochs: int
+    slope: float
+    interval: Interval
+
+
+class Training(_Record):
+    """What a rung's own history says: the gap is validation MAE less train MAE at the epoch that was kept."""
+
+    epochs: int
+    best_epoch: int | None
+    gap: float | None
+    plateau: Plateau | None
+    flags: tuple[Finding, ...] = ()
+
+
+class HistoryEvaluation(_Record):
+    """What `potstill evaluate --history` prints; `unread` names facts in the files that no rule reads."""
+
+    schema_version: int = SCHEMA_VERSION
+    file: str
+    sha256: str | None
+    training: Training
+    unread: tuple[str, ...] = ()
+
+
 class Rung(_Record):
     """One student of the ladder; its figure is that of `judgements[headline]`."""
 
@@ -188,6 +225,7 @@ class Rung(_Record):
     judgements: dict[Source, Judgement]
     latency: Latency | None = None
     latency_missing: str | None = None
+    training: Training | None = None
 
 
 class Choice(_Record):
@@ -252,15 +290,6 @@ class Data(_Record):
     parts: dict[str, int]
     clusters: int
     samples_per_article: float | None
-
-
-class Finding(_Record):
-    """A verdict in plain words, with the rule that gave it and the figures that it rests on."""
-
-    rule: str
-    tone: Literal["good", "caution", "bad", "neutral"]
-    text: str
-    evidence: dict[str, float | int | str | None] = Field(default_factory=dict)
 
 
 class Bootstrap(_Record):

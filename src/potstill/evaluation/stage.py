@@ -21,8 +21,10 @@ from potstill.bundle.deciding import LEVEL, decide_raw
 from potstill.dataset import Dataset, folds
 from potstill.errors import BundleError, RunError, Unavailable
 from potstill.evaluation.findings import findings
+from potstill.evaluation.flags import training_of
 from potstill.evaluation.floor import floor_of
 from potstill.evaluation.folds import out_of_fold, out_of_fold_constant
+from potstill.evaluation.history import read_history
 from potstill.evaluation.judging import Predicted, constant_for, judge, number, verdicts, with_overall
 from potstill.evaluation.latency import measure
 from potstill.evaluation.records import (
@@ -35,6 +37,7 @@ from potstill.evaluation.records import (
     Rung,
     Shipped,
     Source,
+    Training,
     save_evaluation,
 )
 from potstill.evaluation.slices import slices_of
@@ -250,6 +253,7 @@ class _Work:
             judgements=judgements,
             latency=latency,
             latency_missing=missing,
+            training=_training(candidate.folder),
         )
 
     def shipped(self, scorer: Scorer, predicted: Mapping[Source, Predicted]) -> tuple[Shipped, pl.DataFrame]:
@@ -339,6 +343,12 @@ class _Work:
             student["tier"].alias("tier_student"),
             *(predicted.cap_hits.iter_columns() if predicted.cap_hits is not None else ()),
         )
+
+
+def _training(folder: Path) -> Training | None:
+    """What a student's own history says, for one that was trained by epochs."""
+    path = folder / LAYOUT["history"]
+    return training_of(read_history(path)) if path.exists() and read_json(path) else None
 
 
 def saved(folder: Path, rows: Examples) -> FloatArray:
