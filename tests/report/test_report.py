@@ -8,11 +8,13 @@ from html.parser import HTMLParser
 
 import polars as pl
 import pytest
+import yaml
 from evaluated_run import evaluated_run
 
 from potstill.files import digest, read_json, sha256, write_json
 from potstill.report import write_report
 from potstill.report.blocks import write
+from potstill.report.rules import RULES
 from potstill.runs import Run
 
 
@@ -64,7 +66,14 @@ def page_of(run):
 
 
 def record_of(run, file):
-    """A record as the report names it: a file of the run, or a stage of its manifest."""
+    """A record as the report names it: a file of the run, a stage of its manifest, a listing, or the rules."""
+    if file == "rules":
+        return RULES.content, digest(RULES.content)
+    if file.endswith("/"):
+        sizes = {path.name: path.stat().st_size for path in (run.folder / file).iterdir()}
+        return sizes, digest(sizes)
+    if file.endswith(".yaml"):
+        return yaml.safe_load((run.folder / file).read_text()), sha256(run.folder / file)
     name, _, stage = file.partition("#")
     content = read_json(run.folder / name)
     if not stage:
@@ -74,7 +83,10 @@ def record_of(run, file):
 
 
 def follow(content, pointer):
-    """What a JSON pointer leads to."""
+    """What a JSON pointer, or the difference of two, leads to."""
+    first, minus, second = pointer.partition(" - ")
+    if minus:
+        return follow(content, first) - follow(content, second)
     for step in (part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]):
         content = content[int(step)] if isinstance(content, list) else content[step]
     return content
@@ -93,14 +105,28 @@ def original(tmp_path_factory):
             "epoch": epoch,
             "step": 9 * epoch,
             "learning_rate": 1e-4,
-            "train": {"rows": 70, "loss": 2.0 / epoch, "mae": 1.5 / epoch, "rmse": 1.9 / epoch},
-            "validation": {"rows": 10, "loss": 2.5 / epoch, "mae": 1.75 / epoch, "rmse": 2.25 / epoch},
+            "train": {
+                "rows": 70,
+                "loss": 2.0 / epoch,
+                "mae": 1.5 / epoch,
+                "rmse": 1.9 / epoch,
+                "mae_by_dimension": {"gain": 1.0 / epoch, "near": 2.0 / epoch},
+            },
+            "validation": {
+                "rows": 10,
+                "loss": 2.5 / epoch,
+                "mae": 1.75 / epoch,
+                "rmse": 2.25 / epoch,
+                "mae_by_dimension": {"gain": 1.25 / epoch, "near": 2.25 / epoch},
+            },
             "best": epoch == 3,
             "seconds": 12.5,
         }
         for epoch in (1, 2, 3)
     ]
-    write_json(run.path("students") / "tfidf-ridge" / "history.json", history)
+    student = run.path("students") / "tfidf-ridge"
+    write_json(student / "history.json", history)
+    write_json(student / "record.json", {**read_json(student / "record.json"), "best_epoch": 3, "epochs": 3})
     write_report(run)
     return run.folder
 
@@ -128,6 +154,7 @@ def test_every_figure_equals_its_record(original):
             "milliseconds",
             "rate",
             "seconds",
+            "bytes",
             "text",
             "hash",
             "date",
@@ -196,7 +223,9 @@ def test_a_deleted_record_leaves_no_stale_figure(run):
     assert "Not recorded (bundle/calibration.json)." in text
     assert "Predictions: not recorded (predictions.parquet)." in text
     assert "Epochs: not recorded" in text
-    assert not [figure for figure in page.figures if figure["data-file"].startswith(("bundle/", "students/"))]
+    assert not [
+        figure for figure in page.figures if figure["data-file"].startswith(("bundle/calibration.json", "students/"))
+    ]
 
 
 def test_a_missing_figure_is_said_to_be_missing(run):

@@ -1,6 +1,7 @@
 """The report of a run: facts -> sections -> charts -> HTML and Markdown.
 
-In: a run that has been evaluated. Out: `report.html`, `report.md` and their plots in the run's report folder.
+In: a run that has been evaluated. Out: `report.html`, `report.md`, `model_card.md` and plots in the run's report
+folder.
 Nothing is computed that a record does not hold.
 """
 
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING
 
 from potstill.errors import require
 from potstill.files import replacing_folder
+from potstill.report.card import CARD, render_card
 from potstill.report.facts import Facts, collect
 from potstill.report.html import render_html
 from potstill.report.markdown import render_markdown, render_pngs
+from potstill.report.rules import RULES
 from potstill.report.sections import compose
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["write_report"]
 
-LAYOUT = {"html": "report.html", "markdown": "report.md"}
+LAYOUT = {"html": "report.html", "markdown": "report.md", "card": CARD}
 """What a report's folder holds, beside the PNG files that `report.md` shows."""
 
 
@@ -43,6 +46,7 @@ def write_report(run: Run) -> Path:
         sources = sources_of(facts)
         (folder / LAYOUT["html"]).write_text(render_html(document, sources), encoding="utf-8", newline="\n")
         (folder / LAYOUT["markdown"]).write_text(render_markdown(document, sources), encoding="utf-8", newline="\n")
+        (folder / LAYOUT["card"]).write_text(render_card(facts), encoding="utf-8", newline="\n")
         for name, png in render_pngs(document).items():
             (folder / name).write_bytes(png)
     return target / LAYOUT["html"]
@@ -57,6 +61,11 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.calibration,
         facts.pairs,
         facts.manifest,
+        facts.filter,
+        facts.bundle,
+        facts.made,
+        facts.sizes,
+        RULES,
         *facts.stages.values(),
     ]
     found = {record.file: record.sha256 for record in records}

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NOT_RECORDED = "not recorded"
 
 Kind: TypeAlias = Literal[
-    "score", "signed", "percent", "count", "plain", "milliseconds", "rate", "seconds", "text", "hash", "date"
+    "score", "signed", "percent", "count", "plain", "milliseconds", "rate", "seconds", "bytes", "text", "hash", "date"
 ]
 """How a value is written: a score has three decimals, a count its thousands apart, and so on."""
 
@@ -49,6 +49,13 @@ def _minus(text: str) -> str:
     return text.replace("-", "\N{MINUS SIGN}")
 
 
+def _bytes(value: float) -> str:
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.0f} bytes"
+
+
 _FORMATS: Mapping[str, Callable[[float], str]] = {
     "score": lambda value: _minus(f"{value:.3f}"),
     "signed": _signed,
@@ -56,6 +63,7 @@ _FORMATS: Mapping[str, Callable[[float], str]] = {
     "milliseconds": lambda value: f"{value:.1f}" if value < 100 else f"{value:,.0f}",
     "rate": lambda value: f"{value:,.0f}" if value >= 10 else f"{value:.1f}",
     "seconds": lambda value: f"{value:.1f} s" if value < 120 else f"{value / 60:.1f} min",
+    "bytes": _bytes,
     "count": lambda value: f"{value:,.0f}",
     "plain": lambda value: f"{value:g}",
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import yaml
 
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.files import digest, read_json, sha256
@@ -60,6 +61,12 @@ class Record:
             value = value[step] if in_object or in_list else None
         return Fact(value, self.file, self.sha256, pointer(*path))
 
+    def minus(self, first: tuple[str | int, ...], second: tuple[str | int, ...]) -> Fact:
+        """The difference of two numbers of this record; its `field` is `<pointer> - <pointer>`."""
+        a, b = self.at(*first), self.at(*second)
+        value = None if a.value is None or b.value is None else a.value - b.value
+        return Fact(value, self.file, self.sha256, f"{a.field} - {b.field}")
+
     def keys(self, *path: str | int) -> tuple[str, ...]:
         """The keys of the object at a path, in the order of the file; none where there is no object."""
         value = self.at(*path).value
@@ -89,7 +96,8 @@ class Table:
 class Facts:
     """Every record that a report reads.
 
-    `students` and `histories` hold a record per rung; `stages` one per stage of the manifest that has run.
+    `students` and `histories` hold a record per rung; `stages` one per stage of the manifest that has run. `sizes`
+    is a listing of the bundle's folder: file name -> bytes.
     """
 
     evaluation: Record
@@ -100,6 +108,10 @@ class Facts:
     pairs: Record
     stages: Mapping[str, Record]
     manifest: Record
+    filter: Record
+    bundle: Record
+    made: Record
+    sizes: Record
 
     def stage(self, name: str) -> Record:
         """The manifest's record of a stage, or the lack of one."""
@@ -140,6 +152,10 @@ def collect(run: Run) -> Facts:
         pairs=_record(root, run.path("pairs")),
         stages=stages,
         manifest=Record("run.json#start", digest(started), started),
+        filter=_yaml(root, run.path("filter") / BUNDLE_LAYOUT["filter"]),
+        bundle=_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"]),
+        made=_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"]),
+        sizes=_sizes(root, run.path("bundle")),
     )
 
 
@@ -151,6 +167,22 @@ def pointer(*path: str | int) -> str:
 def _record(root: Path, path: Path) -> Record:
     file = path.relative_to(root).as_posix()
     return Record(file, sha256(path), read_json(path)) if path.is_file() else Record(file, None, None)
+
+
+def _yaml(root: Path, path: Path) -> Record:
+    file = path.relative_to(root).as_posix()
+    if not path.is_file():
+        return Record(file, None, None)
+    return Record(file, sha256(path), yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _sizes(root: Path, folder: Path) -> Record:
+    """A folder's files and their bytes; a listing has no file, so it is hashed as canonical JSON."""
+    name = folder.relative_to(root).as_posix() + "/"
+    if not folder.is_dir():
+        return Record(name, None, None)
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
+    return Record(name, digest(sizes), sizes)
 
 
 def _table(root: Path, path: Path) -> Table:

@@ -29,10 +29,7 @@ _TONES = {"good": "Good", "caution": "Caution", "bad": "Against it", "neutral": 
 
 def render_markdown(document: Document, sources: dict[str, str | None]) -> str:
     """The text. `sources` maps each file read to its SHA-256, or None where it is missing."""
-    parts = [f"# {_escape(document.title)}", _text(document.lead)]
-    for section in document.sections:
-        parts.append(f"## {section.title}")
-        parts += [text for block in section.blocks if (text := _block(block))]
+    parts = [render_body(document)]
     parts.append("## Where every figure comes from")
     parts.append(
         _grid(("File", "SHA-256"), [(f"`{file}`", f"`{hash_ or 'not recorded'}`") for file, hash_ in sources.items()])
@@ -46,6 +43,16 @@ def render_markdown(document: Document, sources: dict[str, str | None]) -> str:
     )
     parts.append("</details>")
     return "\n\n".join(parts) + "\n"
+
+
+def render_body(document: Document, *, plots: bool = True) -> str:
+    """The title, the lead and the sections; without `plots` no PNG file is asked for."""
+    parts = [f"# {_escape(document.title)}", _text(document.lead)]
+    for section in document.sections:
+        parts.append(f"## {section.title}")
+        kept = [block for block in section.blocks if plots or not isinstance(block, Figure | Panels)]
+        parts += [text for block in kept if (text := _block(block))]
+    return "\n\n".join(parts)
 
 
 def render_pngs(document: Document) -> dict[str, bytes]:

@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING
 from potstill.report.blocks import Document, Section
 from potstill.report.sections.agreement import agreement
 from potstill.report.sections.calibration import calibration
+from potstill.report.sections.conclusions import readiness, strengths, suitability
+from potstill.report.sections.configuration import configuration, judged
 from potstill.report.sections.data import data
 from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.ladder import ladder
 from potstill.report.sections.making import making
 from potstill.report.sections.parts import show, words
+from potstill.report.sections.recommendations import decisions, recommendations
+from potstill.report.sections.specifications import specifications
 from potstill.report.sections.summary import summary
 from potstill.report.sections.tiers import tiers
 from potstill.report.sections.training import training
@@ -27,13 +31,21 @@ if TYPE_CHECKING:
 
 SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     summary,
+    strengths,
+    readiness,
+    suitability,
+    recommendations,
     ladder,
     dimensions,
     agreement,
     tiers,
     training,
+    judged,
+    configuration,
     data,
     calibration,
+    specifications,
+    decisions,
     making,
 )
 """The report, in reading order."""

@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 from potstill.calibration import LEVELS
 from potstill.report.blocks import Column, Paragraph, Row, Section, Table, Text
-from potstill.report.sections.parts import show, spaced
+from potstill.report.sections.parts import INTERVAL_LEVEL, show, spaced
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts
-
-INTERVAL_LEVEL = 0.9
-"""Which of the calibration's interval widths is shown."""
 
 
 def calibration(facts: Facts) -> Section:

@@ -8,8 +8,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report import charts
-from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
-from potstill.report.sections.parts import DASH, NO_FLOOR, Path, figures, headline, show, spaced
+from potstill.report.blocks import NOT_RECORDED, Block, Column, Figure, Paragraph, Row, Section, Shown, Table
+from potstill.report.sections.conclusions import rating
+from potstill.report.sections.parts import (
+    DASH,
+    NO_FLOOR,
+    Path,
+    chosen_history,
+    chosen_student,
+    figures,
+    headline,
+    kept_place,
+    show,
+    spaced,
+)
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
@@ -73,7 +85,58 @@ def dimensions(facts: Facts) -> Section:
     table = Table(
         "The shipped student by dimension", (Column("Dimension", numeric=False), *map(Column, head)), tuple(body)
     )
-    return Section("dimensions", "By dimension", (*blocks, table))
+    return Section("dimensions", "By dimension", (*blocks, table, _parts(facts, at), *_gap_rule(facts)))
+
+
+def _parts(facts: Facts, at: Path) -> Table:
+    """Train, validation and their gap at the epoch that was kept, and a rating of the held-out error."""
+    evaluation, student, history = facts.evaluation, chosen_student(facts), chosen_history(facts)
+    place = kept_place(student, history)
+    rows = []
+    for name in charts.ordered(evaluation, *at, "dimensions"):
+        train, validation = ((place or 0, part, "mae_by_dimension", name) for part in ("train", "validation"))
+        by_epoch = place is not None
+        figure = (*at, "dimensions", name)
+        above = evaluation.minus((*figure, "mae"), ("floor", "floor", name))
+        rows.append(
+            Row(
+                (
+                    (spaced(name),),
+                    (show(history, "score", *train) if by_epoch else "no epochs",),
+                    (
+                        show(history, "score", *validation)
+                        if by_epoch
+                        else show(student, "score", "validation", "mae_by_dimension", name),
+                    ),
+                    (Shown(history.minus(validation, train), "score") if by_epoch else "no epochs",),
+                    (show(evaluation, "score", *figure, "mae"),),
+                    (show(evaluation, "percent", *figure, "skill"),),
+                    (Shown(above, "score", NO_FLOOR if evaluation.recorded else NOT_RECORDED),),
+                    (rating(evaluation, at, name) or NOT_RECORDED,),
+                )
+            )
+        )
+    columns = ("Train MAE", "Validation MAE", "Gap", "Held-out MAE", "Skill", "Above its floor")
+    return Table(
+        "Train, validation, gap and rating",
+        (Column("Dimension", numeric=False), *map(Column, columns), Column("Rating", numeric=False)),
+        tuple(rows),
+    )
+
+
+def _gap_rule(facts: Facts) -> tuple[Paragraph, ...]:
+    student = chosen_student(facts)
+    if not student.at("best_epoch").recorded:
+        return ()
+    return (
+        Paragraph(
+            (
+                "Train and validation errors are those of the same weights, the kept epoch ",
+                show(student, "count", "best_epoch"),
+                ", before calibration; the gap is validation less train.",
+            )
+        ),
+    )
 
 
 def _judged_on(evaluation: Record, at: Path) -> Paragraph:

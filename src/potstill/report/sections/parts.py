@@ -8,15 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Shown
+from potstill.report.facts import Record
 
 if TYPE_CHECKING:
     from potstill.report.blocks import Inline, Kind, Text
-    from potstill.report.facts import Record
+    from potstill.report.facts import Facts
 
 Path = tuple[str | int, ...]
 
 NO_FLOOR = "unknown"
 DASH = "\N{EM DASH}"
+
+INTERVAL_LEVEL = 0.9
+"""Which of the calibration's interval widths is shown."""
 
 
 def headline(evaluation: Record) -> Path:
@@ -31,6 +35,24 @@ def headline(evaluation: Record) -> Path:
 def judgement(evaluation: Record, place: int) -> Path:
     """Where a rung's headline judgement stands, by its place on the ladder."""
     return "ladder", place, "judgements", str(evaluation.at("ladder", place, "headline").value)
+
+
+def chosen_student(facts: Facts) -> Record:
+    """The record of the student that became the bundle, or the lack of one."""
+    rung = str(facts.evaluation.at("shipped", "rung").value)
+    return facts.students.get(rung, Record(f"students/{rung}/record.json", None, None))
+
+
+def chosen_history(facts: Facts) -> Record:
+    """The epochs of the student that became the bundle, or the lack of them."""
+    return facts.history(str(facts.evaluation.at("shipped", "rung").value))
+
+
+def kept_place(student: Record, history: Record) -> int | None:
+    """Where in its history the epoch stands that a student kept."""
+    best = student.at("best_epoch").value
+    places = (place for place in range(history.size()) if history.at(place, "epoch").value == best)
+    return None if best is None else next(places, None)
 
 
 def figures(evaluation: Record, at: Path) -> tuple[Text, ...]:

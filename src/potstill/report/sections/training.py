@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from potstill.report import charts
-from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
-from potstill.report.sections.parts import DASH, listed, show
+from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Shown, Table
+from potstill.report.rules import RULES, epoch_status
+from potstill.report.sections.parts import DASH, kept_place, listed, show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,8 @@ def training(facts: Facts) -> Section:
                     )
                 )
         if history.size():
-            blocks.append(_epoch_table(rung, history))
+            blocks.append(_epoch_table(rung, history, None if record is None else kept_place(record, history)))
+            blocks.append(_status_rule())
     if not blocks:
         blocks.append(Paragraph(("Epochs: not recorded; no student of this run was trained by epochs.",)))
     else:
@@ -60,9 +62,22 @@ def training(facts: Facts) -> Section:
     return Section("training", "Training", (*blocks, _counts_table(facts), _students_table(facts), *_remarks(facts)))
 
 
-def _epoch_table(rung: str, history: Record) -> Table:
+def _status_rule() -> Paragraph:
+    return Paragraph(
+        (
+            "Status, by validation error: improving, a new best by at least ",
+            Shown(RULES.at("epoch", "improving"), "percent"),
+            (
+                " of the best so far; slightly better, a new best by less; plateau, no new best but within that; "
+                "worse, beyond it. The best is the epoch that was kept."
+            ),
+        )
+    )
+
+
+def _epoch_table(rung: str, history: Record, kept: int | None) -> Table:
+    errors = [history.at(i, "validation", "mae").value for i in range(history.size())]
     head = (
-        "Epoch",
         "Train MAE",
         "Validation MAE",
         "Train RMSE",
@@ -75,17 +90,20 @@ def _epoch_table(rung: str, history: Record) -> Table:
         Row(
             (
                 (show(history, "count", i, "epoch"),),
+                (epoch_status(errors, i, kept) or "not recorded",),
                 *(
                     (show(history, "score", i, part, measure),)
                     for measure in ("mae", "rmse", "loss")
                     for part in ("train", "validation")
                 ),
                 (show(history, "seconds", i, "seconds"),),
-            )
+            ),
+            strong=i == kept,
         )
         for i in range(history.size())
     )
-    return Table(f"{rung} by epoch", tuple(map(Column, head)), rows)
+    columns = (Column("Epoch"), Column("Status", numeric=False), *map(Column, head))
+    return Table(f"{rung} by epoch", columns, rows)
 
 
 def _counts_table(facts: Facts) -> Block:

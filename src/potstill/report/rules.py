@@ -1,0 +1,98 @@
+"""The rules by which a report judges: thresholds, stated once and shown as facts beside what they decide.
+
+In: recorded figures. Out: a word for each (a rating, an epoch's status, a grade of suitability), or None where
+a figure that the rule needs is not recorded. A report that speaks of a threshold shows it from `RULES`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from potstill.files import digest
+from potstill.report.facts import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_THRESHOLDS: Final[dict[str, Any]] = {
+    # Share of the error that could go (from the constant's down to the floor) that is gone.
+    "rating": {"excellent": 0.8, "good": 0.6, "fair": 0.3},
+    # By which share of the best error so far an epoch has to be better to count as improving.
+    "epoch": {"improving": 0.01},
+    # The validation error less the training error, as a share of the validation error.
+    "gap": {"wide": 0.25},
+    # Cohen's kappa; Landis & Koch (1977) call 0.6 substantial and 0.4 moderate.
+    "tiers": {"suited": 0.6, "with care": 0.4},
+    # Spearman's rank correlation of the weighted overall.
+    "ranking": {"suited": 0.8, "with care": 0.6},
+    # The widest dimension's interval, half of it, as a share of the scale.
+    "exact": {"suited": 0.1, "with care": 0.2},
+    # How far from its promise the share of held labels may lie.
+    "coverage": {"apart": 0.05},
+    # Rows below which figures are hints.
+    "rows": {"judged": 100, "high": 30},
+    # Share of texts that a student can't read whole.
+    "cut": {"many": 0.1},
+}
+
+RULES = Record("rules", digest(_THRESHOLDS), _THRESHOLDS)
+"""Every threshold, as a record with its own hash."""
+
+RATINGS = ("excellent", "good", "fair", "weak", "none")
+"""From best to worst; `none`: not better than the constant beyond doubt."""
+
+
+def threshold(*path: str) -> float:
+    """A rule's number."""
+    return float(RULES.at(*path).value)
+
+
+def rate(
+    mae: float | None, constant: float | None, floor: float | None, lowest_skill: float | None = None
+) -> str | None:
+    """How much of the error that could go is gone: a word of `RATINGS`.
+
+    Args:
+        mae: the student's mean absolute error.
+        constant: the constant's on the same rows.
+        floor: a perfect student's against these labels; taken as 0 where it is unknown, which rates lower.
+        lowest_skill: the lower end of the interval of skill; at or under 0 nothing is proven.
+    """
+    if mae is None or constant is None or constant <= 0:
+        return None
+    if mae >= constant or (lowest_skill is not None and lowest_skill <= 0):
+        return "none"
+    least = floor or 0.0
+    # A constant below the floor has nothing to lose.
+    share = 1.0 if constant <= least else (constant - mae) / (constant - least)
+    return next((name for name in RATINGS[:3] if share >= threshold("rating", name)), "weak")
+
+
+def epoch_status(errors: Sequence[float | None], place: int, kept: int | None = None) -> str | None:
+    """What an epoch did, by the validation errors up to it.
+
+    `first`; `improving` (a new best by at least the rule's share); `slightly better` (a new best by less);
+    `plateau` (no new best, within that share of it); `worse`. The epoch at place `kept` is the one that was
+    shipped: `best` comes before its word.
+    """
+    now = errors[place]
+    before = [error for error in errors[:place] if error is not None]
+    if now is None:
+        return None
+    word = "first" if not before else _progress(now, min(before))
+    return f"best, {word}" if kept == place else word
+
+
+def _progress(now: float, best: float) -> str:
+    step = threshold("epoch", "improving") * best
+    if now < best:
+        return "improving" if best - now >= step else "slightly better"
+    return "plateau" if now - best <= step else "worse"
+
+
+def grade(rule: str, value: float | None) -> str | None:
+    """`suited`, `with care` or `not suited`, by a rule of `RULES`; `exact` asks for little, the others for much."""
+    if value is None:
+        return None
+    fits = value.__le__ if rule == "exact" else value.__ge__
+    return next((word for word in ("suited", "with care") if fits(threshold(rule, word))), "not suited")

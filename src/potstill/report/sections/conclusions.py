@@ -1,0 +1,314 @@
+"""What follows from the figures: strengths, weaknesses, readiness, suitability. Each from a rule, with evidence.
+
+In: facts. Out: sections. A rule whose figures are not recorded says so or is silent; thresholds are shown from
+`rules.RULES`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.calibration import LEVELS
+from potstill.report import charts
+from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
+from potstill.report.rules import RULES, grade, rate, threshold
+from potstill.report.sections.parts import INTERVAL_LEVEL, headline, interval, show, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from potstill.report.blocks import Kind
+    from potstill.report.facts import Fact, Facts, Record
+    from potstill.report.sections.parts import Path
+
+_TONES = {"excellent": "good", "good": "good", "weak": "caution", "none": "bad"}
+
+
+def strengths(facts: Facts) -> Section:
+    """What speaks for the student and what against it, dimension by dimension and as a whole."""
+    evaluation, at = facts.evaluation, headline(facts.evaluation)
+    found = [*_whole(evaluation, at), *_each_dimension(evaluation, at), *_held(facts)]
+    order = {"good": 0, "caution": 1, "bad": 2}
+    found.sort(key=lambda item: order[item.tone or "caution"])
+    opening = Paragraph(
+        (
+            (
+                "By rule, not by eye. A dimension is rated by the share of the error that could go (from the "
+                "constant's down to the floor, or to nothing where the floor is unknown) that is gone: excellent from "
+            ),
+            _rule("percent", "rating", "excellent"),
+            ", good from ",
+            _rule("percent", "rating", "good"),
+            ", fair from ",
+            _rule("percent", "rating", "fair"),
+            "; none where the interval of its skill does not lie above zero.",
+        )
+    )
+    if not found:
+        return Section("strengths", "Strengths and weaknesses", (opening, Paragraph(("Not recorded.",))))
+    return Section("strengths", "Strengths and weaknesses", (opening, Findings(tuple(found))))
+
+
+def readiness(facts: Facts) -> Section:
+    """A list of what must hold before readers depend on the bundle; a check without a record is open."""
+    evaluation, at = facts.evaluation, headline(facts.evaluation)
+    checks = tuple(
+        Row(((name,), (_answer(holds),), evidence), strong=holds is False)
+        for name, holds, evidence in _checks(facts, evaluation, at)
+    )
+    open_ = any(holds is None for _, holds, _ in _checks(facts, evaluation, at))
+    failed = any(holds is False for _, holds, _ in _checks(facts, evaluation, at))
+    said = (
+        Paragraph(("Not ready: a check below fails.",), "bad")
+        if failed
+        else Paragraph(("Not proven: a check below is not recorded.",), "caution")
+        if open_
+        else Paragraph(("Every check below holds. Whether that is enough is for your own targets to say.",), "good")
+    )
+    table = Table(
+        "Checks",
+        (
+            Column("Check", numeric=False, wraps=True),
+            Column("Holds", numeric=False),
+            Column("Evidence", numeric=False, wraps=True),
+        ),
+        checks,
+    )
+    return Section("readiness", "Ready for production?", (said, table))
+
+
+def suitability(facts: Facts) -> Section:
+    """What the scores are good for: tiers, ranking, exact values."""
+    evaluation, at = facts.evaluation, headline(facts.evaluation)
+    kappa, spearman = evaluation.at(*at, "tiers", "kappa"), evaluation.at(*at, "overall", "spearman")
+    widest = _widest(facts)
+    low, high = (evaluation.at("scale", place).value for place in (0, 1))
+    share = None if widest is None or low is None or high is None else widest[1].value / (high - low)
+    exact: Text = (
+        ("half the interval of the widest dimension: not recorded",)
+        if widest is None
+        else ("half the interval of the widest dimension, ", spaced(widest[0]), ": ", Shown(widest[1], "score"))
+    )
+    rows: tuple[tuple[str, str | None, Text, Text], ...] = (
+        (
+            "Sorting articles into tiers",
+            grade("tiers", kappa.value),
+            (
+                "kappa of tiers ",
+                Shown(kappa, "score"),
+                ", agreement ",
+                show(evaluation, "percent", *at, "tiers", "accuracy"),
+            ),
+            _bounds("tiers", "kappa"),
+        ),
+        (
+            "Ranking articles",
+            grade("ranking", spearman.value),
+            ("Spearman of the weighted overall ", Shown(spearman, "score")),
+            _bounds("ranking", "Spearman"),
+        ),
+        ("Exact scores", grade("exact", share), exact, _bounds("exact", "share of the scale")),
+    )
+    table = Table(
+        "Suitability",
+        (
+            Column("Use", numeric=False),
+            Column("Verdict", numeric=False),
+            Column("Evidence", numeric=False, wraps=True),
+            Column("Rule", numeric=False, wraps=True),
+        ),
+        tuple(Row(((use,), (verdict or "not recorded",), evidence, rule)) for use, verdict, evidence, rule in rows),
+    )
+    return Section("suitability", "What it is good for", (table,))
+
+
+def rating(evaluation: Record, path: Path, name: str) -> str | None:
+    """The rating of one dimension of a judgement, a word of `rules.RATINGS`."""
+    at = (*path, "dimensions", name)
+    return rate(
+        evaluation.at(*at, "mae").value,
+        evaluation.at(*at, "constant_mae").value,
+        evaluation.at("floor", "floor", name).value,
+        evaluation.at(*at, "skill_interval", "low").value,
+    )
+
+
+# Rules
+
+
+def _whole(evaluation: Record, at: Path) -> Iterator[Paragraph]:
+    lowest = evaluation.at(*at, "mean", "skill_interval", "low").value
+    if lowest is not None:
+        better = lowest > 0
+        yield Paragraph(
+            (
+                "Skill over all dimensions is ",
+                show(evaluation, "percent", *at, "mean", "skill"),
+                " (interval ",
+                *interval(evaluation, "percent", *at, "mean", "skill_interval"),
+                "), clear of zero." if better else "), which does not lie above zero.",
+            ),
+            "good" if better else "bad",
+        )
+    accuracy, majority = (
+        evaluation.at(*at, "tiers", "accuracy_interval", "low").value,
+        evaluation.at(*at, "tiers", "majority").value,
+    )
+    if accuracy is not None and majority is not None:
+        better = accuracy > majority
+        yield Paragraph(
+            (
+                "Tiers agree on ",
+                show(evaluation, "percent", *at, "tiers", "accuracy"),
+                " of rows, ",
+                "more" if better else "not beyond doubt more",
+                " than the commonest tier alone would (",
+                show(evaluation, "percent", *at, "tiers", "majority"),
+                ").",
+            ),
+            "good" if better else "caution",
+        )
+
+
+def _each_dimension(evaluation: Record, at: Path) -> Iterator[Paragraph]:
+    for name in charts.ordered(evaluation, *at, "dimensions"):
+        word = rating(evaluation, at, name)
+        if word not in _TONES:
+            continue
+        path = (*at, "dimensions", name)
+        floor = evaluation.at("floor", "floor", name)
+        distance: Text = (
+            ("; ", Shown(evaluation.minus((*path, "mae"), ("floor", "floor", name)), "score"), " from its floor")
+            if floor.recorded
+            else ("; its floor is unknown",)
+        )
+        yield Paragraph(
+            (
+                f"{spaced(name)}: rated {word}. Error ",
+                show(evaluation, "score", *path, "mae"),
+                ", skill ",
+                show(evaluation, "percent", *path, "skill"),
+                *distance,
+                ".",
+            ),
+            _TONES[word],
+        )
+
+
+def _held(facts: Facts) -> Iterator[Paragraph]:
+    evaluation = facts.evaluation
+    for name in charts.ordered(evaluation, "shipped", "coverage"):
+        if _coverage_fits(evaluation, name) is False:
+            yield Paragraph(
+                (
+                    f"{spaced(name)}: intervals meant to hold ",
+                    show(evaluation, "percent", "shipped", "interval_level"),
+                    " of labels held ",
+                    show(evaluation, "percent", "shipped", "coverage", name),
+                    " on the test part.",
+                ),
+                "caution",
+            )
+
+
+def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, bool | None, Text]]:
+    lowest = evaluation.at(*at, "mean", "skill_interval", "low")
+    yield (
+        "Beats the constant beyond doubt",
+        None if lowest.value is None else lowest.value > 0,
+        ("interval of skill ", *interval(evaluation, "percent", *at, "mean", "skill_interval")),
+    )
+    words = [rating(evaluation, at, name) for name in charts.ordered(evaluation, *at, "dimensions")]
+    yield (
+        "Every dimension beats its constant",
+        None if not words or None in words else "none" not in words,
+        ("ratings: ", ", ".join(str(word) for word in words) if words else "not recorded"),
+    )
+    accuracy = evaluation.at(*at, "tiers", "accuracy_interval", "low").value
+    majority = evaluation.at(*at, "tiers", "majority").value
+    yield (
+        "Tiers beat the commonest tier",
+        None if accuracy is None or majority is None else accuracy > majority,
+        (
+            "agreement ",
+            *interval(evaluation, "percent", *at, "tiers", "accuracy_interval"),
+            " against ",
+            show(evaluation, "percent", *at, "tiers", "majority"),
+        ),
+    )
+    rows = evaluation.at(*at, "rows")
+    yield (
+        "Judged on enough rows",
+        None if rows.value is None else rows.value >= threshold("rows", "judged"),
+        (Shown(rows, "count"), " rows; at least ", _rule("count", "rows", "judged")),
+    )
+    fits = [_coverage_fits(evaluation, name) for name in evaluation.keys("shipped", "coverage")]
+    yield (
+        "Intervals hold what they promise",
+        None if not fits or None in fits else all(fits),
+        (
+            "held on test: ",
+            *_coverages(evaluation),
+            "; promised ",
+            show(evaluation, "percent", "shipped", "interval_level"),
+            ", within ",
+            _rule("percent", "coverage", "apart"),
+        ),
+    )
+    proof = facts.bundle.at("sha256")
+    yield (
+        "The bundle proves itself, and is the one judged",
+        None if not proof.recorded else _same(proof, evaluation.at("shipped", "bundle_sha256")),
+        ("bundle ", Shown(proof, "hash"), ", judged ", show(evaluation, "hash", "shipped", "bundle_sha256")),
+    )
+    cost = evaluation.at("shipped", "latency", "milliseconds_p50")
+    yield (
+        "Its cost is measured",
+        True if cost.recorded else None,
+        (Shown(cost, "milliseconds", "not measured"), " ms an article"),
+    )
+
+
+def _same(first: Fact, second: Fact) -> bool | None:
+    return None if not second.recorded else bool(first.value == second.value)
+
+
+def _coverages(evaluation: Record) -> Text:
+    names = charts.ordered(evaluation, "shipped", "coverage")
+    parts = [
+        (", " if place else "", f"{spaced(name)} ", show(evaluation, "percent", "shipped", "coverage", name))
+        for place, name in enumerate(names)
+    ]
+    return tuple(part for group in parts for part in group if part) or ("not recorded",)
+
+
+def _coverage_fits(evaluation: Record, name: str) -> bool | None:
+    level, held = (evaluation.at("shipped", *path).value for path in (("interval_level",), ("coverage", name)))
+    # Holding more than was promised is no broken promise.
+    return None if level is None or held is None else held >= level - threshold("coverage", "apart")
+
+
+def _widest(facts: Facts) -> tuple[str, Fact] | None:
+    """The dimension whose interval is widest, and half its width."""
+    record, place = facts.calibration, LEVELS.index(INTERVAL_LEVEL)
+    widths = [
+        (str(record.at("curves", i, "dimension").value), record.at("curves", i, "widths", place))
+        for i in range(record.size("curves"))
+    ]
+    known = [item for item in widths if item[1].recorded]
+    return max(known, key=lambda item: item[1].value) if known and len(known) == len(widths) else None
+
+
+def _bounds(rule: str, what: str) -> Text:
+    way = "at most" if rule == "exact" else "at least"
+    kind: Kind = "percent" if rule == "exact" else "plain"
+    suited, care = (Shown(RULES.at(rule, word), kind) for word in ("suited", "with care"))
+    return f"{what}: {way} ", suited, f" suits, {way} ", care, " with care"
+
+
+def _rule(kind: Kind, *path: str) -> Shown:
+    return Shown(RULES.at(*path), kind)
+
+
+def _answer(holds: bool | None) -> str:  # noqa: FBT001 - three answers, one of them unknown
+    return "not recorded" if holds is None else "yes" if holds else "no"

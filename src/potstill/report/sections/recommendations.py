@@ -1,0 +1,197 @@
+"""What to do next: recommendations that follow from rules, each with the figures it rests on; and what was decided.
+
+In: facts. Out: sections. Nothing is recommended on a figure that no record holds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
+from potstill.report.rules import RULES, threshold
+from potstill.report.sections.parts import chosen_history, chosen_student, headline, kept_place, show, spaced
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from potstill.report.facts import Facts, Record
+    from potstill.report.sections.parts import Path
+
+_HIGH_BANDS = 2
+"""The bands at the top of the scale whose labels count as high."""
+
+
+def recommendations(facts: Facts) -> Section:
+    """What would help most, by rule."""
+    found = tuple(Paragraph(text, "neutral") for text in _found(facts))
+    if not found:
+        return Section("recommendations", "Recommendations", (Paragraph(("No rule has anything to recommend.",)),))
+    return Section("recommendations", "Recommendations", (Findings(found),))
+
+
+def decisions(facts: Facts) -> Section:
+    """What was decided on the way, by whom or what, and why, as the records tell."""
+    made, calibration, student = facts.made, facts.calibration, chosen_student(facts)
+    rows = [
+        Row(
+            (
+                ("which student ships",),
+                (show(made, "text", "choice", "rung"),),
+                (show(made, "text", "choice", "reason"),),
+            )
+        )
+    ]
+    if student.at("best_epoch").recorded:
+        rows.append(
+            Row(
+                (
+                    ("which epoch is kept",),
+                    (show(student, "count", "best_epoch"),),
+                    ("the least validation error of ", show(student, "count", "epochs"), " epochs"),
+                )
+            )
+        )
+    rows += [
+        Row(
+            (
+                (f"calibration of {spaced(str(calibration.at('curves', place, 'dimension').value))}",),
+                (show(calibration, "text", "curves", place, "method"),),
+                (show(calibration, "text", "curves", place, "reason"),),
+            )
+        )
+        for place in range(calibration.size("curves"))
+    ]
+    table = Table(
+        "Decisions",
+        (
+            Column("Question", numeric=False),
+            Column("Decided", numeric=False),
+            Column("Why", numeric=False, wraps=True),
+        ),
+        tuple(rows),
+    )
+    return Section("decisions", "Decision log", (table, Paragraph(("Targets: not recorded.",))))
+
+
+def _found(facts: Facts) -> Iterator[Text]:
+    evaluation, at = facts.evaluation, headline(facts.evaluation)
+    yield from _furthest(evaluation, at)
+    yield from _rows(evaluation, at)
+    yield from _positives(evaluation, at)
+    if evaluation.recorded and not evaluation.at("floor").recorded:
+        yield (
+            (
+                "Let the oracle answer some articles twice: nothing is labelled twice, so its own error, and with it "
+                "what a student could reach at best, is unknown."
+            ),
+        )
+    yield from _student(facts)
+    yield from _cheaper(evaluation)
+
+
+def _furthest(evaluation: Record, at: Path) -> Iterator[Text]:
+    """The dimension with the most error above its floor, and whether it lacks high labels."""
+    names = [n for n in evaluation.keys(*at, "dimensions") if evaluation.at(*at, "dimensions", n, "mae").recorded]
+    if not names:
+        return
+    above = {name: evaluation.minus((*at, "dimensions", name, "mae"), ("floor", "floor", name)) for name in names}
+    if any(fact.value is None for fact in above.values()):
+        above = {name: evaluation.at(*at, "dimensions", name, "mae") for name in names}
+        what = " (its floor is unknown)"
+    else:
+        what = " above its floor"
+    worst = max(names, key=lambda name: above[name].value)
+    bands = evaluation.size(*at, "bands", worst)
+    high = [(*at, "bands", worst, place) for place in range(max(0, bands - _HIGH_BANDS), bands)]
+    counts = [evaluation.at(*path, "rows") for path in high]
+    text: Text = (f"{spaced(worst)} has the furthest to go: its error is ", Shown(above[worst], "score"), what)
+    if not counts or any(count.value is None for count in counts):
+        yield (*text, ".")
+        return
+    labels = tuple(
+        part
+        for place, (path, count) in enumerate(zip(high, counts, strict=True))
+        for part in (
+            ", " if place else "",
+            Shown(count, "count"),
+            " rows at ",
+            show(evaluation, "plain", *path, "low"),
+            " to ",
+            show(evaluation, "plain", *path, "high"),
+        )
+        if part
+    )
+    few = sum(count.value for count in counts) < threshold("rows", "high")
+    advice = "label more high scorers" if few else "look at what its description asks, and at the rows it misses most"
+    yield (*text, ", with ", *labels, f": {advice}.")
+
+
+def _rows(evaluation: Record, at: Path) -> Iterator[Text]:
+    rows = evaluation.at(*at, "rows")
+    if rows.recorded and rows.value < threshold("rows", "judged"):
+        yield (
+            "Label more: the student is judged on ",
+            Shown(rows, "count"),
+            " rows, and under ",
+            Shown(RULES.at("rows", "judged"), "count"),
+            " a figure is a hint.",
+        )
+
+
+def _positives(evaluation: Record, at: Path) -> Iterator[Text]:
+    found = evaluation.at(*at, "tiers", "positives", "oracle")
+    fewest = evaluation.at(*at, "tiers", "fewest_positives")
+    if found.recorded and fewest.recorded and found.value < fewest.value:
+        yield (
+            "Label more articles of ",
+            show(evaluation, "text", *at, "tiers", "positives", "tiers"),
+            ": the oracle puts ",
+            Shown(found, "count"),
+            " rows there, and a recall needs ",
+            Shown(fewest, "count"),
+            ".",
+        )
+
+
+def _student(facts: Facts) -> Iterator[Text]:
+    record, history = chosen_student(facts), chosen_history(facts)
+    cut = record.at("truncated_share")
+    if cut.recorded and cut.value > threshold("cut", "many"):
+        yield (
+            "Try a student that reads more: ",
+            Shown(cut, "percent"),
+            " of the training windows are longer than this one can read.",
+        )
+    best, epochs = record.at("best_epoch"), record.at("epochs")
+    if best.recorded and epochs.recorded and best.value == epochs.value:
+        yield ("Train longer: the best epoch, ", Shown(best, "count"), ", is the last one, so the end is not in sight.")
+    place = kept_place(record, history)
+    if place is None:
+        return
+    gap = history.minus((place, "validation", "mae"), (place, "train", "mae"))
+    error = history.at(place, "validation", "mae")
+    if gap.value is not None and gap.value > threshold("gap", "wide") * error.value:
+        yield (
+            "More labels should help: validation errs by ",
+            Shown(gap, "score"),
+            " more than training (",
+            Shown(error, "score"),
+            " against ",
+            show(history, "score", place, "train", "mae"),
+            "), so the student knows its training rows too well.",
+        )
+
+
+def _cheaper(evaluation: Record) -> Iterator[Text]:
+    for place in range(evaluation.size("findings")):
+        if evaluation.at("findings", place, "rule").value == "a-cheaper-rung-is-as-good":
+            at = ("findings", place, "evidence")
+            yield (
+                "Consider ",
+                show(evaluation, "text", *at, "rung"),
+                ", which trains no encoder: ",
+                show(evaluation, "score", *at, "mae"),
+                " against ",
+                show(evaluation, "score", *at, "shipped_mae"),
+                " on the same test rows.",
+            )

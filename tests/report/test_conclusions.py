@@ -1,0 +1,206 @@
+"""Strengths, readiness, suitability and recommendations, on records that a person can judge."""
+
+import dataclasses
+from types import MappingProxyType
+
+import pytest
+
+from potstill.calibration import LEVELS
+from potstill.report.blocks import Findings, Paragraph, Table
+from potstill.report.facts import Facts, Record
+from potstill.report.facts import Table as Frame
+from potstill.report.sections.conclusions import readiness, strengths, suitability
+from potstill.report.sections.dimensions import dimensions
+from potstill.report.sections.recommendations import decisions, recommendations
+
+MISSING = Record("nothing.json", None, None)
+
+
+def figures(mae, constant, low):
+    return {
+        "mae": mae,
+        "mae_interval": {"low": mae - 0.1, "high": mae + 0.1},
+        "constant_mae": constant,
+        "skill": 1 - mae / constant,
+        "skill_interval": {"low": low, "high": low + 0.2},
+        "spearman": 0.85,
+    }
+
+
+def content():
+    """A student that is good at gain, and cannot tell nearness."""
+    bands = [
+        {"low": 2.0 * i, "high": 2.0 * i + 2, "rows": rows, "bias": 0.0} for i, rows in enumerate((90, 60, 30, 9, 4))
+    ]
+    judgement = {
+        "source": "test",
+        "rows": 193,
+        "mean": figures(0.9, 1.5, 0.3),
+        "overall": figures(0.7, 1.5, 0.4),
+        "dimensions": {"gain": figures(0.5, 1.6, 0.5), "near": figures(1.4, 1.4, -0.1)},
+        "bands": {"gain": bands, "near": bands},
+        "tiers": {
+            "accuracy": 0.8,
+            "accuracy_interval": {"low": 0.75, "high": 0.85},
+            "majority": 0.6,
+            "kappa": 0.65,
+            "fewest_positives": 20,
+            "positives": {"tiers": ["lead"], "oracle": 13},
+        },
+    }
+    return {
+        "dimensions": ["gain", "near"],
+        "scale": [0.0, 10.0],
+        "floor": {"floor": {"gain": 0.3, "near": 0.2}},
+        "ladder": [],
+        "findings": [],
+        "shipped": {
+            "rung": "ridge",
+            "bundle_sha256": "ab" * 32,
+            "interval_level": 0.9,
+            "coverage": {"gain": 0.91, "near": 0.8},
+            "latency": {"milliseconds_p50": 3.5},
+            "judgement": judgement,
+        },
+    }
+
+
+def facts_of(evaluation, **records):
+    nothing = MappingProxyType({})
+    facts = Facts(
+        evaluation=Record("evaluation.json", "cd" * 32, evaluation),
+        predictions=Frame("predictions.parquet", None, None),
+        students=nothing,
+        histories=nothing,
+        calibration=MISSING,
+        pairs=MISSING,
+        stages=nothing,
+        manifest=MISSING,
+        filter=MISSING,
+        bundle=Record("bundle/bundle.json", "ef" * 32, {"sha256": "ab" * 32}),
+        made=MISSING,
+        sizes=MISSING,
+    )
+    return dataclasses.replace(facts, **records)
+
+
+def sentence(text):
+    return "".join(str(part) for part in text)
+
+
+def said(section):
+    """Tone and sentence of each finding or paragraph."""
+    items = [item for block in section.blocks if isinstance(block, Findings) for item in block.items]
+    items += [block for block in section.blocks if isinstance(block, Paragraph)]
+    return [(item.tone, sentence(item.text)) for item in items]
+
+
+def rows_of(section, place=0):
+    table = [block for block in section.blocks if isinstance(block, Table)][place]
+    return {sentence(row.cells[0]): [sentence(cell) for cell in row.cells[1:]] for row in table.rows}
+
+
+def test_each_dimension_is_a_strength_or_a_weakness_with_its_evidence():
+    found = said(strengths(facts_of(content())))
+    assert ("good", "gain: rated excellent. Error 0.500, skill 69%; 0.200 from its floor.") in found
+    assert ("bad", "near: rated none. Error 1.400, skill 0%; 1.200 from its floor.") in found
+    assert any(tone == "caution" and text.startswith("near: intervals meant to hold 90%") for tone, text in found)
+
+
+def test_a_failed_check_stands_in_the_way_of_production():
+    section = readiness(facts_of(content()))
+    checks = rows_of(section)
+    assert said(section)[0][0] == "bad"
+    assert checks["Every dimension beats its constant"][0] == "no"
+    assert checks["Beats the constant beyond doubt"][0] == "yes"
+    assert checks["Intervals hold what they promise"][0] == "no"
+
+
+def test_a_check_without_a_record_is_open_and_not_passed():
+    evaluation = content()
+    evaluation["shipped"]["judgement"]["dimensions"]["near"] = figures(0.5, 1.4, 0.4)
+    evaluation["shipped"]["coverage"]["near"] = 0.9
+    assert said(readiness(facts_of(evaluation)))[0][0] == "good"
+    evaluation["shipped"]["latency"] = None
+    section = readiness(facts_of(evaluation))
+    assert said(section)[0][0] == "caution"
+    assert rows_of(section)["Its cost is measured"][0] == "not recorded"
+
+
+def test_another_bundle_than_the_judged_one_is_noticed():
+    other = Record("bundle/bundle.json", "ef" * 32, {"sha256": "00" * 32})
+    checks = rows_of(readiness(facts_of(content(), bundle=other)))
+    assert checks["The bundle proves itself, and is the one judged"][0] == "no"
+
+
+@pytest.mark.parametrize(("width", "verdict"), [(0.8, "suited"), (1.9, "with care"), (4.0, "not suited")])
+def test_exact_scores_are_for_narrow_intervals(width, verdict):
+    curves = [{"dimension": name, "widths": [width] * len(LEVELS)} for name in ("gain", "near")]
+    uses = rows_of(suitability(facts_of(content(), calibration=Record("c.json", "aa", {"curves": curves}))))
+    assert uses["Exact scores"][0] == verdict
+    assert uses["Ranking articles"][0] == "suited"
+    assert uses["Sorting articles into tiers"][0] == "suited"
+
+
+def test_without_intervals_nothing_is_said_of_exact_scores():
+    assert rows_of(suitability(facts_of(content())))["Exact scores"][0] == "not recorded"
+
+
+def test_the_dimension_furthest_from_its_floor_gets_advice_by_its_high_labels():
+    texts = [text for _, text in said(recommendations(facts_of(content())))]
+    assert texts[0] == (
+        "near has the furthest to go: its error is 1.200 above its floor, with 9 rows at 6 to 8, 4 rows at 8 to 10: "
+        "label more high scorers."
+    )
+    assert any(text.startswith("Label more articles of lead: the oracle puts 13 rows there") for text in texts)
+
+
+def test_many_high_labels_get_other_advice():
+    evaluation = content()
+    evaluation["shipped"]["judgement"]["bands"]["near"][4]["rows"] = 40
+    assert "label more high scorers" not in said(recommendations(facts_of(evaluation)))[0][1]
+
+
+def trained(best):
+    history = [
+        {
+            "epoch": epoch,
+            "train": {"mae": train, "mae_by_dimension": {"gain": train, "near": train}},
+            "validation": {"mae": 1.0, "mae_by_dimension": {"gain": 1.25, "near": 0.75}},
+        }
+        for epoch, train in ((1, 0.9), (2, 0.5))
+    ]
+    return {
+        "students": {"ridge": Record("students/ridge/record.json", "aa", {"best_epoch": best, "epochs": 2})},
+        "histories": {"ridge": Record("students/ridge/history.json", "bb", history)},
+    }
+
+
+def test_the_gap_is_that_of_the_kept_epoch():
+    table = rows_of(dimensions(facts_of(content(), **trained(best=1))), place=1)
+    assert table["gain"][:3] == ["0.900", "1.250", "0.350"]
+    assert table["gain"][-1] == "excellent"
+
+
+def test_a_best_epoch_at_the_end_asks_for_more_and_a_wide_gap_for_labels():
+    last = [text for _, text in said(recommendations(facts_of(content(), **trained(best=2))))]
+    first = [text for _, text in said(recommendations(facts_of(content(), **trained(best=1))))]
+    assert any(text.startswith("Train longer: the best epoch, 2,") for text in last)
+    assert any(text.startswith("More labels should help: validation errs by 0.500 more") for text in last)
+    assert not any(text.startswith(("Train longer", "More labels should")) for text in first)
+
+
+def test_decisions_come_with_their_reasons():
+    made = Record("bundle/facts.json", "aa", {"choice": {"rung": "ridge", "reason": "which validation prefers"}})
+    assert rows_of(decisions(facts_of(content(), made=made)))["which student ships"] == [
+        "ridge",
+        "which validation prefers",
+    ]
+
+
+def test_nothing_is_concluded_from_nothing():
+    facts = dataclasses.replace(facts_of({}), evaluation=Record("evaluation.json", None, None), bundle=MISSING)
+    assert said(strengths(facts))[-1][1] == "Not recorded."
+    assert {row[0] for row in rows_of(readiness(facts)).values()} == {"not recorded"}
+    assert {row[0] for row in rows_of(suitability(facts)).values()} == {"not recorded"}
+    assert said(recommendations(facts)) == [(None, "No rule has anything to recommend.")]

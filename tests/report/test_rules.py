@@ -1,0 +1,64 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from potstill.report.rules import RATINGS, RULES, epoch_status, grade, rate
+
+ERROR = st.floats(0.01, 5)
+
+
+@pytest.mark.parametrize(
+    ("mae", "constant", "floor", "rating"),
+    [
+        (0.3, 2.0, None, "excellent"),
+        (0.7, 2.0, None, "good"),
+        (1.0, 2.0, None, "fair"),
+        (1.8, 2.0, None, "weak"),
+        (2.0, 2.0, None, "none"),
+        # Half of the constant's error is gone, but the labels' noise leaves little more to take.
+        (1.0, 2.0, 0.8, "excellent"),
+    ],
+)
+def test_a_dimension_is_rated_by_how_much_of_what_could_go_is_gone(mae, constant, floor, rating):
+    assert rate(mae, constant, floor) == rating
+
+
+def test_a_skill_that_may_be_nothing_is_rated_none():
+    assert rate(0.3, 2.0, None, lowest_skill=-0.01) == "none"
+
+
+def test_without_a_constant_there_is_no_rating():
+    assert rate(0.3, None, None) is None
+    assert rate(None, 1.0, None) is None
+
+
+@given(ERROR, ERROR, ERROR, st.one_of(st.none(), ERROR))
+def test_a_smaller_error_is_never_rated_worse(first, second, constant, floor):
+    better, worse = sorted((first, second))
+    assert RATINGS.index(rate(better, constant, floor)) <= RATINGS.index(rate(worse, constant, floor))
+
+
+def test_epochs_are_told_apart_by_what_they_did_to_the_best_so_far():
+    errors = [1.4, 1.0, 0.995, 0.997, 1.1, None]
+    words = [epoch_status(errors, place, kept=2) for place in range(len(errors))]
+    assert words == ["first", "improving", "best, slightly better", "plateau", "worse", None]
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "word"),
+    [
+        ("tiers", 0.7, "suited"),
+        ("tiers", 0.5, "with care"),
+        ("tiers", 0.3, "not suited"),
+        ("exact", 0.05, "suited"),
+        ("exact", 0.15, "with care"),
+        ("exact", 0.5, "not suited"),
+        ("ranking", None, None),
+    ],
+)
+def test_uses_are_graded(rule, value, word):
+    assert grade(rule, value) == word
+
+
+def test_thresholds_carry_their_hash():
+    assert RULES.at("rating", "good").sha256 == RULES.sha256
