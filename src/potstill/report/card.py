@@ -119,7 +119,7 @@ def _use(facts: Facts) -> Section:
     licence = Paragraph(("Licence: not recorded. The terms of the base model and of the oracle hold.",))
     code = Paragraph(
         (
-            "Load it with potstill.Scorer.load(folder) and call score(text), or run: potstill score ",
+            "Load it with potstill.scorer.Scorer.load(folder) and call its score, or run: potstill score ",
             "BUNDLE ARTICLES. The bundle's hash is ",
             show(facts.bundle, "text", "sha256"),
             "; potstill verify BUNDLE proves it.",
