@@ -222,7 +222,25 @@ def test_openais_own_address_needs_a_key(monkeypatch):
         open_oracle("openai:m", Settings(base_url="http://127.0.0.1:9/v1", api_key_env="MY_KEY"))
 
 
+def test_what_an_earlier_process_found_out_is_tried_first_and_found_out_anew_if_false():
+    def asked(recalled, *forms):
+        async def one(oracle):
+            oracle.recall(recalled)
+            await oracle.ask(PROMPT.request("a", "Bridge fell."))
+            await oracle.close()
+            return oracle.abilities
+
+        with ScriptedServer(knows(*forms)) as server:
+            found = asyncio.run(one(OpenAIOracle("tiny", Settings(base_url=server.url))))
+        return found, [request.get("response_format", {}).get("type", "text") for request in server.requests]
+
+    assert asked({}, "text") == ({"form": "text", "limit": "max_tokens"}, ["json_schema", "json_object", "text"])
+    assert asked({"form": "text"}, "text") == ({"form": "text", "limit": "max_tokens"}, ["text"])
+    assert asked({"form": "json_object"}, "json_schema")[1] == ["json_object", "json_schema"]
+    assert asked({"form": "xml"}, "json_schema")[1] == ["json_schema"]
+
+
 @pytest.mark.parametrize("spec", ["openai", "openai:", "gpt-5", "llama:x", ""])
 def test_an_unknown_oracle_is_refused(spec):
-    with pytest.raises(OracleError, match=r"expected replay:FILE, replay:FILE#FIELD or openai:MODEL"):
+    with pytest.raises(OracleError, match=r"expected replay:FILE, .*openai:MODEL, anthropic:MODEL or gemini:MODEL"):
         open_oracle(spec)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from potstill.errors import OracleError
 
@@ -145,6 +145,25 @@ class Oracle(Protocol):
         ...
 
 
+@runtime_checkable
+class Remembers(Protocol):
+    """An oracle that finds out what its server can do; a ledger keeps that for the next process."""
+
+    @property
+    def server(self) -> str:
+        """What `abilities` are those of: address and model."""
+        ...
+
+    @property
+    def abilities(self) -> dict[str, Any]:
+        """What was found out, as JSON; empty until something was."""
+        ...
+
+    def recall(self, abilities: Mapping[str, Any]) -> None:
+        """Start from what an earlier process found out."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a live oracle can be told; None leaves it to the server or the environment."""
@@ -163,12 +182,12 @@ class Settings:
         return f"{model}?{given}" if given else model
 
 
-PROVIDERS = ("replay", "openai")
+PROVIDERS = ("replay", "openai", "anthropic", "gemini")
 """What stands before the colon of an oracle's spec."""
 
 
 def open_oracle(spec: str, settings: Settings | None = None) -> Oracle:
-    """An oracle from its spec: `replay:FILE`, `replay:FILE#FIELD` or `openai:MODEL`.
+    """An oracle from its spec: `replay:FILE[#FIELD]`, `openai:MODEL`, `anthropic:MODEL` or `gemini:MODEL`.
 
     Raises:
         OracleError: the spec is unknown, or a key is missing.
@@ -187,4 +206,15 @@ def open_oracle(spec: str, settings: Settings | None = None) -> Oracle:
         from potstill.oracle.openai import OpenAIOracle
 
         return OpenAIOracle(rest, settings)
-    raise OracleError(f"unknown oracle {spec!r}; expected replay:FILE, replay:FILE#FIELD or openai:MODEL")
+    if provider == "anthropic" and rest:
+        from potstill.oracle.anthropic import AnthropicOracle
+
+        return AnthropicOracle(rest, settings)
+    if provider == "gemini" and rest:
+        from potstill.oracle.gemini import GeminiOracle
+
+        return GeminiOracle(rest, settings)
+    raise OracleError(
+        f"unknown oracle {spec!r}; expected replay:FILE, replay:FILE#FIELD, openai:MODEL, anthropic:MODEL or "
+        "gemini:MODEL"
+    )

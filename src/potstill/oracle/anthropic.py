@@ -1,0 +1,154 @@
+"""The Anthropic oracle: Claude, over the Messages interface.
+
+In: a question. Out: a reply, or a failure that names what happened. The long first part of the question is marked
+for the server's cache, whose reads and writes are counted in whole tokens at or above what they cost. Answers are
+held to the JSON schema where the model can do that, and read strictly in each case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from potstill.errors import require
+from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import anthropic
+
+_PATH = "/v1/messages"
+
+# Bounds of numbers are not among what the server's grammar knows; they stand in the prompt, and are checked here.
+_UNKNOWN_IN_SCHEMAS = frozenset({"minimum", "maximum"})
+
+
+class AnthropicOracle(LiveOracle):
+    """Asks Claude.
+
+    The address is `settings.base_url`, else ANTHROPIC_BASE_URL, else Anthropic's own; the key is in the environment
+    variable `settings.api_key_env`, by default ANTHROPIC_API_KEY.
+
+    Raises:
+        OracleError: there is no key.
+        MissingExtra: the anthropic package is not installed.
+    """
+
+    name = "anthropic"
+    forms = ("json_schema", "text")
+
+    def __init__(self, model: str, settings: Settings | None = None) -> None:
+        self._library = require("anthropic", "anthropic")
+        settings = settings or Settings()
+        super().__init__(model, settings)
+        self._address = settings.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
+        fast = find_spec("aiohttp") is not None
+        self._client: anthropic.AsyncAnthropic = self._library.AsyncAnthropic(
+            api_key=api_key(("ANTHROPIC_API_KEY",), settings.api_key_env, needed=self._address is None),
+            base_url=self._address,
+            max_retries=0,
+            timeout=settings.timeout,
+            http_client=self._library.DefaultAioHttpClient(timeout=settings.timeout) if fast else None,
+            default_headers=dict(settings.headers),
+        )
+
+    @property
+    def server(self) -> str:
+        """What `abilities` are those of: address and model."""
+        return f"{self.name} {self._address or ''} {self._served}"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    async def _send(self, request: Request, form: str) -> Reply:
+        """One question, sent again only without a temperature that the model does not take, which costs nothing."""
+        while True:
+            try:
+                async with asyncio.timeout(self._settings.timeout):
+                    text = await self._client.post(_PATH, cast_to=str, body=self._body(request, form))
+                return _read(text, request)
+            except self._library.APIStatusError as error:
+                if error.status_code == 400 and "temperature" in error.message and self._send_temperature:
+                    self._send_temperature = False
+                    continue
+                raise self._status_failure(
+                    error.status_code, _message(error), error.message, error.response.headers
+                ) from None
+            except (TimeoutError, self._library.APIConnectionError) as error:
+                raise lost(error, self._settings.timeout) from None
+            except self._library.APIError as error:
+                raise Failure("malformed", str(error), charged="unknown") from None
+
+    def _body(self, request: Request, form: str) -> dict[str, Any]:
+        system = "\n\n".join(message["content"] for message in request.messages if message["role"] == "system")
+        body: dict[str, Any] = {
+            "model": self._served,
+            "system": [{"type": "text", "text": system, "cache_control": {"type": "ephemeral"}}],
+            "messages": [dict(message) for message in request.messages if message["role"] != "system"],
+            "max_tokens": request.max_tokens,
+        }
+        output: dict[str, Any] = {}
+        if form == "json_schema":
+            output["format"] = {"type": "json_schema", "schema": _known(request.schema)}
+        if self._settings.reasoning_effort is not None:
+            output["effort"] = self._settings.reasoning_effort
+        if output:
+            body["output_config"] = output
+        if self._send_temperature:
+            body["temperature"] = self._settings.temperature
+        return body
+
+
+def _read(text: str, request: Request) -> Reply:
+    """The scores in an answer that came back with status 200."""
+    body = the_object(text)
+    failure = charged(_used(body.get("usage")))
+    content, stop = body.get("content"), body.get("stop_reason")
+    if not isinstance(content, list):
+        failure.detail = "no content in the answer"
+        raise failure
+    blocks = [block for block in content if isinstance(block, dict)]
+    said = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
+    if stop == "refusal":
+        failure.reason, failure.raw = "refused", said[:4000]
+        failure.detail = one_line(said) or "the model refuses"
+        raise failure
+    thought = any(block.get("type") in {"thinking", "redacted_thinking"} for block in blocks)
+    cut = stop in {"max_tokens", "model_context_window_exceeded"}
+    return read_answer(request, said, failure, cut=cut, thought=thought)
+
+
+def _used(usage: object) -> tuple[int, int] | None:
+    """Tokens in and out; those written to the cache cost a quarter more, those read from it count in full."""
+    if not isinstance(usage, dict):
+        return None
+    found = counts(
+        usage.get("input_tokens"),
+        usage.get("output_tokens"),
+        usage.get("cache_read_input_tokens") or 0,
+        usage.get("cache_creation_input_tokens") or 0,
+    )
+    if found is None:
+        return None
+    fresh, out, read, written = found
+    return fresh + read + -(-written * 5 // 4), out
+
+
+def _message(error: anthropic.APIStatusError) -> str:
+    body = error.body
+    inner = body.get("error") if isinstance(body, dict) else None
+    return str(inner.get("message") or error.message) if isinstance(inner, dict) else error.message
+
+
+def _known(schema: Mapping[str, object]) -> dict[str, object]:
+    """The schema without what the server's grammar does not know."""
+    return {
+        key: _known(value) if isinstance(value, dict) else value
+        for key, value in schema.items()
+        if key not in _UNKNOWN_IN_SCHEMAS
+    }

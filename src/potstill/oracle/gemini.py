@@ -1,0 +1,195 @@
+"""The Gemini oracle, over `generateContent`.
+
+In: a question. Out: a reply, or a failure that names what happened. Answers are held to the JSON schema where the
+model can do that, then to JSON, then asked for in plain text, and read strictly in each case. Thinking is charged
+as answer, and counts against the token limit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from potstill.errors import require
+from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from google import genai
+    from google.genai.errors import APIError
+
+# What the server says instead of an answer when it will not give one.
+_REFUSALS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR",
+                       "ESCALATION"})  # fmt: skip
+
+
+class GeminiOracle(LiveOracle):
+    """Asks Gemini.
+
+    The address is `settings.base_url`, else GOOGLE_GEMINI_BASE_URL, else Google's own; the key is in the environment
+    variable `settings.api_key_env`, by default GEMINI_API_KEY or GOOGLE_API_KEY.
+
+    Raises:
+        OracleError: there is no key.
+        MissingExtra: the google-genai package is not installed.
+    """
+
+    name = "gemini"
+    forms = ("json_schema", "json_object", "text")
+
+    def __init__(self, model: str, settings: Settings | None = None) -> None:
+        library = require("google.genai", "gemini")
+        self._errors = require("google.genai.errors", "gemini")
+        settings = settings or Settings()
+        super().__init__(model, settings)
+        self._address = settings.base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or None
+        types = library.types
+        self._client: genai.Client = library.Client(
+            vertexai=False,
+            api_key=api_key(("GEMINI_API_KEY", "GOOGLE_API_KEY"), settings.api_key_env, needed=self._address is None),
+            http_options=types.HttpOptions(
+                base_url=self._address,
+                timeout=round(1000 * settings.timeout),
+                headers=dict(settings.headers),
+                # Without this the library repeats a question whose connection broke, and that may be paid twice.
+                retry_options=types.HttpRetryOptions(attempts=1),
+            ),
+        )
+        self._types = types
+        self._lost: tuple[type[Exception], ...] = (OSError, EOFError, *_transport_errors())
+
+    @property
+    def server(self) -> str:
+        """What `abilities` are those of: address and model."""
+        return f"{self.name} {self._address or ''} {self._served}"
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aio.aclose()
+
+    async def _send(self, request: Request, form: str) -> Reply:
+        messages = [message for message in request.messages if message["role"] != "system"]
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                answer = await self._client.aio.models.generate_content(
+                    model=self._served,
+                    contents=[
+                        {
+                            "role": "model" if message["role"] == "assistant" else "user",
+                            "parts": [{"text": message["content"]}],
+                        }
+                        for message in messages
+                    ],
+                    config=self._config(request, form),
+                )
+        except self._errors.APIError as error:
+            raise self._refusal(error) from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            # What the library makes of a body that is not what it expects.
+            fault = f"the server's answer cannot be read: {one_line(str(error))}"
+            raise Failure("malformed", fault, charged="unknown") from None
+        except self._lost as error:
+            raise lost(error, self._settings.timeout) from None
+        return _read(answer, request)
+
+    def _config(self, request: Request, form: str) -> Any:  # noqa: ANN401 - the library's own class
+        system = "\n\n".join(message["content"] for message in request.messages if message["role"] == "system")
+        config: dict[str, Any] = {
+            "system_instruction": system,
+            "max_output_tokens": request.max_tokens,
+            # The body as it came, so that it is read here and not by the library's idea of it.
+            "should_return_http_response": True,
+        }
+        if form != "text":
+            config["response_mime_type"] = "application/json"
+        if form == "json_schema":
+            config["response_json_schema"] = request.schema
+        if self._send_temperature:
+            config["temperature"] = self._settings.temperature
+        if self._settings.reasoning_effort is not None:
+            config["thinking_config"] = {"thinking_level": self._settings.reasoning_effort}
+        return self._types.GenerateContentConfig(**config)
+
+    def _refusal(self, error: APIError) -> Failure:
+        """What an HTTP status means; a limit per minute and one per day look alike but for their details."""
+        message = str(error.message or "")
+        inner = error.details.get("error") if isinstance(error.details, dict) else None
+        details = inner.get("details") if isinstance(inner, dict) else None
+        wait, day = _told(details if isinstance(details, list) else [])
+        if error.code == 429:
+            failure = Failure("quota" if day else "rate_limited", f"HTTP 429: {one_line(message)}", retry_after=wait)
+            failure.retry_after = wait if failure.reason == "rate_limited" else None
+            return failure
+        said = f"{message} {error.status} {details}"
+        if error.code == 400 and ("API_KEY_INVALID" in said or error.status == "FAILED_PRECONDITION"):
+            return Failure("not_allowed", f"HTTP 400: {one_line(message)}")
+        return self._status_failure(error.code, message, said, {})
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What the transports that the library may use raise."""
+    known = (("aiohttp", "ClientError"), ("httpx2", "HTTPError"), ("httpx", "HTTPError"))
+    return tuple(getattr(require(module, "gemini"), name) for module, name in known if find_spec(module) is not None)
+
+
+def _told(details: list[Any]) -> tuple[float | None, bool]:
+    """From an error's details: seconds to wait, and whether a day's limit is used up."""
+    wait, day = None, False
+    for detail in details:
+        if not isinstance(detail, dict):
+            continue
+        delay = str(detail.get("retryDelay") or "")
+        if delay.endswith("s"):
+            try:
+                wait = max(0.0, float(delay[:-1]))
+            except ValueError:
+                continue
+        for violation in detail.get("violations") or ():
+            day = day or "PerDay" in str(violation)
+    return wait, day
+
+
+def _read(answer: Any, request: Request) -> Reply:  # noqa: ANN401 - the library's own class
+    """The scores in an answer that came back with status 200."""
+    body = the_object(answer.sdk_http_response.body or "")
+    failure = charged(_used(body.get("usageMetadata")))
+    feedback = body.get("promptFeedback")
+    blocked = feedback.get("blockReason") if isinstance(feedback, dict) else None
+    candidates = body.get("candidates")
+    candidate = candidates[0] if isinstance(candidates, list) and candidates else None
+    if blocked:
+        failure.reason, failure.detail = "refused", f"the question was blocked: {one_line(str(blocked))}"
+        raise failure
+    if not isinstance(candidate, dict):
+        failure.detail = "no candidates in the answer"
+        raise failure
+    finish = str(candidate.get("finishReason") or "")
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    said = "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
+    if finish in _REFUSALS:
+        failure.reason, failure.detail, failure.raw = "refused", f"finished for {finish}", said[:4000]
+        raise failure
+    thought = any(part.get("thought") for part in parts) or _thinking(body) > 0
+    return read_answer(request, said, failure, cut=finish == "MAX_TOKENS", thought=thought)
+
+
+def _thinking(body: Mapping[str, Any]) -> int:
+    usage = body.get("usageMetadata")
+    found = counts((usage.get("thoughtsTokenCount") or 0) if isinstance(usage, dict) else 0)
+    return 0 if found is None else found[0]
+
+
+def _used(usage: object) -> tuple[int, int] | None:
+    """Tokens in and out, thinking included."""
+    if not isinstance(usage, dict):
+        return None
+    found = counts(
+        usage.get("promptTokenCount"), usage.get("candidatesTokenCount") or 0, usage.get("thoughtsTokenCount") or 0
+    )
+    return None if found is None else (found[0], found[1] + found[2])
