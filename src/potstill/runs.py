@@ -46,6 +46,8 @@ LAYOUT: Mapping[str, str] = {
     "bundle": "bundle",
     "evaluation": "evaluation.json",
     "predictions": "predictions.parquet",
+    "acceptance": "acceptance.json",
+    "decisions": "decisions.jsonl",
     "report": "report",
     "cache": "cache",
 }

@@ -154,7 +154,7 @@ def _moving(history: TrainingHistory) -> Iterator[Finding]:
     crossed = len(known) > 1 and first[0] > MOVING * first[1] and last[0] < last[1]
     if history.train_metrics == "averaged" or crossed:
         why = (
-            f"in epoch {known[0].epoch} train MAE is {first[0]:.4f}, above validation's {first[1]:.4f}, and ends below it"
+            f"in epoch {known[0].epoch} train MAE is {first[0]:.4f}, validation {first[1]:.4f}; train ends lower"
             if crossed
             else "as recorded"
         )

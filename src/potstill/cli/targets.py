@@ -1,0 +1,77 @@
+"""`potstill accept` and `potstill decide`: may this ship, and what was decided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from potstill.targets import Acceptance, Outcome
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command(name="accept")(accept)
+    app.command(name="decide")(decide)
+
+
+def accept(
+    run: Annotated[Path, typer.Argument(help="An evaluated run.")],
+    targets: Annotated[
+        Path | None, typer.Option(help="A targets.yaml; left out, the one beside the run's filter.")
+    ] = None,
+    incumbent: Annotated[Path | None, typer.Option(help="A bundle to compare with, on the same labels.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Judge a run's figures against declared targets; exits 1 when one is missed."""
+    from potstill.errors import TargetMissed
+    from potstill.runs import Run
+    from potstill.targets import accept_run
+
+    found = accept_run(Run.open(run), targets, incumbent)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
+    missed = [outcome.figure for outcome in found.outcomes if not outcome.met]
+    if missed:
+        raise TargetMissed(f"{len(missed)} of {len(found.outcomes)} targets missed: {', '.join(missed)}")
+
+
+def decide(
+    run: Annotated[Path, typer.Argument(help="An evaluated run.")],
+    why: Annotated[str, typer.Option(help="The reason, in a sentence.")],
+    accepted: Annotated[bool, typer.Option("--accept/--reject", help="What was decided.")],
+) -> None:
+    """Add a decision and its reason to the run's log."""
+    from potstill.runs import Run
+    from potstill.targets import decide as write_down
+
+    decision = write_down(Run.open(run), why, accepted=accepted)
+    print(f"{decision.when}  {'accepted' if decision.accepted else 'rejected'}: {decision.why}")
+
+
+def described(found: Acceptance) -> list[str]:
+    """The table for a person, a line per target."""
+    rows = [("", "figure", "wanted", "limit", "value", "constant"), *map(_row, found.outcomes)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    if any(one.weak for one in found.outcomes):
+        lines.append("weak: a skill under 20% would meet it")
+    if found.incumbent is not None:
+        other, ends = found.incumbent, found.incumbent.interval
+        lines.append(
+            f"MAE less the incumbent's: {other.difference:+.3f} ({ends.low:+.3f} to {ends.high:+.3f}); "
+            f"probability that rows alone make such a difference: {other.p:.3f}"
+        )
+    return lines
+
+
+def _row(one: Outcome) -> tuple[str, ...]:
+    return (
+        "met" if one.met else "MISSED",
+        one.figure,
+        one.wanted + (" (weak)" if one.weak else ""),
+        f"{one.limit:.4g}",
+        "not recorded" if one.value is None else f"{one.value:.4g}",
+        "-" if one.constant is None else f"{one.constant:.4g}",
+    )

@@ -1,0 +1,23 @@
+"""Targets: may this bundle ship?
+
+In: an evaluated run, declared targets and, if there is one, the incumbent bundle. Out: `acceptance.json`, one outcome
+per target, and a log of decisions. `rules` holds what a target is and judges one; `accepting` does it for a run;
+`decisions` keeps what people decided, and why.
+"""
+
+from potstill.targets.accepting import Acceptance, accept_run, load_acceptance
+from potstill.targets.decisions import Decision, decide, decisions_of
+from potstill.targets.rules import Outcome, Target, judge_targets, read_targets
+
+__all__ = [
+    "Acceptance",
+    "Decision",
+    "Outcome",
+    "Target",
+    "accept_run",
+    "decide",
+    "decisions_of",
+    "judge_targets",
+    "load_acceptance",
+    "read_targets",
+]

@@ -1,0 +1,169 @@
+"""An evaluated run against its targets, and against the bundle that it would replace.
+
+In: a run, `targets.yaml`, perhaps an incumbent bundle. Out: `acceptance.json` in the run. The incumbent scores the
+run's own test texts and is judged on the run's labels by the run's filter, so that both face the same rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from potstill import metrics
+from potstill.bundle.deciding import decide_raw
+from potstill.dataset import Dataset
+from potstill.errors import BadInput, RunError
+from potstill.evaluation.judging import Predicted, constant_for, judge
+from potstill.evaluation.records import Interval, Judgement, load_evaluation
+from potstill.files import read_json, sha256, write_json
+from potstill.prefilter import fold_all
+from potstill.scorer import Scorer
+from potstill.targets.rules import Outcome, judge_targets, read_targets
+from potstill.verdict import cap_hits
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from potstill.dataset import Examples
+    from potstill.filters import Filter
+    from potstill.records import FloatArray
+    from potstill.runs import Run
+
+TARGETS_NAME = "targets.yaml"
+SCHEMA_VERSION = 1
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Against(_Record):
+    """The bundle of the run against the incumbent, on the same test rows and labels.
+
+    `difference` is the mean absolute error of the run's bundle less the incumbent's, below 0 where the run's is
+    better; `p` is the probability of a difference at least as large from the draw of rows alone.
+    """
+
+    bundle: str
+    bundle_sha256: str
+    judgement: Judgement
+    difference: float
+    interval: Interval
+    p: float
+
+
+class Acceptance(_Record):
+    """`acceptance.json`: every target's outcome, and what they were judged on, by hash."""
+
+    schema_version: int = SCHEMA_VERSION
+    targets: str
+    targets_sha256: str
+    evaluation_sha256: str
+    met: bool
+    outcomes: tuple[Outcome, ...]
+    incumbent: Against | None = None
+
+
+def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = None) -> Acceptance:
+    """Judge a run's targets and record it.
+
+    Args:
+        run: an evaluated run.
+        targets: a `targets.yaml`; left out, the one beside the run's filter.
+        incumbent: a bundle folder to compare with.
+
+    Raises:
+        RunError: the run is not evaluated, or something has changed since.
+        BadInput: a target is not legal, on a figure that does not exist, or vacuous.
+        BundleError: the incumbent does not prove itself.
+    """
+    path = targets or run.path("filter") / TARGETS_NAME
+    if targets is None and not path.is_file():
+        raise BadInput(f"{path}: no such file; write it, or name another with --targets")
+    wanted = read_targets(path)
+    record = run.need("evaluation", "evaluate")
+    stage = next(status for status in run.status() if status.stage == "evaluate")
+    if stage.state != "done":
+        raise RunError(f"{run.folder}: evaluate is {stage.state} ({stage.why}); run: {stage.command}")
+    evaluation = load_evaluation(record)
+    against = None if incumbent is None else against_incumbent(run, incumbent)
+    figures = evaluation.model_dump(mode="json")
+    if against is not None:
+        figures["incumbent"] = against.judgement.model_dump(mode="json")
+    outcomes = judge_targets(wanted, figures, str(path))
+    found = Acceptance(
+        targets=str(path),
+        targets_sha256=sha256(path),
+        evaluation_sha256=sha256(record),
+        met=all(outcome.met for outcome in outcomes),
+        outcomes=outcomes,
+        incumbent=against,
+    )
+    write_json(run.path("acceptance"), found.model_dump(mode="json"))
+    return found
+
+
+def load_acceptance(path: Path) -> Acceptance:
+    """Read an `acceptance.json`.
+
+    Raises:
+        BadInput: it is missing or broken.
+        RunError: a newer potstill wrote it.
+    """
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RunError(f"{path}: schema_version {version} is newer than this potstill reads ({SCHEMA_VERSION})")
+    return Acceptance.model_validate(content)
+
+
+def against_incumbent(run: Run, folder: Path) -> Against:
+    """The run's bundle against another on the run's test part.
+
+    Raises:
+        BadInput: the incumbent scores other dimensions.
+        BundleError: it does not prove itself.
+    """
+    filter_ = run.filter
+    dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
+    test = dataset.part("test")
+    scorer = Scorer.load(folder)
+    theirs = _scores(scorer, test, filter_)
+    constant = constant_for(dataset.part("train").scores, filter_, len(test))
+    hits = cap_hits(test.frame["text"], filter_)
+    judgement = judge(Predicted("test", test.ids, theirs, test.scores, constant, test.clusters, hits), filter_)
+    ours = _recorded(run, test, filter_)
+    found = metrics.compare(np.abs(ours - test.scores), np.abs(theirs - test.scores), test.clusters)
+    return Against(
+        bundle=str(folder),
+        bundle_sha256=scorer.bundle.hash,
+        judgement=judgement,
+        difference=round(found.difference, 6),
+        interval=Interval(low=round(found.low, 6), high=round(found.high, 6)),
+        p=round(found.p, 6),
+    )
+
+
+def _scores(scorer: Scorer, rows: Examples, filter_: Filter) -> FloatArray:
+    """Another bundle's calibrated scores, in the order of this filter's dimensions."""
+    bundle, names = scorer.bundle, filter_.dimension_names
+    if set(bundle.filter.dimension_names) != set(names):
+        raise BadInput(
+            f"{bundle.folder}: scores {', '.join(bundle.filter.dimension_names)}, the run {', '.join(names)}: they "
+            "have no labels in common"
+        )
+    raw = bundle.student.predict(rows.frame)
+    found = decide_raw(raw, fold_all(rows.frame["text"]), bundle.filter, bundle.calibration).scores
+    return found[:, [bundle.filter.dimension_names.index(name) for name in names]]
+
+
+def _recorded(run: Run, rows: Examples, filter_: Filter) -> FloatArray:
+    """The bundle's scores of the test part, as the evaluation stored them."""
+    table = pl.read_parquet(run.need("predictions", "evaluate")).filter(pl.col("source") == "test")
+    place = {id_: i for i, id_ in enumerate(table["id"])}
+    scores = table.select(f"p_{name}" for name in filter_.dimension_names).to_numpy().astype(np.float64)
+    found: FloatArray = scores[[place[id_] for id_ in rows.ids]]
+    return found

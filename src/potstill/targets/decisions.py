@@ -1,0 +1,85 @@
+"""The decision log: who looked at the figures decided what, and why.
+
+In: a decision and its reason. Out: one line more in the run's `decisions.jsonl`, with the hashes of what was decided
+on. Lines are only ever added.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from potstill.errors import BadInput, RunError
+from potstill.files import read_json, sha256
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from potstill.runs import Run
+
+
+class Decision(BaseModel):
+    """One line of `decisions.jsonl`; `targets_met` is None where targets were not judged on this evaluation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    when: str
+    accepted: bool
+    why: str = Field(min_length=1)
+    evaluation_sha256: str
+    bundle_sha256: str | None
+    targets_met: bool | None
+
+
+def decide(run: Run, why: str, *, accepted: bool) -> Decision:
+    """Write down a decision about the run as it is evaluated now.
+
+    Raises:
+        BadInput: no reason is given.
+        RunError: the run is not evaluated, or another process writes to it.
+    """
+    if not why.strip():
+        raise BadInput("--why: say why; a decision without a reason helps nobody")
+    evaluation = run.need("evaluation", "evaluate")
+    with run.locked():
+        digest = sha256(evaluation)
+        decision = Decision(
+            when=datetime.now(UTC).isoformat(timespec="seconds"),
+            accepted=accepted,
+            why=why.strip(),
+            evaluation_sha256=digest,
+            bundle_sha256=((read_json(evaluation).get("shipped") or {}).get("bundle_sha256")),
+            targets_met=_targets_met(run, digest),
+        )
+        with run.path("decisions").open("a", encoding="utf-8", newline="\n") as stream:
+            stream.write(json.dumps(decision.model_dump(mode="json"), ensure_ascii=False) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+    return decision
+
+
+def decisions_of(path: Path) -> tuple[Decision, ...]:
+    """All decisions of a log, the first first; none where there is no log.
+
+    Raises:
+        RunError: a line is broken; the message names it.
+    """
+    if not path.exists():
+        return ()
+    found = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            found.append(Decision.model_validate_json(line))
+        except ValidationError as error:
+            raise RunError(f"{path}: line {number}: {error.errors()[0]['msg']}") from None
+    return tuple(found)
+
+
+def _targets_met(run: Run, evaluation: str) -> bool | None:
+    path = run.path("acceptance")
+    record = read_json(path) if path.exists() else {}
+    return bool(record["met"]) if record.get("evaluation_sha256") == evaluation else None

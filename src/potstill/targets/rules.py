@@ -1,0 +1,283 @@
+"""A target: a recorded figure, a bound, and what the bound is relative to.
+
+In: `targets.yaml` and the figures of an evaluation as plain JSON. Out: one outcome per target. A target on a figure
+that does not exist is an error; one that reading nothing would meet is refused; one that little skill meets is
+called weak.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from potstill.errors import BadInput
+from potstill.filters.reading import line_of, read_yaml
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+WEAK_SKILL = 0.2
+"""A target that less skill than this meets is weak."""
+
+_BOUNDS = ("below", "at_most", "above", "at_least")
+_KEYS = ("name", "by", "value", "k")
+"""By which of its fields an item of a list is found; all items of a slice's `by` go on to the next step."""
+
+
+class Target(BaseModel):
+    """One line of `targets.yaml`: a figure's path and exactly one bound, absolute or times another's figure."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    figure: str = Field(min_length=1)
+    below: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    at_least: float | None = None
+    of: str | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Target:
+        if sum(getattr(self, name) is not None for name in _BOUNDS) != 1:
+            raise ValueError(f"exactly one of {', '.join(_BOUNDS)} is expected")
+        return self
+
+    @property
+    def bound(self) -> tuple[str, float]:
+        """The kind of bound and its number."""
+        return next((name, value) for name in _BOUNDS if (value := getattr(self, name)) is not None)
+
+    def met_by(self, value: float, limit: float) -> bool:
+        """Whether a value is on the right side of a limit."""
+        kind = self.bound[0]
+        if kind in {"below", "at_most"}:
+            return value < limit or (kind == "at_most" and value == limit)
+        return value > limit or (kind == "at_least" and value == limit)
+
+    def __str__(self) -> str:
+        kind, number = self.bound
+        return f"{kind.replace('_', ' ')} {number:g}" + (f" x {self.of}" if self.of else "")
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    targets: tuple[Target, ...] = Field(min_length=1)
+
+
+class Outcome(BaseModel):
+    """One target, judged. `value` is None where the evaluation recorded the figure as unknown: that is missed.
+
+    `limit` is the bound in figures; `constant` what a student that reads nothing has, where that can be told.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    figure: str
+    wanted: str
+    limit: float
+    value: float | None
+    constant: float | None
+    met: bool
+    weak: bool
+    judged: Literal["recorded", "not recorded"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A figure, its full path, and the objects that lead to it, the outermost first."""
+
+    path: str
+    value: float | None
+    parents: tuple[tuple[str, Any], ...]
+
+
+def read_targets(path: Path) -> tuple[Target, ...]:
+    """Targets from a `targets.yaml`.
+
+    Raises:
+        BadInput: it is missing or not legal; the message names the line and the field.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None
+    content, root = read_yaml(text, str(path))
+    try:
+        return _File.model_validate_json(json.dumps(content)).targets
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = " -> ".join(map(str, fault["loc"])) or "targets"
+        said = (
+            f"unknown key; legal: {', '.join(Target.model_fields)}"
+            if fault["type"] == "extra_forbidden"
+            else fault["msg"]
+        )
+        raise BadInput(f"{path}: line {line_of(root, fault['loc'])}: {place}: {said}") from None
+
+
+def judge_targets(targets: Sequence[Target], record: Mapping[str, Any], where: str = "targets") -> tuple[Outcome, ...]:
+    """Judge targets on the figures of an evaluation.
+
+    Args:
+        targets: what is wanted.
+        record: the evaluation as JSON; a judgement of the incumbent on the same rows may stand in it as `incumbent`.
+        where: names the targets in errors.
+
+    Raises:
+        BadInput: a figure does not exist, is no number, or a constant already meets the target; the message names
+            the target and, for a path, what there is instead.
+    """
+    return tuple(
+        _outcome(target, found, record, f"{where}: {target.figure}")
+        for target in targets
+        for found in _find(target.figure, record, f"{where}: {target.figure}")
+    )
+
+
+def _outcome(target: Target, found: _Found, record: Mapping[str, Any], where: str) -> Outcome:
+    _, number = target.bound
+    limit = number if target.of is None else number * _reference(target.of, found, record, where)
+    constant = _of_constant(found, record)
+    if constant is not None and target.met_by(constant, limit):
+        raise BadInput(f"{where}: {target} is vacuous: a constant, which reads nothing, has {constant:g}; ask for more")
+    weak = _weak_value(found, record)
+    return Outcome(
+        figure=found.path,
+        wanted=str(target),
+        limit=limit,
+        value=found.value,
+        constant=constant,
+        met=found.value is not None and target.met_by(found.value, limit),
+        weak=weak is not None and _met_with_less(target, weak, limit),
+        judged="recorded" if found.value is not None else "not recorded",
+    )
+
+
+def _find(path: str, record: Mapping[str, Any], where: str) -> Iterator[_Found]:
+    """Every figure that a path names; `*` stands for all at its place."""
+    places: list[tuple[str, Any, tuple[tuple[str, Any], ...]]] = [("", record, ())]
+    for step in path.strip("/").split("/"):
+        going = [
+            (f"{walked}/{name}".strip("/"), value, (*parents, (walked, thing)))
+            for walked, thing, parents in places
+            for name, value in _step(thing, step)
+        ]
+        if not going:
+            walked, thing, _ = places[0]
+            raise BadInput(f"{where}: no such figure; {walked or 'the evaluation'} has {_offers(thing)}")
+        places = going
+    for walked, value, parents in places:
+        if isinstance(value, bool) or not (value is None or isinstance(value, int | float)):
+            raise BadInput(f"{where}: {walked} is no number; it has {_offers(value)}")
+        yield _Found(walked, None if value is None else float(value), parents)
+
+
+def _step(thing: Any, step: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - whatever JSON held
+    if isinstance(thing, dict):
+        return list(thing.items()) if step == "*" else [(step, thing[step])] if step in thing else []
+    if not isinstance(thing, list):
+        return []
+    if step == "*":
+        return [(_name(item, place), item) for place, item in enumerate(thing)]
+    for key in _KEYS:
+        same = [item for item in thing if isinstance(item, dict) and str(item.get(key)) == step]
+        if same:
+            # Slices of one fact stay a list, in which the next step finds the value.
+            return [(step, same)] if key == "by" else [(step, same[0])]
+    return [(step, thing[int(step)])] if step.isdigit() and int(step) < len(thing) else []
+
+
+def _name(item: Any, place: int) -> str:  # noqa: ANN401 - whatever JSON held
+    keys = ("name", "value", "k")
+    return next((str(item[key]) for key in keys if isinstance(item, dict) and item.get(key) is not None), str(place))
+
+
+def _offers(thing: Any) -> str:  # noqa: ANN401 - whatever JSON held
+    if isinstance(thing, dict):
+        return ", ".join(thing) or "nothing"
+    if isinstance(thing, list):
+        return ", ".join(dict.fromkeys(str(item.get("by", _name(item, i))) if isinstance(item, dict) else str(i)
+                                       for i, item in enumerate(thing))) or "nothing"  # fmt: skip
+    return "nothing below it"
+
+
+def _reference(of: str, found: _Found, record: Mapping[str, Any], where: str) -> float:
+    """The same figure of the constant, another rung or the incumbent, on the same rows."""
+    value = _of_constant(found, record) if of == "constant" else _of_other(of, found, record)
+    if value is None:
+        rungs = ", ".join(rung["name"] for rung in record.get("ladder", []))
+        raise BadInput(
+            f"{where}: no such figure of {of}; it has to be in a judgement, and of be constant, incumbent (with "
+            f"--incumbent) or a rung judged on the same rows: {rungs}"
+        )
+    return value
+
+
+def _of_constant(found: _Found, record: Mapping[str, Any]) -> float | None:
+    """What a constant has, or None where nothing recorded tells."""
+    last = found.path.rsplit("/", 1)[-1]
+    beside = found.parents[-1][1]
+    if isinstance(beside, dict) and "constant_mae" in beside:
+        if last == "mae":
+            return _number(beside["constant_mae"])
+        if last == "skill":
+            return 0.0
+    if last in {"gap", "slope"} and "training" in found.path.split("/"):
+        return 0.0
+    return _of_other("constant", found, record)
+
+
+def _of_other(name: str, found: _Found, record: Mapping[str, Any]) -> float | None:
+    """The figure at the same place of another's judgement of the same rows."""
+    at = next(
+        (
+            (walked, thing)
+            for walked, thing in found.parents
+            if isinstance(thing, dict) and {"source", "tiers"} <= thing.keys()
+        ),
+        None,
+    )
+    if at is None:
+        return None
+    walked, judgement = at
+    if name == "incumbent":
+        other = record.get("incumbent")
+        if other is None or other.get("source") != judgement["source"]:
+            return None
+    else:
+        rung = next((rung for rung in record.get("ladder", []) if rung["name"] == name), None)
+        if rung is None or judgement["source"] not in rung["judgements"]:
+            return None
+        other = rung["judgements"][judgement["source"]]
+    thing: Any = other
+    for step in found.path.removeprefix(walked).strip("/").split("/"):
+        going = _step(thing, step)
+        if not going:
+            return None
+        thing = going[0][1]
+    return _number(thing)
+
+
+def _weak_value(found: _Found, record: Mapping[str, Any]) -> float | None:
+    """What a student of just too little skill has."""
+    last = found.path.rsplit("/", 1)[-1]
+    constant = _of_constant(found, record)
+    if last == "skill":
+        return WEAK_SKILL
+    return constant * (1 - WEAK_SKILL) if last in {"mae", "rmse"} and constant else None
+
+
+def _met_with_less(target: Target, weak: float, limit: float) -> bool:
+    """Whether some value on the worse side of `weak` meets the target."""
+    return limit > weak + 1e-9 if target.bound[0] in {"below", "at_most"} else limit < weak - 1e-9
+
+
+def _number(value: Any) -> float | None:  # noqa: ANN401 - whatever JSON held
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

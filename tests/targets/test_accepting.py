@@ -1,0 +1,110 @@
+import json
+import shutil
+
+import pytest
+import typer
+from evaluated_run import evaluated_run
+from typer.testing import CliRunner
+
+from potstill.cli import targets as commands
+from potstill.errors import BadInput, RunError, TargetMissed
+from potstill.runs import Run
+from potstill.targets import accept_run, decide, decisions_of, load_acceptance
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return evaluated_run(tmp_path_factory.mktemp("targets"), 60).folder
+
+
+@pytest.fixture
+def run(original, tmp_path):
+    return Run.open(shutil.copytree(original, tmp_path / "run"))
+
+
+@pytest.fixture
+def app():
+    found = typer.Typer()
+    commands.register(found)
+    return found
+
+
+def invoke(app, *arguments):
+    return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+
+
+def wanted(run, *lines):
+    path = run.path("filter") / "targets.yaml"
+    path.write_text("targets:\n" + "".join(f"  - {{{line}}}\n" for line in lines))
+    return path
+
+
+SKILL = "figure: shipped/judgement/mean/skill"
+MAE = "figure: shipped/judgement/mean/mae"
+
+
+def test_targets_beside_the_filter_are_judged_and_recorded(run):
+    wanted(run, f"{SKILL}, at_least: 0.05", f"{MAE}, below: 0.0001")
+    found = accept_run(run)
+    assert [(one.met, one.weak) for one in found.outcomes] == [(True, True), (False, False)]
+    assert not found.met
+    assert load_acceptance(run.path("acceptance")) == found
+
+
+def test_the_incumbent_is_judged_on_the_same_labels(run):
+    path = wanted(run, f"{MAE}, at_most: 1, of: incumbent")
+    # The run's own bundle is as good as itself, and the difference is noise.
+    found = accept_run(run, path, run.path("bundle"))
+    assert found.met
+    assert found.incumbent.difference == 0
+    assert found.incumbent.p == 1
+    assert found.incumbent.judgement.rows == 6
+
+
+def test_a_run_that_has_changed_since_is_refused(run):
+    wanted(run, f"{SKILL}, at_least: 0.05")
+    (run.path("rows")).write_bytes(run.path("rows").read_bytes() + b" ")
+    with pytest.raises(RunError, match="evaluate is stale"):
+        accept_run(run)
+
+
+def test_without_targets_the_place_for_them_is_named(run):
+    with pytest.raises(BadInput, match=r"filter/targets.yaml: no such file"):
+        accept_run(run)
+
+
+def test_the_command_prints_a_table_and_misses_with_exit_code_1(app, run):
+    wanted(run, f"{SKILL}, at_least: 0.05", f"{MAE}, below: 0.0001")
+    assert TargetMissed.exit_code == 1
+    with pytest.raises(TargetMissed, match="1 of 2 targets missed: shipped/judgement/mean/mae"):
+        invoke(app, "accept", run.folder)
+    wanted(run, f"{SKILL}, at_least: 0.05")
+    output = invoke(app, "accept", run.folder).stdout
+    assert "met  shipped/judgement/mean/skill  at least 0.05 (weak)" in output
+    assert json.loads(invoke(app, "accept", run.folder, "--json").stdout)["met"] is True
+
+
+def test_decisions_are_kept_in_order_with_what_they_were_made_on(app, run):
+    wanted(run, f"{SKILL}, at_least: 0.05")
+    decide(run, "looks good", accepted=True)
+    accept_run(run)
+    output = invoke(app, "decide", run.folder, "--reject", "--why", "recall is too low").stdout
+    assert "rejected: recall is too low" in output
+    first, second = decisions_of(run.path("decisions"))
+    assert (first.accepted, first.why, first.targets_met) == (True, "looks good", None)
+    assert (second.accepted, second.targets_met) == (False, True)
+    assert first.evaluation_sha256 == second.evaluation_sha256
+
+
+def test_a_decision_needs_a_reason(run):
+    with pytest.raises(BadInput, match="say why"):
+        decide(run, "  ", accepted=True)
+    assert decisions_of(run.path("decisions")) == ()
+
+
+def test_a_broken_log_names_its_line(run):
+    decide(run, "good", accepted=True)
+    with run.path("decisions").open("a") as stream:
+        stream.write("{}\n")
+    with pytest.raises(RunError, match="line 2"):
+        decisions_of(run.path("decisions"))
