@@ -6,6 +6,24 @@ what the prefilter drops, duplicates, boilerplate and truncation. A file each, a
 """
 
 from potstill.audit.agreement import compare, side_by_side
+from potstill.audit.dropped import judge
+from potstill.audit.labelled import Answer, Labelled, labelled
+from potstill.audit.prefiltering import dropped_by
+from potstill.audit.reading import of_files, of_run
 from potstill.audit.records import Audit, Pair
+from potstill.audit.stage import audit_labels
 
-__all__ = ["Audit", "Pair", "compare", "side_by_side"]
+__all__ = [
+    "Answer",
+    "Audit",
+    "Labelled",
+    "Pair",
+    "audit_labels",
+    "compare",
+    "dropped_by",
+    "judge",
+    "labelled",
+    "of_files",
+    "of_run",
+    "side_by_side",
+]

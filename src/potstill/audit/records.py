@@ -332,17 +332,16 @@ class Copies(_Record):
 
 
 class Duplicates(_Record):
-    """Near-duplicates among the rows. `paid_twice` counts rows whose text had been labelled before.
+    """Near-duplicates among the rows. `same_text` counts rows whose very text an earlier row has.
 
     `difference` is the mean absolute difference of the labels of the pairs, over dimensions.
     """
 
     pairs: int
-    exact: int
     clusters: int
     rows: int
     largest: int
-    paid_twice: int
+    same_text: int
     across_sources: int
     difference: float | None
     apart: tuple[Copies, ...]

@@ -70,18 +70,18 @@ def prepare_ladder(evaluation: Record, source: str | None = None) -> list[dict[s
 
 def plot_ladder(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
     """Error per rung with its interval; the constant on the same rows as a bar, the floor as a dashed line."""
-    alt = _altair()
-    base = alt.Chart(_data(rows))
+    alt = library()
+    base = alt.Chart(inline(rows))
     # Room for the figure above the last point.
     furthest = max(max(row[end] or 0.0 for end in ("mae", "high", "constant")) for row in rows)
-    y = alt.Y("rung:N", sort=None, title=None, axis=_names(alt))
+    y = alt.Y("rung:N", sort=None, title=None, axis=names_axis(alt))
     x = alt.X(
         "mae:Q",
         title="mean absolute error",
         scale=alt.Scale(domain=[0, 1.12 * furthest], nice=False),
         axis=alt.Axis(tickCount=6),
     )
-    tooltip = _tooltip(alt, "rung", "source", "rows", mae="mae:Q", low="low:Q", high="high:Q", constant="constant:Q")
+    tooltip = tooltips(alt, "rung", "source", "rows", mae="mae:Q", low="low:Q", high="high:Q", constant="constant:Q")
     colour = alt.condition("datum.shipped", alt.value(theme.accent), alt.value(theme.muted))
     layers = [
         base.mark_tick(color=theme.muted, thickness=2, size=18, opacity=0.55).encode(y=y, x="constant:Q"),
@@ -92,14 +92,14 @@ def plot_ladder(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes
         ),
     ]
     if rows and rows[0]["floor"] is not None:
-        only = alt.Chart(_data(rows[:1]))
+        only = alt.Chart(inline(rows[:1]))
         layers.insert(0, only.mark_rule(color=theme.second, strokeDash=[4, 3], strokeWidth=1.5).encode(x="floor:Q"))
         layers.append(
             only.mark_text(align="left", dx=4, baseline="top", fontSize=11, color=theme.second).encode(
                 x="floor:Q", y=alt.value(2), text=alt.value("floor")
             )
         )
-    return _finish(alt.layer(*layers), theme, height=max(80, 46 * len(rows)))
+    return finished(alt.layer(*layers), theme, height=max(80, 46 * len(rows)))
 
 
 # Dimensions
@@ -129,9 +129,9 @@ def prepare_dimensions(evaluation: Record, path: tuple[str | int, ...]) -> list[
 
 def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
     """Per dimension the student's error, from the floor to the constant's."""
-    alt = _altair()
-    base = alt.Chart(_data(rows))
-    y = alt.Y("dimension:N", sort=None, title=None, axis=_names(alt))
+    alt = library()
+    base = alt.Chart(inline(rows))
+    y = alt.Y("dimension:N", sort=None, title=None, axis=names_axis(alt))
     legend = alt.Legend(title=None, orient="top", symbolOpacity=1, direction="horizontal")
     names, colours = ["student", "constant", "floor"], [theme.accent, theme.muted, theme.second]
     key = {
@@ -147,13 +147,13 @@ def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
         if row[field] is not None
     ]
     x = alt.X("error:Q", title="mean absolute error", scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(tickCount=6))
-    return _finish(
+    return finished(
         alt.layer(
             base.mark_rule(color=theme.line, strokeWidth=5).encode(y=y, x="mae:Q", x2="constant:Q"),
             base.mark_rule(color=theme.accent, strokeWidth=2, strokeCap="round").encode(y=y, x="low:Q", x2="high:Q"),
-            alt.Chart(_data(long))
+            alt.Chart(inline(long))
             .mark_point(filled=True, size=70, opacity=1)
-            .encode(y=y, x=x, tooltip=_tooltip(alt, "dimension", "who", error="error:Q"), **key),
+            .encode(y=y, x=x, tooltip=tooltips(alt, "dimension", "who", error="error:Q"), **key),
         ),
         theme,
         height=30 * len(rows) + 10,
@@ -193,27 +193,27 @@ def prepare_scatter(predictions: pl.DataFrame, name: str) -> list[dict[str, Any]
 
 def plot_scatter(rows: Rows, theme: Theme, low: float, high: float) -> Any:  # noqa: ANN401 - as above
     """A square of the scale with the diagonal on which a perfect student would lie."""
-    alt = _altair()
+    alt = library()
     scale = alt.Scale(domain=[low, high], nice=False)
     axis = {"values": [low, (low + high) / 2, high], "tickCount": 3}
     x = alt.X("oracle:Q", title="oracle", scale=scale, axis=alt.Axis(**axis))
     y = alt.Y("student:Q", title="student", scale=scale, axis=alt.Axis(**axis))
     ends = [{"oracle": low, "student": low}, {"oracle": high, "student": high}]
     counted = any(row["rows"] > 1 for row in rows)
-    points = alt.Chart(_data(rows))
+    points = alt.Chart(inline(rows))
     if counted:
         points = points.mark_circle(color=theme.accent, opacity=0.6, clip=True).encode(
             x=x,
             y=y,
             size=alt.Size("rows:Q", legend=None, scale=alt.Scale(range=[2, 90])),
-            tooltip=_tooltip(alt, rows="rows:Q", oracle="oracle:Q", student="student:Q"),
+            tooltip=tooltips(alt, rows="rows:Q", oracle="oracle:Q", student="student:Q"),
         )
     else:
         points = points.mark_circle(color=theme.accent, opacity=0.4, size=22, clip=True).encode(
-            x=x, y=y, tooltip=_tooltip(alt, "id", oracle="oracle:Q", student="student:Q")
+            x=x, y=y, tooltip=tooltips(alt, "id", oracle="oracle:Q", student="student:Q")
         )
-    line = alt.Chart(_data(ends)).mark_line(color=theme.muted, strokeDash=[3, 3], strokeWidth=1)
-    return _finish(alt.layer(line.encode(x=x, y=y), points), theme, height=150)
+    line = alt.Chart(inline(ends)).mark_line(color=theme.muted, strokeDash=[3, 3], strokeWidth=1)
+    return finished(alt.layer(line.encode(x=x, y=y), points), theme, height=150)
 
 
 # Bias by band
@@ -247,23 +247,23 @@ def prepare_bands(evaluation: Record, path: tuple[str | int, ...]) -> list[dict[
 
 def plot_bands(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
     """A cell per dimension and band of the labels, coloured by how far the student leans."""
-    alt = _altair()
-    base = alt.Chart(_data(rows))
+    alt = library()
+    base = alt.Chart(inline(rows))
     x = alt.X(
         "band:O",
         sort=alt.EncodingSortField("place"),
         title="the oracle's score",
         axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False),
     )
-    y = alt.Y("dimension:N", sort=None, title=None, axis=_names(alt))
+    y = alt.Y("dimension:N", sort=None, title=None, axis=names_axis(alt))
     colour = alt.Color(
         "share:Q", legend=None, scale=alt.Scale(type="threshold", domain=list(_LEANS), range=list(theme.lean))
     )
     far = f"abs(datum.share) > {_LEANS[-1]}"
-    return _finish(
+    return finished(
         alt.layer(
             base.mark_rect(cornerRadius=3, stroke=theme.paper, strokeWidth=2).encode(
-                x=x, y=y, color=colour, tooltip=_tooltip(alt, "dimension", "band", bias="bias:Q", rows="rows:Q")
+                x=x, y=y, color=colour, tooltip=tooltips(alt, "dimension", "band", bias="bias:Q", rows="rows:Q")
             ),
             base.mark_text(fontSize=11).encode(
                 x=x,
@@ -302,7 +302,7 @@ def prepare_epochs(history: Record, measure: str) -> list[dict[str, Any]]:
 
 def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -> Any:  # noqa: ANN401 - as above
     """Both parts by epoch; the epoch that was kept has a line."""
-    alt = _altair()
+    alt = library()
     names = ["train", "validation"]
     epochs = sorted({row["epoch"] for row in rows})
     legend = alt.Legend(title=None, orient="top", direction="horizontal", symbolType="circle", symbolStrokeWidth=0)
@@ -314,20 +314,20 @@ def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -
         scale=alt.Scale(domain=[epochs[0] - 0.2, epochs[-1] + 0.2], nice=False),
     )
     y = alt.Y("value:Q", title=title, scale=alt.Scale(zero=False, nice=True))
-    base = alt.Chart(_data(rows)).encode(x=x, y=y, color=colour)
+    base = alt.Chart(inline(rows)).encode(x=x, y=y, color=colour)
     layers = [
         *(
             base.transform_filter(f"datum.part == '{name}'").mark_line(strokeWidth=2, strokeDash=dash)
             for name, dash in zip(names, ([4, 3], [1, 0]), strict=True)
         ),
         base.mark_point(filled=True, size=55, opacity=1).encode(
-            tooltip=_tooltip(alt, "epoch", "part", value="value:Q")
+            tooltip=tooltips(alt, "epoch", "part", value="value:Q")
         ),
     ]
     if best is not None:
-        kept = alt.Chart(_data([{"epoch": best}]))
+        kept = alt.Chart(inline([{"epoch": best}]))
         layers.insert(0, kept.mark_rule(color=theme.line, strokeWidth=8).encode(x=x))
-    return _finish(alt.layer(*layers), theme, height=200)
+    return finished(alt.layer(*layers), theme, height=200)
 
 
 # Parts
@@ -340,20 +340,27 @@ def ordered(evaluation: Record, *path: str | int) -> list[str]:
     return sorted(evaluation.keys(*path), key=lambda name: place.get(name, len(place)))
 
 
-def _altair() -> Any:  # noqa: ANN401 - a module that comes late
+def library() -> Any:  # noqa: ANN401 - a module that comes late
+    """Altair.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
     return require("altair", "report")
 
 
-def _data(rows: Rows) -> Any:  # noqa: ANN401 - as above
-    return _altair().InlineData(values=[dict(row) for row in rows])
+def inline(rows: Rows) -> Any:  # noqa: ANN401 - as above
+    """Rows as data inside the plot."""
+    return library().InlineData(values=[dict(row) for row in rows])
 
 
-def _names(alt: Any) -> Any:  # noqa: ANN401 - as above
+def names_axis(alt: Any) -> Any:  # noqa: ANN401 - as above
     """An axis of names: no line, no ticks, and never more than a third of a phone."""
     return alt.Axis(domain=False, ticks=False, labelLimit=118, labelPadding=8, labelFontSize=12, grid=False)
 
 
-def _tooltip(alt: Any, *texts: str, **numbers: str) -> list[Any]:  # noqa: ANN401 - as above
+def tooltips(alt: Any, *texts: str, **numbers: str) -> list[Any]:  # noqa: ANN401 - as above
+    """What hovering shows: texts, and numbers by title."""
     found = [alt.Tooltip(f"{text}:N") for text in texts]
     return found + [
         alt.Tooltip(field, title=title, format=",d" if title == "rows" else ".3f") for title, field in numbers.items()
@@ -364,7 +371,7 @@ def _spaced(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _finish(chart: Any, theme: Theme, height: int) -> Any:  # noqa: ANN401 - as above
+def finished(chart: Any, theme: Theme, height: int) -> Any:  # noqa: ANN401 - as above
     """Size and style; the same for every chart."""
     return (
         chart.properties(width=theme.width, height=height, background=theme.background)

@@ -1,0 +1,204 @@
+"""Verdicts of an audit in plain words, each from a rule that names its evidence.
+
+In: the parts of an audit. Out: findings, the gravest first. A rule speaks only where its figures are there.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.audit.records import Finding
+from potstill.audit.repeats import REMINDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from potstill.audit.records import Audit
+
+NARROW = 0.2
+"""Share of the scale below which a dimension is hardly used."""
+
+CROWDED = 0.5
+"""Share of rows at one end of the scale that is worth a word."""
+
+TELLING = 0.05
+"""Difference of shares that is worth more than a remark."""
+
+NOISY = 0.8
+"""Share of signal below which labels are noisy."""
+
+_ORDER = {"bad": 0, "caution": 1, "neutral": 2, "good": 3}
+
+
+def findings_of(audit: Audit) -> tuple[Finding, ...]:
+    """All that the rules have to say, the gravest first."""
+    found = [
+        *_curve(audit),
+        *_repeats(audit),
+        *_redundancy(audit),
+        *_spread(audit),
+        *_pairs(audit),
+        *_source(audit),
+        *_prefilter(audit),
+        *_duplicates(audit),
+        *_truncation(audit),
+        *_boilerplate(audit),
+    ]
+    return tuple(sorted(found, key=lambda finding: _ORDER[finding.tone]))
+
+
+def _curve(audit: Audit) -> Iterator[Finding]:
+    if audit.curve is not None:
+        tone = "good" if audit.curve.advice == "stop" else "caution"
+        yield Finding(tone=tone, section="curve", text=f"Advice: {audit.curve.advice}. {_sentence(audit.curve.reason)}")
+
+
+def _repeats(audit: Audit) -> Iterator[Finding]:
+    found = audit.repeats
+    if found is None:
+        yield Finding(
+            tone="caution",
+            section="repeats",
+            text="No article was asked about twice, so the floor is unknown; label a share again with --samples 2.",
+        )
+        return
+    noisy = [each.dimension for each in found.dimensions if each.signal is not None and each.signal < NOISY]
+    if noisy:
+        yield Finding(
+            tone="caution",
+            section="repeats",
+            text=f"Less than {NOISY:.0%} of the variance is signal in: {', '.join(noisy)}. "
+            "Sharpen these in the rubric, or label with more samples.",
+        )
+    yield Finding(tone="neutral", section="repeats", text=REMINDER)
+
+
+def _redundancy(audit: Audit) -> Iterator[Finding]:
+    found = audit.redundancy
+    if found is None or found.effective is None:
+        return
+    text = f"{len(found.dimensions)} dimensions measure about {found.effective:.1f} different things."
+    if found.warning:
+        pairs = ", ".join(f"{pair.first} and {pair.second} (r = {pair.r:.2f})" for pair in found.high[:3])
+        twins = f" Nearly one: {pairs}." if pairs else ""
+        text += f"{twins} Merge or sharpen dimensions before more labels are bought."
+    yield Finding(tone="caution" if found.warning else "good", section="redundancy", text=text)
+
+
+def _spread(audit: Audit) -> Iterator[Finding]:
+    dimensions = [each for each in audit.scores.dimensions if each.dimension != "overall" and each.rows]
+    narrow = [each.dimension for each in dimensions if each.used is not None and each.used < NARROW]
+    if narrow:
+        yield Finding(
+            tone="caution",
+            section="scores",
+            text=f"Nine labels in ten lie within {NARROW:.0%} of the scale in: {', '.join(narrow)}.",
+        )
+    for end, name in (("at_floor", "floor"), ("at_ceiling", "ceiling")):
+        crowded = [each.dimension for each in dimensions if (getattr(each, end) or 0) > CROWDED]
+        if crowded:
+            yield Finding(
+                tone="caution",
+                section="scores",
+                text=f"More than half of the labels are at the {name} in: {', '.join(crowded)}.",
+            )
+
+
+def _pairs(audit: Audit) -> Iterator[Finding]:
+    for pair in audit.pairs:
+        if pair.mean_difference is None or pair.mean_bias is None:
+            continue
+        kinder = pair.first if pair.mean_bias > 0 else pair.second
+        text = (
+            f"{pair.first} and {pair.second} differ by {pair.mean_difference:.2f} on {pair.rows} articles; "
+            f"{kinder} scores higher by {abs(pair.mean_bias):.2f}."
+        )
+        repeat = audit.repeats.mean_difference if audit.repeats is not None else None
+        if repeat is not None and pair.mean_difference > 2 * repeat:
+            text += f" That is more than twice the {repeat:.2f} by which {audit.oracle} differs from itself."
+        yield Finding(tone="neutral", section="oracles", text=text)
+
+
+def _source(audit: Audit) -> Iterator[Finding]:
+    found = audit.baselines
+    ends = found.source_gain_interval if found is not None else None
+    if found is None or found.source_gain is None or ends is None:
+        return
+    if ends.low > 0 and found.source_gain >= 0.1:
+        yield Finding(
+            tone="caution",
+            section="baselines",
+            text=f"Knowing only the source removes {found.source_gain:.0%} of a constant's error: a student may learn "
+            "sources instead of texts. Judge it on sources it has not seen (potstill dataset --keep-whole source).",
+        )
+
+
+def _prefilter(audit: Audit) -> Iterator[Finding]:
+    found = audit.prefilter
+    if found is None or not found.dropped:
+        return
+    every = found.all
+    if not every.judged or every.interval is None:
+        yield Finding(
+            tone="caution",
+            section="prefilter",
+            text=f"The prefilter drops {found.dropped} of {found.articles} articles, and none of those was judged; "
+            "see --drop-sample.",
+        )
+        return
+    text = (
+        f"Of {every.judged} dropped articles that the oracle judged, {every.missed} belong in a positive tier "
+        f"({every.interval.low:.1%} to {every.interval.high:.1%} of all dropped)."
+    )
+    yield Finding(tone="caution" if every.missed else "good", section="prefilter", text=text)
+
+
+def _duplicates(audit: Audit) -> Iterator[Finding]:
+    found = audit.duplicates
+    if found is None or not found.pairs:
+        return
+    text = f"{found.rows} rows are near-duplicates of others, in {found.clusters} clusters"
+    text += f"; {found.same_text} have the very text of another." if found.same_text else "."
+    yield Finding(tone="neutral", section="duplicates", text=text)
+    repeat = audit.repeats.mean_difference if audit.repeats is not None else None
+    if found.difference is not None and repeat is not None and found.difference > 2 * repeat:
+        yield Finding(
+            tone="caution",
+            section="duplicates",
+            text=f"Labels of near-duplicates differ by {found.difference:.2f}, more than twice what repeats do.",
+        )
+
+
+def _truncation(audit: Audit) -> Iterator[Finding]:
+    found = audit.truncation
+    if found is None:
+        return
+    ends = found.difference_interval
+    if found.difference is not None and ends is not None and ends.low > 0:
+        yield Finding(
+            tone="caution" if found.difference >= TELLING else "neutral",
+            section="truncation",
+            text=f"High scorers are cut more often than others, by {found.difference:.1%} of rows; a longer window "
+            f"than {found.max_chars} characters would show more of them.",
+        )
+    if found.open_ended > 0.1 * found.rows:
+        yield Finding(
+            tone="caution",
+            section="truncation",
+            text=f"{found.open_ended} of {found.rows} texts were cut short before they came here.",
+        )
+
+
+def _boilerplate(audit: Audit) -> Iterator[Finding]:
+    found = audit.boilerplate
+    heavy = [] if found is None else [each for each in found.repeated if each.share >= CROWDED]
+    if heavy:
+        yield Finding(
+            tone="caution",
+            section="boilerplate",
+            text=f"{len({each.source for each in heavy})} sources repeat a phrase in half of their articles or more.",
+        )
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."

@@ -1,0 +1,132 @@
+"""Text that belongs to the page and not to the article: cookie notices, paywalls, and what a source always says.
+
+In: rows with text. Out: `Boilerplate`. Known phrases are data (`builtin/boilerplate.yaml`) and match as a prefilter's
+terms do; a source's own are found as runs of words that many of its articles share.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import yaml
+
+from potstill import metrics
+from potstill.audit.records import Boilerplate, Declared, Phrase
+from potstill.metrics import number
+from potstill.prefilter import TermRule, fold, fold_all, matcher
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.audit.labelled import Labelled
+
+WORDS = 6
+"""Words of a run that is looked for; a phrase is made of runs that overlap."""
+
+LEAST_ARTICLES = 5
+"""Articles of a source that must share a phrase..."""
+
+LEAST_SHARE = 0.05
+"""...and the share of the source's articles that they must be."""
+
+MOST = 30
+"""Phrases listed, the commonest first."""
+
+RULE = (
+    f"A phrase is a run of at least {WORDS} words that {LEAST_ARTICLES} or more articles of a source share, and at "
+    f"least {LEAST_SHARE:.0%} of them; near-duplicates count once."
+)
+
+
+def boilerplate_of(rows: Labelled) -> Boilerplate:
+    """Declared boilerplate in all rows, and phrases that a source repeats."""
+    return Boilerplate(declared=declared(rows), repeated=_by_source(rows), rule=RULE)
+
+
+def kinds() -> dict[str, TermRule]:
+    """The known kinds of boilerplate and their terms."""
+    text = files("potstill").joinpath("builtin/boilerplate.yaml").read_text(encoding="utf-8")
+    return {kind: TermRule(any=tuple(terms["any"])) for kind, terms in yaml.safe_load(text).items()}
+
+
+def declared(rows: Labelled) -> tuple[Declared, ...]:
+    """Rows with each known kind, those with any first; kinds that no row has are left out."""
+    frame = pl.DataFrame({"folded": fold_all(rows.texts)})
+    overall = metrics.with_overall(rows.scores, rows.filter.weights)[:, -1]
+    sources = rows.names("source")
+    found = []
+    for kind, rule in kinds().items():
+        has = frame.select(matcher(rule)).to_series().to_numpy()
+        if not has.any():
+            continue
+        by_source = Counter(source for source, here in zip(sources, has, strict=True) if here and source)
+        found.append(
+            Declared(
+                kind=kind,
+                rows=int(has.sum()),
+                share=round(float(has.mean()), 6),
+                overall=_mean(overall[has]),
+                overall_without=_mean(overall[~has]),
+                sources=tuple(name for name, _ in by_source.most_common(5)),
+            )
+        )
+    return tuple(sorted(found, key=lambda each: -each.rows))
+
+
+def repeated(texts: Sequence[str]) -> list[tuple[str, int]]:
+    """Phrases that many of one source's texts share, and in how many each stands, the commonest first."""
+    wanted = max(LEAST_ARTICLES, int(np.ceil(LEAST_SHARE * len(texts))))
+    if len(texts) < wanted:
+        return []
+    counts: Counter[tuple[str, ...]] = Counter()
+    words = [fold(text).split() for text in texts]
+    for row in words:
+        counts.update({tuple(row[i : i + WORDS]) for i in range(len(row) - WORDS + 1)})
+    common = {run: count for run, count in counts.items() if count >= wanted}
+    phrases: dict[str, int] = {}
+    for row in words:
+        for start, end in _stretches(row, common):
+            least = min(common[tuple(row[i : i + WORDS])] for i in range(start, end - WORDS + 1))
+            phrases[" ".join(row[start:end])] = least
+    # A stretch that is part of another tells nothing more.
+    ordered = sorted(phrases.items(), key=lambda item: (-len(item[0]), item[0]))
+    whole: list[tuple[str, int]] = []
+    for phrase, count in ordered:
+        if not any(f" {phrase} " in f" {longer} " and count <= number_ for longer, number_ in whole):
+            whole.append((phrase, count))
+    return sorted(whole, key=lambda item: (-item[1], item[0]))
+
+
+def _stretches(words: list[str], common: dict[tuple[str, ...], int]) -> list[tuple[int, int]]:
+    """Where runs that are common, and equally so, follow one another: (first word, after the last)."""
+    found: list[tuple[int, int]] = []
+    before = 0
+    for i in range(len(words) - WORDS + 1):
+        count = common.get(tuple(words[i : i + WORDS]), 0)
+        if count and found and count == before and found[-1][1] == i + WORDS - 1:
+            found[-1] = (found[-1][0], i + WORDS)
+        elif count:
+            found.append((i, i + WORDS))
+        before = count
+    return found
+
+
+def _by_source(rows: Labelled) -> tuple[Phrase, ...]:
+    members: defaultdict[str, dict[int, str]] = defaultdict(dict)
+    for source, cluster, text in zip(rows.names("source"), rows.clusters.tolist(), rows.texts, strict=True):
+        members[source].setdefault(cluster, text)
+    found = [
+        Phrase(source=source, phrase=phrase, articles=count, share=round(count / len(texts), 6))
+        for source, texts in members.items()
+        for phrase, count in repeated(list(texts.values()))
+    ]
+    return tuple(sorted(found, key=lambda each: (-each.articles, each.source, each.phrase))[:MOST])
+
+
+def _mean(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> float | None:
+    known = values[np.isfinite(values)]
+    return number(float(known.mean())) if known.size else None

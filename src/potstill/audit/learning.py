@@ -1,0 +1,267 @@
+"""The learning curve: more labels, a better prompt, or stop?
+
+In: rows, and the floor where it is known. Out: `Curve`: errors of a cheap student that learned from ever larger
+subsets, a power law through them with intervals, and advice by a stated rule. The cheap student stands in for a
+dearer one: its curve says how much there is still to learn from more of the same labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from potstill.audit.records import LEVEL, Curve, Forecast, Point, interval
+from potstill.audit.suspects import MANY_ROWS, cheap_student
+from potstill.dataset import folds
+from potstill.metrics import number
+from potstill.terminal import steps
+from potstill.training import fitter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from potstill.audit.labelled import Labelled
+    from potstill.audit.records import Interval, Repeats
+    from potstill.dataset import Examples
+    from potstill.records import FloatArray, IntArray
+    from potstill.students import Student
+
+FEWEST_ROWS = 100
+"""Labelled rows below which a curve has no length."""
+
+SMALLEST = 40
+"""Rows of the smallest subset."""
+
+SIZES = 6
+DRAWS = 400
+NEAR = 2 / 3
+"""Share of the error now that the floor must be for the oracle's own noise to be most of it."""
+
+WORTH = 0.03
+"""Share of the error now that twice the labels must take off to be worth them."""
+
+RELIABLE = 0.8
+"""Share of signal below which labels are noisy."""
+
+RULE = (
+    f"Where less than half of the labels' variance is signal: a better prompt. Where the floor is at least {NEAR:.0%} "
+    f"of the error: a better prompt if less than {RELIABLE:.0%} is signal, else stop. Else more labels, if twice as "
+    f"many would take at least {WORTH:.0%} off the error and the interval of that gain lies above 0. Else stop; or "
+    "measure the floor first, where it is not known."
+)
+
+_EXPONENTS = np.linspace(0.05, 1.5, 59)
+
+Advice = Literal["more labels", "better prompt", "stop", "measure the floor"]
+
+
+@dataclass(frozen=True, slots=True)
+class PowerLaw:
+    """error(n) = asymptote + factor * n ** -exponent, with asymptote and factor not below 0."""
+
+    asymptote: float
+    factor: float
+    exponent: float
+
+    def at(self, rows: float) -> float:
+        """The error with so many rows."""
+        return float(self.asymptote + self.factor * rows**-self.exponent)
+
+
+def power_law(rows: FloatArray, errors: FloatArray, least: float = 0.0) -> PowerLaw:
+    """The least-squares fit through points (rows, errors), with an asymptote of at least `least`.
+
+    For each of a grid of exponents the rest is a straight line, so there is nothing to get stuck in.
+    """
+    best, found = np.inf, PowerLaw(float(errors.mean()), 0.0, 1.0)
+    for exponent in _EXPONENTS:
+        x = rows**-exponent
+        spread = x - x.mean()
+        factor = float((spread * errors).sum() / max(float((spread**2).sum()), 1e-300))
+        asymptote = float(errors.mean() - factor * x.mean())
+        if asymptote < least:
+            asymptote, factor = least, float((x * (errors - least)).sum() / (x**2).sum())
+        if factor < 0:
+            asymptote, factor = max(least, float(errors.mean())), 0.0
+        miss = float(((asymptote + factor * x - errors) ** 2).sum())
+        if miss < best - 1e-15:
+            best, found = miss, PowerLaw(asymptote, factor, float(exponent))
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trial:
+    """One seed: subset sizes, and by size the mean error of each held-out row, shape (sizes, held-out rows)."""
+
+    rows: FloatArray
+    errors: FloatArray
+    clusters: IntArray
+
+
+def curve_of(
+    rows: Labelled, repeats: Repeats | None = None, *, seed: int = 0, seeds: int | None = None
+) -> Curve | None:
+    """The curve of a cheap student; None with fewer than `FEWEST_ROWS` rows or five clusters.
+
+    Args:
+        rows: with texts.
+        repeats: the oracle's repeat error, for the floor.
+        seed: the first of the seeds.
+        seeds: how many divisions into learned and held out; five, or three where there are many rows.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed.
+    """
+    examples = rows.examples()
+    if len(rows) < FEWEST_ROWS or len(np.unique(rows.clusters)) < 5:
+        return None
+    count = seeds or (5 if len(rows) <= MANY_ROWS else 3)
+    recipe, scale = cheap_student(len(rows)), rows.filter.scale
+    wanted = sizes(int(0.8 * len(rows)))
+    with steps("learning curve", count * len(wanted)) as done:
+        trials = [
+            _trial(examples, wanted, one, fitter(recipe, seed=one), (scale.min, scale.max), done)
+            for one in range(seed, seed + count)
+        ]
+    floor = None if repeats is None else repeats.mean_floor
+    return _fitted(recipe.name, len(rows), trials, floor, None if repeats is None else repeats.mean_signal, seed)
+
+
+def sizes(most: int) -> list[int]:
+    """Subset sizes, evenly apart on a logarithmic axis: up to `most`, from a 32nd of it but not below `SMALLEST`."""
+    least = max(SMALLEST, most / 2 ** (SIZES - 1))
+    return [round(least * (most / least) ** (step / (SIZES - 1))) for step in range(SIZES)]
+
+
+def _trial(
+    examples: Examples,
+    wanted: Sequence[int],
+    seed: int,
+    fit: Callable[[Examples], Student],
+    ends_of_scale: tuple[float, float],
+    done: Callable[[float], None],
+) -> Trial:
+    """Students of one seed: a fifth is held out, the rest is learned in nested subsets of whole clusters."""
+    outside = folds(examples.clusters, examples.scores, 5, seed) == 0
+    held, inside = examples.take(outside), np.flatnonzero(~outside)
+    names, index = np.unique(examples.clusters[inside], return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(names))
+    place = np.empty(len(names), dtype=np.int64)
+    place[order] = np.arange(len(names))
+    inside = inside[np.argsort(place[index], kind="stable")]
+    ends = np.flatnonzero(np.diff(examples.clusters[inside], append=np.int64(-1))) + 1
+    counts, errors = [], []
+    for size in wanted:
+        # The last whole cluster at or after the size.
+        count = int(ends[min(int(np.searchsorted(ends, size)), len(ends) - 1)])
+        part = examples.take(inside[:count])
+        if np.isnan(part.scores).all(axis=0).any():
+            done(1)
+            continue
+        error = np.abs(np.clip(fit(part).predict(held.frame), *ends_of_scale) - held.scores)
+        known = np.isfinite(error)
+        counts.append(count)
+        errors.append(np.where(known, error, 0.0).sum(axis=1) / np.maximum(known.sum(axis=1), 1))
+        done(1)
+    return Trial(np.array(counts, dtype=np.float64), np.array(errors), held.clusters)
+
+
+def _fitted(
+    name: str, now: int, trials: Sequence[Trial], floor: float | None, signal: float | None, seed: int
+) -> Curve | None:
+    least = min(len(trial.rows) for trial in trials)
+    if least < 3:
+        return None
+    trials = [Trial(trial.rows[-least:], trial.errors[-least:], trial.clusters) for trial in trials]
+    rows = np.mean([trial.rows for trial in trials], axis=0)
+    means = np.array([trial.errors.mean(axis=1) for trial in trials])
+    law = power_law(rows, means.mean(axis=0), floor or 0.0)
+    drawn = _draws(trials, rows, floor or 0.0, seed)
+    at = {size: np.array([each.at(size) for each in drawn]) for size in (now, now + 1000, 2 * now)}
+
+    def forecast(size: int) -> Forecast:
+        return Forecast(rows=size, mae=round(law.at(size), 6), interval=_ends(at[size]))
+
+    gain, doubling = law.at(now) - law.at(now + 1000), law.at(now) - law.at(2 * now)
+    doubling_ends = _ends(at[now] - at[2 * now])
+    advice, reason = advise(law.at(now), doubling, None if doubling_ends is None else doubling_ends.low, floor, signal)
+    return Curve(
+        student=name,
+        held_out=int(np.mean([trial.errors.shape[1] for trial in trials])),
+        points=tuple(
+            Point(
+                rows=round(float(rows[i])),
+                mae=round(float(means[:, i].mean()), 6),
+                errors=tuple(round(float(one), 6) for one in means[:, i]),
+            )
+            for i in range(least)
+        ),
+        asymptote=round(law.asymptote, 6),
+        asymptote_interval=_ends(np.array([each.asymptote for each in drawn])),
+        factor=round(law.factor, 6),
+        exponent=round(law.exponent, 6),
+        now=forecast(now),
+        more=forecast(now + 1000),
+        twice=forecast(2 * now),
+        gain=round(gain, 6),
+        gain_interval=_ends(at[now] - at[now + 1000]),
+        doubling=round(doubling, 6),
+        doubling_interval=doubling_ends,
+        floor=number(floor) if floor is not None else None,
+        advice=advice,
+        reason=reason,
+        rule=RULE,
+    )
+
+
+def _draws(trials: Sequence[Trial], rows: FloatArray, least: float, seed: int) -> list[PowerLaw]:
+    """Fits to resamples: of the seeds, and within each of its held-out clusters."""
+    rng = np.random.default_rng(seed)
+    members = [np.unique(trial.clusters, return_inverse=True)[1] for trial in trials]
+    found = []
+    for _ in range(DRAWS):
+        curves = []
+        for i in rng.integers(0, len(trials), size=len(trials)).tolist():
+            size = int(members[i].max()) + 1
+            times = rng.multinomial(size, np.full(size, 1.0 / size))[members[i]]
+            curves.append(trials[i].errors @ times / times.sum())
+        found.append(power_law(rows, np.mean(curves, axis=0), least))
+    return found
+
+
+def _ends(values: FloatArray) -> Interval | None:
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return interval(float(low), float(high))
+
+
+def advise(
+    error: float, doubling: float, doubling_low: float | None, floor: float | None, signal: float | None
+) -> tuple[Advice, str]:
+    """What to do next, by `RULE`, and why.
+
+    Args:
+        error: of the cheap student with all labels.
+        doubling: what twice the labels would take off it; `doubling_low` is the lower end of its interval.
+        doubling_low: see above; None where it is not known.
+        floor: what a perfect student's error would be; None where it is not known.
+        signal: share of the labels' variance that is signal; None where it is not known.
+    """
+    if signal is not None and signal < 0.5:
+        return "better prompt", f"only {signal:.0%} of the labels' variance is signal; more of them would be more noise"
+    if floor is not None and floor >= NEAR * error:
+        share = f"the floor of {floor:.3f} is {floor / error:.0%} of the error of {error:.3f}"
+        if signal is not None and signal < RELIABLE:
+            return "better prompt", f"{share}, and {signal:.0%} of the labels' variance is signal"
+        return "stop", f"{share}: a perfect student would not be much better"
+    gap = "" if floor is None else f"; the floor is {floor:.3f}, so {error - floor:.3f} could be had at most"
+    share = f"twice the labels would take {doubling:.3f} ({doubling / error:.1%}) off the error of {error:.3f}"
+    if doubling >= WORTH * error and doubling_low is not None and doubling_low > 0:
+        return "more labels", share + gap
+    if floor is None:
+        return "measure the floor", (
+            f"{share}, which is little or uncertain; whether that is the oracle's noise or the student's limit only "
+            "repeated answers can tell (potstill label --samples 2)"
+        )
+    return "stop", f"{share}, which is little or uncertain{gap}, by another student and not by more labels"

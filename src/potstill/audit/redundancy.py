@@ -1,0 +1,128 @@
+"""Whether several names stand for one thing: correlations, principal components, the effective number of dimensions.
+
+In: labels, and the oracle's repeat error where it is known. Out: `Redundancy`, with a warning by a stated rule.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill import metrics
+from potstill.audit.records import LEVEL, Component, Correlated, Redundancy, interval
+from potstill.metrics import number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.audit.records import Repeats
+    from potstill.records import FloatArray, IntArray
+
+HIGH = 0.8
+"""Correlation at which two dimensions are nearly one."""
+
+FEWEST_ROWS = 30
+"""Complete rows below which correlations are chance."""
+
+RULE = (
+    f"A warning is given where two dimensions correlate at {HIGH} or more (either way), or where the effective number "
+    "of dimensions is below half of those named."
+)
+
+
+def redundancy_of(
+    scores: FloatArray,
+    dimensions: Sequence[str],
+    clusters: IntArray,
+    repeats: Repeats | None = None,
+    *,
+    seed: int = 0,
+    resamples: int = metrics.RESAMPLES,
+) -> Redundancy | None:
+    """How many different things the dimensions measure; None with too few complete rows or varying dimensions.
+
+    Args:
+        scores: labels, shape (rows, dimensions); rows with a mask are left out.
+        dimensions: their names.
+        clusters: of near-duplicates, shape (rows,).
+        repeats: the oracle's repeat error, by which correlations are corrected for noise (Spearman 1904).
+        seed: of the bootstrap.
+        resamples: of the bootstrap.
+    """
+    complete = np.isfinite(scores).all(axis=1)
+    known, clusters = scores[complete], clusters[complete]
+    varying = np.flatnonzero(np.ptp(known, axis=0) > 0) if len(known) else np.empty(0, dtype=np.int64)
+    if len(known) < FEWEST_ROWS or varying.size < 2:
+        return None
+    names = [dimensions[i] for i in varying.tolist()]
+    matrix = _correlations(known[:, varying])
+    values, vectors = np.linalg.eigh(matrix)
+    order = np.argsort(values)[::-1]
+    effective = participation(matrix)
+    low, high = metrics.bootstrap(
+        clusters,
+        lambda index: participation(_correlations(known[index][:, varying])),
+        n=resamples,
+        seed=seed,
+        level=LEVEL,
+    )
+    strong = [
+        Correlated(first=names[i], second=names[j], r=round(float(matrix[i, j]), 6))
+        for i, j in zip(*np.triu_indices(len(names), k=1), strict=True)
+        if abs(matrix[i, j]) >= HIGH
+    ]
+    return Redundancy(
+        dimensions=tuple(names),
+        constant=tuple(name for i, name in enumerate(dimensions) if i not in varying),
+        rows=len(known),
+        correlations=tuple(tuple(round(float(r), 6) for r in row) for row in matrix),
+        components=tuple(
+            Component(
+                share=round(float(max(values[i], 0.0) / len(names)), 6),
+                # A component's sign is free; most of its dimensions go up.
+                loadings={name: round(float(v), 6) for name, v in zip(names, _upwards(vectors[:, i]), strict=True)},
+            )
+            for i in order.tolist()
+        ),
+        effective=number(effective),
+        effective_interval=interval(float(low), float(high)),
+        without_noise=_without_noise(matrix, names, repeats),
+        high=tuple(sorted(strong, key=lambda pair: -abs(pair.r))),
+        rule=RULE,
+        warning=bool(strong) or effective < len(names) / 2,
+    )
+
+
+def participation(correlations: FloatArray) -> float:
+    """The participation ratio of a correlation matrix's eigenvalues: d^2 over the sum of all squared correlations.
+
+    1 where all dimensions are the same, d where all are independent; NaN where one does not vary.
+    """
+    return float(len(correlations) ** 2 / np.sum(correlations**2))
+
+
+def _correlations(scores: FloatArray) -> FloatArray:
+    """Pearson's, shape (dimensions, dimensions); NaN where a column does not vary."""
+    centred = scores - scores.mean(axis=0)
+    length = np.sqrt((centred**2).sum(axis=0))
+    unit = np.divide(centred, length, out=np.full(centred.shape, np.nan), where=length > 0)
+    matrix: FloatArray = unit.T @ unit
+    return matrix
+
+
+def _without_noise(matrix: FloatArray, names: Sequence[str], repeats: Repeats | None) -> float | None:
+    if repeats is None:
+        return None
+    by_name = {each.dimension: each.signal for each in repeats.dimensions}
+    signal = [by_name[name] for name in names]
+    if any(share is None or share <= 0 for share in signal):
+        return None
+    root = np.sqrt(np.array(signal, dtype=np.float64))
+    corrected = np.clip(matrix / np.outer(root, root), -1.0, 1.0)
+    np.fill_diagonal(corrected, 1.0)
+    return number(participation(corrected))
+
+
+def _upwards(vector: FloatArray) -> FloatArray:
+    return vector if vector.sum() >= 0 else -vector

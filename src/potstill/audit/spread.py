@@ -1,0 +1,87 @@
+"""How the scale is used: by dimension, by source and by language.
+
+In: labels. Out: `Scores`. A dimension whose labels sit at one end teaches a student little but that end.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill import metrics
+from potstill.audit.records import Group, Scores, Spread
+from potstill.metrics import number
+
+if TYPE_CHECKING:
+    from potstill.audit.labelled import Labelled
+    from potstill.records import FloatArray
+
+BANDS = 10
+"""Equal bands of the scale in a histogram."""
+
+LEAST = 20
+"""Rows that a source or language needs for figures of its own."""
+
+
+def spread_of(rows: Labelled) -> Scores:
+    """The use of the scale by every dimension and by the weighted overall."""
+    scale = rows.filter.scale
+    scores = metrics.with_overall(rows.scores, rows.filter.weights)
+    names = (*rows.filter.dimension_names, "overall")
+    sources, languages = rows.names("source"), rows.names("language")
+    groups = [_groups(scores, names, each, scale.min) for each in (sources, languages)]
+    return Scores(
+        dimensions=tuple(spread(name, scores[:, i], scale.min, scale.max) for i, name in enumerate(names)),
+        by_source=groups[0],
+        by_language=groups[1],
+        least=LEAST,
+        small=sum(count for count in Counter(filter(None, sources)).values() if count < LEAST),
+    )
+
+
+def spread(name: str, values: FloatArray, low: float, high: float) -> Spread:
+    """One column of labels, shape (rows,), on a scale from `low` to `high`; NaN is masked."""
+    known = values[np.isfinite(values)]
+    if not known.size:
+        blank = dict.fromkeys(("mean", "median", "sd", "low", "high", "used", "at_floor", "at_ceiling", "constant_mae"))
+        return Spread(dimension=name, rows=0, levels=0, histogram=(0,) * BANDS, **blank)
+    first, last = np.quantile(known, [0.05, 0.95])
+    median = float(np.median(known))
+    return Spread(
+        dimension=name,
+        rows=int(known.size),
+        mean=number(known.mean()),
+        median=number(median),
+        sd=number(known.std(ddof=1)) if known.size > 1 else None,
+        low=number(known.min()),
+        high=number(known.max()),
+        used=number((last - first) / (high - low)),
+        at_floor=number((known == low).mean()),
+        at_ceiling=number((known == high).mean()),
+        levels=len(np.unique(known.round(6))),
+        constant_mae=number(np.abs(known - median).mean()),
+        histogram=tuple(np.histogram(known, bins=BANDS, range=(low, high))[0].tolist()),
+    )
+
+
+def _groups(scores: FloatArray, names: tuple[str, ...], labels: list[str], low: float) -> tuple[Group, ...]:
+    """Groups of at least `LEAST` rows, the largest first."""
+    found = []
+    for label, count in sorted(Counter(filter(None, labels)).items(), key=lambda item: (-item[1], item[0])):
+        if count < LEAST:
+            break
+        inside = scores[[each == label for each in labels]]
+        columns = [column[np.isfinite(column)] for column in inside.T]
+        found.append(
+            Group(
+                name=label,
+                rows=count,
+                mean={name: number(c.mean()) if c.size else None for name, c in zip(names, columns, strict=True)},
+                at_floor={
+                    name: number((c == low).mean()) if c.size else None for name, c in zip(names, columns, strict=True)
+                },
+            )
+        )
+    return tuple(found)

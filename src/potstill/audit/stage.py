@@ -1,0 +1,151 @@
+"""The audit itself: every part that the rows allow, and why the others are left out.
+
+In: labelled rows. Out: an `Audit`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill import metrics
+from potstill.audit.advice import findings_of
+from potstill.audit.agreement import side_by_side
+from potstill.audit.boilerplate import boilerplate_of
+from potstill.audit.duplicates import duplicates_of
+from potstill.audit.labelled import means
+from potstill.audit.learning import FEWEST_ROWS, curve_of
+from potstill.audit.prefiltering import prefiltering_of
+from potstill.audit.records import Audit
+from potstill.audit.redundancy import redundancy_of
+from potstill.audit.repeats import repeats_of
+from potstill.audit.spread import spread_of
+from potstill.audit.suspects import MOST, baselines_of, held_out, suspects_of
+from potstill.audit.truncation import truncation_of
+from potstill.verdict import cap_hits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import polars as pl
+
+    from potstill.audit.labelled import Answer, Labelled
+    from potstill.audit.records import Pair
+
+
+def audit_labels(
+    rows: Labelled,
+    articles: pl.DataFrame,
+    oracles: Mapping[str, Mapping[str, Answer]],
+    *,
+    dropped: Mapping[str, Answer] | None = None,
+    pool: pl.DataFrame | None = None,
+    learn: bool = True,
+    suspects: int = MOST,
+    seed: int = 0,
+    resamples: int = metrics.RESAMPLES,
+    inputs: Mapping[str, str] | None = None,
+) -> Audit:
+    """All that can be said of one oracle's labels, and of several oracles side by side.
+
+    Args:
+        rows: the audited oracle's rows, from `labelled`.
+        articles: all articles, labelled or not.
+        oracles: answers by oracle and article, the audited one's included.
+        dropped: answers for articles of `pool` that the prefilter drops, beside those among `oracles`.
+        pool: what the prefilter is audited on; `articles` where not given.
+        learn: whether to fit cheap students, for suspects, baselines and the learning curve.
+        suspects: how many to list.
+        seed: of folds, subsets and resamples.
+        resamples: of the bootstraps.
+        inputs: name -> SHA-256 of what was read, for the record.
+
+    Raises:
+        MissingExtra: scikit-learn is not installed, and `learn` is asked for.
+    """
+    filter_ = rows.filter
+    skipped: dict[str, str] = {}
+    repeats = repeats_of(rows, seed=seed, resamples=resamples)
+    if repeats is None:
+        skipped["repeats"] = "no article was asked about twice"
+    redundancy = redundancy_of(
+        rows.scores, filter_.dimension_names, rows.clusters, repeats, seed=seed, resamples=resamples
+    )
+    if redundancy is None:
+        skipped["redundancy"] = "too few complete rows, or fewer than two dimensions that vary"
+    found = Audit(
+        filter=filter_.name,
+        filter_version=filter_.version,
+        oracle=rows.oracle,
+        oracles={name: len(answers) for name, answers in oracles.items()},
+        rows=len(rows),
+        clusters=int(rows.clusters.max()) + 1,
+        dimensions=filter_.dimension_names,
+        scale=(filter_.scale.min, filter_.scale.max),
+        seed=seed,
+        inputs=dict(inputs or {}),
+        scores=spread_of(rows),
+        repeats=repeats,
+        redundancy=redundancy,
+        pairs=tuple(_pairs(rows, articles, oracles, seed, resamples)),
+        skipped=skipped,
+    )
+    parts = _of_text(rows, seed, resamples, skipped) | _learned(rows, found, learn, suspects, seed, resamples, skipped)
+    if filter_.prefilter.drop and filter_.positive_tiers:
+        known = {**oracles[rows.oracle], **(dropped or {})}
+        parts["prefilter"] = prefiltering_of(articles if pool is None else pool, known, filter_)
+    else:
+        skipped["prefilter"] = "the filter has no prefilter, or no positive tier"
+    found = found.model_copy(update=parts | {"skipped": skipped})
+    return found.model_copy(update={"findings": findings_of(found)})
+
+
+def _pairs(
+    rows: Labelled,
+    articles: pl.DataFrame,
+    oracles: Mapping[str, Mapping[str, Answer]],
+    seed: int,
+    resamples: int,
+) -> list[Pair]:
+    """Every two oracles; clusters of near-duplicates are known for the audited rows alone, others stand alone."""
+    if len(oracles) < 2:
+        return []
+    ids = articles["id"].to_list()
+    texts = [rows.filter.text.of(title, content) for title, content in articles.select("title", "content").iter_rows()]
+    scores = {name: means(ids, answers, len(rows.filter.dimension_names)) for name, answers in oracles.items()}
+    hits = cap_hits(texts, rows.filter) if rows.filter.caps else None
+    return side_by_side(scores, rows.filter, cap_hits=hits, seed=seed, resamples=resamples)
+
+
+def _of_text(rows: Labelled, seed: int, resamples: int, skipped: dict[str, str]) -> dict[str, object]:
+    if not rows.has_text:
+        skipped.update(dict.fromkeys(("duplicates", "boilerplate", "truncation"), "the articles came without text"))
+        return {}
+    return {
+        "duplicates": duplicates_of(rows),
+        "boilerplate": boilerplate_of(rows),
+        "truncation": truncation_of(rows, seed=seed, resamples=resamples),
+    }
+
+
+def _learned(
+    rows: Labelled,
+    found: Audit,
+    learn: bool,  # noqa: FBT001 - one flag, passed on
+    suspects: int,
+    seed: int,
+    resamples: int,
+    skipped: dict[str, str],
+) -> dict[str, object]:
+    parts = ("suspects", "baselines", "curve")
+    if not learn or not rows.has_text:
+        skipped.update(dict.fromkeys(parts, "not asked for" if rows.has_text else "the articles came without text"))
+        return {}
+    heard = held_out(rows, seed=seed)
+    curve = curve_of(rows, found.repeats, seed=seed)
+    if curve is None:
+        skipped["curve"] = f"fewer than {FEWEST_ROWS} labelled rows, or too few different ones"
+    return {
+        "suspects": suspects_of(rows, heard, most=suspects),
+        "baselines": baselines_of(rows, heard, seed=seed, resamples=resamples),
+        "curve": curve,
+    }

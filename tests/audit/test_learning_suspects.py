@@ -1,0 +1,130 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from labels import WEATHER, news, rows_of, rows_with
+
+from potstill.audit import Answer, labelled
+from potstill.audit.learning import advise, curve_of, power_law, sizes
+from potstill.audit.repeats import repeats_of
+from potstill.audit.suspects import baselines_of, held_out, suspects_of, suspicion
+
+
+@pytest.fixture(scope="module")
+def heard():
+    """Rows of which one has the labels of another kind of weather, and what cheap students expect of them."""
+    articles, answers = news(120, noise=0.2)
+    still = next(row["id"] for row in articles.to_dicts() if "still air and dry" in row["content"])
+    answers[still] = Answer(np.array([[10.0, 10.0]]), "the oracle read another article")
+    rows = labelled(articles, {"x": answers}, WEATHER)
+    return SimpleNamespace(rows=rows, found=held_out(rows), wrong=still)
+
+
+class TestSuspects:
+    def test_the_label_that_was_planted_comes_first_with_its_text_and_evidence(self, heard):
+        first = suspects_of(heard.rows, heard.found).items[0]
+        assert first.id == heard.wrong
+        assert "still air" in first.text
+        assert first.evidence == "the oracle read another article"
+        assert first.labels[first.worst] == 10.0
+        assert first.expected[first.worst] < 6
+        assert first.suspicion > 3
+
+    def test_the_list_is_as_long_as_asked_and_falls(self, heard):
+        items = suspects_of(heard.rows, heard.found, most=7).items
+        assert len(items) == 7
+        assert [each.suspicion for each in items] == sorted((each.suspicion for each in items), reverse=True)
+
+    def test_an_ordinary_row_has_a_suspicion_of_one(self):
+        residuals = np.array([[1.0, -3.0], [-1.0, 3.0]])
+        assert suspicion(residuals).tolist() == [1.0, 1.0]
+
+    def test_a_masked_dimension_makes_nobody_suspect(self):
+        residuals = np.array([[1.0, np.nan], [-1.0, 3.0], [np.nan, np.nan]])
+        assert suspicion(residuals)[:2].tolist() == [1.0, 1.0]
+        assert np.isnan(suspicion(residuals)[2])
+
+
+class TestBaselines:
+    def test_sources_that_tell_the_wind_remove_some_of_the_constants_error(self, heard):
+        found = baselines_of(heard.rows, heard.found, resamples=100)
+        error = {rung.name: rung.mae for rung in found.rungs}
+        assert error["source-median"] < error["constant"]
+        assert error[heard.found.student] < error["source-median"]
+        assert found.source_gain == pytest.approx(1 - error["source-median"] / error["constant"], abs=1e-6)
+        assert found.source_gain_interval.low > 0
+
+    def test_without_sources_there_is_no_such_rung(self):
+        rng = np.random.default_rng(0)
+        rows = rows_with(rng.uniform(0, 10, (20, 2)), [f"story {i} of rain and wind number {i}" for i in range(20)])
+        found = baselines_of(rows, held_out(rows), resamples=50)
+        assert [rung.name for rung in found.rungs] == ["constant", "tfidf-words-characters"]
+        assert found.source_gain is None
+
+
+class TestPowerLaw:
+    def test_a_law_is_found_again(self):
+        n = np.array([40.0, 80, 160, 320, 640, 1280])
+        law = power_law(n, 0.5 + 4 * n**-0.5)
+        assert (law.asymptote, law.factor, law.exponent) == (
+            pytest.approx(0.5, abs=0.02),
+            pytest.approx(4, abs=0.2),
+            pytest.approx(0.5, abs=0.02),
+        )
+        assert law.at(5120) == pytest.approx(0.5 + 4 * 5120**-0.5, abs=0.01)
+
+    def test_no_law_goes_below_the_floor(self):
+        n = np.array([40.0, 80, 160, 320])
+        assert power_law(n, 5 * n**-0.4, least=0.3).asymptote >= 0.3
+
+    def test_errors_that_rise_with_labels_give_a_flat_law(self):
+        n = np.array([40.0, 80, 160])
+        assert power_law(n, np.array([1.0, 1.1, 1.2])).at(10_000) == pytest.approx(1.1)
+
+    @given(st.lists(st.floats(0.1, 5), min_size=3, max_size=6))
+    def test_more_labels_never_raise_the_expected_error(self, errors):
+        n = 50.0 * 2.0 ** np.arange(len(errors))
+        law = power_law(n, np.array(errors))
+        assert law.at(100) >= law.at(1000) >= law.at(100_000) >= 0
+
+
+class TestCurve:
+    def test_labels_that_follow_from_words_are_learned_better_with_more_of_them(self):
+        rows = rows_of(160, noise=0.2)
+        found = curve_of(rows, repeats_of(rows, resamples=50), seeds=2)
+        errors = [point.mae for point in found.points]
+        assert errors[-1] < 0.7 * errors[0]
+        assert found.now.rows == 160
+        assert (found.more.rows, found.twice.rows) == (1160, 320)
+        assert found.now.mae >= found.twice.mae >= found.more.mae >= found.floor
+        assert found.gain == pytest.approx(found.now.mae - found.more.mae, abs=1e-5)
+        assert len(found.points[0].errors) == 2
+
+    def test_ninety_rows_are_too_few_for_a_curve(self):
+        assert curve_of(rows_of(90)) is None
+
+    def test_subsets_grow_evenly_and_end_with_all(self):
+        assert sizes(280) == [40, 59, 87, 129, 190, 280]
+        assert sizes(6400) == [200, 400, 800, 1600, 3200, 6400]
+
+
+class TestAdvice:
+    @pytest.mark.parametrize(
+        ("error", "doubling", "low", "floor", "signal", "advice"),
+        [
+            (1.2, 0.12, 0.1, 0.2, 0.95, "more labels"),
+            (1.2, 0.12, -0.01, 0.2, 0.95, "stop"),
+            (1.2, 0.01, 0.005, 0.2, 0.95, "stop"),
+            (1.2, 0.01, 0.005, None, None, "measure the floor"),
+            (1.2, 0.12, 0.1, None, None, "more labels"),
+            (0.5, 0.05, 0.04, 0.4, 0.7, "better prompt"),
+            (0.5, 0.05, 0.04, 0.4, 0.9, "stop"),
+            (1.2, 0.12, 0.1, 0.2, 0.4, "better prompt"),
+        ],
+    )
+    def test_the_rule_says(self, error, doubling, low, floor, signal, advice):
+        found, reason = advise(error, doubling, low, floor, signal)
+        assert found == advice
+        assert reason

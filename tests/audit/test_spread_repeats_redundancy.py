@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from labels import WEATHER, news, rows_of, rows_with
+
+from potstill.audit import labelled
+from potstill.audit.redundancy import participation, redundancy_of
+from potstill.audit.repeats import repeats_of
+from potstill.audit.spread import spread, spread_of
+
+
+class TestSpread:
+    def test_a_dimension_that_sits_at_the_floor_says_so(self):
+        found = spread("wonder", np.array([0.0] * 8 + [5.0, 10.0]), 0, 10)
+        assert (found.at_floor, found.at_ceiling, found.levels) == (0.8, 0.1, 3)
+        assert found.histogram == (8, 0, 0, 0, 0, 1, 0, 0, 0, 1)
+        assert found.constant_mae == 1.5
+
+    def test_labels_between_4_and_6_use_a_fifth_of_the_scale(self):
+        assert spread("x", np.linspace(4, 6, 1001), 0, 10).used == pytest.approx(0.18, abs=0.001)
+
+    def test_a_dimension_without_labels_has_no_figures(self):
+        found = spread("x", np.array([np.nan]), 0, 10)
+        assert (found.rows, found.mean, found.at_floor) == (0, None, None)
+
+    def test_groups_of_fewer_than_twenty_rows_are_counted_and_not_shown(self):
+        rows = rows_with([[8, 0]] * 25 + [[2, 4]] * 5, source=["herald"] * 25 + ["gazette"] * 5)
+        found = spread_of(rows)
+        assert [(group.name, group.rows) for group in found.by_source] == [("herald", 25)]
+        assert found.by_source[0].mean == {"wind": 8.0, "rain": 0.0, "overall": 4.0}
+        assert found.by_source[0].at_floor["rain"] == 1.0
+        assert (found.small, found.by_language) == (5, ())
+
+
+class TestRepeats:
+    def test_two_answers_that_differ_by_one_leave_a_floor_of_a_half(self):
+        rows = rows_with([[[a, 4], [a + 1, 4]] for a in range(9)] * 2)
+        found = repeats_of(rows)
+        wind, rain = found.dimensions
+        assert (wind.difference, rain.difference, found.mean_difference) == (1.0, 0.0, 0.5)
+        # d / sqrt(2K) with K = 2.
+        assert (wind.floor, found.mean_floor) == (0.5, 0.25)
+        assert found.overall.difference == 0.5
+        assert found.samples == 2
+
+    def test_where_a_share_was_asked_twice_the_floor_is_that_of_all_labels(self):
+        rows = rows_with([[[3, 3], [5, 3]]] * 5 + [[4, 4]] * 5)
+        found = repeats_of(rows)
+        assert (found.articles, found.rows, found.samples) == (5, 10, 1.5)
+        assert found.dimensions[0].difference == 2.0
+        assert found.dimensions[0].floor == pytest.approx(2.0 * (1 / np.sqrt(4) + 1 / np.sqrt(2)) / 2, abs=1e-6)
+
+    def test_labels_that_are_all_noise_have_no_signal_and_sure_ones_have_it_all(self):
+        rng = np.random.default_rng(0)
+        noise = repeats_of(rows_with(np.clip(rng.normal(5, 1, (400, 2, 2)), 0, 10)))
+        assert [each.signal for each in noise.dimensions] == [pytest.approx(0, abs=0.15)] * 2
+        sure = repeats_of(rows_with([[[a % 11, 1], [a % 11, 2]] for a in range(40)]))
+        assert sure.dimensions[0].signal == 1.0
+
+    def test_the_noise_that_was_put_in_is_the_noise_that_is_found(self):
+        found = repeats_of(rows_of(300, noise=0.6))
+        assert [each.noise_sd for each in found.dimensions] == [pytest.approx(0.6, abs=0.12)] * 2
+
+    def test_without_a_second_answer_there_is_nothing_to_say(self):
+        assert repeats_of(rows_with([[1, 2]] * 10)) is None
+
+    def test_intervals_hold_the_figures(self):
+        found = repeats_of(rows_of())
+        for each in (*found.dimensions, found.overall):
+            assert each.difference_interval.low <= each.difference <= each.difference_interval.high
+            assert each.floor_interval.low <= each.floor <= each.floor_interval.high
+            assert each.signal_interval.low <= each.signal <= each.signal_interval.high
+
+
+class TestRedundancy:
+    def test_eight_names_for_one_thing_are_one_dimension(self):
+        level = np.random.default_rng(0).uniform(0, 10, 100)
+        found = redundancy_of(np.tile(level[:, None], (1, 8)), list("abcdefgh"), np.arange(100))
+        assert found.effective == pytest.approx(1.0)
+        assert found.warning
+        assert len(found.high) == 28
+
+    def test_independent_dimensions_are_all_different(self):
+        scores = np.random.default_rng(0).uniform(0, 10, (2000, 4))
+        found = redundancy_of(scores, list("abcd"), np.arange(2000))
+        assert found.effective == pytest.approx(4.0, abs=0.05)
+        assert not found.warning
+        assert sum(component.share for component in found.components) == pytest.approx(1.0, abs=1e-5)
+
+    def test_noise_makes_one_thing_look_like_two_until_it_is_taken_out(self):
+        rng = np.random.default_rng(0)
+        truth = rng.uniform(3, 7, (400, 1, 1))
+        rows = rows_with(np.clip(truth + rng.normal(0, 0.8, (400, 2, 2)), 0, 10))
+        found = redundancy_of(rows.scores, WEATHER.dimension_names, rows.clusters, repeats_of(rows))
+        assert found.effective > 1.15
+        assert found.without_noise == pytest.approx(1.0, abs=0.05)
+
+    def test_a_dimension_that_never_varies_is_named_and_left_out(self):
+        scores = np.random.default_rng(0).uniform(0, 10, (50, 3))
+        scores[:, 1] = 4
+        found = redundancy_of(scores, list("abc"), np.arange(50))
+        assert (found.dimensions, found.constant) == (("a", "c"), ("b",))
+
+    def test_a_pilot_of_twenty_is_too_small_to_say(self):
+        assert redundancy_of(np.random.default_rng(0).uniform(0, 10, (20, 3)), list("abc"), np.arange(20)) is None
+
+    @given(st.integers(2, 8), st.integers(0, 10_000))
+    def test_the_effective_number_lies_between_one_and_all(self, dimensions, seed):
+        rng = np.random.default_rng(seed)
+        mixed = rng.normal(size=(40, dimensions)) @ rng.normal(size=(dimensions, dimensions))
+        ratio = participation(np.corrcoef(mixed.T))
+        values = np.linalg.eigvalsh(np.corrcoef(mixed.T))
+        assert 1 - 1e-9 <= ratio <= dimensions + 1e-9
+        assert ratio == pytest.approx(values.sum() ** 2 / (values**2).sum())
+
+
+@pytest.mark.parametrize(
+    ("field", "filter_name", "difference", "effective"),
+    [("front_page", "front-page", 0.387, 3.54), ("uplifting", "uplifting", 0.138, 2.93)],
+)
+def test_the_lee_oracle_repeats_itself_as_published(field, filter_name, difference, effective):
+    from importlib.resources import files
+    from pathlib import Path
+
+    from potstill.audit import of_files
+    from potstill.filters import load_filter
+
+    labels = Path(str(files("potstill") / "builtin" / "lee-oracle.jsonl"))
+    filter_, articles, oracles = of_files(labels, None, load_filter(filter_name), field=field)
+    rows = labelled(articles, oracles, filter_)
+    found = repeats_of(rows, resamples=200)
+    assert found.mean_difference == pytest.approx(difference, abs=5e-4)
+    assert found.mean_floor == pytest.approx(found.mean_difference / 2, abs=1e-6)
+    ends = found.mean_difference_interval
+    assert ends.low < found.mean_difference < ends.high
+    redundancy = redundancy_of(rows.scores, filter_.dimension_names, rows.clusters, found, resamples=50)
+    assert redundancy.effective == pytest.approx(effective, abs=0.005)
+
+
+def test_rows_of_the_fixture_are_what_the_words_say():
+    articles, answers = news(50, noise=0.0)
+    hurricane = [answers[row["id"]].scores[0, 0] for row in articles.to_dicts() if "hurricane" in row["content"]]
+    assert set(hurricane) == {8.0}
