@@ -21,11 +21,12 @@ import numpy as np
 import polars as pl
 from _students import Ladder, measured, summary, write
 
-from potstill.dataset import Examples, clusters_of, near_duplicates, split
+from potstill.dataset import Examples, Fractions, clusters_of, near_duplicates, split
 from potstill.files import digest, sha256
 from potstill.students.recipes import load_recipe
 from potstill.text import Window
 
+FRACTIONS = Fractions(train=0.8, validation=0.1, test=0.1)
 RESULT = Path(__file__).parent / "results" / "news_ladder.json"
 RECIPES = ("constant", "source-median", "tfidf-ridge", "minilm-ridge", "minilm-svr", "e5-ridge", "e5-svr",
            "minilm-e5-svr")  # fmt: skip
@@ -63,7 +64,10 @@ def main() -> int:
         print(f"skipped: no benchmark data at {path}; set POTSTILL_DATA", file=sys.stderr)
         return 0
     examples = news(path)
-    parts = {seed: split(examples.scores, examples.clusters, seed=seed).to_numpy() for seed in arguments.seeds}
+    parts = {
+        seed: split(examples.scores, examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
+        for seed in arguments.seeds
+    }
 
     ladder, results = Ladder(), {}
     for name in RECIPES:
