@@ -1,0 +1,1 @@
+"""Pages that a person works with, served on loopback by the command that opens them."""

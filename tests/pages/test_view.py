@@ -1,0 +1,97 @@
+"""`potstill view` asked as a browser asks it, and as nobody should."""
+
+import http.client
+import json
+import threading
+from urllib.parse import urlsplit
+
+import pytest
+from evaluated_run import bundled_run, evaluated_run
+
+from potstill.errors import RunError
+from potstill.pages.view import open_view
+from potstill.report import write_report
+from potstill.runs import Run
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    run = evaluated_run(tmp_path_factory.mktemp("view"))
+    write_report(run)
+    return run.folder
+
+
+@pytest.fixture
+def server(folder):
+    with open_view(Run.open(folder)) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def request(server, method, path, body=None, **headers):
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=10)
+    query = "" if headers.pop("without_key", False) else f"?{urlsplit(server.url).query}"
+    if body is not None:
+        headers["content-type"] = "application/json"
+    connection.request(method, path + query, None if body is None else json.dumps(body), headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read().decode()
+
+
+def test_the_page_runs_its_own_script_and_no_other(server):
+    status, page = request(server, "GET", "/")
+    assert status == 200
+    policy = page[page.index("Content-Security-Policy") : page.index("viewport")]
+    assert "default-src &#x27;none&#x27;" in policy
+    assert "sha256-" in policy
+    assert "unsafe" not in policy
+    assert page.count("<script") == 1
+
+
+def test_articles_are_found_and_shown_with_evidence_and_both_scores(server, folder):
+    _, found = request(server, "POST", "/api/articles", {"text": "story 7", "sort": "disagreement"})
+    ids = [row["id"] for row in json.loads(found)["rows"]]
+    assert "a7" in ids
+    _, text = request(server, "POST", "/api/article", {"id": "a7"})
+    article = json.loads(text)
+    assert {"oracle", "student", "low", "high"} <= set(article["dimensions"][0])
+    assert article["text"]
+    assert "evidence" in article
+
+
+def test_the_report_is_served_as_it_was_written(server, folder):
+    assert request(server, "GET", "/report") == (200, (folder / "report" / "report.html").read_text())
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/../run.json", None, 404),
+        ("GET", "/api/other", None, 404),
+        ("POST", "/api/article", {"id": "nobody"}, 404),
+        ("POST", "/api/article", {"id": 7}, 422),
+        ("POST", "/api/articles", {"sort": "anything"}, 422),
+        ("POST", "/api/articles", [], 422),
+    ],
+)
+def test_other_questions_are_refused(server, method, path, body, status):
+    assert request(server, method, path, body)[0] == status
+
+
+def test_another_host_or_origin_or_a_missing_key_gets_nothing(server):
+    assert request(server, "GET", "/report", host="evil.example")[0] == 403
+    assert request(server, "POST", "/api/articles", {}, origin="http://evil.example")[0] == 403
+    assert request(server, "GET", "/report", without_key=True)[0] == 403
+
+
+def test_only_this_machine_is_served(server):
+    assert server.server_address[0] == "127.0.0.1"
+
+
+def test_a_run_that_is_not_evaluated_names_the_command(tmp_path):
+    run = bundled_run(tmp_path, 40)
+    with pytest.raises(RunError, match="potstill evaluate"):
+        open_view(run)
