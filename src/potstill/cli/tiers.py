@@ -1,0 +1,94 @@
+"""`potstill tiers`: what another filter would make of stored scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from potstill.evaluation.whatif import Side, Threshold, WhatIf
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="tiers")(tiers)
+
+
+def tiers(
+    path: Annotated[Path, typer.Argument(help="An evaluated run, or a file of predictions.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a setting, such as weights.harm=0.3 or tiers.lead.when='overall >= 6'."),
+    ] = None,
+    filter_name: Annotated[
+        str | None, typer.Option("--filter", help="The edited filter: a name or a folder; left out, the stored one.")
+    ] = None,
+    base: Annotated[
+        str | None, typer.Option(help="The filter to compare with, for a file; left out, that of --filter.")
+    ] = None,
+    recall: Annotated[float | None, typer.Option(help="Find the threshold for this recall of positive tiers.")] = None,
+    volume: Annotated[int | None, typer.Option(help="Find the threshold that names at most this many rows.")] = None,
+    moved: Annotated[int, typer.Option(min=0, help="How many of the articles that move are listed.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Decide stored scores again under other weights, gates, caps and tiers; no model runs."""
+    from potstill.evaluation.predictions import read_predictions, run_filter
+    from potstill.evaluation.whatif import edited, threshold, under, what_if
+    from potstill.filters import load_filter
+
+    named = load_filter(filter_name) if filter_name is not None else None
+    if base is not None:
+        before = load_filter(base)
+    elif path.is_dir() or named is None:
+        before = run_filter(path)
+    else:
+        before = named
+    after = edited(named or before, settings or [])
+    predictions = read_predictions(path, before)
+    if recall is not None or volume is not None:
+        cut = threshold(under(predictions, before, after), after, recall=recall, volume=volume)
+        print(cut.model_dump_json(indent=2) if as_json else described_cut(cut))
+        return
+    found = what_if(predictions, before, after, most=moved)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
+
+
+def described(found: WhatIf) -> list[str]:
+    """Volumes and agreement before and after, what moves, and the first articles that do."""
+    rows = [("", "before", "after"), *_sides(found.before, found.after)]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    lines = [f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c.rjust(widths[2])}".rstrip() for a, b, c in rows]
+    lines += ["", f"{found.moved:,} of {found.before.rows:,} articles move"]
+    lines += [f"  {move.rows:,}  {move.before} -> {move.after}" for move in found.moves]
+    return lines + [
+        f"  {one.id}  {one.before} -> {one.after} (oracle: {one.oracle}; overall {_number(one.overall_before)} -> "
+        f"{_number(one.overall_after)})"
+        for one in found.articles
+    ]
+
+
+def described_cut(cut: Threshold) -> str:
+    """The threshold in a sentence."""
+    found = f"finds {_number(cut.recall)} of {cut.positives:,} positives (at least {_number(cut.recall_low)} at 95%)"
+    return f"overall >= {cut.overall_at_least:.4f} names {cut.rows:,} rows, {found}, precision {_number(cut.precision)}"
+
+
+def _sides(before: Side, after: Side) -> list[tuple[str, str, str]]:
+    rows = [
+        ("tiers agree", _number(before.accuracy), _number(after.accuracy)),
+        ("recall of positives", _number(before.recall), _number(after.recall)),
+        ("precision of positives", _number(before.precision), _number(after.precision)),
+        ("positives by the oracle", f"{before.positives:,}", f"{after.positives:,}"),
+    ]
+    old = {volume.tier: volume for volume in before.volumes}
+    new = {volume.tier: volume for volume in after.volumes}
+    for tier in dict.fromkeys([*old, *new]):
+        counts = [f"{side[tier].student:,}" if tier in side else "-" for side in (old, new)]
+        rows.append((f"named {tier}", counts[0], counts[1]))
+    return rows
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

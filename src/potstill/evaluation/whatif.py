@@ -1,0 +1,359 @@
+"""What if the filter were another one? Stored scores, decided again without any model.
+
+In: predictions and two filters that share their dimensions. Out: what each makes of them: agreement with the oracle,
+volumes by tier, and the articles that move. Oracle and student go through the same rules. Words in the text are not
+looked for again: which caps they touch was stored with the scores.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from potstill import metrics
+from potstill.errors import BadInput
+from potstill.filters import Filter
+from potstill.metrics import number
+from potstill.records import UNSCORED
+from potstill.verdict import cap_columns, decide_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.evaluation.predictions import Predictions
+    from potstill.records import FloatArray
+
+MOST_MOVED = 50
+"""Articles that are named, unless more are asked for."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Volume(_Record):
+    """How many rows one tier holds by the oracle and by the student, and by both at once."""
+
+    tier: str
+    oracle: int
+    student: int
+    both: int
+
+
+class Side(_Record):
+    """What one filter makes of the scores. Recall and precision are of its positive tiers, as in an evaluation."""
+
+    rows: int
+    volumes: tuple[Volume, ...]
+    accuracy: float | None
+    positives: int
+    named: int
+    found: int
+    recall: float | None
+    precision: float | None
+
+
+class Move(_Record):
+    """How many of the student's articles go from one tier to another."""
+
+    before: str
+    after: str
+    rows: int
+
+
+class Moved(_Record):
+    """An article whose tier by the student changes, and what the oracle makes of it under the edited filter."""
+
+    id: str
+    before: str
+    after: str
+    oracle: str
+    overall_before: float | None
+    overall_after: float | None
+
+
+class WhatIf(_Record):
+    """Two filters on the same stored scores; `moved` counts all articles, `articles` names the first of them."""
+
+    before: Side
+    after: Side
+    moved: int
+    moves: tuple[Move, ...]
+    articles: tuple[Moved, ...]
+
+
+class Threshold(_Record):
+    """Where to cut the student's overall. `recall_low` is what the recall is at least, at 95% confidence.
+
+    The cut was chosen on these very rows: on others recall is near `recall_low` rather than `recall`.
+    """
+
+    overall_at_least: float
+    rows: int
+    positives: int
+    recall: float | None
+    recall_low: float | None
+    precision: float | None
+
+
+def what_if(predictions: Predictions, before: Filter, after: Filter, *, most: int = MOST_MOVED) -> WhatIf:
+    """Decide stored scores under two filters.
+
+    Args:
+        predictions: scores and labels in the order of `before`'s dimensions, with the columns of its caps.
+        before: the filter as it is.
+        after: the filter as edited: other weights, gates, tiers, limits and conditions of caps.
+        most: how many of the articles that move are named, the largest change of overall first.
+
+    Raises:
+        BadInput: the filters have other dimensions or scales, or a cap looks for words that were not stored.
+    """
+    old = _decide(predictions, before)
+    new = _decide(under(predictions, before, after), after)
+    both = pl.DataFrame(
+        {
+            "id": predictions.ids,
+            "before": old["tier_student"],
+            "after": new["tier_student"],
+            "oracle": new["tier_oracle"],
+            "overall_before": old["overall_student"],
+            "overall_after": new["overall_student"],
+        }
+    )
+    moved = both.filter(pl.col("before") != pl.col("after"))
+    moves = (
+        moved.group_by("before", "after").len("rows").sort("rows", "before", "after", descending=[True, False, False])
+    )
+    far = (pl.col("overall_after") - pl.col("overall_before")).abs()
+    return WhatIf(
+        before=_side(old, before),
+        after=_side(new, after),
+        moved=moved.height,
+        moves=tuple(Move(**row) for row in moves.iter_rows(named=True)),
+        articles=tuple(
+            Moved(**row) for row in moved.sort(far, descending=True, nulls_last=True).head(most).iter_rows(named=True)
+        ),
+    )
+
+
+def threshold(
+    predictions: Predictions, filter_: Filter, *, recall: float | None = None, volume: int | None = None
+) -> Threshold:
+    """The highest cut of the student's overall that reaches a recall, or the lowest that keeps a volume.
+
+    Args:
+        predictions: scores and labels.
+        filter_: its positive tiers, by the oracle's labels, are what is to be found.
+        recall: the share of them to find, above 0 and up to 1; or
+        volume: how many rows to name at most.
+
+    Raises:
+        BadInput: not exactly one is asked for, or it cannot be had: no positive row, or ties above the volume.
+    """
+    if (recall is None) == (volume is None):
+        raise BadInput("ask for a recall or for a volume")
+    decided = _decide(predictions, filter_)
+    known = decided.filter((pl.col("tier_oracle") != UNSCORED) & (pl.col("tier_student") != UNSCORED))
+    wanted = known["tier_oracle"].is_in(filter_.positive_tiers).to_numpy()
+    overall = known["overall_student"].to_numpy()
+    if recall is not None:
+        if not 0 < recall <= 1:
+            raise BadInput(f"recall: got {recall:g}, expected above 0 and up to 1")
+        if not wanted.any():
+            raise BadInput("no row is in a positive tier by the oracle: no recall can be reached")
+        needed = int(np.ceil(recall * wanted.sum() - 1e-9))
+        cut = float(np.sort(overall[wanted])[::-1][needed - 1])
+    else:
+        cut = _cut_for(overall, volume or 0)
+    named = overall >= cut
+    counts = metrics.positives(wanted, named)
+    low = metrics.exact_interval(counts.found, counts.actual, 0.9)[0]
+    return Threshold(
+        overall_at_least=cut,
+        rows=counts.predicted,
+        positives=counts.actual,
+        recall=counts.recall,
+        recall_low=number(low) if counts.recall is not None else None,
+        precision=counts.precision,
+    )
+
+
+def edited(filter_: Filter, settings: Sequence[str]) -> Filter:
+    """A filter with some settings changed, each as `path=value`.
+
+    `weights.NAME=0.3` (the other weights keep their proportions), `gates.0.cap=4`, `gates.0.when=overall < 2`,
+    `gates.0=off`, the same for `caps`, and `tiers.NAME.when=overall >= 6`.
+
+    Raises:
+        BadInput: a setting is not legal; the message names it.
+    """
+    content = filter_.model_dump(mode="json")
+    dropped: dict[str, set[int]] = {"gates": set(), "caps": set()}
+    for setting in settings:
+        path, equals, value = setting.partition("=")
+        if not equals:
+            raise BadInput(
+                f"--set {setting}: expected PATH=VALUE, such as weights.harm=0.3 or tiers.lead.when=overall >= 6"
+            )
+        _set(content, dropped, path.strip().split("."), value.strip(), f"--set {setting}")
+    for kind, places in dropped.items():
+        content[kind] = [part for place, part in enumerate(content[kind]) if place not in places]
+    try:
+        return Filter.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = " -> ".join(map(str, fault["loc"]))
+        raise BadInput(f"--set {' '.join(settings)}: {where}: {fault['msg']}") from None
+
+
+def _set(content: dict[str, Any], dropped: dict[str, set[int]], path: list[str], value: str, where: str) -> None:
+    match path:
+        case ["weights", name]:
+            _weigh(content["dimensions"], name, _as_number(value, where), where)
+        case ["gates" | "caps" as kind, place] if value == "off":
+            _item(content[kind], place, where)
+            dropped[kind].add(int(place))
+        case ["gates" | "caps" as kind, place, "cap"]:
+            _item(content[kind], place, where)["cap"] = _as_number(value, where)
+        case ["gates" | "caps" as kind, place, "when"]:
+            _item(content[kind], place, where)["when"] = value
+        case ["tiers", *name, "when"] if name:
+            # A tier's name may hold a dot.
+            wanted = ".".join(name)
+            found = next((tier for tier in content["tiers"] if tier["name"] == wanted), None)
+            if found is None:
+                names = ", ".join(tier["name"] for tier in content["tiers"])
+                raise BadInput(f"{where}: no tier {wanted}; the filter has {names}")
+            found["when"] = value
+        case _:
+            raise BadInput(
+                f"{where}: legal are weights.NAME, gates.N.cap, gates.N.when, gates.N=off, the same for caps, and "
+                "tiers.NAME.when"
+            )
+
+
+def _weigh(dimensions: dict[str, Any], name: str, weight: float, where: str) -> None:
+    """Give one dimension a weight; the others share what is left as they did before."""
+    if name not in dimensions:
+        raise BadInput(f"{where}: no dimension {name}; the filter has {', '.join(dimensions)}")
+    if not 0 <= weight <= 1:
+        raise BadInput(f"{where}: got {weight:g}, expected 0 to 1")
+    others = sum(part["weight"] for key, part in dimensions.items() if key != name)
+    if others == 0 and weight < 1:
+        raise BadInput(f"{where}: no other dimension has a weight to share the rest")
+    for key, part in dimensions.items():
+        part["weight"] = weight if key == name else part["weight"] * (1 - weight) / others if others else 0.0
+
+
+def _item(items: list[dict[str, Any]], place: str, where: str) -> dict[str, Any]:
+    if not place.isdigit() or int(place) >= len(items):
+        raise BadInput(f"{where}: no number {place}; there are {len(items)}, counted from 0")
+    return items[int(place)]
+
+
+def _as_number(value: str, where: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise BadInput(f"{where}: got {value!r}, expected a number") from None
+
+
+def under(predictions: Predictions, before: Filter, after: Filter) -> Predictions:
+    """Predictions read for one filter, with dimensions and caps in the order of another.
+
+    Raises:
+        BadInput: see `what_if`.
+    """
+    if set(before.dimension_names) != set(after.dimension_names):
+        raise BadInput(
+            f"the edited filter has {', '.join(after.dimension_names)}, the scores {', '.join(before.dimension_names)}"
+        )
+    if before.scale != after.scale:
+        raise BadInput("the edited filter has another scale than the scores")
+    order = [before.dimension_names.index(name) for name in after.dimension_names]
+    return replace(
+        predictions,
+        scores=predictions.scores[:, order],
+        labels=predictions.labels[:, order],
+        cap_hits=_stored_hits(predictions, before, after),
+    )
+
+
+def _stored_hits(predictions: Predictions, before: Filter, after: Filter) -> pl.DataFrame | None:
+    """The stored columns of the edited filter's caps, found by the words that they look for."""
+    stored = predictions.cap_hits
+    if stored is None:
+        return None
+    words = [_words(cap) for cap in before.caps]
+    columns = {}
+    for name, cap in zip(cap_columns(after), after.caps, strict=True):
+        if _words(cap) not in words:
+            raise BadInput(
+                f"{name} ({cap.reason}): looks for other words than the stored caps did; score the texts again"
+            )
+        columns[name] = stored.to_series(words.index(_words(cap)))
+    return pl.DataFrame(columns)
+
+
+def _words(cap: Any) -> str:  # noqa: ANN401 - a cap
+    return json.dumps(cap.model_dump(mode="json", exclude={"when", "cap", "reason"}), sort_keys=True)
+
+
+def _decide(predictions: Predictions, filter_: Filter) -> pl.DataFrame:
+    """Both verdicts side by side: tier and overall of oracle and student."""
+    # A filter without caps takes no columns of them.
+    stored = predictions.cap_hits if filter_.caps else None
+    sides = {"oracle": predictions.labels, "student": predictions.scores}
+    found = {name: decide_rows(values, filter_, stored) for name, values in sides.items()}
+    return pl.DataFrame(
+        {f"{column}_{name}": decided[column] for name, decided in found.items() for column in ("tier", "overall")}
+    )
+
+
+def _side(decided: pl.DataFrame, filter_: Filter) -> Side:
+    known = decided.filter((pl.col("tier_oracle") != UNSCORED) & (pl.col("tier_student") != UNSCORED))
+    counts = {
+        (oracle, student): rows
+        for oracle, student, rows in known.group_by("tier_oracle", "tier_student").len().iter_rows()
+    }
+    volumes = tuple(
+        Volume(
+            tier=name,
+            oracle=sum(rows for (oracle, _), rows in counts.items() if oracle == name),
+            student=sum(rows for (_, student), rows in counts.items() if student == name),
+            both=counts.get((name, name), 0),
+        )
+        for name in filter_.tier_names
+    )
+    positive = set(filter_.positive_tiers)
+    found = metrics.Positives(
+        actual=sum(rows for (oracle, _), rows in counts.items() if oracle in positive),
+        predicted=sum(rows for (_, student), rows in counts.items() if student in positive),
+        found=sum(rows for (oracle, student), rows in counts.items() if oracle in positive and student in positive),
+    )
+    return Side(
+        rows=known.height,
+        volumes=volumes,
+        accuracy=number(sum(volume.both for volume in volumes) / known.height) if known.height else None,
+        positives=found.actual,
+        named=found.predicted,
+        found=found.found,
+        recall=None if found.recall is None else number(found.recall),
+        precision=None if found.precision is None else number(found.precision),
+    )
+
+
+def _cut_for(overall: FloatArray, volume: int) -> float:
+    """The lowest value that at most `volume` rows reach."""
+    if volume < 1:
+        raise BadInput(f"volume: got {volume}, expected 1 or more")
+    values, counts = np.unique(-overall, return_counts=True)
+    fits = np.flatnonzero(np.cumsum(counts) <= volume)
+    if not fits.size:
+        raise BadInput(f"volume: {counts[0]:,} rows share the highest overall, more than {volume:,}")
+    return float(-values[fits[-1]])
