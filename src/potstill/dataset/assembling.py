@@ -16,6 +16,7 @@ from potstill.dataset.duplicates import clusters_of, near_duplicates
 from potstill.dataset.rows import FACTS, Dataset, DatasetRecord, scores_of
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, PARTS, SMALLEST_CALIBRATION, Fractions, split, with_groups
 from potstill.errors import DatasetError, LabelError
+from potstill.labelling.ledger import HUMAN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,7 @@ def assemble(
         seed: of the split.
         fractions: shares of the parts.
         whole: keep sources whole too, or split by time.
-        oracle: whose labels, where there are several oracles'.
+        oracle: whose labels, where there are several oracles'; a reviewer's go before them, see `corrected`.
 
     Returns:
         The dataset, its record, and the near-duplicate pairs as (row, row, jaccard).
@@ -57,7 +58,7 @@ def assemble(
         LabelError: a label is not finite or not on the scale; the message names the article and the dimension.
     """
     names = filter_.dimension_names
-    labels, chosen = of_one_oracle(labels, oracle)
+    labels, chosen, corrections = corrected(labels, oracle, names)
     frame = with_facts(articles).join(labels, left_on="id", right_on="article", how="inner", maintain_order="left")
     if frame.is_empty():
         raise DatasetError("no labelled article; label some first with: potstill label")
@@ -67,6 +68,8 @@ def assemble(
     check_labels(scores, frame["id"].to_list(), names, filter_.scale.min, filter_.scale.max)
     known = np.isfinite(scores).any(axis=1)
     notes = _constant_dimensions(scores, names)
+    if corrections:
+        notes.append(f"{corrections} labels are a reviewer's, in place of the oracle's")
     if not known.all():
         notes.append(f"{int((~known).sum())} articles whose labels are all masked are left out")
         frame, scores = frame.filter(pl.Series(known)), scores[known]
@@ -129,6 +132,38 @@ def check_labels(scores: FloatArray, ids: Sequence[str], dimensions: Sequence[st
         raise LabelError(
             f"article {ids[row]}: {dimensions[column]}: {scores[row, column]:g} is not on the scale {low:g} to {high:g}"
         )
+
+
+def corrected(labels: pl.DataFrame, oracle: str | None, names: Sequence[str]) -> tuple[pl.DataFrame, str, int]:
+    """One oracle's labels with the reviewers' in their place, article by article and dimension by dimension.
+
+    Where several reviewers judged an article, their mean counts; where none of them scored a dimension, the oracle's
+    label stays. A reviewer's label counts as one answer without spread, so that it is not taken for the oracle's own
+    repeats. An article that reviewers alone have judged is labelled too. Choosing a reviewer as the oracle gives that
+    person's labels alone.
+
+    Returns:
+        The labels, the oracle's name, and how many labels are a reviewer's.
+
+    Raises:
+        DatasetError: see `of_one_oracle`.
+    """
+    by_person = pl.col("oracle").cast(pl.String).str.starts_with(HUMAN)
+    machines, people = labels.filter(~by_person), labels.filter(by_person)
+    if machines.is_empty() or people.is_empty() or (oracle or "").startswith(HUMAN):
+        return *of_one_oracle(labels, oracle), 0
+    kept, chosen = of_one_oracle(machines, oracle)
+    judged = people.group_by("article", maintain_order=True).agg(pl.col(f"y_{name}").mean() for name in names)
+    both = kept.join(judged, on="article", how="full", coalesce=True, suffix="_person", maintain_order="left_right")
+    person = {name: pl.col(f"y_{name}_person") for name in names}
+    reviewed = pl.any_horizontal(column.is_not_null() for column in person.values())
+    both = both.with_columns(
+        pl.lit(chosen).alias("oracle"),
+        pl.when(reviewed).then(pl.lit(1, dtype=kept.schema["samples"])).otherwise(pl.col("samples")).alias("samples"),
+        *(pl.when(reviewed).then(0.0).otherwise(pl.col(f"s_{name}")).alias(f"s_{name}") for name in names),
+        *(pl.coalesce(column, f"y_{name}").alias(f"y_{name}") for name, column in person.items()),
+    )
+    return both.select(kept.columns), chosen, judged.height
 
 
 def of_one_oracle(labels: pl.DataFrame, oracle: str | None) -> tuple[pl.DataFrame, str]:

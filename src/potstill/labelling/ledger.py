@@ -31,6 +31,15 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+HUMAN = "human:"
+"""What an oracle's name begins with when it is a person's; the reviewer's name follows."""
+
+# Added to ledgers that were made before it, too.
+_FLAGS = """
+-- Texts that speak to the oracle, and what each seems to try.
+CREATE TABLE IF NOT EXISTS flags (window TEXT PRIMARY KEY, tries TEXT NOT NULL) WITHOUT ROWID;
+"""
+
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE prompts (
@@ -195,10 +204,27 @@ class Ledger:
                 else:
                     _insert(database, "failures", _failure_columns(event))
 
+    def retract(self, question: Question) -> bool:
+        """Take back an answer, as a reviewer may; whether there was one."""
+        with self._writing() as database:
+            return database.execute("DELETE FROM calls WHERE key = ?", (question.key,)).rowcount > 0
+
     def know(self, windows: Mapping[str, str]) -> None:
         """Note which text (a hash) each article has."""
         with self._writing() as database:
             database.executemany("INSERT OR IGNORE INTO windows VALUES (?, ?)", windows.items())
+
+    def flag(self, tries: Mapping[str, Sequence[str]]) -> None:
+        """Note what texts (hashes) try to do to the oracle."""
+        with self._writing() as database:
+            rows = [(window, ", ".join(found)) for window, found in tries.items()]
+            database.executemany("INSERT OR REPLACE INTO flags VALUES (?, ?)", rows)
+
+    def remember(self, server: str, abilities: Mapping[str, Any]) -> None:
+        """Keep what was found out about a server, for the next process."""
+        with self._writing() as database:
+            row = (f"server {server}", json.dumps(dict(abilities), sort_keys=True))
+            database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 
     def accept(self, prompt: Prompt, *, others: bool) -> None:
         """Take answers to `prompt` as labels, and those to other prompts only with `others`."""
@@ -240,11 +266,26 @@ class Ledger:
         )
         return dict(found)
 
+    def recall(self, server: str) -> dict[str, Any]:
+        """What an earlier process found out about a server; empty if nothing."""
+        row = self._database.execute("SELECT value FROM meta WHERE name = ?", (f"server {server}",)).fetchone()
+        found = json.loads(row[0]) if row else {}
+        return found if isinstance(found, dict) else {}
+
+    def flags(self) -> pl.DataFrame:
+        """Articles whose text speaks to the oracle, sorted: article, tries (as `fence, instruction`)."""
+        rows = self._database.execute(
+            "SELECT DISTINCT article, tries FROM flags JOIN windows USING (window) ORDER BY article"
+        ).fetchall()
+        return pl.DataFrame(rows, schema={"article": pl.String, "tries": pl.String}, orient="row")
+
     def spent(self) -> Spent:
         """What all calls in this ledger came to, lost ones at their worst price."""
         row = self._database.execute(
-            "SELECT (SELECT count(*) FROM calls) + (SELECT count(*) FROM failures),"
-            " (SELECT coalesce(sum(cost), 0) FROM calls) + (SELECT coalesce(sum(cost), 0) FROM failures)"
+            # A person's judgement is no call.
+            "SELECT (SELECT count(*) FROM calls WHERE oracle NOT LIKE ? || '%') + (SELECT count(*) FROM failures),"
+            " (SELECT coalesce(sum(cost), 0) FROM calls) + (SELECT coalesce(sum(cost), 0) FROM failures)",
+            (HUMAN,),
         ).fetchone()
         return Spent(*row)
 
@@ -322,7 +363,7 @@ class Ledger:
         database.execute("PRAGMA synchronous=FULL")
         if new or not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"  # noqa: S608 - a constant
-            database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {version} COMMIT;")
+            database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_FLAGS} {version} COMMIT;")
             return
         with closing(database.execute("SELECT value FROM meta WHERE name = 'schema_version'")) as rows:
             found = int(rows.fetchone()[0])
@@ -330,6 +371,7 @@ class Ledger:
             raise LabelError(
                 f"{self.path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})"
             )
+        database.executescript(_FLAGS)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

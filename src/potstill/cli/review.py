@@ -1,0 +1,90 @@
+"""`potstill review`: a person accepts or corrects an oracle's labels, on a local page."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from potstill.audit.records import Pair
+    from potstill.review import Review
+
+
+class Order(StrEnum):
+    """Which articles come first."""
+
+    random = "random"
+    suspect = "suspect"
+    disagreement = "disagreement"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="review")(review)
+
+
+def review(
+    run: Annotated[Path, typer.Argument(help="A run folder with labels.")],
+    reviewer: Annotated[str, typer.Option(help="Your name, which stands in the ledger with each label.")],
+    order: Annotated[
+        Order,
+        typer.Option(
+            help="Any articles (only this order's agreement speaks for all labels), those whose labels are hard to "
+            "believe, or those where oracles, or one oracle's repeats, differ most."
+        ),
+    ] = Order.random,
+    oracle: Annotated[str | None, typer.Option(help="Whose labels, where the ledger holds several oracles'.")] = None,
+    blind: Annotated[
+        bool, typer.Option("--blind", help="Show the oracle's scores only after yours: agreement is then no echo.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Of the random order.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the local page; 0 for any that is free.")] = 0,
+    summary: Annotated[bool, typer.Option("--summary", help="Print the agreement so far, and open no page.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as one JSON object.")] = False,
+) -> None:
+    """Accept or correct an oracle's labels by keyboard; yours go into the dataset in place of the oracle's."""
+    from potstill.pages.loopback import Loopback
+    from potstill.pages.review import Desk
+    from potstill.review import Review
+    from potstill.runs import Run
+    from potstill.terminal import note
+
+    with Review.of(Run.open(run), reviewer, order=order.value, oracle=oracle, seed=seed) as opened:
+        if not summary:
+            with Loopback(Desk(opened, blind=blind), port) as server:
+                note(f"{len(opened.items):,} articles to review, {len(opened.judged()):,} judged; Ctrl-C ends it")
+                note(server.url)
+                try:
+                    server.serve_forever()
+                except KeyboardInterrupt:
+                    note("")
+        _print(opened, as_json=as_json)
+
+
+def _print(review: Review, *, as_json: bool) -> None:
+    pairs = review.agreement()
+    if as_json:
+        facts = {"judged": len(review.judged()), "corrected": review.corrections(), "reviewer": review.reviewer}
+        print(json.dumps({**facts, "agreement": [pair.model_dump(mode="json") for pair in pairs]}, indent=2))
+        return
+    print(f"{len(review.judged()):,} of {len(review.items):,} articles judged, {review.corrections():,} corrected")
+    for pair in pairs:
+        print(_described(pair, review.reviewer))
+
+
+def _described(pair: Pair, reviewer: str) -> str:
+    widest = max(pair.dimensions, key=lambda one: one.difference or 0.0)
+    words = f"{reviewer} and {pair.second}: mean difference {_number(pair.mean_difference)}"
+    if pair.mean_difference_interval is not None:
+        words += f" ({pair.mean_difference_interval.low:.3f}-{pair.mean_difference_interval.high:.3f})"
+    words += f" over {pair.rows:,} articles, bias {_number(pair.mean_bias, '+')}"
+    words += f"; widest in {widest.dimension}, {_number(widest.difference)}"
+    return words if pair.tiers is None or pair.tiers.same is None else f"{words}; same tier {pair.tiers.same:.0%}"
+
+
+def _number(value: float | None, sign: str = "") -> str:
+    return "-" if value is None else f"{value:{sign}.3f}"

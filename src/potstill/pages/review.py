@@ -1,0 +1,128 @@
+"""The page of `potstill review`: one article at a time beside its scores, to be accepted or corrected by keyboard.
+
+In: an open `Review`. Out: a page on loopback, whose judgements go to the review as they are made. The page holds no
+state worth keeping: it can be closed and opened again at any time.
+"""
+
+from __future__ import annotations
+
+import threading
+from html import escape
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from potstill.errors import PotstillError
+
+if TYPE_CHECKING:
+    from potstill.review import Item, Review
+
+_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+RESAMPLES = 300
+"""Of the bootstrap behind the agreement, while a person waits."""
+
+
+class Desk:
+    """What the page asks of the server, over one review.
+
+    Args:
+        review: an open one.
+        blind: the oracle's scores are shown only once the reviewer has given theirs, so that the agreement is not
+            an echo.
+    """
+
+    def __init__(self, review: Review, *, blind: bool = False) -> None:
+        self.review = review
+        self.blind = blind
+        # The server has a thread per connection; judgements are one at a time.
+        self._lock = threading.Lock()
+
+    def page(self) -> str:
+        """The page, whole: it fetches nothing but answers of `get` and `post`."""
+        title = f"Review of {self.review.filter.name}"
+        return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">
+<meta name="referrer" content="no-referrer">
+<link rel="icon" href="data:,">
+<title>{escape(title)}</title>
+<style>
+{_asset("report", "page.css")}
+{_asset("pages", "review.css")}</style>
+</head>
+<body>
+{_asset("pages", "review.html")}
+<script>
+{_asset("pages", "review.js")}</script>
+</body>
+</html>
+"""
+
+    def get(self, path: str) -> dict[str, Any] | None:
+        """The answer to `/api/state`, `/api/item/N` or `/api/agreement`; None for any other path."""
+        with self._lock:
+            if path == "/api/state":
+                return self._state()
+            if path == "/api/agreement":
+                return {"pairs": [pair.model_dump(mode="json") for pair in self.review.agreement(resamples=RESAMPLES)]}
+            number = path.removeprefix("/api/item/")
+            if number != path and number.isdecimal() and int(number) < len(self.review.items):
+                return self._shown(self.review.items[int(number)])
+            return None
+
+    def post(self, path: str, body: Any) -> dict[str, Any] | None:  # noqa: ANN401 - JSON from outside, checked here
+        """The answer to `/api/judge` and `/api/retract`; None for any other path.
+
+        Raises:
+            PotstillError: what was sent cannot be kept.
+        """
+        if path not in {"/api/judge", "/api/retract"}:
+            return None
+        if not isinstance(body, dict) or not isinstance(body.get("id"), str):
+            raise PotstillError("expected an object with the id of an article")
+        with self._lock:
+            if path == "/api/judge":
+                scores, note = body.get("scores"), body.get("note", "")
+                if not isinstance(scores, dict) or not isinstance(note, str):
+                    raise PotstillError("expected scores by dimension, and a note")
+                item = self.review.judge(body["id"], scores, note)
+            else:
+                item = self.review.retract(body["id"])
+            return {"item": self._shown(item), "counts": self._counts()}
+
+    def _state(self) -> dict[str, Any]:
+        filter_ = self.review.filter
+        items = self.review.items
+        return {
+            "filter": f"{filter_.name} v{filter_.version}",
+            "reviewer": self.review.reviewer,
+            "oracle": self.review.oracle,
+            "scale": [filter_.scale.min, filter_.scale.max],
+            "dimensions": [
+                {"name": name, "description": part.description} for name, part in filter_.dimensions.items()
+            ],
+            "count": len(items),
+            # Where the reviewer left off.
+            "next": next((place for place, item in enumerate(items) if item.given is None), 0),
+            **self._counts(),
+        }
+
+    def _counts(self) -> dict[str, int]:
+        return {"judged": len(self.review.judged()), "corrected": self.review.corrections()}
+
+    def _shown(self, item: Item) -> dict[str, Any]:
+        shown = item.as_dict()
+        if self.blind and item.given is None:
+            shown |= {"scores": None, "others": {}, "evidence": "", "why": ""}
+        return shown
+
+
+def _asset(folder: str, name: str) -> str:
+    return (files("potstill") / folder / name).read_text(encoding="utf-8")

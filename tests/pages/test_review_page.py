@@ -1,0 +1,222 @@
+"""The reviewer's page, in a real browser and by hand-made requests."""
+
+import http.client
+import json
+import threading
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+from chromium import BROWSER, Chromium
+from reviewed import labelled_run, opinions
+
+from potstill.errors import BadInput
+from potstill.pages.loopback import LARGEST, Loopback
+from potstill.pages.review import Desk
+from potstill.review import Review
+
+browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+
+
+@contextmanager
+def served(folder, *, blind=False, order="random", run=None):
+    """A review of 20 reports, and its page."""
+    with Review.of(run or labelled_run(folder), "Ann", order=order) as review:
+        review.items.sort(key=lambda item: int(item.id[1:]))
+        with Loopback(Desk(review, blind=blind)) as server:
+            thread = threading.Thread(target=server.serve_forever, daemon=True)
+            thread.start()
+            try:
+                yield review, server
+            finally:
+                server.shutdown()
+                thread.join()
+
+
+@contextmanager
+def opened(folder, **how):
+    with served(folder, **how) as (review, server), Chromium() as page:
+        page.open(server.url)
+        page.wait("!busy && document.activeElement.name === 'wind'")
+        yield review, page
+        assert page.errors == []
+
+
+def at(page, name):
+    page.wait(f"!busy && document.getElementById('title').textContent === {name!r}")
+
+
+@browser
+class TestByKeyboard:
+    def test_enter_accepts_and_goes_on(self, tmp_path):
+        with opened(tmp_path) as (review, page):
+            at(page, "Report 0")
+            assert page.run("document.getElementById('save').innerText") == "Accept Enter"
+            page.press("Enter")
+            at(page, "Report 1")
+            page.press("Enter")
+            at(page, "Report 2")
+            assert [(item.id, item.given) for item in review.judged()] == [("a0", opinions(0)), ("a1", opinions(1))]
+            assert review.corrections() == 0
+            assert page.run("document.getElementById('progress').textContent") == "3 of 20 · 2 judged, 0 corrected"
+
+    def test_digits_replace_a_score_and_arrows_move(self, tmp_path):
+        with opened(tmp_path) as (review, page):
+            page.press("7", "ArrowDown", "ArrowLeft", "ArrowLeft")
+            assert page.run("document.getElementById('save').innerText") == "Save Enter"
+            page.press("Enter")
+            at(page, "Report 1")
+            assert review.judged()[0].given == {"wind": 7.0, "rain": 9.0}
+            assert review.corrections() == 1
+
+    def test_a_score_off_the_scale_is_refused_where_it_was_typed(self, tmp_path):
+        with opened(tmp_path) as (review, page):
+            page.press("ArrowDown", "4", "2", "Enter")
+            page.wait("!busy && !document.getElementById('fault').hidden")
+            assert page.run("document.getElementById('fault').textContent") == "rain: a number from 0 to 10 is needed"
+            assert page.run("document.activeElement.name") == "rain"
+            assert review.judged() == []
+
+    def test_undo_skip_and_back(self, tmp_path):
+        with opened(tmp_path) as (review, page):
+            page.press("s")
+            at(page, "Report 1")
+            page.press("9", "Enter")
+            at(page, "Report 2")
+            page.press("b")
+            at(page, "Report 1")
+            assert page.run("document.getElementById('d-wind').value") == "9"
+            page.press("u")
+            page.wait("!busy && document.getElementById('undo').disabled")
+            assert page.run("document.getElementById('d-wind').value") == "0.5"
+            assert review.judged() == []
+
+    def test_a_note_is_kept_with_the_label(self, tmp_path):
+        with opened(tmp_path) as (review, page):
+            page.press("n")
+            page.do("Input.insertText", text="a breeze")
+            page.press("Enter")
+            at(page, "Report 1")
+            assert review.judged()[0].note == "a breeze"
+
+    def test_agreement_is_shown_with_its_direction(self, tmp_path):
+        with opened(tmp_path) as (_, page):
+            page.press("2", "Enter")
+            at(page, "Report 1")
+            page.press("a")
+            page.wait("!busy && !document.getElementById('agreement').hidden")
+            text = page.run("document.getElementById('agreement').innerText")
+            assert "Ann and replay:mild: 1 articles, the same tier in 0%." in text
+            assert [line.split() for line in text.splitlines() if line.startswith("wind")] == [["wind", "2.00", "2.00"]]
+
+    def test_a_blind_review_hides_the_oracle_until_the_reviewer_has_spoken(self, tmp_path):
+        with opened(tmp_path, blind=True) as (review, page):
+            assert page.run("document.querySelectorAll('.track i').length") == 0
+            page.press("Enter")
+            page.wait("!busy && !document.getElementById('fault').hidden")
+            page.press("3", "ArrowDown", "4", "Enter")
+            at(page, "Report 1")
+            page.press("b")
+            at(page, "Report 0")
+            assert page.run("document.querySelectorAll('.track i.oracle').length") == 2
+            assert review.judged()[0].given == {"wind": 3.0, "rain": 4.0}
+
+    def test_it_goes_on_where_the_reviewer_left_off(self, tmp_path):
+        run = labelled_run(tmp_path)
+        with Review.of(run, "Ann") as review:
+            for i in range(3):
+                review.judge(f"a{i}", opinions(i))
+        with opened(tmp_path, run=run) as (_, page):
+            at(page, "Report 3")
+
+    def test_text_is_shown_as_text(self, tmp_path):
+        with opened(tmp_path) as (review, page):
+            review.items[
+                1
+            ].text = "<img src=x onerror='document.title=\"taken\"'><script>document.title='taken'</script>"
+            page.press("Enter")
+            at(page, "Report 1")
+            assert page.run("document.getElementById('text').innerText") == review.items[1].text
+            assert page.run("document.title") == "Review of weather"
+
+
+def ask(server, method, path, body=None, *, key=None, **headers):
+    """Status and JSON of a request made by hand."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
+    try:
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        secret = urlsplit(server.url).query if key is None else f"key={key}"
+        connection.request(method, f"{path}?{secret}", body, {"content-type": "application/json"} | headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        return answer.status, json.loads(text) if path != "/" or answer.status != 200 else text.decode()
+    finally:
+        connection.close()
+
+
+JUDGED = json.dumps({"id": "a1", "scores": {"wind": 1, "rain": 2}})
+
+
+class TestServer:
+    def test_the_page_is_whole(self, tmp_path):
+        with served(tmp_path) as (_, server):
+            status, page = ask(server, "GET", "/")
+        assert status == 200
+        assert "Content-Security-Policy" in page
+        assert "http" not in page.replace("http-equiv", "")
+
+    @pytest.mark.parametrize(
+        "how",
+        [
+            {"key": "guessed"},
+            {"key": ""},
+            {"Host": "evil.example"},
+            {"Origin": "http://evil.example"},
+            {"content_type": "text/plain"},
+        ],
+    )
+    def test_other_pages_of_the_browser_cannot_judge(self, tmp_path, how):
+        with served(tmp_path) as (review, server):
+            status, said = ask(server, "POST", "/api/judge", JUDGED, **how)
+            assert status in {403, 415}
+            assert said["error"]
+            assert review.judged() == []
+            assert ask(server, "POST", "/api/judge", JUDGED)[0] == 200
+
+    @pytest.mark.parametrize(
+        ("body", "status", "message"),
+        [
+            ("{", 400, "not JSON"),
+            ("[]", 422, "an object with the id"),
+            ('{"id": "a1"}', 422, "expected scores by dimension"),
+            ('{"id": "a1", "scores": {"wind": 11, "rain": 0}}', 422, "wind: got 11, legal 0 to 10"),
+            ('{"id": "a99", "scores": {}}', 422, "no labelled article 'a99'"),
+        ],
+    )
+    def test_what_cannot_be_kept_is_told(self, tmp_path, body, status, message):
+        with served(tmp_path) as (review, server):
+            found, said = ask(server, "POST", "/api/judge", body)
+            assert (found, review.judged()) == (status, [])
+            assert message in said["error"]
+
+    def test_a_body_that_is_too_large_is_not_read(self, tmp_path):
+        with served(tmp_path) as (_, server):
+            status, said = ask(server, "POST", "/api/judge", JUDGED, content_length=str(LARGEST + 1))
+        assert (status, said["error"]) == (400, "expected a body of at most 1000000 bytes")
+
+    @pytest.mark.parametrize("path", ["/nothing", "/api/item/20", "/api/item/-1", "/api/item/x"])
+    def test_there_is_nothing_else(self, tmp_path, path):
+        with served(tmp_path) as (_, server):
+            assert ask(server, "GET", path)[0] == 404
+
+    def test_a_run_that_is_being_written_to_refuses_for_the_moment(self, tmp_path):
+        with served(tmp_path) as (review, server):
+            with review.run.locked():
+                status, said = ask(server, "POST", "/api/judge", JUDGED)
+            assert status == 422
+            assert "another potstill process is writing to this run" in said["error"]
+            assert ask(server, "POST", "/api/judge", JUDGED)[0] == 200
+
+    def test_a_port_that_is_taken_is_one_clear_line(self, tmp_path):
+        with served(tmp_path) as (review, server), pytest.raises(BadInput, match=f"--port {server.server_port}"):
+            Loopback(Desk(review), server.server_port)
