@@ -10,8 +10,9 @@ from potstill.report.blocks import Findings, Paragraph, Table
 from potstill.report.facts import Facts, Record
 from potstill.report.facts import Table as Frame
 from potstill.report.sections.conclusions import readiness, strengths, suitability
+from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
-from potstill.report.sections.recommendations import decisions, recommendations
+from potstill.report.sections.recommendations import recommendations
 
 MISSING = Record("nothing.json", None, None)
 
@@ -80,6 +81,8 @@ def facts_of(evaluation, **records):
         bundle=Record("bundle/bundle.json", "ef" * 32, {"sha256": "ab" * 32}),
         made=MISSING,
         sizes=MISSING,
+        acceptance=Record("acceptance.json", "00" * 32, {"met": True, "evaluation_sha256": "cd" * 32, "outcomes": []}),
+        decisions=MISSING,
     )
     return dataclasses.replace(facts, **records)
 
@@ -192,15 +195,45 @@ def test_a_best_epoch_at_the_end_asks_for_more_and_a_wide_gap_for_labels():
 
 def test_decisions_come_with_their_reasons():
     made = Record("bundle/facts.json", "aa", {"choice": {"rung": "ridge", "reason": "which validation prefers"}})
-    assert rows_of(decisions(facts_of(content(), made=made)))["which student ships"] == [
+    assert rows_of(decisions(facts_of(content(), made=made)), place=1)["which student ships"] == [
         "ridge",
         "which validation prefers",
     ]
 
 
 def test_nothing_is_concluded_from_nothing():
-    facts = dataclasses.replace(facts_of({}), evaluation=Record("evaluation.json", None, None), bundle=MISSING)
+    facts = dataclasses.replace(
+        facts_of({}), evaluation=Record("evaluation.json", None, None), bundle=MISSING, acceptance=MISSING
+    )
     assert said(strengths(facts))[-1][1] == "Not recorded."
     assert {row[0] for row in rows_of(readiness(facts)).values()} == {"not recorded"}
     assert {row[0] for row in rows_of(suitability(facts)).values()} == {"not recorded"}
     assert said(recommendations(facts)) == [(None, "No rule has anything to recommend.")]
+
+
+def test_a_missed_target_stands_in_the_way_and_is_shown_with_what_a_constant_has():
+    outcome = {"figure": "test mae", "wanted": "< 0.5", "value": 0.9, "constant": 1.5, "met": False, "weak": False}
+    missed = Record("acceptance.json", "00", {"met": False, "evaluation_sha256": "cd" * 32, "outcomes": [outcome]})
+    facts = facts_of(content(), acceptance=missed)
+    assert rows_of(readiness(facts))["Meets its targets"][0] == "no"
+    assert rows_of(decisions(facts))["test mae"] == ["< 0.5", "0.900", "1.500", "no", "no"]
+
+
+def test_targets_of_another_evaluation_are_not_shown():
+    old = Record("acceptance.json", "00", {"met": True, "evaluation_sha256": "99" * 32, "outcomes": []})
+    facts = facts_of(content(), acceptance=old)
+    assert rows_of(readiness(facts))["Meets its targets"][0] == "not recorded"
+    assert said(decisions(facts))[0][1].startswith("Targets were judged on another evaluation (999999999999)")
+
+
+def test_what_people_decided_is_in_the_log_with_the_evaluation_it_was_decided_on():
+    decided = ((2, False, "too few leads", "11"), (3, True, "good enough for the desk", "cd"))
+    lines = [
+        {"when": f"2026-01-0{day}T03:04:05+00:00", "accepted": accepted, "why": why, "evaluation_sha256": hash_ * 32}
+        for day, accepted, why, hash_ in decided
+    ]
+    table = rows_of(decisions(facts_of(content(), decisions=Record("decisions.jsonl", "00", lines))), place=1)
+    assert table == {
+        "2026-01-02 03:04": ["no", "too few leads", "not judged", "111111111111, an earlier one"],
+        "2026-01-03 03:04": ["yes", "good enough for the desk", "not judged", "cdcdcdcdcdcd"],
+    }

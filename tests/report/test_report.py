@@ -72,6 +72,8 @@ def record_of(run, file):
     if file.endswith("/"):
         sizes = {path.name: path.stat().st_size for path in (run.folder / file).iterdir()}
         return sizes, digest(sizes)
+    if file.endswith(".jsonl"):
+        return [json.loads(line) for line in (run.folder / file).open()], sha256(run.folder / file)
     if file.endswith(".yaml"):
         return yaml.safe_load((run.folder / file).read_text()), sha256(run.folder / file)
     name, _, stage = file.partition("#")

@@ -65,6 +65,8 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.bundle,
         facts.made,
         facts.sizes,
+        facts.acceptance,
+        facts.decisions,
         RULES,
         *facts.stages.values(),
     ]

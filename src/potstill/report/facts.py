@@ -6,6 +6,7 @@ record or a field that is not there gives a fact without a value, which a report
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -112,6 +113,8 @@ class Facts:
     bundle: Record
     made: Record
     sizes: Record
+    acceptance: Record
+    decisions: Record
 
     def stage(self, name: str) -> Record:
         """The manifest's record of a stage, or the lack of one."""
@@ -156,6 +159,8 @@ def collect(run: Run) -> Facts:
         bundle=_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"]),
         made=_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"]),
         sizes=_sizes(root, run.path("bundle")),
+        acceptance=_record(root, run.path("acceptance")),
+        decisions=_lines(root, run.path("decisions")),
     )
 
 
@@ -174,6 +179,15 @@ def _yaml(root: Path, path: Path) -> Record:
     if not path.is_file():
         return Record(file, None, None)
     return Record(file, sha256(path), yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def _lines(root: Path, path: Path) -> Record:
+    """A file of JSON lines, as a list."""
+    file = path.relative_to(root).as_posix()
+    if not path.is_file():
+        return Record(file, None, None)
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return Record(file, sha256(path), [json.loads(line) for line in lines if line.strip()])
 
 
 def _sizes(root: Path, folder: Path) -> Record:

@@ -14,11 +14,13 @@ from potstill.report.sections.calibration import calibration
 from potstill.report.sections.conclusions import readiness, strengths, suitability
 from potstill.report.sections.configuration import configuration, judged
 from potstill.report.sections.data import data
+from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.ladder import ladder
 from potstill.report.sections.making import making
 from potstill.report.sections.parts import show, words
-from potstill.report.sections.recommendations import decisions, recommendations
+from potstill.report.sections.recommendations import recommendations
+from potstill.report.sections.slices import slices
 from potstill.report.sections.specifications import specifications
 from potstill.report.sections.summary import summary
 from potstill.report.sections.tiers import tiers
@@ -39,6 +41,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     dimensions,
     agreement,
     tiers,
+    slices,
     training,
     judged,
     configuration,

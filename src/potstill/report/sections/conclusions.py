@@ -12,6 +12,7 @@ from potstill.calibration import LEVELS
 from potstill.report import charts
 from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
 from potstill.report.rules import RULES, grade, rate, threshold
+from potstill.report.sections.decisions import current
 from potstill.report.sections.parts import INTERVAL_LEVEL, headline, interval, show, spaced
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def readiness(facts: Facts) -> Section:
         if failed
         else Paragraph(("Not proven: a check below is not recorded.",), "caution")
         if open_
-        else Paragraph(("Every check below holds. Whether that is enough is for your own targets to say.",), "good")
+        else Paragraph(("Every check below holds.",), "good")
     )
     table = Table(
         "Checks",
@@ -260,6 +261,12 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
         "The bundle proves itself, and is the one judged",
         None if not proof.recorded else _same(proof, evaluation.at("shipped", "bundle_sha256")),
         ("bundle ", Shown(proof, "hash"), ", judged ", show(evaluation, "hash", "shipped", "bundle_sha256")),
+    )
+    met = facts.acceptance.at("met")
+    yield (
+        "Meets its targets",
+        bool(met.value) if met.recorded and current(facts) else None,
+        (f"{facts.acceptance.file}: ", Shown(met, "plain") if current(facts) else "not recorded for this evaluation"),
     )
     cost = evaluation.at("shipped", "latency", "milliseconds_p50")
     yield (

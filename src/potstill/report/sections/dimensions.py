@@ -85,7 +85,28 @@ def dimensions(facts: Facts) -> Section:
     table = Table(
         "The shipped student by dimension", (Column("Dimension", numeric=False), *map(Column, head)), tuple(body)
     )
-    return Section("dimensions", "By dimension", (*blocks, table, _parts(facts, at), *_gap_rule(facts)))
+    return Section(
+        "dimensions", "By dimension", (*blocks, table, *_rounding(evaluation, at), _parts(facts, at), *_gap_rule(facts))
+    )
+
+
+def _rounding(evaluation: Record, at: Path) -> tuple[Paragraph, ...]:
+    path = (*at, "rounding")
+    if not evaluation.at(*path).recorded:
+        return ()
+    return (
+        Paragraph(
+            (
+                "The labels are multiples of ",
+                show(evaluation, "plain", *path, "step"),
+                ". Clipped to the scale and rounded to them, the same scores would have a mean error of ",
+                show(evaluation, "score", *path, "mae_rounded"),
+                " instead of ",
+                show(evaluation, "score", *path, "mae"),
+                ".",
+            )
+        ),
+    )
 
 
 def _parts(facts: Facts, at: Path) -> Table:

@@ -1,13 +1,13 @@
-"""What to do next: recommendations that follow from rules, each with the figures it rests on; and what was decided.
+"""What to do next: recommendations that follow from rules, each with the figures it rests on.
 
-In: facts. Out: sections. Nothing is recommended on a figure that no record holds.
+In: facts. Out: a section. Nothing is recommended on a figure that no record holds.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
+from potstill.report.blocks import Findings, Paragraph, Section, Shown, Text
 from potstill.report.rules import RULES, threshold
 from potstill.report.sections.parts import chosen_history, chosen_student, headline, kept_place, show, spaced
 
@@ -27,50 +27,6 @@ def recommendations(facts: Facts) -> Section:
     if not found:
         return Section("recommendations", "Recommendations", (Paragraph(("No rule has anything to recommend.",)),))
     return Section("recommendations", "Recommendations", (Findings(found),))
-
-
-def decisions(facts: Facts) -> Section:
-    """What was decided on the way, by whom or what, and why, as the records tell."""
-    made, calibration, student = facts.made, facts.calibration, chosen_student(facts)
-    rows = [
-        Row(
-            (
-                ("which student ships",),
-                (show(made, "text", "choice", "rung"),),
-                (show(made, "text", "choice", "reason"),),
-            )
-        )
-    ]
-    if student.at("best_epoch").recorded:
-        rows.append(
-            Row(
-                (
-                    ("which epoch is kept",),
-                    (show(student, "count", "best_epoch"),),
-                    ("the least validation error of ", show(student, "count", "epochs"), " epochs"),
-                )
-            )
-        )
-    rows += [
-        Row(
-            (
-                (f"calibration of {spaced(str(calibration.at('curves', place, 'dimension').value))}",),
-                (show(calibration, "text", "curves", place, "method"),),
-                (show(calibration, "text", "curves", place, "reason"),),
-            )
-        )
-        for place in range(calibration.size("curves"))
-    ]
-    table = Table(
-        "Decisions",
-        (
-            Column("Question", numeric=False),
-            Column("Decided", numeric=False),
-            Column("Why", numeric=False, wraps=True),
-        ),
-        tuple(rows),
-    )
-    return Section("decisions", "Decision log", (table, Paragraph(("Targets: not recorded.",))))
 
 
 def _found(facts: Facts) -> Iterator[Text]:

@@ -11,7 +11,7 @@ from potstill.report.blocks import Block, Column, Paragraph, Row, Section, Shown
 from potstill.report.sections.parts import DASH, Path, headline, interval, show
 
 if TYPE_CHECKING:
-    from potstill.report.facts import Facts
+    from potstill.report.facts import Facts, Record
 
 
 def tiers(facts: Facts) -> Section:
@@ -81,4 +81,41 @@ def tiers(facts: Facts) -> Section:
         " rows of the oracle's, counts are given and no recall.",
     )
     blocks: tuple[Block, ...] = (Paragraph(text),)
-    return Section("tiers", "Tiers", (*blocks, confusion, recall) if names else blocks)
+    if not names:
+        return Section("tiers", "Tiers", blocks)
+    return Section("tiers", "Tiers", (*blocks, confusion, recall, *_ranking(evaluation)))
+
+
+def _ranking(evaluation: Record) -> tuple[Block, ...]:
+    """How soon a reader who goes down the student's list meets the positive tiers."""
+    at = (*headline(evaluation), "ranking")
+    if not evaluation.at(*at).recorded:
+        return (Paragraph(("Ranking: not recorded.",)),)
+    text: Text = (
+        "A reader who goes down the student's list waits for ",
+        show(evaluation, "text", *at, "tiers"),
+        " (",
+        show(evaluation, "count", *at, "positives"),
+        " of ",
+        show(evaluation, "count", *at, "rows"),
+        " rows). Average precision ",
+        show(evaluation, "score", *at, "average_precision", absent=DASH),
+        "; any order has ",
+        show(evaluation, "score", *at, "by_chance", absent=DASH),
+        " on average.",
+    )
+    table = Table(
+        "Ranking",
+        tuple(map(Column, ("Rows read", "Recall", "NDCG"))),
+        tuple(
+            Row(
+                (
+                    (show(evaluation, "count", *at, "at", i, "k"),),
+                    (show(evaluation, "percent", *at, "at", i, "recall", absent=DASH),),
+                    (show(evaluation, "score", *at, "at", i, "ndcg", absent=DASH),),
+                )
+            )
+            for i in range(evaluation.size(*at, "at"))
+        ),
+    )
+    return Paragraph(text), table

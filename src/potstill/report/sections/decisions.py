@@ -1,0 +1,137 @@
+"""What was decided on the way: by targets, by people, and by the run itself, each with its reason.
+
+In: facts. Out: a section; what no record holds is "not recorded".
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from potstill.report.blocks import Block, Column, Paragraph, Row, Section, Table
+from potstill.report.sections.parts import DASH, chosen_student, show, spaced
+
+if TYPE_CHECKING:
+    from potstill.report.facts import Facts
+
+
+def decisions(facts: Facts) -> Section:
+    """What was decided on the way, by whom or what, and why, as the records tell."""
+    made, calibration, student = facts.made, facts.calibration, chosen_student(facts)
+    rows = [
+        Row(
+            (
+                ("which student ships",),
+                (show(made, "text", "choice", "rung"),),
+                (show(made, "text", "choice", "reason"),),
+            )
+        )
+    ]
+    if student.at("best_epoch").recorded:
+        rows.append(
+            Row(
+                (
+                    ("which epoch is kept",),
+                    (show(student, "count", "best_epoch"),),
+                    ("the least validation error of ", show(student, "count", "epochs"), " epochs"),
+                )
+            )
+        )
+    rows += [
+        Row(
+            (
+                (f"calibration of {spaced(str(calibration.at('curves', place, 'dimension').value))}",),
+                (show(calibration, "text", "curves", place, "method"),),
+                (show(calibration, "text", "curves", place, "reason"),),
+            )
+        )
+        for place in range(calibration.size("curves"))
+    ]
+    table = Table(
+        "Decisions",
+        (
+            Column("Question", numeric=False),
+            Column("Decided", numeric=False),
+            Column("Why", numeric=False, wraps=True),
+        ),
+        tuple(rows),
+    )
+    return Section("decisions", "Decision log", (*_targets(facts), *_people(facts), table))
+
+
+def current(facts: Facts) -> bool:
+    """Whether the targets were judged on the evaluation that this report shows."""
+    return facts.acceptance.recorded and facts.acceptance.at("evaluation_sha256").value == facts.evaluation.sha256
+
+
+def _targets(facts: Facts) -> tuple[Block, ...]:
+    record = facts.acceptance
+    if not record.recorded:
+        return (Paragraph((f"Targets: not recorded ({record.file}).",)),)
+    if not current(facts):
+        return (
+            Paragraph(
+                (
+                    "Targets were judged on another evaluation (",
+                    show(record, "hash", "evaluation_sha256"),
+                    ") than this one, and are not shown.",
+                ),
+                "caution",
+            ),
+        )
+    head = ("Figure", "Wanted", "Value", "A constant has", "Met", "Weak")
+    table = Table(
+        "Targets",
+        (
+            *(Column(label, numeric=False, wraps=True) for label in head[:2]),
+            *map(Column, head[2:4]),
+            *(Column(label, numeric=False) for label in head[4:]),
+        ),
+        tuple(
+            Row(
+                (
+                    (show(record, "text", "outcomes", i, "figure"),),
+                    (show(record, "text", "outcomes", i, "wanted"),),
+                    (show(record, "score", "outcomes", i, "value"),),
+                    (show(record, "score", "outcomes", i, "constant", absent=DASH),),
+                    (show(record, "plain", "outcomes", i, "met"),),
+                    (show(record, "plain", "outcomes", i, "weak"),),
+                ),
+                strong=record.at("outcomes", i, "met").value is False,
+            )
+            for i in range(record.size("outcomes"))
+        ),
+    )
+    return (table,)
+
+
+def _people(facts: Facts) -> tuple[Block, ...]:
+    record = facts.decisions
+    if not record.size():
+        return (Paragraph((f"What people decided: not recorded ({record.file}).",)),)
+    table = Table(
+        "What people decided",
+        (
+            Column("When (UTC)", numeric=False),
+            Column("Accepted", numeric=False),
+            Column("Why", numeric=False, wraps=True),
+            Column("Targets met", numeric=False),
+            Column("On the evaluation", numeric=False),
+        ),
+        tuple(
+            Row(
+                (
+                    (show(record, "date", i, "when"),),
+                    (show(record, "plain", i, "accepted"),),
+                    (show(record, "text", i, "why"),),
+                    (show(record, "plain", i, "targets_met", absent="not judged"),),
+                    (show(record, "hash", i, "evaluation_sha256"), "" if _this(facts, i) else ", an earlier one"),
+                )
+            )
+            for i in range(record.size())
+        ),
+    )
+    return (table,)
+
+
+def _this(facts: Facts, place: int) -> bool:
+    return bool(facts.decisions.at(place, "evaluation_sha256").value == facts.evaluation.sha256)
