@@ -25,6 +25,7 @@ from _students import write
 from front_page import lee
 
 from potstill.audit import Answer, audit_labels, labelled, of_files
+from potstill.audit.learning import power_law
 from potstill.audit.suspects import held_out, suspicion
 from potstill.dataset.assembling import with_facts
 from potstill.files import sha256
@@ -121,6 +122,21 @@ def main() -> None:
     write(arguments.out, result, started)
 
 
+def foretold(audit: Audit) -> dict[str, Any] | None:
+    """How well the law through all points but the largest foretells the largest."""
+    if audit.curve is None:
+        return None
+    rows = np.array([point.rows for point in audit.curve.points], dtype=np.float64)
+    errors = np.array([point.mae for point in audit.curve.points])
+    law = power_law(rows[:-1], errors[:-1], audit.curve.floor or 0.0)
+    return {
+        "from_rows": int(rows[-2]),
+        "to_rows": int(rows[-1]),
+        "foretold": round(law.at(rows[-1]), 4),
+        "measured": round(float(errors[-1]), 4),
+    }
+
+
 def brief(audit: Audit) -> dict[str, Any]:
     """The figures of an audit that are worth keeping, without texts."""
     dumped = audit.model_dump(mode="json")
@@ -133,6 +149,7 @@ def brief(audit: Audit) -> dict[str, Any]:
             name: kept["redundancy"][name]
             for name in ("effective", "effective_interval", "without_noise", "high", "warning")
         }
+    kept["foretold"] = foretold(audit)
     kept["duplicates"] = dumped["duplicates"] and {k: v for k, v in dumped["duplicates"].items() if k != "apart"}
     kept["boilerplate"] = dumped["boilerplate"] and {
         each["kind"]: each["rows"] for each in dumped["boilerplate"]["declared"]

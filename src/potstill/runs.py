@@ -42,6 +42,7 @@ LAYOUT: Mapping[str, str] = {
     "ledger": "ledger.sqlite",
     "rows": "dataset/rows.parquet",
     "pairs": "dataset/near-duplicates.json",
+    "audit": "audit",
     "students": "students",
     "bundle": "bundle",
     "evaluation": "evaluation.json",

@@ -22,17 +22,17 @@ class TestFilesOfLabels:
             {"id": "c", "oracles": {"x": {"wind": 6, "rain": 7}, "y": {"wind": 8}}},
         )
         _, _, oracles = of_files(file, None, WEATHER)
-        assert oracles["labels"]["a"].scores.tolist() == [[1, 2]]
-        assert oracles["labels"]["a"].evidence == "a leaf moved"
-        np.testing.assert_array_equal(oracles["labels"]["b"].scores, [[3, 4], [5, np.nan]])
+        assert oracles["the oracle"]["a"].scores.tolist() == [[1, 2]]
+        assert oracles["the oracle"]["a"].evidence == "a leaf moved"
+        np.testing.assert_array_equal(oracles["the oracle"]["b"].scores, [[3, 4], [5, np.nan]])
         np.testing.assert_array_equal(oracles["y"]["c"].scores, [[8, np.nan]])
 
     def test_a_field_may_hold_scores_by_pass(self, tmp_path):
         row = {"id": "a", "storm": {"b": {"wind": 3}, "a": {"wind": 1}}, "storm_evidence": {"a": "hats flew"}}
         filter_, _, oracles = of_files(written(tmp_path / "labels.jsonl", row), field="storm")
         assert filter_.dimension_names == ("wind",)
-        assert oracles["labels"]["a"].scores.tolist() == [[1], [3]]
-        assert oracles["labels"]["a"].evidence == "hats flew"
+        assert oracles["the oracle"]["a"].scores.tolist() == [[1], [3]]
+        assert oracles["the oracle"]["a"].evidence == "hats flew"
 
     def test_without_a_filter_dimensions_weigh_alike_and_there_are_no_tiers(self, tmp_path):
         file = written(tmp_path / "2026_labels.jsonl", {"id": "a", "scores": {"x": 3, "y": 5}})

@@ -50,7 +50,7 @@ def findings_of(audit: Audit) -> tuple[Finding, ...]:
 def _curve(audit: Audit) -> Iterator[Finding]:
     if audit.curve is not None:
         tone = "good" if audit.curve.advice == "stop" else "caution"
-        yield Finding(tone=tone, section="curve", text=f"Advice: {audit.curve.advice}. {_sentence(audit.curve.reason)}")
+        yield Finding(tone=tone, section="curve", text=f"Advice: {audit.curve.advice}. {audit.curve.reason}.")
 
 
 def _repeats(audit: Audit) -> Iterator[Finding]:
@@ -198,7 +198,3 @@ def _boilerplate(audit: Audit) -> Iterator[Finding]:
             section="boilerplate",
             text=f"{len({each.source for each in heavy})} sources repeat a phrase in half of their articles or more.",
         )
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

@@ -249,14 +249,14 @@ def advise(
         signal: share of the labels' variance that is signal; None where it is not known.
     """
     if signal is not None and signal < 0.5:
-        return "better prompt", f"only {signal:.0%} of the labels' variance is signal; more of them would be more noise"
+        return "better prompt", f"Only {signal:.0%} of the labels' variance is signal; more of them would be more noise"
     if floor is not None and floor >= NEAR * error:
-        share = f"the floor of {floor:.3f} is {floor / error:.0%} of the error of {error:.3f}"
+        share = f"The floor of {floor:.3f} is {floor / error:.0%} of the error of {error:.3f}"
         if signal is not None and signal < RELIABLE:
             return "better prompt", f"{share}, and {signal:.0%} of the labels' variance is signal"
         return "stop", f"{share}: a perfect student would not be much better"
     gap = "" if floor is None else f"; the floor is {floor:.3f}, so {error - floor:.3f} could be had at most"
-    share = f"twice the labels would take {doubling:.3f} ({doubling / error:.1%}) off the error of {error:.3f}"
+    share = f"Twice the labels would take {doubling:.3f} ({doubling / error:.1%}) off the error of {error:.3f}"
     if doubling >= WORTH * error and doubling_low is not None and doubling_low > 0:
         return "more labels", share + gap
     if floor is None:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Oracles = dict[str, dict[str, Answer]]
 """Answers by oracle and article."""
 
-ONE = "labels"
+ONE = "the oracle"
 """The name of an oracle that a file does not name."""
 
 

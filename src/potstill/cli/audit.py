@@ -71,13 +71,14 @@ def audit(
     from potstill.audit import audit_labels, dropped_by, labelled
     from potstill.errors import BadInput
     from potstill.report.audit import write_audit
+    from potstill.runs import LAYOUT
 
     if (run is None) == (labels is None):
         raise BadInput("give either a run folder or --labels FILE")
     if (drop_sample is None) != (oracle is None):
         raise BadInput("--drop-sample and --oracle go together")
     judged_by, rows, oracles, inputs = _read(run, labels, articles, filter_, scale)
-    folder = out or (None if run is None else run / "audit")
+    folder = out or (None if run is None else run / LAYOUT["audit"])
     if folder is None:
         raise BadInput("--labels needs a folder for the audit: --out FOLDER")
     pool = None if drop_from is None else _pool(drop_from)

@@ -13,9 +13,8 @@ if TYPE_CHECKING:
     from potstill.report.facts import Record
     from potstill.report.themes import Theme
 
-# How far along the fitted curve is drawn, as a multiple of the labels there are.
-_BEYOND = 2.0
 _STEPS = 40
+"""Points of the fitted curve, evenly apart on its logarithmic axis."""
 
 
 def prepare_histograms(audit: Record) -> list[dict[str, Any]]:
@@ -117,7 +116,7 @@ def plot_correlations(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as abo
 
 
 def prepare_curve(audit: Record) -> list[dict[str, Any]]:
-    """The measured points, and the fitted law from the smallest of them to twice the labels there are."""
+    """The measured points, and the fitted law from the smallest of them to the last that is foretold."""
     rows: list[dict[str, Any]] = []
     for place in range(audit.size("curve", "points")):
         at = ("curve", "points", place)
@@ -135,7 +134,7 @@ def prepare_curve(audit: Record) -> list[dict[str, Any]]:
     if not rows:
         return []
     asymptote, factor, exponent = (audit.at("curve", name).value for name in ("asymptote", "factor", "exponent"))
-    first, last = rows[0]["rows"], _BEYOND * audit.at("curve", "now", "rows").value
+    first, last = rows[0]["rows"], max(audit.at("curve", name, "rows").value for name in ("more", "twice"))
     for step in range(_STEPS + 1):
         n = first * (last / first) ** (step / _STEPS)
         rows.append(

@@ -62,8 +62,8 @@ def summary(audit: Record) -> Section:
         ),
         Tile(
             "Effective dimensions",
-            show(audit, "score", "redundancy", "effective", absent="unknown"),
-            ("interval ", *interval(audit, "score", "redundancy", "effective_interval", absent="unknown")),
+            show(audit, "rate", "redundancy", "effective", absent="unknown"),
+            ("interval ", *interval(audit, "rate", "redundancy", "effective_interval", absent="unknown")),
         ),
         Tile("Advice", show(audit, "text", "curve", "advice", absent="unknown"), ("by the learning curve",)),
     )
@@ -158,11 +158,11 @@ def redundancy(audit: Record) -> Section:
         return Section("redundancy", "Redundancy of dimensions", (_skipped(audit, "redundancy"),))
     text: Text = (
         "The dimensions measure about ",
-        show(audit, "score", "redundancy", "effective"),
+        show(audit, "rate", "redundancy", "effective"),
         " different things (interval ",
-        *interval(audit, "score", "redundancy", "effective_interval"),
+        *interval(audit, "rate", "redundancy", "effective_interval"),
         "; with the oracle's own noise taken out ",
-        show(audit, "score", "redundancy", "without_noise", absent="unknown"),
+        show(audit, "rate", "redundancy", "without_noise", absent="unknown"),
         "). ",
         show(audit, "text", "redundancy", "rule"),
     )
