@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
 T = TypeVar("T")
 
@@ -27,21 +27,34 @@ def note(message: str) -> None:
     console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
+class Advance(Protocol):
+    """Moves a bar on, and says in a few words how things stand."""
+
+    def __call__(self, amount: float, detail: str = "") -> None:
+        """So many steps more are done."""
+        ...
+
+
 @contextmanager
-def steps(description: str, total: float | None) -> Iterator[Callable[[float], None]]:
-    """A progress bar; call what it yields with the number of steps just done."""
+def steps(description: str, total: float | None) -> Iterator[Advance]:
+    """A progress bar; call what it yields with the number of steps just done, and how things stand."""
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}", style="dim", markup=False),
         console=console,
         transient=True,
         disable=console.quiet or not console.is_terminal,
     )
     with bar:
-        task = bar.add_task(description, total=total)
-        yield lambda amount: bar.advance(task, amount)
+        task = bar.add_task(description, total=total, detail="")
+
+        def advance(amount: float, detail: str = "") -> None:
+            bar.update(task, advance=amount, detail=detail)
+
+        yield advance
 
 
 def track(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:

@@ -52,3 +52,10 @@ def test_what_a_server_bills_lies_between_nothing_and_the_worst():
     odd = stories(1).with_columns(content=pl.lit("\U0001f9ff" * 100))
     found = reckon(odd, price=Price(1.0, 0.0))
     assert found.worst_cost * 1e6 >= len(("\U0001f9ff" * 100).encode()) + len(FRONT_PAGE.rubric.encode())
+
+
+def test_a_share_of_the_articles_is_asked_about_more_than_once():
+    found = plan([stories(400)], FRONT_PAGE, "openai:m", samples=3, repeat_share=0.1, limits=Limits())
+    # 400 and twice a tenth of them, as chance has it.
+    assert 440 <= found.calls <= 520
+    assert (found.calls - 400) % 2 == 0

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from potstill.filters import Filter
-    from potstill.labelling import Limits, Plan, Price, Summary
+    from potstill.labelling import Limits, Plan, Price, Repeats, Summary
+    from potstill.labelling.prices import Known
     from potstill.oracle import Settings
 
 
@@ -25,7 +26,8 @@ def register(app: typer.Typer) -> None:
 def label(
     run: Annotated[Path, typer.Argument(help="A run folder; a new one needs --filter and --articles.")],
     oracle: Annotated[
-        str, typer.Option(help="openai:MODEL (any compatible server), or replay:FILE for answers you have.")
+        str,
+        typer.Option(help="openai:MODEL (any compatible server), anthropic:MODEL, gemini:MODEL, or replay:FILE."),
     ],
     filter_: Annotated[
         str | None, typer.Option("--filter", metavar="FILTER", help="A folder, or the name of a filter that ships.")
@@ -34,6 +36,10 @@ def label(
         str | None, typer.Option(help="Articles to add: .jsonl[.gz|.zst], .csv, .parquet, or - for JSONL on stdin.")
     ] = None,
     samples: Annotated[int, typer.Option(min=1, help="Answers per article; labels are their means.")] = 1,
+    repeat_share: Annotated[
+        float, typer.Option(help="Share of the articles, drawn by chance, that get so many; the rest get one.")
+    ] = 1.0,
+    repeat_seed: Annotated[int, typer.Option(help="Seed of that chance.")] = 0,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
     max_cost: Annotated[
         float | None, typer.Option(min=0, help="Never spend more on this run, all sessions together.")
@@ -43,6 +49,9 @@ def label(
     ] = None,
     price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
     price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")
+    ] = None,
     rpm: Annotated[float | None, typer.Option(help="Calls a minute, at most.")] = None,
     tpm: Annotated[float | None, typer.Option(help="Tokens a minute, at most.")] = None,
     concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most; fewer if the server asks.")] = 16,
@@ -68,26 +77,33 @@ def label(
     """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
-    from potstill.labelling import Limits, Price, label_run
+    from potstill.labelling import Limits, Price, Repeats, label_run
     from potstill.oracle import Settings, open_oracle
+    from potstill.terminal import note
 
     if (price_in is None) != (price_out is None):
         raise BadInput("--price-in and --price-out go together")
     if mix_prompts and replace_prompt:
         raise BadInput("--mix-prompts and --replace-prompt exclude each other")
-    price = None if price_in is None or price_out is None else Price(price_in, price_out)
+    known = _price(oracle, base_url, prices) if price_in is None or price_out is None else None
+    price = known.price if known else None if price_in is None or price_out is None else Price(price_in, price_out)
     limits = Limits(max_cost, max_calls, rpm, tpm, concurrency, max_tokens)
     settings = Settings(base_url, api_key_env, temperature, reasoning_effort, timeout)
     chosen = None if filter_ is None else load_filter(filter_)
     if plan:
-        _print_plan(_plan(run, oracle, chosen, articles, samples, price, limits, settings), as_json=as_json)
+        repeats = Repeats(samples, repeat_share, repeat_seed)
+        _print_plan(_plan(run, oracle, chosen, articles, repeats, price, limits, settings), known, as_json=as_json)
         return
+    if known is not None:
+        note(_said(known))
     summary = label_run(
         run,
         chosen,
         articles,
         open_oracle(oracle, settings),
         samples=samples,
+        repeat_share=repeat_share,
+        repeat_seed=repeat_seed,
         limits=limits,
         price=price,
         prompts="mix" if mix_prompts else "replace" if replace_prompt else "refuse",
@@ -105,7 +121,7 @@ def _plan(
     oracle: str,
     filter_: Filter | None,
     articles: str | None,
-    samples: int,
+    repeats: Repeats,
     price: Price | None,
     limits: Limits,
     settings: Settings,
@@ -133,7 +149,9 @@ def _plan(
             filter_,
             identity,
             revision=revision,
-            samples=samples,
+            samples=repeats.samples,
+            repeat_share=repeats.share,
+            repeat_seed=repeats.seed,
             price=price,
             limits=limits,
             ledger=ledger,
@@ -157,11 +175,25 @@ def _frames(new: pl.DataFrame | None, kept: Path) -> Iterator[pl.DataFrame]:
         yield new
 
 
-def _print_plan(plan: Plan, *, as_json: bool) -> None:
+def _price(oracle: str, base_url: str | None, prices: Path | None) -> Known | None:
+    import os
+
+    from potstill.labelling.prices import find_price
+
+    variables = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
+    address = base_url or os.environ.get(variables.get(oracle.partition(":")[0], ""))
+    return find_price(oracle, address, prices)
+
+
+def _said(known: Known) -> str:
+    return f"prices: {known.price.input:g} and {known.price.output:g} per million tokens in and out ({known.source})"
+
+
+def _print_plan(plan: Plan, known: Known | None, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(plan.as_dict(), indent=2))
+        print(json.dumps(plan.as_dict() | {"price_from": known.source if known else None}, indent=2))
         return
-    print(f"{plan.articles:,} articles, {plan.samples} answers each: {plan.calls:,} calls to make")
+    print(f"{plan.articles:,} articles, up to {plan.samples} answers each: {plan.calls:,} calls to make")
     if plan.already_bought:
         print(f"{plan.already_bought:,} answers are in the ledger already")
     print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
@@ -169,6 +201,8 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         print("price unknown; give --price-in and --price-out, per million tokens")
     else:
         print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call")
+    if known is not None:
+        print(_said(known))
     print(f"about {_time(plan.seconds)}")
 
 
@@ -180,6 +214,8 @@ def _print_summary(summary: Summary, *, as_json: bool) -> None:
     for what, counts in (("failed", summary.failed), ("failed before, not asked again", summary.given_up)):
         if counts:
             print(f"{sum(counts.values()):,} {what}: " + ", ".join(f"{key} {n:,}" for key, n in sorted(counts.items())))
+    if summary.flagged:
+        print(f"{summary.flagged:,} articles speak to the oracle (the ledger's table flags): look at their labels")
     if summary.first_failure:
         print(f"the first failure: {summary.first_failure}")
     cost = "" if summary.cost is None else f", cost {summary.cost:,.6f}"

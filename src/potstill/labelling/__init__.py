@@ -11,13 +11,15 @@ from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.plan import Plan, plan
 from potstill.labelling.run import label, label_async, label_run
-from potstill.labelling.terms import Limits, Summary
+from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 
 __all__ = [
     "Ledger",
     "Limits",
     "Plan",
     "Price",
+    "Progress",
+    "Repeats",
     "Summary",
     "add_articles",
     "label",

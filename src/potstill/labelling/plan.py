@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.labelling.budget import TRILLION, Price, most_tokens
 from potstill.labelling.ledger import call_key, window_hash
+from potstill.labelling.terms import Repeats
 from potstill.oracle.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -59,6 +60,8 @@ def plan(
     *,
     revision: str = "",
     samples: int = 1,
+    repeat_share: float = 1.0,
+    repeat_seed: int = 0,
     price: Price | None = None,
     limits: Limits,
     ledger: Ledger | None = None,
@@ -71,11 +74,14 @@ def plan(
         oracle: name and model, as labels have it (`openai:gpt-5-mini`).
         revision: the oracle's, if it has one.
         samples: answers per article.
+        repeat_share: the share of articles that get so many; the rest get one.
+        repeat_seed: of the chance that chooses them.
         price: per million tokens, if known.
         limits: how fast it may go.
         ledger: answers already bought are left out.
     """
     prompt = Prompt.of(filter_)
+    repeats = Repeats(samples, repeat_share, repeat_seed)
     count = calls = bought = tokens_in = worst = 0
     tokens_out = _TOKENS_OF_EVIDENCE + _TOKENS_PER_SCORE * len(filter_.dimensions)
     for frame in articles:
@@ -84,10 +90,11 @@ def plan(
             for id_, title, content in frame.select("id", "title", "content").iter_rows()
         }
         count += len(windows)
+        hashes = {window_hash(window): window for window in windows.values()}
         keys = {
-            call_key(oracle, prompt.hash, window_hash(window), sample, revision): window
-            for window in windows.values()
-            for sample in range(samples)
+            call_key(oracle, prompt.hash, hash_, sample, revision): window
+            for hash_, window in hashes.items()
+            for sample in range(repeats.of(hash_))
         }
         done = ledger.answered(list(keys)) if ledger is not None else set()
         bought += len(done)

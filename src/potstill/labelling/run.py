@@ -20,7 +20,7 @@ from potstill.filters import save_filter
 from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.session import Session
-from potstill.labelling.terms import Limits, Summary
+from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 from potstill.oracle.prompt import Prompt
 from potstill.runs import LAYOUT, Run
 from potstill.terminal import steps
@@ -45,11 +45,14 @@ def label(
     oracle: Oracle,
     *,
     samples: int = 1,
+    repeat_share: float = 1.0,
+    repeat_seed: int = 0,
     limits: Limits | None = None,
     price: Price | None = None,
     prompts: Prompts = "refuse",
     retry_failed: bool = False,
     on_step: Callable[[float], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     pace: Pace | None = None,
 ) -> Summary:
     """Buy the labels that are missing; the oracle is closed at the end.
@@ -60,11 +63,14 @@ def label(
         filter_: what to judge.
         oracle: who judges.
         samples: answers per article, numbered from 0.
+        repeat_share: the share of articles, chosen by chance, that get so many; the rest get one.
+        repeat_seed: of that chance.
         limits: how far and how fast.
         price: per million tokens; needed with `limits.max_cost` unless the oracle is free.
         prompts: what to do with labels made with another prompt.
         retry_failed: ask again what failed for good before.
         on_step: called with 1 for each question that is done with.
+        on_progress: called then too, with how the session stands.
         pace: another pace than the one that `limits` make.
 
     Raises:
@@ -79,11 +85,14 @@ def label(
             filter_,
             oracle,
             samples=samples,
+            repeat_share=repeat_share,
+            repeat_seed=repeat_seed,
             limits=limits,
             price=price,
             prompts=prompts,
             retry_failed=retry_failed,
             on_step=on_step,
+            on_progress=on_progress,
             pace=pace,
         )
     )
@@ -96,17 +105,19 @@ async def label_async(
     oracle: Oracle,
     *,
     samples: int = 1,
+    repeat_share: float = 1.0,
+    repeat_seed: int = 0,
     limits: Limits | None = None,
     price: Price | None = None,
     prompts: Prompts = "refuse",
     retry_failed: bool = False,
     on_step: Callable[[float], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
     pace: Pace | None = None,
 ) -> Summary:
     """As `label`, inside a running event loop."""
     limits = limits or Limits()
-    if samples < 1:
-        raise BadInput(f"--samples: got {samples}, expected 1 or more")
+    repeats = Repeats(samples, repeat_share, repeat_seed)
     if limits.max_cost is not None and price is None and not oracle.free:
         raise BadInput(
             f"--max-cost needs the prices of {oracle.model}: give --price-in and --price-out (per million tokens)"
@@ -117,9 +128,10 @@ async def label_async(
         with _opened(ledger) as open_ledger:
             _agree(open_ledger, prompt, prompts)
             open_ledger.settle_killed()
-            session = Session(open_ledger, prompt, oracle, samples, limits, price, pace)
+            session = Session(open_ledger, prompt, oracle, repeats, limits, price, pace)
             session.retry_failed = retry_failed
             session.on_step = on_step
+            session.on_progress = on_progress
             frames = [articles] if isinstance(articles, pl.DataFrame) else articles
             return await session.run(frames)
     finally:
@@ -133,6 +145,8 @@ def label_run(
     oracle: Oracle,
     *,
     samples: int = 1,
+    repeat_share: float = 1.0,
+    repeat_seed: int = 0,
     limits: Limits | None = None,
     price: Price | None = None,
     prompts: Prompts = "refuse",
@@ -146,6 +160,8 @@ def label_run(
         articles: a file of articles to add to the run's; None for those it has.
         oracle: who judges.
         samples: answers per article.
+        repeat_share: the share of articles, chosen by chance, that get so many; the rest get one.
+        repeat_seed: of that chance.
         limits: how far and how fast.
         price: per million tokens.
         prompts: what to do with labels made with another prompt.
@@ -158,11 +174,13 @@ def label_run(
     """
     run = _the_run(Path(run_folder), filter_, prompts)
     facts: dict[str, Any] = {"oracle": f"{oracle.name}:{oracle.model}", "samples": samples}
+    if repeat_share < 1:
+        facts |= {"repeat_share": repeat_share, "repeat_seed": repeat_seed}
     with run.recording("label", parameters=facts):
         if articles is not None:
             add_articles(run.path("articles"), articles)
         path = run.need("articles", "label")
-        total = (count_articles(path) or 0) * samples
+        total = round((count_articles(path) or 0) * Repeats(samples, repeat_share, repeat_seed).mean)
         with steps("labelling", total) as advance, Ledger(run.path("ledger")) as ledger:
             summary = label(
                 ledger,
@@ -170,11 +188,13 @@ def label_run(
                 run.filter,
                 oracle,
                 samples=samples,
+                repeat_share=repeat_share,
+                repeat_seed=repeat_seed,
                 limits=limits,
                 price=price,
                 prompts=prompts,
                 retry_failed=retry_failed,
-                on_step=advance,
+                on_progress=lambda progress: advance(1, str(progress)),
             )
         if not summary.already and not summary.bought:
             raise _nothing(summary)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,13 @@ from potstill.errors import ArticleError, PotstillError
 from potstill.labelling.budget import FREE, TRILLION, Budget, Price, most_tokens
 from potstill.labelling.ledger import Answered, Failed, Opened, Question, window_hash
 from potstill.labelling.pace import Pace
-from potstill.labelling.terms import Limits, Summary
+from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 from potstill.labelling.writer import Writer
-from potstill.oracle import FATAL, REPAIRABLE, Failure, Reply
+from potstill.oracle import FATAL, REPAIRABLE, Failure, Remembers, Reply
+from potstill.oracle.injection import tries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import polars as pl
 
@@ -51,7 +52,7 @@ class Session:
         ledger: Ledger,
         prompt: Prompt,
         oracle: Oracle,
-        samples: int,
+        repeats: Repeats,
         limits: Limits,
         price: Price | None,
         pace: Pace | None,
@@ -59,11 +60,14 @@ class Session:
         self.ledger = ledger
         self.prompt = prompt
         self.oracle = oracle
-        self.samples = samples
+        self.repeats = repeats
         self.limits = limits
         self.price = price
         self.retry_failed = False
         self.on_step: Callable[[float], None] | None = None
+        self.on_progress: Callable[[Progress], None] | None = None
+        self.landed: deque[float] = deque(maxlen=200)
+        self.flagged = 0
         self.pace = pace or Pace(limits.concurrency, rpm=limits.rpm, tpm=limits.tpm)
         self.before = ledger.spent()
         self.budget = Budget(self.before, max_cost=limits.max_cost, max_calls=limits.max_calls)
@@ -83,6 +87,8 @@ class Session:
     async def run(self, frames: Iterable[pl.DataFrame]) -> Summary:
         """Buy what is missing; an error is raised when the calls in flight have landed."""
         started = time.monotonic()
+        if isinstance(self.oracle, Remembers):
+            self.oracle.recall(self.ledger.recall(self.oracle.server))
         jobs = self._jobs(frames)
         workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.limits.concurrency)]
         try:
@@ -97,6 +103,7 @@ class Session:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await self.writer.finish()
+            self._remember()
         if self.error is not None:
             raise self.error
         return Summary(
@@ -113,7 +120,16 @@ class Session:
             stopped=self.stopped,
             fatal=self.fatal,
             first_failure=self.first_failure,
+            flagged=self.flagged,
         )
+
+    def _remember(self) -> None:
+        """Keep what the oracle found out about its server."""
+        if not isinstance(self.oracle, Remembers):
+            return
+        found = self.oracle.abilities
+        if found and found != self.ledger.recall(self.oracle.server):
+            self.ledger.remember(self.oracle.server, found)
 
     def _jobs(self, frames: Iterable[pl.DataFrame]) -> Iterator[_Job]:
         """The questions that are still to be asked, a frame's at a time: memory does not grow with the articles."""
@@ -125,10 +141,11 @@ class Session:
             }
             hashes = {id_: window_hash(window) for id_, window in windows.items()}
             self.ledger.know(hashes)
+            self._flag(windows, hashes)
             questions = [
                 Question(id_, oracle, self.prompt.hash, hash_, sample, self.oracle.revision)
                 for id_, hash_ in hashes.items()
-                for sample in range(self.samples)
+                for sample in range(self.repeats.of(hash_))
             ]
             self.wanted += len(questions)
             keys = [question.key for question in questions]
@@ -147,6 +164,15 @@ class Session:
                     taken.add(key)
                     self.in_flight.add(key)
                     yield _Job(question, windows[question.article])
+
+    def _flag(self, windows: Mapping[str, str], hashes: Mapping[str, str]) -> None:
+        """Note which texts speak to the oracle; a live one only, as recorded answers can't be swayed."""
+        if self.oracle.free:
+            return
+        found = {id_: tried for id_, tried in zip(windows, tries(list(windows.values())), strict=True) if tried}
+        self.flagged += len(found)
+        if found:
+            self.ledger.flag({hashes[id_]: tried for id_, tried in found.items()})
 
     def _answered_otherwise(self, questions: list[Question]) -> set[str]:
         """The keys of questions that have an answer to another accepted prompt."""
@@ -183,6 +209,7 @@ class Session:
             if isinstance(outcome, Reply):
                 self.bought += 1
                 self.hopeless = 0
+                self.landed.append(time.monotonic())
                 self._step()
                 return
             if self._must_stop(outcome, tries):
@@ -268,6 +295,18 @@ class Session:
     def _step(self) -> None:
         if self.on_step is not None:
             self.on_step(1)
+        if self.on_progress is not None:
+            self.on_progress(self._progress())
+
+    def _progress(self) -> Progress:
+        seconds = time.monotonic() - self.landed[0] if self.landed else 0.0
+        return Progress(
+            bought=self.bought,
+            failed=self.failed,
+            cost=None if self.price is None else (self.budget.cost - self.before.cost) / TRILLION,
+            rate=len(self.landed) / seconds if seconds else 0.0,
+            at_once=self.pace.limit,
+        )
 
 
 def _window(prompt: Prompt, id_: str, title: str, content: str) -> str:

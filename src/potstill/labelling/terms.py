@@ -5,10 +5,14 @@ In: what a person asks for. Out: `Limits`, checked, and at the end a `Summary`.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from potstill.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +46,68 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Repeats:
+    """Which articles get how many answers: `samples` for a share of them, chosen by chance, and one for the rest.
+
+    The choice depends on the text and the seed alone: the same in every session, whatever the order of the articles.
+    """
+
+    samples: int = 1
+    share: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of answers and no share."""
+        if self.samples < 1:
+            raise BadInput(f"--samples: got {self.samples}, expected 1 or more")
+        if not 0 < self.share <= 1:
+            raise BadInput(f"--repeat-share: got {self.share:g}, expected a share above 0 and up to 1")
+        if self.share < 1 and self.samples < 2:
+            raise BadInput("--repeat-share needs --samples of 2 or more")
+
+    def of(self, window: str) -> int:
+        """How many answers the text with this hash gets."""
+        if self.share >= 1:
+            return self.samples
+        drawn = int.from_bytes(hashlib.sha256(f"repeat {self.seed}\0{window}".encode()).digest()[:8]) / 2**64
+        return self.samples if drawn < self.share else 1
+
+    @property
+    def mean(self) -> float:
+        """Answers per article, as expected."""
+        return 1 + (self.samples - 1) * self.share
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How a session stands, after each question that is done with.
+
+    `rate` is answers a second over the last ones; `cost` is None without a price.
+    """
+
+    bought: int
+    failed: Mapping[str, int]
+    cost: float | None
+    rate: float
+    at_once: int
+
+    def __str__(self) -> str:
+        parts = [] if self.cost is None else [f"spent {self.cost:,.4f}"]
+        parts += [f"{self.rate:,.1f}/s"]
+        if self.failed:
+            parts += ["failed: " + ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.failed.items()))]
+        return ", ".join([*parts, f"{self.at_once} at once"])
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a session of labelling did.
 
     Answers are counted per article and sample: `wanted` of them were asked for, `already` were in the ledger,
     `bought` are new, `failed` (by reason) could not be had, `given_up` failed for good in an earlier session
     and were not asked again. `calls`, tokens and `cost` (None without a price) are this session's; `stopped`
-    says why it ended early, and `fatal` whether a person must act before it can go on.
+    says why it ended early, and `fatal` whether a person must act before it can go on. `flagged` counts the articles
+    seen whose text speaks to the oracle.
     """
 
     wanted: int
@@ -64,6 +123,7 @@ class Summary:
     stopped: str | None = None
     fatal: bool = False
     first_failure: str | None = None
+    flagged: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

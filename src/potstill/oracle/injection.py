@@ -1,0 +1,77 @@
+"""Articles that speak to the oracle: found, so that they can be flagged.
+
+In: texts of articles as the oracle sees them. Out: what each seems to try. The fence holds whatever a text says;
+a flag says that the text tried, so that a person can look at the label. Words are not proof: an article about such
+attacks is flagged too, and a text that persuades without a word to the oracle is not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from potstill.prefilter import fold_all
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_READER = (
+    r"(?:ai|a\.i\.|llm|language model|ai model|assistant|chatbot|gpt|chatgpt|claude|gemini|oracle|scorer|rater|grader"
+    r"|annotator|evaluator|model)s?\b"
+)
+_ORDERS = r"\b(?:instructions?|rubric|prompts?|guidelines?|criteria|directives?)\b"
+_SCORES = r"\b(?:scores?|dimensions?|ratings?)\b"
+_HIGH = r"(?:\d|\bten\b|\bmax|\bhigh|\bfull\b|\btop\b|\bzero\b|\blowest\b|\bperfect\b)"
+
+_TRIES: dict[str, tuple[str, ...]] = {
+    "fence": (
+        r"={3,}\s*(?:end|article)\b",
+        r"</?(?:article|document|input|user|system|instructions?|rubric|text)>",
+        r"^\W*end of (?:the )?(?:article|document|untrusted (?:text|input|data)|user input)\W*$",
+    ),
+    "chat markup": (
+        r"<\|[a-z_]+\|>",
+        r"\[/?inst\]|<</?sys>>|<(?:start|end)_of_turn>",
+        r"^\W*(?:system|assistant|developer)(?: (?:prompt|message|note|override))?\s*:",
+        r"^#{2,}\s*(?:new )?(?:instructions?|system|response|answer)\b",
+        r"^\W*(?:human|user)\s*:.*\n+\W*assistant\b",
+    ),
+    "instruction": (
+        rf"\b(?:ignore|disregard|forget|override|bypass|set aside)\b[^.\n]{{0,70}}{_ORDERS}",
+        r"\bignor(?:ez|a|e|iere|ieren|are|ate)\b[^.\n]{0,40}(?:instruc|anweisung|istruzion|consigne)",
+        r"\b(?:vergiss|missachte)\b[^.\n]{0,40}anweisung|\bnegeer\b[^.\n]{0,40}(?:instructie|opdracht)",
+        r"(?:忽略|无视|無視).{0,12}(?:指令|指示|说明|要求|規則|规则)|(?:指示|命令)を(?:すべて)?無視",
+        r"игнорируй\w*.{0,40}(?:инструкц|указан)|تجاهل.{0,30}(?:التعليمات|تعليمات)",
+        r"\b(?:new|updated|revised|real|actual) (?:instructions?|rubric|task|system prompt)\b\s*(?::|is\b|follow)",
+        r"\b(?:reveal|repeat|print|output)\b[^.\n]{0,30}\b(?:system prompt|your (?:instructions|prompt|rubric))",
+        r"\byou are (?:now|no longer)\b",
+        r"\b(?:do not|don't|never) (?:use|apply|follow) (?:the|your|this) (?:rubric|instructions?|prompt)",
+    ),
+    "address": (
+        r"\b(?:dear|attention|note (?:to|for)|message (?:to|for)|instructions? (?:to|for)|hey|hello|hi)[,:]?\s+"
+        r"(?:the |any |all |whichever )?(?:automated |reading |scoring )?" + _READER,
+        r"\bif you(?: are|'re)[^.\n]{0,20}\b(?:ai|llm|language model|bot|automated|chatbot)\b",
+        r"\bas an? (?:ai|(?:large )?language) (?:language )?(?:model|assistant)\b",
+        r"\b(?:automated|ai|llm) (?:scor|rat|grad|judg|evaluat|annotat)\w+ (?:must|should|are|will)\b",
+    ),
+    "score": (
+        rf"\b(?:score|rate|grade|mark) (?:this|it|the (?:above|following|article|text|story))\b[^.\n]{{0,60}}{_HIGH}",
+        rf"\b(?:set|assign|give|return|output|put|award|report)\b[^.\n]{{0,40}}{_SCORES}[^.\n]{{0,40}}{_HIGH}",
+        r"\b(?:maximum|highest|perfect|full|top) (?:scores?|ratings?|marks) \w+ (?:all|every|each)",
+        r"\b(?:bewerte|noteer|puntúa|évalue|valuta|beoordeel)\w*\b[^.\n]{0,60}\d",
+    ),
+    "answer": (r"[\"']?\bscores[\"']?\s*:\s*\{", r"[\"']evidence[\"']\s*:"),
+}
+_PATTERNS = {name: "(?m)" + "|".join(f"(?:{one})" for one in patterns) for name, patterns in _TRIES.items()}
+
+
+def tries(windows: Sequence[str]) -> list[tuple[str, ...]]:
+    """What each text seems to try: address, answer, chat markup, fence, instruction, score; mostly nothing.
+
+    Letters are compared folded, and without invisible ones (`prefilter.fold`).
+    """
+    # Rust's matcher reads each text once per kind, whatever is in it.
+    texts = fold_all(windows)
+    found = pl.DataFrame([texts.str.contains(pattern).alias(name) for name, pattern in _PATTERNS.items()])
+    return [tuple(name for name, hit in zip(found.columns, row, strict=True) if hit) for row in found.iter_rows()]

@@ -1,0 +1,99 @@
+"""Articles that speak to the oracle: none closes its fence or becomes a score that is no score, and they are flagged.
+
+`red_team.jsonl` holds the articles, what a model would answer that did as it is told (`obeyed`; FULL is a legal
+answer with the highest score everywhere), and whether the words give the attempt away (`flagged`).
+"""
+
+import json
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from scripted_server import ScriptedServer, completion
+
+from potstill.filters import load_filter
+from potstill.labelling import Ledger, label
+from potstill.oracle import Settings, open_oracle
+from potstill.oracle.injection import tries
+from potstill.oracle.prompt import Prompt
+
+FRONT_PAGE = load_filter("front-page")
+PROMPT = Prompt.of(FRONT_PAGE)
+RED_TEAM = [json.loads(line) for line in (Path(__file__).parent / "red_team.jsonl").read_text("utf-8").splitlines()]
+FULL = json.dumps({"scores": dict.fromkeys(FRONT_PAGE.dimension_names, 10), "evidence": "told so"})
+HONEST = json.dumps({"scores": dict.fromkeys(FRONT_PAGE.dimension_names, 2), "evidence": "a local matter"})
+FENCED = re.compile(r"\A=== ARTICLE ([0-9a-f]{16}) ===\n(.*)\n=== END \1 ===\n\nScore the article above", re.DOTALL)
+
+
+def window(article):
+    return FRONT_PAGE.text.of(article["title"], article["content"])
+
+
+def frame():
+    return pl.DataFrame([{name: one[name] for name in ("id", "title", "content")} for one in RED_TEAM])
+
+
+def test_there_are_at_least_thirty():
+    assert len(RED_TEAM) >= 30
+
+
+@pytest.mark.parametrize("article", RED_TEAM, ids=lambda one: f"{one['id']} {one['attack']}")
+def test_the_text_stays_in_its_fence_and_its_tries_are_seen(article):
+    *fixed, question = PROMPT.messages(window(article))
+    found = FENCED.match(question["content"])
+    assert found.group(2) == window(article)
+    assert question["content"].count(found.group(1)) == 2
+    assert fixed == PROMPT.messages("another text")[:-1]
+    assert bool(tries([window(article)])[0]) is article["flagged"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The referee ignored the appeal, and the score was 10 for the home side after extra time.",
+        "The council set new rules: the previous guidance will be disregarded from May.",
+        "Assistant coach: 'We scored ten.' The end of the article in the treaty came in 1999.",
+        "Readers are told to ignore the smell. The model railway club rated this year the best.",
+        "If you are a farmer, or worked as an assistant, the new prices matter. You are what you eat.",
+        "",
+    ],
+)
+def test_news_is_not_flagged(text):
+    assert tries([text]) == [()]
+
+
+def labelled(tmp_path, answer):
+    """Label the red team through a server that answers `answer(article)` to the text that stands in the fence."""
+    by_window = {window(article): article for article in RED_TEAM}
+
+    def script(request, number):
+        question = next(part for part in reversed(request["messages"]) if "=== ARTICLE " in part["content"])
+        return completion(answer(by_window[FENCED.match(question["content"]).group(2)]))
+
+    with ScriptedServer(script) as server, Ledger(tmp_path / "ledger.sqlite") as ledger:
+        oracle = open_oracle("openai:tiny", Settings(base_url=server.url, timeout=10.0))
+        summary = label(ledger, frame(), FRONT_PAGE, oracle)
+        return summary, ledger.labels(FRONT_PAGE), ledger.flags()
+
+
+def test_a_model_that_keeps_to_the_rubric_reads_just_the_article(tmp_path):
+    summary, labels, flags = labelled(tmp_path, lambda article: HONEST)
+    assert (summary.bought, summary.failed) == (len(RED_TEAM), {})
+    assert set(labels["y_reach"]) == {2.0}
+    assert set(flags["article"]) == {article["id"] for article in RED_TEAM if article["flagged"]}
+    assert summary.flagged == flags.height
+
+
+def test_a_model_that_obeys_gives_no_score_that_is_none_and_its_labels_stand_under_a_flag(tmp_path):
+    def obey(article):
+        told = {"FULL": FULL, "ECHO": article["content"]}
+        return told.get(article["obeyed"], article["obeyed"])
+
+    summary, labels, flags = labelled(tmp_path, obey)
+    swayed = {article["id"] for article in RED_TEAM if article["obeyed"] == "FULL"}
+    # What is no answer is a failure; what looks like one can't be told from one, and only the flag warns.
+    assert set(labels["article"]) == swayed
+    assert sum(summary.failed.values()) == len(RED_TEAM) - len(swayed)
+    unwarned = swayed - set(flags["article"])
+    assert unwarned == {article["id"] for article in RED_TEAM if not article["flagged"]}
