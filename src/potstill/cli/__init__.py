@@ -12,7 +12,24 @@ import typer
 from potstill.errors import PotstillError
 from potstill.terminal import console, set_quiet
 
-GROUPS = ("filters", "label", "dataset", "train", "audit", "review", "bundle", "score", "evaluate", "tiers", "targets", "report", "view", "run", "demo")
+GROUPS = (
+    "filters",
+    "label",
+    "dataset",
+    "train",
+    "audit",
+    "review",
+    "bundle",
+    "score",
+    "evaluate",
+    "tiers",
+    "compare",
+    "targets",
+    "report",
+    "view",
+    "run",
+    "demo",
+)
 """A file each in this folder, in the order of the river."""
 
 

@@ -1,0 +1,65 @@
+"""`potstill compare`: runs and predictions side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from potstill.evaluation.comparing import Comparing
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="compare")(compare)
+
+
+def compare(
+    things: Annotated[
+        list[str],
+        typer.Argument(help="Evaluated runs, or FILE@FILTER; join several seeds of one recipe by commas."),
+    ],
+    sort: Annotated[str, typer.Option(help="skill, mae or spearman.")] = "skill",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
+) -> None:
+    """Compare by skill, and tell differences from noise where the same rows were judged."""
+    from potstill.evaluation.comparing import compare_paths
+
+    found = compare_paths(things, by=sort)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
+
+
+def described(found: Comparing) -> list[str]:
+    """The table, the pairs, and what to keep in mind."""
+    head = ("", "filter", "rows", "seeds", "skill", "MAE", "constant", "Spearman", "tiers", "majority", "recall")
+    rows = [
+        head,
+        *(
+            (
+                one.name,
+                f"{one.filter} v{one.filter_version}",
+                f"{one.rows:,}",
+                str(one.seeds),
+                "-" if one.skill is None else f"{one.skill:.1%}",
+                *map(
+                    _number,
+                    (one.mae, one.constant_mae, one.spearman, one.tier_accuracy, one.tier_majority, one.recall),
+                ),
+            )
+            for one in found.entries
+        ),
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    for pair in found.pairs:
+        verdict = "noise" if pair.noise else "real"
+        lines.append(
+            f"{pair.first} less {pair.second}: {pair.difference:+.4f} ({pair.interval.low:+.4f} to "
+            f"{pair.interval.high:+.4f}) on {pair.rows:,} rows, probability of noise {pair.p:.4f}: {verdict}"
+        )
+    return [*lines, *(f"- {note}" for note in found.notes)]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
