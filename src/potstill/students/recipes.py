@@ -112,9 +112,6 @@ class FineTunedRecipe(_Recipe):
     lora: Lora | None = None
     freeze_embeddings: bool = False
     head_bias: bool = True
-    head_start: Literal["level", "ridge"] = "level"
-    """What the head begins as: each label's mean alone, or ridge regression on the untrained backbone's features,
-    so that training begins at the frozen student's error."""
     pooling: Literal["mean", "cls", "last"] = "mean"
     max_tokens: int = Field(default=256, ge=8)
     objective: Literal["mse", "huber", "l1"] = "huber"

@@ -16,14 +16,13 @@ import torch
 from potstill.dataset import folds
 from potstill.errors import DatasetError, TrainingError
 from potstill.files import digest
-from potstill.students import ridge
 from potstill.students.constant import check_labelled
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
 from potstill.students.torch.backbones import Backbone, find_backbone
 from potstill.students.torch.encoder import TorchEncoder, encoder_facts, pick_device
-from potstill.students.torch.model import HeadStart, build_model, merged
+from potstill.students.torch.model import build_model, merged
 from potstill.terminal import note
 from potstill.training.batches import Part, tokenise
 from potstill.training.counts import implied_counts
@@ -36,12 +35,9 @@ if TYPE_CHECKING:
     from torch import nn
 
     from potstill.dataset import Examples
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.records import BoolArray
     from potstill.students.encoding import EncoderFacts
     from potstill.students.recipes import FineTunedRecipe
-
-HEAD_PENALTIES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Ridge penalties tried for a head's start, in units of the features' mean squared distance from their mean."""
 
 TRUNCATED_REMARK = 0.2
 """Share of texts cut by `max_tokens` from which the record says so in words."""
@@ -90,7 +86,7 @@ def fine_tune(
     implied = implied_counts(network, facts.width, len(train.dimensions), recipe)
     # Trainer seeds again before its first step; this one is for the head and the adapter.
     torch.manual_seed(seed)
-    start = _head_start(network, tokenizer, facts, recipe, learnt, seed, where)
+    start = np.nanmean(learnt.scores, axis=0)
     model = build_model(network, facts.width, len(train.dimensions), recipe, start=start)
     task = Task(
         recipe=recipe,
@@ -169,37 +165,6 @@ def _placed(network: nn.Module, recipe: FineTunedRecipe, device: str) -> nn.Modu
 
 def _part(tokenizer: Any, examples: Examples, facts: EncoderFacts) -> Part:  # noqa: ANN401 - transformers' own
     return Part(tokenise(tokenizer, [text or "" for text in examples.texts], facts), examples.scores)
-
-
-def _head_start(
-    network: nn.Module,
-    tokenizer: Any,  # noqa: ANN401 - transformers' own
-    facts: EncoderFacts,
-    recipe: FineTunedRecipe,
-    learnt: Examples,
-    seed: int,
-    device: str,
-) -> HeadStart:
-    """The labels' means, or ridge regression on the backbone's features as they are before training."""
-    if recipe.head_start == "level":
-        return HeadStart(np.nanmean(learnt.scores, axis=0))
-    encoder = TorchEncoder(network, tokenizer, facts, device=device)
-    features = encoder.encode([text or "" for text in learnt.texts]).astype(np.float64)
-    weights, bias = ridge.primal(features, learnt.scores, _penalty(features, learnt, seed))
-    return HeadStart(bias, weights)
-
-
-def _penalty(features: FloatArray, learnt: Examples, seed: int) -> float:
-    """Alpha by inner cross-validation; the candidates follow the features' size, which no norm has made one."""
-    size = float(np.square(features - features.mean(axis=0)).sum(axis=1).mean())
-
-    def fit_predict(inside: IntArray, outside: IntArray, alpha: float) -> FloatArray:
-        weights, bias = ridge.primal(features[inside], learnt.scores[inside], alpha)
-        predictions: FloatArray = features[outside] @ weights + bias
-        return predictions
-
-    candidates = [size * share for share in HEAD_PENALTIES]
-    return ridge.choose(candidates, fit_predict, learnt.scores, learnt.clusters, seed)
 
 
 def _student(

@@ -64,7 +64,7 @@ def trim(backbone: nn.Module) -> nn.Module:
 
 
 def build_model(
-    backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe, *, start: HeadStart | None = None
+    backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe, *, start: FloatArray | None = None
 ) -> nn.Module:
     """The module that a recipe trains, with the parameters that train marked so; random parts from torch's RNG.
 
@@ -73,28 +73,22 @@ def build_model(
         width: its hidden size.
         dimensions: how many scores.
         recipe: adapter, frozen embeddings, pooling and the head's bias are read.
-        start: what the head begins as, so that training need not first find the level of the labels.
+        start: where the head's bias begins, shape (dimensions,), so that training need not first find the level of
+            the labels; ignored by a head without bias.
 
     Raises:
         RecipeError: the adapter's target layers are not in this backbone.
     """
     model = ScoreModel(backbone, width, dimensions, pooling=recipe.pooling, bias=recipe.head_bias)
-    if start is not None:
-        _begin(model.score, start)
+    if start is not None and recipe.head_bias:
+        with torch.no_grad():
+            model.score.bias.copy_(torch.from_numpy(start))
     if recipe.lora is not None:
         return with_adapter(model, recipe.lora)
     if recipe.freeze_embeddings:
         for parameter in embedding_parameters(backbone):
             parameter.requires_grad_(False)
     return model
-
-
-def _begin(score: nn.Linear, start: HeadStart) -> None:
-    with torch.no_grad():
-        if score.bias is not None:
-            score.bias.copy_(torch.from_numpy(start.bias))
-        if start.weights is not None:
-            score.weight.copy_(torch.from_numpy(start.weights.T))
 
 
 def with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
@@ -152,16 +146,6 @@ def core(model: nn.Module) -> ScoreModel:
     if not isinstance(inner, ScoreModel):
         raise TypeError(f"{type(inner).__name__} is not a ScoreModel")
     return inner
-
-
-@dataclass(frozen=True, slots=True)
-class HeadStart:
-    """What the head begins as, in place of random weights."""
-
-    bias: FloatArray
-    """Shape (dimensions,); ignored by a head without one."""
-    weights: FloatArray | None = None
-    """Shape (width, dimensions); None leaves torch's random ones."""
 
 
 @dataclass(frozen=True, slots=True)
