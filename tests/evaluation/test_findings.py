@@ -5,13 +5,16 @@ from potstill.evaluation.records import (
     Band,
     Choice,
     Figures,
+    Finding,
     Floor,
     Interval,
     Judgement,
     Positives,
     Rung,
     Shipped,
+    Slice,
     Tiers,
+    Training,
 )
 
 
@@ -162,3 +165,24 @@ def test_a_small_test_part_is_called_small():
 
 def test_nothing_shipped_leaves_only_what_can_be_said():
     assert set(said([CONSTANT, GOOD], shipped=None)) == {"floor-unknown"}
+
+
+def slice_of(value, difference, p_adjusted):
+    return Slice(by="source", value=value, rows=40, clusters=40, mae=1.5, constant_mae=1.9, skill=0.21, bias=0.0,
+                 difference=difference, difference_interval=None, p=p_adjusted / 4, p_adjusted=p_adjusted)  # fmt: skip
+
+
+def test_the_worst_slice_is_told_only_when_it_is_more_than_luck():
+    sure = SHIPPED.model_copy(update={"slices": (slice_of("herald", 0.6, 0.01), slice_of("post", -0.2, 0.9))})
+    assert said([GOOD], shipped=sure)["worst-slice"].text == (
+        "It is worst on source herald: 1.500 on 40 rows, 0.600 more than elsewhere (p 0.01, adjusted for 2 slices; "
+        "skill there 21%)."
+    )
+    assert "worst-slice" not in said([GOOD], shipped=SHIPPED.model_copy(update={"slices": (slice_of("x", 0.6, 0.2),)}))
+
+
+def test_what_is_wrong_with_the_history_of_the_shipped_rung_is_a_finding():
+    flag = Finding(rule="only-the-head-trains", tone="bad", text="200 parameters train.")
+    training = Training(epochs=4, best_epoch=3, gap=0.1, plateau=None, flags=(flag,))
+    assert said([GOOD.model_copy(update={"training": training})])["only-the-head-trains"] == flag
+    assert "only-the-head-trains" not in said([GOOD, POOR.model_copy(update={"name": "other", "training": training})])

@@ -5,6 +5,7 @@ import pytest
 from potstill.errors import BadInput
 from potstill.evaluation.flags import evaluate_history, flags, plateau_of, training_of
 from potstill.evaluation.history import parse_history, read_history
+from potstill.evaluation.stage import _training
 from potstill.training.facts import EpochRecord, Measures
 
 REFERENCE = [
@@ -252,3 +253,11 @@ def test_a_plateaus_slope_has_the_interval_of_least_squares():
 def test_a_falling_curve_is_no_plateau_and_two_epochs_tell_nothing():
     assert plateau_of([5.0, 4.0, 3.0, 2.1, 1.0]).interval.high < 0
     assert plateau_of([2.0, 1.0]) is None
+
+
+def test_an_evaluation_records_the_history_of_a_rung_trained_by_epochs(tmp_path):
+    found = _training(student(tmp_path))
+    assert (found.epochs, found.best_epoch, found.flags) == (4, 3, ())
+    assert found.plateau.epochs == 4
+    (tmp_path / "history.json").write_text("[]")
+    assert _training(tmp_path) is None

@@ -62,6 +62,7 @@ def findings(
         *_held_out(shipped),
         *_rounding(shipped.judgement if shipped is not None else None),
         *_slices(shipped.slices if shipped is not None else ()),
+        *(chosen.training.flags if chosen is not None and chosen.training is not None else ()),
     )
 
 

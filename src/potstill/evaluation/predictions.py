@@ -285,5 +285,8 @@ def run_filter(path: str | Path) -> Filter:
         RunError: the path is no run, so that its filter has to be named.
     """
     if not Path(path).is_dir():
-        raise RunError(f"{path}: a file of predictions does not say which filter it is of; name it with --filter (compare: FILE@FILTER)")
+        raise RunError(
+            f"{path}: a file of predictions does not say which filter it is of; name it with --filter (compare: "
+            "FILE@FILTER)"
+        )
     return Run.open(path).filter
