@@ -13,12 +13,14 @@ from potstill.report.sections.conclusions import readiness, strengths, suitabili
 from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.recommendations import recommendations
+from potstill.report.sections.slices import slices
 
 MISSING = Record("nothing.json", None, None)
 
 
 def figures(mae, constant, low):
     return {
+        "rows": 193,
         "mae": mae,
         "mae_interval": {"low": mae - 0.1, "high": mae + 0.1},
         "constant_mae": constant,
@@ -237,3 +239,14 @@ def test_what_people_decided_is_in_the_log_with_the_evaluation_it_was_decided_on
         "2026-01-02 03:04": ["no", "too few leads", "not judged", "111111111111, an earlier one"],
         "2026-01-03 03:04": ["yes", "good enough for the desk", "not judged", "cdcdcdcdcdcd"],
     }
+
+
+def test_slices_that_were_looked_for_and_not_found_are_told_from_those_that_nobody_looked_for():
+    evaluation = content()
+    assert said(slices(facts_of(evaluation))) == [(None, "Slices: not recorded.")]
+    evaluation["shipped"]["slices"] = []
+    assert said(slices(facts_of(evaluation)))[0][1].startswith("No slice of the test part has enough rows")
+    figures_ = {"by": "source", "value": "Sun", "rows": 40, "mae": 1.2, "difference": 0.3, "p_adjusted": 0.04}
+    evaluation["shipped"]["slices"] = [figures_]
+    row = rows_of(slices(facts_of(evaluation)))["source: Sun"]
+    assert (row[0], row[1], row[5], row[8]) == ("40", "1.200", "+0.30", "0.040")

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.report.rules import RATINGS, RULES, epoch_status, grade, rate
+from potstill.report.rules import RATINGS, RULES, epoch_status, grade, holds, rate
 
 ERROR = st.floats(0.01, 5)
 
@@ -62,3 +62,27 @@ def test_uses_are_graded(rule, value, word):
 
 def test_thresholds_carry_their_hash():
     assert RULES.at("rating", "good").sha256 == RULES.sha256
+
+
+@pytest.mark.parametrize(
+    ("share", "rows", "looks", "verdict"),
+    [
+        (0.9, 1000, 1, True),
+        (0.97, 1000, 1, True),
+        (0.87, 1000, 1, False),
+        # 29 of 35 is what chance does one time in eight; 24 of 35 is not.
+        (29 / 35, 35, 1, True),
+        (24 / 35, 35, 8, False),
+        (None, 35, 1, None),
+        (0.9, None, 1, None),
+    ],
+)
+def test_intervals_fall_short_only_beyond_chance(share, rows, looks, verdict):
+    assert holds(share, rows, 0.9, looks) is verdict
+
+
+@given(st.integers(1, 300), st.integers(0, 300), st.integers(1, 20))
+def test_more_held_labels_never_turn_a_promise_kept_into_one_broken(rows, held, looks):
+    held = min(held, rows)
+    fewer = max(0, held - 1)
+    assert holds(held / rows, rows, 0.9, looks) >= holds(fewer / rows, rows, 0.9, looks)

@@ -24,7 +24,7 @@ from potstill.report.blocks import (
 )
 from potstill.report.themes import PRINT
 
-_TONES = {"good": "Good", "caution": "Caution", "bad": "Against it", "neutral": "To know"}
+_TONES = {"good": "Good", "caution": "Caution", "bad": "Against it", "neutral": "To know", "todo": "To do"}
 
 
 def render_markdown(document: Document, sources: dict[str, str | None]) -> str:

@@ -6,6 +6,7 @@ a figure that the rule needs is not recorded. A report that speaks of a threshol
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 from potstill.files import digest
@@ -27,8 +28,8 @@ _THRESHOLDS: Final[dict[str, Any]] = {
     "ranking": {"suited": 0.8, "with care": 0.6},
     # The widest dimension's interval, half of it, as a share of the scale.
     "exact": {"suited": 0.1, "with care": 0.2},
-    # How far from its promise the share of held labels may lie.
-    "coverage": {"apart": 0.05},
+    # Intervals fall short where chance alone would hold so few labels less often than this, over all dimensions.
+    "coverage": {"chance": 0.05},
     # Rows below which figures are hints.
     "rows": {"judged": 100, "high": 30},
     # Share of texts that a student can't read whole.
@@ -88,6 +89,23 @@ def _progress(now: float, best: float) -> str:
     if now < best:
         return "improving" if best - now >= step else "slightly better"
     return "plateau" if now - best <= step else "worse"
+
+
+def holds(share: float | None, rows: int | None, level: float | None, looks: int = 1) -> bool | None:
+    """Whether intervals that held a share of `rows` labels may be as good as their promise, `level`.
+
+    They are not where a binomial draw would hold so few less often than the rule allows, shared out over `looks`
+    dimensions (Bonferroni). Holding more than was promised is no broken promise.
+    """
+    if share is None or level is None or not rows or not 0 < level < 1:
+        return None
+    held = round(share * rows)
+    logs = (
+        math.lgamma(rows + 1) - math.lgamma(k + 1) - math.lgamma(rows - k + 1)
+        + k * math.log(level) + (rows - k) * math.log1p(-level)
+        for k in range(held + 1)
+    )  # fmt: skip
+    return sum(map(math.exp, logs)) >= threshold("coverage", "chance") / looks
 
 
 def grade(rule: str, value: float | None) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from potstill.calibration import LEVELS
 from potstill.report import charts
 from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
-from potstill.report.rules import RULES, grade, rate, threshold
+from potstill.report.rules import RULES, grade, holds, rate, threshold
 from potstill.report.sections.decisions import current
 from potstill.report.sections.parts import INTERVAL_LEVEL, headline, interval, show, spaced
 
@@ -252,8 +252,9 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
             *_coverages(evaluation),
             "; promised ",
             show(evaluation, "percent", "shipped", "interval_level"),
-            ", within ",
-            _rule("percent", "coverage", "apart"),
+            "; too few only where chance would do so in under ",
+            _rule("percent", "coverage", "chance"),
+            " of evaluations",
         ),
     )
     proof = facts.bundle.at("sha256")
@@ -290,9 +291,12 @@ def _coverages(evaluation: Record) -> Text:
 
 
 def _coverage_fits(evaluation: Record, name: str) -> bool | None:
-    level, held = (evaluation.at("shipped", *path).value for path in (("interval_level",), ("coverage", name)))
-    # Holding more than was promised is no broken promise.
-    return None if level is None or held is None else held >= level - threshold("coverage", "apart")
+    return holds(
+        evaluation.at("shipped", "coverage", name).value,
+        evaluation.at("shipped", "judgement", "dimensions", name, "rows").value,
+        evaluation.at("shipped", "interval_level").value,
+        len(evaluation.keys("shipped", "coverage")),
+    )
 
 
 def _widest(facts: Facts) -> tuple[str, Fact] | None:

@@ -23,7 +23,7 @@ _HIGH_BANDS = 2
 
 def recommendations(facts: Facts) -> Section:
     """What would help most, by rule."""
-    found = tuple(Paragraph(text, "neutral") for text in _found(facts))
+    found = tuple(Paragraph(text, "todo") for text in _found(facts))
     if not found:
         return Section("recommendations", "Recommendations", (Paragraph(("No rule has anything to recommend.",)),))
     return Section("recommendations", "Recommendations", (Findings(found),))

@@ -19,7 +19,9 @@ def slices(facts: Facts) -> Section:
     evaluation, at = facts.evaluation, ("shipped", "slices")
     count = evaluation.size(*at)
     if not count:
-        return Section("slices", "Where it is worse", (Paragraph(("Slices: not recorded.",)),))
+        looked = evaluation.at(*at).recorded
+        said = "No slice of the test part has enough rows to be judged." if looked else "Slices: not recorded."
+        return Section("slices", "Where it is worse", (Paragraph((said,)),))
     text = Paragraph(
         (
             (
