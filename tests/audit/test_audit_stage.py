@@ -188,6 +188,16 @@ class TestRun:
         assert (run / "run" / "audit" / "audit.html").exists()
         assert (run / "run" / "ledger.sqlite").read_bytes() == before
 
+    def test_nothing_is_bought_where_nothing_can_be_missed(self, run):
+        from potstill.filters import save_filter
+
+        save_filter(WEATHER.model_copy(update={"tiers": (WEATHER.tiers[-1],)}), run / "run" / "filter")
+        result = potstill(
+            "audit", run / "run", "--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--oracle", "openai:none"
+        )
+        assert "no tier is marked positive" in str(result.exception)
+        assert not (run / "run" / "audit").exists()
+
     def test_a_sample_leaves_out_what_is_labelled_and_what_is_dropped(self, run):
         both = (run / "news.jsonl").read_text() + (run / "pool.jsonl").read_text()
         new = "".join(

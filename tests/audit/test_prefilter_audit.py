@@ -70,6 +70,18 @@ class TestJudging:
         assert np.isnan(found["n2"].scores[0, 1])
         assert judge(ledger, sample.head(1), WEATHER, ReplayOracle(recorded)).keys() == {"n0"}
 
+    def test_another_oracles_answers_of_an_earlier_audit_do_not_count(self, tmp_path):
+        for name, score in (("strict", 1), ("kind", 9)):
+            line = f'{{"id": "n0", "scores": {{"wind": {score}, "rain": {score}}}}}'
+            (tmp_path / f"{name}.jsonl").write_text(line + "\n")
+            found = judge(
+                tmp_path / "dropped.sqlite",
+                dropped_by(feed(), WEATHER).head(1),
+                WEATHER,
+                ReplayOracle(tmp_path / f"{name}.jsonl"),
+            )
+            assert found["n0"].scores.tolist() == [[score, score]]
+
     def test_an_oracle_that_cannot_be_asked_stops_the_audit(self, tmp_path):
         from potstill.oracle import Failure
 

@@ -59,7 +59,7 @@ def prefiltering_of(articles: pl.DataFrame, answers: Mapping[str, Answer], filte
     judged = np.isfinite(scores).all(axis=1)
     texts = [filter_.text.of(title, content) for title, content in dropped.select("title", "content").iter_rows()]
     verdict = decide_rows(scores, filter_, cap_hits(texts, filter_))
-    missed = verdict["tier"].is_in(list(filter_.positive_tiers)).to_numpy() & judged
+    missed = verdict["tier"].is_in(list(filter_.positive_tiers)).to_numpy()
     rows = dropped.with_columns(
         pl.Series("judged", judged), pl.Series("missed", missed), overall=verdict["overall"], tier=verdict["tier"]
     )

@@ -82,14 +82,17 @@ def audit(
     if folder is None:
         raise BadInput("--labels needs a folder for the audit: --out FOLDER")
     pool = None if drop_from is None else _pool(drop_from)
+    audited = labelled(rows, oracles, judged_by, labels_of)
     dropped: dict[str, Answer] = {}
     if drop_sample is not None and oracle is not None:
+        if not judged_by.positive_tiers:
+            raise BadInput(f"{judged_by.name}: no tier is marked positive, so nothing that is dropped is missed")
         candidates = dropped_by(rows if pool is None else pool, judged_by)
         dropped = _judged(
             candidates, drop_sample, judged_by, oracle, folder, seed, base_url, max_cost, max_calls, price_in, price_out
         )
     found = audit_labels(
-        labelled(rows, oracles, judged_by, labels_of),
+        audited,
         rows,
         oracles,
         dropped=dropped,
