@@ -94,3 +94,8 @@ def test_an_unknown_id_is_no_article(explorer):
 def test_an_illegal_question_is_refused():
     with pytest.raises(ValidationError):
         Query.model_validate({"sort": "id; drop"})
+
+
+def test_an_article_without_a_title_is_listed_by_how_it_begins(explorer):
+    rows = {row["id"]: row["title"] for row in explorer.ask(Query())["rows"]}
+    assert rows == {"a": "Bridge opens", "b": "Storm nears", "c": "Nothing"}

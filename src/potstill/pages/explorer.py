@@ -24,6 +24,9 @@ PAGE = 50
 MOST_VALUES = 30
 """Values of a fact above which it is no filter: a list of them would be too long to choose from."""
 
+BEGINNING = 90
+"""Characters by which an article without a title is listed."""
+
 Sort = Literal["disagreement", "dimension", "oracle", "student", "title"]
 """By the overalls' difference, by the largest difference of a dimension, by either's overall, or by title."""
 
@@ -88,6 +91,9 @@ class Explorer:
             query.sort, "id", descending=[query.sort != "title", False], nulls_last=True, maintain_order=True
         )
         shown = ordered.slice(query.offset, PAGE)
+        # An article without a title is known by how it begins.
+        begins = pl.col("text").str.slice(0, BEGINNING).str.replace_all(r"\s+", " ")
+        shown = shown.with_columns(title=pl.coalesce(pl.col("title").replace("", None), begins, pl.lit("")))
         columns = ("id", "title", "oracle", "student", "disagreement", "tier_oracle", "tier_student")
         return {"total": fitting.height, "offset": query.offset, "rows": shown.select(columns).to_dicts()}
 

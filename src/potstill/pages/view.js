@@ -92,7 +92,8 @@ async function show(at) {
   const article = await call("api/article", { id: shown[at].id });
   place = at;
   $("title").textContent = article.title || article.id;
-  $("facts").textContent = [article.id, ...Object.values(article.facts)].join(" · ");
+  $("facts").textContent = [article.id, ...Object.entries(article.facts)
+    .map(([name, value]) => `${(NAMES[name] || name).toLowerCase()}: ${value}`)].join(" · ");
   // The window that was read begins with the title, which stands above already.
   const text = article.text || "", title = article.title || "\0";
   const parts = (text.startsWith(title) ? text.slice(title.length).trim() : text).split(/\n\s*\n/);

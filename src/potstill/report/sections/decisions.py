@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Block, Column, Paragraph, Row, Section, Table
-from potstill.report.sections.parts import DASH, chosen_student, show, spaced
+from potstill.report.sections.parts import DASH, chosen_student, show
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def decisions(facts: Facts) -> Section:
     """What was decided on the way, by whom or what, and why, as the records tell."""
-    made, calibration, student = facts.made, facts.calibration, chosen_student(facts)
+    made, student = facts.made, chosen_student(facts)
     rows = [
         Row(
             (
@@ -36,18 +36,8 @@ def decisions(facts: Facts) -> Section:
                 )
             )
         )
-    rows += [
-        Row(
-            (
-                (f"calibration of {spaced(str(calibration.at('curves', place, 'dimension').value))}",),
-                (show(calibration, "text", "curves", place, "method"),),
-                (show(calibration, "text", "curves", place, "reason"),),
-            )
-        )
-        for place in range(calibration.size("curves"))
-    ]
     table = Table(
-        "Decisions",
+        "What the run decided by itself",
         (
             Column("Question", numeric=False),
             Column("Decided", numeric=False),
