@@ -15,6 +15,7 @@ from potstill.terminal import console, set_quiet
 GROUPS = (
     "filters",
     "label",
+    "bakeoff",
     "dataset",
     "train",
     "audit",

@@ -6,6 +6,7 @@ In: articles and an oracle. Out: a ledger of answers, failures and what each cos
 
 from __future__ import annotations
 
+from potstill.labelling.batch import Batching
 from potstill.labelling.budget import Price
 from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
@@ -14,6 +15,7 @@ from potstill.labelling.run import label, label_async, label_run
 from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 
 __all__ = [
+    "Batching",
     "Ledger",
     "Limits",
     "Plan",

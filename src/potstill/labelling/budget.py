@@ -98,6 +98,15 @@ class Budget:
         self._in_flight += 1
         return True
 
+    def fits(self, worst: int) -> bool:
+        """Whether a call of this price may be made while those in flight are."""
+        return self._fits(worst)
+
+    def hold(self, worst: int) -> None:
+        """Set aside the worst price of a call that is in flight already."""
+        self._reserved += worst
+        self._in_flight += 1
+
     def settle(self, worst: int, cost: int | None) -> None:
         """A reserved call is over and cost this much; None if it was never made."""
         self._reserved -= worst

@@ -37,6 +37,12 @@ HUMAN = "human:"
 # Added to ledgers that were made before it, too.
 _FLAGS = """
 -- Texts that speak to the oracle, and what each seems to try.
+-- Jobs of a batch interface: under way from before they are sent until their answers are in `calls` and `failures`.
+CREATE TABLE IF NOT EXISTS jobs (tag TEXT PRIMARY KEY, oracle TEXT NOT NULL, file TEXT, job TEXT, at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS job_calls (
+    key TEXT PRIMARY KEY, tag TEXT NOT NULL, article TEXT NOT NULL, oracle TEXT NOT NULL, prompt TEXT NOT NULL,
+    window TEXT NOT NULL, sample INTEGER NOT NULL, revision TEXT NOT NULL, worst INTEGER NOT NULL
+);
 CREATE TABLE IF NOT EXISTS flags (window TEXT PRIMARY KEY, tries TEXT NOT NULL) WITHOUT ROWID;
 """
 
@@ -143,6 +149,20 @@ Event = Opened | Answered | Failed
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """A job of a batch interface: our tag, whose questions, and the server's names of its file and of the job.
+
+    Without a name it may or may not have been sent: the process ended in between.
+    """
+
+    tag: str
+    oracle: str
+    file: str | None
+    job: str | None
+    calls: tuple[Opened, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
     """What a ledger's calls came to: how many were made, and their cost in trillionths."""
 
@@ -193,16 +213,44 @@ class Ledger:
         """
         with self._writing() as database:
             for event in events:
-                if isinstance(event, Opened):
-                    _insert(database, "open_calls", _columns(event.question) | {"worst": event.worst, "at": _now()})
-                    continue
-                database.execute("DELETE FROM open_calls WHERE key = ?", (event.question.key,))
-                if isinstance(event, Answered):
-                    # Only an earlier revision's answer that holds again can be there already; it becomes the latest.
-                    database.execute("DELETE FROM calls WHERE key = ?", (event.question.key,))
-                    _insert(database, "calls", _answer_columns(event))
-                else:
-                    _insert(database, "failures", _failure_columns(event))
+                _keep(database, event)
+
+    def open_job(self, tag: str, calls: Sequence[Opened]) -> None:
+        """Note a job of a batch interface that is about to be sent, with the most that each call can cost."""
+        with self._writing() as database:
+            oracle = calls[0].question.oracle
+            _insert(database, "jobs", {"tag": tag, "oracle": oracle, "file": None, "job": None, "at": _now()})
+            for call in calls:
+                more = {"tag": tag, "revision": call.question.revision, "worst": call.worst}
+                _insert(database, "job_calls", _columns(call.question) | more)
+
+    def name_job(self, tag: str, *, file: str | None = None, job: str | None = None) -> None:
+        """Note the names that the server gave to a job's file, or to the job."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE jobs SET file = coalesce(?, file), job = coalesce(?, job) WHERE tag = ?", (file, job, tag)
+            )
+
+    def land_job(self, tag: str, events: Iterable[Event] = ()) -> None:
+        """A job is over: its outcomes, if it ever ran, are kept and the job is forgotten, all at once."""
+        with self._writing() as database:
+            for event in events:
+                _keep(database, event)
+            database.execute("DELETE FROM job_calls WHERE tag = ?", (tag,))
+            database.execute("DELETE FROM jobs WHERE tag = ?", (tag,))
+
+    def jobs(self) -> list[Job]:
+        """The jobs that are under way, oldest first."""
+        with self._lock:
+            found = self._database.execute("SELECT tag, oracle, file, job FROM jobs ORDER BY at, tag").fetchall()
+            return [Job(*row, tuple(self._job_calls(row[0]))) for row in found]
+
+    def _job_calls(self, tag: str) -> Iterator[Opened]:
+        rows = self._database.execute(
+            "SELECT article, oracle, prompt, window, sample, revision, worst FROM job_calls WHERE tag = ?", (tag,)
+        )
+        for *question, worst in rows:
+            yield Opened(Question(*question), worst)
 
     def retract(self, question: Question) -> bool:
         """Take back an answer, as a reviewer may; whether there was one."""
@@ -271,6 +319,21 @@ class Ledger:
         row = self._database.execute("SELECT value FROM meta WHERE name = ?", (f"server {server}",)).fetchone()
         found = json.loads(row[0]) if row else {}
         return found if isinstance(found, dict) else {}
+
+    def by_oracle(self) -> pl.DataFrame:
+        """What each oracle's calls came to: oracle, calls, answers, tokens_in, tokens_out, cost, seconds (of answers).
+
+        Cost is in trillionths; a call whose size nobody knows counts no tokens, and its worst price.
+        """
+        rows = self._database.execute(
+            "SELECT oracle, count(*), sum(answered), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0),"
+            " sum(cost), coalesce(sum(seconds * answered), 0.0) FROM"
+            " (SELECT oracle, 1 AS answered, tokens_in, tokens_out, cost, seconds FROM calls UNION ALL"
+            " SELECT oracle, 0, tokens_in, tokens_out, cost, seconds FROM failures) GROUP BY oracle ORDER BY oracle"
+        ).fetchall()
+        names = ("calls", "answers", "tokens_in", "tokens_out", "cost")
+        schema = {"oracle": pl.String} | dict.fromkeys(names, pl.Int64) | {"seconds": pl.Float64}
+        return pl.DataFrame(rows, schema=schema, orient="row")
 
     def flags(self) -> pl.DataFrame:
         """Articles whose text speaks to the oracle, sorted: article, tries (as `fence, instruction`)."""
@@ -447,6 +510,19 @@ def _failure_columns(event: Failed) -> dict[str, Any]:
         "seconds": event.seconds,
         "at": _now(),
     }
+
+
+def _keep(database: sqlite3.Connection, event: Event) -> None:
+    if isinstance(event, Opened):
+        _insert(database, "open_calls", _columns(event.question) | {"worst": event.worst, "at": _now()})
+        return
+    database.execute("DELETE FROM open_calls WHERE key = ?", (event.question.key,))
+    if isinstance(event, Answered):
+        # Only an earlier revision's answer that holds again can be there already; it becomes the latest.
+        database.execute("DELETE FROM calls WHERE key = ?", (event.question.key,))
+        _insert(database, "calls", _answer_columns(event))
+    else:
+        _insert(database, "failures", _failure_columns(event))
 
 
 def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 from potstill.articles import count_articles, read_articles
 from potstill.errors import BadInput, LabelError, OracleError
 from potstill.filters import save_filter
+from potstill.labelling.batch import BatchSession, refuse_jobs
 from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.session import Session
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from potstill.filters import Filter
+    from potstill.labelling.batch import Batching
     from potstill.labelling.budget import Price
     from potstill.labelling.pace import Pace
     from potstill.oracle import Oracle
@@ -54,6 +56,7 @@ def label(
     on_step: Callable[[float], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     pace: Pace | None = None,
+    batch: Batching | None = None,
 ) -> Summary:
     """Buy the labels that are missing; the oracle is closed at the end.
 
@@ -72,6 +75,7 @@ def label(
         on_step: called with 1 for each question that is done with.
         on_progress: called then too, with how the session stands.
         pace: another pace than the one that `limits` make.
+        batch: send the questions as jobs, at half the price, and wait for them.
 
     Raises:
         LabelError: the ledger holds labels of another prompt; the message shows what differs.
@@ -94,6 +98,7 @@ def label(
             on_step=on_step,
             on_progress=on_progress,
             pace=pace,
+            batch=batch,
         )
     )
 
@@ -114,6 +119,7 @@ async def label_async(
     on_step: Callable[[float], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     pace: Pace | None = None,
+    batch: Batching | None = None,
 ) -> Summary:
     """As `label`, inside a running event loop."""
     limits = limits or Limits()
@@ -128,7 +134,11 @@ async def label_async(
         with _opened(ledger) as open_ledger:
             _agree(open_ledger, prompt, prompts)
             open_ledger.settle_killed()
-            session = Session(open_ledger, prompt, oracle, repeats, limits, price, pace)
+            if batch is None:
+                refuse_jobs(open_ledger)
+                session = Session(open_ledger, prompt, oracle, repeats, limits, price, pace)
+            else:
+                session = BatchSession(open_ledger, prompt, oracle, repeats, limits, price, batch)
             session.retry_failed = retry_failed
             session.on_step = on_step
             session.on_progress = on_progress
@@ -151,6 +161,7 @@ def label_run(
     price: Price | None = None,
     prompts: Prompts = "refuse",
     retry_failed: bool = False,
+    batch: Batching | None = None,
 ) -> Summary:
     """Label a run: make its folder, take in the articles, and buy what is missing; recorded as the stage `label`.
 
@@ -166,6 +177,7 @@ def label_run(
         price: per million tokens.
         prompts: what to do with labels made with another prompt.
         retry_failed: ask again what failed for good before.
+        batch: send the questions as jobs, at half the price, and wait for them.
 
     Raises:
         RunError: no such run, or another process writes to it.
@@ -195,6 +207,7 @@ def label_run(
                 prompts=prompts,
                 retry_failed=retry_failed,
                 on_progress=lambda progress: advance(1, str(progress)),
+                batch=batch,
             )
         if not summary.already and not summary.bought:
             raise _nothing(summary)

@@ -1,0 +1,212 @@
+"""A bake-off: several oracles on one sample of articles, to help choose one.
+
+In: a sample, and oracles with their prices. Out: a `Bakeoff`: what each costs per article, how generous it is, how
+often it fails, what its scores make of the tiers, and how far every two of them are apart. The folder is a run, so
+nothing is paid for twice, and the winner's labels are bought already.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from potstill.articles import open_writer, read_all, read_articles
+from potstill.audit.agreement import side_by_side
+from potstill.audit.records import Pair  # noqa: TC001 - pydantic reads it
+from potstill.errors import BadInput, LabelError
+from potstill.labelling import Ledger, Limits, Price, label_run
+from potstill.labelling.budget import TRILLION
+from potstill.metrics import number, with_overall
+from potstill.runs import Run
+from potstill.verdict import cap_hits, decide_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.filters import Filter
+    from potstill.oracle import Oracle
+    from potstill.records import FloatArray
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """An oracle and its price per million tokens, if known."""
+
+    oracle: Oracle
+    price: Price | None = None
+
+    @property
+    def name(self) -> str:
+        """As labels have it."""
+        return f"{self.oracle.name}:{self.oracle.model}"
+
+
+class Entrant(BaseModel):
+    """How one oracle did.
+
+    `labels` counts articles with a label. Cost is in the prices' unit, per article with a label, failed calls
+    included; None without a price. `means` are mean scores by dimension and `overall`, before gates and caps;
+    `tiers` counts articles by tier.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    oracle: str
+    labels: int
+    calls: int
+    failures: dict[str, int]
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+    cost_per_article: float | None
+    seconds_per_call: float | None
+    means: dict[str, float | None]
+    tiers: dict[str, int]
+
+
+class Bakeoff(BaseModel):
+    """Several oracles on the same articles."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: int = SCHEMA_VERSION
+    filter: str
+    articles: int
+    entrants: tuple[Entrant, ...]
+    pairs: tuple[Pair, ...]
+
+
+def bake_off(
+    folder: str | Path,
+    filter_: Filter | None,
+    articles: str | Path | None,
+    contenders: Sequence[Contender],
+    *,
+    sample: int | None = None,
+    seed: int = 0,
+    samples: int = 1,
+    limits: Limits | None = None,
+) -> Bakeoff:
+    """Have each oracle score the same articles, and compare.
+
+    Args:
+        folder: a run of the bake-off's own; an existing one goes on where it was.
+        filter_: what to judge; None for the run's own.
+        articles: a file to draw the sample from; None for the articles that the folder has.
+        contenders: two or more.
+        sample: how many articles to draw; None for all.
+        seed: of the draw, which depends on ids alone.
+        samples: answers per article and oracle.
+        limits: `max_cost` and `max_calls` hold over all oracles together.
+
+    Raises:
+        BadInput: fewer than two oracles, one of them twice, or the same limits as in `label_run`.
+        LabelError: no two oracles have labelled the same article.
+    """
+    names = [contender.name for contender in contenders]
+    if len(set(names)) < 2 or len(set(names)) < len(names):
+        raise BadInput(f"a bake-off needs two or more different oracles, got {', '.join(names) or 'none'}")
+    place = Path(folder)
+    with tempfile.TemporaryDirectory() as scratch:
+        source = None if articles is None else _drawn(articles, sample, seed, Path(scratch) / "sample.parquet")
+        for contender in contenders:
+            label_run(place, filter_, source, contender.oracle, samples=samples, limits=limits, price=contender.price)
+            source = None
+    return compare_run(place, contenders)
+
+
+def compare_run(folder: str | Path, contenders: Sequence[Contender]) -> Bakeoff:
+    """Compare the labels that a folder's ledger has of these oracles; nothing is asked.
+
+    Raises:
+        LabelError: no two of them have labelled the same article.
+    """
+    run = Run.open(Path(folder))
+    filter_ = run.filter
+    frame = pl.concat([part.select("id", "title", "content") for part in read_articles(run.path("articles"))])
+    # A filter without caps has no columns of hits, and so no rows to choose from.
+    hits = (
+        None
+        if not filter_.caps
+        else cap_hits([filter_.text.of(title, content) for _, title, content in frame.iter_rows()], filter_)
+    )
+    with Ledger(run.path("ledger")) as ledger:
+        labels = ledger.labels(filter_)
+        spent = {row["oracle"]: row for row in ledger.by_oracle().iter_rows(named=True)}
+        failures = ledger.failures()
+    scores = {contender.name: _aligned(labels, frame["id"], contender.name, filter_) for contender in contenders}
+    pairs = side_by_side(scores, filter_, cap_hits=hits)
+    if not pairs:
+        raise LabelError(f"{run.path('ledger')}: no two of the oracles have labelled the same article")
+    return Bakeoff(
+        filter=filter_.name,
+        articles=frame.height,
+        entrants=tuple(
+            _entrant(one, scores[one.name], filter_, hits, spent.get(one.name, {}), failures) for one in contenders
+        ),
+        pairs=tuple(pairs),
+    )
+
+
+def _drawn(articles: str | Path, sample: int | None, seed: int, target: Path) -> Path:
+    """A file with so many of the articles, those whose ids come first in a shuffle by hash."""
+    frame = read_all(articles)
+    if sample is not None:
+        if sample < 1:
+            raise BadInput(f"--sample: got {sample}, expected 1 or more")
+        order = [hashlib.sha256(f"bakeoff {seed}\0{id_}".encode()).hexdigest() for id_ in frame["id"]]
+        chosen = sorted(np.argsort(order, kind="stable")[:sample].tolist())
+        frame = frame[chosen]
+    with open_writer(target) as writer:
+        writer.write(frame)
+    return target
+
+
+def _aligned(labels: pl.DataFrame, ids: pl.Series, oracle: str, filter_: Filter) -> FloatArray:
+    """One oracle's scores, shape (articles, dimensions); NaN where there is none."""
+    theirs = labels.filter(pl.col("oracle") == oracle)
+    joined = pl.DataFrame({"article": ids}).join(theirs, on="article", how="left", maintain_order="left")
+    columns = [joined[f"y_{name}"].cast(pl.Float64).fill_null(float("nan")) for name in filter_.dimension_names]
+    return np.column_stack([column.to_numpy() for column in columns])
+
+
+def _entrant(
+    contender: Contender,
+    scores: FloatArray,
+    filter_: Filter,
+    hits: pl.DataFrame | None,
+    spent: dict[str, int | float],
+    failures: pl.DataFrame,
+) -> Entrant:
+    known = np.isfinite(scores).any(axis=1)
+    count = int(known.sum())
+    priced = contender.price is not None or contender.oracle.free
+    cost = float(spent.get("cost", 0)) / TRILLION if priced else None
+    answers = int(spent.get("answers", 0))
+    wide = with_overall(scores[known], filter_.weights)
+    means = [number(float(np.nanmean(column))) if np.isfinite(column).any() else None for column in wide.T]
+    caps = None if hits is None else hits.filter(pl.Series(known, dtype=pl.Boolean))
+    tiers = decide_rows(scores[known], filter_, caps)["tier"]
+    reasons = failures.filter(pl.col("oracle") == contender.name)["reason"].value_counts().sort("reason")
+    return Entrant(
+        oracle=contender.name,
+        labels=count,
+        calls=int(spent.get("calls", 0)),
+        failures=dict(reasons.iter_rows()),
+        tokens_in=int(spent.get("tokens_in", 0)),
+        tokens_out=int(spent.get("tokens_out", 0)),
+        cost=cost,
+        cost_per_article=None if cost is None or not count else cost / count,
+        seconds_per_call=float(spent["seconds"]) / answers if answers else None,
+        means=dict(zip((*filter_.dimension_names, "overall"), means, strict=True)),
+        tiers={name: int((tiers == name).sum()) for name in (*filter_.tier_names, "unscored")},
+    )

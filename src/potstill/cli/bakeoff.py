@@ -1,0 +1,89 @@
+"""`potstill bakeoff`: several oracles on one sample, to help choose one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from potstill.audit.bakeoff import Bakeoff, Contender
+    from potstill.audit.records import Pair
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="bakeoff")(bakeoff)
+
+
+def bakeoff(
+    folder: Annotated[Path, typer.Argument(help="A run folder of the bake-off's own; an existing one goes on.")],
+    oracle: Annotated[
+        list[str], typer.Option(help="Two or more times: as for label, or openai:MODEL@URL for a server of its own.")
+    ],
+    filter_: Annotated[
+        str | None, typer.Option("--filter", metavar="FILTER", help="A folder, or the name of a filter that ships.")
+    ] = None,
+    articles: Annotated[str | None, typer.Option(help="Articles to draw the sample from.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="How many to draw; all, if left out.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    samples: Annotated[int, typer.Option(min=1, help="Answers per article and oracle.")] = 1,
+    max_cost: Annotated[float | None, typer.Option(min=0, help="Never spend more, all oracles together.")] = None,
+    max_calls: Annotated[int | None, typer.Option(min=0, help="Never make more calls, all oracles together.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most.")] = 16,
+    prices: Annotated[Path | None, typer.Option(help="Your own price table (YAML).")] = None,
+    api_key_env: Annotated[str | None, typer.Option(help="The environment variable with the key.")] = None,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 120.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Have several oracles score the same articles: agreement, bias, price per article, and what becomes of tiers."""
+    from potstill.audit.bakeoff import bake_off
+    from potstill.filters import load_filter
+    from potstill.labelling import Limits
+
+    contenders = [_contender(spec, prices, api_key_env, timeout) for spec in oracle]
+    limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens, concurrency=concurrency)
+    chosen = None if filter_ is None else load_filter(filter_)
+    found = bake_off(folder, chosen, articles, contenders, sample=sample, seed=seed, samples=samples, limits=limits)
+    print(found.model_dump_json(indent=2) if as_json else _text(found))
+
+
+def _contender(spec: str, prices: Path | None, api_key_env: str | None, timeout: float) -> Contender:
+    from potstill.audit.bakeoff import Contender
+    from potstill.labelling.prices import find_price
+    from potstill.oracle import Settings, open_oracle
+
+    name, mark, url = spec.rpartition("@")
+    if not mark or not url.startswith(("http://", "https://")):
+        name, url = spec, ""
+    known = find_price(name, url or None, prices)
+    oracle = open_oracle(name, Settings(base_url=url or None, api_key_env=api_key_env, timeout=timeout))
+    return Contender(oracle, None if known is None else known.price)
+
+
+def _text(found: Bakeoff) -> str:
+    lines = [f"{found.articles:,} articles, {found.filter}"]
+    for one in found.entrants:
+        cost = "price unknown" if one.cost_per_article is None else f"{one.cost_per_article:.6f} per article"
+        mean = "-" if one.means["overall"] is None else f"{one.means['overall']:.2f}"
+        tiers = ", ".join(f"{name} {count:,}" for name, count in one.tiers.items() if count)
+        lines += [f"{one.oracle}: {one.labels:,} labels, {cost}, mean overall {mean}; {tiers or 'no labels'}"]
+        if one.failures:
+            lines += ["  failed calls: " + ", ".join(f"{name} {count:,}" for name, count in one.failures.items())]
+    return "\n".join([*lines, *(line for pair in found.pairs for line in _pair(pair))])
+
+
+def _pair(pair: Pair) -> list[str]:
+    lines = [f"{pair.first} against {pair.second}, {pair.rows:,} articles: difference {_number(pair.mean_difference)}"]
+    for one in (*pair.dimensions, pair.overall):
+        gap, bias = _number(one.difference), _number(one.bias, sign=True)
+        lines += [f"  {one.dimension}: difference {gap}, bias {bias}, rank correlation {_number(one.spearman)}"]
+    if pair.tiers is not None and pair.tiers.same is not None:
+        lines += [f"  same tier: {pair.tiers.same:.0%} of {pair.tiers.rows:,}"]
+    return lines
+
+
+def _number(value: float | None, *, sign: bool = False) -> str:
+    return "-" if value is None else f"{value:+.2f}" if sign else f"{value:.2f}"
