@@ -72,12 +72,17 @@ def label(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Ask again what failed for good before.")
     ] = False,
+    batch: Annotated[
+        bool, typer.Option("--batch", help="Send the questions as jobs, at half the price, and wait for them (openai).")
+    ] = False,
+    batch_size: Annotated[int, typer.Option(min=1, max=50_000, help="Questions in a job.")] = 1000,
+    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at a job.")] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
-    from potstill.labelling import Limits, Price, Repeats, label_run
+    from potstill.labelling import Batching, Limits, Price, Repeats, label_run
     from potstill.oracle import Settings, open_oracle
     from potstill.terminal import note
 
@@ -108,6 +113,7 @@ def label(
         price=price,
         prompts="mix" if mix_prompts else "replace" if replace_prompt else "refuse",
         retry_failed=retry_failed,
+        batch=Batching(batch_size, poll) if batch else None,
     )
     _print_summary(summary, as_json=as_json)
     if summary.fatal:

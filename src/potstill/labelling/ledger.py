@@ -243,7 +243,7 @@ class Ledger:
         """The jobs that are under way, oldest first."""
         with self._lock:
             found = self._database.execute("SELECT tag, oracle, file, job FROM jobs ORDER BY at, tag").fetchall()
-            return [Job(*row, tuple(self._job_calls(row[0]))) for row in found]
+            return [Job(tag, oracle, file, job, tuple(self._job_calls(tag))) for tag, oracle, file, job in found]
 
     def _job_calls(self, tag: str) -> Iterator[Opened]:
         rows = self._database.execute(

@@ -81,6 +81,23 @@ class OpenAIOracle(LiveOracle):
         """Close the connections."""
         await self._client.close()
 
+    @property
+    def client(self) -> openai.AsyncOpenAI:
+        """The library's client, for what lies beside questions: files and batches."""
+        return self._client
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The question as a batch carries it, in the firmest form or the one that was found out."""
+        return self._body(request, self._form or self._likely or self.forms[0])
+
+    def read(self, text: str, request: Request) -> Reply:
+        """The scores in an answer's body.
+
+        Raises:
+            Failure: there are none.
+        """
+        return self._read(text, request)
+
     async def _send(self, request: Request, form: str) -> Reply:
         return self._read(await self._post(request, form), request)
 

@@ -1,0 +1,226 @@
+"""Labelling by jobs: the same questions at half the price, answered within a day.
+
+In: a session's questions. Out: the same ledger that single calls would have made. A job is written down before it
+is sent, its file's name before it is started, and its outcomes in one transaction with its end: after a kill at any
+moment the next command finds the job again, by its tag or its file, and pays for nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from potstill.errors import BadInput, LabelError, PotstillError
+from potstill.labelling.budget import FREE, Price, most_tokens
+from potstill.labelling.ledger import Answered, Failed, Job, Opened
+from potstill.labelling.session import Session
+from potstill.oracle import FATAL, REPAIRABLE, Failure, Reply
+from potstill.oracle.batches import DISCOUNT, batches_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from potstill.labelling.ledger import Event, Ledger, Question
+    from potstill.labelling.session import _Job as Wanted
+    from potstill.labelling.terms import Limits, Repeats
+    from potstill.oracle import Oracle, Request
+    from potstill.oracle.prompt import Prompt
+
+ROUNDS = 3
+"""How often a question is sent, in jobs one after the other, if its answer cannot be used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Questions in a job, and seconds between two looks at it."""
+
+    size: int = 1000
+    poll: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no size and no time."""
+        if self.size < 1 or not self.poll > 0:
+            raise BadInput(f"--batch-size and --poll are above 0; got {self.size} and {self.poll:g}")
+
+
+def refuse_jobs(ledger: Ledger) -> None:
+    """Refuse single calls while jobs are under way: they would buy the same answers again.
+
+    Raises:
+        LabelError: there are some.
+    """
+    if jobs := ledger.jobs():
+        raise LabelError(f"{ledger.path}: {len(jobs)} jobs are under way; the same command with --batch awaits them")
+
+
+class BatchSession(Session):
+    """A session whose questions go out as jobs; the budget holds the worst price of each until its job has landed."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        prompt: Prompt,
+        oracle: Oracle,
+        repeats: Repeats,
+        limits: Limits,
+        price: Price | None,
+        batch: Batching,
+    ) -> None:
+        half = None if price is None else Price(price.input * DISCOUNT, price.output * DISCOUNT)
+        super().__init__(ledger, prompt, oracle, repeats, limits, half, None)
+        self.batches = batches_of(oracle)
+        self.batch = batch
+        self.begun = False
+        self.rounds: Counter[str] = Counter()
+        self.windows: dict[str, Wanted] = {}
+        self.again: list[Wanted] = []
+
+    async def _work(self, jobs: Iterator[Wanted]) -> None:
+        """One of the session's workers does it all, as jobs and not calls run side by side."""
+        if self.begun:
+            return
+        self.begun = True
+        try:
+            await self._all(jobs)
+        except Failure as failure:
+            self.stopped, self.fatal = self.stopped or f"the batch interface: {failure}", True
+        except PotstillError as error:
+            self.error, self.stopped = error, str(error)
+
+    async def _all(self, wanted: Iterator[Wanted]) -> None:
+        await self._take_up()
+        # What earlier jobs brought is known before the first new question is chosen.
+        await self._collect()
+        while self.stopped is None:
+            sent = await self._send_all(wanted)
+            await self._collect()
+            wanted, self.again = iter(self.again), []
+            if not sent and self.stopped is None:
+                return
+
+    async def _take_up(self) -> None:
+        """Find out what became of an earlier process's jobs."""
+        oracle = f"{self.oracle.name}:{self.oracle.model}"
+        for job in self.ledger.jobs():
+            if job.oracle != oracle:
+                raise LabelError(f"{self.ledger.path}: a job of {job.oracle} is under way; await it with that oracle")
+            if job.job is None:
+                found = await self.batches.find(job.tag, job.file)
+                if found is None:
+                    self.ledger.land_job(job.tag)
+                    continue
+                self.ledger.name_job(job.tag, job=found)
+            for call in job.calls:
+                self.budget.hold(call.worst)
+
+    async def _send_all(self, wanted: Iterator[Wanted]) -> int:
+        """Send questions, a job's at a time, until there are no more or the budget is full; how many were sent."""
+        sent = 0
+        part: dict[str, tuple[Request, Opened]] = {}
+        for one in wanted:
+            request = self.prompt.request(one.question.article, one.window, one.question.sample, self.limits.max_tokens)
+            worst = (self.price or FREE).of(*most_tokens(request))
+            if not self.budget.fits(worst):
+                await self._send(part)
+                part = {}
+                # What has landed frees what it did not cost.
+                await self._collect()
+                if self.stopped is None and not self.budget.fits(worst):
+                    self.stopped = f"the limit is reached: {self.budget.limit}"
+            if self.stopped is not None:
+                break
+            self.budget.hold(worst)
+            self.windows[one.question.key] = one
+            part[one.question.key] = request, Opened(one.question, worst)
+            sent += 1
+            if len(part) == self.batch.size:
+                await self._send(part)
+                part = {}
+        await self._send(part)
+        return sent
+
+    async def _send(self, part: dict[str, tuple[Request, Opened]]) -> None:
+        if not part:
+            return
+        tag = secrets.token_hex(16)
+        self.ledger.open_job(tag, [opened for _, opened in part.values()])
+        file = await self.batches.upload(tag, {key: request for key, (request, _) in part.items()})
+        self.ledger.name_job(tag, file=file)
+        self.ledger.name_job(tag, job=await self.batches.start(tag, file))
+
+    async def _collect(self) -> None:
+        """Wait for all jobs under way, and keep what they bring as each ends."""
+        while (jobs := self.ledger.jobs()) and self.stopped is None:
+            landed = 0
+            for job in jobs:
+                landed += await self._look(job)
+            if not landed:
+                await asyncio.sleep(self.batch.poll)
+
+    async def _look(self, job: Job) -> bool:
+        """Whether a job has ended; a server that is away for the moment is asked again later."""
+        requests = {call.question.key: self._bare(call.question) for call in job.calls}
+        try:
+            ended = await self.batches.ended(job.job or "", requests)
+        except Failure as failure:
+            if failure.retryable:
+                return False
+            raise
+        if ended is None:
+            return False
+        outcomes = {call.question.key: ended.outcomes.get(call.question.key, ended.rest) for call in job.calls}
+        costs = {call.question.key: self._cost(outcomes[call.question.key], call.worst) for call in job.calls}
+        self.ledger.land_job(
+            job.tag,
+            [
+                self._event(call.question, outcomes[key], costs[key])
+                for call in job.calls
+                for key in [call.question.key]
+            ],
+        )
+        for call in job.calls:
+            key = call.question.key
+            self.budget.settle(call.worst, costs[key])
+            self._landed(call.question, outcomes[key])
+        return True
+
+    def _bare(self, question: Question) -> Request:
+        """Enough of a question to read its answer by."""
+        return self.prompt.request(question.article, "", question.sample, self.limits.max_tokens)
+
+    def _landed(self, question: Question, outcome: Reply | Failure) -> None:
+        wanted = self.windows.pop(question.key, None)
+        self.in_flight.discard(question.key)
+        self.tokens_in += outcome.tokens_in or 0
+        self.tokens_out += outcome.tokens_out or 0
+        if wanted is None:
+            # An earlier process sent it; this one has yet to come to the question, and counts it then.
+            return
+        if isinstance(outcome, Reply):
+            self.bought += 1
+            self._step()
+        elif outcome.reason in FATAL:
+            self.stopped, self.fatal = self.stopped or str(outcome), True
+        elif self._again(question, outcome):
+            self.rounds[question.key] += 1
+            self.again.append(wanted)
+        else:
+            self._give_up(question, outcome)
+
+    def _again(self, question: Question, failure: Failure) -> bool:
+        return (failure.retryable or failure.reason in REPAIRABLE) and self.rounds[question.key] + 1 < ROUNDS
+
+    def _event(self, question: Question, outcome: Reply | Failure, cost: int) -> Event:
+        if isinstance(outcome, Reply):
+            return Answered(
+                question, outcome.scores, outcome.evidence, outcome.raw, False, outcome.tokens_in, outcome.tokens_out,
+                cost, 0.0,
+            )  # fmt: skip
+        final = not outcome.retryable and outcome.reason not in FATAL and not self._again(question, outcome)
+        return Failed(
+            question, outcome.reason, outcome.detail, outcome.raw, final, outcome.tokens_in, outcome.tokens_out,
+            cost, 0.0,
+        )  # fmt: skip

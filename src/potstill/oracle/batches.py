@@ -1,0 +1,172 @@
+"""Batch interfaces: many questions sent as one job, answered within a day at half the price.
+
+In: questions with their keys. Out: a job's name, whether it has ended, and its outcomes. A file per provider's wire
+format; when to send and what to keep is the business of `labelling.batch`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from potstill.errors import BadInput
+from potstill.oracle import Failure, Reply
+from potstill.oracle.openai import OpenAIOracle
+from potstill.oracle.wire import lost, one_line, status_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+    from typing import TypeVar
+
+    import openai
+
+    from potstill.oracle import Oracle, Request
+
+    T = TypeVar("T")
+
+DISCOUNT = 0.5
+"""The share of the price that a question in a job costs, with all providers so far."""
+
+_WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+_ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
+_TAG = "potstill"
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An ended job: the outcome of each question by its key, and why others have none."""
+
+    outcomes: Mapping[str, Reply | Failure]
+    rest: Failure
+
+
+class Batches(Protocol):
+    """A provider's batch interface. Each method raises `Failure` if the server cannot be asked."""
+
+    async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
+        """Hand the questions over; what is given back names them. Nothing is answered or paid yet."""
+        ...
+
+    async def start(self, tag: str, file: str) -> str:
+        """Have uploaded questions answered; the job's name."""
+        ...
+
+    async def find(self, tag: str, file: str | None) -> str | None:
+        """The name of a job that was started with this tag, if one was."""
+        ...
+
+    async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
+        """A job's outcomes; None while it runs."""
+        ...
+
+
+def batches_of(oracle: Oracle) -> Batches:
+    """The batch interface of an oracle.
+
+    Raises:
+        BadInput: it has none.
+    """
+    if isinstance(oracle, OpenAIOracle):
+        return OpenAIBatches(oracle)
+    raise BadInput(f"--batch: {oracle.name} has no batch interface here; there is one for openai:MODEL")
+
+
+class OpenAIBatches:
+    """`/files` and `/batches`, as OpenAI has them and others copy them."""
+
+    def __init__(self, oracle: OpenAIOracle) -> None:
+        self._oracle = oracle
+
+    async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
+        """Upload the questions as a file of JSON lines."""
+        lines = (
+            json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": self._oracle.body(request)})
+            for key, request in questions.items()
+        )
+        content = "".join(f"{line}\n" for line in lines).encode()
+        file = await self._asked(self._client.files.create(file=(f"{_TAG}-{tag}.jsonl", content), purpose="batch"))
+        return file.id
+
+    async def start(self, tag: str, file: str) -> str:
+        """Start a job over the file."""
+        job = self._client.batches.create(
+            input_file_id=file, endpoint=_ENDPOINT, completion_window="24h", metadata={_TAG: tag}
+        )
+        return (await self._asked(job)).id
+
+    async def find(self, tag: str, file: str | None) -> str | None:
+        """Look through the account's jobs, by our tag and, for servers that keep none, by the file."""
+        if file is None:
+            return None
+        last: str | None = None
+        while True:
+            jobs = self._client.batches
+            page = await self._asked(jobs.list(limit=100) if last is None else jobs.list(limit=100, after=last))
+            for job in page.data:
+                if (job.metadata or {}).get(_TAG) == tag or job.input_file_id == file:
+                    return job.id
+            if not page.data or not page.has_more:
+                return None
+            last = page.data[-1].id
+
+    async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
+        """Look at the job, and read its files if it has ended."""
+        found = await self._asked(self._client.batches.retrieve(job))
+        if found.status in _WAITING:
+            return None
+        outcomes: dict[str, Reply | Failure] = {}
+        for file in (found.output_file_id, found.error_file_id):
+            if file is not None:
+                content = await self._asked(self._client.files.content(file))
+                for line in content.text.splitlines():
+                    self._read(line, questions, outcomes)
+        said = "; ".join(str(error.message) for error in (found.errors.data or [])) if found.errors else ""
+        rest = Failure(
+            "bad_request" if found.status == "failed" else "server", f"the job is {found.status} {said}".strip()
+        )
+        return Ended(outcomes, rest)
+
+    @property
+    def _client(self) -> openai.AsyncOpenAI:
+        return self._oracle.client
+
+    def _read(self, line: str, questions: Mapping[str, Request], outcomes: dict[str, Reply | Failure]) -> None:
+        """One line of a job's files; one that is broken, or of another question, says nothing."""
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            return
+        key = value.get("custom_id") if isinstance(value, dict) else None
+        if not isinstance(key, str) or key not in questions:
+            return
+        try:
+            outcomes[key] = self._outcome(value, questions[key])
+        except Failure as failure:
+            outcomes[key] = failure
+
+    def _outcome(self, value: Mapping[str, Any], request: Request) -> Reply:
+        response = value.get("response")
+        if not isinstance(response, dict):
+            error = value.get("error")
+            said = error.get("message") if isinstance(error, dict) else error
+            raise Failure("server", one_line(str(said or "no answer")))
+        body, status = response.get("body"), response.get("status_code")
+        if status != 200:
+            text = json.dumps(body, ensure_ascii=False)
+            raise status_failure(status if isinstance(status, int) else 500, text, text, {})
+        return self._oracle.read(json.dumps(body, ensure_ascii=False), request)
+
+    async def _asked(self, call: Awaitable[T]) -> T:
+        """What the library gives, or a failure in our words."""
+        import openai
+
+        try:
+            return await call
+        except openai.APIStatusError as error:
+            said = f"{error.message} {error.code} {error.type}"
+            raise status_failure(error.status_code, error.message, said, error.response.headers) from None
+        except (TimeoutError, openai.APIConnectionError) as error:
+            raise lost(error, 0.0) from None
+        except openai.APIError as error:
+            raise Failure("malformed", str(error)) from None

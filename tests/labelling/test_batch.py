@@ -1,0 +1,202 @@
+"""Labelling by jobs, against a real server on loopback."""
+
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from batch_server import BatchServer, line
+from scripted_oracle import FRONT_PAGE, ScriptedOracle, good, stories
+
+from potstill.errors import BadInput, LabelError
+from potstill.labelling import Batching, Ledger, Limits, Price, label
+from potstill.labelling.ledger import Opened, Question
+from potstill.oracle import Settings, open_oracle
+
+
+def right(question, times):
+    """The same score for each dimension: the number of the story, from 0 to 9."""
+    return line(question["custom_id"], good(float(number_of(question) % 10)))
+
+
+def number_of(question):
+    text = question["body"]["messages"][-1]["content"]
+    return int(text.split("Story ")[1].split(".")[0])
+
+
+def buy(server, ledger, count=7, *, size=3, **how):
+    oracle = open_oracle("openai:tiny", Settings(base_url=server.url))
+    return label(ledger, stories(count), FRONT_PAGE, oracle, batch=Batching(size, 0.01), **how)
+
+
+def labels(path):
+    with Ledger(path) as ledger:
+        found = ledger.labels(FRONT_PAGE)
+        assert ledger.jobs() == []
+        return dict(zip(found["article"], found[f"y_{FRONT_PAGE.dimension_names[0]}"], strict=True))
+
+
+def test_labels_come_in_jobs_at_half_the_price(tmp_path):
+    with BatchServer(right) as server:
+        summary = buy(server, tmp_path / "l", price=Price(10, 100))
+    assert (summary.wanted, summary.bought, summary.stopped) == (7, 7, None)
+    assert summary.cost == pytest.approx(7 * (100 * 5 + 20 * 50) / 1e6)
+    assert server.sizes == [3, 3, 1]
+    assert labels(tmp_path / "l") == {f"a{i}": float(i) for i in range(7)}
+
+
+def test_nothing_is_bought_twice_by_a_second_command(tmp_path):
+    with BatchServer(right) as server:
+        buy(server, tmp_path / "l", 4)
+        summary = buy(server, tmp_path / "l", 6)
+    assert (summary.already, summary.bought) == (4, 2)
+    assert set(server.paid.values()) == {1}
+
+
+def test_the_answers_are_held_to_the_schema(tmp_path):
+    seen = []
+    with BatchServer(lambda question, times: seen.append(question) or right(question, times)) as server:
+        buy(server, tmp_path / "l", 1)
+    assert seen[0]["url"] == "/v1/chat/completions"
+    assert seen[0]["body"]["model"] == "tiny"
+    assert seen[0]["body"]["response_format"]["type"] == "json_schema"
+
+
+def test_failed_ones_are_sent_again_and_no_failure_becomes_a_score(tmp_path):
+    faults = {
+        1: lambda key: line(key, "no JSON at all"),
+        2: lambda key: line(key, good(11)),
+        3: lambda key: line(key, status=500, body={"error": {"message": "oops"}}),
+        4: lambda key: line(key, error="internal"),
+        5: lambda key: None,
+    }
+
+    def script(question, times):
+        number = number_of(question)
+        return faults[number](question["custom_id"]) if times == 1 and number in faults else right(question, times)
+
+    with BatchServer(script) as server:
+        summary = buy(server, tmp_path / "l")
+    assert (summary.bought, summary.failed) == (7, {})
+    assert Counter(server.paid.values()) == {1: 2, 2: 5}
+    assert labels(tmp_path / "l") == {f"a{i}": float(i) for i in range(7)}
+    with Ledger(tmp_path / "l") as ledger:
+        assert sorted(ledger.failures()["reason"]) == ["malformed", "out_of_range", "server", "server", "server"]
+
+
+def test_what_never_works_is_given_up_after_three_jobs(tmp_path):
+    def script(question, times):
+        return line(question["custom_id"], "nonsense") if number_of(question) == 2 else right(question, times)
+
+    with BatchServer(script) as server:
+        summary = buy(server, tmp_path / "l")
+        assert (summary.bought, summary.failed) == (6, {"malformed": 1})
+        assert max(server.paid.values()) == 3
+        assert buy(server, tmp_path / "l").given_up == {"malformed": 1}
+        assert buy(server, tmp_path / "l", retry_failed=True).failed == {"malformed": 1}
+
+
+def test_a_job_that_is_refused_whole_says_why(tmp_path):
+    with BatchServer(lambda question, times: None, status="failed") as server:
+        summary = buy(server, tmp_path / "l", 2)
+    assert summary.failed == {"bad_request": 2}
+    assert "the job is failed" in summary.first_failure
+    assert summary.cost is None
+
+
+def test_the_spending_cap_holds_the_worst_price_of_all_that_is_under_way(tmp_path):
+    # The worst price of a question here is some 0.03; what is really used is 0.0006.
+    limits = Limits(max_cost=0.1, max_tokens=500)
+    with BatchServer(right) as server:
+        summary = buy(server, tmp_path / "l", 40, size=10, price=Price(4, 40), limits=limits)
+    assert max(server.sizes) < 10
+    assert summary.bought == 40
+    assert summary.cost == pytest.approx(40 * (100 * 2 + 20 * 20) / 1e6)
+
+
+def test_the_cap_is_never_passed(tmp_path):
+    with BatchServer(right) as server:
+        summary = buy(server, tmp_path / "l", 40, size=10, price=Price(4, 40), limits=Limits(max_calls=15))
+        assert summary.stopped == "the limit is reached: --max-calls 15"
+        assert buy(server, tmp_path / "l", 40, price=Price(4, 40), limits=Limits(max_calls=15)).bought == 0
+    assert sum(server.sizes) == summary.bought == 15
+
+
+def test_single_calls_do_not_buy_what_a_job_is_about_to_bring(tmp_path):
+    with Ledger(tmp_path / "l") as ledger:
+        ledger.open_job("t", [Opened(Question("a0", "openai:tiny", "p", "w", 0), 1)])
+        with pytest.raises(LabelError, match="1 jobs are under way"):
+            label(ledger, stories(1), FRONT_PAGE, ScriptedOracle())
+
+
+def test_an_oracle_without_jobs_says_so(tmp_path):
+    with pytest.raises(BadInput, match="--batch: scripted has no batch interface"):
+        label(tmp_path / "l", stories(1), FRONT_PAGE, ScriptedOracle(), batch=Batching())
+
+
+KILLS = int(os.environ.get("POTSTILL_KILLS", "5"))
+"""How often a process is killed while it labels."""
+
+HERE = Path(__file__).parent
+
+CHILD = """
+import sys
+from test_batch import FRONT_PAGE, Batching, Settings, label, open_oracle, stories
+oracle = open_oracle("openai:tiny", Settings(base_url=sys.argv[1]))
+summary = label(sys.argv[2], stories(int(sys.argv[3])), FRONT_PAGE, oracle, batch=Batching(4, 0.01))
+sys.exit(0 if not summary.fatal else 3)
+"""
+
+
+@pytest.mark.parametrize("keeps_tags", [True, False])
+def test_a_job_whose_name_was_lost_is_found_again(tmp_path, keeps_tags):
+    """The server has started the job, and the process ends before it hears of it."""
+    lost = []
+
+    def before(number, request):
+        if request == "POST /v1/batches" and not lost:
+            lost.append(number)
+            children[0].kill()
+            return "done"
+        return None
+
+    with BatchServer(right, keeps_tags=keeps_tags, before=before) as server:
+        command = [sys.executable, "-c", CHILD, server.url, str(tmp_path / "l"), "7"]
+        children = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"})]
+        children[0].wait(120)
+        with Ledger(tmp_path / "l") as ledger:
+            assert [job.job for job in ledger.jobs()] == [None]
+        summary = buy(server, tmp_path / "l")
+    assert (summary.already, summary.bought) == (4, 3)
+    assert set(server.paid.values()) == {1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keeps_tags", [True, False])
+def test_kills_at_any_moment_cost_nothing(tmp_path, keeps_tags):
+    chance = random.Random(keeps_tags)
+    count = 8 * KILLS
+    children = []
+    due = [3]
+
+    def before(number, request):
+        """Kill whoever asks, with the request done or not, and never answered."""
+        if len(children) > KILLS or number < due[0]:
+            return None
+        children[-1].kill()
+        due[0] = number + chance.randint(2, 14)
+        return chance.choice(["done", "undone"])
+
+    with BatchServer(right, keeps_tags=keeps_tags, before=before) as server:
+        while not children or children[-1].returncode != 0:
+            command = [sys.executable, "-c", CHILD, server.url, str(tmp_path / "l"), str(count)]
+            children.append(subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"}))
+            children[-1].wait(120)
+            assert len(children) <= KILLS + 1
+    assert len(children) == KILLS + 1
+    assert labels(tmp_path / "l") == {f"a{i}": float(i % 10) for i in range(count)}
+    assert set(server.paid.values()) == {1}
+    assert len(server.paid) == count
