@@ -73,6 +73,9 @@ def test_thresholds_carry_their_hash():
         # 29 of 35 is what chance does one time in eight; 24 of 35 is not.
         (29 / 35, 35, 1, True),
         (24 / 35, 35, 8, False),
+        # One dimension in eight may look this bad by chance where one alone would not.
+        (27 / 35, 35, 1, False),
+        (27 / 35, 35, 8, True),
         (None, 35, 1, None),
         (0.9, None, 1, None),
     ],
