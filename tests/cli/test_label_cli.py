@@ -63,7 +63,7 @@ def test_a_plan_counts_what_a_run_has(tmp_path, news, recorded):
     more = tmp_path / "more.jsonl"
     more.write_text(news.read_text() + '{"id": "new", "content": "New."}\n')
     out = potstill(tmp_path / "run", "--articles", more, "--oracle", recorded, "--plan")
-    assert out.startswith("5 articles, 1 answers each: 1 calls to make\n4 answers are in the ledger already\n")
+    assert out.startswith("5 articles, 1 answer each: 1 calls to make\n4 answers are in the ledger already\n")
 
 
 def test_a_live_server_is_paid_within_its_limit(tmp_path, news):

@@ -199,7 +199,8 @@ def _print_plan(plan: Plan, known: Known | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(plan.as_dict() | {"price_from": known.source if known else None}, indent=2))
         return
-    print(f"{plan.articles:,} articles, up to {plan.samples} answers each: {plan.calls:,} calls to make")
+    each = "1 answer each" if plan.samples == 1 else f"up to {plan.samples} answers each"
+    print(f"{plan.articles:,} articles, {each}: {plan.calls:,} calls to make")
     if plan.already_bought:
         print(f"{plan.already_bought:,} answers are in the ledger already")
     print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
