@@ -51,32 +51,37 @@ def demo(
 
 def ladder_table(done: Demo) -> Table:
     """The rungs: error, skill against the constant, tiers, and what one article costs."""
+    from rich import box
     from rich.table import Table
 
     evaluation = done.evaluation
     shipped = evaluation.choice.rung if evaluation.choice else None
-    table = Table(title=f"{evaluation.filter} v{evaluation.filter_version}: the ladder")
-    for name in ("student", "judged on", "MAE", "95% interval", "skill", "tiers agree", "ms an article"):
-        table.add_column(name, justify="left" if name in {"student", "judged on"} else "right")
+    table = Table(title=f"{evaluation.filter} v{evaluation.filter_version}: the ladder", box=box.SIMPLE)
+    for name in ("student", "judged on", "MAE", "95%", "skill", "tiers", "ms"):
+        table.add_column(name, justify="left" if name in {"student", "judged on"} else "right", no_wrap=True)
     for rung in evaluation.ladder:
         judged = rung.judgements.get(rung.headline) if rung.headline else None
         mean = judged.mean if judged else None
         interval = mean.mae_interval if mean else None
         table.add_row(
-            f"{rung.name} (the bundle)" if rung.name == shipped else rung.name,
-            f"{judged.source}, {judged.rows} rows" if judged else "-",
+            f"{rung.name} *" if rung.name == shipped else rung.name,
+            f"{judged.rows} {judged.source}" if judged else "-",
             _shown(mean.mae if mean else None),
-            f"{interval.low:.3f} to {interval.high:.3f}" if interval else "-",
+            f"{interval.low:.2f}-{interval.high:.2f}" if interval else "-",
             _percent(mean.skill if mean else None),
             _percent(judged.tiers.accuracy if judged else None),
             _shown(rung.latency.milliseconds_p50 if rung.latency else None, digits=1),
         )
     floor = evaluation.floor
-    table.caption = (
+    noise = (
         f"the oracle's own noise leaves a floor of {floor.mean_floor:.3f} (repeat difference "
         f"{floor.mean_difference:.3f})"
         if floor
         else "the floor is unknown: the oracle answered once"
+    )
+    table.caption = (
+        "* the bundle; skill: the share of the constant's error that is gone; tiers: agreement with the "
+        f"oracle; ms: one article at a time; {noise}"
     )
     return table
 

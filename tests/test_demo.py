@@ -1,0 +1,64 @@
+"""The demo's own parts; the stages that it runs are tested where they live."""
+
+import pytest
+from evaluated_run import evaluated_run
+from rich.console import Console
+
+from potstill.cli.demo import ladder_table, verdict_table
+from potstill.demo import FILTERS, NEW_TEXTS, RECIPES, Demo, lee_articles, recorded_samples, run_demo
+from potstill.errors import BadInput
+from potstill.evaluation import load_evaluation
+from potstill.filters import load_filter
+from potstill.records import Verdict
+from potstill.students.recipes import load_recipe
+
+
+def test_the_corpus_has_its_350_stories_each_with_an_id_of_its_own():
+    pytest.importorskip("gensim")
+    stories = list(lee_articles())
+    assert len({story.id for story in stories}) == 350
+    assert stories[0].content.startswith("Hundreds of people have been forced to vacate")
+    assert stories[300].id == "lee-000"
+
+
+@pytest.mark.parametrize(("name", "passes"), [("front-page", 2), ("uplifting", 2), ("investment-risk", 1)])
+def test_every_story_has_recorded_scores_for_every_dimension(name, passes):
+    dimensions = set(load_filter(name).dimension_names)
+    rows = list(recorded_samples(name))
+    assert len(rows) == 350
+    assert {len(row["samples"]) for row in rows} == {passes}
+    assert all(set(sample["scores"]) == dimensions for row in rows for sample in row["samples"])
+
+
+def test_the_stories_and_the_scores_have_the_same_ids():
+    pytest.importorskip("gensim")
+    assert {story.id for story in lee_articles()} == {row["id"] for row in recorded_samples("front-page")}
+
+
+def test_a_filter_without_recorded_scores_is_refused_by_name(tmp_path):
+    with pytest.raises(BadInput, match="no recorded scores for 'harbour'; the demo has them for: front-page"):
+        run_demo(tmp_path, "harbour")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_demo_trains_recipes_that_ship():
+    assert [load_recipe(name).name for name in RECIPES] == list(RECIPES)
+    assert set(FILTERS) <= {"front-page", "uplifting", "investment-risk"}
+
+
+def test_the_tables_show_each_rung_whole_on_a_narrow_terminal_and_each_text(tmp_path):
+    run = evaluated_run(tmp_path)
+    evaluation = load_evaluation(run.path("evaluation"))
+    verdicts = tuple(Verdict(text.id, "page", 4.25, {"gain": 4.0}, {"gain": (2.0, 6.0)}) for text in NEW_TEXTS)
+    console = Console(width=80, record=True)
+    done = Demo(run, evaluation, verdicts, tmp_path / "report.html")
+    console.print(ladder_table(done))
+    console.print(verdict_table(done))
+    shown = console.export_text()
+    for rung in evaluation.ladder:
+        figure = rung.judgements[rung.headline].mean.mae
+        assert rung.name in shown
+        assert f"{figure:.3f}" in shown
+    assert f"{evaluation.choice.rung} *" in shown
+    assert "gain 4.0 (2.0 to 6.0)" in shown
+    assert all(text.title in shown for text in NEW_TEXTS)
