@@ -46,19 +46,22 @@ def test_the_demo_trains_recipes_that_ship():
     assert set(FILTERS) <= {"front-page", "uplifting", "investment-risk"}
 
 
-def test_the_tables_show_each_rung_whole_on_a_narrow_terminal_and_each_text(tmp_path):
+def shown(table, width):
+    console = Console(width=width, record=True)
+    console.print(table)
+    return console.export_text()
+
+
+def test_the_ladder_fits_a_terminal_of_eighty_columns_and_the_texts_follow(tmp_path):
     run = evaluated_run(tmp_path)
     evaluation = load_evaluation(run.path("evaluation"))
     verdicts = tuple(Verdict(text.id, "page", 4.25, {"gain": 4.0}, {"gain": (2.0, 6.0)}) for text in NEW_TEXTS)
-    console = Console(width=80, record=True)
     done = Demo(run, evaluation, verdicts, tmp_path / "report.html")
-    console.print(ladder_table(done))
-    console.print(verdict_table(done))
-    shown = console.export_text()
+    ladder = shown(ladder_table(done), width=80)
     for rung in evaluation.ladder:
-        figure = rung.judgements[rung.headline].mean.mae
-        assert rung.name in shown
-        assert f"{figure:.3f}" in shown
-    assert f"{evaluation.choice.rung} *" in shown
-    assert "gain 4.0 (2.0 to 6.0)" in shown
-    assert all(text.title in shown for text in NEW_TEXTS)
+        assert rung.name in ladder
+        assert f"{rung.judgements[rung.headline].mean.mae:.3f}" in ladder
+    assert f"{evaluation.choice.rung} *" in ladder
+    texts = shown(verdict_table(done), width=120)
+    assert all(text.title in texts for text in NEW_TEXTS)
+    assert "gain 4.0 (2.0 to 6.0)" in texts
