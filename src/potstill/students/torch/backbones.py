@@ -409,8 +409,8 @@ def _download(hub: str) -> Path:
     """
     hub_library = require("huggingface_hub", "train")
     errors = require("huggingface_hub.errors", "train")
-    httpx = require("httpx", "train")
     try:
+        # `errors.HTTPError` is that of the library the hub's client speaks HTTP with, which has changed before.
         folder = Path(
             hub_library.snapshot_download(
                 hub,
@@ -421,7 +421,7 @@ def _download(hub: str) -> Path:
             )
         )
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled,
-            errors.HFValidationError, httpx.HTTPError, OSError) as error:  # fmt: skip
+            errors.HFValidationError, errors.HTTPError, OSError) as error:  # fmt: skip
         raise MissingModel(_first_line(error)) from error
     weight_files(folder)
     return folder
