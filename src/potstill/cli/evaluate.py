@@ -1,7 +1,8 @@
-"""`potstill evaluate`: the ladder of a run and its bundle, a file of predictions, or a history, judged."""
+"""`potstill evaluate`: a run's ladder, a bundle on new articles, a file of predictions, or a history, judged."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,7 +11,19 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from potstill.evaluation.records import Evaluation, Figures, FileEvaluation, HistoryEvaluation, Interval, Rung
+    from potstill.evaluation.records import (
+        Evaluation,
+        Figures,
+        FileEvaluation,
+        FreshEvaluation,
+        HistoryEvaluation,
+        Interval,
+        Judgement,
+        Rung,
+        Tiers,
+    )
+    from potstill.labelling import Limits, Price
+    from potstill.oracle import Oracle
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +32,10 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    run: Annotated[Path | None, typer.Argument(help="A run folder whose bundle is made.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN", help="A run folder whose bundle is made; with --oracle, or a bundle."),
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(help="Judge this file of predictions and labels instead of a run (.json, .jsonl, .parquet)."),
@@ -40,23 +56,53 @@ def evaluate(
             "Left out: 10 for up to 1,500 rows, none above.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds and bootstrap.")] = 0,
+    oracle: Annotated[
+        str | None,
+        typer.Option(help="Judge the bundle on new articles that this oracle labels: as in potstill label."),
+    ] = None,
+    articles: Annotated[str | None, typer.Option(help="The new articles.")] = None,
+    sample: Annotated[int, typer.Option(min=2, help="How many of them, drawn by chance, the oracle labels.")] = 100,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for what --oracle finds, and for the bought labels.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(help="File for the bought labels; else ledger.sqlite in the folder of -o.")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Never spend more on these labels, all times together.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="Never make more calls for these labels, all times together.")
+    ] = None,
+    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="Your own price table, as in potstill label.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="The oracle's address.")] = None,
+    api_key_env: Annotated[str | None, typer.Option(help="The environment variable with the oracle's key.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Of folds, bootstrap and draw.")] = 0,
     resamples: Annotated[int, typer.Option(min=10, help="Of the bootstrap over clusters.")] = 1000,
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure what an article costs.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
 ) -> None:
-    """Judge a run, a file of predictions or a history, beside what would be true without the model."""
+    """Judge a run, a bundle, a file of predictions or a history, beside what would be true without the model."""
     from potstill.errors import BadInput
+    from potstill.labelling import Limits
 
     if sum(one is not None for one in (run, predictions, history)) != 1:
-        raise BadInput("name one thing to evaluate: a run, --predictions FILE or --history FILE")
+        raise BadInput("name one thing to evaluate: a run, a bundle, --predictions FILE or --history FILE")
     if metadata is not None and history is None:
         raise BadInput("--metadata goes with --history")
-    if history is not None:
+    _refuse_without_oracle(oracle, articles, out, ledger, max_cost, max_calls)
+    if oracle is not None:
+        if run is None or filter_name is not None:
+            raise BadInput("--oracle goes with a bundle or a run, and asks with the bundle's own filter")
+        limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens)
+        asking = _Asking(oracle, base_url, api_key_env, limits, price_in, price_out, prices)
+        _fresh(run, articles, sample, asking, out, ledger, seed, resamples, as_json=as_json)
+    elif history is not None:
         _history(history, metadata, as_json=as_json)
     elif predictions is not None:
-        if filter_name is None:
-            raise BadInput("--predictions needs --filter: weights, gates and tiers are not in the file")
         _predictions(predictions, filter_name, seed, resamples, as_json=as_json)
     elif run is not None:
         if filter_name is not None:
@@ -72,11 +118,93 @@ def _run(run: Path, folds: int | None, seed: int, resamples: int, *, timed: bool
     print(evaluation.model_dump_json(indent=2) if as_json else "\n".join(described(evaluation)))
 
 
-def _predictions(path: Path, filter_name: str, seed: int, resamples: int, *, as_json: bool) -> None:
+def _refuse_without_oracle(oracle: str | None, *others: object) -> None:
+    from potstill.errors import BadInput
+
+    if oracle is None and any(one is not None for one in others):
+        raise BadInput("--articles, --out, --ledger, --max-cost and --max-calls go with --oracle")
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Who is asked, where, how far and for how much: what the options say."""
+
+    oracle: str
+    base_url: str | None
+    api_key_env: str | None
+    limits: Limits
+    price_in: float | None
+    price_out: float | None
+    table: Path | None
+
+    def opened(self) -> tuple[Oracle, Price | None]:
+        """The oracle and its price; says where a price that was not given is from.
+
+        Raises:
+            BadInput: only one of the two prices was given, or the oracle's spec cannot be read.
+        """
+        from potstill.cli.label import known_price
+        from potstill.errors import BadInput
+        from potstill.labelling import Price
+        from potstill.oracle import Settings, open_oracle
+        from potstill.terminal import note
+
+        if (self.price_in is None) != (self.price_out is None):
+            raise BadInput("--price-in and --price-out go together")
+        if self.price_in is not None and self.price_out is not None:
+            price = Price(self.price_in, self.price_out)
+        elif known := known_price(self.oracle, self.base_url, self.table):
+            note(f"prices: {known.price.input:g} and {known.price.output:g} per million tokens ({known.source})")
+            price = known.price
+        else:
+            price = None
+        return open_oracle(self.oracle, Settings(base_url=self.base_url, api_key_env=self.api_key_env)), price
+
+
+def _fresh(
+    place: Path,
+    articles: str | None,
+    n: int,
+    asking: _Asking,
+    out: Path | None,
+    ledger: Path | None,
+    seed: int,
+    resamples: int,
+    *,
+    as_json: bool,
+) -> None:
+    from potstill.articles import read_all
+    from potstill.errors import BadInput
+    from potstill.evaluation.fresh import FRESH_LAYOUT, draw, evaluate_fresh, run_of, seen_by, write_fresh
+    from potstill.evaluation.records import Bootstrap
+    from potstill.scorer import Scorer
+
+    if articles is None:
+        raise BadInput("--oracle needs --articles FILE: new articles to label")
+    if out is None and ledger is None:
+        raise BadInput("say where the bought labels are kept: -o FOLDER or --ledger FILE")
+    oracle, price = asking.opened()
+    bundle, run = run_of(place)
+    scorer = Scorer.load(bundle)
+    filter_ = scorer.bundle.filter
+    seen = set() if run is None else seen_by(run, filter_)
+    drawn = draw(read_all(articles, on_empty="keep"), filter_, n, seed=seed, seen=seen)
+    bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
+    kept = ledger or Path(out or "") / FRESH_LAYOUT["ledger"]
+    found, table = evaluate_fresh(scorer, drawn, oracle, kept, limits=asking.limits, price=price, bootstrap=bootstrap)
+    if out is not None:
+        write_fresh(found, table, out)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(described_fresh(found)))
+
+
+def _predictions(path: Path, filter_name: str | None, seed: int, resamples: int, *, as_json: bool) -> None:
+    from potstill.errors import BadInput
     from potstill.evaluation import evaluate_file
     from potstill.evaluation.records import Bootstrap
     from potstill.filters import load_filter
 
+    if filter_name is None:
+        raise BadInput("--predictions needs --filter: weights, gates and tiers are not in the file")
     bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
     found = evaluate_file(path, load_filter(filter_name), bootstrap)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described_file(found)))
@@ -105,9 +233,40 @@ def described_history(found: HistoryEvaluation) -> list[str]:
     return [*lines, "", *(said or ["no flag is raised by what is recorded"])]
 
 
+def described_fresh(found: FreshEvaluation) -> list[str]:
+    """The lines for a person: what was asked, a table of dimensions, tiers, then the verdicts."""
+    asked, tiers = found.asked, found.judgement.tiers
+    left = "".join(f", {count:,} {reason}" for reason, count in asked.left_out.items())
+    cost = "" if asked.cost is None else f", cost {asked.cost:,.6f}"
+    bought = f"{asked.bought:,} bought, {asked.already:,} were in the ledger"
+    lines = [
+        f"{asked.drawn:,} of {asked.articles:,} articles drawn{left}",
+        f"{asked.labelled:,} labels by {asked.oracle}: {bought}; {asked.calls:,} calls{cost}",
+        "",
+        *_table(found.judgement),
+    ]
+    if tiers.accuracy is not None:
+        lines.append(f"the same tier in {tiers.accuracy:.0%} ({_shares(tiers.accuracy_interval)}); {_majority(tiers)}")
+    held = [f"{name} {share:.0%}" for name, share in found.coverage.items() if share is not None]
+    lines.append(f"{found.interval_level:.0%} intervals held: {', '.join(held)}")
+    return [*lines, "", *(f"- {finding.text}" for finding in found.findings)]
+
+
+def _shares(interval: Interval | None) -> str:
+    return "no interval" if interval is None else f"{interval.low:.0%} to {interval.high:.0%}"
+
+
+def _majority(tiers: Tiers) -> str:
+    return "" if tiers.majority is None else f"always {tiers.majority_tier} would be right in {tiers.majority:.0%}"
+
+
 def described_file(found: FileEvaluation) -> list[str]:
     """The lines for a person: a table of dimensions, then the verdicts."""
-    judged = found.judgement
+    return [*_table(found.judgement), "", *(f"- {finding.text}" for finding in found.findings)]
+
+
+def _table(judged: Judgement) -> list[str]:
+    """A line per dimension, for their mean and for the overall, and one for the ranking."""
     head = ("dimension", "rows", "MAE", "interval", "constant", "skill", "RMSE", "bias", "Spearman", "Kendall")
     rows = [head]
     columns = {**judged.dimensions, "mean": judged.mean, "weighted overall": judged.overall}
@@ -134,7 +293,7 @@ def described_file(found: FileEvaluation) -> list[str]:
             f"average precision {_number(ranking.average_precision)} (by chance {_number(ranking.by_chance)}); "
             + ", ".join(f"recall@{at.k} {_number(at.recall)}, NDCG@{at.k} {_number(at.ndcg)}" for at in ranking.at)
         )
-    return [*lines, "", *(f"- {finding.text}" for finding in found.findings)]
+    return lines
 
 
 def described(evaluation: Evaluation) -> list[str]:

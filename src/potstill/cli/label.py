@@ -90,7 +90,7 @@ def label(
         raise BadInput("--price-in and --price-out go together")
     if mix_prompts and replace_prompt:
         raise BadInput("--mix-prompts and --replace-prompt exclude each other")
-    known = _price(oracle, base_url, prices) if price_in is None or price_out is None else None
+    known = known_price(oracle, base_url, prices) if price_in is None or price_out is None else None
     price = known.price if known else None if price_in is None or price_out is None else Price(price_in, price_out)
     limits = Limits(max_cost, max_calls, rpm, tpm, concurrency, max_tokens)
     settings = Settings(base_url, api_key_env, temperature, reasoning_effort, timeout)
@@ -181,7 +181,8 @@ def _frames(new: pl.DataFrame | None, kept: Path) -> Iterator[pl.DataFrame]:
         yield new
 
 
-def _price(oracle: str, base_url: str | None, prices: Path | None) -> Known | None:
+def known_price(oracle: str, base_url: str | None, prices: Path | None) -> Known | None:
+    """The price of an oracle where it will be reached; None where no table has it."""
     import os
 
     from potstill.labelling.prices import find_price

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
-Source: TypeAlias = Literal["out-of-fold", "validation", "test", "file"]
-"""Where predictions come from: refitted without the row's fold over all rows, the fitted student on a part, or a
-file that somebody made."""
+Source: TypeAlias = Literal["out-of-fold", "validation", "test", "file", "fresh"]
+"""Where predictions come from: refitted without the row's fold over all rows, the fitted student on a part, a file
+that somebody made, or a bundle on new articles."""
 
 
 class _Record(BaseModel):
@@ -346,6 +346,55 @@ class FileEvaluation(_Record):
     dimensions: tuple[str, ...]
     caps_applied: bool
     judgement: Judgement
+    slices: tuple[Slice, ...] = ()
+    findings: tuple[Finding, ...]
+    bootstrap: Bootstrap
+
+
+class Asked(_Record):
+    """What was asked of an oracle about new articles, and what came of it.
+
+    Of `articles`, `left_out` (by reason) were not drawn from; `drawn` were asked about, and `labelled` have a label.
+    `failed` counts, by reason, those without. `calls`, `cost` (None without a price) and `bought` are this time's,
+    `already` what the ledger had; `stopped` says why the asking ended early.
+    """
+
+    oracle: str
+    ledger: str
+    articles: int
+    left_out: dict[str, int]
+    drawn: int
+    labelled: int
+    failed: dict[str, int]
+    already: int
+    bought: int
+    calls: int
+    cost: float | None
+    stopped: str | None
+    seed: int
+
+
+class FreshEvaluation(_Record):
+    """What `potstill evaluate BUNDLE --oracle` writes down: a bundle on new articles that an oracle labelled for it.
+
+    The constant is each dimension's median of the new labels, the best constant there could be. `coverage` is the
+    share of the new labels in the bundle's intervals of `interval_level`. `validation_mae` is the student's before
+    calibration, where the bundle's facts tell.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    bundle: str
+    bundle_sha256: str
+    recipe: str
+    filter: str
+    filter_version: int
+    filter_hash: str
+    dimensions: tuple[str, ...]
+    asked: Asked
+    judgement: Judgement
+    interval_level: float
+    coverage: dict[str, float | None]
+    validation_mae: float | None
     slices: tuple[Slice, ...] = ()
     findings: tuple[Finding, ...]
     bootstrap: Bootstrap

@@ -1,0 +1,355 @@
+"""A bundle on new articles: an oracle labels a random sample of them, and the bundle is judged by these labels.
+
+In: a bundle, articles that it did not learn from, and an oracle. Out: a `FreshEvaluation`, and the table of
+predictions and labels. The oracle is asked with the bundle's own filter, and its answers are kept in a ledger of
+their own: a second look costs nothing, and no run's labels change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from potstill.articles import read_articles
+from potstill.dataset import clusters_of, near_duplicates
+from potstill.dataset.assembling import with_facts
+from potstill.errors import BadInput, LabelError, OracleError
+from potstill.evaluation.findings import file_findings
+from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge, number
+from potstill.evaluation.records import Asked, Finding, FreshEvaluation
+from potstill.evaluation.slices import slices_of
+from potstill.evaluation.stage import choice_of
+from potstill.files import replacing, write_json
+from potstill.labelling import Ledger, label
+from potstill.oracle.prompt import Prompt
+from potstill.prefilter import fold_all
+from potstill.runs import LAYOUT, Run
+from potstill.sampling import at_random
+from potstill.terminal import steps
+from potstill.verdict import cap_hits
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from potstill.evaluation.records import Bootstrap, Judgement
+    from potstill.filters import Filter
+    from potstill.labelling import Limits, Price, Summary
+    from potstill.oracle import Oracle
+    from potstill.records import FloatArray
+    from potstill.scorer import Scorer
+
+
+FRESH_LAYOUT: Mapping[str, str] = {
+    "evaluation": "fresh.json",
+    "predictions": "predictions.parquet",
+    "ledger": "ledger.sqlite",
+}
+"""What a folder of a fresh evaluation holds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A random sample of new articles.
+
+    `articles` has the columns id, title, content, source, language, published and text (the window). Of `pool`
+    articles there were, `left_out` counts by reason those that were not drawn from.
+    """
+
+    articles: pl.DataFrame
+    pool: int
+    left_out: dict[str, int]
+    seed: int
+
+
+def draw(articles: pl.DataFrame, filter_: Filter, n: int, *, seed: int = 0, seen: Collection[str] = ()) -> Sample:
+    """A random sample of the articles that a bundle with this filter would score, each window once.
+
+    The same articles and seed give the same sample, and a larger one holds the smaller.
+
+    Args:
+        articles: columns id, title, content; ids are unique.
+        filter_: the bundle's.
+        n: how many.
+        seed: of the draw.
+        seen: windows that the bundle's student may have learned from.
+
+    Raises:
+        BadInput: there are fewer.
+    """
+    rows = with_facts(articles)
+    texts = [filter_.text.of(title, content) for title, content in rows.select("title", "content").iter_rows()]
+    dropped = filter_.prefilter.reasons(fold_all(texts)).is_not_null().to_list()
+    reasons = list(_reasons(texts, dropped, set(seen)))
+    keep = [reason is None for reason in reasons]
+    left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons) if reason is not None}
+    if sum(keep) < n:
+        why = "".join(f", {count:,} {reason}" for reason, count in left_out.items())
+        raise BadInput(
+            f"a sample of {n:,} was asked for, and there are {sum(keep):,} articles to draw from: "
+            f"{articles.height:,} in the file{why}"
+        )
+    kept = rows.with_columns(pl.Series("text", texts, dtype=pl.String)).filter(pl.Series(keep, dtype=pl.Boolean))
+    order = at_random(kept["id"].to_list(), seed)[:n]
+    return Sample(kept[order.tolist()], articles.height, left_out, seed)
+
+
+def _reasons(texts: list[str], dropped: list[bool], seen: set[str]) -> Iterator[str | None]:
+    for text, gone in zip(texts, dropped, strict=True):
+        if not text.strip():
+            yield "without text"
+        elif gone:
+            yield "dropped by the prefilter"
+        elif text in seen:
+            yield "with a text that is there twice or that the run has"
+        else:
+            yield None
+        seen.add(text)
+
+
+def run_of(place: str | Path) -> tuple[Path, Run | None]:
+    """A bundle's folder, and the run that it was made in, where it still lies there; `place` is either."""
+    folder = Path(place)
+    if (folder / LAYOUT["manifest"]).exists():
+        run = Run.open(folder)
+        return run.need("bundle", "bundle"), run
+    above = folder.resolve().parent
+    return folder, Run.open(above) if (above / LAYOUT["manifest"]).exists() else None
+
+
+def seen_by(run: Run, filter_: Filter) -> set[str]:
+    """The windows of a run's articles, on which its bundle cannot be judged anew."""
+    path = run.path("articles")
+    return {
+        filter_.text.of(title, content)
+        for frame in (read_articles(path) if path.exists() else ())
+        for title, content in frame.select("title", "content").iter_rows()
+    }
+
+
+def write_fresh(found: FreshEvaluation, predictions: pl.DataFrame, folder: Path) -> None:
+    """Write both results of `evaluate_fresh` into a folder, each whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / FRESH_LAYOUT["predictions"]) as temporary:
+        predictions.write_parquet(temporary)
+    write_json(folder / FRESH_LAYOUT["evaluation"], found.model_dump(mode="json"))
+
+
+def evaluate_fresh(
+    scorer: Scorer,
+    sample: Sample,
+    oracle: Oracle,
+    ledger: str | Path,
+    *,
+    limits: Limits | None = None,
+    price: Price | None = None,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+) -> tuple[FreshEvaluation, pl.DataFrame]:
+    """Have an oracle label a sample, and judge a bundle by it.
+
+    Where a limit ends the asking, the bundle is judged by the labels there are: they come in a random order.
+
+    Args:
+        scorer: an open bundle.
+        sample: drawn with the bundle's filter.
+        oracle: who labels; it is closed at the end.
+        ledger: where answers are kept; those it has are not paid for again.
+        limits: how far and how fast, over all calls of the ledger.
+        price: per million tokens; needed for a limit in money unless the oracle is free.
+        bootstrap: of the intervals.
+
+    Returns:
+        The record, and a row per labelled article with id, title, source, language, published, text, cluster,
+        `y_`, `p_`, `low_` and `high_<dimension>` and `cap_0`, `cap_1`..., as `read_predictions` takes it.
+
+    Raises:
+        LabelError: no label could be had, or the ledger's are of another rubric than the bundle's.
+        OracleError: the oracle cannot be asked; answers so far are kept.
+        BadInput: a limit in money without a price, or no article has both a score and a label.
+    """
+    filter_, path = scorer.bundle.filter, Path(ledger)
+    names = filter_.dimension_names
+    _refuse_other_rubrics(path, filter_)
+    # All that can go wrong without the oracle goes wrong before it is paid.
+    rows = scorer.score_batch(sample.articles)
+    clusters = clusters_of(rows.height, near_duplicates(rows["text"].to_list()))
+    rows = rows.with_columns(pl.Series("cluster", clusters))
+    summary = _ask(path, sample, filter_, oracle, limits, price)
+    labels = _labels(path, filter_, f"{oracle.name}:{oracle.model}")
+    judged = rows.join(labels, on="id", how="inner", maintain_order="left")
+    if not judged.height:
+        raise LabelError(f"no label could be had: {summary.first_failure or summary.stopped or 'all failed before'}")
+    labelled = judged.height
+    judged = judged.filter(pl.all_horizontal(pl.col(f"score_{name}").is_not_null() for name in names))
+    if not judged.height:
+        raise BadInput("the bundle gave none of the labelled articles a score")
+    predicted = _predicted(judged, filter_)
+    judgement = judge(predicted, filter_, bootstrap)
+    found = slices_of(predicted, judged.select("id", "source", "language", "published", "text"))
+    validation = _validation_mae(scorer.bundle.folder)
+    asked = Asked(
+        oracle=f"{oracle.name}:{oracle.model}",
+        ledger=str(path),
+        articles=sample.pool,
+        left_out=sample.left_out,
+        drawn=sample.articles.height,
+        labelled=labelled,
+        failed=_added(summary.failed, summary.given_up),
+        already=summary.already,
+        bought=summary.bought,
+        calls=summary.calls,
+        cost=summary.cost,
+        stopped=summary.stopped,
+        seed=sample.seed,
+    )
+    span = filter_.scale.max - filter_.scale.min
+    evaluation = FreshEvaluation(
+        bundle=str(scorer.bundle.folder),
+        bundle_sha256=scorer.bundle.hash,
+        recipe=scorer.bundle.manifest.recipe,
+        filter=filter_.name,
+        filter_version=filter_.version,
+        filter_hash=filter_.content_hash,
+        dimensions=names,
+        asked=asked,
+        judgement=judgement,
+        interval_level=scorer.level,
+        coverage=_coverage(judged, filter_),
+        validation_mae=validation,
+        slices=found,
+        findings=(
+            *_fewer_labels(asked),
+            *_beside_validation(judgement, validation),
+            *file_findings(judgement, found, span=span, blind_caps=0),
+        ),
+        bootstrap=bootstrap,
+    )
+    return evaluation, _table(judged, predicted, filter_)
+
+
+def _refuse_other_rubrics(path: Path, filter_: Filter) -> None:
+    if not path.exists():
+        return
+    prompt = Prompt.of(filter_)
+    with Ledger(path) as ledger:
+        for hash_, parts in ledger.accepted_prompts().items():
+            if hash_ != prompt.hash:
+                raise LabelError(
+                    f"{path}: holds labels of another rubric than the bundle's; choose another ledger or folder. "
+                    f"What differs:\n{prompt.difference(parts)}"
+                )
+
+
+def _ask(
+    path: Path, sample: Sample, filter_: Filter, oracle: Oracle, limits: Limits | None, price: Price | None
+) -> Summary:
+    with steps("labelling", sample.articles.height) as advance:
+        summary = label(
+            path,
+            sample.articles.select("id", "title", "content"),
+            filter_,
+            oracle,
+            limits=limits,
+            price=price,
+            on_progress=lambda progress: advance(1, str(progress)),
+        )
+    if summary.fatal:
+        raise OracleError(
+            f"labelling stopped: {summary.stopped}; all answers so far are kept, and the same command goes on"
+        )
+    return summary
+
+
+def _labels(path: Path, filter_: Filter, oracle: str) -> pl.DataFrame:
+    """Columns id and `y_<dimension>` of the oracle's labels, null where masked."""
+    columns = [f"y_{name}" for name in filter_.dimension_names]
+    with Ledger(path) as ledger:
+        found = ledger.labels(filter_)
+    return found.filter(pl.col("oracle") == oracle).select(pl.col("article").alias("id"), *columns)
+
+
+def _predicted(judged: pl.DataFrame, filter_: Filter) -> Predicted:
+    labels = _array(judged, "y", filter_)
+    return Predicted(
+        source="fresh",
+        ids=tuple(judged["id"].to_list()),
+        scores=_array(judged, "score", filter_),
+        labels=labels,
+        constant=constant_for(labels, filter_, judged.height),
+        clusters=judged["cluster"].to_numpy(),
+        cap_hits=cap_hits(judged["text"], filter_),
+    )
+
+
+def _array(rows: pl.DataFrame, what: str, filter_: Filter) -> FloatArray:
+    """Shape (rows, dimensions), NaN where null."""
+    columns = [rows[f"{what}_{name}"].cast(pl.Float64).fill_null(float("nan")) for name in filter_.dimension_names]
+    return np.column_stack([column.to_numpy() for column in columns])
+
+
+def _coverage(judged: pl.DataFrame, filter_: Filter) -> dict[str, float | None]:
+    labels, low, high = (_array(judged, what, filter_) for what in ("y", "low", "high"))
+    inside, known = (labels >= low - 1e-9) & (labels <= high + 1e-9), np.isfinite(labels)
+    return {
+        name: number(float(inside[known[:, i], i].mean())) if known[:, i].any() else None
+        for i, name in enumerate(filter_.dimension_names)
+    }
+
+
+def _table(judged: pl.DataFrame, predicted: Predicted, filter_: Filter) -> pl.DataFrame:
+    names = filter_.dimension_names
+    hits = [] if predicted.cap_hits is None else predicted.cap_hits.get_columns()
+    return judged.select(
+        *("id", "title", "source", "language", "published", "text", "cluster"),
+        *(f"y_{name}" for name in names),
+        *(pl.col(f"score_{name}").alias(f"p_{name}") for name in names),
+        *(f"{end}_{name}" for end in ("low", "high") for name in names),
+    ).with_columns(hits)
+
+
+def _validation_mae(bundle: Path) -> float | None:
+    choice = choice_of(bundle)
+    return None if choice is None else choice.validation_mae.get(choice.rung)
+
+
+def _added(first: dict[str, int], second: dict[str, int]) -> dict[str, int]:
+    return {reason: first.get(reason, 0) + second.get(reason, 0) for reason in sorted({*first, *second})}
+
+
+def _fewer_labels(asked: Asked) -> Iterator[Finding]:
+    missing = asked.drawn - asked.labelled
+    if not missing:
+        return
+    why = asked.stopped or ", ".join(f"{reason} {count:,}" for reason, count in asked.failed.items())
+    yield Finding(
+        rule="fewer-labels-than-drawn",
+        tone="caution",
+        text=f"{missing:,} of {asked.drawn:,} drawn articles have no label ({why}).",
+        evidence={"drawn": asked.drawn, "labelled": asked.labelled},
+    )
+
+
+def _beside_validation(judged: Judgement, validation: float | None) -> Iterator[Finding]:
+    """Whether new articles are as easy as those that the student was chosen by."""
+    mae, interval = judged.mean.mae, judged.mean.mae_interval
+    if validation is None or mae is None or interval is None:
+        return
+    ends, evidence = (
+        f"{mae:.3f} ({interval.low:.3f} to {interval.high:.3f})",
+        {"mae": mae, "validation_mae": validation},
+    )
+    if interval.low > validation:
+        text = (
+            f"The error is {ends}, where the validation part had {validation:.3f}: new articles are harder for it, or "
+            "this oracle judges otherwise than the one it learned from."
+        )
+        yield Finding(rule="worse-than-on-validation", tone="bad", text=text, evidence=evidence)
+    elif interval.high < validation:
+        text = f"The error is {ends}, below the {validation:.3f} of the validation part."
+        yield Finding(rule="better-than-on-validation", tone="neutral", text=text, evidence=evidence)
+    else:
+        text = f"The error is {ends}, which goes with the {validation:.3f} of the validation part."
+        yield Finding(rule="as-on-validation", tone="good", text=text, evidence=evidence)
