@@ -105,10 +105,12 @@ class Page:
             "if (ok || Date.now() > end) done(ok); else setTimeout(look, 20); }; look(); })"
         ), condition
 
-    def press(self, key):
-        code, text = KEYS[key]
-        self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=text)
-        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
+    def press(self, *keys):
+        """One key after the other: those of `KEYS`, letters and digits."""
+        for key in keys:
+            code, text = KEYS.get(key) or (ord(key.upper()), key)
+            self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=text)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=code)
 
     def type(self, text):
         self.call("Input.insertText", text=text)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from chromium import BROWSER, Chromium
+from browser import browser
 from reviewed import labelled_run, opinions
 
 from potstill.errors import BadInput
@@ -15,7 +15,11 @@ from potstill.pages.loopback import LARGEST, Loopback
 from potstill.pages.review import Desk
 from potstill.review import Review
 
-browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+
+@pytest.fixture(scope="module")
+def chromium():
+    with browser() as started:
+        yield started
 
 
 @contextmanager
@@ -34,110 +38,109 @@ def served(folder, *, blind=False, order="random", run=None):
 
 
 @contextmanager
-def opened(folder, **how):
-    with served(folder, **how) as (review, server), Chromium() as page:
-        page.open(server.url)
-        page.wait("!busy && document.activeElement.name === 'wind'")
+def opened(chromium, folder, **how):
+    with served(folder, **how) as (review, server):
+        page = chromium.open(server.url)
+        page.until("!busy && document.activeElement.name === 'wind'")
         yield review, page
-        assert page.errors == []
+        assert page.complaints() == []
 
 
 def at(page, name):
-    page.wait(f"!busy && document.getElementById('title').textContent === {name!r}")
+    page.until(f"!busy && document.getElementById('title').textContent === {name!r}")
 
 
-@browser
 class TestByKeyboard:
-    def test_enter_accepts_and_goes_on(self, tmp_path):
-        with opened(tmp_path) as (review, page):
+    def test_enter_accepts_and_goes_on(self, chromium, tmp_path):
+        with opened(chromium, tmp_path) as (review, page):
             at(page, "Report 0")
-            assert page.run("document.getElementById('save').innerText") == "Accept Enter"
+            assert page.ask("document.getElementById('save').innerText") == "Accept Enter"
             page.press("Enter")
             at(page, "Report 1")
             page.press("Enter")
             at(page, "Report 2")
             assert [(item.id, item.given) for item in review.judged()] == [("a0", opinions(0)), ("a1", opinions(1))]
             assert review.corrections() == 0
-            assert page.run("document.getElementById('progress').textContent") == "3 of 20 · 2 judged, 0 corrected"
+            assert page.ask("document.getElementById('progress').textContent") == "3 of 20 · 2 judged, 0 corrected"
 
-    def test_digits_replace_a_score_and_arrows_move(self, tmp_path):
-        with opened(tmp_path) as (review, page):
+    def test_digits_replace_a_score_and_arrows_move(self, chromium, tmp_path):
+        with opened(chromium, tmp_path) as (review, page):
             page.press("7", "ArrowDown", "ArrowLeft", "ArrowLeft")
-            assert page.run("document.getElementById('save').innerText") == "Save Enter"
+            assert page.ask("document.getElementById('save').innerText") == "Save Enter"
             page.press("Enter")
             at(page, "Report 1")
             assert review.judged()[0].given == {"wind": 7.0, "rain": 9.0}
             assert review.corrections() == 1
 
-    def test_a_score_off_the_scale_is_refused_where_it_was_typed(self, tmp_path):
-        with opened(tmp_path) as (review, page):
+    def test_a_score_off_the_scale_is_refused_where_it_was_typed(self, chromium, tmp_path):
+        with opened(chromium, tmp_path) as (review, page):
             page.press("ArrowDown", "4", "2", "Enter")
-            page.wait("!busy && !document.getElementById('fault').hidden")
-            assert page.run("document.getElementById('fault').textContent") == "rain: a number from 0 to 10 is needed"
-            assert page.run("document.activeElement.name") == "rain"
+            page.until("!busy && !document.getElementById('fault').hidden")
+            assert page.ask("document.getElementById('fault').textContent") == "rain: a number from 0 to 10 is needed"
+            assert page.ask("document.activeElement.name") == "rain"
             assert review.judged() == []
 
-    def test_undo_skip_and_back(self, tmp_path):
-        with opened(tmp_path) as (review, page):
+    def test_undo_skip_and_back(self, chromium, tmp_path):
+        with opened(chromium, tmp_path) as (review, page):
             page.press("s")
             at(page, "Report 1")
             page.press("9", "Enter")
             at(page, "Report 2")
             page.press("b")
             at(page, "Report 1")
-            assert page.run("document.getElementById('d-wind').value") == "9"
+            assert page.ask("document.getElementById('d-wind').value") == "9"
             page.press("u")
-            page.wait("!busy && document.getElementById('undo').disabled")
-            assert page.run("document.getElementById('d-wind').value") == "0.5"
+            page.until("!busy && document.getElementById('undo').disabled")
+            assert page.ask("document.getElementById('d-wind').value") == "0.5"
             assert review.judged() == []
 
-    def test_a_note_is_kept_with_the_label(self, tmp_path):
-        with opened(tmp_path) as (review, page):
+    def test_a_note_is_kept_with_the_label(self, chromium, tmp_path):
+        with opened(chromium, tmp_path) as (review, page):
             page.press("n")
-            page.do("Input.insertText", text="a breeze")
+            page.type("a breeze")
             page.press("Enter")
             at(page, "Report 1")
             assert review.judged()[0].note == "a breeze"
 
-    def test_agreement_is_shown_with_its_direction(self, tmp_path):
-        with opened(tmp_path) as (_, page):
+    def test_agreement_is_shown_with_its_direction(self, chromium, tmp_path):
+        with opened(chromium, tmp_path) as (_, page):
             page.press("2", "Enter")
             at(page, "Report 1")
             page.press("a")
-            page.wait("!busy && !document.getElementById('agreement').hidden")
-            text = page.run("document.getElementById('agreement').innerText")
+            page.until("!busy && !document.getElementById('agreement').hidden")
+            text = page.ask("document.getElementById('agreement').innerText")
             assert "Ann and replay:mild: 1 articles, the same tier in 0%." in text
             assert [line.split() for line in text.splitlines() if line.startswith("wind")] == [["wind", "2.00", "2.00"]]
 
-    def test_a_blind_review_hides_the_oracle_until_the_reviewer_has_spoken(self, tmp_path):
-        with opened(tmp_path, blind=True) as (review, page):
-            assert page.run("document.querySelectorAll('.track i').length") == 0
+    def test_a_blind_review_hides_the_oracle_until_the_reviewer_has_spoken(self, chromium, tmp_path):
+        with opened(chromium, tmp_path, blind=True) as (review, page):
+            assert page.ask("document.querySelectorAll('.track i').length") == 0
             page.press("Enter")
-            page.wait("!busy && !document.getElementById('fault').hidden")
+            page.until("!busy && !document.getElementById('fault').hidden")
             page.press("3", "ArrowDown", "4", "Enter")
             at(page, "Report 1")
             page.press("b")
             at(page, "Report 0")
-            assert page.run("document.querySelectorAll('.track i.oracle').length") == 2
+            assert page.ask("document.querySelectorAll('.track i.oracle').length") == 2
             assert review.judged()[0].given == {"wind": 3.0, "rain": 4.0}
 
-    def test_it_goes_on_where_the_reviewer_left_off(self, tmp_path):
+    def test_it_goes_on_where_the_reviewer_left_off(self, chromium, tmp_path):
         run = labelled_run(tmp_path)
         with Review.of(run, "Ann") as review:
             for i in range(3):
                 review.judge(f"a{i}", opinions(i))
-        with opened(tmp_path, run=run) as (_, page):
+        with opened(chromium, tmp_path, run=run) as (_, page):
             at(page, "Report 3")
 
-    def test_text_is_shown_as_text(self, tmp_path):
-        with opened(tmp_path) as (review, page):
+    def test_text_is_shown_as_text(self, chromium, tmp_path):
+        with opened(chromium, tmp_path) as (review, page):
             review.items[
                 1
             ].text = "<img src=x onerror='document.title=\"taken\"'><script>document.title='taken'</script>"
             page.press("Enter")
             at(page, "Report 1")
-            assert page.run("document.getElementById('text').innerText") == review.items[1].text
-            assert page.run("document.title") == "Review of weather"
+            assert page.ask("document.getElementById('text').innerText") == review.items[1].text
+            assert page.ask("document.title") == "Review of weather"
 
 
 def ask(server, method, path, body=None, *, key=None, **headers):
