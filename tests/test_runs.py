@@ -75,7 +75,11 @@ def test_a_new_run_has_all_before_it(tmp_path):
     run = Run.create(tmp_path / "run", FRONT_PAGE)
     assert set(states(run).values()) == {"missing"}
     first = run.status()[0]
-    assert (first.stage, first.why, first.command) == ("label", "never run", f"potstill label {tmp_path / 'run'} --oracle ORACLE")
+    assert (first.stage, first.why, first.command) == (
+        "label",
+        "never run",
+        f"potstill label {tmp_path / 'run'} --oracle ORACLE",
+    )
 
 
 def test_a_run_whose_stages_are_all_recorded_is_done(run):
