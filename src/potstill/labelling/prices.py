@@ -74,8 +74,7 @@ def find_price(spec: str, base_url: str | None = None, table: str | Path | None 
 
 def _table(text: str, where: str) -> dict[str, Entry]:
     try:
-        # As text: YAML would read a month as a number or a date.
-        found: Any = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 - it makes nothing but text
+        found: Any = yaml.safe_load(text)
         return TypeAdapter(dict[str, Entry]).validate_python(found or {})
     except yaml.YAMLError as error:
         raise BadInput(f"{where}: broken YAML ({' '.join(str(error).split())})") from None
