@@ -22,9 +22,9 @@ import polars as pl
 from potstill import metrics
 from potstill.calibration import fit_calibration
 from potstill.dataset import Examples, clusters_of, folds, near_duplicates
-from potstill.evaluation import out_of_fold
 from potstill.students.recipes import load_recipe
 from potstill.training.fit import fitter
+from potstill.training.folding import out_of_fold
 
 RESAMPLES = 200
 FOLDS = 5

@@ -7,7 +7,6 @@ In: a run's bundle, its students and its labels, or a file of predictions, or a 
 a file that `predictions` reads, `fresh` for a bundle on new articles that an oracle labels for it.
 """
 
-from potstill.evaluation.folds import out_of_fold
 from potstill.evaluation.fresh import draw, evaluate_fresh
 from potstill.evaluation.judging import Predicted, judge
 from potstill.evaluation.predictions import Predictions, read_predictions
@@ -25,6 +24,5 @@ __all__ = [
     "evaluate_run",
     "judge",
     "load_evaluation",
-    "out_of_fold",
     "read_predictions",
 ]

@@ -1,8 +1,6 @@
-"""Scores of every row by a student that never saw it: out-of-fold predictions.
+"""What the constant student says out of fold, to stand beside the scores of `training.out_of_fold`.
 
-In: labelled examples and ways to fit a student. Out: one array of scores per student over all rows, and the
-constant's for the same folds. With a few hundred labels this uses all of them, where a test part of a tenth
-would leave a handful; clusters of near-duplicates never straddle two folds.
+In: labelled examples and a fold per row. Out: the constant's scores of each row, learned from the other folds.
 """
 
 from __future__ import annotations
@@ -11,62 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.errors import DatasetError
 from potstill.evaluation.judging import constant_for
+from potstill.training.folding import turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
     from potstill.dataset import Examples
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray, IntArray
-    from potstill.students import Student
-
-
-def out_of_fold(
-    fit: Callable[[Examples], Student],
-    examples: Examples,
-    folds: IntArray,
-    *,
-    done: Callable[[float], None] = lambda _: None,
-) -> FloatArray:
-    """Scores of each row by a student fitted on the other folds, shape (rows, dimensions), unclipped.
-
-    NaN where the other folds have no label of some dimension.
-
-    Args:
-        fit: makes a student from examples; it is called once a fold and must take nothing from outside them.
-        examples: all rows.
-        folds: fold of each row, shape (rows,); see `dataset.folds`.
-        done: told 1 after each fold.
-
-    Raises:
-        DatasetError: a cluster lies in two folds.
-    """
-    scores = np.full(examples.scores.shape, np.nan)
-    for learned, held_out in _turns(examples, folds):
-        known = examples.take(learned)
-        # Without a dimension's every label there is nothing to learn of it: these rows stay without a score.
-        if not np.isnan(known.scores).all(axis=0).any():
-            scores[held_out] = fit(known).predict(examples.frame.filter(held_out))
-        done(1)
-    return scores
+    from potstill.records import FloatArray, IntArray
 
 
 def out_of_fold_constant(examples: Examples, folds: IntArray, filter_: Filter) -> FloatArray:
     """What the constant student says in the same folds, shape (rows, dimensions + 1); see `constant_for`."""
     result = np.full((len(examples), len(examples.dimensions) + 1), np.nan)
-    for learned, held_out in _turns(examples, folds):
+    for learned, held_out in turns(examples, folds):
         result[held_out] = constant_for(examples.scores[learned], filter_, int(held_out.sum()))
     return result
-
-
-def _turns(examples: Examples, folds: IntArray) -> Iterator[tuple[BoolArray, BoolArray]]:
-    """Per fold, which rows are learned from and which are held out."""
-    pairs = np.unique(np.column_stack([examples.clusters, folds]), axis=0)
-    straddling = np.flatnonzero(np.diff(pairs[:, 0]) == 0)
-    if straddling.size:
-        raise DatasetError(f"cluster {pairs[straddling[0], 0]} lies in two folds; clusters must stay whole")
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        yield ~held_out, held_out

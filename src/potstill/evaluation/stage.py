@@ -23,7 +23,7 @@ from potstill.errors import BundleError, RunError, Unavailable
 from potstill.evaluation.findings import findings
 from potstill.evaluation.flags import training_of
 from potstill.evaluation.floor import floor_of
-from potstill.evaluation.folds import out_of_fold, out_of_fold_constant
+from potstill.evaluation.folds import out_of_fold_constant
 from potstill.evaluation.history import read_history
 from potstill.evaluation.judging import Predicted, constant_for, judge, number, verdicts, with_overall
 from potstill.evaluation.latency import measure
@@ -50,6 +50,7 @@ from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe, parse_
 from potstill.students.storage import load_student
 from potstill.terminal import steps
 from potstill.training.fit import LAYOUT, fitter, read_scores
+from potstill.training.folding import out_of_fold
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ fine-tuned one through `finetune`, which builds a model, checks what trains and 
 """
 
 from potstill.training.facts import Counts, EpochRecord, Fitted, Measures, StudentRecord
-from potstill.training.fit import DEFAULT_RECIPES, fit, fitter, out_of_fold, train_run
+from potstill.training.fit import DEFAULT_RECIPES, fit, fitter, predict_unseen, train_run
+from potstill.training.folding import out_of_fold
 
 __all__ = [
     "DEFAULT_RECIPES",
@@ -18,5 +19,6 @@ __all__ = [
     "fit",
     "fitter",
     "out_of_fold",
+    "predict_unseen",
     "train_run",
 ]

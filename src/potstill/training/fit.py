@@ -30,8 +30,9 @@ from potstill.students.recipes import (
 from potstill.students.source_median import fit_source_median
 from potstill.students.storage import save_student
 from potstill.students.tfidf import fit_tfidf
-from potstill.terminal import note, track
+from potstill.terminal import note, steps
 from potstill.training.facts import Fitted, Measures, StudentRecord
+from potstill.training.folding import out_of_fold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -119,7 +120,7 @@ def fit(
     encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
     fitting = fitter(recipe, seed=seed, encoder=encoder)
     student = fitting(train)
-    held_out = out_of_fold(fitting, train, crossfit, seed, recipe.name)
+    held_out = predict_unseen(fitting, train, crossfit, seed, recipe.name)
     return Fitted(
         student=student,
         validation=student.predict(validation.frame),
@@ -150,23 +151,16 @@ def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> 
             raise RecipeError(f"{recipe.name}: a fine-tuned student is not fitted again for each fold")
 
 
-def out_of_fold(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:
-    """Predictions of each row by a student that had not seen its fold, shape (rows, dimensions); clusters whole.
+def predict_unseen(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:
+    """Predictions of each row by a student that had not seen its fold, shape (rows, dimensions); see `out_of_fold`.
 
-    All NaN with fewer than two folds, or where the rows have too few clusters for `k`.
+    The folds are made here, as many as the clusters allow up to `k`; all NaN with fewer than two.
     """
-    scores = np.full(examples.scores.shape, np.nan)
     k = min(k, len(np.unique(examples.clusters)))
     if k < 2:
-        return scores
-    fold = folds(examples.clusters, examples.scores, k, seed)
-    for number in track(range(k), f"{name}: out of fold", k):
-        inside, outside = examples.take(fold != number), fold == number
-        if np.isnan(inside.scores).all(axis=0).any():
-            # Without these rows a dimension would have no label left to learn from.
-            continue
-        scores[outside] = fitting(inside).predict(examples.take(outside).frame)
-    return scores
+        return np.full(examples.scores.shape, np.nan)
+    with steps(f"{name}: out of fold", k) as advance:
+        return out_of_fold(fitting, examples, folds(examples.clusters, examples.scores, k, seed), done=advance)
 
 
 def train_run(
