@@ -61,7 +61,7 @@ def evaluate(
         typer.Option(help="Judge the bundle on new articles that this oracle labels: as in potstill label."),
     ] = None,
     articles: Annotated[str | None, typer.Option(help="The new articles.")] = None,
-    sample: Annotated[int, typer.Option(min=2, help="How many of them, drawn by chance, the oracle labels.")] = 100,
+    sample: Annotated[int, typer.Option(min=10, help="How many of them, drawn by chance, the oracle labels.")] = 100,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for what --oracle finds, and for the bought labels.")
     ] = None,

@@ -51,6 +51,10 @@ FRESH_LAYOUT: Mapping[str, str] = {
 """What a folder of a fresh evaluation holds."""
 
 
+FEWEST = 10
+"""Labels below which figures, and their intervals most of all, would be a story about each of them."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """A random sample of new articles.
@@ -166,9 +170,9 @@ def evaluate_fresh(
         `y_`, `p_`, `low_` and `high_<dimension>` and `cap_0`, `cap_1`..., as `read_predictions` takes it.
 
     Raises:
-        LabelError: no label could be had, or the ledger's are of another rubric than the bundle's.
+        LabelError: too few labels could be had, or the ledger's are of another rubric than the bundle's.
         OracleError: the oracle cannot be asked; answers so far are kept.
-        BadInput: a limit in money without a price, or no article has both a score and a label.
+        BadInput: a limit in money without a price.
     """
     filter_, path = scorer.bundle.filter, Path(ledger)
     names = filter_.dimension_names
@@ -180,12 +184,14 @@ def evaluate_fresh(
     summary = _ask(path, sample, filter_, oracle, limits, price)
     labels = _labels(path, filter_, f"{oracle.name}:{oracle.model}")
     judged = rows.join(labels, on="id", how="inner", maintain_order="left")
-    if not judged.height:
-        raise LabelError(f"no label could be had: {summary.first_failure or summary.stopped or 'all failed before'}")
     labelled = judged.height
     judged = judged.filter(pl.all_horizontal(pl.col(f"score_{name}").is_not_null() for name in names))
-    if not judged.height:
-        raise BadInput("the bundle gave none of the labelled articles a score")
+    if judged.height < FEWEST:
+        why = summary.stopped or summary.first_failure or ", ".join(summary.given_up)
+        raise LabelError(
+            f"{judged.height} articles with a label and a score are too few to judge by; {FEWEST} are needed; all "
+            f"answers so far are kept{f' ({why})' if why else ''}"
+        )
     predicted = _predicted(judged, filter_)
     judgement = judge(predicted, filter_, bootstrap)
     found = slices_of(predicted, judged.select("id", "source", "language", "published", "text"))
