@@ -105,6 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
         with self.server.lock:
             self.server.numbers += 1
+            self.server.line = self.path
             drop = self.server.before(self.server.numbers, f"{method} {self.path}")
             if drop != "undone":
                 found = self.server.answer(method, self.path.split("?")[0], body, self.headers.get("content-type", ""))

@@ -58,6 +58,15 @@ def test_a_plan_needs_no_key_and_makes_nothing(tmp_path, news, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_plan_of_jobs_shows_half_the_price(tmp_path, news):
+    words = [tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", "anthropic:claude", "--plan"]
+    words += ["--price-in", "2", "--price-out", "4"]
+    whole, half = (json.loads(potstill(*words, "--json", *more)) for more in ([], ["--batch"]))
+    assert half["cost"] == pytest.approx(whole["cost"] / 2)
+    assert half["worst_cost"] == pytest.approx(whole["worst_cost"] / 2)
+    assert "at half the price as jobs" in potstill(*words, "--batch")
+
+
 def test_a_plan_counts_what_a_run_has(tmp_path, news, recorded):
     potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded)
     more = tmp_path / "more.jsonl"

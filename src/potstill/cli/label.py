@@ -73,7 +73,8 @@ def label(
         bool, typer.Option("--retry-failed", help="Ask again what failed for good before.")
     ] = False,
     batch: Annotated[
-        bool, typer.Option("--batch", help="Send the questions as jobs, at half the price, and wait for them (openai).")
+        bool,
+        typer.Option("--batch", help="Send the questions as jobs, at half the price, and wait (openai, anthropic)."),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=50_000, help="Questions in a job.")] = 1000,
     poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at a job.")] = 30.0,
@@ -82,7 +83,7 @@ def label(
     """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
-    from potstill.labelling import Batching, Limits, Price, Repeats, label_run
+    from potstill.labelling import Batching, Limits, Price, Repeats, half_price, label_run
     from potstill.oracle import Settings, open_oracle
     from potstill.terminal import note
 
@@ -97,7 +98,10 @@ def label(
     chosen = None if filter_ is None else load_filter(filter_)
     if plan:
         repeats = Repeats(samples, repeat_share, repeat_seed)
-        _print_plan(_plan(run, oracle, chosen, articles, repeats, price, limits, settings), known, as_json=as_json)
+        # A job's price, as labelling itself reckons it.
+        each = half_price(price) if batch and price is not None else price
+        found = _plan(run, oracle, chosen, articles, repeats, each, limits, settings)
+        _print_plan(found, known, batch=batch, as_json=as_json)
         return
     if known is not None:
         note(_said(known))
@@ -196,7 +200,7 @@ def _said(known: Known) -> str:
     return f"prices: {known.price.input:g} and {known.price.output:g} per million tokens in and out ({known.source})"
 
 
-def _print_plan(plan: Plan, known: Known | None, *, as_json: bool) -> None:
+def _print_plan(plan: Plan, known: Known | None, *, batch: bool, as_json: bool) -> None:
     if as_json:
         print(json.dumps(plan.as_dict() | {"price_from": known.source if known else None}, indent=2))
         return
@@ -208,10 +212,11 @@ def _print_plan(plan: Plan, known: Known | None, *, as_json: bool) -> None:
     if plan.cost is None:
         print("price unknown; give --price-in and --price-out, per million tokens")
     else:
-        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call")
+        half = ", at half the price as jobs" if batch else ""
+        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call{half}")
     if known is not None:
         print(_said(known))
-    print(f"about {_time(plan.seconds)}")
+    print("up to a day for each round of jobs" if batch else f"about {_time(plan.seconds)}")
 
 
 def _print_summary(summary: Summary, *, as_json: bool) -> None:

@@ -46,6 +46,11 @@ class Batching:
             raise BadInput(f"--batch-size and --poll are above 0; got {self.size} and {self.poll:g}")
 
 
+def half_price(price: Price) -> Price:
+    """What a question in a job costs, from what a single one does."""
+    return Price(price.input * DISCOUNT, price.output * DISCOUNT)
+
+
 def refuse_jobs(ledger: Ledger) -> None:
     """Refuse single calls while jobs are under way: they would buy the same answers again.
 
@@ -69,9 +74,9 @@ class BatchSession(Session):
         price: Price | None,
         batch: Batching,
     ) -> None:
-        half = None if price is None else Price(price.input * DISCOUNT, price.output * DISCOUNT)
+        half = None if price is None else half_price(price)
         super().__init__(ledger, prompt, oracle, repeats, limits, half, None)
-        self.batches = batches_of(oracle)
+        self.batches = batches_of(oracle, batch.poll)
         self.batch = batch
         self.begun = False
         self.rounds: Counter[str] = Counter()

@@ -61,6 +61,23 @@ class AnthropicOracle(LiveOracle):
         """What `abilities` are those of: address and model."""
         return f"{self.name} {self._address or ''} {self._served}"
 
+    @property
+    def client(self) -> anthropic.AsyncAnthropic:
+        """The library's client, for what lies beside questions: batches."""
+        return self._client
+
+    def body(self, request: Request) -> dict[str, Any]:
+        """The question as a batch carries it, in the firmest form or the one that was found out."""
+        return self._body(request, self._form or self._likely or self.forms[0])
+
+    def read(self, text: str, request: Request) -> Reply:
+        """The scores in an answer's body.
+
+        Raises:
+            Failure: there are none.
+        """
+        return _read(text, request)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()

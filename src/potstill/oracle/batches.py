@@ -61,15 +61,27 @@ class Batches(Protocol):
         ...
 
 
-def batches_of(oracle: Oracle) -> Batches:
+def batches_of(oracle: Oracle, poll: float = 30.0) -> Batches:
     """The batch interface of an oracle.
+
+    Args:
+        oracle: whose.
+        poll: seconds between two looks at a job, where finding one again takes more than one.
 
     Raises:
         BadInput: it has none.
     """
+    # Here, because they know this module.
+    from potstill.oracle.anthropic import AnthropicOracle
+    from potstill.oracle.anthropic_batches import AnthropicBatches
+
     if isinstance(oracle, OpenAIOracle):
         return OpenAIBatches(oracle)
-    raise BadInput(f"--batch: {oracle.name} has no batch interface here; there is one for openai:MODEL")
+    if isinstance(oracle, AnthropicOracle):
+        return AnthropicBatches(oracle, poll)
+    raise BadInput(
+        f"--batch: {oracle.name} has no batch interface here; there is one for openai:MODEL and anthropic:MODEL"
+    )
 
 
 class OpenAIBatches:

@@ -1,0 +1,159 @@
+"""Anthropic's message batches.
+
+In: questions with their keys. Out: a job's name, whether it has ended, its outcomes. A batch carries no tag and its
+listing tells no questions, so the tag is in each question's id: a batch that may be ours shows it when it has ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+from potstill.errors import require
+from potstill.oracle import Failure
+from potstill.oracle.batches import Ended
+from potstill.oracle.wire import lost, one_line, status_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Mapping
+    from typing import TypeVar
+
+    from anthropic.types.messages import MessageBatch
+
+    from potstill.oracle import Reply, Request
+    from potstill.oracle.anthropic import AnthropicOracle
+
+    T = TypeVar("T")
+
+# An id has 64 characters at most: so many of the question's key, a hyphen, so many of the tag.
+_KEY, _TAG = 47, 16
+
+_STATUS = {"invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
+           "not_found_error": 404, "request_too_large": 413, "rate_limit_error": 429, "api_error": 500,
+           "timeout_error": 504, "overloaded_error": 529}  # fmt: skip
+
+
+class AnthropicBatches:
+    """`/v1/messages/batches`: the questions go with the call that starts the job.
+
+    Args:
+        oracle: whose questions they are.
+        poll: seconds between two looks at a batch that may be the one that is sought.
+    """
+
+    def __init__(self, oracle: AnthropicOracle, poll: float) -> None:
+        self._oracle, self._poll = oracle, poll
+        self._anthropic = require("anthropic", "anthropic")
+        self._batches = oracle.client.messages.batches
+        self._waiting: dict[str, Mapping[str, Request]] = {}
+
+    async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
+        """Keep the questions, and say how many there are and which of the account's batches is the newest yet."""
+        newest = await self._page(None, limit=1)
+        self._waiting[tag] = questions
+        return f"{len(questions)} {newest[0].id if newest else '-'}"
+
+    async def start(self, tag: str, file: str) -> str:  # noqa: ARG002 - others name their questions by it
+        """Send the questions."""
+        requests: list[Any] = [
+            {"custom_id": f"{key[:_KEY]}-{tag[:_TAG]}", "params": self._oracle.body(request)}
+            for key, request in self._waiting.pop(tag).items()
+        ]
+        return _batch(await self._asked(self._batches.create(requests=requests))).id
+
+    async def find(self, tag: str, file: str | None) -> str | None:
+        """Look at the batches that are newer than the upload and as large; those that still run are awaited."""
+        if file is None:
+            return None
+        count, _, marker = file.partition(" ")
+        after: str | None = None
+        while page := await self._page(after, limit=100):
+            for batch in page:
+                if batch.id == marker:
+                    return None
+                counts = batch.request_counts
+                size = counts.processing + counts.succeeded + counts.errored + counts.canceled + counts.expired
+                if str(size) == count and await self._carries(batch, tag):
+                    return batch.id
+            after = page[-1].id
+        return None
+
+    async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
+        """Look at the batch, and read its results if it has ended."""
+        found = _batch(await self._asked(self._batches.retrieve(job)))
+        if found.processing_status != "ended":
+            return None
+        outcomes: dict[str, Reply | Failure] = {}
+        if found.results_url is None:
+            return Ended(outcomes, Failure("server", "the batch has ended, and its results are gone"))
+        keys = {key[:_KEY]: key for key in questions}
+        for line in await self._results(job):
+            key = keys.get(str(line.get("custom_id")).partition("-")[0])
+            if key is not None:
+                try:
+                    outcomes[key] = self._outcome(line.get("result"), questions[key])
+                except Failure as failure:
+                    outcomes[key] = failure
+        return Ended(outcomes, Failure("server", "the batch has ended without an outcome"))
+
+    async def _page(self, after: str | None, limit: int) -> list[MessageBatch]:
+        """Batches, the newest first."""
+        batches = self._batches
+        call = batches.list(limit=limit) if after is None else batches.list(limit=limit, after_id=after)
+        return [_batch(one) for one in (await self._asked(call)).data or ()]
+
+    async def _carries(self, batch: MessageBatch, tag: str) -> bool:
+        """Whether a batch's questions are this job's, known when it has ended."""
+        while batch.processing_status != "ended":
+            await asyncio.sleep(self._poll)
+            batch = _batch(await self._asked(self._batches.retrieve(batch.id)))
+        if batch.results_url is None:
+            return False
+        return any(str(line.get("custom_id")).endswith(f"-{tag[:_TAG]}") for line in await self._results(batch.id))
+
+    async def _results(self, job: str) -> list[dict[str, Any]]:
+        """The lines of a batch's results; broken ones say nothing."""
+        # As text, like single answers: a broken line must become a failure of its question and not an exception.
+        path = f"/v1/messages/batches/{job}/results"
+        options: Any = {"headers": {"Accept": "application/binary"}}
+        lines = []
+        for text in (await self._asked(self._oracle.client.get(path, cast_to=str, options=options))).splitlines():
+            try:
+                line = json.loads(text)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(line, dict):
+                lines.append(line)
+        return lines
+
+    def _outcome(self, result: object, request: Request) -> Reply:
+        found = result if isinstance(result, dict) else {}
+        kind = found.get("type")
+        if kind == "succeeded":
+            return self._oracle.read(json.dumps(found.get("message"), ensure_ascii=False), request)
+        outer = found.get("error")
+        error = outer.get("error") if isinstance(outer, dict) else None
+        if kind != "errored" or not isinstance(error, dict):
+            # Expired and cancelled ones were never answered, nor charged.
+            raise Failure("server", f"the question is {one_line(str(kind or 'without an outcome'))}")
+        message = str(error.get("message") or error.get("type"))
+        raise status_failure(_STATUS.get(str(error.get("type")), 500), message, json.dumps(error), {})
+
+    async def _asked(self, call: Awaitable[T]) -> T:
+        """What the library gives, or a failure in our words."""
+        try:
+            return await call
+        except self._anthropic.APIStatusError as error:
+            raise status_failure(error.status_code, error.message, error.message, error.response.headers) from None
+        except (TimeoutError, self._anthropic.APIConnectionError) as error:
+            raise lost(error, 0.0) from None
+        except self._anthropic.APIError as error:
+            raise Failure("malformed", str(error)) from None
+
+
+def _batch(found: MessageBatch) -> MessageBatch:
+    """What the server said of a batch, which the library has not checked."""
+    if not isinstance(getattr(found, "id", None), str) or getattr(found, "request_counts", None) is None:
+        raise Failure("malformed", "the server's answer is no message batch")
+    return found

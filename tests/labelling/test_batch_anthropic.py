@@ -1,0 +1,146 @@
+"""Labelling by Anthropic's message batches, against a real server on loopback."""
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from message_batch_server import MessageBatchServer, errored, succeeded, text_of
+from scripted_oracle import FRONT_PAGE, good, stories
+
+from potstill.labelling import Batching, Ledger, Limits, Price, label
+from potstill.oracle import Settings, open_oracle
+
+
+def number_of(question):
+    return int(text_of(question).split("Story ")[1].split(".")[0])
+
+
+def right(question, times):
+    """The same score for each dimension: the number of the story, from 0 to 9."""
+    return succeeded(good(float(number_of(question) % 10)))
+
+
+def buy(server, ledger, count=7, *, size=3, **how):
+    oracle = open_oracle("anthropic:claude", Settings(base_url=server.url))
+    return label(ledger, stories(count), FRONT_PAGE, oracle, batch=Batching(size, 0.01), **how)
+
+
+def labels(path):
+    with Ledger(path) as ledger:
+        found = ledger.labels(FRONT_PAGE)
+        assert ledger.jobs() == []
+        return dict(zip(found["article"], found[f"y_{FRONT_PAGE.dimension_names[0]}"], strict=True))
+
+
+def test_labels_come_in_batches_at_half_the_price(tmp_path):
+    with MessageBatchServer(right) as server:
+        summary = buy(server, tmp_path / "l", price=Price(10, 100))
+    assert (summary.wanted, summary.bought, summary.stopped) == (7, 7, None)
+    assert summary.cost == pytest.approx(7 * (100 * 5 + 20 * 50) / 1e6)
+    assert server.sizes == [3, 3, 1]
+    assert labels(tmp_path / "l") == {f"a{i}": float(i) for i in range(7)}
+
+
+def test_a_question_is_the_one_that_would_be_sent_singly(tmp_path):
+    seen = []
+    with MessageBatchServer(lambda question, times: seen.append(question) or right(question, times)) as server:
+        buy(server, tmp_path / "l", 1)
+    [question] = seen
+    assert question["params"]["model"] == "claude"
+    assert question["params"]["output_config"]["format"]["type"] == "json_schema"
+    assert question["params"]["system"][0]["cache_control"] == {"type": "ephemeral"}
+
+
+def test_failed_and_expired_ones_are_sent_again_and_no_failure_becomes_a_score(tmp_path):
+    faults = {
+        0: {"type": "canceled"},
+        1: succeeded("no JSON at all"),
+        2: succeeded(good(11)),
+        3: errored("overloaded_error"),
+        4: {"type": "expired"},
+        5: None,
+    }
+
+    def script(question, times):
+        number = number_of(question)
+        return faults[number] if times == 1 and number in faults else right(question, times)
+
+    with MessageBatchServer(script) as server:
+        summary = buy(server, tmp_path / "l", price=Price(10, 100))
+    assert (summary.bought, summary.failed) == (7, {})
+    assert Counter(server.paid.values()) == {1: 1, 2: 6}
+    assert labels(tmp_path / "l") == {f"a{i}": float(i) for i in range(7)}
+    with Ledger(tmp_path / "l") as ledger:
+        reasons = sorted(ledger.failures()["reason"])
+    assert reasons == ["malformed", "out_of_range", "server", "server", "server", "server"]
+    # Two answers that were of no use were paid for as well.
+    assert summary.cost == pytest.approx(9 * (100 * 5 + 20 * 50) / 1e6)
+
+
+def test_a_refusal_is_not_asked_again_and_spent_credit_stops_all(tmp_path):
+    def script(question, times):
+        if number_of(question) == 1:
+            return succeeded("I will not.", stop="refusal")
+        return errored("billing_error") if number_of(question) == 2 else right(question, times)
+
+    with MessageBatchServer(script) as server:
+        refused = buy(server, tmp_path / "l", 2)
+        assert (refused.bought, refused.failed) == (1, {"refused": 1})
+        stopped = buy(server, tmp_path / "l", 3)
+    assert stopped.fatal
+    assert max(server.paid.values()) == 1
+
+
+def test_the_cap_is_never_passed(tmp_path):
+    with MessageBatchServer(right) as server:
+        summary = buy(server, tmp_path / "l", 40, size=10, price=Price(4, 40), limits=Limits(max_calls=15))
+    assert summary.stopped == "the limit is reached: --max-calls 15"
+    assert sum(server.sizes) == summary.bought == 15
+
+
+HERE = Path(__file__).parent
+
+CHILD = """
+import sys
+from test_batch_anthropic import FRONT_PAGE, Batching, Settings, label, open_oracle, stories
+oracle = open_oracle("anthropic:claude", Settings(base_url=sys.argv[1]))
+label(sys.argv[2], stories(int(sys.argv[3])), FRONT_PAGE, oracle, batch=Batching(4, 0.01))
+"""
+
+
+def start_and_kill(server, ledger, children):
+    """A process that labels seven stories, and is killed by the server's `before`."""
+    command = [sys.executable, "-c", CHILD, server.url, str(ledger), "7"]
+    children.append(subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"}))
+    children[0].wait(120)
+    with Ledger(ledger) as kept:
+        assert [job.job for job in kept.jobs()] == [None]
+
+
+@pytest.mark.parametrize("outcome", ["done", "undone"])
+def test_a_batch_whose_name_was_lost_is_found_again(tmp_path, outcome):
+    """The process ends as it sends the batch: the server has begun it, or never saw it."""
+    killed, children = [], []
+
+    def before(number, request):
+        if request == "POST /v1/messages/batches" and children and not killed:
+            killed.append(number)
+            children[0].kill()
+            return outcome
+        return None
+
+    with MessageBatchServer(right, before=before, looks=2) as server:
+        # What the account did before, and what somebody else does with it afterwards, both as large as ours.
+        others = [{"custom_id": f"{i}", "params": {"messages": [{"content": f"Story {i}."}]}} for i in range(90, 94)]
+        server.start(others)
+        start_and_kill(server, tmp_path / "l", children)
+        server.start(others)
+        summary = buy(server, tmp_path / "l")
+    ours = {text: times for text, times in server.paid.items() if "Story 9" not in text}
+    assert set(ours.values()) == {1}
+    assert len(ours) == 7
+    assert (summary.already, summary.bought) == ((4, 3) if outcome == "done" else (0, 7))
+    assert labels(tmp_path / "l") == {f"a{i}": float(i) for i in range(7)}
