@@ -22,8 +22,8 @@ from potstill.errors import ArticleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROW_GROUP = 8192
-_PART_ROWS = 32_768
+_ROW_GROUP = 10_000
+_PART_ROWS = 10_000
 
 
 def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
