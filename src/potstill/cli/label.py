@@ -74,7 +74,9 @@ def label(
     ] = False,
     batch: Annotated[
         bool,
-        typer.Option("--batch", help="Send the questions as jobs, at half the price, and wait (openai, anthropic)."),
+        typer.Option(
+            "--batch", help="Send the questions as jobs, at half the price, and wait (openai, anthropic, gemini)."
+        ),
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=50_000, help="Questions in a job.")] = 1000,
     poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at a job.")] = 30.0,

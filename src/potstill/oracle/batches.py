@@ -74,14 +74,16 @@ def batches_of(oracle: Oracle, poll: float = 30.0) -> Batches:
     # Here, because they know this module.
     from potstill.oracle.anthropic import AnthropicOracle
     from potstill.oracle.anthropic_batches import AnthropicBatches
+    from potstill.oracle.gemini import GeminiOracle
+    from potstill.oracle.gemini_batches import GeminiBatches
 
     if isinstance(oracle, OpenAIOracle):
         return OpenAIBatches(oracle)
     if isinstance(oracle, AnthropicOracle):
         return AnthropicBatches(oracle, poll)
-    raise BadInput(
-        f"--batch: {oracle.name} has no batch interface here; there is one for openai:MODEL and anthropic:MODEL"
-    )
+    if isinstance(oracle, GeminiOracle):
+        return GeminiBatches(oracle)
+    raise BadInput(f"--batch: {oracle.name} has no batch interface here; openai, anthropic and gemini have one")
 
 
 class OpenAIBatches:

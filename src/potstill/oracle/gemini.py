@@ -17,10 +17,13 @@ from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
+    from typing import TypeVar
 
     from google import genai
     from google.genai.errors import APIError
+
+    T = TypeVar("T")
 
 # What the server says instead of an answer when it will not give one.
 _REFUSALS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR",
@@ -71,21 +74,34 @@ class GeminiOracle(LiveOracle):
         """Close the connections."""
         await self._client.aio.aclose()
 
-    async def _send(self, request: Request, form: str) -> Reply:
-        messages = [message for message in request.messages if message["role"] != "system"]
+    @property
+    def client(self) -> genai.Client:
+        """The library's client, for what lies beside questions: batches."""
+        return self._client
+
+    @property
+    def served(self) -> str:
+        """The model, as the server knows it."""
+        return self._served
+
+    def inlined(self, request: Request) -> dict[str, Any]:
+        """The question as a batch carries it, in the firmest form or the one that was found out."""
+        form = self._form or self._likely or self.forms[0]
+        return {"contents": _contents(request), "config": self._config(request, form)}
+
+    def read(self, text: str, request: Request) -> Reply:
+        """The scores in an answer's body.
+
+        Raises:
+            Failure: there are none.
+        """
+        return _read(text, request)
+
+    async def asked(self, call: Awaitable[T]) -> T:
+        """What the library gives, or a failure in our words."""
         try:
             async with asyncio.timeout(self._settings.timeout):
-                answer = await self._client.aio.models.generate_content(
-                    model=self._served,
-                    contents=[
-                        {
-                            "role": "model" if message["role"] == "assistant" else "user",
-                            "parts": [{"text": message["content"]}],
-                        }
-                        for message in messages
-                    ],
-                    config=self._config(request, form),
-                )
+                return await call
         except self._errors.APIError as error:
             raise self._refusal(error) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -94,7 +110,14 @@ class GeminiOracle(LiveOracle):
             raise Failure("malformed", fault, charged="unknown") from None
         except self._lost as error:
             raise lost(error, self._settings.timeout) from None
-        return _read(answer, request)
+
+    async def _send(self, request: Request, form: str) -> Reply:
+        answer: Any = await self.asked(
+            self._client.aio.models.generate_content(
+                model=self._served, contents=_contents(request), config=self._config(request, form)
+            )
+        )
+        return _read(answer.sdk_http_response.body or "", request)
 
     def _config(self, request: Request, form: str) -> Any:  # noqa: ANN401 - the library's own class
         system = "\n\n".join(message["content"] for message in request.messages if message["role"] == "system")
@@ -153,9 +176,18 @@ def _told(details: list[Any]) -> tuple[float | None, bool]:
     return wait, day
 
 
-def _read(answer: Any, request: Request) -> Reply:  # noqa: ANN401 - the library's own class
+def _contents(request: Request) -> Any:  # noqa: ANN401 - of the library's many types for this
+    """The turns of a question, less the system's."""
+    return [
+        {"role": "model" if message["role"] == "assistant" else "user", "parts": [{"text": message["content"]}]}
+        for message in request.messages
+        if message["role"] != "system"
+    ]
+
+
+def _read(text: str, request: Request) -> Reply:
     """The scores in an answer that came back with status 200."""
-    body = the_object(answer.sdk_http_response.body or "")
+    body = the_object(text)
     failure = charged(_used(body.get("usageMetadata")))
     feedback = body.get("promptFeedback")
     blocked = feedback.get("blockReason") if isinstance(feedback, dict) else None

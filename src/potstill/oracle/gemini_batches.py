@@ -1,0 +1,90 @@
+"""Gemini's batches, with the questions inside the call that starts them.
+
+In: questions with their keys. Out: a job's name, whether it has ended, its outcomes. The job's display name is the
+tag, and each question's metadata its key, which comes back with its answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from potstill.oracle import Failure
+from potstill.oracle.batches import Ended
+from potstill.oracle.wire import status_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from potstill.oracle import Reply, Request
+    from potstill.oracle.gemini import GeminiOracle
+
+_ENDED = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED", "JOB_STATE_FAILED",
+                    "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})  # fmt: skip
+
+# One question's error has a code of google.rpc; what is not here is the server's fault.
+_STATUS = {3: 400, 5: 404, 7: 403, 8: 429, 9: 400, 11: 400, 16: 401}
+
+
+class GeminiBatches:
+    """`models/MODEL:batchGenerateContent` and `/batches`."""
+
+    def __init__(self, oracle: GeminiOracle) -> None:
+        self._oracle = oracle
+        self._batches = oracle.client.aio.batches
+        self._waiting: dict[str, Mapping[str, Request]] = {}
+
+    async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
+        """Keep the questions: they go with the call that starts the job."""
+        self._waiting[tag] = questions
+        return tag
+
+    async def start(self, tag: str, file: str) -> str:  # noqa: ARG002 - others name their questions by it
+        """Send the questions."""
+        source: list[Any] = [
+            self._oracle.inlined(request) | {"metadata": {"key": key}}
+            for key, request in self._waiting.pop(tag).items()
+        ]
+        created = self._batches.create(model=self._oracle.served, src=source, config={"display_name": tag})
+        job = await self._oracle.asked(created)
+        if not job.name:
+            raise Failure("malformed", "the server's answer names no batch")
+        return job.name
+
+    async def find(self, tag: str, file: str | None) -> str | None:
+        """Look through the account's batches for the tag."""
+        return None if file is None else await self._oracle.asked(self._named(tag))
+
+    async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
+        """Look at the batch, which brings its answers if it has ended."""
+        found = await self._oracle.asked(self._batches.get(name=job))
+        state = str(found.state.value) if found.state is not None else ""
+        if state not in _ENDED:
+            return None
+        answers = (found.dest.inlined_responses if found.dest is not None else None) or []
+        outcomes: dict[str, Reply | Failure] = {}
+        for answer in answers:
+            key = (answer.metadata or {}).get("key", "")
+            if key in questions:
+                try:
+                    outcomes[key] = self._outcome(answer, questions[key])
+                except Failure as failure:
+                    outcomes[key] = failure
+        if answers and not outcomes:
+            # To send them again would pay for them again, and to go by their order might mix up labels.
+            raise Failure("bad_request", f"{job}: the answers do not say to which questions they are")
+        said = state.removeprefix("JOB_STATE_").lower()
+        return Ended(outcomes, Failure("bad_request" if said == "failed" else "server", f"the job is {said}"))
+
+    async def _named(self, tag: str) -> str | None:
+        async for job in await self._batches.list(config={"page_size": 100}):
+            if job.display_name == tag:
+                return job.name
+        return None
+
+    def _outcome(self, answer: Any, request: Request) -> Reply:  # noqa: ANN401 - the library's own class
+        if answer.response is None:
+            error = answer.error
+            code = 13 if error is None or error.code is None else error.code
+            message = "no answer" if error is None else str(error.message or code)
+            raise status_failure(code if code >= 400 else _STATUS.get(code, 500), message, message, {})
+        return self._oracle.read(answer.response.model_dump_json(by_alias=True, exclude_none=True), request)
