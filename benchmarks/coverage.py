@@ -58,7 +58,8 @@ def main() -> None:
 
 def load(most: int | None) -> Examples:
     """The sustainability data as examples, clustered."""
-    path = Path(os.environ.get("POTSTILL_DATA", "../shared/data")) / "sustainability-gemini.jsonl.gz"
+    data = Path(os.environ.get("POTSTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    path = data / "sustainability-gemini.jsonl.gz"
     with gzip.open(path, "rt", encoding="utf-8") as stream:
         read = [json.loads(line) for line in stream][:most]
     names = tuple(read[0]["scores"])
