@@ -52,8 +52,11 @@ async function ask(offset) {
   // A slower answer to an older question has come too late.
   if (turn !== asked) return;
   shown = offset ? shown.concat(found.rows) : found.rows;
+  // Whoever moves by keyboard before the answer comes keeps their place.
+  const at = buttons().indexOf(document.activeElement);
   if (!offset) $("rows").replaceChildren();
   $("rows").append(...found.rows.map((row, i) => line(row, offset + i)));
+  if (at >= 0) buttons()[Math.min(at, shown.length - 1)]?.focus();
   $("status").textContent = `${found.total.toLocaleString("en")} of ${about.articles.toLocaleString("en")} articles`;
   $("more").hidden = shown.length >= found.total;
 }
