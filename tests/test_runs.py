@@ -64,7 +64,7 @@ def why(run, stage):
     return next(status.why for status in Run.open(run.folder).status() if status.stage == stage)
 
 
-LATER = ("dataset", "train", "bundle", "evaluate", "report")
+LATER = ("audit", "dataset", "train", "bundle", "evaluate", "fresh", "report")
 
 
 def only(run, state, *stages):
@@ -117,18 +117,18 @@ def test_what_is_no_label_makes_nothing_stale(run):
 def test_doing_the_first_stale_stage_again_with_the_same_outcome_leaves_the_rest_fresh(run):
     answer(run, "a", 6.0, sample=1)
     do(run, "dataset")
-    only(run, "stale")
+    only(run, "stale", "audit")
 
 
 def test_a_stage_done_again_with_another_outcome_makes_those_below_it_stale(run):
     with run.recording("train"):
         (run.path("students") / "part.json").write_text("another student")
-    only(run, "stale", "bundle", "evaluate", "report")
+    only(run, "stale", "bundle", "evaluate", "fresh", "report")
 
 
 def test_a_filter_whose_tiers_change_needs_no_new_labels(run):
     save_filter(FRONT_PAGE.model_copy(update={"tiers": FRONT_PAGE.tiers[1:]}), run.path("filter"))
-    only(run, "stale", "bundle", "evaluate", "report")
+    only(run, "stale", "audit", "bundle", "evaluate", "fresh", "report")
 
 
 def test_a_filter_whose_rubric_changes_makes_all_stale(run):
@@ -159,6 +159,14 @@ def test_labels_without_their_ledger_or_articles_are_missing(run, name):
     assert states(run) == {"label": "missing"} | dict.fromkeys(LATER, "stale")
     assert why(run, "label") == f"{LAYOUT[name]} is gone"
     assert why(run, "dataset") == f"{LAYOUT[name]} is gone"
+
+
+def test_no_stage_waits_for_one_that_is_optional(run):
+    for name in ("audit_record", "fresh_record"):
+        run.path(name).unlink()
+    # The report showed what the fresh check found.
+    assert {name for name, state in states(run).items() if state != "done"} == {"audit", "fresh", "report"}
+    assert {status.stage for status in Run.open(run.folder).status() if status.optional} == {"audit", "fresh"}
 
 
 def test_a_stage_that_fails_leaves_no_record(run):

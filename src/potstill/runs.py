@@ -43,6 +43,9 @@ LAYOUT: Mapping[str, str] = {
     "rows": "dataset/rows.parquet",
     "pairs": "dataset/near-duplicates.json",
     "audit": "audit",
+    "audit_record": "audit/audit.json",
+    "fresh": "fresh",
+    "fresh_record": "fresh/fresh.json",
     "students": "students",
     "bundle": "bundle",
     "evaluation": "evaluation.json",
@@ -63,7 +66,7 @@ class Stage:
     that are added or corrected make the later stages stale, and not the labelling.
 
     `filter.oracle` and `filter.all` stand for the two hashes of the run's filter: what labels depend on, and
-    everything.
+    everything. An `optional` stage is never the next one to run: no other stage waits for it.
     """
 
     name: str
@@ -72,15 +75,27 @@ class Stage:
     after: tuple[str, ...]
     command: str
     grows: tuple[str, ...] = ()
+    optional: bool = False
 
 
 STAGES: tuple[Stage, ...] = (
     Stage("label", ("filter.oracle",), (), (), "potstill label {run} --oracle ORACLE", grows=("articles", "ledger")),
+    Stage(
+        *("audit", ("filter.all", "articles", "ledger"), ("audit_record",), ("label",), "potstill audit {run}"),
+        optional=True,
+    ),
     Stage("dataset", ("filter.oracle", "articles", "ledger"), ("rows",), ("label",), "potstill dataset {run}"),
     Stage("train", ("rows",), ("students",), ("dataset",), "potstill train {run}"),
     Stage("bundle", ("filter.all", "rows", "students"), ("bundle",), ("train",), "potstill bundle {run}"),
     Stage("evaluate", ("bundle", "rows"), ("evaluation", "predictions"), ("bundle",), "potstill evaluate {run}"),
-    Stage("report", ("evaluation", "predictions"), ("report",), ("evaluate",), "potstill report {run}"),
+    Stage(
+        *("fresh", ("bundle",), ("fresh_record",), ("bundle",)),
+        "potstill evaluate {run} --oracle ORACLE --articles FILE",
+        optional=True,
+    ),
+    Stage(
+        *("report", ("evaluation", "predictions", "fresh_record"), ("report",), ("evaluate",)), "potstill report {run}"
+    ),
 )
 
 
@@ -117,6 +132,7 @@ class StageStatus:
     state: State
     why: str
     command: str
+    optional: bool = False
 
 
 class Run:
@@ -244,7 +260,9 @@ class Run:
         for stage in STAGES:
             now |= {name: self.fingerprint(name) for name in (*stage.writes, *stage.reads) if name not in now}
             state, why = self._state(stage, found, now)
-            found[stage.name] = StageStatus(stage.name, state, why, stage.command.format(run=self.folder))
+            found[stage.name] = StageStatus(
+                stage.name, state, why, stage.command.format(run=self.folder), stage.optional
+            )
         return list(found.values())
 
     def _state(

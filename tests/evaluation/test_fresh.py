@@ -18,6 +18,7 @@ from potstill.evaluation.records import Bootstrap, FreshEvaluation
 from potstill.labelling import Ledger, label
 from potstill.oracle import open_oracle
 from potstill.oracle.prompt import Prompt
+from potstill.runs import Run
 from potstill.scorer import Scorer
 
 QUICK = Bootstrap(resamples=50, level=0.95, seed=0)
@@ -153,6 +154,47 @@ class TestFresh:
         assert [path.name for path in tmp_path.iterdir() if path.suffix == ".sqlite"] == ["mine.sqlite"]
 
 
+class TestRepeats:
+    @pytest.fixture
+    def twice(self, news, tmp_path):
+        """An oracle that answers twice, the second time a point higher."""
+        rows = [json.loads(line) for line in (news / "answers.jsonl").open()]
+        samples = [
+            [row["scores"], {name: s - 1 if s >= 5 else s + 1 for name, s in row["scores"].items()}] for row in rows
+        ]
+        return write(
+            tmp_path / "twice.jsonl",
+            (
+                {"id": row["id"], "samples": [{"scores": one} for one in both]}
+                for row, both in zip(rows, samples, strict=True)
+            ),
+        )
+
+    def ask(self, bundle, news, twice, out, *more):
+        words = ["--oracle", f"replay:{twice}", "--articles", news / "news.jsonl", "--sample", 20, "--resamples", 50]
+        return potstill(bundle, *words, "-o", out, *more)
+
+    def test_two_answers_each_tell_the_floor_of_the_new_labels(self, bundle, news, twice, tmp_path):
+        found = FreshEvaluation.model_validate_json(
+            self.ask(bundle, news, twice, tmp_path / "o", "--samples", 2, "--json")
+        )
+        assert (found.asked.samples, found.asked.bought, found.judgement.rows) == (2, 40, 20)
+        assert (found.floor.articles, found.floor.mean_difference, found.floor.mean_floor) == (20, 1.0, 0.5)
+        assert "distance-to-the-floor" in {finding.rule for finding in found.findings}
+
+    def test_one_answer_each_leaves_it_unknown_and_says_so(self, bundle, news, twice, tmp_path):
+        found = FreshEvaluation.model_validate_json(self.ask(bundle, news, twice, tmp_path / "o", "--json"))
+        assert found.floor is None
+        assert "floor-unknown" in {finding.rule for finding in found.findings}
+
+    def test_a_plan_says_what_it_takes_and_asks_nobody(self, bundle, news, tmp_path):
+        words = ["--oracle", "openai:none", "--base-url", "http://127.0.0.1:9/v1", "--price-in", 1, "--price-out", 4]
+        words += ["--articles", news / "news.jsonl", "--sample", 20, "--samples", 2, "-o", tmp_path / "o", "--plan"]
+        said = potstill(bundle, *words)
+        assert said.startswith("20 articles, up to 2 answers each: 40 calls to make")
+        assert not (tmp_path / "o").exists()
+
+
 def test_a_runs_own_articles_do_not_judge_its_bundle(tmp_path):
     run = bundled_run(tmp_path)
     new, answers = stories(120)
@@ -174,6 +216,13 @@ def test_a_runs_own_articles_do_not_judge_its_bundle(tmp_path):
         assert list(found.asked.left_out.values()) == [90]
         assert found.validation_mae is not None
         assert any(finding.rule.endswith("on-validation") for finding in found.findings)
+    # Elsewhere it is nobody's stage; without a word of where, it is the run's.
+    assert "fresh" not in Run.open(run.folder).manifest.stages
+    potstill(run.folder, *words[:4], "--sample", 30)
+    stage = next(status for status in Run.open(run.folder).status() if status.stage == "fresh")
+    assert (stage.state, stage.optional) == ("done", True)
+    assert Run.open(run.folder).manifest.stages["fresh"].parameters["oracle"] == "replay:more"
+    assert run.path("fresh_record").exists()
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from scripted_server import Answer, ScriptedServer, completion, error
 
 from potstill.articles import open_writer
 from potstill.errors import ArticleError, BadInput, LabelError, OracleError, RunError
-from potstill.labelling import Ledger, Limits, Price, label, label_run
+from potstill.labelling import Ledger, Limits, Price, Repeats, label, label_run
 from potstill.labelling.budget import TRILLION
 from potstill.oracle import Failure, Settings, open_oracle
 from potstill.runs import Run
@@ -86,19 +86,19 @@ def test_a_recording_that_was_edited_and_then_put_back_is_what_it_says(ledger):
 
 
 def test_a_share_of_the_articles_drawn_by_chance_gets_more_answers(ledger):
-    summary = buy(ledger, stories(300), ScriptedOracle(), samples=3, repeat_share=0.2, repeat_seed=1)
+    summary = buy(ledger, stories(300), ScriptedOracle(), samples=Repeats(3, 0.2, 1))
     samples = ledger.labels(FRONT_PAGE)["samples"]
     assert set(samples) == {1, 3}
     assert 0.1 < (samples == 3).mean() < 0.3
-    again = buy(ledger, stories(300).reverse(), ScriptedOracle(), samples=3, repeat_share=0.2, repeat_seed=1)
+    again = buy(ledger, stories(300).reverse(), ScriptedOracle(), samples=Repeats(3, 0.2, 1))
     assert (again.already, again.bought) == (summary.bought, 0)
-    assert buy(ledger, stories(300), ScriptedOracle(), samples=3, repeat_share=0.2, repeat_seed=2).bought > 0
+    assert buy(ledger, stories(300), ScriptedOracle(), samples=Repeats(3, 0.2, 2)).bought > 0
 
 
 @pytest.mark.parametrize(("share", "samples"), [(0.0, 2), (1.5, 2), (float("nan"), 2), (0.5, 1)])
 def test_a_share_that_is_none_is_refused(ledger, share, samples):
     with pytest.raises(BadInput, match="--repeat-share"):
-        buy(ledger, stories(1), ScriptedOracle(), samples=samples, repeat_share=share)
+        buy(ledger, stories(1), ScriptedOracle(), samples=Repeats(samples, share))
 
 
 def test_progress_tells_how_things_stand(ledger):

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 from scripted_oracle import FRONT_PAGE, ScriptedOracle, stories
 
-from potstill.labelling import Ledger, Limits, Price, label, plan
+from potstill.labelling import Ledger, Limits, Price, Repeats, label, plan
 from potstill.labelling.plan import estimate_tokens
 
 
@@ -55,7 +55,7 @@ def test_what_a_server_bills_lies_between_nothing_and_the_worst():
 
 
 def test_a_share_of_the_articles_is_asked_about_more_than_once():
-    found = plan([stories(400)], FRONT_PAGE, "openai:m", samples=3, repeat_share=0.1, limits=Limits())
+    found = plan([stories(400)], FRONT_PAGE, "openai:m", samples=Repeats(3, 0.1), limits=Limits())
     # 400 and twice a tenth of them, as chance has it.
     assert 440 <= found.calls <= 520
     assert (found.calls - 400) % 2 == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from potstill.cli.asking import Asking
     from potstill.evaluation.records import (
         Evaluation,
         Figures,
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
         Rung,
         Tiers,
     )
-    from potstill.labelling import Limits, Price
-    from potstill.oracle import Oracle
 
 
 def register(app: typer.Typer) -> None:
@@ -62,8 +60,11 @@ def evaluate(
     ] = None,
     articles: Annotated[str | None, typer.Option(help="The new articles.")] = None,
     sample: Annotated[int, typer.Option(min=10, help="How many of them, drawn by chance, the oracle labels.")] = 100,
+    samples: Annotated[int, typer.Option(min=1, help="Answers about each; from two on the floor is known.")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what --oracle will take, and do nothing.")] = False,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for what --oracle finds, and for the bought labels.")
+        Path | None,
+        typer.Option("--out", "-o", help="Folder for what --oracle finds, and for its labels; else the run's fresh."),
     ] = None,
     ledger: Annotated[
         Path | None, typer.Option(help="File for the bought labels; else ledger.sqlite in the folder of -o.")
@@ -86,20 +87,23 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
 ) -> None:
     """Judge a run, a bundle, a file of predictions or a history, beside what would be true without the model."""
+    from potstill.cli.asking import Asking
     from potstill.errors import BadInput
     from potstill.labelling import Limits
+    from potstill.oracle import Settings
 
     if sum(one is not None for one in (run, predictions, history)) != 1:
         raise BadInput("name one thing to evaluate: a run, a bundle, --predictions FILE or --history FILE")
     if metadata is not None and history is None:
         raise BadInput("--metadata goes with --history")
-    _refuse_without_oracle(oracle, articles, out, ledger, max_cost, max_calls)
+    _refuse_without_oracle(oracle, articles, out, ledger, max_cost, max_calls, plan or None)
     if oracle is not None:
         if run is None or filter_name is not None:
             raise BadInput("--oracle goes with a bundle or a run, and asks with the bundle's own filter")
         limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens)
-        asking = _Asking(oracle, base_url, api_key_env, limits, price_in, price_out, prices)
-        _fresh(run, articles, sample, asking, out, ledger, seed, resamples, as_json=as_json)
+        settings = Settings(base_url=base_url, api_key_env=api_key_env)
+        asking = Asking(oracle, settings, limits, price_in, price_out, prices)
+        _fresh(run, articles, sample, asking, samples, out, ledger, seed, resamples, plan=plan, as_json=as_json)
     elif history is not None:
         _history(history, metadata, as_json=as_json)
     elif predictions is not None:
@@ -122,78 +126,39 @@ def _refuse_without_oracle(oracle: str | None, *others: object) -> None:
     from potstill.errors import BadInput
 
     if oracle is None and any(one is not None for one in others):
-        raise BadInput("--articles, --out, --ledger, --max-cost and --max-calls go with --oracle")
-
-
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """Who is asked, where, how far and for how much: what the options say."""
-
-    oracle: str
-    base_url: str | None
-    api_key_env: str | None
-    limits: Limits
-    price_in: float | None
-    price_out: float | None
-    table: Path | None
-
-    def opened(self) -> tuple[Oracle, Price | None]:
-        """The oracle and its price; says where a price that was not given is from.
-
-        Raises:
-            BadInput: only one of the two prices was given, or the oracle's spec cannot be read.
-        """
-        from potstill.cli.label import known_price
-        from potstill.errors import BadInput
-        from potstill.labelling import Price
-        from potstill.oracle import Settings, open_oracle
-        from potstill.terminal import note
-
-        if (self.price_in is None) != (self.price_out is None):
-            raise BadInput("--price-in and --price-out go together")
-        if self.price_in is not None and self.price_out is not None:
-            price = Price(self.price_in, self.price_out)
-        elif known := known_price(self.oracle, self.base_url, self.table):
-            note(f"prices: {known.price.input:g} and {known.price.output:g} per million tokens ({known.source})")
-            price = known.price
-        else:
-            price = None
-        return open_oracle(self.oracle, Settings(base_url=self.base_url, api_key_env=self.api_key_env)), price
+        raise BadInput("--articles, --out, --ledger, --plan, --max-cost and --max-calls go with --oracle")
 
 
 def _fresh(
     place: Path,
     articles: str | None,
     n: int,
-    asking: _Asking,
+    asking: Asking,
+    samples: int,
     out: Path | None,
     ledger: Path | None,
     seed: int,
     resamples: int,
     *,
+    plan: bool,
     as_json: bool,
 ) -> None:
-    from potstill.articles import read_all
+    from potstill.cli.asking import print_plan
     from potstill.errors import BadInput
-    from potstill.evaluation.fresh import FRESH_LAYOUT, draw, evaluate_fresh, run_of, seen_by, write_fresh
+    from potstill.evaluation.fresh import prepare
     from potstill.evaluation.records import Bootstrap
-    from potstill.scorer import Scorer
 
     if articles is None:
         raise BadInput("--oracle needs --articles FILE: new articles to label")
-    if out is None and ledger is None:
-        raise BadInput("say where the bought labels are kept: -o FOLDER or --ledger FILE")
-    oracle, price = asking.opened()
-    bundle, run = run_of(place)
-    scorer = Scorer.load(bundle)
-    filter_ = scorer.bundle.filter
-    seen = set() if run is None else seen_by(run, filter_)
-    drawn = draw(read_all(articles, on_empty="keep"), filter_, n, seed=seed, seen=seen)
+    check = prepare(place, articles, n, seed=seed, folder=out, ledger=ledger)
+    if plan:
+        drawn, filter_ = check.sample.articles, check.scorer.bundle.filter
+        print_plan(asking.plan([drawn], filter_, check.ledger, samples), asking.known, as_json=as_json)
+        return
     bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
-    kept = ledger or Path(out or "") / FRESH_LAYOUT["ledger"]
-    found, table = evaluate_fresh(scorer, drawn, oracle, kept, limits=asking.limits, price=price, bootstrap=bootstrap)
-    if out is not None:
-        write_fresh(found, table, out)
+    found = check.carry_out(
+        asking.opened(), samples=samples, limits=asking.limits, price=asking.price, bootstrap=bootstrap
+    )
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described_fresh(found)))
 
 
@@ -239,8 +204,9 @@ def described_fresh(found: FreshEvaluation) -> list[str]:
     left = "".join(f", {count:,} {reason}" for reason, count in asked.left_out.items())
     cost = "" if asked.cost is None else f", cost {asked.cost:,.6f}"
     bought = f"{asked.bought:,} bought, {asked.already:,} were in the ledger"
+    each = "" if asked.samples == 1 else f", {asked.samples} answers each"
     lines = [
-        f"{asked.drawn:,} of {asked.articles:,} articles drawn{left}",
+        f"{asked.drawn:,} of {asked.articles:,} articles drawn{left}{each}",
         f"{asked.labelled:,} labels by {asked.oracle}: {bought}; {asked.calls:,} calls{cost}",
         "",
         *_table(found.judgement),

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.asking import Asking, in_words, print_plan
+
 if TYPE_CHECKING:
     import polars as pl
 
-    from potstill.filters import Filter
-    from potstill.labelling import Limits, Plan, Price, Repeats, Summary
-    from potstill.labelling.prices import Known
-    from potstill.oracle import Settings
+    from potstill.labelling import Summary
 
 
 def register(app: typer.Typer) -> None:
@@ -85,38 +84,30 @@ def label(
     """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
-    from potstill.labelling import Batching, Limits, Price, Repeats, half_price, label_run
-    from potstill.oracle import Settings, open_oracle
-    from potstill.terminal import note
+    from potstill.labelling import Batching, Limits, Repeats, label_run
+    from potstill.oracle import Settings
+    from potstill.runs import LAYOUT, Run
 
-    if (price_in is None) != (price_out is None):
-        raise BadInput("--price-in and --price-out go together")
     if mix_prompts and replace_prompt:
         raise BadInput("--mix-prompts and --replace-prompt exclude each other")
-    known = known_price(oracle, base_url, prices) if price_in is None or price_out is None else None
-    price = known.price if known else None if price_in is None or price_out is None else Price(price_in, price_out)
     limits = Limits(max_cost, max_calls, rpm, tpm, concurrency, max_tokens)
     settings = Settings(base_url, api_key_env, temperature, reasoning_effort, timeout)
+    asking = Asking(oracle, settings, limits, price_in, price_out, prices)
+    repeats = Repeats(samples, repeat_share, repeat_seed)
     chosen = None if filter_ is None else load_filter(filter_)
     if plan:
-        repeats = Repeats(samples, repeat_share, repeat_seed)
-        # A job's price, as labelling itself reckons it.
-        each = half_price(price) if batch and price is not None else price
-        found = _plan(run, oracle, chosen, articles, repeats, each, limits, settings)
-        _print_plan(found, known, batch=batch, as_json=as_json)
+        frames = _frames(articles, run / LAYOUT["articles"])
+        found = asking.plan(frames, chosen or Run.open(run).filter, run / LAYOUT["ledger"], repeats, batch=batch)
+        print_plan(found, asking.known, batch=batch, as_json=as_json)
         return
-    if known is not None:
-        note(_said(known))
     summary = label_run(
         run,
         chosen,
         articles,
-        open_oracle(oracle, settings),
-        samples=samples,
-        repeat_share=repeat_share,
-        repeat_seed=repeat_seed,
+        asking.opened(),
+        samples=repeats,
         limits=limits,
-        price=price,
+        price=asking.price,
         prompts="mix" if mix_prompts else "replace" if replace_prompt else "refuse",
         retry_failed=retry_failed,
         batch=Batching(batch_size, poll) if batch else None,
@@ -128,56 +119,12 @@ def label(
         )
 
 
-def _plan(
-    folder: Path,
-    oracle: str,
-    filter_: Filter | None,
-    articles: str | None,
-    repeats: Repeats,
-    price: Price | None,
-    limits: Limits,
-    settings: Settings,
-) -> Plan:
-    """What labelling would take; makes no folder and needs no key."""
-    from potstill.articles import read_all
-    from potstill.labelling import Ledger, plan
-    from potstill.labelling.budget import FREE
-    from potstill.oracle import open_oracle
-    from potstill.runs import LAYOUT, Run
-
-    filter_ = filter_ or Run.open(folder).filter
-    identity, revision = oracle, ""
-    if oracle.startswith("replay:"):
-        replay = open_oracle(oracle)
-        identity, revision, price = f"{replay.name}:{replay.model}", replay.revision, FREE
-    elif ":" in oracle:
-        provider, _, model = oracle.partition(":")
-        identity = f"{provider}:{settings.identity(model)}"
-    place = folder / LAYOUT["ledger"]
-    ledger = Ledger(place) if place.exists() else None
-    try:
-        return plan(
-            _frames(None if articles is None else read_all(articles), folder / LAYOUT["articles"]),
-            filter_,
-            identity,
-            revision=revision,
-            samples=repeats.samples,
-            repeat_share=repeats.share,
-            repeat_seed=repeats.seed,
-            price=price,
-            limits=limits,
-            ledger=ledger,
-        )
-    finally:
-        if ledger is not None:
-            ledger.close()
-
-
-def _frames(new: pl.DataFrame | None, kept: Path) -> Iterator[pl.DataFrame]:
+def _frames(articles: str | None, kept: Path) -> Iterator[pl.DataFrame]:
     """A run's articles, and those to be added that it has not."""
-    from potstill.articles import read_articles
+    from potstill.articles import read_all, read_articles
     from potstill.errors import BadInput
 
+    new = None if articles is None else read_all(articles)
     if new is None and not kept.exists():
         raise BadInput("no articles: give --articles")
     for frame in read_articles(kept) if kept.exists() else ():
@@ -185,40 +132,6 @@ def _frames(new: pl.DataFrame | None, kept: Path) -> Iterator[pl.DataFrame]:
         new = None if new is None else new.filter(~new["id"].is_in(frame["id"].to_list()))
     if new is not None:
         yield new
-
-
-def known_price(oracle: str, base_url: str | None, prices: Path | None) -> Known | None:
-    """The price of an oracle where it will be reached; None where no table has it."""
-    import os
-
-    from potstill.labelling.prices import find_price
-
-    variables = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
-    address = base_url or os.environ.get(variables.get(oracle.partition(":")[0], ""))
-    return find_price(oracle, address, prices)
-
-
-def _said(known: Known) -> str:
-    return f"prices: {known.price.input:g} and {known.price.output:g} per million tokens in and out ({known.source})"
-
-
-def _print_plan(plan: Plan, known: Known | None, *, batch: bool, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(plan.as_dict() | {"price_from": known.source if known else None}, indent=2))
-        return
-    each = "1 answer each" if plan.samples == 1 else f"up to {plan.samples} answers each"
-    print(f"{plan.articles:,} articles, {each}: {plan.calls:,} calls to make")
-    if plan.already_bought:
-        print(f"{plan.already_bought:,} answers are in the ledger already")
-    print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
-    if plan.cost is None:
-        print("price unknown; give --price-in and --price-out, per million tokens")
-    else:
-        half = ", at half the price as jobs" if batch else ""
-        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call{half}")
-    if known is not None:
-        print(_said(known))
-    print("up to a day for each round of jobs" if batch else f"about {_time(plan.seconds)}")
 
 
 def _print_summary(summary: Summary, *, as_json: bool) -> None:
@@ -236,13 +149,7 @@ def _print_summary(summary: Summary, *, as_json: bool) -> None:
     cost = "" if summary.cost is None else f", cost {summary.cost:,.6f}"
     print(
         f"{summary.calls:,} calls, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out{cost}, "
-        f"{_time(summary.seconds)}"
+        f"{in_words(summary.seconds)}"
     )
     if summary.stopped and not summary.fatal:
         print(f"stopped: {summary.stopped}")
-
-
-def _time(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -29,7 +29,7 @@ def status(
 
     opened = Run.open(run)
     stages = opened.status()
-    following = next((stage.command for stage in stages if stage.state != "done"), None)
+    following = next((stage.command for stage in stages if stage.state != "done" and not stage.optional), None)
     if as_json:
         print(json.dumps({"filter": opened.manifest.filter, "stages": [asdict(stage) for stage in stages],
                           "next": following}, indent=2))  # fmt: skip
@@ -42,4 +42,8 @@ def status(
 def described(stages: Sequence[StageStatus]) -> list[str]:
     """A line per stage: its name, where it stands, and why."""
     width = max(len(stage.stage) for stage in stages)
-    return [f"  {stage.stage.ljust(width)}  {stage.state.ljust(7)}  {stage.why}" for stage in stages]
+    return [f"  {stage.stage.ljust(width)}  {stage.state.ljust(7)}  {_why(stage)}" for stage in stages]
+
+
+def _why(stage: StageStatus) -> str:
+    return f"{stage.why}; optional: {stage.command}" if stage.optional and stage.state != "done" else stage.why

@@ -56,7 +56,7 @@ def findings(
         *_against_constant(ladder, chosen, judged),
         *_choice(choice),
         *_cheaper_rung(ladder, chosen),
-        *_floor(floor, judged),
+        *floor_findings(floor, judged),
         *_tiers(judged),
         *_bands(judged, span),
         *_held_out(shipped),
@@ -268,7 +268,8 @@ def _cheaper_rung(ladder: Sequence[Rung], chosen: Rung | None) -> Iterator[Findi
             return
 
 
-def _floor(floor: Floor | None, judged: Judgement | None) -> Iterator[Finding]:
+def floor_findings(floor: Floor | None, judged: Judgement | None) -> Iterator[Finding]:
+    """How far the student is from the error that no student can beat, or that nobody knows it."""
     if floor is None:
         yield Finding(
             rule="floor-unknown",

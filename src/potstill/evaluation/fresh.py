@@ -1,12 +1,13 @@
 """A bundle on new articles: an oracle labels a random sample of them, and the bundle is judged by these labels.
 
 In: a bundle, articles that it did not learn from, and an oracle. Out: a `FreshEvaluation`, and the table of
-predictions and labels. The oracle is asked with the bundle's own filter, and its answers are kept in a ledger of
-their own: a second look costs nothing, and no run's labels change.
+predictions and labels; for a run's bundle they are the run's stage `fresh`. The oracle is asked with the bundle's own
+filter, and its answers are kept in a ledger of their own: a second look costs nothing, and no run's labels change.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,11 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from potstill.articles import read_articles
+from potstill.articles import read_all, read_articles
 from potstill.dataset import clusters_of, near_duplicates
 from potstill.dataset.assembling import with_facts
 from potstill.errors import BadInput, LabelError, OracleError
-from potstill.evaluation.findings import file_findings
+from potstill.evaluation.findings import file_findings, floor_findings
+from potstill.evaluation.floor import floor_of
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge, number
 from potstill.evaluation.records import Asked, Finding, FreshEvaluation
 from potstill.evaluation.slices import slices_of
@@ -29,22 +31,21 @@ from potstill.oracle.prompt import Prompt
 from potstill.prefilter import fold_all
 from potstill.runs import LAYOUT, Run
 from potstill.sampling import at_random
-from potstill.terminal import steps
+from potstill.scorer import Scorer
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from potstill.evaluation.records import Bootstrap, Judgement
+    from potstill.evaluation.records import Bootstrap, Floor, Judgement
     from potstill.filters import Filter
-    from potstill.labelling import Limits, Price, Summary
+    from potstill.labelling import Limits, Price
     from potstill.oracle import Oracle
     from potstill.records import FloatArray
-    from potstill.scorer import Scorer
 
 
 FRESH_LAYOUT: Mapping[str, str] = {
-    "evaluation": "fresh.json",
+    "evaluation": Path(LAYOUT["fresh_record"]).name,
     "predictions": "predictions.parquet",
     "ledger": "ledger.sqlite",
 }
@@ -114,6 +115,85 @@ def _reasons(texts: list[str], dropped: list[bool], seen: set[str]) -> Iterator[
         seen.add(text)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class FreshCheck:
+    """All that is needed to judge a bundle on new articles, but for the oracle; `prepare` makes it.
+
+    `folder` is where results go, None for nowhere; `run` the bundle's, where the check is one of its stages.
+    """
+
+    scorer: Scorer
+    sample: Sample
+    ledger: Path
+    folder: Path | None
+    run: Run | None
+
+    def carry_out(
+        self,
+        oracle: Oracle,
+        *,
+        samples: int = 1,
+        limits: Limits | None = None,
+        price: Price | None = None,
+        bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    ) -> FreshEvaluation:
+        """Ask, judge and write; see `evaluate_fresh`.
+
+        Raises:
+            RunError: another process writes to the run.
+        """
+        facts = {"oracle": f"{oracle.name}:{oracle.model}", "sample": self.sample.articles.height, "samples": samples}
+        seeds = {"draw": self.sample.seed, "bootstrap": bootstrap.seed}
+        stage = nullcontext() if self.run is None else self.run.recording("fresh", parameters=facts, seeds=seeds)
+        with stage:
+            found, table = evaluate_fresh(
+                self.scorer, self.sample, oracle, self.ledger, samples=samples, limits=limits, price=price,
+                bootstrap=bootstrap,
+            )  # fmt: skip
+            if self.folder is not None:
+                write_fresh(found, table, self.folder)
+        return found
+
+
+def prepare(
+    place: str | Path,
+    articles: str | Path,
+    n: int,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    ledger: Path | None = None,
+) -> FreshCheck:
+    """Open a bundle and draw the articles to judge it on; nobody is asked yet.
+
+    Args:
+        place: a bundle, or a run for its bundle.
+        articles: a file of new articles.
+        n: how many of them to draw.
+        seed: of the draw.
+        folder: for results and bought labels; a run's own where the bundle is a run's and nothing else is said.
+        ledger: another place for the bought labels.
+
+    Raises:
+        BadInput: there are too few articles, or no place for the labels.
+        ArticleError: the file cannot be read.
+        BundleError: the bundle does not prove itself.
+    """
+    bundle, run = run_of(place)
+    if run is not None and bundle.resolve() == run.path("bundle").resolve() and folder is None:
+        folder, stage_of = run.path("fresh"), run
+    else:
+        stage_of = None
+    kept = ledger or (None if folder is None else folder / FRESH_LAYOUT["ledger"])
+    if kept is None:
+        raise BadInput("say where the bought labels are kept: -o FOLDER or --ledger FILE")
+    scorer = Scorer.load(bundle)
+    filter_ = scorer.bundle.filter
+    seen = set() if run is None else seen_by(run, filter_)
+    drawn = draw(read_all(articles, on_empty="keep"), filter_, n, seed=seed, seen=seen)
+    return FreshCheck(scorer, drawn, kept, folder, stage_of)
+
+
 def run_of(place: str | Path) -> tuple[Path, Run | None]:
     """A bundle's folder, and the run that it was made in, where it still lies there; `place` is either."""
     folder = Path(place)
@@ -148,6 +228,7 @@ def evaluate_fresh(
     oracle: Oracle,
     ledger: str | Path,
     *,
+    samples: int = 1,
     limits: Limits | None = None,
     price: Price | None = None,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
@@ -161,6 +242,7 @@ def evaluate_fresh(
         sample: drawn with the bundle's filter.
         oracle: who labels; it is closed at the end.
         ledger: where answers are kept; those it has are not paid for again.
+        samples: answers about each article; from two on the floor is known.
         limits: how far and how fast, over all calls of the ledger.
         price: per million tokens; needed for a limit in money unless the oracle is free.
         bootstrap: of the intervals.
@@ -181,8 +263,16 @@ def evaluate_fresh(
     rows = scorer.score_batch(sample.articles)
     clusters = clusters_of(rows.height, near_duplicates(rows["text"].to_list()))
     rows = rows.with_columns(pl.Series("cluster", clusters))
-    summary = _ask(path, sample, filter_, oracle, limits, price)
-    labels = _labels(path, filter_, f"{oracle.name}:{oracle.model}")
+    summary = label(
+        path, sample.articles.select("id", "title", "content"), filter_, oracle, samples=samples, limits=limits,
+        price=price,
+    )  # fmt: skip
+    if summary.fatal:
+        raise OracleError(
+            f"labelling stopped: {summary.stopped}; all answers so far are kept, and the same command goes on"
+        )
+    asked_of = f"{oracle.name}:{oracle.model}"
+    labels = _labels(path, filter_, asked_of)
     judged = rows.join(labels, on="id", how="inner", maintain_order="left")
     labelled = judged.height
     judged = judged.filter(pl.all_horizontal(pl.col(f"score_{name}").is_not_null() for name in names))
@@ -197,7 +287,7 @@ def evaluate_fresh(
     found = slices_of(predicted, judged.select("id", "source", "language", "published", "text"))
     validation = _validation_mae(scorer.bundle.folder)
     asked = Asked(
-        oracle=f"{oracle.name}:{oracle.model}",
+        oracle=asked_of,
         ledger=str(path),
         articles=sample.pool,
         left_out=sample.left_out,
@@ -210,7 +300,9 @@ def evaluate_fresh(
         cost=summary.cost,
         stopped=summary.stopped,
         seed=sample.seed,
+        samples=samples,
     )
+    floor = _floor(path, filter_, asked_of, judged["id"])
     span = filter_.scale.max - filter_.scale.min
     evaluation = FreshEvaluation(
         bundle=str(scorer.bundle.folder),
@@ -225,10 +317,12 @@ def evaluate_fresh(
         interval_level=scorer.level,
         coverage=_coverage(judged, filter_),
         validation_mae=validation,
+        floor=floor,
         slices=found,
         findings=(
             *_fewer_labels(asked),
             *_beside_validation(judgement, validation),
+            *floor_findings(floor, judgement),
             *file_findings(judgement, found, span=span, blind_caps=0),
         ),
         bootstrap=bootstrap,
@@ -249,32 +343,20 @@ def _refuse_other_rubrics(path: Path, filter_: Filter) -> None:
                 )
 
 
-def _ask(
-    path: Path, sample: Sample, filter_: Filter, oracle: Oracle, limits: Limits | None, price: Price | None
-) -> Summary:
-    with steps("labelling", sample.articles.height) as advance:
-        summary = label(
-            path,
-            sample.articles.select("id", "title", "content"),
-            filter_,
-            oracle,
-            limits=limits,
-            price=price,
-            on_progress=lambda progress: advance(1, str(progress)),
-        )
-    if summary.fatal:
-        raise OracleError(
-            f"labelling stopped: {summary.stopped}; all answers so far are kept, and the same command goes on"
-        )
-    return summary
-
-
 def _labels(path: Path, filter_: Filter, oracle: str) -> pl.DataFrame:
     """Columns id and `y_<dimension>` of the oracle's labels, null where masked."""
     columns = [f"y_{name}" for name in filter_.dimension_names]
     with Ledger(path) as ledger:
         found = ledger.labels(filter_)
     return found.filter(pl.col("oracle") == oracle).select(pl.col("article").alias("id"), *columns)
+
+
+def _floor(path: Path, filter_: Filter, oracle: str, ids: pl.Series) -> Floor | None:
+    with Ledger(path) as ledger:
+        answers = ledger.answers(filter_).filter((pl.col("oracle") == oracle) & pl.col("article").is_in(ids.to_list()))
+    columns = [f"y_{name}" for name in filter_.dimension_names]
+    each = (group.select(columns).to_numpy().astype(np.float64) for _, group in answers.group_by("article"))
+    return floor_of(each, filter_.dimension_names)
 
 
 def _predicted(judged: pl.DataFrame, filter_: Filter) -> Predicted:

@@ -355,8 +355,9 @@ class Asked(_Record):
     """What was asked of an oracle about new articles, and what came of it.
 
     Of `articles`, `left_out` (by reason) were not drawn from; `drawn` were asked about, and `labelled` have a label.
-    `failed` counts, by reason, those without. `calls`, `cost` (None without a price) and `bought` are this time's,
-    `already` what the ledger had; `stopped` says why the asking ended early.
+    `samples` is how many answers were asked for about each. `failed` counts, by reason, those without. `calls`, `cost`
+    (None without a price) and `bought` are this time's, `already` what the ledger had; `stopped` says why the asking
+    ended early.
     """
 
     oracle: str
@@ -372,6 +373,7 @@ class Asked(_Record):
     cost: float | None
     stopped: str | None
     seed: int
+    samples: int = 1
 
 
 class FreshEvaluation(_Record):
@@ -379,7 +381,7 @@ class FreshEvaluation(_Record):
 
     The constant is each dimension's median of the new labels, the best constant there could be. `coverage` is the
     share of the new labels in the bundle's intervals of `interval_level`. `validation_mae` is the student's before
-    calibration, where the bundle's facts tell.
+    calibration, where the bundle's facts tell. `floor` is that of the new labels, where the oracle was asked twice.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -395,6 +397,7 @@ class FreshEvaluation(_Record):
     interval_level: float
     coverage: dict[str, float | None]
     validation_mae: float | None
+    floor: Floor | None = None
     slices: tuple[Slice, ...] = ()
     findings: tuple[Finding, ...]
     bootstrap: Bootstrap

@@ -11,7 +11,7 @@ from potstill.labelling.budget import Price
 from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.plan import Plan, plan
-from potstill.labelling.run import label, label_async, label_run
+from potstill.labelling.run import label, label_run
 from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "add_articles",
     "half_price",
     "label",
-    "label_async",
     "label_run",
     "plan",
 ]

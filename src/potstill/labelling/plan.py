@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.labelling.budget import TRILLION, Price, most_tokens
 from potstill.labelling.ledger import call_key, window_hash
-from potstill.labelling.terms import Repeats
+from potstill.labelling.terms import repeats_of
 from potstill.oracle.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from potstill.filters import Filter
     from potstill.labelling.ledger import Ledger
-    from potstill.labelling.terms import Limits
+    from potstill.labelling.terms import Limits, Repeats
 
 SECONDS_PER_CALL = 4.0
 """What one answer is taken to need, until the server has shown otherwise."""
@@ -59,9 +59,7 @@ def plan(
     oracle: str,
     *,
     revision: str = "",
-    samples: int = 1,
-    repeat_share: float = 1.0,
-    repeat_seed: int = 0,
+    samples: int | Repeats = 1,
     price: Price | None = None,
     limits: Limits,
     ledger: Ledger | None = None,
@@ -73,15 +71,13 @@ def plan(
         filter_: what will be judged.
         oracle: name and model, as labels have it (`openai:gpt-5-mini`).
         revision: the oracle's, if it has one.
-        samples: answers per article.
-        repeat_share: the share of articles that get so many; the rest get one.
-        repeat_seed: of the chance that chooses them.
+        samples: answers per article; or so many for a share of the articles.
         price: per million tokens, if known.
         limits: how fast it may go.
         ledger: answers already bought are left out.
     """
     prompt = Prompt.of(filter_)
-    repeats = Repeats(samples, repeat_share, repeat_seed)
+    repeats = repeats_of(samples)
     count = calls = bought = tokens_in = worst = 0
     tokens_out = _TOKENS_OF_EVIDENCE + _TOKENS_PER_SCORE * len(filter_.dimensions)
     for frame in articles:
@@ -107,7 +103,7 @@ def plan(
             worst += price.of(*most_tokens(request)) if price is not None else 0
     return Plan(
         articles=count,
-        samples=samples,
+        samples=repeats.samples,
         calls=calls,
         already_bought=bought,
         tokens_in=tokens_in,

@@ -21,7 +21,7 @@ from potstill.labelling.batch import BatchSession, refuse_jobs
 from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.session import Session
-from potstill.labelling.terms import Limits, Progress, Repeats, Summary
+from potstill.labelling.terms import Limits, repeats_of
 from potstill.oracle.prompt import Prompt
 from potstill.runs import LAYOUT, Run
 from potstill.terminal import steps
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from potstill.labelling.batch import Batching
     from potstill.labelling.budget import Price
     from potstill.labelling.pace import Pace
+    from potstill.labelling.terms import Progress, Repeats, Summary
     from potstill.oracle import Oracle
 
 Prompts = Literal["refuse", "mix", "replace"]
@@ -46,106 +47,69 @@ def label(
     filter_: Filter,
     oracle: Oracle,
     *,
-    samples: int = 1,
-    repeat_share: float = 1.0,
-    repeat_seed: int = 0,
+    samples: int | Repeats = 1,
     limits: Limits | None = None,
     price: Price | None = None,
     prompts: Prompts = "refuse",
     retry_failed: bool = False,
-    on_step: Callable[[float], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    pace: Pace | None = None,
     batch: Batching | None = None,
+    pace: Pace | None = None,
+    expected: int | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Buy the labels that are missing; the oracle is closed at the end.
+    """Buy the labels that are missing, under a bar that shows how it goes; the oracle is closed at the end.
 
     Args:
         ledger: an open one, or the path of one (which is then locked meanwhile).
         articles: frames with the columns id, title, content.
         filter_: what to judge.
         oracle: who judges.
-        samples: answers per article, numbered from 0.
-        repeat_share: the share of articles, chosen by chance, that get so many; the rest get one.
-        repeat_seed: of that chance.
+        samples: answers per article, numbered from 0; or so many for a share of the articles.
         limits: how far and how fast.
         price: per million tokens; needed with `limits.max_cost` unless the oracle is free.
         prompts: what to do with labels made with another prompt.
         retry_failed: ask again what failed for good before.
-        on_step: called with 1 for each question that is done with.
-        on_progress: called then too, with how the session stands.
-        pace: another pace than the one that `limits` make.
         batch: send the questions as jobs, at half the price, and wait for them.
+        pace: another pace than the one that `limits` make.
+        expected: how many articles there are, for the bar; one frame tells it itself.
+        on_progress: called after each question that is done with, with how the session stands.
 
     Raises:
         LabelError: the ledger holds labels of another prompt; the message shows what differs.
         BadInput: no samples asked for, no price for a cost limit, a full disk.
         ArticleError: an article without text.
     """
-    return asyncio.run(
-        label_async(
-            ledger,
-            articles,
-            filter_,
-            oracle,
-            samples=samples,
-            repeat_share=repeat_share,
-            repeat_seed=repeat_seed,
-            limits=limits,
-            price=price,
-            prompts=prompts,
-            retry_failed=retry_failed,
-            on_step=on_step,
-            on_progress=on_progress,
-            pace=pace,
-            batch=batch,
-        )
-    )
-
-
-async def label_async(
-    ledger: Ledger | str | Path,
-    articles: pl.DataFrame | Iterable[pl.DataFrame],
-    filter_: Filter,
-    oracle: Oracle,
-    *,
-    samples: int = 1,
-    repeat_share: float = 1.0,
-    repeat_seed: int = 0,
-    limits: Limits | None = None,
-    price: Price | None = None,
-    prompts: Prompts = "refuse",
-    retry_failed: bool = False,
-    on_step: Callable[[float], None] | None = None,
-    on_progress: Callable[[Progress], None] | None = None,
-    pace: Pace | None = None,
-    batch: Batching | None = None,
-) -> Summary:
-    """As `label`, inside a running event loop."""
     limits = limits or Limits()
-    repeats = Repeats(samples, repeat_share, repeat_seed)
+    repeats = repeats_of(samples)
     if limits.max_cost is not None and price is None and not oracle.free:
         raise BadInput(
             f"--max-cost needs the prices of {oracle.model}: give --price-in and --price-out (per million tokens)"
         )
     prompt = Prompt.of(filter_)
-    try:
-        oracle.prepare(prompt)
-        with _opened(ledger) as open_ledger:
-            _agree(open_ledger, prompt, prompts)
-            open_ledger.settle_killed()
-            if batch is None:
-                refuse_jobs(open_ledger)
-                session = Session(open_ledger, prompt, oracle, repeats, limits, price, pace)
-            else:
-                session = BatchSession(open_ledger, prompt, oracle, repeats, limits, price, batch)
-            session.retry_failed = retry_failed
-            session.on_step = on_step
-            session.on_progress = on_progress
-            frames = [articles] if isinstance(articles, pl.DataFrame) else articles
-            return await session.run(frames)
-    finally:
-        await oracle.close()
+    frames = [articles] if isinstance(articles, pl.DataFrame) else articles
+    count = articles.height if isinstance(articles, pl.DataFrame) else expected
+
+    async def work() -> Summary:
+        try:
+            oracle.prepare(prompt)
+            total = None if count is None else round(count * repeats.mean)
+            with _opened(ledger) as opened, steps("labelling", total) as advance:
+                _agree(opened, prompt, prompts)
+                opened.settle_killed()
+                session: Session
+                if batch is None:
+                    refuse_jobs(opened)
+                    session = Session(opened, prompt, oracle, repeats, limits, price, pace)
+                else:
+                    session = BatchSession(opened, prompt, oracle, repeats, limits, price, batch)
+                session.retry_failed = retry_failed
+                session.watchers.append(lambda now: advance(1, str(now)))
+                session.watchers += [] if on_progress is None else [on_progress]
+                return await session.run(frames)
+        finally:
+            await oracle.close()
+
+    return asyncio.run(work())
 
 
 def label_run(
@@ -154,9 +118,7 @@ def label_run(
     articles: str | Path | None,
     oracle: Oracle,
     *,
-    samples: int = 1,
-    repeat_share: float = 1.0,
-    repeat_seed: int = 0,
+    samples: int | Repeats = 1,
     limits: Limits | None = None,
     price: Price | None = None,
     prompts: Prompts = "refuse",
@@ -170,14 +132,12 @@ def label_run(
         filter_: what to judge; None for the run's own.
         articles: a file of articles to add to the run's; None for those it has.
         oracle: who judges.
-        samples: answers per article.
-        repeat_share: the share of articles, chosen by chance, that get so many; the rest get one.
-        repeat_seed: of that chance.
+        samples: as in `label`, and so are the others.
         limits: how far and how fast.
         price: per million tokens.
         prompts: what to do with labels made with another prompt.
         retry_failed: ask again what failed for good before.
-        batch: send the questions as jobs, at half the price, and wait for them.
+        batch: send the questions as jobs.
 
     Raises:
         RunError: no such run, or another process writes to it.
@@ -185,30 +145,19 @@ def label_run(
         LabelError: see `label`; or not a single label could be had.
     """
     run = _the_run(Path(run_folder), filter_, prompts)
-    facts: dict[str, Any] = {"oracle": f"{oracle.name}:{oracle.model}", "samples": samples}
-    if repeat_share < 1:
-        facts |= {"repeat_share": repeat_share, "repeat_seed": repeat_seed}
+    repeats = repeats_of(samples)
+    facts: dict[str, Any] = {"oracle": f"{oracle.name}:{oracle.model}", "samples": repeats.samples}
+    if repeats.share < 1:
+        facts |= {"repeat_share": repeats.share, "repeat_seed": repeats.seed}
     with run.recording("label", parameters=facts):
         if articles is not None:
             add_articles(run.path("articles"), articles)
         path = run.need("articles", "label")
-        total = round((count_articles(path) or 0) * Repeats(samples, repeat_share, repeat_seed).mean)
-        with steps("labelling", total) as advance, Ledger(run.path("ledger")) as ledger:
+        with Ledger(run.path("ledger")) as ledger:
             summary = label(
-                ledger,
-                read_articles(path),
-                run.filter,
-                oracle,
-                samples=samples,
-                repeat_share=repeat_share,
-                repeat_seed=repeat_seed,
-                limits=limits,
-                price=price,
-                prompts=prompts,
-                retry_failed=retry_failed,
-                on_progress=lambda progress: advance(1, str(progress)),
-                batch=batch,
-            )
+                ledger, read_articles(path), run.filter, oracle, samples=repeats, limits=limits, price=price,
+                prompts=prompts, retry_failed=retry_failed, batch=batch, expected=count_articles(path),
+            )  # fmt: skip
         if not summary.already and not summary.bought:
             raise _nothing(summary)
         facts["summary"] = summary.as_dict()

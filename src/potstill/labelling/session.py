@@ -64,8 +64,7 @@ class Session:
         self.limits = limits
         self.price = price
         self.retry_failed = False
-        self.on_step: Callable[[float], None] | None = None
-        self.on_progress: Callable[[Progress], None] | None = None
+        self.watchers: list[Callable[[Progress], None]] = []
         self.landed: deque[float] = deque(maxlen=200)
         self.flagged = 0
         self.pace = pace or Pace(limits.concurrency, rpm=limits.rpm, tpm=limits.tpm)
@@ -293,10 +292,8 @@ class Session:
             self.fatal = True
 
     def _step(self) -> None:
-        if self.on_step is not None:
-            self.on_step(1)
-        if self.on_progress is not None:
-            self.on_progress(self._progress())
+        for watcher in self.watchers:
+            watcher(self._progress())
 
     def _progress(self) -> Progress:
         seconds = time.monotonic() - self.landed[0] if self.landed else 0.0

@@ -78,6 +78,11 @@ class Repeats:
         return 1 + (self.samples - 1) * self.share
 
 
+def repeats_of(samples: int | Repeats) -> Repeats:
+    """So many answers for every article, where it is a number."""
+    return samples if isinstance(samples, Repeats) else Repeats(samples)
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How a session stands, after each question that is done with.

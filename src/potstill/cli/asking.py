@@ -1,0 +1,141 @@
+"""Whom to ask, at what price and within which limits: what the commands that buy labels have in common."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from potstill.errors import BadInput
+from potstill.terminal import note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import polars as pl
+
+    from potstill.filters import Filter
+    from potstill.labelling import Limits, Plan, Price, Repeats
+    from potstill.labelling.prices import Known
+    from potstill.oracle import Oracle, Settings
+
+_ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """An oracle as the options name it, what is known of its price, and the limits.
+
+    Prices that are given win over the user's own `table`, and that over the one that ships.
+    """
+
+    spec: str
+    settings: Settings
+    limits: Limits
+    price_in: float | None = None
+    price_out: float | None = None
+    table: Path | None = None
+    known: Known | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Find the price.
+
+        Raises:
+            BadInput: only one of the two prices is given, or the user's table is broken.
+        """
+        from potstill.labelling.prices import find_price
+
+        if (self.price_in is None) != (self.price_out is None):
+            raise BadInput("--price-in and --price-out go together")
+        if self.price_in is None:
+            variable = _ADDRESSES.get(self.spec.partition(":")[0], "")
+            address = self.settings.base_url or os.environ.get(variable)
+            object.__setattr__(self, "known", find_price(self.spec, address, self.table))
+
+    @property
+    def price(self) -> Price | None:
+        """Per million tokens; None where nobody knows."""
+        from potstill.labelling import Price
+
+        if self.price_in is not None and self.price_out is not None:
+            return Price(self.price_in, self.price_out)
+        return None if self.known is None else self.known.price
+
+    def opened(self) -> Oracle:
+        """The oracle; says where a price that was not given is from.
+
+        Raises:
+            OracleError: the spec cannot be read, or a key is missing.
+        """
+        from potstill.oracle import open_oracle
+
+        if self.known is not None:
+            note(said(self.known))
+        return open_oracle(self.spec, self.settings)
+
+    def plan(
+        self,
+        articles: Iterable[pl.DataFrame],
+        filter_: Filter,
+        ledger: Path,
+        samples: int | Repeats = 1,
+        *,
+        batch: bool = False,
+    ) -> Plan:
+        """What it would take; asks nobody, needs no key and makes no file."""
+        from potstill.labelling import Ledger, half_price, plan
+        from potstill.labelling.budget import FREE
+        from potstill.oracle import open_oracle
+
+        # A job's price, as labelling itself reckons it.
+        price = half_price(self.price) if batch and self.price is not None else self.price
+        identity, revision = self.spec, ""
+        if self.spec.startswith("replay:"):
+            replay = open_oracle(self.spec)
+            identity, revision, price = f"{replay.name}:{replay.model}", replay.revision, FREE
+        elif ":" in self.spec:
+            provider, _, model = self.spec.partition(":")
+            identity = f"{provider}:{self.settings.identity(model)}"
+        opened = Ledger(ledger) if ledger.exists() else None
+        try:
+            return plan(
+                articles, filter_, identity, revision=revision, samples=samples, price=price, limits=self.limits,
+                ledger=opened,
+            )  # fmt: skip
+        finally:
+            if opened is not None:
+                opened.close()
+
+
+def said(known: Known) -> str:
+    """Where a price is from, in words."""
+    return f"prices: {known.price.input:g} and {known.price.output:g} per million tokens in and out ({known.source})"
+
+
+def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json: bool = False) -> None:
+    """A plan for a person, or as JSON."""
+    if as_json:
+        print(json.dumps(plan.as_dict() | {"price_from": known.source if known else None}, indent=2))
+        return
+    each = "1 answer each" if plan.samples == 1 else f"up to {plan.samples} answers each"
+    print(f"{plan.articles:,} articles, {each}: {plan.calls:,} calls to make")
+    if plan.already_bought:
+        print(f"{plan.already_bought:,} answers are in the ledger already")
+    print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
+    if plan.cost is None:
+        print("price unknown; give --price-in and --price-out, per million tokens")
+    else:
+        half = ", at half the price as jobs" if batch else ""
+        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call{half}")
+    if known is not None:
+        print(said(known))
+    print("up to a day for each round of jobs" if batch else f"about {in_words(plan.seconds)}")
+
+
+def in_words(seconds: float) -> str:
+    """A time for a person."""
+    if seconds < 90:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
