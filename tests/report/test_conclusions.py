@@ -73,6 +73,7 @@ def facts_of(evaluation, **records):
     facts = Facts(
         evaluation=Record("evaluation.json", "cd" * 32, evaluation),
         predictions=Frame("predictions.parquet", None, None),
+        fresh=MISSING,
         students=nothing,
         histories=nothing,
         calibration=MISSING,

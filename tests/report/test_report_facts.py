@@ -38,6 +38,8 @@ def test_a_missing_record_has_no_facts():
         (-0.001, "signed", "0.00"),
         (-1.5, "signed", "\N{MINUS SIGN}1.50"),
         (0.414, "percent", "41%"),
+        (-0.004, "percent", "0%"),
+        (-0.0004, "score", "0.000"),
         (1543714304, "count", "1,543,714,304"),
         (9.04, "milliseconds", "9.0"),
         (1234.5, "milliseconds", "1,234"),

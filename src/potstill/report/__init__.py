@@ -56,6 +56,7 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
     """Every record read -> its SHA-256, None where it is missing."""
     records = [
         facts.evaluation,
+        facts.fresh,
         *facts.students.values(),
         *facts.histories.values(),
         facts.calibration,

@@ -40,12 +40,13 @@ Text: TypeAlias = tuple[Inline, ...]
 
 
 def _signed(value: float) -> str:
-    # A true minus sign is as wide as the plus; what rounds to nothing has no sign.
-    text = f"{value:+.2f}"
-    return "0.00" if float(text) == 0 else _minus(text)
+    return _minus(f"{value:+.2f}")
 
 
 def _minus(text: str) -> str:
+    # A true minus sign is as wide as the plus; what rounds to nothing has no sign.
+    if not any(digit in text for digit in "123456789"):
+        return text.lstrip("+-")
     return text.replace("-", "\N{MINUS SIGN}")
 
 

@@ -103,6 +103,7 @@ class Facts:
 
     evaluation: Record
     predictions: Table
+    fresh: Record
     students: Mapping[str, Record]
     histories: Mapping[str, Record]
     calibration: Record
@@ -148,6 +149,7 @@ def collect(run: Run) -> Facts:
     return Facts(
         evaluation=_record(root, run.path("evaluation")),
         predictions=_table(root, run.path("predictions")),
+        fresh=_record(root, run.path("fresh_record")),
         students={path.name: _record(root, path / RECORD) for path in folders},
         # A student that is fitted in one go has a history without epochs.
         histories={name: record for name, record in histories.items() if record.content},

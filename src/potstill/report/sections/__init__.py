@@ -16,6 +16,7 @@ from potstill.report.sections.configuration import configuration, judged
 from potstill.report.sections.data import data
 from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
+from potstill.report.sections.fresh import fresh
 from potstill.report.sections.ladder import ladder
 from potstill.report.sections.making import making
 from potstill.report.sections.parts import show, words
@@ -42,6 +43,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     agreement,
     tiers,
     slices,
+    fresh,
     training,
     judged,
     configuration,
