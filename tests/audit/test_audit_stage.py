@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from labels import WEATHER, news
+from scripted_server import ScriptedServer, completion
 from typer.testing import CliRunner
 
 from potstill.audit import Answer, Audit, audit_labels, labelled
 from potstill.cli import build
 from potstill.errors import BadInput, LabelError
 from potstill.report.audit import write_audit
+from potstill.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +134,8 @@ class TestCommand:
             (["run", "--labels", "x.jsonl"], "give either a run folder or --labels FILE"),
             (["run", "--drop-sample", "5"], "--drop-sample and --oracle go together"),
             (["run", "--filter", "uplifting"], "--articles and --filter go with --labels"),
+            (["run", "--plan"], "--plan goes with --drop-sample and --oracle"),
+            (["--labels", "x.jsonl"], "needs a folder for the audit"),
         ],
     )
     def test_options_that_do_not_go_together_are_told(self, arguments, message):
@@ -187,6 +191,49 @@ class TestRun:
         assert found.all.missed == len([item for item in found.items if item.tier == "storm"]) > 0
         assert (run / "run" / "audit" / "audit.html").exists()
         assert (run / "run" / "ledger.sqlite").read_bytes() == before
+
+    def test_the_audit_is_a_stage_of_the_run(self, run):
+        result = potstill("audit", run / "run", "--no-learn", "--resamples", 20, "--seed", 3)
+        assert result.exit_code == 0, result.output
+        opened = Run.open(run / "run")
+        record = opened.manifest.stages["audit"]
+        assert record.seeds == {"audit": 3}
+        assert record.inputs == Audit.load(opened.path("audit_record")).inputs
+        assert record.outputs == {"audit_record": opened.fingerprint("audit_record")}
+        status = potstill("status", run / "run").stdout
+        assert re.search(r"^  audit +done ", status, re.MULTILINE)
+        # The dataset comes next whether or not there is an audit.
+        assert f"next: potstill dataset {run / 'run'}" in status
+        filter_file = run / "run" / "filter" / "filter.yaml"
+        filter_file.write_text(filter_file.read_text().replace("league", "cricket"))
+        assert re.search(r"^  audit +stale ", potstill("status", run / "run").stdout, re.MULTILINE)
+
+    def test_an_audit_that_goes_elsewhere_is_no_stage(self, run):
+        potstill("audit", run / "run", "--no-learn", "--resamples", 20, "-o", run / "elsewhere")
+        assert (run / "elsewhere" / "audit.json").exists()
+        assert "audit" not in Run.open(run / "run").manifest.stages
+
+    def test_a_plan_says_what_judging_takes_and_asks_nobody(self, run):
+        prices = run / "prices.yaml"
+        prices.write_text("openai:none: {input: 1, output: 4}\n")
+        words = ["audit", run / "run", "--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--oracle", "openai:none"]
+        said = potstill(*words, "--prices", prices, "--plan").stdout
+        assert said.startswith("8 articles, 1 answer each: 8 calls to make")
+        assert f"prices: 1 and 4 per million tokens in and out ({prices})" in said
+        assert not (run / "run" / "audit").exists()
+
+    def test_a_limit_in_money_holds_by_the_table_of_prices(self, run):
+        answer = json.dumps({"scores": {"wind": 1, "rain": 1}, "evidence": "e"})
+        prices = run / "prices.yaml"
+        prices.write_text("openai:tiny: {input: 1000, output: 1000}\n")
+        with ScriptedServer(lambda request, number: completion(answer, usage=(1000, 100))) as server:
+            words = ["--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--oracle", "openai:tiny", "--base-url"]
+            words += [server.url, "--prices", prices, "--max-cost", 5.0, "--no-learn", "--resamples", 20, "--json"]
+            result = potstill("audit", run / "run", *words)
+            # Each may cost about 3 at worst, and costs 1.1.
+            assert 1 <= len(server.requests) <= 4
+        assert result.exit_code == 0, result.output
+        assert Audit.model_validate_json(result.stdout).prefilter.all.judged == len(server.requests)
 
     def test_nothing_is_bought_where_nothing_can_be_missed(self, run):
         from potstill.filters import save_filter

@@ -1,25 +1,31 @@
-"""`potstill audit` and `potstill sample`: what labels are worth, and which to buy next."""
+"""`potstill audit`: what labels are worth."""
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from contextlib import AbstractContextManager
 
     import polars as pl
 
     from potstill.audit import Answer, Audit
     from potstill.filters import Filter
+    from potstill.runs import Run
+
+DROPPED = "dropped.sqlite"
+"""The ledger of dropped articles that were judged, in an audit's folder."""
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command(name="audit")(audit)
-    app.command(name="sample")(sample)
 
 
 def audit(
@@ -58,90 +64,91 @@ def audit(
         Path | None, typer.Option(help="Articles to see the prefilter at work on; else those of the labels.")
     ] = None,
     oracle: Annotated[str | None, typer.Option(help="Who judges dropped articles: as in potstill label.")] = None,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Never spend more on dropped articles.")] = None,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Never ask more often about dropped articles.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what judging them will take, and do nothing.")] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Never spend more on dropped articles, all times together.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="Never ask more often about dropped articles, all times together.")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
     price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
     price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
+    prices: Annotated[Path | None, typer.Option(help="Your own price table, as in potstill label.")] = None,
     base_url: Annotated[str | None, typer.Option(help="The oracle's address.")] = None,
+    api_key_env: Annotated[str | None, typer.Option(help="The environment variable with the oracle's key.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of folds, subsets, samples and resamples.")] = 0,
     resamples: Annotated[int, typer.Option(min=10, help="Of the bootstraps over clusters.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
 ) -> None:
     """Say what labels are worth: spread, repeat error, redundancy, suspects, learning curve, prefilter misses."""
-    from potstill.audit import audit_labels, dropped_by, labelled
-    from potstill.errors import BadInput
+    from potstill.audit import audit_labels, judge, labelled
+    from potstill.cli.asking import Asking, print_plan
+    from potstill.labelling import Limits
+    from potstill.oracle import Settings
     from potstill.report.audit import write_audit
-    from potstill.runs import LAYOUT
+    from potstill.runs import Run
 
-    if (run is None) == (labels is None):
-        raise BadInput("give either a run folder or --labels FILE")
-    if (drop_sample is None) != (oracle is None):
-        raise BadInput("--drop-sample and --oracle go together")
-    judged_by, rows, oracles, inputs = _read(run, labels, articles, filter_, scale)
-    folder = out or (None if run is None else run / LAYOUT["audit"])
-    if folder is None:
-        raise BadInput("--labels needs a folder for the audit: --out FOLDER")
-    pool = None if drop_from is None else _pool(drop_from)
-    audited = labelled(rows, oracles, judged_by, labels_of)
-    dropped: dict[str, Answer] = {}
-    if drop_sample is not None and oracle is not None:
-        if not judged_by.positive_tiers:
-            raise BadInput(f"{judged_by.name}: no tier is marked positive, so nothing that is dropped is missed")
-        candidates = dropped_by(rows if pool is None else pool, judged_by)
-        dropped = _judged(
-            candidates, drop_sample, judged_by, oracle, folder, seed, base_url, max_cost, max_calls, price_in, price_out
-        )
-    found = audit_labels(
-        audited,
-        rows,
-        oracles,
-        dropped=dropped,
-        pool=pool,
-        learn=learn,
-        suspects=suspects,
-        seed=seed,
-        resamples=resamples,
-        inputs=inputs,
+    _refuse(
+        {
+            "give either a run folder or --labels FILE": (run is None) == (labels is None),
+            "--drop-sample and --oracle go together": (drop_sample is None) != (oracle is None),
+            "--plan goes with --drop-sample and --oracle": plan and oracle is None,
+            "--articles and --filter go with --labels; a run has its own": run is not None
+            and (articles is not None or filter_ is not None),
+            "--labels needs a folder for the audit: --out FOLDER": run is None and out is None,
+        }
     )
-    page = write_audit(found, folder)
+    opened = None if run is None else Run.open(run)
+    folder = out or (Path() if opened is None else opened.path("audit"))
+    limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens)
+    settings = Settings(base_url=base_url, api_key_env=api_key_env)
+    asking = None if oracle is None else Asking(oracle, settings, limits, price_in, price_out, prices)
+
+    def read() -> _Read:
+        return _read(opened, labels, articles, filter_, scale, drop_from)
+
+    if plan and asking is not None and drop_sample is not None:
+        source = read()
+        chosen = source.dropped(drop_sample, seed)
+        print_plan(asking.plan([chosen], source.filter, folder / DROPPED), asking.known, as_json=as_json)
+        return
+    facts: dict[str, Any] = {"learn": learn, "suspects": suspects, "labels_of": labels_of, "drop_sample": drop_sample}
+    with _recording(opened, out, facts | {"oracle": oracle}, seed):
+        source = read()
+        audited = labelled(source.articles, source.oracles, source.filter, labels_of)
+        dropped: dict[str, Answer] = {}
+        if asking is not None and drop_sample is not None:
+            chosen = source.dropped(drop_sample, seed)
+            if chosen.height:
+                dropped = judge(
+                    folder / DROPPED, chosen, source.filter, asking.opened(), limits=limits, price=asking.price
+                )
+        found = audit_labels(
+            audited,
+            source.articles,
+            source.oracles,
+            dropped=dropped,
+            pool=source.pool,
+            learn=learn,
+            suspects=suspects,
+            seed=seed,
+            resamples=resamples,
+            inputs=source.inputs,
+        )
+        page = write_audit(found, folder)
     if as_json:
         print(found.model_dump_json(indent=2))
     else:
         print("\n".join([*described(found), "", str(page)]))
 
 
-def sample(
-    run: Annotated[Path, typer.Argument(help="A run folder: its filter, and what is labelled already.")],
-    articles: Annotated[Path, typer.Option(help="The pool to choose from.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Where the chosen articles go; - for JSON lines on stdout.")],
-    n: Annotated[int, typer.Option("--number", "-n", min=1, help="How many.")] = 200,
-    how: Annotated[
-        str,
-        typer.Option(help="random; high (expected scores), uncertain (cheap students disagree) or diverse."),
-    ] = "random",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    dropped: Annotated[bool, typer.Option("--dropped", help="Choose among what the prefilter drops.")] = False,
-) -> None:
-    """Choose which articles the oracle should label next; only a random sample may be used to judge a student."""
-    from potstill.articles import open_writer, read_all
-    from potstill.audit import dropped_by, labelled, of_run
-    from potstill.runs import Run
-    from potstill.sampling import choose
-    from potstill.terminal import note
+def _refuse(faults: Mapping[str, bool]) -> None:
+    from potstill.errors import BadInput
 
-    opened = Run.open(run)
-    filter_ = opened.filter
-    pool = read_all(articles)
-    gone = dropped_by(pool, filter_)
-    pool = gone.drop("reason") if dropped else pool.filter(~pool["id"].is_in(gone["id"].to_list()))
-    known = None
-    if opened.path("ledger").exists() and opened.path("articles").exists():
-        rows, oracles = of_run(opened)
-        known = labelled(rows, oracles, filter_).examples() if oracles else None
-    chosen = choose(pool, n, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose names the ways itself
-    with open_writer(out) as writer:
-        writer.write(chosen)
-    note(f"{chosen.height} of {pool.height} articles chosen, {how}")
+    for fault, there in faults.items():
+        if there:
+            raise BadInput(fault)
 
 
 def described(found: Audit) -> list[str]:
@@ -183,23 +190,58 @@ def described(found: Audit) -> list[str]:
     return [*table, *more, "", *(f"- {finding.text}" for finding in found.findings)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """What is audited: the filter, articles, answers by oracle, and the hashes of what was read.
+
+    `pool` are the articles to see the prefilter at work on, where they are others.
+    """
+
+    filter: Filter
+    articles: pl.DataFrame
+    oracles: Mapping[str, Mapping[str, Answer]]
+    inputs: dict[str, str]
+    pool: pl.DataFrame | None
+
+    def dropped(self, n: int, seed: int) -> pl.DataFrame:
+        """A random sample of what the prefilter drops.
+
+        Raises:
+            BadInput: nothing that is dropped can be missed, as no tier is positive.
+        """
+        from potstill.audit import dropped_by
+        from potstill.errors import BadInput
+        from potstill.sampling import at_random
+        from potstill.terminal import note
+
+        if not self.filter.positive_tiers:
+            raise BadInput(f"{self.filter.name}: no tier is marked positive, so nothing that is dropped is missed")
+        candidates = dropped_by(self.articles if self.pool is None else self.pool, self.filter)
+        if not candidates.height:
+            note("the prefilter drops none of these articles")
+        chosen: pl.DataFrame = candidates[at_random(candidates["id"].to_list(), seed)[:n].tolist()]
+        return chosen
+
+
 def _read(
-    run: Path | None, labels: str | None, articles: Path | None, filter_: str | None, scale: tuple[float, float]
-) -> tuple[Filter, pl.DataFrame, Mapping[str, Mapping[str, Answer]], dict[str, str]]:
-    """The filter, articles, answers by oracle, and the hashes of what was read."""
+    run: Run | None,
+    labels: str | None,
+    articles: Path | None,
+    filter_: str | None,
+    scale: tuple[float, float],
+    drop_from: Path | None,
+) -> _Read:
     from potstill.audit import of_files, of_run
-    from potstill.errors import BadInput
     from potstill.files import sha256
     from potstill.filters import load_filter
-    from potstill.runs import Run
 
+    pool = None if drop_from is None else _pool(drop_from)
+    inputs = {} if drop_from is None else {"drop_from": sha256(drop_from)}
     if run is not None:
-        if articles is not None or filter_ is not None:
-            raise BadInput("--articles and --filter go with --labels; a run has its own")
-        opened = Run.open(run)
-        rows, oracles = of_run(opened)
-        hashes = {name: opened.fingerprint(name) for name in ("filter.all", "articles", "ledger")}
-        return opened.filter, rows, oracles, {name: value for name, value in hashes.items() if value is not None}
+        rows, oracles = of_run(run)
+        hashes = {name: run.fingerprint(name) for name in ("filter.all", "articles", "ledger")}
+        inputs |= {name: value for name, value in hashes.items() if value is not None}
+        return _Read(run.filter, rows, oracles, inputs, pool)
     file, mark, field = str(labels).rpartition("#")
     # A file's own name may hold a #.
     path = Path(file) if mark and not Path(str(labels)).is_file() else Path(str(labels))
@@ -207,8 +249,8 @@ def _read(
     judged_by, rows, answers = of_files(
         path, articles, chosen, field=field if path.name == Path(file).name and mark else None, scale=scale
     )
-    inputs = {"labels": sha256(path)} | ({} if articles is None else {"articles": sha256(articles)})
-    return judged_by, rows, answers, inputs
+    inputs |= {"labels": sha256(path)} | ({} if articles is None else {"articles": sha256(articles)})
+    return _Read(judged_by, rows, answers, inputs, pool)
 
 
 def _pool(path: Path) -> pl.DataFrame:
@@ -218,41 +260,11 @@ def _pool(path: Path) -> pl.DataFrame:
     return with_facts(read_all(path))
 
 
-def _judged(
-    candidates: pl.DataFrame,
-    n: int,
-    filter_: Filter,
-    oracle: str,
-    folder: Path,
-    seed: int,
-    base_url: str | None,
-    max_cost: float | None,
-    max_calls: int | None,
-    price_in: float | None,
-    price_out: float | None,
-) -> dict[str, Answer]:
-    """The oracle's answers for a random sample of what is dropped."""
-    from potstill.audit import judge
-    from potstill.errors import BadInput
-    from potstill.labelling import Limits, Price
-    from potstill.oracle import Settings, open_oracle
-    from potstill.sampling import at_random
-    from potstill.terminal import note
-
-    if (price_in is None) != (price_out is None):
-        raise BadInput("--price-in and --price-out go together")
-    if not candidates.height:
-        note("the prefilter drops none of these articles")
-        return {}
-    chosen = candidates[at_random(candidates["id"].to_list(), seed)[:n].tolist()]
-    return judge(
-        folder / "dropped.sqlite",
-        chosen,
-        filter_,
-        open_oracle(oracle, Settings(base_url=base_url)),
-        limits=Limits(max_cost=max_cost, max_calls=max_calls),
-        price=None if price_in is None or price_out is None else Price(price_in, price_out),
-    )
+def _recording(run: Run | None, out: Path | None, facts: dict[str, Any], seed: int) -> AbstractContextManager[None]:
+    """A run's own audit is one of its stages; one that goes elsewhere is nobody's."""
+    if run is None or out is not None:
+        return nullcontext()
+    return run.recording("audit", parameters=facts, seeds={"audit": seed})
 
 
 def _number(value: float | None) -> str:

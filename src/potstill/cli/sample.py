@@ -1,0 +1,47 @@
+"""`potstill sample`: which articles to have labelled next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command(name="sample")(sample)
+
+
+def sample(
+    run: Annotated[Path, typer.Argument(help="A run folder: its filter, and what is labelled already.")],
+    articles: Annotated[Path, typer.Option(help="The pool to choose from.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Where the chosen articles go; - for JSON lines on stdout.")],
+    n: Annotated[int, typer.Option("--number", "-n", min=1, help="How many.")] = 200,
+    how: Annotated[
+        str,
+        typer.Option(help="random; high (expected scores), uncertain (cheap students disagree) or diverse."),
+    ] = "random",
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    dropped: Annotated[bool, typer.Option("--dropped", help="Choose among what the prefilter drops.")] = False,
+) -> None:
+    """Choose which articles the oracle should label next; only a random sample may be used to judge a student."""
+    from potstill.articles import open_writer, read_all
+    from potstill.audit import dropped_by, labelled, of_run
+    from potstill.runs import Run
+    from potstill.sampling import choose
+    from potstill.terminal import note
+
+    opened = Run.open(run)
+    filter_ = opened.filter
+    pool = read_all(articles)
+    gone = dropped_by(pool, filter_)
+    pool = gone.drop("reason") if dropped else pool.filter(~pool["id"].is_in(gone["id"].to_list()))
+    known = None
+    if opened.path("ledger").exists() and opened.path("articles").exists():
+        rows, oracles = of_run(opened)
+        known = labelled(rows, oracles, filter_).examples() if oracles else None
+    chosen = choose(pool, n, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose names the ways itself
+    with open_writer(out) as writer:
+        writer.write(chosen)
+    note(f"{chosen.height} of {pool.height} articles chosen, {how}")
