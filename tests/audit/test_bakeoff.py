@@ -1,5 +1,6 @@
 """A bake-off: the same articles for each oracle, and what tells them apart."""
 
+import asyncio
 import json
 
 import polars as pl
@@ -14,6 +15,7 @@ from potstill.errors import BadInput
 from potstill.filters import load_filter
 from potstill.labelling import Limits, Price
 from potstill.oracle import Settings, open_oracle
+from potstill.verdict import Cap
 
 FRONT_PAGE = load_filter("front-page")
 
@@ -74,6 +76,66 @@ def test_going_on_asks_nothing_twice(tmp_path, news, servers):
 def test_the_limit_holds_over_all_oracles_together(tmp_path, news, servers):
     bake_off(tmp_path / "run", FRONT_PAGE, news, contenders(servers), sample=5, limits=Limits(max_calls=8))
     assert sum(len(server.requests) for server in servers) == 8
+
+
+def test_caps_of_the_filter_are_in_the_tiers(tmp_path, news, servers):
+    capped = FRONT_PAGE.model_copy(update={"caps": (Cap(any=("ward 1",), cap=1.0, reason="ward 1"),)})
+    found = bake_off(tmp_path / "run", capped, news, contenders(servers))
+    plain = bake_off(tmp_path / "plain", FRONT_PAGE, news, contenders(servers))
+    # Only the ward of that number; 'ward 10' is another word.
+    assert (plain.entrants[1].tiers["lead"], found.entrants[1].tiers["lead"]) == (20, 19)
+    assert found.entrants[1].tiers["brief"] == 1
+    # What an oracle says is not capped, and so both are as generous as before.
+    assert found.entrants[1].means == plain.entrants[1].means
+    # The capped article is in one tier for both oracles; without the cap none is.
+    assert (plain.pairs[0].tiers.same, found.pairs[0].tiers.same) == (0.0, 0.05)
+
+
+def test_each_oracle_has_its_own_server_key_and_price(tmp_path, news, monkeypatch):
+    asked = {}
+
+    class Keys(ScriptedServer):
+        async def _exchange(self, reader, writer):
+            head = await reader.readuntil(b"\r\n\r\n")
+            asked.setdefault(self.port, set()).update(
+                line.split()[-1] for line in head.decode().split("\r\n") if line.lower().startswith("authorization")
+            )
+            again = asyncio.StreamReader()
+            again.feed_data(head + await reader.readexactly(_length(head)))
+            return await super()._exchange(again, writer)
+
+    monkeypatch.setenv("FIRST_KEY", "one")
+    monkeypatch.setenv("SECOND_KEY", "two")
+    table = tmp_path / "prices.yaml"
+    table.write_text("openai:a: {input: 1, output: 10}\nopenai:b: {input: 2, output: 20}\n")
+    script = [lambda request, number: completion(answer(5.0), usage=(1000, 100))] * 2
+    with Keys(script[0]) as first, Keys(script[1]) as second:
+        command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--sample=6"]
+        command += [f"--oracle=openai:a@{first.url}#FIRST_KEY", f"--oracle=openai:b@{second.url}"]
+        command += ["--api-key-env=SECOND_KEY", f"--prices={table}", "--json"]
+        told = CliRunner().invoke(build(), command)
+        assert asked == {first.port: {"one"}, second.port: {"two"}}
+    costs = [one["cost_per_article"] for one in json.loads(told.stdout)["entrants"]]
+    assert costs == pytest.approx([0.002, 0.004])
+
+
+def _length(head):
+    return int(next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")).split(b":")[1])
+
+
+def test_a_plan_says_what_each_takes_and_makes_nothing(tmp_path, news):
+    command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--sample=6", "--plan"]
+    command += ["--oracle=openai:gpt-5-mini", "--oracle=openai:unheard-of", "--samples=2"]
+    told = CliRunner().invoke(build(), command)
+    assert told.exit_code == 0, told.output
+    assert told.stdout.count("6 articles, up to 2 answers each: 12 calls to make") == 2
+    assert told.stdout.count("price unknown") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_oracle_that_a_limit_stopped_is_named(tmp_path, news, servers):
+    found = bake_off(tmp_path / "run", FRONT_PAGE, news, contenders(servers), sample=5, limits=Limits(max_calls=8))
+    assert found.stopped == {"openai:generous": "the limit is reached: --max-calls 8"}
 
 
 def test_one_oracle_is_no_bake_off(tmp_path, news, servers):

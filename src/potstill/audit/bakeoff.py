@@ -11,6 +11,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,7 +29,7 @@ from potstill.runs import Run
 from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from potstill.filters import Filter
     from potstill.oracle import Oracle
@@ -74,7 +75,7 @@ class Entrant(BaseModel):
 
 
 class Bakeoff(BaseModel):
-    """Several oracles on the same articles."""
+    """Several oracles on the same articles; `stopped` says which were not asked about all, and why."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -83,6 +84,7 @@ class Bakeoff(BaseModel):
     articles: int
     entrants: tuple[Entrant, ...]
     pairs: tuple[Pair, ...]
+    stopped: dict[str, str] = {}
 
 
 def bake_off(
@@ -116,16 +118,31 @@ def bake_off(
     if len(set(names)) < 2 or len(set(names)) < len(names):
         raise BadInput(f"a bake-off needs two or more different oracles, got {', '.join(names) or 'none'}")
     place = Path(folder)
+    stopped: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        source = None if articles is None else _drawn(articles, sample, seed, Path(scratch) / "sample.parquet")
+        source = None if articles is None else Path(scratch) / "sample.parquet"
+        if source is not None and articles is not None:
+            with open_writer(source) as writer:
+                writer.write(drawn(articles, sample, seed))
         for contender in contenders:
-            label_run(place, filter_, source, contender.oracle, samples=samples, limits=limits, price=contender.price)
+            summary = label_run(
+                place, filter_, source, contender.oracle, samples=samples, limits=limits, price=contender.price
+            )
             source = None
-    return compare_run(place, contenders)
+            if summary.stopped is not None:
+                stopped[contender.name] = summary.stopped
+    return compare_run(place, contenders, stopped)
 
 
-def compare_run(folder: str | Path, contenders: Sequence[Contender]) -> Bakeoff:
+def compare_run(
+    folder: str | Path, contenders: Sequence[Contender], stopped: Mapping[str, str] = MappingProxyType({})
+) -> Bakeoff:
     """Compare the labels that a folder's ledger has of these oracles; nothing is asked.
+
+    Args:
+        folder: a run.
+        contenders: two or more.
+        stopped: why an oracle was not asked about all articles, by its name; for the record.
 
     Raises:
         LabelError: no two of them have labelled the same article.
@@ -154,21 +171,25 @@ def compare_run(folder: str | Path, contenders: Sequence[Contender]) -> Bakeoff:
             _entrant(one, scores[one.name], filter_, hits, spent.get(one.name, {}), failures) for one in contenders
         ),
         pairs=tuple(pairs),
+        stopped=dict(stopped),
     )
 
 
-def _drawn(articles: str | Path, sample: int | None, seed: int, target: Path) -> Path:
-    """A file with so many of the articles, those whose ids come first in a shuffle by hash."""
+def drawn(articles: str | Path, sample: int | None, seed: int) -> pl.DataFrame:
+    """So many of a file's articles, those whose ids come first in a shuffle by hash; all of them for None.
+
+    Raises:
+        BadInput: a sample of none.
+        ArticleError: the file cannot be read.
+    """
     frame = read_all(articles)
-    if sample is not None:
-        if sample < 1:
-            raise BadInput(f"--sample: got {sample}, expected 1 or more")
-        order = [hashlib.sha256(f"bakeoff {seed}\0{id_}".encode()).hexdigest() for id_ in frame["id"]]
-        chosen = sorted(np.argsort(order, kind="stable")[:sample].tolist())
-        frame = frame[chosen]
-    with open_writer(target) as writer:
-        writer.write(frame)
-    return target
+    if sample is None:
+        return frame
+    if sample < 1:
+        raise BadInput(f"--sample: got {sample}, expected 1 or more")
+    order = [hashlib.sha256(f"bakeoff {seed}\0{id_}".encode()).hexdigest() for id_ in frame["id"]]
+    chosen: pl.DataFrame = frame[sorted(np.argsort(order, kind="stable")[:sample].tolist())]
+    return chosen
 
 
 def _aligned(labels: pl.DataFrame, ids: pl.Series, oracle: str, filter_: Filter) -> FloatArray:

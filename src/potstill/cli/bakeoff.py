@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from potstill.audit.bakeoff import Bakeoff, Contender
+    from potstill.audit.bakeoff import Bakeoff
     from potstill.audit.records import Pair
+    from potstill.cli.asking import Asking
+    from potstill.filters import Filter
+    from potstill.labelling import Limits
 
 
 def register(app: typer.Typer) -> None:
@@ -20,7 +24,11 @@ def register(app: typer.Typer) -> None:
 def bakeoff(
     folder: Annotated[Path, typer.Argument(help="A run folder of the bake-off's own; an existing one goes on.")],
     oracle: Annotated[
-        list[str], typer.Option(help="Two or more times: as for label, or openai:MODEL@URL for a server of its own.")
+        list[str],
+        typer.Option(
+            help="Two or more times: as for label; openai:MODEL@URL for a server of its own, and "
+            "openai:MODEL@URL#VARIABLE for a key of its own."
+        ),
     ],
     filter_: Annotated[
         str | None, typer.Option("--filter", metavar="FILTER", help="A folder, or the name of a filter that ships.")
@@ -29,38 +37,75 @@ def bakeoff(
     sample: Annotated[int | None, typer.Option(min=1, help="How many to draw; all, if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
     samples: Annotated[int, typer.Option(min=1, help="Answers per article and oracle.")] = 1,
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
     max_cost: Annotated[float | None, typer.Option(min=0, help="Never spend more, all oracles together.")] = None,
     max_calls: Annotated[int | None, typer.Option(min=0, help="Never make more calls, all oracles together.")] = None,
     max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
     concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most.")] = 16,
     prices: Annotated[Path | None, typer.Option(help="Your own price table (YAML).")] = None,
-    api_key_env: Annotated[str | None, typer.Option(help="The environment variable with the key.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="The environment variable with the key, for oracles without one of their own.")
+    ] = None,
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have several oracles score the same articles: agreement, bias, price per article, and what becomes of tiers."""
-    from potstill.audit.bakeoff import bake_off
+    from potstill.audit.bakeoff import Contender, bake_off
     from potstill.filters import load_filter
     from potstill.labelling import Limits
 
-    contenders = [_contender(spec, prices, api_key_env, timeout) for spec in oracle]
     limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens, concurrency=concurrency)
+    asked = [_asking(spec, limits, prices, api_key_env, timeout) for spec in oracle]
     chosen = None if filter_ is None else load_filter(filter_)
+    if plan:
+        _print_plans(folder, chosen, articles, asked, sample, seed, samples, as_json=as_json)
+        return
+    contenders = [Contender(one.opened(), one.price) for one in asked]
     found = bake_off(folder, chosen, articles, contenders, sample=sample, seed=seed, samples=samples, limits=limits)
     print(found.model_dump_json(indent=2) if as_json else _text(found))
 
 
-def _contender(spec: str, prices: Path | None, api_key_env: str | None, timeout: float) -> Contender:
-    from potstill.audit.bakeoff import Contender
-    from potstill.labelling.prices import find_price
-    from potstill.oracle import Settings, open_oracle
+def _asking(spec: str, limits: Limits, prices: Path | None, api_key_env: str | None, timeout: float) -> Asking:
+    """An oracle with a server, and a key, of its own: `openai:MODEL@URL#VARIABLE`."""
+    from potstill.cli.asking import Asking
+    from potstill.oracle import Settings
 
     name, mark, url = spec.rpartition("@")
     if not mark or not url.startswith(("http://", "https://")):
         name, url = spec, ""
-    known = find_price(name, url or None, prices)
-    oracle = open_oracle(name, Settings(base_url=url or None, api_key_env=api_key_env, timeout=timeout))
-    return Contender(oracle, None if known is None else known.price)
+    # An address's fragment is never sent, so it can hold something for us.
+    url, _, variable = url.partition("#")
+    settings = Settings(base_url=url or None, api_key_env=variable or api_key_env, timeout=timeout)
+    return Asking(name, settings, limits, table=prices)
+
+
+def _print_plans(
+    folder: Path,
+    filter_: Filter | None,
+    articles: str | None,
+    asked: list[Asking],
+    sample: int | None,
+    seed: int,
+    samples: int,
+    *,
+    as_json: bool,
+) -> None:
+    """A plan for each oracle; makes no folder."""
+    from potstill.articles import read_all
+    from potstill.audit.bakeoff import drawn
+    from potstill.cli.asking import print_plan
+    from potstill.runs import LAYOUT, Run
+
+    judged_by = filter_ or Run.open(folder).filter
+    frame = drawn(articles, sample, seed) if articles is not None else read_all(Run.open(folder).path("articles"))
+    plans = [(one, one.plan([frame], judged_by, folder / LAYOUT["ledger"], samples)) for one in asked]
+    if as_json:
+        found = {one.spec: plan.as_dict() | {"price_from": one.known and one.known.source} for one, plan in plans}
+        print(json.dumps(found, indent=2))
+        return
+    for one, plan in plans:
+        print(f"{one.spec}:")
+        print_plan(plan, one.known)
 
 
 def _text(found: Bakeoff) -> str:
@@ -70,6 +115,8 @@ def _text(found: Bakeoff) -> str:
         mean = "-" if one.means["overall"] is None else f"{one.means['overall']:.2f}"
         tiers = ", ".join(f"{name} {count:,}" for name, count in one.tiers.items() if count)
         lines += [f"{one.oracle}: {one.labels:,} labels, {cost}, mean overall {mean}; {tiers or 'no labels'}"]
+        if one.oracle in found.stopped:
+            lines += [f"  stopped: {found.stopped[one.oracle]}"]
         if one.failures:
             lines += ["  failed calls: " + ", ".join(f"{name} {count:,}" for name, count in one.failures.items())]
     return "\n".join([*lines, *(line for pair in found.pairs for line in _pair(pair))])
