@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from potstill.backends.onnx import INPUTS, OUTPUT, OnnxEncoder
+from potstill.backends.graph import INPUTS, OUTPUT
+from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError, require
 from potstill.students.torch.pooling import Pooling, pool
 

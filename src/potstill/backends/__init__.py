@@ -1,7 +1,8 @@
 """Backends: what runs a student's encoder when it scores, a file each, behind one Protocol.
 
-In: texts. Out: features, in input order, the same whatever stands beside a text in its batch. Which one runs is
-the bundle's affair: a self-contained one is ONNX Runtime's, an adapter on a base is torch's.
+In: texts. Out: features, in input order, the same whatever stands beside a text in its batch. A bundle with a whole
+network runs on ONNX Runtime, an adapter on a base on torch. `plan` is what may put another way, such as OpenVINO in
+bf16, in front of the first, for one bundle on one machine; `graph` is what runners of an exported graph share.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
+from potstill.backends.plan import PORTABLE, open_variant
 from potstill.bundle.golden import prove, read_golden
 from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, file_name, read_manifest
 from potstill.calibration import Calibration
@@ -23,6 +24,7 @@ from potstill.students.neural import JoinedEncoder, NeuralStudent
 from potstill.students.storage import load_student
 
 if TYPE_CHECKING:
+    from potstill.backends.plan import Plan, Variant
     from potstill.bundle.golden import Golden
     from potstill.bundle.layout import Manifest
     from potstill.filters import Filter
@@ -46,6 +48,8 @@ class Bundle:
     filter: Filter
     student: Student
     calibration: Calibration
+    plan: Plan | None = None
+    """How its encoders run here, where that is not the portable way."""
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -65,8 +69,12 @@ class Bundle:
             BundleError: one does not come out as recorded.
         """
         rows = [row for row in self.golden if row.short or not short]
+        tolerance = self.manifest.tolerance
+        if self.plan is not None:
+            span = self.filter.scale.max - self.filter.scale.min
+            tolerance = tolerance.model_copy(update={"raw": max(tolerance.raw, self.plan.drift * span)})
         try:
-            return len(rows), prove(rows, self.student, self.filter, self.calibration, self.manifest.tolerance)
+            return len(rows), prove(rows, self.student, self.filter, self.calibration, tolerance)
         except BundleError as error:
             raise BundleError(f"{self.folder}: {error}") from None
         except _MISFIT as error:
@@ -92,15 +100,22 @@ class Verification:
 
 
 def load_bundle(
-    path: str | Path, *, check: Check = "short", threads: int | None = None, device: str = "auto"
+    path: str | Path,
+    *,
+    check: Check = "short",
+    threads: int | None = None,
+    device: str = "auto",
+    plan: Plan | None = None,
 ) -> Bundle:
     """Open a bundle and see that it is what it claims to be.
 
     Args:
         path: its folder.
         check: how much is proven; the hashes always are.
-        threads: of the network; one for each physical core where it is None.
+        threads: of the network; as the plan says, or one for each physical core, where it is None.
         device: where the network of an adapter bundle runs.
+        plan: how encoders run, and how far golden texts' raw scores may be off for it; the portable way where it
+            is None.
 
     Raises:
         BundleError: a file is missing, extra, changed, or of a newer potstill, or the parts do not fit each
@@ -111,7 +126,10 @@ def load_bundle(
     manifest, own = read_manifest(folder)
     check_files(folder, manifest)
     filter_ = _named_filter(folder, manifest)
-    encoder = _encoder(folder, manifest, threads, device)
+    variant = PORTABLE if plan is None else plan.variant
+    if threads is not None:
+        variant = variant.model_copy(update={"threads": threads})
+    encoder = open_encoder(folder, manifest, variant, device)
     try:
         student = load_student(folder, encoder)
     except _MISFIT as error:
@@ -124,7 +142,7 @@ def load_bundle(
     if student.kind != manifest.student or isinstance(student, NeuralStudent) != bool(manifest.encoders):
         raise BundleError(f"{folder / BUNDLE_LAYOUT['student']}: is a {student.kind} student, not as listed")
     calibration = _calibration(folder / BUNDLE_LAYOUT["calibration"], manifest)
-    bundle = Bundle(folder, own, manifest, filter_, student, calibration)
+    bundle = Bundle(folder, own, manifest, filter_, student, calibration, plan)
     if check != "hashes":
         bundle.prove(short=check == "short")
     return bundle
@@ -155,6 +173,28 @@ def verify_bundle(path: str | Path, *, device: str = "auto") -> Verification:
     )
 
 
+def open_encoder(folder: Path, manifest: Manifest, variant: Variant, device: str = "auto") -> Encoder | None:
+    """A bundle's encoder, run as `variant` says; an adapter's runs on torch. None for a student without one.
+
+    Raises:
+        BundleError, MissingExtra, MissingModel: as `load_bundle`.
+    """
+    if not manifest.encoders:
+        return None
+    if manifest.kind == "adapter":
+        require("torch", "train")
+        from potstill.backends.torch import open_adapter
+
+        if len(manifest.encoders) != 1:
+            raise BundleError(f"{folder / BUNDLE_LAYOUT['manifest']}: an adapter bundle has one encoder")
+        return open_adapter(folder, folder / BUNDLE_LAYOUT["lora"], manifest.encoders[0], device=device)
+    parts = tuple(
+        open_variant(variant, folder / file_name("model", index), folder / file_name("tokenizer", index), facts)
+        for index, facts in enumerate(manifest.encoders)
+    )
+    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+
+
 def _named_filter(folder: Path, manifest: Manifest) -> Filter:
     path = folder / BUNDLE_LAYOUT["filter"]
     try:
@@ -169,25 +209,6 @@ def _named_filter(folder: Path, manifest: Manifest) -> Filter:
             f"{', '.join(manifest.dimensions)}"
         )
     return filter_
-
-
-def _encoder(folder: Path, manifest: Manifest, threads: int | None, device: str) -> Encoder | None:
-    if not manifest.encoders:
-        return None
-    if manifest.kind == "adapter":
-        require("torch", "train")
-        from potstill.backends.torch import open_adapter
-
-        if len(manifest.encoders) != 1:
-            raise BundleError(f"{folder / BUNDLE_LAYOUT['manifest']}: an adapter bundle has one encoder")
-        return open_adapter(folder, folder / BUNDLE_LAYOUT["lora"], manifest.encoders[0], device=device)
-    from potstill.backends.onnx import OnnxEncoder
-
-    parts = tuple(
-        OnnxEncoder(folder / file_name("model", index), folder / file_name("tokenizer", index), facts, threads=threads)
-        for index, facts in enumerate(manifest.encoders)
-    )
-    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
 
 
 def _calibration(path: Path, manifest: Manifest) -> Calibration:

@@ -6,13 +6,13 @@ gives what a queue drains at.
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from potstill.backends.machine import usable_cores
 from potstill.evaluation.records import Latency
 
 if TYPE_CHECKING:
@@ -64,12 +64,6 @@ def measure(
         threads=usable_cores(),
         machine=f"{platform.system()} {platform.machine()}",
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _from(articles: Sequence[T], start: int, count: int) -> list[T]:

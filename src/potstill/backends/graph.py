@@ -1,0 +1,128 @@
+"""What all runners of an exported graph share: tokens, batches of like length, and the order of the input.
+
+In: texts, and a subclass that runs one padded batch. Out: features in input order. Texts are tokenised by the
+tokenizer's own threads; batches are sorted by length and bound by tokens, so that little of the work is padding
+and memory does not grow with the number of texts. One batch runs at a time, whoever asks, so that callers in
+several threads tokenise beside the network and do not fight it for cores.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from potstill.errors import BundleError
+from potstill.students.encoding import TOKEN_BUDGET, token_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from tokenizers import Encoding, Tokenizer
+
+    from potstill.records import BoolArray, IntArray
+    from potstill.students.encoding import EncoderFacts
+
+INPUTS = ("input_ids", "attention_mask")
+"""What a graph reads: int64, shape (texts, tokens)."""
+
+OUTPUT = "features"
+"""What a graph gives: float32, shape (texts, width)."""
+
+_CHUNK = 1024
+"""Texts tokenised at a time: what bounds the memory of a call with very many texts."""
+
+
+class GraphEncoder(ABC):
+    """An exported encoder; a subclass runs the graph.
+
+    A text's features do not depend on its neighbours but for rounding: padding is masked.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, tokenizer: Path, facts: EncoderFacts, token_budget: int = TOKEN_BUDGET) -> None:
+        """Open the tokenizer.
+
+        Args:
+            tokenizer: `tokenizer.json`.
+            facts: what the encoder is.
+            token_budget: tokens in a batch.
+
+        Raises:
+            BundleError: the file cannot be used; the message names it.
+        """
+        self.facts = facts
+        self.width = facts.width
+        self._token_budget = token_budget
+        self._tokenizer = _open_tokenizer(tokenizer, facts.max_tokens)
+        self._running = threading.Lock()
+
+    @abstractmethod
+    def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
+        """Features of one padded batch, shape (texts, width); both inputs have the shape (texts, tokens)."""
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Features, shape (texts, width), in input order; what lies beyond `max_tokens` is not read."""
+        features = np.zeros((len(texts), self.width), dtype=np.float32)
+        for start in range(0, len(texts), _CHUNK):
+            tokens = self.tokens(texts[start : start + _CHUNK])
+            lengths = np.array([len(one) for one in tokens], dtype=np.int64)
+            with self._running:
+                for batch in token_batches(lengths, self._token_budget):
+                    features[start + batch] = self.run(*self._padded([tokens[index] for index in batch]))
+        return features
+
+    def tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        """The numbers of each text's tokens, special ones included, at most `max_tokens`."""
+        return [encoding.ids for encoding in self._tokenise(texts)]
+
+    def truncated(self, texts: Sequence[str]) -> BoolArray:
+        """Which texts have more than `max_tokens` tokens, shape (texts,)."""
+        found = np.zeros(len(texts), dtype=np.bool_)
+        for start in range(0, len(texts), _CHUNK):
+            encodings = self._tokenise(texts[start : start + _CHUNK])
+            found[start : start + len(encodings)] = [bool(encoding.overflowing) for encoding in encodings]
+        return found
+
+    def _tokenise(self, texts: Sequence[str]) -> list[Encoding]:
+        return self._tokenizer.encode_batch_fast([self.facts.prefix + text for text in texts])
+
+    def _padded(self, tokens: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
+        # A tokenizer without special tokens may find nothing in a text; one unmasked pad stands for it.
+        longest = max(1, *(len(one) for one in tokens))
+        ids = np.full((len(tokens), longest), self.facts.pad_id, dtype=np.int64)
+        mask = np.zeros_like(ids)
+        for row, one in enumerate(tokens):
+            ids[row, : len(one)] = one
+            mask[row, : max(1, len(one))] = 1
+        return ids, mask
+
+
+def check_interface(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+    """See that a graph reads and gives what an encoder's graph does.
+
+    Raises:
+        BundleError: it does not; the message names the file.
+    """
+    if tuple(inputs) != INPUTS or tuple(outputs) != (OUTPUT,):
+        raise BundleError(f"{path}: reads {', '.join(inputs)}; an encoder reads {', '.join(INPUTS)} and gives {OUTPUT}")
+
+
+def _open_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        # tokenizers raises Exception itself, not a class of its own, for whatever is wrong with a file.
+        if type(error) is not Exception:
+            raise
+        raise BundleError(f"{path}: not a tokenizer ({error})") from None
+    tokenizer.enable_truncation(max_tokens)
+    tokenizer.no_padding()
+    return tokenizer

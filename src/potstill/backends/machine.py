@@ -1,0 +1,69 @@
+"""The machine that scores: what of it decides which code is fastest, and whether that code runs at all.
+
+In: nothing. Out: facts that can be held against those of another time or another machine.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+_CPU_FACTS = Path("/proc/cpuinfo")
+
+_THAT_MATTER = frozenset({
+    "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8",
+    "amx_bf16", "asimd", "asimddp", "bf16", "i8mm", "sve",
+})  # fmt: skip
+"""Instructions that kernels for matrices are chosen by, as Linux names them."""
+
+
+class Machine(BaseModel):
+    """A processor as scoring sees it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    system: str
+    """`Linux x86_64`, say."""
+    processor: str
+    """The model's name, as the system tells it."""
+    features: tuple[str, ...]
+    """Those instructions for matrices that it has, sorted; none where the system does not say."""
+    cores: int
+    """Cores that this process may use."""
+
+    @property
+    def title(self) -> str:
+        """In one line."""
+        return f"{self.processor}, {self.cores} cores, {self.system}"
+
+
+@cache
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    facts = _cpu_facts()
+    flags = set(facts.get("flags", facts.get("Features", "")).split())
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        processor=facts.get("model name") or platform.processor() or platform.machine(),
+        features=tuple(sorted(flags & _THAT_MATTER)),
+        cores=usable_cores(),
+    )
+
+
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
+
+
+def _cpu_facts() -> dict[str, str]:
+    """What Linux says of the first processor; nothing on other systems."""
+    if not _CPU_FACTS.is_file():
+        return {}
+    first = _CPU_FACTS.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,99 @@
+"""OpenVINO: Intel's runtime, which multiplies in bfloat16 on x86 processors that can.
+
+In: the same graph as ONNX Runtime's. Out: features; in fp32 they are ONNX Runtime's to rounding, in bf16 they are
+near, which is why only `potstill optimize` puts it in front of a bundle, after measuring what it changes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from potstill.backends.graph import INPUTS, OUTPUT, GraphEncoder, check_interface
+from potstill.errors import BundleError, require
+from potstill.students.encoding import TOKEN_BUDGET
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from potstill.records import IntArray
+    from potstill.students.encoding import EncoderFacts
+
+Precision = Literal["f32", "bf16"]
+"""What the processor multiplies in; weights on disk are fp32 either way."""
+
+_DEVICE = "CPU"
+
+
+class OpenVinoEncoder(GraphEncoder):
+    """An exported encoder, run by OpenVINO on the CPU."""
+
+    name: ClassVar[str] = "openvino"
+
+    def __init__(
+        self,
+        model: Path,
+        tokenizer: Path,
+        facts: EncoderFacts,
+        *,
+        precision: Precision = "f32",
+        threads: int | None = None,
+        token_budget: int = TOKEN_BUDGET,
+    ) -> None:
+        """Compile the graph for this processor, which takes about half a second, and open the tokenizer.
+
+        Args:
+            model: the ONNX file.
+            tokenizer: `tokenizer.json`.
+            facts: what the encoder is.
+            precision: of the multiplications.
+            threads: threads of the model; one for each physical core where it is None.
+            token_budget: tokens in a batch.
+
+        Raises:
+            MissingExtra: openvino is not installed.
+            BundleError: a file cannot be used, or the processor has no instructions for `precision`.
+        """
+        super().__init__(tokenizer, facts, token_budget)
+        if precision not in precisions():
+            raise BundleError(f"{model}: this processor has no instructions for {precision}")
+        self._request = _compiled(model, precision, threads).create_infer_request()
+
+    def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
+        """Features of one padded batch, shape (texts, width)."""
+        # The answer lies in memory that the next one is written to; `encode` copies it at once.
+        features: NDArray[np.float32] = self._request.infer(dict(zip(INPUTS, (ids, mask), strict=True)))[OUTPUT]
+        return features
+
+
+def precisions() -> tuple[Precision, ...]:
+    """What this processor can multiply in.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+    """
+    able = require("openvino", "openvino").Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    return ("f32", "bf16") if "BF16" in able else ("f32",)
+
+
+def _compiled(path: Path, precision: Precision, threads: int | None) -> Any:  # noqa: ANN401 - openvino's classes are C++
+    openvino = require("openvino", "openvino")
+    core = openvino.Core()
+    options: dict[str, Any] = {
+        "INFERENCE_PRECISION_HINT": precision,
+        # One request at a time, which has all threads.
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    if threads is not None:
+        options["INFERENCE_NUM_THREADS"] = threads
+    try:
+        model = core.read_model(path)
+        names = [[value.get_any_name() for value in values] for values in (model.inputs, model.outputs)]
+        check_interface(path, *names)
+        return core.compile_model(model, _DEVICE, options)
+    except RuntimeError as error:
+        first = str(error).strip().splitlines()[0]
+        raise BundleError(f"{path}: not a graph that OpenVINO can run ({first})") from None

@@ -1,0 +1,86 @@
+"""The articles that speed is measured on and faster ways are proven on.
+
+In: a file of articles, or the run that a bundle lies in. Out: windows, with the oracle's labels where there are some,
+and in words where they come from. Rows that the student learned from, and rows that chose it, are none of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from potstill.articles import read_articles
+from potstill.dataset import Dataset
+from potstill.errors import RunError
+from potstill.runs import LAYOUT, Run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from potstill.bundle import Bundle
+    from potstill.filters import Filter
+    from potstill.records import FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Material:
+    """Windows: `frame` has the columns id and text, `labels` the shape (rows, dimensions), NaN where there is none."""
+
+    frame: pl.DataFrame
+    labels: FloatArray
+    origin: str
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+
+def from_file(path: str | Path, filter_: Filter, limit: int) -> Material:
+    """The first articles of a file that have a text, without labels.
+
+    Raises:
+        ArticleError: the file is missing or broken.
+    """
+    kept: list[pl.DataFrame] = []
+    missing = limit
+    for batch in read_articles(path, on_empty="keep"):
+        texts = [filter_.text.of(title, content) for title, content in batch.select("title", "content").iter_rows()]
+        frame = batch.select("id").with_columns(text=pl.Series(texts, dtype=pl.String)).filter(pl.col("text") != "")
+        kept.append(frame.head(missing))
+        missing -= kept[-1].height
+        if not missing:
+            break
+    frame = pl.concat(kept) if kept else _nothing()
+    return Material(frame, _no_labels(frame.height, filter_), f"{frame.height:,} articles of {path}")
+
+
+def from_run(bundle: Bundle, limit: int, seed: int) -> Material:
+    """Labelled rows that chose nothing: the calibration part of the bundle's run, or else the test part.
+
+    There are none where the bundle does not lie in a run with a dataset of its dimensions.
+    """
+    filter_ = bundle.filter
+    try:
+        run = Run.open(bundle.folder.resolve().parent)
+    except RunError:
+        return Material(_nothing(), _no_labels(0, filter_), "no articles")
+    if not run.path("rows").exists():
+        return Material(_nothing(), _no_labels(0, filter_), "no articles")
+    dataset = Dataset.load(run.path("rows"), filter_.dimension_names)
+    part = "calibration" if dataset.has_calibration_part else "test"
+    rows = dataset.part(part)
+    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:limit])
+    rows = rows.take(chosen)
+    return Material(
+        rows.frame, rows.scores, f"{len(rows):,} labelled articles of the {part} part ({LAYOUT['rows']} of the run)"
+    )
+
+
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema={"id": pl.String, "text": pl.String})
+
+
+def _no_labels(rows: int, filter_: Filter) -> FloatArray:
+    return np.full((rows, len(filter_.dimension_names)), np.nan)

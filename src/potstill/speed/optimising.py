@@ -1,0 +1,279 @@
+"""The fastest way to run a bundle on this machine that changes nothing that matters.
+
+In: a bundle, and articles that chose nothing else. Out: its plan, written beside it. Each backend and precision that
+this machine has is first held against the portable one, and only what passes is timed. Batches and threads change
+nothing but rounding and are only timed, for the variant that won.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill.backends.machine import this_machine
+from potstill.backends.plan import MOST_DRIFT, PORTABLE, Plan, Speed, Tried, Variant, library_versions, write_plan
+from potstill.bundle import load_bundle
+from potstill.bundle.golden import windows
+from potstill.bundle.reading import open_encoder
+from potstill.errors import BadInput, BundleError, MissingExtra
+from potstill.records import Article
+from potstill.speed.material import Material, from_file, from_run
+from potstill.speed.proving import LARGEST_CHANGED, answers, change_of, objection
+from potstill.speed.timing import interleaved
+from potstill.students.neural import NeuralStudent
+from potstill.terminal import steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import polars as pl
+
+    from potstill.backends.plan import Change
+    from potstill.bundle import Bundle
+
+WORTH = 1.03
+"""A variant must be this much faster than what it replaces; less is noise."""
+
+BUDGETS = (1024, 2048, 4096, 8192, 16384)
+"""Tokens in a batch that are tried."""
+
+SINGLES = 8
+"""Articles timed alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is looked at: `articles` for the proof, `timed` of them in bulk in each of `rounds`.
+
+    `changed` is the share of articles that may change tier, as a one-sided 95% bound.
+    """
+
+    articles: int = 400
+    timed: int = 48
+    rounds: int = 3
+    changed: float = LARGEST_CHANGED
+
+
+@dataclass(frozen=True, slots=True)
+class Optimised:
+    """The plan, and where it was written."""
+
+    plan: Plan
+    path: Path
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A variant with its student open, and what came of it."""
+
+    variant: Variant
+    student: NeuralStudent
+    change: Change | None = None
+    speed: Speed | None = field(default=None, init=False)
+
+    @property
+    def rate(self) -> float:
+        return self.speed.articles_per_second if self.speed is not None else 0.0
+
+
+def optimise_bundle(
+    folder: str | Path, articles: str | Path | None = None, *, limits: Limits | None = None, seed: int = 0
+) -> Optimised:
+    """Measure a bundle's variants on this machine, and write the plan that `Scorer.load` follows.
+
+    Args:
+        folder: the bundle.
+        articles: a file of articles to prove and time on; the labelled rows of the bundle's run that chose nothing
+            where it is None. With neither, no other precision is admitted, and golden texts are timed.
+        limits: how much is looked at.
+        seed: of the rows drawn and the order of timing.
+
+    Raises:
+        BadInput: the student has no network that could run another way, or the plan cannot be written.
+        BundleError: the bundle does not prove itself.
+        ArticleError: the file is missing or broken.
+    """
+    limits = limits or Limits()
+    bundle = load_bundle(folder)
+    student = bundle.student
+    if not isinstance(student, NeuralStudent) or bundle.manifest.kind == "adapter":
+        kind = "an adapter, for torch" if bundle.manifest.encoders else f"a {bundle.manifest.student} student"
+        raise BadInput(f"{folder}: holds {kind}; there is one way to run it, so there is nothing to choose")
+    if articles is None:
+        material = from_run(bundle, limits.articles, seed)
+    else:
+        material = from_file(articles, bundle.filter, limits.articles)
+    portable = _Candidate(PORTABLE, student)
+    with steps("proving", None):
+        admitted, others = _prove(bundle, portable, material, limits.changed)
+    frame = _timed(bundle, material, limits.timed, seed)
+    with steps("timing", None):
+        _race(admitted, frame, limits.rounds, seed)
+        winner = _fastest(admitted)
+        # The winner runs again beside its settings, since only what ran side by side may be compared.
+        settings = [_Candidate(winner.variant, winner.student, winner.change), *_settings(bundle, winner)]
+        _race(settings, frame, limits.rounds, seed)
+    chosen = _fastest(settings)
+    plan = Plan(
+        bundle=bundle.hash,
+        machine=this_machine(),
+        versions=library_versions(),
+        variant=chosen.variant,
+        drift=_drift(bundle, chosen),
+        why=_why(admitted, settings, chosen),
+        proven_on=material.origin,
+        tried=(*_timed_ones(admitted, settings, chosen), *others),
+    )
+    return Optimised(plan, write_plan(Path(folder), plan))
+
+
+def _variants() -> tuple[list[Variant], list[Tried]]:
+    """What this machine can run beside the portable variant, and what it cannot."""
+    wanted = [Variant(backend="openvino", precision="f32"), Variant(backend="openvino", precision="bf16")]
+    try:
+        from potstill.backends.openvino import precisions
+
+        able: tuple[str, ...] = precisions()
+        lacking = "this processor has no instructions for it"
+    except MissingExtra as error:
+        able, lacking = (), str(error)
+    missing = [one for one in wanted if one.precision not in able]
+    return [one for one in wanted if one.precision in able], [
+        Tried(variant=one, change=None, speed=None, verdict="unavailable", why=lacking) for one in missing
+    ]
+
+
+def _prove(
+    bundle: Bundle, portable: _Candidate, material: Material, largest_changed: float
+) -> tuple[list[_Candidate], list[Tried]]:
+    """The variants that may be used, the portable one first, and those that may not."""
+    able, others = _variants()
+    admitted = [portable]
+    reference = answers(bundle, portable.student, material.frame) if len(material) else None
+    for variant in able:
+        change = None
+        try:
+            candidate = _opened(bundle, portable.student, variant)
+            if reference is not None:
+                found = answers(bundle, candidate.student, material.frame)
+                change = candidate.change = change_of(reference, found, material.labels)
+            why = _objection(bundle, candidate, largest_changed)
+        except BundleError as error:
+            why = str(error)
+        if why is None:
+            admitted.append(candidate)
+        else:
+            others.append(Tried(variant=variant, change=change, speed=None, verdict="refused", why=why))
+    return admitted, others
+
+
+def _objection(bundle: Bundle, candidate: _Candidate, largest_changed: float) -> str | None:
+    if candidate.change is None:
+        return None if candidate.variant.exact else "no articles show what it changes; give some with --articles"
+    if _drift(bundle, candidate) > MOST_DRIFT:
+        return f"a raw score moves by {candidate.change.largest_raw:.3g}"
+    # What only rounds otherwise needs no bound on tiers, which few articles could not give.
+    most = 1.0 if candidate.variant.exact else largest_changed
+    return objection(candidate.change, _span(bundle), most)
+
+
+def _drift(bundle: Bundle, candidate: _Candidate) -> float:
+    """How far golden texts may be off, as a share of the scale: twice what was seen on articles."""
+    if candidate.change is None or candidate.variant.exact:
+        return 0.0
+    return 2 * candidate.change.largest_raw / _span(bundle)
+
+
+def _span(bundle: Bundle) -> float:
+    return bundle.filter.scale.max - bundle.filter.scale.min
+
+
+def _opened(bundle: Bundle, student: NeuralStudent, variant: Variant) -> _Candidate:
+    encoder = open_encoder(bundle.folder, bundle.manifest, variant)
+    if encoder is None:
+        raise BundleError(f"{bundle.folder}: has no encoder")
+    return _Candidate(variant, replace(student, encoder=encoder))
+
+
+def _settings(bundle: Bundle, winner: _Candidate) -> list[_Candidate]:
+    """The winner with other batches and other threads; all cores are tried, and one for each two."""
+    cores = this_machine().cores
+    updates: list[dict[str, int]] = [{"token_budget": budget} for budget in BUDGETS]
+    updates += [{"threads": threads} for threads in sorted({cores, max(1, cores // 2)})]
+    variants = [winner.variant.model_copy(update=update) for update in updates]
+    opened = [_opened(bundle, winner.student, variant) for variant in variants if variant != winner.variant]
+    for one in opened:
+        one.change = winner.change
+    return opened
+
+
+def _timed(bundle: Bundle, material: Material, count: int, seed: int) -> pl.DataFrame:
+    """Windows to time: some of the material, or golden texts where there is none."""
+    if not len(material):
+        return windows([Article(row.id, row.title, row.content) for row in bundle.golden], bundle.filter)
+    rows = np.random.default_rng(seed).permutation(len(material))[:count]
+    drawn: pl.DataFrame = material.frame[np.sort(rows).tolist()]
+    return drawn
+
+
+def _race(candidates: Sequence[_Candidate], frame: pl.DataFrame, rounds: int, seed: int) -> None:
+    """Time candidates in turn, in bulk and on single articles."""
+    singles = [frame[row : row + 1] for row in range(min(frame.height, SINGLES))]
+    bulk = interleaved({str(n): _work(one, [frame]) for n, one in enumerate(candidates)}, rounds, seed=seed)
+    alone = interleaved({str(n): _work(one, singles) for n, one in enumerate(candidates)}, rounds, seed=seed)
+    for n, one in enumerate(candidates):
+        rates = [round(frame.height / seconds, 3) for seconds in bulk[str(n)]]
+        one.speed = Speed(
+            articles_per_second=float(np.median(rates)),
+            rounds=tuple(rates),
+            milliseconds=round(1000 * float(np.median(alone[str(n)])) / len(singles), 3),
+        )
+
+
+def _work(candidate: _Candidate, frames: Sequence[pl.DataFrame]) -> Callable[[], None]:
+    def run() -> None:
+        for frame in frames:
+            candidate.student.predict(frame)
+
+    return run
+
+
+def _fastest(candidates: Sequence[_Candidate]) -> _Candidate:
+    """The fastest in bulk, where it is clearly faster than the first; else the first."""
+    best = max(candidates, key=lambda one: one.rate)
+    return best if best.rate > WORTH * candidates[0].rate else candidates[0]
+
+
+def _timed_ones(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], chosen: _Candidate) -> list[Tried]:
+    return [
+        Tried(
+            variant=one.variant,
+            change=one.change,
+            speed=one.speed,
+            verdict="chosen" if one is chosen else "slower",
+            why=f"{one.rate / race[0].rate:.2f} times {_named(race[0].variant)} in the same race",
+        )
+        for race in (admitted, settings)
+        for one in race
+    ]
+
+
+def _named(variant: Variant) -> str:
+    threads = "" if variant.threads is None else f", {variant.threads} threads"
+    return f"{variant.title} in batches of {variant.token_budget:,} tokens{threads}"
+
+
+def _why(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], chosen: _Candidate) -> str:
+    """One sentence."""
+    backend = next(one for one in admitted if one.variant == settings[0].variant)
+    said = f"{_named(chosen.variant)}: {chosen.rate:.1f} articles/s"
+    if backend is not admitted[0]:
+        said += f"; {backend.variant.title} was {backend.rate / admitted[0].rate:.2f} times {admitted[0].variant.title}"
+    if chosen is not settings[0]:
+        said += f"; these batches and threads were {chosen.rate / settings[0].rate:.2f} times the usual ones"
+    if backend is admitted[0] and chosen is settings[0]:
+        said += f"; nothing else that may be used was {WORTH - 1:.0%} faster"
+    return said

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_tokenizer
+
+from potstill.backends import Backend
+from potstill.backends.onnx import OnnxEncoder
+from potstill.errors import BundleError
+from potstill.export import export_encoder
+
+pytest.importorskip("openvino")
+
+from potstill.backends import openvino
+from potstill.backends.openvino import OpenVinoEncoder, precisions
+
+needs_bf16 = pytest.mark.skipif("bf16" not in precisions(), reason="this processor has no bf16")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    network = TinyNetwork(tiny_bert(), tiny_tokenizer(), prefix="query: ")
+    return export_encoder(network, tmp_path_factory.mktemp("exported"), TEXTS)
+
+
+@pytest.fixture(scope="module")
+def portable(exported):
+    return OnnxEncoder(exported.model, exported.tokenizer, exported.facts).encode(TEXTS)
+
+
+def opened(exported, **options):
+    return OpenVinoEncoder(exported.model, exported.tokenizer, exported.facts, threads=1, **options)
+
+
+def test_it_is_a_backend(exported):
+    assert isinstance(opened(exported), Backend)
+
+
+def test_in_fp32_it_gives_the_portable_features(exported, portable):
+    np.testing.assert_allclose(opened(exported).encode(TEXTS), portable, atol=1e-4)
+
+
+@needs_bf16
+def test_in_bf16_it_gives_nearly_the_portable_features(exported, portable):
+    found = opened(exported, precision="bf16").encode(TEXTS)
+    size = np.abs(portable).max()
+    assert 0 < np.abs(found - portable).max() < 0.05 * size
+
+
+@pytest.mark.parametrize("precision", ["f32", pytest.param("bf16", marks=needs_bf16)])
+@pytest.mark.parametrize("budget", [1, 60])
+def test_a_text_has_nearly_the_same_features_beside_any_neighbours(exported, portable, precision, budget):
+    allowed = {"f32": 1e-4, "bf16": 0.05}[precision] * np.abs(portable).max()
+    backwards = opened(exported, precision=precision, token_budget=budget).encode(TEXTS[::-1])
+    np.testing.assert_allclose(backwards[::-1], portable, atol=allowed)
+
+
+def test_what_the_last_batch_gave_stays_after_the_next(exported):
+    encoder = opened(exported)
+    first = encoder.encode(TEXTS[:1])
+    kept = first.copy()
+    encoder.encode(TEXTS[3:4])
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_a_processor_without_the_instruction_is_refused(exported, monkeypatch):
+    monkeypatch.setattr(openvino, "precisions", lambda: ("f32",))
+    with pytest.raises(BundleError, match="no instructions for bf16"):
+        opened(exported, precision="bf16")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a graph", b"\x08\x07"])
+def test_a_broken_graph_is_named(exported, tmp_path, content):
+    broken = tmp_path / "model.onnx"
+    broken.write_bytes(content)
+    with pytest.raises(BundleError, match=r"model\.onnx"):
+        OpenVinoEncoder(broken, exported.tokenizer, exported.facts)
