@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -79,6 +80,7 @@ class Browser:
         if media:
             page.call("Emulation.setEmulatedMedia", **media)
         page.call("Page.navigate", url=url)
+        page.until(f"location.href.startsWith({url!r}) && document.readyState === 'complete'")
         return page
 
 
@@ -97,13 +99,12 @@ class Page:
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
-    def until(self, condition, seconds=20):
-        """Wait until an expression of the page is true."""
-        assert self.ask(
-            f"new Promise((done) => {{ const end = Date.now() + {1000 * seconds}; const look = () => {{ let ok = false;"
-            f"try {{ ok = Boolean({condition}); }} catch {{ ok = false; }}"
-            "if (ok || Date.now() > end) done(ok); else setTimeout(look, 20); }; look(); })"
-        ), condition
+    def until(self, condition, seconds=60):
+        """Wait until an expression of the page is true; not one of the page that a navigation is leaving."""
+        end = time.monotonic() + seconds
+        while not self.ask(f"(() => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"):
+            assert time.monotonic() < end, condition
+            time.sleep(0.02)
 
     def press(self, *keys):
         """One key after the other: those of `KEYS`, letters and digits."""

@@ -166,6 +166,7 @@ class TestServer:
             status, page = ask(server, "GET", "/")
         assert status == 200
         assert "Content-Security-Policy" in page
+        assert "unsafe" not in page
         assert "http" not in page.replace("http-equiv", "")
 
     @pytest.mark.parametrize(

@@ -1,22 +1,5 @@
 // A reviewer's desk. State lives on the server; the page holds the item that is shown.
-"use strict";
-const $ = (id) => document.getElementById(id);
 let state = null, item = null, place = 0, busy = false;
-
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
-
-async function call(path, body) {
-  const options = body === undefined ? {} :
-    { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(path + location.search, options);
-  const value = await answer.json().catch(() => ({ error: `the server said ${answer.status}` }));
-  if (!answer.ok) throw new Error(value.error || `the server said ${answer.status}`);
-  return value;
-}
 
 // One thing at a time: a key that repeats must not judge the next article.
 async function act(work) {

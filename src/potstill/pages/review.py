@@ -7,19 +7,13 @@ state worth keeping: it can be closed and opened again at any time.
 from __future__ import annotations
 
 import threading
-from html import escape
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import PotstillError
+from potstill.pages.sealed import asset, sealed
 
 if TYPE_CHECKING:
     from potstill.review import Item, Review
-
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; img-src data:; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 RESAMPLES = 300
 """Of the bootstrap behind the agreement, while a person waits."""
@@ -42,28 +36,12 @@ class Desk:
 
     def page(self) -> str:
         """The page, whole: it fetches nothing but answers of `get` and `post`."""
-        title = f"Review of {self.review.filter.name}"
-        return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">
-<meta name="referrer" content="no-referrer">
-<link rel="icon" href="data:,">
-<title>{escape(title)}</title>
-<style>
-{_asset("report", "page.css")}
-{_asset("pages", "review.css")}</style>
-</head>
-<body>
-{_asset("pages", "review.html")}
-<script>
-{_asset("pages", "review.js")}</script>
-</body>
-</html>
-"""
+        return sealed(
+            f"Review of {self.review.filter.name}",
+            asset("pages", "review.html"),
+            style=asset("report", "page.css") + asset("pages", "review.css"),
+            script=asset("pages", "shared.js") + asset("pages", "review.js"),
+        )
 
     def get(self, path: str) -> dict[str, Any] | None:
         """The answer to `/api/state`, `/api/item/N` or `/api/agreement`; None for any other path."""
@@ -122,7 +100,3 @@ class Desk:
         if self.blind and item.given is None:
             shown |= {"scores": None, "others": {}, "evidence": "", "why": ""}
         return shown
-
-
-def _asset(folder: str, name: str) -> str:
-    return (files("potstill") / folder / name).read_text(encoding="utf-8")

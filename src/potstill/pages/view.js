@@ -1,29 +1,12 @@
-// The explorer. Words from outside are set as text, never as HTML.
-"use strict";
-const $ = (id) => document.getElementById(id);
+// The explorer.
 const NAMES = { tier_oracle: "Oracle's tier", tier_student: "Student's tier", judged: "Scored as", split: "Part",
   source: "Source", language: "Language", cut: "Window" };
 let about = null, shown = [], asked = 0, place = -1;
-
-function element(tag, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(tag), properties);
-  made.append(...children);
-  return made;
-}
 
 function drawn(tag, attributes) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
   return made;
-}
-
-async function call(path, body) {
-  const options = body === undefined ? {} :
-    { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await fetch(path + location.search, options);
-  const value = await answer.json().catch(() => ({ error: `the server said ${answer.status}` }));
-  if (!answer.ok) throw new Error(value.error || `the server said ${answer.status}`);
-  return value;
 }
 
 async function act(work) {

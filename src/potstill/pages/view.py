@@ -34,7 +34,7 @@ class View:
             f"Articles of {self.explorer.filter.name}",
             asset("pages", "view.html"),
             style=asset("report", "page.css") + asset("pages", "view.css"),
-            script=asset("pages", "view.js"),
+            script=asset("pages", "shared.js") + asset("pages", "view.js"),
         )
 
     def get(self, path: str) -> dict[str, Any] | None:
