@@ -1,5 +1,6 @@
 """Labelling by jobs, against a real server on loopback."""
 
+import json
 import os
 import random
 import subprocess
@@ -62,7 +63,10 @@ def test_the_answers_are_held_to_the_schema(tmp_path):
         buy(server, tmp_path / "l", 1)
     assert seen[0]["url"] == "/v1/chat/completions"
     assert seen[0]["body"]["model"] == "tiny"
-    assert seen[0]["body"]["response_format"]["type"] == "json_schema"
+    told = seen[0]["body"]["response_format"]
+    assert told["type"] == "json_schema"
+    # A job finds nothing out, and a bound that the server refuses would fail every question.
+    assert "maxLength" not in json.dumps(told)
 
 
 def test_failed_ones_are_sent_again_and_no_failure_becomes_a_score(tmp_path):

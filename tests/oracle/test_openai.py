@@ -144,11 +144,16 @@ def test_the_time_to_wait_is_read_from_the_headers(headers, low, high):
     assert found is None if low is None else low <= found <= high
 
 
+def form_of(request):
+    told = request.get("response_format", {})
+    return "bounded_schema" if "maxLength" in json.dumps(told) else told.get("type", "text")
+
+
 def knows(*forms):
     """A server that answers 400 to every other form of a question."""
 
     def script(request, number):
-        form = request.get("response_format", {}).get("type", "text")
+        form = form_of(request)
         return completion(GOOD) if form in forms else error(400, f"response_format {form} is not supported")
 
     return script
@@ -157,15 +162,16 @@ def knows(*forms):
 @pytest.mark.parametrize(
     ("forms", "tried"),
     [
-        (("json_schema",), ["json_schema"]),
-        (("json_object", "text"), ["json_schema", "json_object"]),
-        (("text",), ["json_schema", "json_object", "text"]),
+        (("bounded_schema",), ["bounded_schema"]),
+        (("json_schema",), ["bounded_schema", "json_schema"]),
+        (("json_object", "text"), ["bounded_schema", "json_schema", "json_object"]),
+        (("text",), ["bounded_schema", "json_schema", "json_object", "text"]),
     ],
 )
 def test_what_a_server_can_do_is_found_out_once(forms, tried):
     server, outcomes = ask(knows(*forms), times=3)
     assert [outcome.scores for outcome in outcomes] == [SCORES] * 3
-    asked = [request.get("response_format", {}).get("type", "text") for request in server.requests]
+    asked = [form_of(request) for request in server.requests]
     assert asked == tried + [tried[-1]] * 2
 
 
@@ -173,9 +179,11 @@ def test_a_server_that_breaks_at_a_schema_is_asked_without_after_its_second_500(
     def script(request, number):
         return error(500) if "json_schema" in json.dumps(request.get("response_format", "")) else completion(GOOD)
 
-    server, outcomes = ask(script, times=3)
-    assert [getattr(outcome, "reason", "answered") for outcome in outcomes] == ["server", "answered", "answered"]
-    assert len(server.requests) == 4
+    server, outcomes = ask(script, times=4)
+    answered = ["server", "server", "answered", "answered"]
+    assert [getattr(outcome, "reason", "answered") for outcome in outcomes] == answered
+    firm, plain = "bounded_schema", "json_schema"
+    assert [form_of(one) for one in server.requests] == [firm, firm, plain, firm, plain, "json_object", "json_object"]
 
 
 def test_an_article_that_no_form_helps_leaves_the_next_one_a_fresh_start():
@@ -232,12 +240,13 @@ def test_what_an_earlier_process_found_out_is_tried_first_and_found_out_anew_if_
 
         with ScriptedServer(knows(*forms)) as server:
             found = asyncio.run(one(OpenAIOracle("tiny", Settings(base_url=server.url))))
-        return found, [request.get("response_format", {}).get("type", "text") for request in server.requests]
+        return found, [form_of(request) for request in server.requests]
 
-    assert asked({}, "text") == ({"form": "text", "limit": "max_tokens"}, ["json_schema", "json_object", "text"])
+    every = ["bounded_schema", "json_schema", "json_object", "text"]
+    assert asked({}, "text") == ({"form": "text", "limit": "max_tokens"}, every)
     assert asked({"form": "text"}, "text") == ({"form": "text", "limit": "max_tokens"}, ["text"])
-    assert asked({"form": "json_object"}, "json_schema")[1] == ["json_object", "json_schema"]
-    assert asked({"form": "xml"}, "json_schema")[1] == ["json_schema"]
+    assert asked({"form": "json_object"}, "json_schema")[1] == ["json_object", "bounded_schema", "json_schema"]
+    assert asked({"form": "xml"}, "bounded_schema")[1] == ["bounded_schema"]
 
 
 @pytest.mark.parametrize("spec", ["openai", "openai:", "gpt-5", "llama:x", ""])

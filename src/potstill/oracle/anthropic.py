@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle.prompt import without
 from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     import anthropic
 
 _PATH = "/v1/messages"
 
-# Bounds of numbers are not among what the server's grammar knows; they stand in the prompt, and are checked here.
-_UNKNOWN_IN_SCHEMAS = frozenset({"minimum", "maximum"})
+# Bounds are not among what the server's grammar knows; those of numbers stand in the prompt, and are checked here.
+_UNKNOWN_IN_SCHEMAS = frozenset({"minimum", "maximum", "maxLength"})
 
 
 class AnthropicOracle(LiveOracle):
@@ -111,7 +111,7 @@ class AnthropicOracle(LiveOracle):
         }
         output: dict[str, Any] = {}
         if form == "json_schema":
-            output["format"] = {"type": "json_schema", "schema": _known(request.schema)}
+            output["format"] = {"type": "json_schema", "schema": without(request.schema, _UNKNOWN_IN_SCHEMAS)}
         if self._settings.reasoning_effort is not None:
             output["effort"] = self._settings.reasoning_effort
         if output:
@@ -160,12 +160,3 @@ def _message(error: anthropic.APIStatusError) -> str:
     body = error.body
     inner = body.get("error") if isinstance(body, dict) else None
     return str(inner.get("message") or error.message) if isinstance(inner, dict) else error.message
-
-
-def _known(schema: Mapping[str, object]) -> dict[str, object]:
-    """The schema without what the server's grammar does not know."""
-    return {
-        key: _known(value) if isinstance(value, dict) else value
-        for key, value in schema.items()
-        if key not in _UNKNOWN_IN_SCHEMAS
-    }

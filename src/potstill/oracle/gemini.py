@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle.prompt import without
 from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from google.genai.errors import APIError
 
     T = TypeVar("T")
+
+# Bounds of numbers it knows.
+_UNKNOWN_IN_SCHEMAS = frozenset({"maxLength"})
 
 # What the server says instead of an answer when it will not give one.
 _REFUSALS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR",
@@ -130,7 +134,7 @@ class GeminiOracle(LiveOracle):
         if form != "text":
             config["response_mime_type"] = "application/json"
         if form == "json_schema":
-            config["response_json_schema"] = request.schema
+            config["response_json_schema"] = without(request.schema, _UNKNOWN_IN_SCHEMAS)
         if self._send_temperature:
             config["temperature"] = self._settings.temperature
         if self._settings.reasoning_effort is not None:

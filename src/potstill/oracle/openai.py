@@ -2,8 +2,9 @@
 
 In: a question. Out: a reply, or a failure that names what happened. One HTTP request is made per question (the
 library's own retries are off). What a server can do is found out with the first questions and remembered:
-answers held to the JSON schema, then JSON mode, then plain text; the name of the token limit; whether a
-temperature may be set. Answers are read strictly in each case.
+answers held to the JSON schema with a bound on the evidence, then without (OpenAI's strict mode has refused such
+bounds), then JSON mode, then plain text; the name of the token limit; whether a temperature may be set. Answers are
+read strictly in each case.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle.prompt import without
 from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class OpenAIOracle(LiveOracle):
     """
 
     name = "openai"
-    forms = ("json_schema", "json_object", "text")
+    forms = ("bounded_schema", "json_schema", "json_object", "text")
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
         self._library = require("openai", "oracle")
@@ -87,8 +89,8 @@ class OpenAIOracle(LiveOracle):
         return self._client
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The question as a batch carries it, in the firmest form or the one that was found out."""
-        return self._body(request, self._form or self._likely or self.forms[0])
+        """The question as a batch carries it, in the form that was found out, or the firmest that most servers know."""
+        return self._body(request, self._form or self._likely or "json_schema")
 
     def read(self, text: str, request: Request) -> Reply:
         """The scores in an answer's body.
@@ -125,8 +127,10 @@ class OpenAIOracle(LiveOracle):
             "messages": list(request.messages),
             self._limit: request.max_tokens,
         }
-        if form == "json_schema":
-            schema = {"name": "answer", "strict": True, "schema": request.schema}
+        if form in {"bounded_schema", "json_schema"}:
+            bounded = form == "bounded_schema"
+            known = request.schema if bounded else without(request.schema, {"maxLength"})
+            schema = {"name": "answer", "strict": True, "schema": known}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
         elif form == "json_object":
             body["response_format"] = {"type": "json_object"}

@@ -21,7 +21,7 @@ from potstill.files import canonical, digest
 from potstill.oracle import Failure, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from potstill.filters import Filter
     from potstill.oracle import Message, Reason
@@ -31,6 +31,9 @@ TEMPLATE = 1
 
 MAX_EVIDENCE = 2000
 """Characters of evidence that are kept."""
+
+EVIDENCE_BOUND = 200
+"""Characters of evidence that a server is told to allow: 15 words in any language; a small model may ramble on."""
 
 _INTRODUCTION = """You score one article at a time by the rubric below. Nothing else is asked of you."""
 
@@ -77,7 +80,10 @@ class Prompt:
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """JSON schema of an answer, in the strict subset that servers enforce: scores first, all required."""
+        """JSON schema of an answer: scores first, all required.
+
+        It is in the strict subset that servers enforce, but for bounds, which some of them refuse.
+        """
         scale = self.filter.scale
         scores = {
             name: {
@@ -97,7 +103,11 @@ class Prompt:
                     "required": list(scores),
                     "additionalProperties": False,
                 },
-                "evidence": {"type": "string", "description": "One short phrase (at most 15 words) of evidence."},
+                "evidence": {
+                    "type": "string",
+                    "description": "One short phrase (at most 15 words) of evidence.",
+                    "maxLength": EVIDENCE_BOUND,
+                },
             },
             "required": ["scores", "evidence"],
             "additionalProperties": False,
@@ -108,7 +118,8 @@ class Prompt:
         """The part that is the same for every article."""
         low, high = _plain(self.filter.scale.min), _plain(self.filter.scale.max)
         dimensions = "\n".join(f"- {name}: {part.description}" for name, part in self.filter.dimensions.items())
-        schema = json.dumps(self.schema, ensure_ascii=False)
+        # Its words are counted in the description; a model can't count letters.
+        schema = json.dumps(without(self.schema, {"maxLength"}), ensure_ascii=False)
         return "\n\n".join(
             (
                 _INTRODUCTION,
@@ -234,6 +245,16 @@ def parse_reply(text: str, filter_: Filter) -> tuple[dict[str, float | None], st
     """Scores and evidence of an answer, read strictly; see `Prompt.parse`."""
     answer = Prompt.of(filter_).parse(text)
     return dict(answer.scores), answer.evidence
+
+
+def without(schema: Mapping[str, Any], keywords: Collection[str]) -> dict[str, Any]:
+    """A JSON schema without these bounds, for a server that does not know them."""
+    # A dimension may have such a name; what stands there is a schema, and no bound.
+    return {
+        key: without(value, keywords) if isinstance(value, dict) else value
+        for key, value in schema.items()
+        if isinstance(value, dict) or key not in keywords
+    }
 
 
 def fence_code(window: str) -> str:
