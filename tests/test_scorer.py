@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import signal
@@ -143,6 +144,82 @@ def test_an_article_has_the_same_score_in_any_company(neural, order, cut):
     for place, verdict in zip(order[:cut], company, strict=True):
         assert verdict.tier == alone[place].tier
         assert verdict.scores == pytest.approx(alone[place].scores, abs=1e-3)
+
+
+class TestOdds:
+    @pytest.fixture(scope="class")
+    def asking(self, folders):
+        return Scorer.load(folders["tfidf"], probabilities=True, ask_oracle_above=0.1)
+
+    def test_nothing_of_them_is_given_unasked(self, tfidf):
+        verdict = tfidf.score("library school")
+        assert (verdict.tier_probabilities, verdict.ask_oracle) == ({}, None)
+        assert not {"tier_probabilities", "ask_oracle"} & set(tfidf.nested_batch(articles(2)[0]).columns)
+
+    def test_each_tier_has_a_probability_and_they_sum_to_one(self, asking):
+        good, bad = asking.score_many(["library rescued garden clinic", "fire theft crash fraud"])
+        assert set(good.tier_probabilities) == set(FILTER.tier_names)
+        assert sum(good.tier_probabilities.values()) == pytest.approx(1)
+        assert good.tier_probabilities["lead"] > 0.5 > bad.tier_probabilities["lead"]
+
+    def test_a_cap_in_the_text_leaves_no_doubt(self, asking):
+        assert asking.score("advertisement library rescued garden clinic").tier_probabilities["drawer"] == 1
+
+    def test_unsure_tiers_go_to_the_oracle_and_sure_ones_do_not(self, asking):
+        frame, _ = articles(60, seed=8)
+        scored = asking.score_batch(frame)
+        own = [row[f"probability_{row['tier']}"] for row in scored.iter_rows(named=True)]
+        assert scored["ask_oracle"].to_list() == [share < asking.cut.probability for share in own]
+        assert scored["ask_oracle"].n_unique() == 2
+
+    def test_frames_nested_frames_and_single_texts_agree(self, asking):
+        frame, _ = articles(10, seed=3)
+        flat, nested = asking.score_batch(frame), asking.nested_batch(frame)
+        rows = [Article(*row) for row in frame.iter_rows()]
+        for verdict, row, line in zip(
+            asking.score_many(rows), flat.iter_rows(named=True), nested.iter_rows(named=True), strict=True
+        ):
+            assert verdict.tier_probabilities == line["tier_probabilities"]
+            assert verdict.tier_probabilities == {name: row[f"probability_{name}"] for name in FILTER.tier_names}
+            assert verdict.ask_oracle == row["ask_oracle"] == line["ask_oracle"]
+
+    def test_the_mark_alone_may_be_had(self, folders):
+        scorer = Scorer.load(folders["tfidf"], ask_oracle_above=0.1)
+        columns = scorer.score_batch(articles(2)[0]).columns
+        assert columns[-1] == "ask_oracle"
+        assert not [name for name in columns if name.startswith("probability_")]
+        assert scorer.score("a library").tier_probabilities == {}
+
+    @pytest.mark.parametrize("text", ["", "run git clone first"])
+    def test_an_article_without_a_score_has_neither(self, asking, text):
+        verdict = asking.score(text)
+        assert (verdict.tier_probabilities, verdict.ask_oracle) == ({}, None)
+        line = asking.nested_batch(pl.DataFrame({"id": ["a"], "content": [text]}))
+        assert line.select("tier_probabilities", "ask_oracle").row(0) == (None, None)
+
+    def test_scores_and_verdicts_are_the_same_with_and_without(self, tfidf, asking):
+        frame, _ = articles(30, seed=4)
+        plain = tfidf.score_batch(frame)
+        assert asking.score_batch(frame).select(plain.columns).equals(plain)
+
+    def test_an_error_rate_that_cannot_be_shown_is_refused_and_the_lowest_is_named(self, folders):
+        with pytest.raises(
+            BadInput, match=r"80 articles that the bundle was calibrated on can't show .* the lowest is 0\."
+        ):
+            Scorer.load(folders["tfidf"], ask_oracle_above=0.01)
+
+    @pytest.mark.parametrize("error", [0, 1, -2, float("nan")])
+    def test_an_error_rate_that_is_none_is_refused(self, folders, error):
+        with pytest.raises(BadInput, match="expected above 0 and below 1"):
+            Scorer.load(folders["tfidf"], ask_oracle_above=error)
+
+    def test_a_bundle_of_an_older_potstill_says_that_it_lacks_them(self, tfidf):
+        old = tfidf.bundle.calibration.model_copy(update={"residuals": None, "abstention": None})
+        bundle = dataclasses.replace(tfidf.bundle, calibration=old)
+        with pytest.raises(BadInput, match="built without the errors"):
+            Scorer(bundle, probabilities=True)
+        with pytest.raises(BadInput, match="built without the rows"):
+            Scorer(bundle, ask_oracle_above=0.3)
 
 
 class TestFrames:

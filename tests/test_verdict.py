@@ -152,6 +152,13 @@ def test_cap_hits_are_a_column_per_cap_in_order():
     assert cap_hits_of(fold_all(["warship", "product launch", "", None]), rules).equals(hits)
 
 
+def test_a_filter_without_caps_has_a_row_of_hits_for_each_text_all_the_same():
+    hits = cap_hits(["a", "b", "c"], Rules())
+    assert hits.shape == (3, 0)
+    assert hits.filter(pl.Series([True, False, True])).shape == (2, 0)
+    assert verdicts(Rules(), [8.0] * 3, [8.0] * 3, hits)["tier"].to_list() == ["high"] * 3
+
+
 def test_a_text_that_nobody_could_read_is_unscored_where_caps_depend_on_it():
     rules = Rules(caps=(GUNS,))
     assert one(rules, 9.0, 9.0, cap_hits([None], rules))["tier"] == "unscored"

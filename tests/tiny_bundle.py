@@ -17,6 +17,7 @@ from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.students.recipes import load_recipe
 from potstill.students.tfidf import fit_tfidf
+from potstill.verdict import cap_hits
 
 YAML = """
 name: good-news
@@ -77,7 +78,14 @@ def golden(train):
 def calibration_of(student, seed=1):
     rows = examples(80, seed=seed)
     predicted = student.predict(rows.frame)
-    return fit_calibration(predicted, rows.scores, rows.clusters, dimensions=FILTER.dimension_names)
+    return fit_calibration(
+        predicted,
+        rows.scores,
+        rows.clusters,
+        dimensions=FILTER.dimension_names,
+        rules=FILTER,
+        cap_hits=cap_hits(rows.frame["text"], FILTER),
+    )
 
 
 def tfidf_student(seed=0):

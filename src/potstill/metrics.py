@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 FEWEST_POSITIVES = 20
 """Positives below which a recall would be a story about a few rows: counts are given instead."""
 
+STEPS = (1.0, 0.5)
+"""Grids that oracles and raters answer on."""
+
 RESAMPLES = 1000
 """Bootstrap resamples, unless a caller asks for another number."""
 
@@ -108,6 +111,14 @@ def bias(predicted: FloatArray, y: FloatArray) -> FloatArray:
 def constant(y: FloatArray) -> FloatArray:
     """Each dimension's median: the constant with the least absolute error."""
     return _columns(lambda column, _: float(np.median(column)), y, y)
+
+
+def step_of(y: FloatArray, low: float) -> float | None:
+    """The coarsest of `STEPS` on which all labels lie, counted from the scale's lower end; None where on none."""
+    known = y[np.isfinite(y)]
+    if not known.size:
+        return None
+    return next((step for step in STEPS if np.allclose(np.mod((known - low) / step + 0.5, 1), 0.5)), None)
 
 
 def skill(error: ArrayLike, constant_error: ArrayLike) -> FloatArray:
@@ -431,6 +442,11 @@ def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, floa
     low = 0.0 if found == 0 else _crossing(lambda p: _at_least(found, n, p), tail)
     high = 1.0 if found == n else _crossing(lambda p: 1 - _at_least(found + 1, n, p), tail, falling=True)
     return low, high
+
+
+def chance_of_at_most(found: int, n: int, p: float) -> float:
+    """Probability of `found` or fewer in `n` trials of probability `p`."""
+    return 1.0 if found >= n else 1 - _at_least(found + 1, n, p)
 
 
 # As records hold them

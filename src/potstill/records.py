@@ -59,7 +59,9 @@ class Verdict:
 
     `scores` and `intervals` (low, high) are on the filter's scale and empty when nothing was scored;
     `overall` is None then, and `tier` is `unscored` or `dropped`. `gates` and `caps` are the reasons of those
-    that fired; `reason` is the prefilter's, for a dropped article.
+    that fired; `reason` is the prefilter's, for a dropped article. `tier_probabilities` say how likely the oracle's
+    own scores have each tier, and `ask_oracle` whether the tier is too unsure to go without it; empty and None unless
+    the scorer was asked for them.
     """
 
     id: str
@@ -70,3 +72,5 @@ class Verdict:
     gates: tuple[str, ...] = ()
     caps: tuple[str, ...] = ()
     reason: str | None = None
+    tier_probabilities: Mapping[str, float] = field(default_factory=dict)
+    ask_oracle: bool | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -21,15 +21,17 @@ import polars as pl
 from potstill.articles import article_id, count_articles, open_writer, read_articles
 from potstill.bundle.deciding import LEVEL, Decided, decide_raw
 from potstill.bundle.reading import Bundle, load_bundle
+from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput
 from potstill.prefilter import fold_all
 from potstill.records import DROPPED, UNSCORED, Article, Verdict
 from potstill.terminal import steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from potstill.bundle.reading import Check
+    from potstill.calibration import Cut
     from potstill.records import BoolArray, FloatArray
 
 BATCH = 512
@@ -61,16 +63,35 @@ class Summary:
 class Scorer:
     """Scores articles with a bundle; make one with `Scorer.load`."""
 
-    def __init__(self, bundle: Bundle, *, level: float = LEVEL) -> None:
-        """Take an opened bundle; `level` is the share of labels that intervals are meant to hold.
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        level: float = LEVEL,
+        probabilities: bool = False,
+        ask_oracle_above: float | None = None,
+    ) -> None:
+        """Take an opened bundle.
+
+        Args:
+            bundle: what scores.
+            level: the share of labels that intervals are meant to hold.
+            probabilities: give each tier's probability too.
+            ask_oracle_above: mark the articles whose tier is too unsure, so that of the tiers of all others at most
+                this share is wrong (see `calibration.cut_for`).
 
         Raises:
-            BadInput: `level` is not above 0 and below 1.
+            BadInput: `level` or `ask_oracle_above` is not above 0 and below 1, the bundle knows no errors of its
+                student, or the rows it was calibrated on can't support that error rate.
         """
         if not 0 < level < 1:
             raise BadInput(f"level: got {level:g}, expected above 0 and below 1")
+        if probabilities and bundle.calibration.residuals is None:
+            raise BadInput(f"{bundle.folder}: was built without the errors that tiers' probabilities come from")
         self.bundle = bundle
         self.level = level
+        self.probabilities = probabilities
+        self.cut = None if ask_oracle_above is None else _cut(bundle, ask_oracle_above)
 
     @classmethod
     def load(
@@ -81,14 +102,18 @@ class Scorer:
         threads: int | None = None,
         device: str = "auto",
         level: float = LEVEL,
+        probabilities: bool = False,
+        ask_oracle_above: float | None = None,
     ) -> Self:
-        """Open a bundle and score with it; the arguments are those of `load_bundle`.
+        """Open a bundle and score with it; the arguments are those of `load_bundle` and of the class.
 
         Raises:
+            BadInput: what is asked for can't be had.
             BundleError: the bundle does not prove itself.
             MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
         """
-        return cls(load_bundle(path, check=check, threads=threads, device=device), level=level)
+        bundle = load_bundle(path, check=check, threads=threads, device=device)
+        return cls(bundle, level=level, probabilities=probabilities, ask_oracle_above=ask_oracle_above)
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -111,8 +136,9 @@ class Scorer:
 
         For each dimension `score_<name>`, `low_<name>` and `high_<name>` (Float64, on the filter's scale, null
         without a score), then `overall` (Float64, null without a score), `tier`, `gates` and `caps`
-        (List[String], the reasons of those that fired) and `reason` (why there is no score, else null). A
-        column of the input with one of these names moves to `input_<name>`.
+        (List[String], the reasons of those that fired) and `reason` (why there is no score, else null). Where
+        asked for, `probability_<tier>` (Float64) and `ask_oracle` (Boolean), null without a score. A column of the
+        input with one of these names moves to `input_<name>`.
 
         Args:
             articles: columns `content` and, where there are titles, `title` (String); a null is an empty text.
@@ -127,12 +153,14 @@ class Scorer:
             for what, values in outcome.numbers.items()
             for index, name in enumerate(self.dimensions)
         ]
-        return _beside(articles, [*added, *outcome.verdict.iter_columns()])
+        odds = (column.alias(f"probability_{column.name}") for column in outcome.odds.iter_columns())
+        return _beside(articles, [*added, *outcome.verdict.iter_columns(), *odds, *outcome.ask])
 
     def nested_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
-        """As `score_batch`, with `scores` (dimension -> score) and `intervals` (dimension -> [low, high]) as structs.
+        """As `score_batch`, with structs: `scores` (dimension -> score), `intervals` (dimension -> [low, high]).
 
-        Both are null without a score. It is the shape of a line of JSON.
+        And `tier_probabilities` (tier -> probability) where asked for. All are null without a score. It is the
+        shape of a line of JSON.
         """
         outcome = self._outcome(articles)
         scored = outcome.verdict["overall"].is_not_null()
@@ -145,10 +173,13 @@ class Scorer:
         intervals = pl.DataFrame(
             {name: pl.Series(values, dtype=pl.Array(pl.Float64, 2)).arr.to_list() for name, values in ends.items()}
         )
-        frame = pl.DataFrame(
-            {"scores": scores.to_struct("scores"), "intervals": intervals.to_struct("intervals"), "known": scored}
-        ).select(pl.when("known").then(pl.col(name)).alias(name) for name in ("scores", "intervals"))
-        return _beside(articles, [*frame.iter_columns(), *outcome.verdict.iter_columns()])
+        structs = {"scores": scores, "intervals": intervals}
+        if outcome.odds.width:
+            structs["tier_probabilities"] = outcome.odds
+        nested = {name: frame.to_struct(name) for name, frame in structs.items()}
+        frame = pl.DataFrame({**nested, "known": scored})
+        numbers_of = [frame.select(pl.when("known").then(name).alias(name)).to_series() for name in structs]
+        return _beside(articles, [*numbers_of[:2], *outcome.verdict.iter_columns(), *numbers_of[2:], *outcome.ask])
 
     def _outcome(self, articles: pl.DataFrame) -> _Outcome:
         filter_ = self.bundle.filter
@@ -164,11 +195,26 @@ class Scorer:
             # What else the rows held is for students that read it, such as the source.
             read = articles.with_columns(texts).filter(pl.Series(kept))
             raw[kept] = self.bundle.student.predict(read)
-        decided = decide_raw(raw, folded, filter_, self.bundle.calibration, self.level)
-        return _Outcome.of(decided, empty, dropped, reasons)
+        odds = self.probabilities or self.cut is not None
+        decided = decide_raw(raw, folded, filter_, self.bundle.calibration, self.level, probabilities=odds)
+        outcome = _Outcome.of(decided, empty, dropped, reasons)
+        return outcome if decided.probabilities is None else self._with_odds(outcome, decided.probabilities)
+
+    def _with_odds(self, outcome: _Outcome, odds: FloatArray) -> _Outcome:
+        names = self.bundle.filter.tier_names
+        table = {name: pl.Series(odds[:, index]).fill_nan(None) for index, name in enumerate(names)}
+        ask = []
+        if self.cut is not None:
+            sure = given_probability(odds, names, outcome.verdict["tier"].to_numpy())
+            # A verdict without any probability is as unsure as can be; an article without a verdict is another matter.
+            unsure = pl.Series("ask_oracle", ~(sure >= self.cut.probability))
+            known = outcome.verdict["overall"].is_not_null()
+            ask = [pl.select(pl.when(known).then(unsure).alias("ask_oracle")).to_series()]
+        return replace(outcome, odds=pl.DataFrame(table if self.probabilities else {}), ask=ask)
 
     def _verdicts(self, articles: pl.DataFrame, outcome: _Outcome) -> Iterator[Verdict]:
         rows = outcome.verdict.iter_rows(named=True)
+        odds = outcome.odds.to_dicts() if outcome.odds.width else None
         for index, (id_, row) in enumerate(zip(articles["id"], rows, strict=True)):
             known = row["overall"] is not None
             scores, low, high = (values[index].tolist() for values in outcome.numbers.values())
@@ -181,15 +227,22 @@ class Scorer:
                 gates=tuple(row["gates"]),
                 caps=tuple(row["caps"]),
                 reason=row["reason"],
+                tier_probabilities=odds[index] if odds is not None and known else {},
+                ask_oracle=outcome.ask[0][index] if outcome.ask else None,
             )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Outcome:
-    """What scoring found: arrays of shape (articles, dimensions), and the verdict's columns with `reason`."""
+    """What scoring found: arrays of shape (articles, dimensions), and the verdict's columns with `reason`.
+
+    `odds` has a column per tier, and `ask` holds the column `ask_oracle`, where they were asked for.
+    """
 
     numbers: Mapping[str, FloatArray]
     verdict: pl.DataFrame
+    odds: pl.DataFrame = field(default_factory=pl.DataFrame)
+    ask: Sequence[pl.Series] = ()
 
     @classmethod
     def of(cls, decided: Decided, empty: BoolArray, dropped: BoolArray, reasons: list[str | None]) -> _Outcome:
@@ -266,6 +319,23 @@ def score_file(
         seconds=round(seconds, 3),
         articles_per_second=round(articles / seconds, 1) if seconds else 0.0,
     )
+
+
+def _cut(bundle: Bundle, error: float) -> Cut:
+    """The threshold for an error rate, or what is lacking for it."""
+    if not 0 < error < 1:
+        raise BadInput(f"error rate: got {error:g}, expected above 0 and below 1")
+    abstention = bundle.calibration.abstention
+    if abstention is None:
+        raise BadInput(f"{bundle.folder}: was built without the rows that tell when to ask the oracle")
+    cut = cut_for(abstention, error)
+    if cut is None:
+        least = least_error(abstention)
+        raise BadInput(
+            f"error rate {error:g}: the {abstention.rows} articles that the bundle was calibrated on can't show that "
+            f"any threshold keeps it; {'none can be shown' if least is None else f'the lowest is {least:g}'}"
+        )
+    return cut
 
 
 def _frame(articles: Iterable[str | Article]) -> pl.DataFrame:

@@ -98,7 +98,9 @@ def cap_hits(texts: Iterable[str | None], rules: Rules) -> pl.DataFrame:
 def cap_hits_of(folded: pl.Series, rules: Rules) -> pl.DataFrame:
     """As `cap_hits`, for windows that are folded already."""
     frame = pl.DataFrame({"folded": folded})
-    return frame.select(matcher(cap).alias(name) for name, cap in zip(cap_columns(rules), rules.caps, strict=True))
+    hits = {name: matcher(cap) for name, cap in zip(cap_columns(rules), rules.caps, strict=True)}
+    # Dropping a column keeps the rows where selecting none would not: a filter may have no caps.
+    return frame.with_columns(**hits).drop("folded")
 
 
 def cap_columns(rules: Rules) -> list[str]:

@@ -45,6 +45,25 @@ def test_score_writes_a_row_for_each_article_and_a_summary(bundle, source, tmp_p
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 5
 
 
+def test_odds_and_the_mark_for_the_oracle_are_written_and_the_threshold_is_told(bundle, source, tmp_path):
+    out = tmp_path / "out.jsonl"
+    done = invoke("score", bundle, source, "-o", out, "--probabilities", "--ask-oracle-above", "0.1")
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in out.read_text().splitlines()]
+    assert all(row["tier_probabilities"].keys() == {"lead", "page", "drawer"} for row in rows)
+    assert {type(row["ask_oracle"]) for row in rows} == {bool}
+    told = " ".join(done.stderr.split())
+    assert "ask_oracle is false from a probability of" in told
+    assert "of 80 calibration articles" in told
+
+
+def test_an_error_rate_that_the_bundle_cannot_show_is_refused(bundle, source, tmp_path):
+    done = command("score", bundle, source, "-o", tmp_path / "out.jsonl", "--ask-oracle-above", "0.01")
+    assert done.returncode == 2
+    assert b"can't show that any threshold keeps it; the lowest is 0." in done.stderr
+    assert not (tmp_path / "out.jsonl").exists()
+
+
 def test_score_works_in_a_pipe_and_prints_nothing_else_on_stdout(bundle, source):
     done = command("score", bundle, "-", "-o", "-", "--json", stdin=source.read_bytes())
     assert done.returncode == 0, done.stderr

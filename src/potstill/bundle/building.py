@@ -25,6 +25,7 @@ from potstill.runs import versions
 from potstill.students.neural import JoinedEncoder, NeuralStudent
 from potstill.students.storage import load_student
 from potstill.terminal import note
+from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -257,6 +258,8 @@ def _calibration(chosen: Candidate, student: AnyStudent, dataset: Dataset, filte
         low=filter_.scale.min,
         high=filter_.scale.max,
         origin=origin,
+        rules=filter_,
+        cap_hits=cap_hits(rows.frame["text"], filter_),
     )
 
 

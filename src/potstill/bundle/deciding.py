@@ -26,17 +26,25 @@ LEVEL = 0.9
 class Decided:
     """Scores, low and high of shape (rows, dimensions), NaN in a row that has no verdict.
 
-    `verdict` has the columns of `verdict.decide`, one row for each.
+    `verdict` has the columns of `verdict.decide`, one row for each. `probabilities`, if asked for, has shape
+    (rows, tiers), NaN likewise.
     """
 
     scores: FloatArray
     low: FloatArray
     high: FloatArray
     verdict: pl.DataFrame
+    probabilities: FloatArray | None = None
 
 
 def decide_raw(
-    raw: FloatArray, folded: pl.Series, filter_: Filter, calibration: Calibration, level: float = LEVEL
+    raw: FloatArray,
+    folded: pl.Series,
+    filter_: Filter,
+    calibration: Calibration,
+    level: float = LEVEL,
+    *,
+    probabilities: bool = False,
 ) -> Decided:
     """Calibrate raw scores and give each row its verdict.
 
@@ -46,10 +54,16 @@ def decide_raw(
         filter_: weights, gates, caps and tiers.
         calibration: what maps raw scores to the scale, and gives intervals.
         level: of the intervals.
+        probabilities: whether to work out each tier's; it takes as long as a few hundred verdicts a row.
+
+    Raises:
+        BadInput: probabilities are asked for and the calibration holds no residuals.
     """
     known = np.isfinite(raw).all(axis=1)
     scores, low, high = (np.full(raw.shape, np.nan) for _ in range(3))
     scores[known] = calibration.apply(raw[known])
     low[known], high[known] = calibration.intervals(raw[known], level)
     columns = {name: pl.Series(scores[:, index]) for index, name in enumerate(filter_.dimension_names)}
-    return Decided(scores, low, high, decide(pl.DataFrame(columns), filter_, cap_hits_of(folded, filter_)))
+    hits = cap_hits_of(folded, filter_)
+    odds = calibration.tier_probabilities(scores, filter_, hits) if probabilities else None
+    return Decided(scores, low, high, decide(pl.DataFrame(columns), filter_, hits), odds)

@@ -41,6 +41,9 @@ SHORT_CHARACTERS = 160
 SHORT_TEXTS = 6
 """How many of them are: half from the beginning of the list, half from its end, where the word lists are."""
 
+ODDS_TOLERANCE = 0.02
+"""How far a tier's probability may be from the recorded one: a draw on the brink of a tier may fall on either side."""
+
 _RIVER = (
     "Volunteers in three villages spent the autumn clearing the old mill race, and by spring the river ran past the "
     "school again. The council paid for the timber; the children counted the fish. A hydrologist who had warned of "
@@ -87,6 +90,8 @@ class Golden(BaseModel):
     caps: tuple[str, ...]
     reason: str | None
     """Why the prefilter would drop it, if so."""
+    probabilities: dict[str, float] | None = None
+    """Of each tier; None in a bundle that holds no residuals, as those of older versions."""
 
 
 def word_lists(texts: Sequence[str], *, seed: int, most: int = 4000) -> list[Article]:
@@ -145,6 +150,7 @@ def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, cal
             high=_named(names, decided.high[row]),
             **verdict,
             reason=reasons[row],
+            probabilities=_odds(filter_.tier_names, decided, row),
         )
         for row, (article, verdict) in enumerate(zip(articles, decided.verdict.iter_rows(named=True), strict=True))
     ]
@@ -204,6 +210,7 @@ def prove(
         _near(what, "calibration.json", found, _array(names, part), tolerance.exact, rows, names)
     for row, verdict, reason in zip(rows, decided.verdict.iter_rows(named=True), reasons, strict=True):
         _same_verdict(row, verdict, reason, tolerance.exact)
+    _same_odds(rows, decided, filter_.tier_names)
     return float(np.abs(given - wanted).max())
 
 
@@ -211,7 +218,10 @@ def _after(
     frame: pl.DataFrame, raw: FloatArray, filter_: Filter, calibration: Calibration
 ) -> tuple[Decided, list[str | None]]:
     folded = fold_all(frame["text"])
-    return decide_raw(raw, folded, filter_, calibration, LEVEL), filter_.prefilter.reasons(folded).to_list()
+    odds = calibration.residuals is not None
+    return decide_raw(raw, folded, filter_, calibration, LEVEL, probabilities=odds), filter_.prefilter.reasons(
+        folded
+    ).to_list()
 
 
 def _near(
@@ -231,6 +241,21 @@ def _near(
             f"golden text {rows[row].id}: {what} {names[column]} is {given[row, column]:.6g}, recorded was "
             f"{wanted[row, column]:.6g} (allowed {allowed:g}); {culprit} or the filter's are not those of the training"
         )
+
+
+def _same_odds(rows: Sequence[Golden], decided: Decided, tiers: Sequence[str]) -> None:
+    nothing: dict[str, float] = {}
+    recorded = np.array([[(row.probabilities or nothing).get(name, np.nan) for name in tiers] for row in rows])
+    found = np.full(recorded.shape, np.nan) if decided.probabilities is None else decided.probabilities
+    # Neither has an article that no draw gives a tier.
+    given, wanted = np.nan_to_num(found, nan=-1.0), np.nan_to_num(recorded, nan=-1.0)
+    _near("probability of", "calibration.json", given, wanted, ODDS_TOLERANCE, rows, tiers)
+
+
+def _odds(tiers: Sequence[str], decided: Decided, row: int) -> dict[str, float] | None:
+    if decided.probabilities is None or not np.isfinite(decided.probabilities[row]).all():
+        return None
+    return _named(tiers, decided.probabilities[row])
 
 
 def _same_verdict(row: Golden, verdict: Mapping[str, object], reason: str | None, allowed: float) -> None:

@@ -30,6 +30,17 @@ def score(
     ] = "-",
     keep_text: Annotated[bool, typer.Option("--keep-text", help="Write each article's content too.")] = False,
     level: Annotated[float, typer.Option(help="Share of labels that an interval is meant to hold.")] = 0.9,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Give each tier's probability too; takes a little longer.")
+    ] = False,
+    ask_oracle_above: Annotated[
+        float | None,
+        typer.Option(
+            metavar="ERROR",
+            help="Mark articles to ask the oracle about (ask_oracle), so that of the other tiers at most this share "
+            "is wrong.",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Articles scored at a time.")] = 512,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the network; all physical cores unless given.")
@@ -40,7 +51,20 @@ def score(
     """Score articles: dimensions, intervals, overall, tier, and why."""
     from potstill.scorer import Scorer, score_file
 
-    scorer = Scorer.load(bundle, threads=threads, device=device, level=level)
+    scorer = Scorer.load(
+        bundle,
+        threads=threads,
+        device=device,
+        level=level,
+        probabilities=probabilities,
+        ask_oracle_above=ask_oracle_above,
+    )
+    if scorer.cut is not None:
+        cut = scorer.cut
+        note(
+            f"ask_oracle is false from a probability of {cut.probability:.3f} on: of {cut.rows:,} calibration articles "
+            f"that kept {cut.kept:,}, {cut.wrong:,} in the wrong tier, so at most {cut.at_most:.1%} with 95% confidence"
+        )
     try:
         summary = score_file(scorer, file, output, keep_text=keep_text, batch_size=batch_size)
     except BrokenPipeError:

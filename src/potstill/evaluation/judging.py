@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 BANDS = 5
 """Equal bands of the scale in which the mean error is given."""
 
-STEPS = (1.0, 0.5)
-"""Grids that oracles and raters answer on."""
-
 DEFAULT_BOOTSTRAP = Bootstrap(resamples=metrics.RESAMPLES, level=0.95, seed=0)
 
 
@@ -223,11 +220,8 @@ def _row_shares(errors: FloatArray) -> FloatArray:
 
 def _rounding(predicted: Predicted, filter_: Filter) -> Rounding | None:
     """What scores on the labels' own grid would have; None where the labels lie on none."""
-    known = predicted.labels[np.isfinite(predicted.labels)]
     low, high = filter_.scale.min, filter_.scale.max
-    step = next(
-        (step for step in STEPS if known.size and np.allclose(np.mod((known - low) / step + 0.5, 1), 0.5)), None
-    )
+    step = metrics.step_of(predicted.labels, low)
     if step is None:
         return None
     clipped = np.clip(predicted.scores, low, high)

@@ -2,9 +2,9 @@
 
 In: raw predictions for rows that the student never saw (a calibration part, or out-of-fold predictions) and
 their labels. Out: per dimension either nothing or a rising curve from raw to calibrated score, and the widths
-of its intervals; one JSON record, applied with numpy alone. A curve is kept only where the error on rows that
-did not fit it falls by more than chance would explain, because a calibration that merely fits its own rows
-makes a student worse on all others.
+of its intervals; and the errors that are left, for the odds of tiers (`odds`). One JSON record. A curve is kept
+only where the error on rows that did not fit it falls by more than chance would explain, because a calibration
+that merely fits its own rows makes a student worse on all others.
 """
 
 from __future__ import annotations
@@ -18,15 +18,21 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from potstill import metrics
+from potstill.calibration.abstention import Abstention, fit_abstention
+from potstill.calibration.odds import Residuals, fit_residuals
 from potstill.dataset import folds
-from potstill.errors import DatasetError
+from potstill.errors import BadInput, DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from potstill.records import FloatArray, IntArray
+    import polars as pl
 
-SCHEMA_VERSION = 1
+    from potstill.records import FloatArray, IntArray
+    from potstill.verdict import Rules
+
+SCHEMA_VERSION = 2
+"""2 has residuals and abstention beside the curves; a record of version 1 has neither."""
 
 LEVELS: tuple[float, ...] = (*(round(percent / 100, 2) for percent in range(1, 100)), 0.995, 0.999)
 """The levels whose interval widths are kept; one between two of them gets the next higher one's."""
@@ -83,7 +89,8 @@ class Curve(BaseModel):
 class Calibration(BaseModel):
     """A curve per dimension, in the filter's order, on the scale from `low` to `high`.
 
-    `origin` says which rows it was fitted on.
+    `origin` says which rows it was fitted on. `residuals` are None without a row that has every dimension,
+    `abstention` where no filter was given or the rows were too few.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -94,6 +101,14 @@ class Calibration(BaseModel):
     origin: str = ""
     seed: int = 0
     curves: tuple[Curve, ...] = Field(min_length=1)
+    residuals: Residuals | None = None
+    abstention: Abstention | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.residuals and any(len(row) != len(self.curves) for row in self.residuals.rows):
+            raise ValueError("a residual needs a number for every dimension")
+        return self
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -141,6 +156,21 @@ class Calibration(BaseModel):
         half = curve.widths[place] if place is not None else None
         return math.inf if half is None else half
 
+    def tier_probabilities(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
+        """How likely the oracle's own scores have each of the filter's tiers, shape (rows, tiers).
+
+        Args:
+            scores: calibrated scores, as `apply` gives them.
+            rules: the filter.
+            cap_hits: as in `verdict.decide`.
+
+        Raises:
+            BadInput: the calibration holds no residuals.
+        """
+        if self.residuals is None:
+            raise BadInput("the bundle knows no errors of its student, so no tier has a probability; build it anew")
+        return self.residuals.tier_probabilities(scores, rules, cap_hits, low=self.low, high=self.high)
+
     def caution(self, level: float = 0.9) -> str | None:
         """A sentence on the dimensions whose intervals are the whole scale for want of rows, or None."""
         wide = [name for name in self.dimensions if math.isinf(self.width(name, level))]
@@ -171,8 +201,10 @@ def fit_calibration(
     low: float = 0.0,
     high: float = 10.0,
     origin: str = "",
+    rules: Rules | None = None,
+    cap_hits: pl.DataFrame | None = None,
 ) -> Calibration:
-    """Fit, judge and keep or drop a curve per dimension, and measure the intervals' widths.
+    """Fit, judge and keep or drop a curve per dimension, and measure the intervals' widths and what errs together.
 
     Two curves are tried: a rising line fitted to the absolute error, and isotonic regression to the median
     (pool adjacent violators, Robertson & Wright 1980). Each is cross-fitted by cluster, so that every row's
@@ -186,7 +218,8 @@ def fit_calibration(
     The intervals are conformal (Vovk et al. 2005; Lei et al. 2018): the ceil((n + 1) level)-th smallest absolute
     residual. The residuals are cross-fitted anew around the whole procedure: fold by fold, the curve is chosen
     and fitted on the other folds, so no row has had a say in the curve that it measures (cross-conformal, Vovk
-    2015). The guarantee is for rows like these, over all rows together.
+    2015). The guarantee is for rows like these, over all rows together. The same residuals, whole rows of them,
+    make the odds of tiers.
 
     Args:
         predictions: raw scores, shape (rows, dimensions), by models that never saw the row; rows of NaN are
@@ -198,6 +231,8 @@ def fit_calibration(
         low: lower end of the scale.
         high: upper end.
         origin: which rows these are, for the record.
+        rules: the filter, for when to ask the oracle; without it nothing is recorded of that.
+        cap_hits: of the same rows, as in `verdict.decide`.
 
     Raises:
         DatasetError: the shapes do not fit each other.
@@ -209,10 +244,13 @@ def fit_calibration(
         )
     least = NormalDist().inv_cdf(1 - SIGNIFICANCE / (len(_FITS) * len(dimensions)))
     curves = []
+    held_out = np.full(scores.shape, np.nan)
     for column, name in enumerate(dimensions):
         known = np.isfinite(predictions[:, column]) & np.isfinite(scores[:, column])
         rows = _Rows(predictions[known, column], scores[known, column], clusters[known], low, high)
         choice = _choose(rows, least, seed)
+        residuals = _residuals(rows, least, seed)
+        held_out[known, column] = rows.y - residuals
         curves.append(
             Curve(
                 dimension=name,
@@ -223,10 +261,22 @@ def fit_calibration(
                 before=choice.before,
                 after=choice.after,
                 reason=choice.reason,
-                widths=conformal_widths(_residuals(rows, least, seed)),
+                widths=conformal_widths(np.abs(residuals)),
             )
         )
-    return Calibration(low=low, high=high, origin=origin, seed=seed, curves=tuple(curves))
+    left = fit_residuals(held_out, scores, low=low, seed=seed)
+    abstention = None
+    if left is not None and rules is not None:
+        abstention = fit_abstention(held_out, scores, clusters, rules, cap_hits, low=low, high=high, seed=seed)
+    return Calibration(
+        low=low,
+        high=high,
+        origin=origin,
+        seed=seed,
+        curves=tuple(curves),
+        residuals=left,
+        abstention=abstention,
+    )
 
 
 def conformal_widths(residuals: FloatArray) -> tuple[float | None, ...]:
@@ -253,10 +303,14 @@ class _Rows:
     def take(self, keep: FloatArray) -> _Rows:
         return _Rows(self.raw[keep], self.y[keep], self.clusters[keep], self.low, self.high)
 
+    def residuals(self, knots: _Knots | None) -> FloatArray:
+        """Label minus score, with a curve or without."""
+        bent = self.raw if knots is None else np.interp(self.raw, *knots)
+        return self.y - np.clip(bent, self.low, self.high)
+
     def errors(self, knots: _Knots | None) -> FloatArray:
         """Absolute errors with a curve, or without."""
-        bent = self.raw if knots is None else np.interp(self.raw, *knots)
-        return np.abs(np.clip(bent, self.low, self.high) - self.y)
+        return np.abs(self.residuals(knots))
 
     def folds(self, seed: int) -> IntArray:
         return folds(self.clusters, self.y[:, None], _FOLDS, seed)
@@ -289,7 +343,7 @@ def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
     if not order * math.sqrt(independent - 1) > NormalDist().inv_cdf(1 - UNORDERED):
         return without(f"the predictions do not order the labels (rank correlation {_shown(order)})")
     fold = rows.folds(seed)
-    held_out = {name: _cross_fitted(rows, fold, fit) for name, fit in _FITS.items()}
+    held_out = {name: np.abs(_cross_fitted(rows, fold, fit)) for name, fit in _FITS.items()}
     chosen, errors, told = None, plain, []
     for name, found in held_out.items():
         gain, noise = _gain(errors, found, rows.clusters)
@@ -305,17 +359,17 @@ def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
 
 
 def _cross_fitted(rows: _Rows, fold: IntArray, fit: Callable[[_Rows], _Knots | None]) -> FloatArray:
-    """Absolute errors, each with the curve fitted on the other folds."""
-    errors = np.empty(len(rows))
+    """Residuals, each with the curve fitted on the other folds."""
+    found = np.empty(len(rows))
     for k in range(_FOLDS):
-        errors[fold == k] = rows.take(fold == k).errors(fit(rows.take(fold != k)))
-    return errors
+        found[fold == k] = rows.take(fold == k).residuals(fit(rows.take(fold != k)))
+    return found
 
 
 def _residuals(rows: _Rows, least: float, seed: int) -> FloatArray:
-    """Absolute residuals of the whole procedure, choice included, each from rows of other folds."""
+    """Residuals of the whole procedure, choice included, each from rows of other folds."""
     if len(np.unique(rows.clusters)) < _FOLDS:
-        return rows.errors(None)
+        return rows.residuals(None)
     return _cross_fitted(rows, rows.folds(seed), lambda others: _choose(others, least, seed).knots)
 
 
