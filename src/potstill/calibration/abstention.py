@@ -1,0 +1,190 @@
+"""When to ask the oracle: how sure a tier must be, so that few of those kept are wrong.
+
+In: tiers on articles that the student had not seen, how probable each was, and whether the oracle's scores give the
+same. Out: counts at a few thresholds, from which the lowest threshold that keeps a wanted error rate is chosen, or
+None where the rows can't support any.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from potstill import metrics
+from potstill.calibration.odds import fit_residuals
+from potstill.dataset import folds
+from potstill.records import UNSCORED
+from potstill.verdict import decide_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.verdict import Rules
+
+SURE = 0.95
+"""How sure it is that the error rate is kept: the chance over the rows that the threshold was chosen on."""
+
+STEPS = 20
+"""Thresholds that are looked at: those that keep one twentieth of the rows, two, and so on to all."""
+
+_FOLDS = 5
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Abstention(BaseModel):
+    """Of `rows` articles, one of each cluster, how many are kept at a threshold, and how many of them are wrong.
+
+    `probabilities` are the thresholds, falling: the probability of the tier that the verdict gives.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rows: int = Field(ge=1)
+    probabilities: tuple[Share, ...] = Field(min_length=1)
+    kept: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _nested(self) -> Self:
+        steps = len(self.probabilities)
+        falls = (np.diff(self.probabilities) < 0).all()
+        rises = all((np.diff((0, *counts)) >= 0).all() for counts in (self.kept, self.wrong))
+        if len(self.kept) != steps or len(self.wrong) != steps or not falls or not rises:
+            raise ValueError("thresholds must fall, and what they keep and what is wrong of it must not")
+        if any(wrong > kept for wrong, kept in zip(self.wrong, self.kept, strict=True)) or self.kept[-1] > self.rows:
+            raise ValueError("more are wrong than are kept, or more are kept than there are")
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A threshold on a tier's probability: on the rows that chose it, `kept` of `rows`, of which `wrong` were.
+
+    `at_most` is the upper end of the error rate of those kept.
+    """
+
+    probability: float
+    rows: int
+    kept: int
+    wrong: int
+    at_most: float
+
+
+def cut_for(abstention: Abstention, error: float, *, sure: float = SURE) -> Cut | None:
+    """The threshold that keeps most articles with at most `error` of their tiers wrong, or None for none.
+
+    Thresholds are tried from the strictest on, each by an exact binomial test that more than `error` of those
+    kept are wrong. The first that can't rule it out ends it; tested in a fixed order, every one at 1 - `sure`, the
+    chance of ending at a threshold that does not keep the rate is 1 - `sure` at most (Angelopoulos, Bates, Candes,
+    Jordan & Lei, Learn then Test, 2021). The order begins at a quarter of the rows, or at twice as many as would
+    have to be without a single error: stricter thresholds keep too few to show much.
+
+    Args:
+        abstention: counts on rows that chose nothing else.
+        error: the share of wrong tiers among those kept, above 0 and below 1.
+        sure: how sure it is to be kept.
+
+    Raises:
+        ValueError: `error` is not above 0 and below 1.
+    """
+    if not 0 < error < 1:
+        raise ValueError(f"error rate {error} is not between 0 and 1")
+    flawless = math.log(1 - sure) / math.log(1 - error)
+    first = min(max(2 * flawless, abstention.rows / 4), abstention.kept[-1])
+    found = None
+    for probability, kept, wrong in zip(abstention.probabilities, abstention.kept, abstention.wrong, strict=True):
+        if kept < first:
+            continue
+        if metrics.chance_of_at_most(wrong, kept, error) > 1 - sure:
+            break
+        found = probability, kept, wrong
+    if found is None:
+        return None
+    probability, kept, wrong = found
+    return Cut(probability, abstention.rows, kept, wrong, metrics.exact_interval(wrong, kept, 2 * sure - 1)[1])
+
+
+def least_error(abstention: Abstention, *, sure: float = SURE) -> float | None:
+    """The lowest error rate, in whole per cent, for which there is a threshold; None where there is none."""
+    rates = (percent / 100 for percent in range(1, 100))
+    return next((rate for rate in rates if cut_for(abstention, rate, sure=sure) is not None), None)
+
+
+def fit_abstention(
+    held_out: FloatArray,
+    labels: FloatArray,
+    clusters: IntArray,
+    rules: Rules,
+    cap_hits: pl.DataFrame | None,
+    *,
+    low: float,
+    high: float,
+    seed: int,
+) -> Abstention | None:
+    """How often tiers are wrong at each threshold, or None with fewer than `_FOLDS` clusters.
+
+    A row's tier and its probability come from scores and residuals of other folds. Of near-duplicates only the
+    first counts: their errors are one error.
+
+    Args:
+        held_out: calibrated scores by curves that did not see the row, shape (rows, dimensions).
+        labels: same shape, NaN where masked; rows with one masked are left out.
+        clusters: shape (rows,).
+        rules: the filter.
+        cap_hits: of the same rows, as in `verdict.decide`.
+        low: lower end of the scale.
+        high: upper end.
+        seed: of the folds.
+    """
+    known = np.isfinite(held_out).all(axis=1) & np.isfinite(labels).all(axis=1)
+    held_out, labels, clusters = held_out[known], labels[known], clusters[known]
+    hits = None if cap_hits is None else cap_hits[np.flatnonzero(known)]
+    if len(np.unique(clusters)) < _FOLDS:
+        return None
+    names = [tier.name for tier in rules.tiers]
+    given = decide_rows(held_out, rules, hits)["tier"].to_numpy()
+    right = decide_rows(labels, rules, hits)["tier"].to_numpy()
+    fold = folds(clusters, labels, _FOLDS, seed)
+    sure = np.full(len(labels), np.nan)
+    for k in range(_FOLDS):
+        out = np.flatnonzero(fold == k)
+        residuals = fit_residuals(held_out[fold != k], labels[fold != k], low=low, seed=seed)
+        if residuals is None:
+            continue
+        odds = residuals.tier_probabilities(
+            held_out[out], rules, None if hits is None else hits[out], low=low, high=high
+        )
+        sure[out] = given_probability(odds, names, given[out])
+    usable = np.isfinite(sure) & (given != UNSCORED) & (right != UNSCORED)
+    one_each = np.unique(clusters[usable], return_index=True)[1]
+    sure, wrong = sure[usable][one_each], (given != right)[usable][one_each]
+    return _counted(sure, wrong) if len(sure) else None
+
+
+def given_probability(odds: FloatArray, names: Sequence[str], given: NDArray[Any]) -> FloatArray:
+    """The probability of each row's own tier; NaN where it has none."""
+    found = np.full(len(odds), np.nan)
+    for place, name in enumerate(names):
+        found[given == name] = odds[given == name, place]
+    return found
+
+
+def _counted(sure: FloatArray, wrong: BoolArray) -> Abstention:
+    ordered = np.sort(sure)[::-1]
+    places = {-(-len(sure) * step // STEPS) - 1 for step in range(1, STEPS + 1)}
+    thresholds = np.unique(ordered[sorted(places)])[::-1]
+    return Abstention(
+        rows=len(sure),
+        probabilities=tuple(thresholds.tolist()),
+        kept=tuple(int((sure >= threshold).sum()) for threshold in thresholds),
+        wrong=tuple(int(wrong[sure >= threshold].sum()) for threshold in thresholds),
+    )
