@@ -30,8 +30,8 @@ def note(message: str) -> None:
 class Advance(Protocol):
     """Moves a bar on, and says in a few words how things stand."""
 
-    def __call__(self, amount: float, detail: str = "") -> None:
-        """So many steps more are done."""
+    def __call__(self, amount: float, detail: object = "") -> None:
+        """So many steps more are done; `detail` is made into words when the bar is next drawn."""
         ...
 
 
@@ -51,8 +51,11 @@ def steps(description: str, total: float | None) -> Iterator[Advance]:
     with bar:
         task = bar.add_task(description, total=total, detail="")
 
-        def advance(amount: float, detail: str = "") -> None:
+        def advance(amount: float, detail: object = "") -> None:
             bar.update(task, advance=amount, detail=detail)
+            # A total that was an estimate grows with what it underrated.
+            if total is not None and bar.tasks[task].completed > total:
+                bar.update(task, total=bar.tasks[task].completed)
 
         yield advance
 

@@ -105,6 +105,8 @@ def test_progress_tells_how_things_stand(ledger):
     def script(request, number):
         if "Story 3." in request.window:
             raise Failure("refused")
+        if "Story 4." in request.window and number < 5:
+            raise Failure("server")
         return good(5.0)
 
     seen = []
@@ -113,7 +115,10 @@ def test_progress_tells_how_things_stand(ledger):
     )
     assert len(seen) == 5
     assert "spent 0.0005" in seen[-1]
-    assert "failed: refused 1" in seen[-1]
+    assert "failed calls: refused 1, server 1, 1 given up" in seen[-1]
+    # One answer makes no rate.
+    assert "/s" not in seen[0]
+    assert "/s" in seen[-1]
     assert "at once" in seen[-1]
 
 

@@ -135,13 +135,19 @@ def _frames(articles: str | None, kept: Path) -> Iterator[pl.DataFrame]:
 
 
 def _print_summary(summary: Summary, *, as_json: bool) -> None:
+    from potstill.labelling.terms import counted
+
     if as_json:
         print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
         return
     print(f"{summary.bought:,} answers bought, {summary.already:,} were in the ledger, {summary.wanted:,} wanted")
-    for what, counts in (("failed", summary.failed), ("failed before, not asked again", summary.given_up)):
+    for what, counts in (
+        ("failed calls, made again where that may help", summary.faults),
+        ("failed", summary.failed),
+        ("failed before, not asked again", summary.given_up),
+    ):
         if counts:
-            print(f"{sum(counts.values()):,} {what}: " + ", ".join(f"{key} {n:,}" for key, n in sorted(counts.items())))
+            print(f"{sum(counts.values()):,} {what}: {counted(counts)}")
     if summary.flagged:
         print(f"{summary.flagged:,} articles speak to the oracle (the ledger's table flags): look at their labels")
     if summary.first_failure:

@@ -199,8 +199,7 @@ class BatchSession(Session):
     def _landed(self, question: Question, outcome: Reply | Failure) -> None:
         wanted = self.windows.pop(question.key, None)
         self.in_flight.discard(question.key)
-        self.tokens_in += outcome.tokens_in or 0
-        self.tokens_out += outcome.tokens_out or 0
+        self._count(outcome)
         if wanted is None:
             # An earlier process sent it; this one has yet to come to the question, and counts it then.
             return

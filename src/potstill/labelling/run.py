@@ -103,7 +103,7 @@ def label(
                 else:
                     session = BatchSession(opened, prompt, oracle, repeats, limits, price, batch)
                 session.retry_failed = retry_failed
-                session.watchers.append(lambda now: advance(1, str(now)))
+                session.watchers.append(lambda now: advance(1, now))
                 session.watchers += [] if on_progress is None else [on_progress]
                 return await session.run(frames)
         finally:

@@ -77,6 +77,7 @@ class Session:
         self.tokens_in = self.tokens_out = 0
         self.failed: Counter[str] = Counter()
         self.given_up: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
         self.first_failure: str | None = None
         self.hopeless = 0
         self.stopped: str | None = None
@@ -120,6 +121,7 @@ class Session:
             fatal=self.fatal,
             first_failure=self.first_failure,
             flagged=self.flagged,
+            faults=dict(self.faults),
         )
 
     def _remember(self) -> None:
@@ -252,11 +254,16 @@ class Session:
             elif isinstance(outcome, Reply) or not outcome.retryable:
                 self.pace.answered()
             cost = self._cost(outcome, worst)
-            self.tokens_in += outcome.tokens_in or 0
-            self.tokens_out += outcome.tokens_out or 0
+            self._count(outcome)
             await self.writer.put(_event(question, outcome, cost, seconds, repaired=repaired, free=self.oracle.free))
             self.budget.settle(worst, cost)
             return outcome
+
+    def _count(self, outcome: Reply | Failure) -> None:
+        self.tokens_in += outcome.tokens_in or 0
+        self.tokens_out += outcome.tokens_out or 0
+        if isinstance(outcome, Failure):
+            self.faults[outcome.reason] += 1
 
     def _cost(self, outcome: Reply | Failure, worst: int) -> int:
         """What a call cost; the worst where nobody can say."""
@@ -299,9 +306,10 @@ class Session:
         seconds = time.monotonic() - self.landed[0] if self.landed else 0.0
         return Progress(
             bought=self.bought,
-            failed=self.failed,
+            faults=self.faults,
+            given_up=self.failed.total(),
             cost=None if self.price is None else (self.budget.cost - self.before.cost) / TRILLION,
-            rate=len(self.landed) / seconds if seconds else 0.0,
+            rate=(len(self.landed) - 1) / seconds if seconds else 0.0,
             at_once=self.pace.limit,
         )
 

@@ -6,7 +6,7 @@ In: what a person asks for. Out: `Limits`, checked, and at the end a `Summary`.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import BadInput
@@ -87,21 +87,30 @@ def repeats_of(samples: int | Repeats) -> Repeats:
 class Progress:
     """How a session stands, after each question that is done with.
 
-    `rate` is answers a second over the last ones; `cost` is None without a price.
+    `faults` counts calls that failed, by reason, those that were made again included, and `given_up` the questions
+    that have no answer. `rate` is answers a second over the last ones; `cost` is None without a price.
     """
 
     bought: int
-    failed: Mapping[str, int]
+    faults: Mapping[str, int]
+    given_up: int
     cost: float | None
     rate: float
     at_once: int
 
     def __str__(self) -> str:
         parts = [] if self.cost is None else [f"spent {self.cost:,.4f}"]
-        parts += [f"{self.rate:,.1f}/s"]
-        if self.failed:
-            parts += ["failed: " + ", ".join(f"{reason} {count:,}" for reason, count in sorted(self.failed.items()))]
+        parts += [f"{self.rate:,.1f}/s"] if self.rate else []
+        if self.faults:
+            parts += ["failed calls: " + counted(self.faults)]
+        if self.given_up:
+            parts += [f"{self.given_up:,} given up"]
         return ", ".join([*parts, f"{self.at_once} at once"])
+
+
+def counted(reasons: Mapping[str, int]) -> str:
+    """How many there are for each reason, in words."""
+    return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,8 @@ class Summary:
 
     Answers are counted per article and sample: `wanted` of them were asked for, `already` were in the ledger,
     `bought` are new, `failed` (by reason) could not be had, `given_up` failed for good in an earlier session
-    and were not asked again. `calls`, tokens and `cost` (None without a price) are this session's; `stopped`
+    and were not asked again. `faults` counts, by reason, failed calls, those that were made again included.
+    `calls`, tokens and `cost` (None without a price) are this session's; `stopped`
     says why it ended early, and `fatal` whether a person must act before it can go on. `flagged` counts the articles
     seen whose text speaks to the oracle.
     """
@@ -129,6 +139,7 @@ class Summary:
     fatal: bool = False
     first_failure: str | None = None
     flagged: int = 0
+    faults: dict[str, int] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
