@@ -18,7 +18,6 @@ from potstill.oracle.prompt import without
 from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
 
 if TYPE_CHECKING:
-
     import anthropic
 
 _PATH = "/v1/messages"

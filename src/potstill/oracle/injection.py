@@ -1,17 +1,20 @@
 """Articles that speak to the oracle: found, so that they can be flagged.
 
 In: texts of articles as the oracle sees them. Out: what each seems to try. The fence holds whatever a text says;
-a flag says that the text tried, so that a person can look at the label. Words are not proof: an article about such
+a flag says that the text tried, so that a person can look at the label. Words are looked for as they stand, with
+digits read as the letters that they look like, and in what base64 hides. They are not proof: an article about such
 attacks is flagged too, and a text that persuades without a word to the oracle is not.
 """
 
 from __future__ import annotations
 
+import base64
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from potstill.prefilter import fold_all
+from potstill.prefilter import fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,12 +69,36 @@ _TRIES: dict[str, tuple[str, ...]] = {
 _PATTERNS = {name: "(?m)" + "|".join(f"(?:{one})" for one in patterns) for name, patterns in _TRIES.items()}
 
 
+# A digit between letters is rare in texts that hide nothing.
+_SPELLED = re.compile(r"[a-z][013457@$]+[a-z]")
+_LETTERS = str.maketrans("013457@$", "oieastas")
+_ENCODED = re.compile(r"[A-Za-z0-9+/]{24,}")
+
+
 def tries(windows: Sequence[str]) -> list[tuple[str, ...]]:
     """What each text seems to try: address, answer, chat markup, fence, instruction, score; mostly nothing.
 
     Letters are compared folded, and without invisible ones (`prefilter.fold`).
     """
     # Rust's matcher reads each text once per kind, whatever is in it.
-    texts = fold_all(windows)
+    texts = pl.Series("read", [_read(window) for window in windows], dtype=pl.String)
     found = pl.DataFrame([texts.str.contains(pattern).alias(name) for name, pattern in _PATTERNS.items()])
     return [tuple(name for name, hit in zip(found.columns, row, strict=True) if hit) for row in found.iter_rows()]
+
+
+def _read(window: str) -> str:
+    """A text, folded, and below it what is spelled or encoded in it."""
+    folded = fold(window)
+    readings = [folded]
+    if _SPELLED.search(folded):
+        readings.append(folded.translate(_LETTERS))
+    readings += [fold(text) for text in map(_decoded, _ENCODED.findall(window)) if text]
+    return "\n".join(readings)
+
+
+def _decoded(run: str) -> str:
+    """The text that letters are the base64 of, or nothing."""
+    try:
+        return base64.b64decode(run + "=" * (-len(run) % 4)).decode()
+    except ValueError:
+        return ""
