@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+from polars.io.plugins import register_io_source
 
 from potstill.articles.extra import own_extra
 from potstill.articles.rows import Batch, Columns, OnEmpty, take
@@ -22,8 +23,8 @@ from potstill.errors import ArticleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROW_GROUP = 10_000
-_PART_ROWS = 10_000
+_PART_ROWS = 2_000
+"""Rows of a part, and of a row group: a few megabytes of articles."""
 
 
 def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
@@ -86,7 +87,7 @@ class ParquetWriter:
         part = self._folder / f"{len(self.parts):06d}.parquet"
         frame = pl.concat(self._waiting, how="diagonal_relaxed")
         with _as_os_errors():
-            frame.write_parquet(part, row_group_size=_ROW_GROUP)
+            frame.write_parquet(part, row_group_size=_PART_ROWS)
         self.parts.append(part)
         self._waiting, self._rows = [], 0
 
@@ -96,10 +97,23 @@ class ParquetWriter:
         if len(self.parts) == 1:
             self.parts[0].replace(target)
             return
-        frames = [pl.scan_parquet(part, glob=False) for part in self.parts]
-        joined = pl.concat(frames, how="diagonal_relaxed") if frames else pl.LazyFrame()
         with _as_os_errors():
-            joined.sink_parquet(target, row_group_size=_ROW_GROUP)
+            _joined(self.parts).sink_parquet(target, row_group_size=_PART_ROWS)
+
+
+def _joined(parts: list[Path]) -> pl.LazyFrame:
+    """The rows of all parts, with the columns of any: read one part after the other, where a scan reads ahead."""
+    if not parts:
+        return pl.LazyFrame()
+    schema = pl.concat([pl.scan_parquet(part, glob=False) for part in parts], how="diagonal_relaxed").collect_schema()
+    none = pl.DataFrame(schema=schema)
+
+    def frames(*_: object) -> Iterator[pl.DataFrame]:
+        # The sink below asks for no columns, rows or sizes of its own: it takes all.
+        for part in parts:
+            yield pl.concat([none, pl.read_parquet(part, glob=False)], how="diagonal_relaxed")
+
+    return register_io_source(frames, schema=schema)
 
 
 @contextmanager
