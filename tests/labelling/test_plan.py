@@ -4,6 +4,7 @@ import polars as pl
 import pytest
 from scripted_oracle import FRONT_PAGE, ScriptedOracle, stories
 
+from potstill.errors import LabelError
 from potstill.labelling import Ledger, Limits, Price, Repeats, label, plan
 from potstill.labelling.plan import estimate_tokens
 
@@ -29,6 +30,20 @@ def test_answers_in_the_ledger_are_left_out(tmp_path):
         label(ledger, stories(4), FRONT_PAGE, ScriptedOracle())
         found = reckon(stories(10), ledger=ledger, samples=2)
     assert (found.calls, found.already_bought) == (16, 4)
+
+
+def test_a_plan_for_a_changed_rubric_says_what_labelling_would(tmp_path):
+    stricter = FRONT_PAGE.model_copy(update={"rubric": FRONT_PAGE.rubric + "Be strict.\n"})
+
+    def reckoned(prompts):
+        return plan([stories(6)], stricter, "scripted:m", limits=Limits(), ledger=ledger, prompts=prompts)
+
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        label(ledger, stories(4), FRONT_PAGE, ScriptedOracle())
+        with pytest.raises(LabelError, match=r"(?s)another prompt.*\+rubric: Be strict"):
+            reckoned("refuse")
+        assert (reckoned("mix").calls, reckoned("mix").already_bought) == (2, 4)
+        assert (reckoned("replace").calls, reckoned("replace").already_bought) == (6, 0)
 
 
 def test_texts_that_are_the_same_are_asked_about_once():

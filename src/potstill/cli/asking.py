@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from potstill.filters import Filter
     from potstill.labelling import Limits, Plan, Price, Repeats
+    from potstill.labelling.changes import Prompts
     from potstill.labelling.prices import Known
     from potstill.oracle import Oracle, Settings
 
@@ -83,6 +84,7 @@ class Asking:
         samples: int | Repeats = 1,
         *,
         batch: bool = False,
+        prompts: Prompts = "refuse",
     ) -> Plan:
         """What it would take; asks nobody, needs no key and makes no file."""
         from potstill.labelling import Ledger, half_price, plan
@@ -102,7 +104,7 @@ class Asking:
         try:
             return plan(
                 articles, filter_, identity, revision=revision, samples=samples, price=price, limits=self.limits,
-                ledger=opened,
+                ledger=opened, prompts=prompts,
             )  # fmt: skip
         finally:
             if opened is not None:

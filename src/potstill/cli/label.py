@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from potstill.labelling import Summary
+    from potstill.labelling.changes import Prompts
 
 
 def register(app: typer.Typer) -> None:
@@ -79,6 +80,13 @@ def label(
     ] = False,
     batch_size: Annotated[int, typer.Option(min=1, max=50_000, help="Questions in a job.")] = 1000,
     poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at a job.")] = 30.0,
+    drop_job: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --batch: give up a job that cannot be awaited, by its name; what it asked counts at its worst "
+            "price, and is asked and perhaps paid for again."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
@@ -90,14 +98,18 @@ def label(
 
     if mix_prompts and replace_prompt:
         raise BadInput("--mix-prompts and --replace-prompt exclude each other")
+    if drop_job and not batch:
+        raise BadInput("--drop-job goes with --batch")
     limits = Limits(max_cost, max_calls, rpm, tpm, concurrency, max_tokens)
     settings = Settings(base_url, api_key_env, temperature, reasoning_effort, timeout)
     asking = Asking(oracle, settings, limits, price_in, price_out, prices)
     repeats = Repeats(samples, repeat_share, repeat_seed)
+    prompts: Prompts = "mix" if mix_prompts else "replace" if replace_prompt else "refuse"
     chosen = None if filter_ is None else load_filter(filter_)
     if plan:
         frames = _frames(articles, run / LAYOUT["articles"])
-        found = asking.plan(frames, chosen or Run.open(run).filter, run / LAYOUT["ledger"], repeats, batch=batch)
+        judged_by = chosen or Run.open(run).filter
+        found = asking.plan(frames, judged_by, run / LAYOUT["ledger"], repeats, batch=batch, prompts=prompts)
         print_plan(found, asking.known, batch=batch, as_json=as_json)
         return
     summary = label_run(
@@ -108,9 +120,9 @@ def label(
         samples=repeats,
         limits=limits,
         price=asking.price,
-        prompts="mix" if mix_prompts else "replace" if replace_prompt else "refuse",
+        prompts=prompts,
         retry_failed=retry_failed,
-        batch=Batching(batch_size, poll) if batch else None,
+        batch=Batching(batch_size, poll, tuple(drop_job or ())) if batch else None,
     )
     _print_summary(summary, as_json=as_json)
     if summary.fatal:

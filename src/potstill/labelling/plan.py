@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from potstill.labelling.budget import TRILLION, Price, most_tokens
+from potstill.labelling.changes import refuse_others
 from potstill.labelling.ledger import call_key, window_hash
 from potstill.labelling.terms import repeats_of
 from potstill.oracle.prompt import Prompt
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from potstill.filters import Filter
+    from potstill.labelling.changes import Prompts
     from potstill.labelling.ledger import Ledger
     from potstill.labelling.terms import Limits, Repeats
 
@@ -63,6 +65,7 @@ def plan(
     price: Price | None = None,
     limits: Limits,
     ledger: Ledger | None = None,
+    prompts: Prompts = "refuse",
 ) -> Plan:
     """Reckon what labelling these articles will take; nothing is asked and nothing is written.
 
@@ -75,9 +78,18 @@ def plan(
         price: per million tokens, if known.
         limits: how fast it may go.
         ledger: answers already bought are left out.
+        prompts: what labelling would be told to do with labels made with another prompt.
+
+    Raises:
+        LabelError: labelling would be refused, as the ledger holds labels of another prompt.
     """
     prompt = Prompt.of(filter_)
     repeats = repeats_of(samples)
+    counted = [prompt.hash]
+    if ledger is not None and prompts == "refuse":
+        refuse_others(ledger, prompt)
+    if ledger is not None and prompts == "mix":
+        counted += [hash_ for hash_ in ledger.accepted_prompts() if hash_ != prompt.hash]
     count = calls = bought = tokens_in = worst = 0
     tokens_out = _TOKENS_OF_EVIDENCE + _TOKENS_PER_SCORE * len(filter_.dimensions)
     for frame in articles:
@@ -87,15 +99,15 @@ def plan(
         }
         count += len(windows)
         hashes = {window_hash(window): window for window in windows.values()}
-        keys = {
-            call_key(oracle, prompt.hash, hash_, sample, revision): window
+        questions = {
+            tuple(call_key(oracle, asked, hash_, sample, revision) for asked in counted): window
             for hash_, window in hashes.items()
             for sample in range(repeats.of(hash_))
         }
-        done = ledger.answered(list(keys)) if ledger is not None else set()
-        bought += len(done)
-        for key, window in keys.items():
-            if key in done:
+        done = set() if ledger is None else ledger.answered([key for keys in questions for key in keys])
+        for keys, window in questions.items():
+            if not done.isdisjoint(keys):
+                bought += 1
                 continue
             request = prompt.request("", window, max_tokens=limits.max_tokens)
             calls += 1

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from filelock import FileLock, Timeout
@@ -18,6 +18,7 @@ from potstill.articles import count_articles, read_articles
 from potstill.errors import BadInput, LabelError, OracleError
 from potstill.filters import save_filter
 from potstill.labelling.batch import BatchSession, refuse_jobs
+from potstill.labelling.changes import agree, refuse_others
 from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.session import Session
@@ -32,13 +33,10 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.labelling.batch import Batching
     from potstill.labelling.budget import Price
+    from potstill.labelling.changes import Prompts
     from potstill.labelling.pace import Pace
     from potstill.labelling.terms import Progress, Repeats, Summary
     from potstill.oracle import Oracle
-
-Prompts = Literal["refuse", "mix", "replace"]
-"""What to do when the ledger holds labels made with another prompt: refuse, keep them and buy only what is
-missing, or buy everything anew (the old answers stay in the ledger, and count no more)."""
 
 
 def label(
@@ -94,7 +92,7 @@ def label(
             oracle.prepare(prompt)
             total = None if count is None else round(count * repeats.mean)
             with _opened(ledger) as opened, steps("labelling", total) as advance:
-                _agree(opened, prompt, prompts)
+                agree(opened, prompt, prompts)
                 opened.settle_killed()
                 session: Session
                 if batch is None:
@@ -179,7 +177,7 @@ def _the_run(folder: Path, filter_: Filter | None, prompts: Prompts) -> Run:
         return run
     if run.path("ledger").exists():
         with Ledger(run.path("ledger")) as ledger:
-            _refuse_other_prompts(ledger, Prompt.of(filter_))
+            refuse_others(ledger, Prompt.of(filter_))
     return Run.create(folder, filter_)  # which says that the filters differ
 
 
@@ -192,21 +190,6 @@ def _nothing(summary: Summary) -> Exception:
     return LabelError(
         f"no label was bought: {summary.stopped or 'everything failed before; --retry-failed asks again'}"
     )
-
-
-def _agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
-    if prompts == "refuse":
-        _refuse_other_prompts(ledger, prompt)
-    ledger.accept(prompt, others=prompts == "mix")
-
-
-def _refuse_other_prompts(ledger: Ledger, prompt: Prompt) -> None:
-    for hash_, parts in ledger.accepted_prompts().items():
-        if hash_ != prompt.hash:
-            raise LabelError(
-                f"{ledger.path}: holds labels made with another prompt. --mix-prompts keeps them and asks only for "
-                f"what is missing; --replace-prompt asks for everything anew. What differs:\n{prompt.difference(parts)}"
-            )
 
 
 @contextmanager
