@@ -55,6 +55,9 @@ class TestRepeats:
         rng = np.random.default_rng(0)
         noise = repeats_of(rows_with(np.clip(rng.normal(5, 1, (400, 2, 2)), 0, 10)))
         assert [each.signal for each in noise.dimensions] == [pytest.approx(0, abs=0.15)] * 2
+        # Answers that differ more than articles do: a share of nothing, and not less.
+        worse = repeats_of(rows_with([[[0, 0], [9, 9]]] * 12 + [[[1, 1], [10, 10]]] * 12))
+        assert [(each.signal, each.signal_interval.low) for each in worse.dimensions] == [(0.0, 0.0)] * 2
         sure = repeats_of(rows_with([[[a % 11, 1], [a % 11, 2]] for a in range(40)]))
         assert sure.dimensions[0].signal == 1.0
 

@@ -32,7 +32,7 @@ def repeats_of(rows: Labelled, *, seed: int = 0, resamples: int = metrics.RESAMP
     With d the mean absolute difference of two answers, the floor is d times the mean over labelled rows of
     1 / sqrt(2K), K being the number of answers behind a row's label: d / sqrt(2K) where all rows have K. The share of
     signal is 1 - noise / variance of the labels, where the noise is the pooled variance within articles, divided by
-    each row's K.
+    each row's K; 0 where the noise is as large.
     """
     weights = rows.filter.weights
     wide = [metrics.with_overall(answer, weights) for answer in rows.answers]
@@ -94,7 +94,8 @@ class _Signal:
         total = np.array([_spread(column) for column in labels.T])
         result: FloatArray = np.full(len(noise), np.nan)
         np.divide(noise, total, out=result, where=total > 0)
-        return 1.0 - result
+        # Noise that is estimated to be more than all there is leaves nothing.
+        return np.maximum(1.0 - result, 0.0)
 
 
 def _variance(answers: FloatArray) -> FloatArray:
