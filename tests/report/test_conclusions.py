@@ -84,6 +84,8 @@ def facts_of(evaluation, **records):
         bundle=Record("bundle/bundle.json", "ef" * 32, {"sha256": "ab" * 32}),
         made=MISSING,
         sizes=MISSING,
+        bench=MISSING,
+        plan=MISSING,
         acceptance=Record("acceptance.json", "00" * 32, {"met": True, "evaluation_sha256": "cd" * 32, "outcomes": []}),
         decisions=MISSING,
     )

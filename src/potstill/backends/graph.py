@@ -68,13 +68,16 @@ class GraphEncoder(ABC):
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Features, shape (texts, width), in input order; what lies beyond `max_tokens` is not read."""
-        features = np.zeros((len(texts), self.width), dtype=np.float32)
-        for start in range(0, len(texts), _CHUNK):
-            tokens = self.tokens(texts[start : start + _CHUNK])
-            lengths = np.array([len(one) for one in tokens], dtype=np.int64)
-            with self._running:
-                for batch in token_batches(lengths, self._token_budget):
-                    features[start + batch] = self.run(*self._padded([tokens[index] for index in batch]))
+        parts = [self.features(self.tokens(texts[start : start + _CHUNK])) for start in range(0, len(texts), _CHUNK)]
+        return np.concatenate(parts) if parts else np.zeros((0, self.width), dtype=np.float32)
+
+    def features(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """Features of texts whose `tokens` are known, shape (texts, width), in their order."""
+        features = np.zeros((len(tokens), self.width), dtype=np.float32)
+        lengths = np.array([len(one) for one in tokens], dtype=np.int64)
+        with self._running:
+            for batch in token_batches(lengths, self._token_budget):
+                features[batch] = self.run(*self._padded([tokens[index] for index in batch]))
         return features
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:

@@ -63,7 +63,7 @@ class OpenVinoEncoder(GraphEncoder):
 
     def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
         """Features of one padded batch, shape (texts, width)."""
-        # The answer lies in memory that the next one is written to; `encode` copies it at once.
+        # The answer lies in memory that the next one is written to; `features` copies it at once.
         features: NDArray[np.float32] = self._request.infer(dict(zip(INPUTS, (ids, mask), strict=True)))[OUTPUT]
         return features
 

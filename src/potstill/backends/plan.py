@@ -122,6 +122,11 @@ def plan_path(bundle: Path) -> Path:
     return bundle.parent / f"{bundle.name}.speed" / "plan.json"
 
 
+def bench_path(bundle: Path) -> Path:
+    """Where the measurement of a bundle, by `potstill bench`, is kept: beside its plan."""
+    return plan_path(bundle).with_name("bench.json")
+
+
 def write_plan(bundle: Path, plan: Plan) -> Path:
     """Write a bundle's plan; its path.
 

@@ -1,4 +1,4 @@
-"""`potstill optimize`: the fastest way to run a bundle on this machine that changes nothing that matters."""
+"""`potstill optimize` and `potstill bench`: the fastest way to run a bundle here, and how fast it is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from potstill.backends.plan import Tried
+    from potstill.speed.benching import Bench
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(optimize)
+    app.command()(bench)
 
 
 def optimize(
@@ -43,6 +47,58 @@ def optimize(
         print(f"  {_line(tried)}")
     print(done.plan.why)
     print(done.path)
+
+
+def bench(
+    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    articles: Annotated[
+        Path | None, typer.Option(help="Articles to measure with; else rows of the bundle's run, or its golden texts.")
+    ] = None,
+    price_per_hour: Annotated[
+        float | None, typer.Option(min=0, help="Of a machine like this one, for the cost of a million articles.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Articles measured.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="How often throughput is measured.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Draw it as well (.png or .svg).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The measurement as JSON.")] = False,
+) -> None:
+    """Measure a bundle here: latency, throughput, where the time goes, memory, cost; kept beside it for reports."""
+    from potstill.speed.benching import bench_bundle, write_bench
+
+    found = bench_bundle(bundle, articles, price_per_hour=price_per_hour, limit=limit, rounds=rounds)
+    path = write_bench(bundle, found)
+    if plot is not None:
+        from potstill.report.facts import json_record
+        from potstill.report.speed import write_picture
+
+        write_picture(json_record(path.parent, path), plot)
+    if as_json:
+        print(found.model_dump_json())
+        return
+    for line in _figures(found):
+        print(line)
+    print(path)
+
+
+def _figures(found: Bench) -> Iterator[str]:
+    """What a measurement says, a line each."""
+    runs = "" if found.variant is None else f", {found.variant.title}"
+    yield f"{found.student} on {found.machine.title}{runs}"
+    yield f"  measured on      {found.measured_on}, {found.mean_words:.0f} words on average"
+    one = found.latency
+    yield f"  one article      {one.p50:.1f} ms; 95% within {one.p95:.1f}, 99% within {one.p99:.1f}, of {one.articles}"
+    low, high = min(found.rounds), max(found.rounds)
+    yield f"  in bulk          {found.articles_per_second:,.1f} articles/s ({low:,.1f} to {high:,.1f})"
+    yield "  by length        " + ", ".join(f"{r.words} words {r.articles_per_second:,.1f}/s" for r in found.by_length)
+    yield "  at a time        " + ", ".join(f"{r.batch}: {r.articles_per_second:,.1f}/s" for r in found.by_batch)
+    yield "  where time goes  " + ", ".join(f"{s.stage} {s.share:.1%}" for s in found.stages)
+    fresh = found.fresh
+    if fresh.memory_loaded_bytes is not None and fresh.memory_peak_bytes is not None:
+        loaded, peak, disk = (x / 1e6 for x in (fresh.memory_loaded_bytes, fresh.memory_peak_bytes, found.disk_bytes))
+        yield f"  memory           {loaded:,.0f} MB once loaded, {peak:,.0f} MB at most; {disk:,.1f} MB on disk"
+    yield f"  first score      {fresh.first_score_seconds:.2f} s after the start of the process"
+    if found.cost is not None:
+        yield f"  a million        {found.cost.per_million:,.2f} at {found.cost.price_per_hour:g} an hour"
 
 
 def _line(tried: Tried) -> str:

@@ -66,6 +66,8 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.bundle,
         facts.made,
         facts.sizes,
+        facts.bench,
+        facts.plan,
         facts.acceptance,
         facts.decisions,
         RULES,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import yaml
 
+from potstill.backends.plan import bench_path, plan_path
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.files import digest, read_json, sha256
 from potstill.runs import STAGES
@@ -114,6 +115,8 @@ class Facts:
     bundle: Record
     made: Record
     sizes: Record
+    bench: Record
+    plan: Record
     acceptance: Record
     decisions: Record
 
@@ -144,24 +147,26 @@ def collect(run: Run) -> Facts:
         if stage.name in manifest.stages and stage.name != "report"
         for content in (manifest.stages[stage.name].model_dump(mode="json"),)
     }
-    histories = {path.name: _record(root, path / HISTORY) for path in folders}
+    histories = {path.name: json_record(root, path / HISTORY) for path in folders}
     started = {"filter": manifest.filter, "created": manifest.created}
     return Facts(
-        evaluation=_record(root, run.path("evaluation")),
+        evaluation=json_record(root, run.path("evaluation")),
         predictions=_table(root, run.path("predictions")),
-        fresh=_record(root, run.path("fresh_record")),
-        students={path.name: _record(root, path / RECORD) for path in folders},
+        fresh=json_record(root, run.path("fresh_record")),
+        students={path.name: json_record(root, path / RECORD) for path in folders},
         # A student that is fitted in one go has a history without epochs.
         histories={name: record for name, record in histories.items() if record.content},
-        calibration=_record(root, run.path("bundle") / CALIBRATION),
-        pairs=_record(root, run.path("pairs")),
+        calibration=json_record(root, run.path("bundle") / CALIBRATION),
+        pairs=json_record(root, run.path("pairs")),
         stages=stages,
         manifest=Record("run.json#start", digest(started), started),
         filter=_yaml(root, run.path("filter") / BUNDLE_LAYOUT["filter"]),
-        bundle=_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"]),
-        made=_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"]),
+        bundle=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"]),
+        made=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"]),
         sizes=_sizes(root, run.path("bundle")),
-        acceptance=_record(root, run.path("acceptance")),
+        bench=json_record(root, bench_path(run.path("bundle"))),
+        plan=json_record(root, plan_path(run.path("bundle"))),
+        acceptance=json_record(root, run.path("acceptance")),
         decisions=_lines(root, run.path("decisions")),
     )
 
@@ -171,7 +176,8 @@ def pointer(*path: str | int) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
-def _record(root: Path, path: Path) -> Record:
+def json_record(root: Path, path: Path) -> Record:
+    """A JSON file as a record whose name is its path inside `root`, or the lack of one."""
     file = path.relative_to(root).as_posix()
     return Record(file, sha256(path), read_json(path)) if path.is_file() else Record(file, None, None)
 

@@ -1,0 +1,279 @@
+"""What a bundle does on this machine: latency, throughput, where the time goes, memory, cost.
+
+In: a bundle, and articles. Out: a `Bench` record, kept beside the bundle, from which reports take their figures.
+Every figure is measured through the door that users come in by, `Scorer`, with the bundle's plan if it has one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from potstill.backends.machine import Machine, this_machine
+from potstill.backends.plan import PORTABLE, Variant, bench_path, library_versions
+from potstill.bundle.golden import windows
+from potstill.errors import BadInput
+from potstill.files import write_json
+from potstill.records import Article
+from potstill.scorer import Scorer
+from potstill.speed.fresh import Fresh, measure_fresh
+from potstill.speed.material import Material, from_file, from_run
+from potstill.speed.stages import stage_seconds
+from potstill.speed.timing import percentile
+from potstill.terminal import steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from potstill.bundle import Bundle
+    from potstill.speed.timing import Clock
+
+SCHEMA_VERSION: Final = 1
+
+WORDS = (50, 100, 200, 400)
+"""Lengths of texts that throughput is measured at."""
+
+BATCHES = (1, 4, 16, 64)
+"""Articles that are given to the scorer at a time."""
+
+BATCH_WORDS = 200
+"""Length of the texts with which batches are compared."""
+
+FEWEST = 20
+"""Articles that are timed alone, however long they take."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Latency(_Part):
+    """Milliseconds of one article alone."""
+
+    p50: float
+    p95: float
+    p99: float
+    articles: int
+
+
+class Rate(_Part):
+    """Articles per second at a length, or at a number given at a time; the best and the worst round as well."""
+
+    words: int
+    """In each text; the window may cut it."""
+    batch: int
+    articles_per_second: float
+    low: float
+    high: float
+
+
+class Stage(_Part):
+    """A step of scoring and what it takes."""
+
+    stage: str
+    microseconds: float
+    """An article."""
+    share: float
+
+
+class Cost(_Part):
+    """Of a million articles like those measured, on a machine at this price, used whole."""
+
+    price_per_hour: float
+    per_million: float
+
+
+class Bench(_Part):
+    """`bench.json`."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    bundle: str
+    student: str
+    created: str
+    machine: Machine
+    versions: dict[str, str]
+    variant: Variant | None
+    """How the network ran; None for a student without one that ONNX Runtime runs."""
+    measured_on: str
+    mean_words: float
+    latency: Latency
+    articles_per_second: float
+    """In bulk, articles as they come: the median of rounds."""
+    rounds: tuple[float, ...]
+    by_length: tuple[Rate, ...]
+    by_batch: tuple[Rate, ...]
+    stages: tuple[Stage, ...]
+    disk_bytes: int
+    fresh: Fresh
+    cost: Cost | None
+
+
+def bench_bundle(
+    folder: str | Path,
+    articles: str | Path | None = None,
+    *,
+    price_per_hour: float | None = None,
+    limit: int = 256,
+    rounds: int = 3,
+    patience: float = 20.0,
+    seed: int = 0,
+    clock: Clock = time.perf_counter,
+) -> Bench:
+    """Measure a bundle on this machine.
+
+    Args:
+        folder: the bundle.
+        articles: a file of articles; rows of the bundle's run, or its golden texts, where it is None.
+        price_per_hour: of a machine like this one, in any currency.
+        limit: articles measured.
+        rounds: how often throughput is measured.
+        patience: seconds after which no further article is timed alone.
+        seed: of the rows drawn.
+        clock: gives seconds.
+
+    Raises:
+        BadInput: there is no article with a text, or the price is negative.
+        BundleError: the bundle does not prove itself.
+        ArticleError: the file is missing or broken.
+    """
+    if price_per_hour is not None and not price_per_hour >= 0:
+        raise BadInput(f"price per hour: got {price_per_hour:g}, expected 0 or more")
+    folder = Path(folder)
+    scorer = Scorer.load(folder)
+    bundle = scorer.bundle
+    material = _material(bundle, articles, limit, seed)
+    texts = material.frame["text"].to_list()
+    with tempfile.TemporaryDirectory(prefix="potstill-bench-") as name, steps("measuring", 5) as advance:
+        scratch = Path(name)
+        source = scratch / "articles.jsonl"
+        source.write_text("".join(_line(row, text) for row, text in enumerate(texts)), encoding="utf-8", newline="\n")
+        alone = _alone(scorer, texts, patience, clock)
+        advance(1)
+        bulk = _rates(scorer, [_frame(texts)], rounds, clock)
+        advance(1)
+        by_length = tuple(_rate(scorer, texts, words, 16, rounds, clock) for words in WORDS)
+        by_batch = tuple(_rate(scorer, texts, BATCH_WORDS, batch, rounds, clock) for batch in BATCHES)
+        advance(1)
+        seconds = stage_seconds(scorer, source, scratch / "results.jsonl", clock=clock)
+        advance(1)
+        fresh = measure_fresh(folder, source)
+        advance(1)
+    rate = float(np.median(bulk))
+    return Bench(
+        bundle=bundle.hash,
+        student=bundle.manifest.recipe,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        machine=this_machine(),
+        versions=library_versions(),
+        variant=_variant(bundle),
+        measured_on=material.origin,
+        mean_words=round(float(np.mean([len(text.split()) for text in texts])), 1),
+        latency=alone,
+        articles_per_second=round(rate, 2),
+        rounds=tuple(round(value, 2) for value in bulk),
+        by_length=by_length,
+        by_batch=by_batch,
+        stages=_stages(seconds, len(texts)),
+        disk_bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
+        fresh=fresh,
+        cost=None if price_per_hour is None else _cost(price_per_hour, rate),
+    )
+
+
+def write_bench(folder: Path, bench: Bench) -> Path:
+    """Keep a measurement beside its bundle; its path.
+
+    Raises:
+        BadInput: the folder cannot be written.
+    """
+    path = bench_path(folder)
+    write_json(path, bench.model_dump(mode="json"))
+    return path
+
+
+def _material(bundle: Bundle, articles: str | Path | None, limit: int, seed: int) -> Material:
+    if articles is not None:
+        material = from_file(articles, bundle.filter, limit)
+        if not len(material):
+            raise BadInput(f"{articles}: holds no article with a text")
+        return material
+    material = from_run(bundle, limit, seed)
+    if len(material):
+        return material
+    frame = windows([Article(row.id, row.title, row.content) for row in bundle.golden], bundle.filter)
+    frame = frame.filter(pl.col("text") != "")
+    return Material(frame, material.labels, f"{frame.height} golden texts of the bundle, which are no typical articles")
+
+
+def _variant(bundle: Bundle) -> Variant | None:
+    if not bundle.manifest.encoders or bundle.manifest.kind == "adapter":
+        return None
+    return PORTABLE if bundle.plan is None else bundle.plan.variant
+
+
+def _line(row: int, text: str) -> str:
+    return json.dumps({"id": f"a{row}", "title": "", "content": text}) + "\n"
+
+
+def _frame(texts: Sequence[str]) -> pl.DataFrame:
+    return pl.DataFrame({"id": [f"a{row}" for row in range(len(texts))], "title": [""] * len(texts), "content": texts})
+
+
+def _alone(scorer: Scorer, texts: Sequence[str], patience: float, clock: Clock) -> Latency:
+    """Articles one by one, each once, until there is no more time."""
+    scorer.score(texts[0])
+    seconds: list[float] = []
+    for text in texts:
+        if len(seconds) >= FEWEST and sum(seconds) > patience:
+            break
+        start = clock()
+        scorer.score(text)
+        seconds.append(clock() - start)
+    p50, p95, p99 = (round(1000 * percentile(seconds, share), 3) for share in (0.5, 0.95, 0.99))
+    return Latency(p50=p50, p95=p95, p99=p99, articles=len(seconds))
+
+
+def _rates(scorer: Scorer, frames: Sequence[pl.DataFrame], rounds: int, clock: Clock) -> list[float]:
+    """Articles per second of each round; a first one is not counted."""
+    found = []
+    rows = sum(frame.height for frame in frames)
+    for _ in range(rounds + 1):
+        start = clock()
+        for frame in frames:
+            scorer.score_batch(frame)
+        found.append(rows / max(clock() - start, 1e-9))
+    return found[1:]
+
+
+def _rate(scorer: Scorer, texts: Sequence[str], words: int, batch: int, rounds: int, clock: Clock) -> Rate:
+    """Throughput of texts of one length, `batch` of them at a time."""
+    stream = itertools.cycle(word for text in texts for word in text.split())
+    made = [_take(stream, words) for _ in range(batch)]
+    found = _rates(scorer, [_frame(made)], rounds, clock)
+    median, low, high = (round(float(value), 2) for value in (np.median(found), min(found), max(found)))
+    return Rate(words=words, batch=batch, articles_per_second=median, low=low, high=high)
+
+
+def _take(words: Iterator[str], count: int) -> str:
+    return " ".join(itertools.islice(words, count))
+
+
+def _stages(seconds: dict[str, float], articles: int) -> tuple[Stage, ...]:
+    whole = sum(seconds.values()) or 1.0
+    return tuple(
+        Stage(stage=name, microseconds=round(1e6 * value / articles, 2), share=round(value / whole, 5))
+        for name, value in seconds.items()
+    )
+
+
+def _cost(price_per_hour: float, rate: float) -> Cost:
+    return Cost(price_per_hour=price_per_hour, per_million=round(price_per_hour * 1e6 / (3600 * rate), 4))
