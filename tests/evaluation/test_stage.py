@@ -62,6 +62,14 @@ def test_the_ridge_reads_and_the_constant_does_not(evaluated):
     assert "shipped-beats-the-constant" in {finding.rule for finding in evaluation.findings}
 
 
+def test_the_bundles_probabilities_are_judged_on_the_test_part(evaluated):
+    _, evaluation = evaluated
+    odds = evaluation.shipped.odds
+    assert odds.rows == evaluation.data.parts["test"]
+    assert odds.brier < odds.brier_of_shares
+    assert [asked.error for asked in odds.asked] == [0.05, 0.1, 0.2]
+
+
 def test_the_constant_of_the_test_part_learned_from_the_training_part(evaluated):
     run, evaluation = evaluated
     dataset = Dataset.load(run.path("rows"), ("gain", "near"))

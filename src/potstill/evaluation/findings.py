@@ -14,7 +14,7 @@ from potstill.evaluation.records import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from potstill.evaluation.records import Choice, Figures, Floor, Judgement, Rung, Shipped, Slice
+    from potstill.evaluation.records import Choice, Figures, Floor, Judgement, Odds, Rung, Shipped, Slice
 
 TRAINED = "fine-tuned"
 """The kind of student whose encoder was trained; the others are cheap."""
@@ -60,6 +60,7 @@ def findings(
         *_tiers(judged),
         *_bands(judged, span),
         *_held_out(shipped),
+        *odds_findings(shipped.odds if shipped is not None else None),
         *_rounding(shipped.judgement if shipped is not None else None),
         *_slices(shipped.slices if shipped is not None else ()),
         *(chosen.training.flags if chosen is not None and chosen.training is not None else ()),
@@ -117,6 +118,33 @@ def _easy_target(judged: Judgement, span: float) -> Iterator[Finding]:
         ),
         evidence={"target": round_one, "constant_mae": base, "skill": round(under, 6)},
     )
+
+
+def odds_findings(odds: Odds | None) -> Iterator[Finding]:
+    """Probabilities that say no more than shares do, and asking the oracle that kept more errors than promised."""
+    if odds is None:
+        return
+    if odds.brier_skill is not None and odds.brier_skill <= 0:
+        yield Finding(
+            rule="odds-no-better-than-shares",
+            tone="bad",
+            text=(
+                f"Tiers' probabilities are no better than the tiers' shares: Brier score {_score(odds.brier)} against "
+                f"{_score(odds.brier_of_shares)} on {odds.rows:,} test articles."
+            ),
+            evidence={"brier": odds.brier, "brier_of_shares": odds.brier_of_shares},
+        )
+    for asked in odds.asked:
+        if asked.observed_interval is not None and asked.observed_interval.low > asked.error:
+            yield Finding(
+                rule="asking-broke-its-promise",
+                tone="bad",
+                text=(
+                    f"With the oracle asked about unsure tiers, at most {_percent(asked.error)} of the others should "
+                    f"be wrong; on the test articles {asked.wrong:,} of {asked.kept:,} are."
+                ),
+                evidence={"error": asked.error, "observed": asked.observed, "kept": asked.kept},
+            )
 
 
 def _rounding(judged: Judgement | None) -> Iterator[Finding]:

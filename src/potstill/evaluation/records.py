@@ -169,6 +169,51 @@ class Judgement(_Record):
     rounding: Rounding | None = None
 
 
+class Said(_Record):
+    """Rows whose probability lies in [low, high): the mean of what was `said`, and the share for which it `came`."""
+
+    low: float
+    high: float
+    rows: int
+    said: float | None
+    came: float | None
+
+
+class AskedAbove(_Record):
+    """Asking the oracle about unsure tiers, for a wanted `error` rate among those kept.
+
+    `probability` is the threshold that the calibration's own rows support, None where they support none; then
+    nothing can be kept. Of `rows`, `kept` are as sure or surer, and `wrong` of them differ from the oracle's tier.
+    """
+
+    error: float
+    rows: int
+    probability: float | None = None
+    kept: int | None = None
+    wrong: int | None = None
+    kept_share: float | None = None
+    observed: float | None = None
+    observed_interval: Interval | None = None
+
+
+class Odds(_Record):
+    """Tiers' probabilities against what came, on one row per cluster.
+
+    `brier` is beside what the tiers' shares among the rows that the student learned from would have, said of every
+    row alike; `brier_skill` is 1 - brier / brier_of_shares. `own` is about the tier that the verdict gives,
+    `positive` about the filter's positive tiers together. `sure` is how sure an asked error rate is to be kept.
+    """
+
+    rows: int
+    brier: float | None
+    brier_of_shares: float | None
+    brier_skill: float | None
+    own: tuple[Said, ...]
+    positive: tuple[Said, ...]
+    sure: float
+    asked: tuple[AskedAbove, ...]
+
+
 class Latency(_Record):
     """What one article costs on the machine that evaluated: measured, one article at a time and in bulk."""
 
@@ -250,6 +295,7 @@ class Shipped(_Record):
     judgement: Judgement
     interval_level: float | None = None
     coverage: dict[str, float | None] = Field(default_factory=dict)
+    odds: Odds | None = None
     latency: Latency | None = None
     slices: tuple[Slice, ...] = ()
 

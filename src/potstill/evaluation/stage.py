@@ -27,6 +27,7 @@ from potstill.evaluation.folds import out_of_fold_constant
 from potstill.evaluation.history import read_history
 from potstill.evaluation.judging import Predicted, constant_for, judge, number, verdicts, with_overall
 from potstill.evaluation.latency import measure
+from potstill.evaluation.odds import judge_odds
 from potstill.evaluation.records import (
     Bootstrap,
     Choice,
@@ -277,6 +278,15 @@ class _Work:
                 name: number(float(inside[known[:, i], i].mean())) if known[:, i].any() else None
                 for i, name in enumerate(self.dataset.dimensions)
             },
+            odds=judge_odds(
+                scorer.bundle.calibration,
+                decided.scores,
+                test.scores,
+                self.dataset.part("train").scores,
+                test.clusters,
+                self.filter_,
+                judged.cap_hits,
+            ),
             latency=measure(lambda texts: list(scorer.score_many(texts)), articles) if self.timed else None,
             slices=slices_of(judged, self._facts(test)),
         ), pl.concat(tables, how="vertical")

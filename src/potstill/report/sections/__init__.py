@@ -19,6 +19,7 @@ from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.fresh import fresh
 from potstill.report.sections.ladder import ladder
 from potstill.report.sections.making import making
+from potstill.report.sections.odds import odds
 from potstill.report.sections.parts import show, words
 from potstill.report.sections.recommendations import recommendations
 from potstill.report.sections.slices import slices
@@ -42,6 +43,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     dimensions,
     agreement,
     tiers,
+    odds,
     slices,
     fresh,
     training,

@@ -1,0 +1,143 @@
+"""Are a bundle's probabilities true, and does asking the oracle keep what it promises?
+
+In: tiers' probabilities on rows that chose nothing, what the oracle's labels gave, and the shares that tiers have
+anyway. Out: how often what was said came, a Brier score beside that of the shares alone, and for a few error rates
+what was kept and how much of it was wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill import metrics
+from potstill.calibration import SURE, cut_for, given_probability
+from potstill.evaluation.records import AskedAbove, Interval, Odds, Said
+from potstill.metrics import number
+from potstill.records import UNSCORED
+from potstill.verdict import decide_rows
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from potstill.calibration import Calibration
+    from potstill.filters import Filter
+    from potstill.records import BoolArray, FloatArray, IntArray
+
+ERRORS = (0.05, 0.1, 0.2)
+"""Error rates for which asking the oracle is tried."""
+
+BINS = 5
+"""Equal bins of probability in which what was said is held against what came."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    """One row per cluster: `said` and `came` have shape (rows, tiers), `own` is the given tier's column."""
+
+    said: FloatArray
+    came: BoolArray
+    own: FloatArray
+    wrong: BoolArray
+
+
+def judge_odds(
+    calibration: Calibration,
+    scores: FloatArray,
+    labels: FloatArray,
+    learned: FloatArray,
+    clusters: IntArray,
+    filter_: Filter,
+    cap_hits: pl.DataFrame | None = None,
+) -> Odds | None:
+    """Hold a bundle's probabilities against labels, or None where it gives none or no row has both.
+
+    Args:
+        calibration: the bundle's.
+        scores: calibrated scores of rows that chose nothing, shape (rows, dimensions).
+        labels: same shape, NaN where masked.
+        learned: labels of the rows that the student learned from; their tiers are the base rate.
+        clusters: shape (rows,); of each only the first row counts.
+        filter_: decides.
+        cap_hits: of the rows.
+    """
+    rows = _rows(calibration, scores, labels, clusters, filter_, cap_hits)
+    before = decide_rows(learned, filter_)["tier"]
+    base = np.array([(before == name).sum() for name in filter_.tier_names], dtype=np.float64)
+    if rows is None or not base.sum():
+        return None
+    positive = np.isin(filter_.tier_names, filter_.positive_tiers)
+    brier = _brier(rows.said, rows.came)
+    by_share = _brier(np.tile(base / base.sum(), (len(rows.said), 1)), rows.came)
+    return Odds(
+        rows=len(rows.said),
+        brier=number(brier),
+        brier_of_shares=number(by_share),
+        brier_skill=number(1 - brier / by_share) if by_share else None,
+        own=_bins(rows.own, ~rows.wrong),
+        positive=_bins(rows.said[:, positive].sum(axis=1), rows.came[:, positive].any(axis=1)),
+        sure=SURE,
+        asked=tuple(_asked(calibration, error, rows) for error in ERRORS),
+    )
+
+
+def _rows(
+    calibration: Calibration,
+    scores: FloatArray,
+    labels: FloatArray,
+    clusters: IntArray,
+    filter_: Filter,
+    cap_hits: pl.DataFrame | None,
+) -> _Rows | None:
+    if calibration.residuals is None:
+        return None
+    said = calibration.tier_probabilities(scores, filter_, cap_hits)
+    given, right = (decide_rows(values, filter_, cap_hits)["tier"].to_numpy() for values in (scores, labels))
+    own = given_probability(said, filter_.tier_names, given)
+    known = np.flatnonzero(np.isfinite(own) & (right != UNSCORED))
+    if not known.size:
+        return None
+    first = known[np.unique(clusters[known], return_index=True)[1]]
+    came = np.column_stack([right[first] == name for name in filter_.tier_names])
+    return _Rows(said[first], came, own[first], given[first] != right[first])
+
+
+def _brier(said: FloatArray, came: BoolArray) -> float:
+    """The squared error of all tiers' probabilities, summed over tiers, mean over rows (Brier 1950)."""
+    return float(((said - came) ** 2).sum(axis=1).mean())
+
+
+def _bins(said: FloatArray, came: BoolArray) -> tuple[Said, ...]:
+    place = np.minimum((said * BINS).astype(np.int64), BINS - 1)
+    return tuple(
+        Said(
+            low=bin_ / BINS,
+            high=(bin_ + 1) / BINS,
+            rows=int(inside.sum()),
+            said=number(said[inside].mean()) if inside.any() else None,
+            came=number(came[inside].mean()) if inside.any() else None,
+        )
+        for bin_ in range(BINS)
+        for inside in (place == bin_,)
+    )
+
+
+def _asked(calibration: Calibration, error: float, rows: _Rows) -> AskedAbove:
+    cut = None if calibration.abstention is None else cut_for(calibration.abstention, error)
+    if cut is None:
+        return AskedAbove(error=error, rows=len(rows.own))
+    keep = rows.own >= cut.probability
+    kept, wrong = int(keep.sum()), int(rows.wrong[keep].sum())
+    low, high = metrics.exact_interval(wrong, kept)
+    return AskedAbove(
+        error=error,
+        rows=len(rows.own),
+        probability=cut.probability,
+        kept=kept,
+        wrong=wrong,
+        kept_share=number(kept / len(rows.own)),
+        observed=number(wrong / kept) if kept else None,
+        observed_interval=Interval(low=round(low, 6), high=round(high, 6)) if kept else None,
+    )
