@@ -5,18 +5,18 @@ In: the record of an audit. Out: a `Document`. A part that the audit had to leav
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from potstill.report.audit import charts
-from potstill.report.blocks import Column, Document, Figure, Findings, Paragraph, Row, Section, Table, Tile, Tiles
-from potstill.report.sections.parts import DASH, interval, show, spaced, words
+from potstill.report.audit.parts import places, said, table
+from potstill.report.blocks import Document, Figure, Findings, Paragraph, Section, Tile, Tiles
+from potstill.report.sections.parts import DASH, show, spaced, words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator
 
-    from potstill.report.blocks import Block, Kind, Text
+    from potstill.report.blocks import Block, Kind
     from potstill.report.facts import Record
-    from potstill.report.sections.parts import Path
 
 
 def compose(audit: Record) -> Document:
@@ -24,149 +24,133 @@ def compose(audit: Record) -> Document:
     return Document(
         title=f"Labels of {words(audit, 'filter') or 'a filter'}",
         kicker="potstill \N{MIDDLE DOT} audit",
-        lead=(
-            "What ",
-            show(audit, "count", "rows"),
-            " labels by ",
-            show(audit, "text", "oracle"),
-            " are worth, before a student learns from them.",
-        ),
-        sections=tuple(section(audit) for section in SECTIONS),
+        lead=said(audit, "What {count rows} labels by {text oracle} are worth, before a student learns from them."),
+        sections=tuple(_section(audit, part) for part in PARTS),
     )
 
 
-def summary(audit: Record) -> Section:
+def summary(audit: Record) -> Iterator[Block]:
     """Key figures and verdicts."""
-    tiles = (
-        Tile("Labelled", show(audit, "count", "rows"), (show(audit, "count", "clusters"), " different articles")),
-        Tile(
-            "Repeat difference",
-            show(audit, "score", "repeats", "mean_difference", absent="unknown"),
-            (
-                "two answers about one article; ",
-                *interval(audit, "score", "repeats", "mean_difference_interval", absent="unknown"),
+    yield Tiles(
+        (
+            _tile(audit, "Labelled", ("count", "rows"), "{count clusters} different articles"),
+            _tile(
+                audit,
+                "Repeat difference",
+                ("score", "repeats/mean_difference"),
+                "two answers about one article; {score.. repeats/mean_difference_interval|unknown}",
             ),
-        ),
-        Tile(
-            "Floor",
-            show(audit, "score", "repeats", "mean_floor", absent="unknown"),
-            (
-                "error of a perfect student; labels are means of ",
-                show(audit, "plain", "repeats", "samples", absent="1"),
+            _tile(
+                audit,
+                "Floor",
+                ("score", "repeats/mean_floor"),
+                "error of a perfect student; labels are means of {plain repeats/samples|1}",
             ),
-        ),
-        Tile(
-            "Signal",
-            show(audit, "percent", "repeats", "mean_signal", absent="unknown"),
-            ("of the labels' variance is not the oracle's noise",),
-        ),
-        Tile(
-            "Effective dimensions",
-            show(audit, "rate", "redundancy", "effective", absent="unknown"),
-            ("interval ", *interval(audit, "rate", "redundancy", "effective_interval", absent="unknown")),
-        ),
-        Tile("Advice", show(audit, "text", "curve", "advice", absent="unknown"), ("by the learning curve",)),
+            _tile(
+                audit,
+                "Signal",
+                ("percent", "repeats/mean_signal"),
+                "of the labels' variance is not the oracle's noise",
+            ),
+            _tile(
+                audit,
+                "Effective dimensions",
+                ("rate", "redundancy/effective"),
+                "interval {rate.. redundancy/effective_interval|unknown}",
+            ),
+            _tile(audit, "Advice", ("text", "curve/advice"), "by the learning curve"),
+        )
     )
-    verdicts = tuple(
-        Paragraph((show(audit, "text", "findings", place, "text"),), words(audit, "findings", place, "tone"))
-        for place in range(audit.size("findings"))
+    yield Findings(
+        tuple(Paragraph(said(audit, "{text text}", at), words(audit, *at, "tone")) for at in places(audit, "findings"))
     )
-    return Section("summary", "Summary", (Tiles(tiles), Findings(verdicts)))
 
 
-def scores(audit: Record) -> Section:
+def _tile(audit: Record, label: str, value: tuple[Kind, str], note: str) -> Tile:
+    kind, path = value
+    return Tile(label, show(audit, kind, *path.split("/"), absent="unknown"), said(audit, note))
+
+
+def scores(audit: Record) -> Iterator[Block]:
     """The use of the scale."""
-    rows = charts.prepare_histograms(audit)
-    figure = Figure(
+    yield Figure(
         "histograms",
         "Labels along the scale",
         "For each dimension, the share of its labels in each tenth of the scale; darker is fuller.",
-        rows,
+        charts.prepare_histograms(audit),
         charts.plot_histograms,
         (audit.file,),
     )
-    kinds: tuple[tuple[str, str, Kind], ...] = (
-        ("Rows", "rows", "count"),
-        ("Mean", "mean", "score"),
-        ("Median", "median", "score"),
-        ("Spread (sd)", "sd", "score"),
-        ("Scale used", "used", "percent"),
-        ("At floor", "at_floor", "percent"),
-        ("At ceiling", "at_ceiling", "percent"),
-        ("Values", "levels", "count"),
-        ("A constant's error", "constant_mae", "score"),
-    )
-    table = _table(
+    yield table(
+        audit,
         "Labels by dimension",
-        ("Dimension", *(head for head, _, _ in kinds)),
-        [
-            (
-                (_name(audit, *at, "dimension"),),
-                *((show(audit, kind, *at, field, absent=DASH),) for _, field, kind in kinds),
-            )
-            for at in _places(audit, "scores", "dimensions")
-        ],
+        (
+            ("Dimension", "{name dimension}"),
+            ("Rows", "{count rows}"),
+            ("Mean", "{score mean}"),
+            ("Median", "{score median}"),
+            ("Spread (sd)", "{score sd}"),
+            ("Scale used", "{percent used}"),
+            ("At floor", "{percent at_floor}"),
+            ("At ceiling", "{percent at_ceiling}"),
+            ("Values", "{count levels}"),
+            ("A constant's error", "{score constant_mae}"),
+        ),
+        places(audit, "scores", "dimensions"),
     )
-    groups = [_groups(audit, field, title) for field, title in (("by_source", "source"), ("by_language", "language"))]
-    return Section("scores", "Use of the scale", (figure, table, *(group for group in groups if group is not None)))
+    names = [*(audit.at("dimensions").value or []), "overall"]
+    means = [(spaced(name), f"{{score mean/{name}}}") for name in names]
+    for field, title in (("by_source", "source"), ("by_language", "language")):
+        groups = places(audit, "scores", field)
+        columns = ((title.capitalize(), "{text name}"), ("Rows", "{count rows}"), *means)
+        if groups:
+            yield table(audit, f"Mean label by {title}", columns, groups, folded=True)
 
 
-def repeats(audit: Record) -> Section:
+def repeats(audit: Record) -> Iterator[Block]:
     """The oracle against itself."""
-    if not audit.at("repeats").recorded:
-        return Section("repeats", "The oracle against itself", (_skipped(audit, "repeats"),))
-    text: Text = (
-        show(audit, "count", "repeats", "articles"),
-        " of ",
-        show(audit, "count", "repeats", "rows"),
-        " articles have more than one answer. Two answers about one article differ by ",
-        show(audit, "score", "repeats", "mean_difference"),
-        "; labels are means of ",
-        show(audit, "plain", "repeats", "samples"),
-        " answers, so a perfect student would still be off by ",
-        show(audit, "score", "repeats", "mean_floor"),
-        " (d / \N{SQUARE ROOT}2K).",
-    )
-    places = [*_places(audit, "repeats", "dimensions"), ("repeats", "overall")]
-    table = _table(
-        "Two answers about one article",
-        ("Dimension", "Difference", "Interval", "Floor", "Interval", "Noise (sd)", "Signal", "Interval"),
-        [
-            (
-                (_name(audit, *at, "dimension"),),
-                (show(audit, "score", *at, "difference", absent=DASH),),
-                interval(audit, "score", *at, "difference_interval", absent=DASH),
-                (show(audit, "score", *at, "floor", absent=DASH),),
-                interval(audit, "score", *at, "floor_interval", absent=DASH),
-                (show(audit, "score", *at, "noise_sd", absent=DASH),),
-                (show(audit, "percent", *at, "signal", absent=DASH),),
-                interval(audit, "percent", *at, "signal_interval", absent=DASH),
-            )
-            for at in places
-        ],
+    yield Paragraph(
+        said(
+            audit,
+            "{count repeats/articles} of {count repeats/rows} articles have more than one answer. Two answers about "
+            "one article differ by {score repeats/mean_difference}; labels are means of {plain repeats/samples} "
+            "answers, so a perfect student would still be off by {score repeats/mean_floor} "
+            "(d / \N{SQUARE ROOT}2K).",
+        )
     )
     reminder = (
         "Repeats of one prompt show what changes from answer to answer, and no bias that all answers share: only "
         "another oracle or a person can find that."
     )
-    return Section("repeats", "The oracle against itself", (Paragraph(text), Paragraph((reminder,), "neutral"), table))
-
-
-def redundancy(audit: Record) -> Section:
-    """How many things the dimensions measure."""
-    if not audit.at("redundancy").recorded:
-        return Section("redundancy", "Redundancy of dimensions", (_skipped(audit, "redundancy"),))
-    text: Text = (
-        "The dimensions measure about ",
-        show(audit, "rate", "redundancy", "effective"),
-        " different things (interval ",
-        *interval(audit, "rate", "redundancy", "effective_interval"),
-        "; with the oracle's own noise taken out ",
-        show(audit, "rate", "redundancy", "without_noise", absent="unknown"),
-        "). ",
-        show(audit, "text", "redundancy", "rule"),
+    yield Paragraph((reminder,), "neutral")
+    yield table(
+        audit,
+        "Two answers about one article",
+        (
+            ("Dimension", "{name dimension}"),
+            ("Difference", "{score difference}"),
+            ("Interval", "{score.. difference_interval}"),
+            ("Floor", "{score floor}"),
+            ("Interval", "{score.. floor_interval}"),
+            ("Noise (sd)", "{score noise_sd}"),
+            ("Signal", "{percent signal}"),
+            ("Interval", "{percent.. signal_interval}"),
+        ),
+        [*places(audit, "repeats", "dimensions"), ("repeats", "overall")],
     )
-    figure = Figure(
+
+
+def redundancy(audit: Record) -> Iterator[Block]:
+    """How many things the dimensions measure."""
+    yield Paragraph(
+        said(
+            audit,
+            "The dimensions measure about {rate redundancy/effective} different things (interval "
+            "{rate.. redundancy/effective_interval}; with the oracle's own noise taken out "
+            "{rate redundancy/without_noise|unknown}). {text redundancy/rule}",
+        )
+    )
+    yield Figure(
         "correlations",
         "Correlations of labels",
         "A square of colours: the correlation of every two dimensions.",
@@ -175,105 +159,69 @@ def redundancy(audit: Record) -> Section:
         (audit.file,),
     )
     names = audit.at("redundancy", "dimensions").value or []
-    components = _table(
-        "Principal components",
-        ("Component", "Share", *(spaced(name) for name in names)),
-        [
-            (
-                (f"{place + 1}",),
-                (show(audit, "percent", *at, "share"),),
-                *((show(audit, "signed", *at, "loadings", name),) for name in names),
-            )
-            for place, at in enumerate(_places(audit, "redundancy", "components"))
-        ],
+    yield table(
+        audit,
+        "Principal components, the largest first",
+        (("Share", "{percent share}"), *((spaced(name), f"{{signed loadings/{name}}}") for name in names)),
+        places(audit, "redundancy", "components"),
         folded=True,
     )
-    return Section("redundancy", "Redundancy of dimensions", (Paragraph(text), figure, components))
 
 
-def oracles(audit: Record) -> Section:
+def oracles(audit: Record) -> Iterator[Block]:
     """Several oracles side by side."""
-    pairs = _places(audit, "pairs")
+    pairs = places(audit, "pairs")
     if not pairs:
-        return Section(
-            "oracles", "Oracles side by side", (Paragraph(("No two oracles have scored the same article.",)),)
-        )
-    table = _table(
+        yield Paragraph(("No two oracles have scored the same article.",))
+        return
+    yield table(
+        audit,
         "Every two oracles; bias is the first's scores less the second's",
         (
-            "Pair",
-            "Articles",
-            "Difference",
-            "Interval",
-            "Bias",
-            "Interval",
-            "Same tier",
-            "Kappa",
-            "Positive: first",
-            "second",
-            "both",
+            ("Pair", "{text first} and {text second}"),
+            ("Articles", "{count rows}"),
+            ("Difference", "{score mean_difference}"),
+            ("Interval", "{score.. mean_difference_interval}"),
+            ("Bias", "{signed mean_bias}"),
+            ("Interval", "{signed.. mean_bias_interval}"),
+            ("Same tier", "{percent tiers/same}"),
+            ("Kappa", "{score tiers/kappa}"),
+            ("Positive: first", "{count tiers/positive_first}"),
+            ("second", "{count tiers/positive_second}"),
+            ("both", "{count tiers/positive_both}"),
         ),
-        [
-            (
-                (show(audit, "text", *at, "first"), " and ", show(audit, "text", *at, "second")),
-                (show(audit, "count", *at, "rows"),),
-                (show(audit, "score", *at, "mean_difference", absent=DASH),),
-                interval(audit, "score", *at, "mean_difference_interval", absent=DASH),
-                (show(audit, "signed", *at, "mean_bias", absent=DASH),),
-                interval(audit, "signed", *at, "mean_bias_interval", absent=DASH),
-                (show(audit, "percent", *at, "tiers", "same", absent=DASH),),
-                (show(audit, "score", *at, "tiers", "kappa", absent=DASH),),
-                *(
-                    (show(audit, "count", *at, "tiers", f"positive_{who}", absent=DASH),)
-                    for who in ("first", "second", "both")
-                ),
-            )
-            for at in pairs
-        ],
+        pairs,
     )
-    by_dimension = [
-        _table(
+    for at in pairs:
+        yield table(
+            audit,
             f"{words(audit, *at, 'first')} and {words(audit, *at, 'second')}, by dimension",
-            ("Dimension", "Articles", "Difference", "Interval", "Bias", "Interval", "Spearman"),
-            [
-                (
-                    (_name(audit, *each, "dimension"),),
-                    (show(audit, "count", *each, "rows"),),
-                    (show(audit, "score", *each, "difference", absent=DASH),),
-                    interval(audit, "score", *each, "difference_interval", absent=DASH),
-                    (show(audit, "signed", *each, "bias", absent=DASH),),
-                    interval(audit, "signed", *each, "bias_interval", absent=DASH),
-                    (show(audit, "score", *each, "spearman", absent=DASH),),
-                )
-                for each in (*_places(audit, *at, "dimensions"), (*at, "overall"))
-            ],
+            (
+                ("Dimension", "{name dimension}"),
+                ("Articles", "{count rows}"),
+                ("Difference", "{score difference}"),
+                ("Interval", "{score.. difference_interval}"),
+                ("Bias", "{signed bias}"),
+                ("Interval", "{signed.. bias_interval}"),
+                ("Spearman", "{score spearman}"),
+            ),
+            [*places(audit, *at, "dimensions"), (*at, "overall")],
             folded=True,
         )
-        for at in pairs
-    ]
-    return Section("oracles", "Oracles side by side", (table, *by_dimension))
 
 
-def curve(audit: Record) -> Section:
+def curve(audit: Record) -> Iterator[Block]:
     """More labels, a better prompt, or stop."""
-    if not audit.at("curve").recorded:
-        return Section("curve", "Learning curve", (_skipped(audit, "curve"),))
-    text: Text = (
-        "Advice: ",
-        show(audit, "text", "curve", "advice"),
-        ". ",
-        show(audit, "text", "curve", "reason"),
-        ". The next 1,000 labels would take ",
-        show(audit, "score", "curve", "gain"),
-        " off (interval ",
-        *interval(audit, "score", "curve", "gain_interval"),
-        "). Measured with ",
-        show(audit, "text", "curve", "student"),
-        " on ",
-        show(audit, "count", "curve", "held_out"),
-        " held-out rows a seed; a dearer student has a lower curve of a like shape.",
+    yield Paragraph(
+        said(
+            audit,
+            "Advice: {text curve/advice}. {text curve/reason}. The next 1,000 labels would take {score curve/gain} "
+            "off (interval {score.. curve/gain_interval}). Measured with {text curve/student} on "
+            "{count curve/held_out} held-out rows a seed; a dearer student has a lower curve of a like shape.",
+        ),
+        "neutral",
     )
-    figure = Figure(
+    yield Figure(
         "curve",
         "Error by number of labels",
         "Points of a cheap student's error by labels learned, a fitted curve, and what more labels may bring.",
@@ -281,284 +229,192 @@ def curve(audit: Record) -> Section:
         charts.plot_curve,
         (audit.file,),
     )
-    table = _table(
-        "Measured, and expected by the fit",
-        ("Labels", "Error", "Interval"),
-        [
-            ((show(audit, "count", *at, "rows"),), (show(audit, "score", *at, "mae"),), ("mean of the seeds",))
-            for at in _places(audit, "curve", "points")
-        ]
-        + [
-            (
-                (show(audit, "count", "curve", name, "rows"), " (expected)"),
-                (show(audit, "score", "curve", name, "mae"),),
-                interval(audit, "score", "curve", name, "interval"),
-            )
-            for name in ("now", "more", "twice")
-        ],
+    columns = (("Labels", "{count rows}"), ("Error", "{score mae}"))
+    yield table(audit, "Measured, mean of the seeds", columns, places(audit, "curve", "points"), folded=True)
+    yield table(
+        audit,
+        "Expected by the fit",
+        (*columns, ("Interval", "{score.. interval}")),
+        [("curve", name) for name in ("now", "more", "twice")],
         folded=True,
     )
-    rule = Paragraph((show(audit, "text", "curve", "rule"),))
-    return Section("curve", "Learning curve", (Paragraph(text, "neutral"), figure, table, rule))
+    yield Paragraph(said(audit, "{text curve/rule}"))
 
 
-def baselines(audit: Record) -> Section:
+def baselines(audit: Record) -> Iterator[Block]:
     """What labels can be had for without reading."""
-    if not audit.at("baselines").recorded:
-        return Section("baselines", "Without reading", (_skipped(audit, "baselines"),))
-    text: Text = (
-        "Errors over rows that each student had not seen. Knowing only an article's source removes ",
-        show(audit, "percent", "baselines", "source_gain", absent="an unknown share"),
-        " of a constant's error (interval ",
-        *interval(audit, "percent", "baselines", "source_gain_interval", absent="unknown"),
-        ").",
+    yield Paragraph(
+        said(
+            audit,
+            "Errors over rows that each student had not seen. Knowing only an article's source removes "
+            "{percent baselines/source_gain|an unknown share} of a constant's error (interval "
+            "{percent.. baselines/source_gain_interval|unknown}).",
+        )
     )
-    table = _table(
+    yield table(
+        audit,
         "Cheap students, out of fold",
-        ("Student", "Error", "Interval"),
-        [
-            (
-                (show(audit, "text", *at, "name"),),
-                (show(audit, "score", *at, "mae", absent=DASH),),
-                interval(audit, "score", *at, "interval", absent=DASH),
-            )
-            for at in _places(audit, "baselines", "rungs")
-        ],
+        (("Student", "{text name}"), ("Error", "{score mae}"), ("Interval", "{score.. interval}")),
+        places(audit, "baselines", "rungs"),
     )
-    return Section("baselines", "Without reading", (Paragraph(text), table))
 
 
-def suspects(audit: Record) -> Section:
+def suspects(audit: Record) -> Iterator[Block]:
     """Labels worth a second look."""
-    if not audit.at("suspects").recorded:
-        return Section("suspects", "Suspect labels", (_skipped(audit, "suspects"),))
-    text: Text = (
-        "Rows whose labels are furthest from what ",
-        show(audit, "text", "suspects", "student"),
-        ", which had not seen them, expects; its error over all rows is ",
-        show(audit, "score", "suspects", "mae"),
-        ", a constant's ",
-        show(audit, "score", "suspects", "constant_mae"),
-        ". A suspicion of 1 is an ordinary row. Many are right, and hard: look before correcting.",
+    yield Paragraph(
+        said(
+            audit,
+            "Rows whose labels are furthest from what {text suspects/student}, which had not seen them, expects; its "
+            "error over all rows is {score suspects/mae}, a constant's {score suspects/constant_mae}. A suspicion of "
+            "1 is an ordinary row. Many are right, and hard: look before correcting.",
+        )
+    )
+    yield table(
+        audit,
+        "The most suspect labels, the worst first",
+        (
+            ("Id", "{text id}"),
+            ("Article", "{text title}"),
+            ("Suspicion", "{score suspicion}"),
+            ("Furthest off", "{name worst}"),
+            ("Label", "{score labels/@worst}"),
+            ("Expected", "{score expected/@worst}"),
+            ("The oracle's evidence", "{text evidence}"),
+            ("Text", "{text text}"),
+        ),
+        places(audit, "suspects", "items"),
+        wraps=("Article", "The oracle's evidence", "Text"),
+    )
+
+
+def prefilter(audit: Record) -> Iterator[Block]:
+    """What the prefilter drops, and what of it should be kept."""
+    yield Paragraph(
+        said(
+            audit,
+            "The prefilter drops {count prefilter/dropped} of {count prefilter/articles} articles. A dropped one is "
+            "missed when the oracle's scores put it in a positive tier; intervals are exact (Clopper and Pearson).",
+        )
     )
     columns = (
-        Column("Article", numeric=False, wraps=True),
-        Column("Suspicion"),
-        Column("Furthest off", numeric=False),
-        Column("Label"),
-        Column("Expected"),
-        Column("The oracle's evidence", numeric=False, wraps=True),
-        Column("Text", numeric=False, wraps=True),
+        ("Dropped", "{count dropped}"),
+        ("Judged", "{count judged}"),
+        ("Missed", "{count missed}"),
+        ("Rate", "{percent rate}"),
+        ("Interval", "{percent.. interval}"),
     )
-    rows = []
-    for at in _places(audit, "suspects", "items"):
-        worst = str(audit.at(*at, "worst").value)
-        title = show(audit, "text", *at, "title") if words(audit, *at, "title") else show(audit, "text", *at, "id")
-        rows.append(
-            Row(
-                (
-                    (title,),
-                    (show(audit, "score", *at, "suspicion"),),
-                    (spaced(worst),),
-                    (show(audit, "score", *at, "labels", worst, absent=DASH),),
-                    (show(audit, "score", *at, "expected", worst),),
-                    (show(audit, "text", *at, "evidence"),),
-                    (show(audit, "text", *at, "text"),),
-                )
-            )
-        )
-    table = Table("The most suspect labels, the worst first", columns, tuple(rows))
-    return Section("suspects", "Suspect labels", (Paragraph(text), table))
-
-
-def prefilter(audit: Record) -> Section:
-    """What the prefilter drops, and what of it should be kept."""
-    if not audit.at("prefilter").recorded:
-        return Section("prefilter", "What the prefilter drops", (_skipped(audit, "prefilter"),))
-    text: Text = (
-        "The prefilter drops ",
-        show(audit, "count", "prefilter", "dropped"),
-        " of ",
-        show(audit, "count", "prefilter", "articles"),
-        (
-            " articles. A dropped one is missed when the oracle's scores put it in a positive tier; intervals are "
-            "exact (Clopper and Pearson)."
-        ),
-    )
-    lines = [
-        ("all", ("prefilter", "all")),
-        *(
-            (kind, at)
-            for kind, field in (("rule", "by_rule"), ("language", "by_language"), ("source", "by_source"))
-            for at in _places(audit, "prefilter", field)
-        ),
-    ]
-    table = _table(
-        "Dropped articles that the oracle judged",
-        ("By", "What", "Dropped", "Judged", "Missed", "Rate", "Interval"),
-        [
-            (
-                (kind,),
-                (show(audit, "text", *at, "name"),),
-                *((show(audit, "count", *at, field),) for field in ("dropped", "judged", "missed")),
-                (show(audit, "percent", *at, "rate", absent=DASH),),
-                interval(audit, "percent", *at, "interval", absent=DASH),
-            )
-            for kind, at in lines
-        ],
-        texts=2,
-    )
-    missed = _table(
+    groups = {
+        "Rule": [("prefilter", "all"), *places(audit, "prefilter", "by_rule")],
+        "Language": places(audit, "prefilter", "by_language"),
+        "Source": places(audit, "prefilter", "by_source"),
+    }
+    for group, rows in groups.items():
+        if rows:
+            caption = f"Dropped articles that the oracle judged, by {group.lower()}"
+            yield table(audit, caption, ((group, "{text name}"), *columns), rows)
+    yield table(
+        audit,
         "Missed articles, the highest first",
-        ("Article", "Dropped for", "Tier", "Overall"),
-        [
-            (
-                (show(audit, "text", *at, "title"),),
-                (show(audit, "text", *at, "reason"),),
-                (show(audit, "text", *at, "tier"),),
-                (show(audit, "score", *at, "overall", absent=DASH),),
-            )
-            for at in _places(audit, "prefilter", "items")
-        ],
-        texts=3,
+        (
+            ("Article", "{text title}"),
+            ("Dropped for", "{text reason}"),
+            ("Tier", "{text tier}"),
+            ("Overall", "{score overall}"),
+        ),
+        places(audit, "prefilter", "items"),
         folded=True,
     )
-    return Section("prefilter", "What the prefilter drops", (Paragraph(text), table, missed))
 
 
-def texts(audit: Record) -> Section:
+def texts(audit: Record) -> Iterator[Block]:
     """Duplicates, boilerplate and truncation."""
-    if not audit.at("truncation").recorded:
-        return Section("texts", "Texts", (_skipped(audit, "truncation"),))
-    copies: Text = (
-        show(audit, "count", "duplicates", "rows"),
-        " rows are near-duplicates of others, in ",
-        show(audit, "count", "duplicates", "clusters"),
-        " clusters (the largest has ",
-        show(audit, "count", "duplicates", "largest"),
-        "); ",
-        show(audit, "count", "duplicates", "same_text"),
-        " have the very text of an earlier one. Labels of a pair differ by ",
-        show(audit, "score", "duplicates", "difference", absent="an unknown amount"),
-        ".",
+    yield Paragraph(
+        said(
+            audit,
+            "{count duplicates/rows} rows are near-duplicates of others, in {count duplicates/clusters} clusters (the "
+            "largest has {count duplicates/largest}); {count duplicates/same_text} have the very text of an earlier "
+            "one. Labels of a pair differ by {score duplicates/difference|an unknown amount}.",
+        )
     )
-    cut: Text = (
-        "The window of ",
-        show(audit, "count", "truncation", "max_chars"),
-        " characters cuts ",
-        show(audit, "count", "truncation", "cut"),
-        " of ",
-        show(audit, "count", "truncation", "rows"),
-        " articles; half of those lose at least ",
-        show(audit, "percent", "truncation", "lost", absent="nothing"),
-        " of their text. High scorers (",
-        show(audit, "text", "truncation", "high"),
-        ") are cut in ",
-        show(audit, "percent", "truncation", "high_cut_share", absent=DASH),
-        " of cases, others in ",
-        show(audit, "percent", "truncation", "other_cut_share", absent=DASH),
-        " (difference ",
-        show(audit, "percent", "truncation", "difference", absent=DASH),
-        ", interval ",
-        *interval(audit, "percent", "truncation", "difference_interval", absent=DASH),
-        "). ",
-        show(audit, "count", "truncation", "open_ended"),
-        " texts were cut short before they came here.",
+    yield Paragraph(
+        said(
+            audit,
+            "The window of {count truncation/max_chars} characters cuts {count truncation/cut} of "
+            "{count truncation/rows} articles; half of those lose at least {percent truncation/lost|nothing} of their "
+            "text. High scorers ({text truncation/high}) are cut in {percent truncation/high_cut_share} of cases, "
+            "others in {percent truncation/other_cut_share} (difference {percent truncation/difference}, interval "
+            "{percent.. truncation/difference_interval}). {count truncation/open_ended} texts were cut short before "
+            "they came here.",
+            absent=DASH,
+        )
     )
-    apart = _table(
+    apart = table(
+        audit,
         "Near-duplicates whose labels differ most",
-        ("Article", "First", "Second", "Likeness", "Difference"),
-        [
-            (
-                *((show(audit, "text", *at, field),) for field in ("title", "first", "second")),
-                (show(audit, "score", *at, "jaccard"),),
-                (show(audit, "score", *at, "difference"),),
-            )
-            for at in _places(audit, "duplicates", "apart")
-        ],
-        texts=3,
+        (
+            ("Article", "{text title}"),
+            ("First", "{text first}"),
+            ("Second", "{text second}"),
+            ("Likeness", "{score jaccard}"),
+            ("Difference", "{score difference}"),
+        ),
+        places(audit, "duplicates", "apart"),
         folded=True,
     )
-    known = _table(
+    known = table(
+        audit,
         "Known boilerplate",
-        ("Kind", "Rows", "Share", "Overall", "Overall of others", "Sources"),
-        [
-            (
-                (show(audit, "text", *at, "kind"),),
-                (show(audit, "count", *at, "rows"),),
-                (show(audit, "percent", *at, "share"),),
-                (show(audit, "score", *at, "overall", absent=DASH),),
-                (show(audit, "score", *at, "overall_without", absent=DASH),),
-                (show(audit, "text", *at, "sources"),),
-            )
-            for at in _places(audit, "boilerplate", "declared")
-        ],
+        (
+            ("Kind", "{text kind}"),
+            ("Rows", "{count rows}"),
+            ("Share", "{percent share}"),
+            ("Overall", "{score overall}"),
+            ("Overall of others", "{score overall_without}"),
+            ("Sources", "{text sources}"),
+        ),
+        places(audit, "boilerplate", "declared"),
     )
-    repeated = Table(
+    repeated = table(
+        audit,
         "Phrases that a source repeats",
         (
-            Column("Source", numeric=False),
-            Column("Articles"),
-            Column("Share"),
-            Column("Phrase", numeric=False, wraps=True),
+            ("Source", "{text source}"),
+            ("Articles", "{count articles}"),
+            ("Share", "{percent share}"),
+            ("Phrase", "{text phrase}"),
         ),
-        tuple(
-            Row(
-                (
-                    (show(audit, "text", *at, "source"),),
-                    (show(audit, "count", *at, "articles"),),
-                    (show(audit, "percent", *at, "share"),),
-                    (show(audit, "text", *at, "phrase"),),
-                )
-            )
-            for at in _places(audit, "boilerplate", "repeated")
-        ),
+        places(audit, "boilerplate", "repeated"),
+        wraps=("Phrase",),
     )
-    blocks: list[Block] = [Paragraph(copies), Paragraph(cut)]
-    blocks += [table for table in (apart, known, repeated) if table.rows]
-    return Section("texts", "Duplicates, boilerplate, truncation", tuple(blocks))
+    yield from (found for found in (apart, known, repeated) if found.rows)
 
 
-SECTIONS = (summary, curve, repeats, redundancy, scores, oracles, baselines, suspects, prefilter, texts)
+class Part(NamedTuple):
+    """A section: its anchor, its title, what it says, and the field that is null where the audit left it out."""
+
+    id: str
+    title: str
+    blocks: Callable[[Record], Iterator[Block]]
+    field: str | None = None
+
+
+PARTS = (
+    Part("summary", "Summary", summary),
+    Part("curve", "Learning curve", curve, "curve"),
+    Part("repeats", "The oracle against itself", repeats, "repeats"),
+    Part("redundancy", "Redundancy of dimensions", redundancy, "redundancy"),
+    Part("scores", "Use of the scale", scores),
+    Part("oracles", "Oracles side by side", oracles),
+    Part("baselines", "Without reading", baselines, "baselines"),
+    Part("suspects", "Suspect labels", suspects, "suspects"),
+    Part("prefilter", "What the prefilter drops", prefilter, "prefilter"),
+    Part("texts", "Duplicates, boilerplate, truncation", texts, "truncation"),
+)
 """The page, in reading order."""
 
 
-def _places(audit: Record, *path: str | int) -> list[Path]:
-    """The paths of a list's items."""
-    return [(*path, place) for place in range(audit.size(*path))]
-
-
-def _name(audit: Record, *path: str | int) -> str:
-    return spaced(str(audit.at(*path).value))
-
-
-def _skipped(audit: Record, part: str) -> Paragraph:
-    return Paragraph(("Left out: ", show(audit, "text", "skipped", part), "."))
-
-
-def _table(
-    caption: str, head: Sequence[str], rows: Sequence[tuple[Text, ...]], *, texts: int = 1, folded: bool = False
-) -> Table:
-    """A table whose first `texts` columns are words."""
-    columns = tuple(Column(label, numeric=place >= texts) for place, label in enumerate(head))
-    return Table(caption, columns, tuple(map(Row, rows)), folded)
-
-
-def _groups(audit: Record, field: str, title: str) -> Table | None:
-    places = _places(audit, "scores", field)
-    if not places:
-        return None
-    names = [*(audit.at("dimensions").value or []), "overall"]
-    return _table(
-        f"Mean label by {title}",
-        (title.capitalize(), "Rows", *(spaced(name) for name in names)),
-        [
-            (
-                (show(audit, "text", *at, "name"),),
-                (show(audit, "count", *at, "rows"),),
-                *((show(audit, "score", *at, "mean", name, absent=DASH),) for name in names),
-            )
-            for at in places
-        ],
-        folded=True,
-    )
+def _section(audit: Record, part: Part) -> Section:
+    if part.field is not None and not audit.at(part.field).recorded:
+        left_out = said(audit, f"Left out: {{text skipped/{part.field}}}.")
+        return Section(part.id, part.title, (Paragraph(left_out),))
+    return Section(part.id, part.title, tuple(part.blocks(audit)))
