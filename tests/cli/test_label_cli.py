@@ -111,6 +111,7 @@ def test_a_recorded_score_off_the_scale_is_one_clear_line(tmp_path, news, record
         (["--price-in", "1"], "--price-in and --price-out go together"),
         (["--mix-prompts", "--replace-prompt"], "--mix-prompts and --replace-prompt exclude each other"),
         (["--rpm", "0"], "--rpm: got 0, expected a number above 0"),
+        (["--drop-job", "batch_1"], "--drop-job goes with --batch"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path, news, recorded, words, message):

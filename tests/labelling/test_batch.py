@@ -3,19 +3,16 @@
 import json
 import os
 import random
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from batch_server import BatchServer, line
+from jobs import buy, child, labels, story_in, under_way
 from scripted_oracle import FRONT_PAGE, ScriptedOracle, good, stories
 
 from potstill.errors import BadInput, LabelError
 from potstill.labelling import Batching, Ledger, Limits, Price, label
 from potstill.labelling.ledger import Opened, Question
-from potstill.oracle import Settings, open_oracle
 
 
 def right(question, times):
@@ -24,20 +21,7 @@ def right(question, times):
 
 
 def number_of(question):
-    text = question["body"]["messages"][-1]["content"]
-    return int(text.split("Story ")[1].split(".")[0])
-
-
-def buy(server, ledger, count=7, *, size=3, **how):
-    oracle = open_oracle("openai:tiny", Settings(base_url=server.url))
-    return label(ledger, stories(count), FRONT_PAGE, oracle, batch=Batching(size, 0.01), **how)
-
-
-def labels(path):
-    with Ledger(path) as ledger:
-        found = ledger.labels(FRONT_PAGE)
-        assert ledger.jobs() == []
-        return dict(zip(found["article"], found[f"y_{FRONT_PAGE.dimension_names[0]}"], strict=True))
+    return story_in(question["body"]["messages"][-1]["content"])
 
 
 def test_labels_come_in_jobs_at_half_the_price(tmp_path):
@@ -144,16 +128,6 @@ def test_an_oracle_without_jobs_says_so(tmp_path):
 KILLS = int(os.environ.get("POTSTILL_KILLS", "5"))
 """How often a process is killed while it labels."""
 
-HERE = Path(__file__).parent
-
-CHILD = """
-import sys
-from test_batch import FRONT_PAGE, Batching, Settings, label, open_oracle, stories
-oracle = open_oracle("openai:tiny", Settings(base_url=sys.argv[1]))
-summary = label(sys.argv[2], stories(int(sys.argv[3])), FRONT_PAGE, oracle, batch=Batching(4, 0.01))
-sys.exit(0 if not summary.fatal else 3)
-"""
-
 
 @pytest.mark.parametrize("keeps_tags", [True, False])
 def test_a_job_whose_name_was_lost_is_found_again(tmp_path, keeps_tags):
@@ -168,11 +142,9 @@ def test_a_job_whose_name_was_lost_is_found_again(tmp_path, keeps_tags):
         return None
 
     with BatchServer(right, keeps_tags=keeps_tags, before=before) as server:
-        command = [sys.executable, "-c", CHILD, server.url, str(tmp_path / "l"), "7"]
-        children = [subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"})]
+        children = [child(server, tmp_path / "l", size=4)]
         children[0].wait(120)
-        with Ledger(tmp_path / "l") as ledger:
-            assert [job.job for job in ledger.jobs()] == [None]
+        assert under_way(tmp_path / "l") == [None]
         summary = buy(server, tmp_path / "l")
     assert (summary.already, summary.bought) == (4, 3)
     assert set(server.paid.values()) == {1}
@@ -196,8 +168,7 @@ def test_kills_at_any_moment_cost_nothing(tmp_path, keeps_tags):
 
     with BatchServer(right, keeps_tags=keeps_tags, before=before) as server:
         while not children or children[-1].returncode != 0:
-            command = [sys.executable, "-c", CHILD, server.url, str(tmp_path / "l"), str(count)]
-            children.append(subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"}))
+            children.append(child(server, tmp_path / "l", count, size=4))
             children[-1].wait(120)
             assert len(children) <= KILLS + 1
     assert len(children) == KILLS + 1

@@ -1,21 +1,19 @@
 """Labelling by Anthropic's message batches, against a real server on loopback."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
+from functools import partial
 
+import jobs
 import pytest
+from jobs import labels, story_in, under_way
 from message_batch_server import MessageBatchServer, errored, succeeded, text_of
-from scripted_oracle import FRONT_PAGE, good, stories
+from scripted_oracle import good
 
-from potstill.labelling import Batching, Ledger, Limits, Price, label
-from potstill.oracle import Settings, open_oracle
+from potstill.labelling import Ledger, Limits, Price
 
 
 def number_of(question):
-    return int(text_of(question).split("Story ")[1].split(".")[0])
+    return story_in(text_of(question))
 
 
 def right(question, times):
@@ -23,16 +21,7 @@ def right(question, times):
     return succeeded(good(float(number_of(question) % 10)))
 
 
-def buy(server, ledger, count=7, *, size=3, **how):
-    oracle = open_oracle("anthropic:claude", Settings(base_url=server.url))
-    return label(ledger, stories(count), FRONT_PAGE, oracle, batch=Batching(size, 0.01), **how)
-
-
-def labels(path):
-    with Ledger(path) as ledger:
-        found = ledger.labels(FRONT_PAGE)
-        assert ledger.jobs() == []
-        return dict(zip(found["article"], found[f"y_{FRONT_PAGE.dimension_names[0]}"], strict=True))
+buy = partial(jobs.buy, spec="anthropic:claude")
 
 
 def test_labels_come_in_batches_at_half_the_price(tmp_path):
@@ -101,23 +90,11 @@ def test_the_cap_is_never_passed(tmp_path):
     assert sum(server.sizes) == summary.bought == 15
 
 
-HERE = Path(__file__).parent
-
-CHILD = """
-import sys
-from test_batch_anthropic import FRONT_PAGE, Batching, Settings, label, open_oracle, stories
-oracle = open_oracle("anthropic:claude", Settings(base_url=sys.argv[1]))
-label(sys.argv[2], stories(int(sys.argv[3])), FRONT_PAGE, oracle, batch=Batching(4, 0.01))
-"""
-
-
 def start_and_kill(server, ledger, children):
     """A process that labels seven stories, and is killed by the server's `before`."""
-    command = [sys.executable, "-c", CHILD, server.url, str(ledger), "7"]
-    children.append(subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"}))
+    children.append(jobs.child(server, ledger, spec="anthropic:claude", size=4))
     children[0].wait(120)
-    with Ledger(ledger) as kept:
-        assert [job.job for job in kept.jobs()] == [None]
+    assert under_way(ledger) == [None]
 
 
 @pytest.mark.parametrize("outcome", ["done", "undone"])

@@ -1,18 +1,19 @@
 """Labelling by Gemini's batches, against a real server on loopback."""
 
 import json
-import os
-import subprocess
-import sys
+import re
 from collections import Counter
-from pathlib import Path
+from functools import partial
 
+import jobs
 import pytest
 from batch_server import BatchServer
-from scripted_oracle import FRONT_PAGE, good, stories
+from jobs import labels, story_in, under_way
+from scripted_oracle import good
 
-from potstill.labelling import Batching, Ledger, Price, label
-from potstill.oracle import Settings, open_oracle
+from potstill.errors import LabelError
+from potstill.labelling import Ledger, Limits, Price
+from potstill.labelling.budget import TRILLION
 
 
 class GeminiBatchServer(BatchServer):
@@ -57,7 +58,7 @@ class GeminiBatchServer(BatchServer):
 
 
 def number_of(question):
-    return int(question["request"]["contents"][-1]["parts"][0]["text"].split("Story ")[1].split(".")[0])
+    return story_in(question["request"]["contents"][-1]["parts"][0]["text"])
 
 
 def said(text, finish="STOP"):
@@ -70,16 +71,7 @@ def right(number, times):
     return said(good(float(number)))
 
 
-def buy(server, ledger, count=7):
-    oracle = open_oracle("gemini:flash", Settings(base_url=server.url))
-    return label(ledger, stories(count), FRONT_PAGE, oracle, batch=Batching(3, 0.01), price=Price(10, 100))
-
-
-def labels(path):
-    with Ledger(path) as ledger:
-        found = ledger.labels(FRONT_PAGE)
-        assert ledger.jobs() == []
-        return dict(zip(found["article"], found[f"y_{FRONT_PAGE.dimension_names[0]}"], strict=True))
+buy = partial(jobs.buy, spec="gemini:flash", price=Price(10, 100))
 
 
 def test_labels_come_in_batches_at_half_the_price(tmp_path):
@@ -116,19 +108,41 @@ def test_failed_ones_are_sent_again_and_no_failure_becomes_a_score(tmp_path):
 def test_answers_without_keys_stop_it_and_are_not_bought_again(tmp_path):
     with GeminiBatchServer(right) as server:
         server.keeps_keys = False
-        assert "do not say to which questions" in buy(server, tmp_path / "l").stopped
+        said = buy(server, tmp_path / "l").stopped
+        assert "do not say to which questions" in said
+        assert said.endswith("--drop-job gives a job up (under way: batches/b0, batches/b1, batches/b2)")
         assert buy(server, tmp_path / "l").fatal
     assert set(server.paid.values()) == {1}
 
 
-HERE = Path(__file__).parent
+def test_a_job_that_cannot_be_awaited_is_given_up_at_its_worst_price(tmp_path, capsys):
+    with GeminiBatchServer(right) as server:
+        server.keeps_keys = False
+        buy(server, tmp_path / "l", 3)
+        with pytest.raises(LabelError, match=r"no job b9 is under way; under way: batches/b0$"):
+            buy(server, tmp_path / "l", 3, drop=("batches/b0", "b9"))
+        assert under_way(tmp_path / "l") == ["batches/b0"]
+        server.keeps_keys = True
+        summary = buy(server, tmp_path / "l", 3, drop=("batches/b0",))
+    assert (summary.bought, summary.stopped) == (3, None)
+    assert set(server.paid.values()) == {2}
+    with Ledger(tmp_path / "l") as ledger:
+        assert list(ledger.failures()["reason"]) == ["dropped"] * 3
+        spent = ledger.spent().cost / TRILLION
+    said = " ".join(capsys.readouterr().err.split())
+    assert "given up: batches/b0, with 3 questions; those that the provider answers all the same are paid for" in said
+    [counted] = re.findall(r"They count as (\S+), the most", said)
+    assert spent == pytest.approx(float(counted) + summary.cost, abs=1e-4)
 
-CHILD = """
-import sys
-from test_batch_gemini import FRONT_PAGE, Batching, Settings, label, open_oracle, stories
-oracle = open_oracle("gemini:flash", Settings(base_url=sys.argv[1]))
-label(sys.argv[2], stories(7), FRONT_PAGE, oracle, batch=Batching(3, 0.01))
-"""
+
+def test_what_was_given_up_counts_against_the_cap(tmp_path):
+    with GeminiBatchServer(right) as server:
+        server.keeps_keys = False
+        buy(server, tmp_path / "l", 3)
+        server.keeps_keys = True
+        summary = buy(server, tmp_path / "l", 3, drop=("batches/b0",), limits=Limits(max_calls=5))
+    assert summary.bought == 2
+    assert summary.stopped == "the limit is reached: --max-calls 5"
 
 
 def test_a_batch_whose_name_was_lost_is_found_again(tmp_path):
@@ -143,11 +157,9 @@ def test_a_batch_whose_name_was_lost_is_found_again(tmp_path):
         return None
 
     with GeminiBatchServer(right, before=before) as server:
-        command = [sys.executable, "-c", CHILD, server.url, str(tmp_path / "l")]
-        child = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"})
+        child = jobs.child(server, tmp_path / "l", spec="gemini:flash")
         child.wait(120)
-        with Ledger(tmp_path / "l") as ledger:
-            assert sorted(job.job or "" for job in ledger.jobs()) == ["", "batches/b0", "batches/b1"]
+        assert sorted(name or "" for name in under_way(tmp_path / "l")) == ["", "batches/b0", "batches/b1"]
         summary = buy(server, tmp_path / "l")
     assert (summary.already, summary.bought) == (7, 0)
     assert sorted(server.paid.values()) == [1] * 7

@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from potstill.errors import BadInput, LabelError, PotstillError
-from potstill.labelling.budget import FREE, Price, most_tokens
+from potstill.labelling.budget import FREE, TRILLION, Price, most_tokens
 from potstill.labelling.ledger import Answered, Failed, Job, Opened
 from potstill.labelling.session import Session
 from potstill.oracle import FATAL, REPAIRABLE, Failure, Reply
 from potstill.oracle.batches import DISCOUNT, batches_of
+from potstill.terminal import note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from potstill.labelling.ledger import Event, Ledger, Question
     from potstill.labelling.session import _Job as Wanted
@@ -35,10 +36,11 @@ ROUNDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Questions in a job, and seconds between two looks at it."""
+    """Questions in a job, seconds between two looks at it, and jobs to give up first, by name; see `drop_jobs`."""
 
     size: int = 1000
     poll: float = 30.0
+    drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what is no size and no time."""
@@ -61,6 +63,47 @@ def refuse_jobs(ledger: Ledger) -> None:
         raise LabelError(f"{ledger.path}: {len(jobs)} jobs are under way; the same command with --batch awaits them")
 
 
+def _way_out(ledger: Ledger) -> str:
+    """How to get on without the jobs that are under way, for a person who knows that they won't come."""
+    names = ", ".join(job.job or job.tag for job in ledger.jobs())
+    return f"; if it stays so, --drop-job gives a job up (under way: {names})" if names else ""
+
+
+def drop_jobs(ledger: Ledger, names: Collection[str]) -> str:
+    """Give up jobs that are under way, and say what that may cost.
+
+    Their questions count as failed, at the most that they can have cost, and are asked again when next wanted: a job
+    that the provider has answered, or answers yet, is then paid for twice.
+
+    Args:
+        ledger: which has the jobs.
+        names: the provider's names of the jobs; for one that has none, the tag that it was sent with.
+
+    Raises:
+        LabelError: no job of such a name is under way; nothing is given up then.
+    """
+    jobs = {job.job or job.tag: job for job in ledger.jobs()}
+    if unknown := [name for name in names if name not in jobs]:
+        there = f"; under way: {', '.join(jobs)}" if jobs else ""
+        raise LabelError(f"{ledger.path}: no job {', '.join(unknown)} is under way{there}")
+    calls = 0
+    cost = 0
+    for name in dict.fromkeys(names):
+        detail = f"the job {name} was given up"
+        lost = [
+            Failed(call.question, "dropped", detail, "", False, None, None, call.worst, 0.0)
+            for call in jobs[name].calls
+        ]
+        ledger.land_job(jobs[name].tag, lost)
+        calls += len(lost)
+        cost += sum(call.cost for call in lost)
+    counted = f" They count as {cost / TRILLION:,.4f}, the most that they can cost." if cost else ""
+    return (
+        f"given up: {', '.join(names)}, with {calls:,} questions; those that the "
+        f"provider answers all the same are paid for, and asked again.{counted}"
+    )
+
+
 class BatchSession(Session):
     """A session whose questions go out as jobs; the budget holds the worst price of each until its job has landed."""
 
@@ -74,6 +117,9 @@ class BatchSession(Session):
         price: Price | None,
         batch: Batching,
     ) -> None:
+        if batch.drop:
+            # First, as the budget begins with what has been spent.
+            note(drop_jobs(ledger, batch.drop))
         half = None if price is None else half_price(price)
         super().__init__(ledger, prompt, oracle, repeats, limits, half, None)
         self.batches = batches_of(oracle, batch.poll)
@@ -91,7 +137,8 @@ class BatchSession(Session):
         try:
             await self._all(jobs)
         except Failure as failure:
-            self.stopped, self.fatal = self.stopped or f"the batch interface: {failure}", True
+            way_out = "" if failure.retryable or failure.reason == "quota" else _way_out(self.ledger)
+            self.stopped, self.fatal = self.stopped or f"the batch interface: {failure}{way_out}", True
         except PotstillError as error:
             self.error, self.stopped = error, str(error)
 
@@ -111,7 +158,10 @@ class BatchSession(Session):
         oracle = f"{self.oracle.name}:{self.oracle.model}"
         for job in self.ledger.jobs():
             if job.oracle != oracle:
-                raise LabelError(f"{self.ledger.path}: a job of {job.oracle} is under way; await it with that oracle")
+                raise LabelError(
+                    f"{self.ledger.path}: a job of {job.oracle} is under way; await it with that oracle"
+                    f"{_way_out(self.ledger)}"
+                )
             if job.job is None:
                 found = await self.batches.find(job.tag, job.file)
                 if found is None:

@@ -242,7 +242,7 @@ class Ledger:
     def jobs(self) -> list[Job]:
         """The jobs that are under way, oldest first."""
         with self._lock:
-            found = self._database.execute("SELECT tag, oracle, file, job FROM jobs ORDER BY at, tag").fetchall()
+            found = self._database.execute("SELECT tag, oracle, file, job FROM jobs ORDER BY rowid").fetchall()
             return [Job(tag, oracle, file, job, tuple(self._job_calls(tag))) for tag, oracle, file, job in found]
 
     def _job_calls(self, tag: str) -> Iterator[Opened]:

@@ -39,6 +39,7 @@ Reason = Literal[
     "quota",
     "not_allowed",
     "killed",
+    "dropped",
 ]
 """Why there is no answer; the ledger keeps these words."""
 
