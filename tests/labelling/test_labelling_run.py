@@ -1,7 +1,9 @@
 """The runner: nothing is paid for twice, no failure becomes a score, no limit is overrun."""
 
+import io
 import json
 import random
+import re
 import resource
 import sqlite3
 import subprocess
@@ -9,9 +11,11 @@ import sys
 
 import polars as pl
 import pytest
+from rich.console import Console
 from scripted_oracle import FRONT_PAGE, Clock, ScriptedOracle, good, stories
 from scripted_server import Answer, ScriptedServer, completion, error
 
+from potstill import terminal
 from potstill.articles import open_writer
 from potstill.errors import ArticleError, BadInput, LabelError, OracleError, RunError
 from potstill.labelling import Ledger, Limits, Price, Repeats, label, label_run
@@ -586,3 +590,18 @@ class _Forgetful(list):
 
     def append(self, item):
         pass
+
+
+def test_a_person_sees_spend_rate_failures_and_the_time_left(ledger, monkeypatch):
+    drawn = io.StringIO()
+    screen = Console(file=drawn, force_terminal=True, width=160, color_system=None)
+    monkeypatch.setattr(terminal, "console", screen)
+
+    def script(request, number):
+        if number % 5 == 0:
+            raise Failure("server")
+        return good(5.0)
+
+    buy(ledger, stories(200), ScriptedOracle(script), price=Price(1.0, 1.0))
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.getvalue()).rpartition("labelling")[2]
+    assert re.search(r"200/200 +0:00:00 spent 0\.0\d+, [\d,.]+/s, failed calls: server \d+, \d+ at once", last), last
