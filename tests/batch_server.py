@@ -1,6 +1,7 @@
 """A real HTTP server on loopback with OpenAI's `/files` and `/batches`: what batch labelling is tested against."""
 
 import json
+import sys
 import threading
 from collections import Counter
 from email import message_from_bytes
@@ -43,6 +44,11 @@ class BatchServer(ThreadingHTTPServer):
     def __exit__(self, *_):
         self.shutdown()
         self.server_close()
+
+    def handle_error(self, request, client_address):
+        # Whoever asked was killed.
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def url(self):
