@@ -1,19 +1,18 @@
 """Gemini's wire format against a real server on loopback."""
 
-import asyncio
 import json
+from functools import partial
 
+import asking
 import pytest
-from scripted_server import Answer, ScriptedServer
+from asking import GOOD, PROMPT, SCORES
+from scripted_server import Answer
 
 from potstill.errors import OracleError
-from potstill.filters import load_filter
-from potstill.oracle import Failure, Settings, open_oracle
-from potstill.oracle.prompt import Prompt, without
+from potstill.oracle import Failure, open_oracle
+from potstill.oracle.prompt import without
 
-PROMPT = Prompt.of(load_filter("front-page"))
-SCORES = dict.fromkeys(PROMPT.filter.dimension_names, 4.5)
-GOOD = json.dumps({"scores": SCORES, "evidence": "bridge fell"})
+ask = partial(asking.ask, "gemini:flash")
 
 
 def content(*parts, finish="STOP", **usage):
@@ -30,23 +29,6 @@ def content(*parts, finish="STOP", **usage):
 def error(status, kind, text="no", details=()):
     body = {"error": {"code": status, "message": text, "status": kind, "details": list(details)}}
     return Answer(status, json.dumps(body).encode())
-
-
-def ask(script, *, times=1, request=None, **settings):
-    async def all_of_them(oracle):
-        outcomes = []
-        for _ in range(times):
-            try:
-                outcomes.append(await oracle.ask(request or PROMPT.request("a", "Bridge fell.", max_tokens=300)))
-            except Failure as failure:
-                outcomes.append(failure)
-        await oracle.close()
-        return outcomes
-
-    with ScriptedServer(script) as server:
-        told = Settings(**{"base_url": server.url.removesuffix("/v1"), "timeout": 5.0} | settings)
-        outcomes = asyncio.run(all_of_them(open_oracle("gemini:flash", told)))
-    return server, outcomes
 
 
 def test_a_good_answer_comes_with_its_tokens_thinking_included():

@@ -4,40 +4,18 @@ import asyncio
 import json
 import time
 from email.utils import formatdate
+from functools import partial
 
+import asking
 import pytest
+from asking import GOOD, PROMPT, SCORES
 from scripted_server import Answer, ScriptedServer, completion, error
 
 from potstill.errors import OracleError
-from potstill.filters import load_filter
 from potstill.oracle import Failure, Settings, open_oracle
 from potstill.oracle.openai import OpenAIOracle
-from potstill.oracle.prompt import Prompt
 
-PROMPT = Prompt.of(load_filter("front-page"))
-SCORES = dict.fromkeys(PROMPT.filter.dimension_names, 4.5)
-GOOD = json.dumps({"scores": SCORES, "evidence": "bridge fell"})
-
-
-def ask(script, *, times=1, **settings):
-    """The server and the outcomes of so many questions, one after the other."""
-
-    async def all_of_them(oracle):
-        outcomes = []
-        for number in range(times):
-            try:
-                outcomes.append(
-                    await oracle.ask(PROMPT.request(f"a{number}", f"Bridge {number} fell.", max_tokens=300))
-                )
-            except Failure as failure:
-                outcomes.append(failure)
-        await oracle.close()
-        return outcomes
-
-    with ScriptedServer(script) as server:
-        settings = {"base_url": server.url, "timeout": 5.0} | settings
-        outcomes = asyncio.run(all_of_them(OpenAIOracle("tiny", Settings(**settings))))
-    return server, outcomes
+ask = partial(asking.ask, "openai:tiny")
 
 
 def failure_of(answer, **settings):

@@ -1,0 +1,36 @@
+"""One question for every live oracle: what its answer should be, and asking it of a scripted server on loopback."""
+
+import asyncio
+import json
+
+from scripted_server import ScriptedServer
+
+from potstill.filters import load_filter
+from potstill.oracle import Failure, Settings, open_oracle
+from potstill.oracle.prompt import Prompt
+
+PROMPT = Prompt.of(load_filter("front-page"))
+SCORES = dict.fromkeys(PROMPT.filter.dimension_names, 4.5)
+GOOD = json.dumps({"scores": SCORES, "evidence": "bridge fell"})
+
+
+def ask(spec, script, *, times=1, request=None, **settings):
+    """The server, and the replies or failures of so many questions, one after the other."""
+
+    async def all_of_them(oracle):
+        outcomes = []
+        for number in range(times):
+            question = request or PROMPT.request(f"a{number}", f"Bridge {number} fell.", max_tokens=300)
+            try:
+                outcomes.append(await oracle.ask(question))
+            except Failure as failure:
+                outcomes.append(failure)
+        await oracle.close()
+        return outcomes
+
+    with ScriptedServer(script) as server:
+        # OpenAI's addresses end in a version; the others' libraries add theirs.
+        address = server.url if spec.startswith("openai:") else server.url.removesuffix("/v1")
+        told = Settings(**{"base_url": address, "timeout": 5.0} | settings)
+        outcomes = asyncio.run(all_of_them(open_oracle(spec, told)))
+    return server, outcomes
