@@ -126,6 +126,18 @@ def test_a_stage_done_again_with_another_outcome_makes_those_below_it_stale(run)
     only(run, "stale", "bundle", "evaluate", "fresh", "report")
 
 
+@pytest.mark.parametrize("name", ["acceptance", "decisions", "comparison"])
+def test_what_was_decided_or_compared_since_makes_the_report_stale_and_nothing_else(run, name):
+    run.path(name).write_text("{}\n")
+    only(run, "stale", "report")
+    assert why(run, "report") == f"{run.path(name).name} has changed"
+    with run.recording("report"):
+        pass
+    run.path(name).unlink()
+    only(run, "stale", "report")
+    assert why(run, "report") == f"{run.path(name).name} is gone"
+
+
 def test_a_filter_whose_tiers_change_needs_no_new_labels(run):
     save_filter(FRONT_PAGE.model_copy(update={"tiers": FRONT_PAGE.tiers[1:]}), run.path("filter"))
     only(run, "stale", "audit", "bundle", "evaluate", "fresh", "report")

@@ -52,6 +52,7 @@ LAYOUT: Mapping[str, str] = {
     "predictions": "predictions.parquet",
     "acceptance": "acceptance.json",
     "decisions": "decisions.jsonl",
+    "comparison": "comparison.json",
     "report": "report",
     "cache": "cache",
 }
@@ -94,7 +95,11 @@ STAGES: tuple[Stage, ...] = (
         optional=True,
     ),
     Stage(
-        *("report", ("evaluation", "predictions", "fresh_record"), ("report",), ("evaluate",)), "potstill report {run}"
+        "report",
+        ("evaluation", "predictions", "fresh_record", "acceptance", "decisions", "comparison"),
+        ("report",),
+        ("evaluate",),
+        "potstill report {run}",
     ),
 )
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from potstill.cli.label import register
 from potstill.errors import BadInput, LabelError, OracleError
-from potstill.filters import load_filter
+from potstill.filters import load_filter, save_filter
 
 FRONT_PAGE = load_filter("front-page")
 GOOD = json.dumps({"scores": dict.fromkeys(FRONT_PAGE.dimension_names, 4.0), "evidence": "e"})
@@ -46,6 +46,18 @@ def test_recorded_answers_become_the_labels_of_a_new_run(tmp_path, news, recorde
     assert out.startswith("4 answers bought, 0 were in the ledger, 4 wanted\n")
     again = json.loads(potstill(tmp_path / "run", "--oracle", recorded, "--json"))
     assert (again["bought"], again["already"]) == (0, 4)
+
+
+def test_targets_beside_the_filter_come_into_the_run_when_it_starts_and_not_later(tmp_path, news, recorded):
+    save_filter(FRONT_PAGE, tmp_path / "mine")
+    targets = tmp_path / "mine" / "targets.yaml"
+    targets.write_text("targets:\n  - {figure: shipped/judgement/mean/skill, at_least: 0.3}\n")
+    words = [tmp_path / "run", "--filter", tmp_path / "mine", "--oracle", recorded]
+    potstill(*words, "--articles", news)
+    assert (tmp_path / "run" / "filter" / "targets.yaml").read_text() == targets.read_text()
+    targets.write_text("targets:\n  - {figure: shipped/judgement/mean/skill, at_least: 0.1}\n")
+    potstill(*words)
+    assert "0.3" in (tmp_path / "run" / "filter" / "targets.yaml").read_text()
 
 
 def test_a_plan_needs_no_key_and_makes_nothing(tmp_path, news, monkeypatch):

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from potstill.cli import targets as commands
 from potstill.errors import BadInput, RunError, TargetMissed
 from potstill.runs import Run
-from potstill.targets import accept_run, decide, decisions_of, load_acceptance
+from potstill.targets import accept_run, carry_targets, decide, decisions_of, load_acceptance
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +66,26 @@ def test_a_run_that_has_changed_since_is_refused(run):
     (run.path("rows")).write_bytes(run.path("rows").read_bytes() + b" ")
     with pytest.raises(RunError, match="evaluate is stale"):
         accept_run(run)
+
+
+def test_targets_are_carried_from_a_package_named_by_folder_or_file_and_never_over_others(run, tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    assert carry_targets(package, run.folder) is None
+    (package / "targets.yaml").write_text(f"targets:\n  - {{{SKILL}, at_least: 0.2}}\n")
+    assert carry_targets("front-page", run.folder) is None
+    assert carry_targets(package / "filter.yaml", tmp_path / "no-run") is None
+    (package / "filter.yaml").write_text("")
+    target = carry_targets(package / "filter.yaml", run.folder)
+    assert target == run.path("filter") / "targets.yaml"
+    assert carry_targets(package, run.folder) is None
+    assert accept_run(run).targets == str(target)
+
+
+def test_targets_that_are_none_are_refused_when_they_are_carried(run, tmp_path):
+    (tmp_path / "targets.yaml").write_text("targets: []\n")
+    with pytest.raises(BadInput, match="targets"):
+        carry_targets(tmp_path, run.folder)
 
 
 def test_without_targets_the_place_for_them_is_named(run):

@@ -124,6 +124,10 @@ def label(
         retry_failed=retry_failed,
         batch=Batching(batch_size, poll, tuple(drop_job or ())) if batch else None,
     )
+    if filter_ is not None:
+        from potstill.targets import carry_targets
+
+        carry_targets(filter_, run)
     _print_summary(summary, as_json=as_json)
     if summary.fatal:
         raise OracleError(

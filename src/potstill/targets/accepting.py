@@ -6,6 +6,7 @@ run's own test texts and is judged on the run's labels by the run's filter, so t
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,15 +19,15 @@ from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.judging import Predicted, constant_for, judge
 from potstill.evaluation.records import Interval, Judgement, load_evaluation
-from potstill.files import read_json, sha256, write_json
+from potstill.files import read_json, sha256, write_json, write_text
+from potstill.filters import builtin_filters
 from potstill.prefilter import fold_all
+from potstill.runs import LAYOUT
 from potstill.scorer import Scorer
 from potstill.targets.rules import Outcome, judge_targets, read_targets
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from potstill.dataset import Examples
     from potstill.filters import Filter
     from potstill.records import FloatArray
@@ -104,6 +105,22 @@ def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = N
     )
     write_json(run.path("acceptance"), found.model_dump(mode="json"))
     return found
+
+
+def carry_targets(package: str | Path, run: Path) -> Path | None:
+    """Copy the targets beside a filter package into a run that has none yet; where they went.
+
+    What it takes is written down before anybody looks: later changes of the package's targets reach no run that has
+    begun. None for a filter that ships, for a package without targets, and where the run has its own.
+    """
+    folder = Path(package)
+    source = (folder.parent if folder.is_file() else folder) / TARGETS_NAME
+    target = run / LAYOUT["filter"] / TARGETS_NAME
+    if package in builtin_filters() or not source.is_file() or target.exists() or not target.parent.is_dir():
+        return None
+    read_targets(source)
+    write_text(target, source.read_text(encoding="utf-8-sig"))
+    return target
 
 
 def load_acceptance(path: Path) -> Acceptance:
