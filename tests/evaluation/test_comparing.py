@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def file(name, y, noise, seed, *, prefix="a"):
         {"id": f"{prefix}{i}", "y_harm": float(a), "p_harm": float(b)}
         for i, (a, b) in enumerate(zip(y, p, strict=True))
     ]
-    (name_ := __import__("pathlib").Path(f"{name}.jsonl")).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (name_ := Path(f"{name}.jsonl")).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return str(name_)
 
 
@@ -75,6 +76,50 @@ def test_sorting_by_mae_across_filters_is_warned_of_and_skill_decides(place):
     assert not any("Sorted by MAE" in note for note in by_skill.notes)
     assert by_skill.pairs == ()
     assert "no article in common" in by_skill.notes[0]
+
+
+def published(name, **figures):
+    Path(f"{name}.json").write_text(json.dumps(figures))
+    return f"{name}.json"
+
+
+def test_published_figures_of_two_filters_stand_side_by_side_by_skill(place):
+    """The one with the larger error is the better student: its oracle's scores differ more."""
+    wide = published("wide", filter="news", filter_version=4, mae=1.0, constant_mae=1.7, rows=600, spearman=0.8)
+    narrow = published("narrow", filter="calm", filter_version=2, mae=0.7, constant_mae=0.8)
+    found = compare_paths([narrow, wide])
+    assert [(one.name, one.source) for one in found.entries] == [(wide, "published"), (narrow, "published")]
+    assert found.entries[0].skill == pytest.approx(1 - 1 / 1.7, abs=1e-6)
+    assert found.pairs == ()
+    assert found.notes == (
+        (
+            "narrow.json and wide.json: without the predictions of both no article can be paired; their skills stand "
+            "side by side, their errors don't compare."
+        ),
+    )
+    assert "Skill compares" in compare_paths([narrow, wide], by="mae").notes[0]
+
+
+def test_without_the_constants_error_there_is_no_skill_and_this_is_said(place):
+    known = published("known", filter="news", filter_version=4, mae=1.0, constant_mae=0.9)
+    bare = published("bare", filter="calm", filter_version=2, mae=0.7)
+    found = compare_paths([bare, known])
+    assert [one.name for one in found.entries] == [known, bare]
+    assert found.entries[1].skill is None
+    assert found.notes[0] == "bare.json: the error of a constant on its rows is not known, and so neither is its skill."
+
+
+@pytest.mark.parametrize(
+    ("figures", "message"),
+    [
+        ({"predictions": []}, "no mae"),
+        ({"filter": "a", "filter_version": 1, "mae": -1}, "mae: "),
+        ({"filter": "a", "filter_version": 1, "mae": 1, "skil": 1}, "skil: "),
+    ],
+)
+def test_a_file_of_figures_that_is_none_is_refused(place, figures, message):
+    with pytest.raises(BadInput, match=message):
+        compare_paths([published("a", **figures), published("b", filter="a", filter_version=1, mae=1)])
 
 
 def test_other_labels_of_the_same_articles_do_not_compare(place):

@@ -18,28 +18,52 @@ def register(app: typer.Typer) -> None:
 def compare(
     things: Annotated[
         list[str],
-        typer.Argument(help="Evaluated runs, or FILE@FILTER; join several seeds of one recipe by commas."),
+        typer.Argument(
+            help="Evaluated runs, bundles, FILE@FILTER (predictions) or a JSON file of figures; join several seeds of "
+            "one recipe by commas."
+        ),
     ],
     sort: Annotated[str, typer.Option(help="skill, mae or spearman.")] = "skill",
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Write it into the first thing, a run, whose report then shows it.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Compare by skill, and tell differences from noise where the same rows were judged."""
-    from potstill.evaluation.comparing import compare_paths
+    from potstill.evaluation import comparing
+    from potstill.runs import Run
 
-    found = compare_paths(things, by=sort)
+    run = Run.open(things[0]) if keep else None
+    found = comparing.compare_paths(things, by=sort)
+    if run is not None:
+        found = comparing.keep(found, run)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
 
 
 def described(found: Comparing) -> list[str]:
     """The table, the pairs, and what to keep in mind."""
-    head = ("", "filter", "rows", "seeds", "skill", "MAE", "constant", "Spearman", "tiers", "majority", "recall")
+    head = (
+        "",
+        "filter",
+        "rows",
+        "which",
+        "seeds",
+        "skill",
+        "MAE",
+        "constant",
+        "Spearman",
+        "tiers",
+        "majority",
+        "recall",
+    )
     rows = [
         head,
         *(
             (
                 one.name,
                 f"{one.filter} v{one.filter_version}",
-                f"{one.rows:,}",
+                "-" if one.rows is None else f"{one.rows:,}",
+                one.source,
                 str(one.seeds),
                 "-" if one.skill is None else f"{one.skill:.1%}",
                 *map(

@@ -1,23 +1,27 @@
-"""Side by side: runs and files of predictions, of one filter or of many, and which differences are more than noise.
+"""Side by side: runs, bundles, predictions and published figures, and which differences are more than noise.
 
-In: evaluated runs, files of predictions. Out: a table by skill, since scales differ in spread and a small MAE may be
-easy to have; and, for those that judged the same rows, paired comparisons. Rows vary and so do trainings: with several
-seeds of a recipe both count, with one seed only the rows do, and the comparison says so.
+In: evaluated runs, bare bundles, files of predictions or of figures. Out: a table by skill, since scales differ in
+spread and a small MAE may be easy to have; and, for those that judged the same rows, paired comparisons. Rows vary and
+so do trainings: with several seeds of a recipe both count, with one seed only the rows do, and the comparison says so.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from potstill import metrics
+from potstill.bundle import BUNDLE_LAYOUT
+from potstill.bundle.layout import check_files, read_manifest
 from potstill.errors import BadInput
 from potstill.evaluation.predictions import read_predictions, run_filter
 from potstill.evaluation.records import Interval
+from potstill.files import read_json, sha256, write_json
 from potstill.filters import load_filter
 from potstill.metrics import number
 
@@ -27,11 +31,14 @@ if TYPE_CHECKING:
     from potstill.evaluation.predictions import Predictions
     from potstill.filters import Filter
     from potstill.records import FloatArray, IntArray
+    from potstill.runs import Run
 
 SURE = 0.05
 """A difference with a larger probability of being noise is called noise."""
 
 DRAWS = 10_000
+
+SCHEMA_VERSION = 1
 
 
 class _Record(BaseModel):
@@ -41,23 +48,24 @@ class _Record(BaseModel):
 class Entry(_Record):
     """One thing compared; figures are means over its seeds, each a mean over dimensions.
 
-    `constant_mae` is that of each dimension's median of the same labels.
+    `constant_mae` is that of each dimension's median of the same labels, for a bare bundle that of the run's constant
+    student. `source` says which rows: a bare bundle has the figures of the validation part, which chose it.
     """
 
     name: str
     filter: str
     filter_version: int
-    seeds: int
-    rows: int
+    seeds: int = 1
+    rows: int | None = None
     source: str
     mae: float | None
-    constant_mae: float | None
-    skill: float | None
-    skill_interval: Interval | None
-    spearman: float | None
-    tier_accuracy: float | None
-    tier_majority: float | None
-    recall: float | None
+    constant_mae: float | None = None
+    skill: float | None = None
+    skill_interval: Interval | None = None
+    spearman: float | None = None
+    tier_accuracy: float | None = None
+    tier_majority: float | None = None
+    recall: float | None = None
 
 
 class Pair(_Record):
@@ -77,9 +85,26 @@ class Pair(_Record):
     seeds_counted: bool
 
 
-class Comparing(_Record):
-    """The table, best skill first, and every pair that can be compared; `notes` say what cannot, and why."""
+class Published(_Record):
+    """A file of figures that somebody printed, where there are no predictions."""
 
+    filter: str
+    filter_version: int
+    mae: float = Field(ge=0, allow_inf_nan=False)
+    constant_mae: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    spearman: float | None = Field(default=None, ge=-1, le=1)
+    rows: int | None = Field(default=None, ge=1)
+
+
+class Comparing(_Record):
+    """The table, best skill first, and every pair that can be compared; `notes` say what cannot, and why.
+
+    Kept in a run, `evaluation_sha256` is that of the run's evaluation then.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    evaluation_sha256: str | None = None
+    sorted_by: str = "skill"
     entries: tuple[Entry, ...]
     pairs: tuple[Pair, ...]
     notes: tuple[str, ...]
@@ -89,27 +114,33 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
     """Compare runs and files.
 
     Args:
-        specs: each a run's folder, or `FILE@FILTER`; several seeds of one recipe are joined by commas, as in
-            `a1.json,a2.json@uplifting`.
+        specs: each a run's folder, a bundle's, `FILE@FILTER` (predictions) or a JSON file of `Published` figures;
+            several seeds of one recipe are joined by commas, as in `a1.json,a2.json@uplifting`.
         by: what to sort by: `skill`, `mae` or `spearman`.
 
     Raises:
         BadInput: fewer than two, twice the same, a file without a filter, or seeds that judged other rows.
+        BundleError: a bundle's files are not as they were written.
     """
     if by not in {"skill", "mae", "spearman"}:
         raise BadInput(f"sort by {by}: expected skill, mae or spearman")
     if len(specs) < 2 or len(set(specs)) < len(specs):
         raise BadInput("name two or more things to compare, each once")
-    read = [(spec, *_read(spec)) for spec in specs]
-    entries = [_entry(spec, seeds, filter_) for spec, seeds, filter_ in read]
-    pairs, notes = [], []
+    read = [_side(spec) for spec in specs]
+    entries = [side.entry for side in read]
+    pairs, notes = [], [
+        f"{entry.name}: the error of a constant on its rows is not known, and so neither is its skill."
+        for entry in entries
+        if entry.skill is None
+    ]  # fmt: skip
     if by == "mae" and len({(entry.constant_mae, entry.filter) for entry in entries}) > 1:
         notes.append(
             "Sorted by MAE, across filters or rows whose scores differ in spread: a small error may only mean that a "
             "constant's is small too. Skill compares."
         )
-    for (first, ours, _), (second, theirs, _) in combinations(read, 2):
-        pair = _pair(first, ours, second, theirs)
+    for ours, theirs in combinations(read, 2):
+        first, second = ours.entry.name, theirs.entry.name
+        pair = _pair(first, ours.seeds, second, theirs.seeds)
         if isinstance(pair, Pair):
             pairs.append(pair)
         else:
@@ -118,8 +149,25 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
         notes.append(
             "Where a side has one seed only, the probability counts the draw of rows and not that of the training."
         )
-    key = {"skill": lambda e: -(e.skill or 0), "mae": lambda e: e.mae or 0, "spearman": lambda e: -(e.spearman or 0)}
-    return Comparing(entries=tuple(sorted(entries, key=key[by])), pairs=tuple(pairs), notes=tuple(notes))
+    return Comparing(
+        sorted_by=by,
+        entries=tuple(sorted(entries, key=lambda entry: _rank(entry, by))),
+        pairs=tuple(pairs),
+        notes=tuple(notes),
+    )
+
+
+def keep(found: Comparing, run: Run) -> Comparing:
+    """Write a comparison into a run, whose report then shows it.
+
+    Raises:
+        RunError: the run is not evaluated, or another process writes to it.
+    """
+    evaluation = run.need("evaluation", "evaluate")
+    with run.locked():
+        kept = found.model_copy(update={"evaluation_sha256": sha256(evaluation)})
+        write_json(run.path("comparison"), kept.model_dump(mode="json"))
+    return kept
 
 
 def compare_seeds(
@@ -150,6 +198,66 @@ def compare_seeds(
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return metrics.Comparison(float(gap.mean()), float(low), float(high), min(1.0, 2.0 * (tail + 1) / (n + 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One thing compared; without `seeds` only its figures are known."""
+
+    entry: Entry
+    seeds: list[Predictions]
+
+
+def _rank(entry: Entry, by: str) -> tuple[bool, float]:
+    """The best first, what is not known last."""
+    value = getattr(entry, by)
+    return value is None, 0.0 if value is None else value if by == "mae" else -value
+
+
+def _side(spec: str) -> _Side:
+    path = Path(spec)
+    if (path / BUNDLE_LAYOUT["manifest"]).is_file():
+        return _Side(_of_bundle(path), [])
+    if path.suffix == ".json" and path.is_file():
+        return _Side(_published(path), [])
+    seeds, filter_ = _read(spec)
+    return _Side(_entry(spec, seeds, filter_), seeds)
+
+
+def _of_bundle(folder: Path) -> Entry:
+    """What a bundle says of itself: its student's validation error, and that of the constant beside it."""
+    manifest, _ = read_manifest(folder)
+    check_files(folder, manifest)
+    errors = (read_json(folder / BUNDLE_LAYOUT["facts"]).get("choice") or {}).get("validation_mae", {})
+    mae = errors.get(manifest.recipe)
+    if mae is None:
+        raise BadInput(f"{folder}: its facts hold no validation error; compare the run that it came from")
+    return _figures(str(folder), "validation", manifest.filter, manifest.filter_version, mae, errors.get("constant"))
+
+
+def _published(path: Path) -> Entry:
+    content = read_json(path)
+    if not isinstance(content, dict) or "mae" not in content:
+        raise BadInput(f"{path}: is not a file of figures (no mae); for predictions, name the filter: {path}@FILTER")
+    try:
+        found = Published.model_validate(content)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise BadInput(f"{path}: {' -> '.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    entry = _figures(str(path), "published", found.filter, found.filter_version, found.mae, found.constant_mae)
+    return entry.model_copy(update={"spearman": found.spearman, "rows": found.rows})
+
+
+def _figures(name: str, source: str, filter_: str, version: int, mae: float, constant: float | None) -> Entry:
+    return Entry(
+        name=name,
+        filter=filter_,
+        filter_version=version,
+        source=source,
+        mae=mae,
+        constant_mae=constant,
+        skill=number(1 - mae / constant) if constant else None,
+    )
 
 
 def _read(spec: str) -> tuple[list[Predictions], Filter]:
@@ -193,6 +301,8 @@ def _entry(name: str, seeds: list[Predictions], filter_: Filter) -> Entry:
 
 def _pair(first: str, ours: list[Predictions], second: str, theirs: list[Predictions]) -> Pair | str:
     """The comparison, or why there is none."""
+    if not ours or not theirs:
+        return "without the predictions of both no article can be paired"
     place = {id_: i for i, id_ in enumerate(theirs[0].ids)}
     here = [i for i, id_ in enumerate(ours[0].ids) if id_ in place]
     if not here:

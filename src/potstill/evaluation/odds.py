@@ -77,7 +77,7 @@ def judge_odds(
         brier_of_shares=number(by_share),
         brier_skill=number(1 - brier / by_share) if by_share else None,
         own=_bins(rows.own, ~rows.wrong),
-        positive=_bins(rows.said[:, positive].sum(axis=1), rows.came[:, positive].any(axis=1)),
+        positive=_bins(rows.said[:, positive].sum(axis=1), rows.came[:, positive].sum(axis=1) > 0),
         sure=SURE,
         asked=tuple(_asked(calibration, error, rows) for error in ERRORS),
     )

@@ -70,6 +70,7 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.plan,
         facts.acceptance,
         facts.decisions,
+        facts.comparison,
         RULES,
         *facts.stages.values(),
     ]

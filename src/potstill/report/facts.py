@@ -119,6 +119,7 @@ class Facts:
     plan: Record
     acceptance: Record
     decisions: Record
+    comparison: Record
 
     def stage(self, name: str) -> Record:
         """The manifest's record of a stage, or the lack of one."""
@@ -168,6 +169,7 @@ def collect(run: Run) -> Facts:
         plan=json_record(root, plan_path(run.path("bundle"))),
         acceptance=json_record(root, run.path("acceptance")),
         decisions=_lines(root, run.path("decisions")),
+        comparison=json_record(root, run.path("comparison")),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from potstill.report.blocks import Document, Section
 from potstill.report.sections.agreement import agreement
 from potstill.report.sections.calibration import calibration
+from potstill.report.sections.comparison import comparison
 from potstill.report.sections.conclusions import readiness, strengths, suitability
 from potstill.report.sections.configuration import configuration, judged
 from potstill.report.sections.data import data
@@ -40,6 +41,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     suitability,
     recommendations,
     ladder,
+    comparison,
     dimensions,
     agreement,
     tiers,
