@@ -4,10 +4,11 @@ In: a run's bundle, its students and its labels, or a file of predictions, or a 
 `evaluation.json`, from which every figure of a report comes, and `predictions.parquet`. `records` holds the shapes;
 `judging` turns predictions and labels into figures; `ranking` and `slices` look closer; `folds`, `floor` and
 `latency` add what stands beside them; `findings` says it in words; `stage` does all of it for a run, `published` for
-a file that `predictions` reads, `fresh` for a bundle on new articles that an oracle labels for it.
+a file that `predictions` reads, `fresh` for a bundle on new articles, which `drawing` chooses and an oracle labels.
 """
 
-from potstill.evaluation.fresh import draw, evaluate_fresh
+from potstill.evaluation.drawing import draw
+from potstill.evaluation.fresh import evaluate_fresh
 from potstill.evaluation.judging import Predicted, judge
 from potstill.evaluation.predictions import Predictions, read_predictions
 from potstill.evaluation.published import evaluate_file

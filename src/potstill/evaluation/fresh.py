@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import polars as pl
 
-from potstill.articles import read_all, read_articles
+from potstill.articles import read_all
 from potstill.dataset import clusters_of, near_duplicates
-from potstill.dataset.assembling import with_facts
 from potstill.errors import BadInput, LabelError, OracleError
+from potstill.evaluation.drawing import Sample, draw, seen_by
 from potstill.evaluation.findings import file_findings, floor_findings
 from potstill.evaluation.floor import floor_of
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge, number
@@ -27,15 +27,14 @@ from potstill.evaluation.slices import slices_of
 from potstill.evaluation.stage import choice_of
 from potstill.files import replacing, write_json
 from potstill.labelling import Ledger, label
+from potstill.labelling.changes import refuse_others
 from potstill.oracle.prompt import Prompt
-from potstill.prefilter import fold_all
 from potstill.runs import LAYOUT, Run
-from potstill.sampling import at_random
 from potstill.scorer import Scorer
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from potstill.evaluation.records import Bootstrap, Floor, Judgement
     from potstill.filters import Filter
@@ -54,65 +53,6 @@ FRESH_LAYOUT: Mapping[str, str] = {
 
 FEWEST = 10
 """Labels below which figures, and their intervals most of all, would be a story about each of them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Sample:
-    """A random sample of new articles.
-
-    `articles` has the columns id, title, content, source, language, published and text (the window). Of `pool`
-    articles there were, `left_out` counts by reason those that were not drawn from.
-    """
-
-    articles: pl.DataFrame
-    pool: int
-    left_out: dict[str, int]
-    seed: int
-
-
-def draw(articles: pl.DataFrame, filter_: Filter, n: int, *, seed: int = 0, seen: Collection[str] = ()) -> Sample:
-    """A random sample of the articles that a bundle with this filter would score, each window once.
-
-    The same articles and seed give the same sample, and a larger one holds the smaller.
-
-    Args:
-        articles: columns id, title, content; ids are unique.
-        filter_: the bundle's.
-        n: how many.
-        seed: of the draw.
-        seen: windows that the bundle's student may have learned from.
-
-    Raises:
-        BadInput: there are fewer.
-    """
-    rows = with_facts(articles)
-    texts = [filter_.text.of(title, content) for title, content in rows.select("title", "content").iter_rows()]
-    dropped = filter_.prefilter.reasons(fold_all(texts)).is_not_null().to_list()
-    reasons = list(_reasons(texts, dropped, set(seen)))
-    keep = [reason is None for reason in reasons]
-    left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons) if reason is not None}
-    if sum(keep) < n:
-        why = "".join(f", {count:,} {reason}" for reason, count in left_out.items())
-        raise BadInput(
-            f"a sample of {n:,} was asked for, and there are {sum(keep):,} articles to draw from: "
-            f"{articles.height:,} in the file{why}"
-        )
-    kept = rows.with_columns(pl.Series("text", texts, dtype=pl.String)).filter(pl.Series(keep, dtype=pl.Boolean))
-    order = at_random(kept["id"].to_list(), seed)[:n]
-    return Sample(kept[order.tolist()], articles.height, left_out, seed)
-
-
-def _reasons(texts: list[str], dropped: list[bool], seen: set[str]) -> Iterator[str | None]:
-    for text, gone in zip(texts, dropped, strict=True):
-        if not text.strip():
-            yield "without text"
-        elif gone:
-            yield "dropped by the prefilter"
-        elif text in seen:
-            yield "with a text that is there twice or that the run has"
-        else:
-            yield None
-        seen.add(text)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,16 +144,6 @@ def run_of(place: str | Path) -> tuple[Path, Run | None]:
     return folder, Run.open(above) if (above / LAYOUT["manifest"]).exists() else None
 
 
-def seen_by(run: Run, filter_: Filter) -> set[str]:
-    """The windows of a run's articles, on which its bundle cannot be judged anew."""
-    path = run.path("articles")
-    return {
-        filter_.text.of(title, content)
-        for frame in (read_articles(path) if path.exists() else ())
-        for title, content in frame.select("title", "content").iter_rows()
-    }
-
-
 def write_fresh(found: FreshEvaluation, predictions: pl.DataFrame, folder: Path) -> None:
     """Write both results of `evaluate_fresh` into a folder, each whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -258,7 +188,9 @@ def evaluate_fresh(
     """
     filter_, path = scorer.bundle.filter, Path(ledger)
     names = filter_.dimension_names
-    _refuse_other_rubrics(path, filter_)
+    if path.exists():
+        with Ledger(path) as kept:
+            refuse_others(kept, Prompt.of(filter_), "Choose another ledger or folder for the bundle's own.")
     # All that can go wrong without the oracle goes wrong before it is paid.
     rows = scorer.score_batch(sample.articles)
     clusters = clusters_of(rows.height, near_duplicates(rows["text"].to_list()))
@@ -328,19 +260,6 @@ def evaluate_fresh(
         bootstrap=bootstrap,
     )
     return evaluation, _table(judged, predicted, filter_)
-
-
-def _refuse_other_rubrics(path: Path, filter_: Filter) -> None:
-    if not path.exists():
-        return
-    prompt = Prompt.of(filter_)
-    with Ledger(path) as ledger:
-        for hash_, parts in ledger.accepted_prompts().items():
-            if hash_ != prompt.hash:
-                raise LabelError(
-                    f"{path}: holds labels of another rubric than the bundle's; choose another ledger or folder. "
-                    f"What differs:\n{prompt.difference(parts)}"
-                )
 
 
 def _labels(path: Path, filter_: Filter, oracle: str) -> pl.DataFrame:

@@ -18,6 +18,8 @@ Prompts = Literal["refuse", "mix", "replace"]
 """What to do when the ledger holds labels made with another prompt: refuse, keep them and buy only what is
 missing, or buy everything anew (the old answers stay in the ledger, and count no more)."""
 
+_WAYS = "--mix-prompts keeps them and asks only for what is missing; --replace-prompt asks for everything anew."
+
 
 def agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
     """Make the ledger accept answers to a prompt, beside others' or in their place.
@@ -30,15 +32,18 @@ def agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
     ledger.accept(prompt, others=prompts == "mix")
 
 
-def refuse_others(ledger: Ledger, prompt: Prompt) -> None:
+def refuse_others(ledger: Ledger, prompt: Prompt, ways: str = _WAYS) -> None:
     """Refuse a ledger with labels of another prompt.
+
+    Args:
+        ledger: an open one.
+        prompt: what is about to be asked.
+        ways: what a person may do about it, for the message.
 
     Raises:
         LabelError: it holds some; the message shows the lines that differ.
     """
     for hash_, parts in ledger.accepted_prompts().items():
         if hash_ != prompt.hash:
-            raise LabelError(
-                f"{ledger.path}: holds labels made with another prompt. --mix-prompts keeps them and asks only for "
-                f"what is missing; --replace-prompt asks for everything anew. What differs:\n{prompt.difference(parts)}"
-            )
+            differs = prompt.difference(parts)
+            raise LabelError(f"{ledger.path}: holds labels made with another prompt. {ways} What differs:\n{differs}")
