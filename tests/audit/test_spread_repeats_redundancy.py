@@ -28,8 +28,9 @@ class TestSpread:
         rows = rows_with([[8, 0]] * 25 + [[2, 4]] * 5, source=["herald"] * 25 + ["gazette"] * 5)
         found = spread_of(rows)
         assert [(group.name, group.rows) for group in found.by_source] == [("herald", 25)]
-        assert found.by_source[0].mean == {"wind": 8.0, "rain": 0.0, "overall": 4.0}
-        assert found.by_source[0].at_floor["rain"] == 1.0
+        herald = found.by_source[0].dimensions
+        assert {name: each.mean for name, each in herald.items()} == {"wind": 8.0, "rain": 0.0, "overall": 4.0}
+        assert (herald["rain"].at_floor, herald["wind"].at_ceiling, herald["wind"].used) == (1.0, 0.0, 0.0)
         assert (found.small, found.by_language) == (5, ())
 
 

@@ -63,12 +63,11 @@ class Spread(_Record):
 
 
 class Group(_Record):
-    """The labels of one source or language: mean and share at the floor by dimension, `overall` last."""
+    """How one source's or language's labels use each dimension, `overall` last."""
 
     name: str
     rows: int
-    mean: dict[str, float | None]
-    at_floor: dict[str, float | None]
+    dimensions: dict[str, Spread]
 
 
 class Scores(_Record):

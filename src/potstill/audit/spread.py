@@ -31,7 +31,7 @@ def spread_of(rows: Labelled) -> Scores:
     scores = metrics.with_overall(rows.scores, rows.filter.weights)
     names = (*rows.filter.dimension_names, "overall")
     sources, languages = rows.names("source"), rows.names("language")
-    groups = [_groups(scores, names, each, scale.min) for each in (sources, languages)]
+    groups = [_groups(scores, names, each, scale.min, scale.max) for each in (sources, languages)]
     return Scores(
         dimensions=tuple(spread(name, scores[:, i], scale.min, scale.max) for i, name in enumerate(names)),
         by_source=groups[0],
@@ -66,22 +66,21 @@ def spread(name: str, values: FloatArray, low: float, high: float) -> Spread:
     )
 
 
-def _groups(scores: FloatArray, names: tuple[str, ...], labels: list[str], low: float) -> tuple[Group, ...]:
+def _groups(
+    scores: FloatArray, names: tuple[str, ...], labels: list[str], low: float, high: float
+) -> tuple[Group, ...]:
     """Groups of at least `LEAST` rows, the largest first."""
+    counts = sorted(Counter(filter(None, labels)).items(), key=lambda item: (-item[1], item[0]))
     found = []
-    for label, count in sorted(Counter(filter(None, labels)).items(), key=lambda item: (-item[1], item[0])):
+    for label, count in counts:
         if count < LEAST:
             break
         inside = scores[[each == label for each in labels]]
-        columns = [column[np.isfinite(column)] for column in inside.T]
         found.append(
             Group(
                 name=label,
                 rows=count,
-                mean={name: number(c.mean()) if c.size else None for name, c in zip(names, columns, strict=True)},
-                at_floor={
-                    name: number((c == low).mean()) if c.size else None for name, c in zip(names, columns, strict=True)
-                },
+                dimensions={name: spread(name, inside[:, i], low, high) for i, name in enumerate(names)},
             )
         )
     return tuple(found)

@@ -71,6 +71,16 @@ def _tile(audit: Record, label: str, value: tuple[Kind, str], note: str) -> Tile
     return Tile(label, show(audit, kind, *path.split("/"), absent="unknown"), said(audit, note))
 
 
+_USES = (
+    ("Mean label", ("score", "mean")),
+    ("Spread (sd)", ("score", "sd")),
+    ("Scale used", ("percent", "used")),
+    ("Share at the floor", ("percent", "at_floor")),
+    ("Share at the ceiling", ("percent", "at_ceiling")),
+)
+"""What is told of each source and language: a caption, and a field of a `Spread` with how it is written."""
+
+
 def scores(audit: Record) -> Iterator[Block]:
     """The use of the scale."""
     yield Figure(
@@ -99,12 +109,12 @@ def scores(audit: Record) -> Iterator[Block]:
         places(audit, "scores", "dimensions"),
     )
     names = [*(audit.at("dimensions").value or []), "overall"]
-    means = [(spaced(name), f"{{score mean/{name}}}") for name in names]
     for field, title in (("by_source", "source"), ("by_language", "language")):
         groups = places(audit, "scores", field)
-        columns = ((title.capitalize(), "{text name}"), ("Rows", "{count rows}"), *means)
-        if groups:
-            yield table(audit, f"Mean label by {title}", columns, groups, folded=True)
+        for caption, (kind, what) in _USES if groups else ():
+            columns = [(spaced(name), f"{{{kind} dimensions/{name}/{what}}}") for name in names]
+            head = ((title.capitalize(), "{text name}"), ("Rows", "{count rows}"))
+            yield table(audit, f"{caption} by {title}", (*head, *columns), groups, folded=True)
 
 
 def repeats(audit: Record) -> Iterator[Block]:
