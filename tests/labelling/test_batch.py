@@ -1,7 +1,6 @@
 """Labelling by jobs, against a real server on loopback."""
 
 import json
-import os
 import random
 from collections import Counter
 
@@ -125,8 +124,8 @@ def test_an_oracle_without_jobs_says_so(tmp_path):
         label(tmp_path / "l", stories(1), FRONT_PAGE, ScriptedOracle(), batch=Batching())
 
 
-KILLS = int(os.environ.get("POTSTILL_KILLS", "5"))
-"""How often a process is killed while it labels."""
+KILLS = 5
+"""How often a process is killed while it labels; `benchmarks/batch_kills.py` does it more often."""
 
 
 @pytest.mark.parametrize("keeps_tags", [True, False])
