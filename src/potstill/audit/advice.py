@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.audit.records import Finding
+from potstill.audit.redundancy import in_words
 from potstill.audit.repeats import REMINDER
 
 if TYPE_CHECKING:
@@ -77,12 +78,7 @@ def _redundancy(audit: Audit) -> Iterator[Finding]:
     found = audit.redundancy
     if found is None or found.effective is None:
         return
-    text = f"{len(found.dimensions)} dimensions measure about {found.effective:.1f} different things."
-    if found.warning:
-        pairs = ", ".join(f"{pair.first} and {pair.second} (r = {pair.r:.2f})" for pair in found.high[:3])
-        twins = f" Nearly one: {pairs}." if pairs else ""
-        text += f"{twins} Merge or sharpen dimensions before more labels are bought."
-    yield Finding(tone="caution" if found.warning else "good", section="redundancy", text=text)
+    yield Finding(tone="caution" if found.warning else "good", section="redundancy", text=in_words(found))
 
 
 def _spread(audit: Audit) -> Iterator[Finding]:

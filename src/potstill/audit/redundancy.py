@@ -94,6 +94,16 @@ def redundancy_of(
     )
 
 
+def in_words(found: Redundancy) -> str:
+    """A sentence on how many things there are, and where the warning is given what to do about it."""
+    text = f"{len(found.dimensions)} dimensions measure about {found.effective or 0.0:.1f} different things."
+    if not found.warning:
+        return text
+    pairs = ", ".join(f"{pair.first} and {pair.second} (r = {pair.r:.2f})" for pair in found.high[:3])
+    twins = f" Nearly one: {pairs}." if pairs else ""
+    return f"{text}{twins} Merge or sharpen dimensions before more labels are bought."
+
+
 def participation(correlations: FloatArray) -> float:
     """The participation ratio of a correlation matrix's eigenvalues: d^2 over the sum of all squared correlations.
 

@@ -90,11 +90,13 @@ def label(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
+    from potstill.audit.early import early_warning
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
     from potstill.labelling import Batching, Limits, Repeats, label_run
     from potstill.oracle import Settings
     from potstill.runs import LAYOUT, Run
+    from potstill.terminal import note
 
     if mix_prompts and replace_prompt:
         raise BadInput("--mix-prompts and --replace-prompt exclude each other")
@@ -106,10 +108,12 @@ def label(
     repeats = Repeats(samples, repeat_share, repeat_seed)
     prompts: Prompts = "mix" if mix_prompts else "replace" if replace_prompt else "refuse"
     chosen = None if filter_ is None else load_filter(filter_)
+    ledger, judged_by = run / LAYOUT["ledger"], chosen or Run.open(run).filter
+    if warning := early_warning(ledger, judged_by):
+        note(f"warning: {warning}")
     if plan:
         frames = _frames(articles, run / LAYOUT["articles"])
-        judged_by = chosen or Run.open(run).filter
-        found = asking.plan(frames, judged_by, run / LAYOUT["ledger"], repeats, batch=batch, prompts=prompts)
+        found = asking.plan(frames, judged_by, ledger, repeats, batch=batch, prompts=prompts)
         print_plan(found, asking.known, batch=batch, as_json=as_json)
         return
     summary = label_run(

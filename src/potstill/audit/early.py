@@ -1,0 +1,48 @@
+"""What the first labels say before more are bought.
+
+In: a ledger that labelling is about to go on with. Out: a warning, or none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from potstill.audit.redundancy import in_words, redundancy_of
+from potstill.labelling import Ledger
+from potstill.labelling.ledger import HUMAN
+from potstill.oracle.prompt import Prompt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from potstill.filters import Filter
+
+EARLY = 5000
+"""Calls after which the money is spent, and a warning comes too late."""
+
+_RESAMPLES = 10
+"""Of an interval that is not told here."""
+
+
+def early_warning(ledger: Path, filter_: Filter) -> str | None:
+    """Several dimensions that are one thing, by the labels that the ledger has of this very prompt.
+
+    None with too few labels, too many calls, labels of another prompt, or dimensions that differ enough.
+    """
+    if not ledger.exists():
+        return None
+    with Ledger(ledger) as opened:
+        if set(opened.accepted_prompts()) != {Prompt.of(filter_).hash} or opened.spent().calls > EARLY:
+            return None
+        labels = opened.labels(filter_).filter(~pl.col("oracle").str.starts_with(HUMAN))
+    names = filter_.dimension_names
+    most = labels["oracle"].mode().sort()[:1]
+    columns = labels.filter(pl.col("oracle").is_in(most.to_list())).select(pl.col(f"y_{name}") for name in names)
+    scores = columns.fill_null(float("nan")).to_numpy().astype(np.float64)
+    found = redundancy_of(scores, names, np.arange(len(scores)), resamples=_RESAMPLES)
+    if found is None or not found.warning:
+        return None
+    return f"by the {found.rows:,} labels so far, {in_words(found)}"
