@@ -16,12 +16,12 @@ from potstill.articles.reading import (
     read_objects,
     refuse_duplicates,
 )
-from potstill.articles.rows import MAX_TEXT_BYTES, OnEmpty, article_id
+from potstill.articles.rows import MAX_TEXT_CHARACTERS, OnEmpty, article_id
 from potstill.articles.writing import Writer, open_writer
 
 __all__ = [
     "FORMATS",
-    "MAX_TEXT_BYTES",
+    "MAX_TEXT_CHARACTERS",
     "OnEmpty",
     "Writer",
     "article_id",

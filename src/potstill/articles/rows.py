@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
-MAX_TEXT_BYTES = 1_000_000
-"""A longer title or content, in UTF-8 bytes, is a mistake upstream (a page dump, a joined file), not an article."""
+MAX_TEXT_CHARACTERS = 1_000_000
+"""A longer title or content is a mistake upstream (a page dump, a joined file), not an article. Counted in characters,
+so that no script has less room than another."""
 
 _MAX_ID_CHARS = 1000
 
@@ -85,12 +86,13 @@ def _text(path: str | Path, number: int, name: str, value: object) -> str:
         fail(path, number, f"field {name}: expected text, got {kind_of(value)}")
     if "\0" in value:
         fail(path, number, f"field {name}: holds a NUL character")
+    if len(value) > MAX_TEXT_CHARACTERS:
+        fail(path, number, f"field {name}: {len(value):,} characters, at most {MAX_TEXT_CHARACTERS:,} are legal")
     try:
-        size = len(value) if value.isascii() else len(value.encode())
+        # Text of one byte a character is known without looking at it.
+        _ = value.isascii() or value.encode()
     except UnicodeEncodeError as error:
         fail(path, number, f"field {name}: half a surrogate pair at character {error.start + 1}")
-    if size > MAX_TEXT_BYTES:
-        fail(path, number, f"field {name}: {size:,} bytes of text, at most {MAX_TEXT_BYTES:,} are legal")
     return value
 
 

@@ -45,6 +45,16 @@ def score(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the network; all physical cores unless given.")
     ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes that score; more than one only for a student without a network."),
+    ] = None,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Run on ONNX Runtime in fp32, whatever potstill optimize found.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a run with the same arguments was stopped.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; for bundles that run on torch.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout (stderr with -o -).")] = False,
 ) -> None:
@@ -58,6 +68,7 @@ def score(
         level=level,
         probabilities=probabilities,
         ask_oracle_above=ask_oracle_above,
+        follow_plan=not portable,
     )
     if scorer.cut is not None:
         cut = scorer.cut
@@ -66,7 +77,9 @@ def score(
             f"that kept {cut.kept:,}, {cut.wrong:,} in the wrong tier, so at most {cut.at_most:.1%} with 95% confidence"
         )
     try:
-        summary = score_file(scorer, file, output, keep_text=keep_text, batch_size=batch_size)
+        summary = score_file(
+            scorer, file, output, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes
+        )
     except BrokenPipeError:
         # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -76,6 +89,7 @@ def score(
         return
     tiers = ", ".join(f"{name} {count:,}" for name, count in summary.tiers.items() if count)
     speed = f"{summary.seconds:.1f} s ({summary.articles_per_second:,.0f}/s)"
-    note(f"{summary.articles:,} articles in {speed}: {tiers or 'none'}")
+    resumed = f", {summary.resumed:,} of them before" if summary.resumed else ""
+    note(f"{summary.articles:,} articles{resumed} in {speed}: {tiers or 'none'}")
     for reason, count in summary.reasons.items():
         note(f"  not scored: {reason}: {count:,}")

@@ -1,15 +1,13 @@
-"""The scorer: articles in, verdicts out, with a bundle and nothing else.
+"""Verdicts on articles: one, many, or a frame of them.
 
-Prefilter, window, student, calibration, verdict, in that order: words are looked at before anything is
-tokenised, and an article that is dropped costs no model. In bulk the data are columns of Polars frames, a batch
-at a time, so that memory does not grow with the file. Nothing here calls anybody or needs torch.
+In: articles. Out: verdicts, or the frame with their columns. An article that the prefilter drops, or that has no text,
+is never tokenised. What comes before the model (`prepare`) and the rest (`finish`) are two calls, so that reading and
+preparing may run beside it.
 """
 
 from __future__ import annotations
 
 import json
-import time
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -18,14 +16,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import polars as pl
 
-from potstill.articles import article_id, count_articles, open_writer, read_articles
+from potstill.articles import article_id
+from potstill.backends.plan import plan_path, read_plan
 from potstill.bundle.deciding import LEVEL, Decided, decide_raw
+from potstill.bundle.layout import read_manifest
 from potstill.bundle.reading import Bundle, load_bundle
 from potstill.calibration import cut_for, given_probability, least_error
-from potstill.errors import BadInput
+from potstill.errors import BadInput, BundleError, Unavailable
 from potstill.prefilter import fold_all
 from potstill.records import DROPPED, UNSCORED, Article, Verdict
-from potstill.terminal import steps
+from potstill.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,19 +45,6 @@ NOT_FINITE = "the student's score is not finite"
 
 UNDEFINED = "a condition of the filter has no value for these scores"
 """The reason of an article whose finite scores a gate or tier cannot be decided on, such as a division by 0."""
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """What became of a file: `tiers` and `reasons` count articles, the latter those without a score."""
-
-    bundle: str
-    articles: int
-    scored: int
-    tiers: dict[str, int]
-    reasons: dict[str, int]
-    seconds: float
-    articles_per_second: float
 
 
 class Scorer:
@@ -104,15 +91,21 @@ class Scorer:
         level: float = LEVEL,
         probabilities: bool = False,
         ask_oracle_above: float | None = None,
+        follow_plan: bool = True,
     ) -> Self:
         """Open a bundle and score with it; the arguments are those of `load_bundle` and of the class.
+
+        With `follow_plan` it runs as `potstill optimize` found best, where that was for this bundle on this machine
+        with these libraries and golden texts come out as near as it was proven; else it runs the portable way, and
+        says why.
 
         Raises:
             BadInput: what is asked for can't be had.
             BundleError: the bundle does not prove itself.
             MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
         """
-        bundle = load_bundle(path, check=check, threads=threads, device=device)
+        bundle = _planned(Path(path), check, threads) if follow_plan else None
+        bundle = bundle or load_bundle(path, check=check, threads=threads, device=device)
         return cls(bundle, level=level, probabilities=probabilities, ask_oracle_above=ask_oracle_above)
 
     @property
@@ -129,7 +122,7 @@ class Scorer:
         remaining = iter(articles)
         while batch := list(islice(remaining, batch_size)):
             frame = _frame(batch)
-            yield from self._verdicts(frame, self._outcome(frame))
+            yield from self._verdicts(frame, self.finish(self.prepare(frame)))
 
     def score_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
         """The frame with the verdict's columns added.
@@ -147,7 +140,11 @@ class Scorer:
         Raises:
             BadInput: there is no column `content`, or one of the two does not hold text.
         """
-        outcome = self._outcome(articles)
+        return self.flat(self.prepare(articles))
+
+    def flat(self, prepared: Prepared) -> pl.DataFrame:
+        """What `score_batch` gives, for articles that are prepared."""
+        outcome, articles = self.finish(prepared), prepared.articles
         added = [
             pl.Series(f"{what}_{name}", values[:, index]).fill_nan(None)
             for what, values in outcome.numbers.items()
@@ -162,7 +159,11 @@ class Scorer:
         And `tier_probabilities` (tier -> probability) where asked for. All are null without a score. It is the
         shape of a line of JSON.
         """
-        outcome = self._outcome(articles)
+        return self.nested(self.prepare(articles))
+
+    def nested(self, prepared: Prepared) -> pl.DataFrame:
+        """What `nested_batch` gives, for articles that are prepared."""
+        outcome, articles = self.finish(prepared), prepared.articles
         scored = outcome.verdict["overall"].is_not_null()
         numbers = outcome.numbers
         scores = pl.DataFrame({name: numbers["score"][:, index] for index, name in enumerate(self.dimensions)})
@@ -181,7 +182,12 @@ class Scorer:
         numbers_of = [frame.select(pl.when("known").then(name).alias(name)).to_series() for name in structs]
         return _beside(articles, [*numbers_of[:2], *outcome.verdict.iter_columns(), *numbers_of[2:], *outcome.ask])
 
-    def _outcome(self, articles: pl.DataFrame) -> _Outcome:
+    def prepare(self, articles: pl.DataFrame) -> Prepared:
+        """All that comes before the student: windows, and what the prefilter drops.
+
+        Raises:
+            BadInput: as `score_batch`.
+        """
         filter_ = self.bundle.filter
         titles, contents = _column(articles, "title"), _column(articles, "content")
         texts = pl.Series("text", list(map(filter_.text.of, titles, contents)), dtype=pl.String)
@@ -189,18 +195,23 @@ class Scorer:
         empty = (texts == "").to_numpy()
         reasons = filter_.prefilter.reasons(folded).to_list()
         dropped = np.array([reason is not None for reason in reasons], dtype=np.bool_) & ~empty
-        raw = np.full((articles.height, len(self.dimensions)), np.nan)
-        kept = ~empty & ~dropped
+        return Prepared(articles, texts, folded, empty, dropped, reasons)
+
+    def finish(self, prepared: Prepared) -> Outcome:
+        """The student, and all that comes after it."""
+        raw = np.full((prepared.articles.height, len(self.dimensions)), np.nan)
+        kept = ~prepared.empty & ~prepared.dropped
         if kept.any():
             # What else the rows held is for students that read it, such as the source.
-            read = articles.with_columns(texts).filter(pl.Series(kept))
+            read = prepared.articles.with_columns(prepared.texts).filter(pl.Series(kept))
             raw[kept] = self.bundle.student.predict(read)
         odds = self.probabilities or self.cut is not None
-        decided = decide_raw(raw, folded, filter_, self.bundle.calibration, self.level, probabilities=odds)
-        outcome = _Outcome.of(decided, empty, dropped, reasons)
+        filter_, calibration = self.bundle.filter, self.bundle.calibration
+        decided = decide_raw(raw, prepared.folded, filter_, calibration, self.level, probabilities=odds)
+        outcome = Outcome.of(decided, prepared.empty, prepared.dropped, prepared.reasons)
         return outcome if decided.probabilities is None else self._with_odds(outcome, decided.probabilities)
 
-    def _with_odds(self, outcome: _Outcome, odds: FloatArray) -> _Outcome:
+    def _with_odds(self, outcome: Outcome, odds: FloatArray) -> Outcome:
         names = self.bundle.filter.tier_names
         table = {name: pl.Series(odds[:, index]).fill_nan(None) for index, name in enumerate(names)}
         ask = []
@@ -212,7 +223,7 @@ class Scorer:
             ask = [pl.select(pl.when(known).then(unsure).alias("ask_oracle")).to_series()]
         return replace(outcome, odds=pl.DataFrame(table if self.probabilities else {}), ask=ask)
 
-    def _verdicts(self, articles: pl.DataFrame, outcome: _Outcome) -> Iterator[Verdict]:
+    def _verdicts(self, articles: pl.DataFrame, outcome: Outcome) -> Iterator[Verdict]:
         rows = outcome.verdict.iter_rows(named=True)
         odds = outcome.odds.to_dicts() if outcome.odds.width else None
         for index, (id_, row) in enumerate(zip(articles["id"], rows, strict=True)):
@@ -233,7 +244,22 @@ class Scorer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
+class Prepared:
+    """Articles as the student reads them: `texts` and `folded` are windows, a row for each article.
+
+    `empty` and `dropped` say which are not scored, and `reasons` why the latter.
+    """
+
+    articles: pl.DataFrame
+    texts: pl.Series
+    folded: pl.Series
+    empty: BoolArray
+    dropped: BoolArray
+    reasons: list[str | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
     """What scoring found: arrays of shape (articles, dimensions), and the verdict's columns with `reason`.
 
     `odds` has a column per tier, and `ask` holds the column `ask_oracle`, where they were asked for.
@@ -245,7 +271,8 @@ class _Outcome:
     ask: Sequence[pl.Series] = ()
 
     @classmethod
-    def of(cls, decided: Decided, empty: BoolArray, dropped: BoolArray, reasons: list[str | None]) -> _Outcome:
+    def of(cls, decided: Decided, empty: BoolArray, dropped: BoolArray, reasons: list[str | None]) -> Outcome:
+        """What was decided, and why the rest was not."""
         verdict = decided.verdict.with_columns(
             pl.Series("reason", reasons, dtype=pl.String),
             empty=pl.Series(empty),
@@ -267,58 +294,18 @@ class _Outcome:
         return cls({"score": decided.scores, "low": decided.low, "high": decided.high}, verdict)
 
 
-def score_file(
-    bundle: str | Path | Scorer,
-    source: str | Path,
-    target: str | Path,
-    *,
-    keep_text: bool = False,
-    batch_size: int = BATCH,
-    threads: int | None = None,
-) -> Summary:
-    """Score a file of articles into another, a batch at a time, in order, in memory that does not grow.
-
-    A row keeps all its fields but `content`, and gains the verdict: nested objects in JSON lines, flat columns
-    in CSV and Parquet (see `Scorer.score_batch`). An article without a text is `unscored`. The target takes its
-    place when all is done; until then, and after any failure, what was there stays.
-
-    Args:
-        bundle: a bundle's folder, or a scorer that is open.
-        source: articles, `-` for JSON lines on stdin.
-        target: results, `-` for JSON lines on stdout.
-        keep_text: write `content` too.
-        batch_size: articles at a time.
-        threads: of the network; one for each physical core where it is None.
-
-    Raises:
-        ArticleError: the source is missing or a row of it is broken; the message names row and field.
-        BundleError: the bundle does not prove itself.
-        BadInput: the target cannot be written.
-    """
-    scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
-    total = count_articles(source)
-    nested = str(target) == "-" or ".jsonl" in Path(target).suffixes
-    tiers: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    started = time.perf_counter()
-    with open_writer(target) as writer, steps("scoring", total) as advance:
-        for frame in read_articles(source, batch_size=batch_size, on_empty="keep"):
-            result = scorer.nested_batch(frame) if nested else scorer.score_batch(frame)
-            writer.write(result if keep_text else result.drop("content"))
-            tiers.update(result["tier"])
-            reasons.update(result["reason"].drop_nulls())
-            advance(frame.height)
-    seconds = time.perf_counter() - started
-    articles = tiers.total()
-    return Summary(
-        bundle=scorer.bundle.hash,
-        articles=articles,
-        scored=articles - tiers[DROPPED] - tiers[UNSCORED],
-        tiers={name: tiers[name] for name in (*scorer.bundle.filter.tier_names, DROPPED, UNSCORED)},
-        reasons=dict(reasons.most_common()),
-        seconds=round(seconds, 3),
-        articles_per_second=round(articles / seconds, 1) if seconds else 0.0,
-    )
+def _planned(folder: Path, check: Check, threads: int | None) -> Bundle | None:
+    """The bundle, run as its plan says; None where it has no plan that can be followed."""
+    plan, why = read_plan(folder, read_manifest(folder)[1])
+    if plan is not None:
+        try:
+            return load_bundle(folder, check=check, threads=threads, plan=plan)
+        except (BundleError, Unavailable) as error:
+            # Should the bundle be what is broken, the portable way will say so.
+            why = str(error)
+    if why is not None:
+        note(f"{plan_path(folder)}: not followed: {why}; renew it with: potstill optimize {folder}")
+    return None
 
 
 def _cut(bundle: Bundle, error: float) -> Cut:

@@ -348,14 +348,14 @@ class TestFiles:
         with pytest.raises(ArticleError, match="line 2: field content"):
             score_file(tfidf, source, tmp_path / "out.jsonl", batch_size=1)
         assert (tmp_path / "out.jsonl").read_text() == "old"
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".out.jsonl.parts", "in.jsonl", "out.jsonl"]
 
     def test_an_interrupt_leaves_the_old_result(self, tfidf, tmp_path, monkeypatch):
         frame, _ = articles(10)
         with open_writer(tmp_path / "in.jsonl") as writer:
             writer.write(frame)
         (tmp_path / "out.jsonl").write_text("old")
-        batches = iter([tfidf.nested_batch])
+        batches = iter([tfidf.nested])
 
         def interrupted(part):
             try:
@@ -365,11 +365,11 @@ class TestFiles:
                 raise AssertionError from None
 
         scorer = Scorer(tfidf.bundle)
-        monkeypatch.setattr(scorer, "nested_batch", interrupted)
+        monkeypatch.setattr(scorer, "nested", interrupted)
         with pytest.raises(KeyboardInterrupt):
             score_file(scorer, tmp_path / "in.jsonl", tmp_path / "out.jsonl", batch_size=4)
         assert (tmp_path / "out.jsonl").read_text() == "old"
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.jsonl"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [".out.jsonl.parts", "in.jsonl", "out.jsonl"]
 
     def test_scoring_into_the_source_itself_works(self, tfidf, tmp_path):
         path = lines(tmp_path / "a.jsonl", [{"content": "library"}])

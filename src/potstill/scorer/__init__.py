@@ -1,0 +1,12 @@
+"""The scorer: articles in, verdicts out, with a bundle and nothing else.
+
+Prefilter, window, student, calibration, verdict, in that order: words are looked at before anything is tokenised, and
+an article that is dropped costs no model. In bulk the data are columns of Polars frames, a batch at a time, so that
+memory does not grow with the file (`files`), and what is scored outlives a kill (`parts`). Nothing here calls anybody
+or needs torch.
+"""
+
+from potstill.scorer.files import Summary, score_file
+from potstill.scorer.scoring import BATCH, EMPTY, NOT_FINITE, Scorer
+
+__all__ = ["BATCH", "EMPTY", "NOT_FINITE", "Scorer", "Summary", "score_file"]
