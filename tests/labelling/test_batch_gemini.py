@@ -19,7 +19,7 @@ from potstill.labelling.budget import TRILLION
 class GeminiBatchServer(BatchServer):
     """Answers each question of a batch by `script(number, times)`, its `response` or `error`, or None for neither."""
 
-    keeps_keys = True
+    keeps_keys, keyless = True, None
 
     @property
     def url(self):
@@ -51,7 +51,8 @@ class GeminiBatchServer(BatchServer):
         elif "output" not in job["metadata"]:
             questions = self.files[job["name"].removeprefix("batches/")]
             answers = [(one["metadata"], self.script(number_of(one), self.paid[number_of(one)])) for one in questions]
-            lines = [({"metadata": key} if self.keeps_keys else {}) | answer for key, answer in answers if answer]
+            keeps = self.keeps_keys and job["name"] != self.keyless
+            lines = [({"metadata": key} if keeps else {}) | answer for key, answer in answers if answer]
             job["metadata"]["output"] = {"inlinedResponses": {"inlinedResponses": lines[::-1]}}
             job["metadata"]["state"] = "BATCH_STATE_SUCCEEDED"
         return job
@@ -133,6 +134,17 @@ def test_a_job_that_cannot_be_awaited_is_given_up_at_its_worst_price(tmp_path, c
     assert "given up: batches/b0, with 3 questions; those that the provider answers all the same are paid for" in said
     [counted] = re.findall(r"They count as (\S+), the most", said)
     assert spent == pytest.approx(float(counted) + summary.cost, abs=1e-4)
+
+
+def test_one_job_that_cannot_be_awaited_holds_up_no_other(tmp_path):
+    with GeminiBatchServer(right, looks=0) as server:
+        server.keyless = "batches/b0"
+        said = buy(server, tmp_path / "l").stopped
+        assert said.endswith("--drop-job gives a job up (under way: batches/b0)")
+        summary = buy(server, tmp_path / "l", drop=("batches/b0",))
+    assert (summary.already, summary.bought) == (4, 3)
+    assert sorted(server.paid.values()) == [1] * 4 + [2] * 3
+    assert labels(tmp_path / "l") == {f"a{i}": float(i) for i in range(7)}
 
 
 def test_what_was_given_up_counts_against_the_cap(tmp_path):

@@ -207,13 +207,24 @@ class BatchSession(Session):
         self.ledger.name_job(tag, job=await self.batches.start(tag, file))
 
     async def _collect(self) -> None:
-        """Wait for all jobs under way, and keep what they bring as each ends."""
-        while (jobs := self.ledger.jobs()) and self.stopped is None:
-            landed = 0
+        """Wait for all jobs under way, and keep what they bring as each ends.
+
+        Raises:
+            Failure: what the first of those met that cannot be awaited; all others have landed.
+        """
+        stuck: dict[str, Failure] = {}
+        while self.stopped is None and (jobs := [job for job in self.ledger.jobs() if job.tag not in stuck]):
+            moved = 0
             for job in jobs:
-                landed += await self._look(job)
-            if not landed:
+                try:
+                    moved += await self._look(job)
+                except Failure as failure:
+                    stuck[job.tag] = failure
+                    moved += 1
+            if not moved:
                 await asyncio.sleep(self.batch.poll)
+        if stuck and self.stopped is None:
+            raise next(iter(stuck.values()))
 
     async def _look(self, job: Job) -> bool:
         """Whether a job has ended; a server that is away for the moment is asked again later."""
