@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from potstill.evaluation.whatif import Side, Threshold, WhatIf
+    from potstill.evaluation.records import Threshold
+    from potstill.evaluation.whatif import Side, WhatIf
 
 
 def register(app: typer.Typer) -> None:

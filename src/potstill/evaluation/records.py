@@ -118,6 +118,28 @@ class AtK(_Record):
     ndcg: float | None
 
 
+class Threshold(_Record):
+    """Where to cut the student's overall. `recall_low` is what the recall is at least, at 95% confidence.
+
+    The cut was chosen on these very rows: on others recall is near `recall_low` rather than `recall`.
+    """
+
+    overall_at_least: float
+    rows: int
+    positives: int
+    recall: float | None
+    recall_low: float | None
+    precision: float | None
+
+
+class Cuts(_Record):
+    """Where to cut the student's overall for a wanted recall of the positive tiers, on `rows` rows of `source`."""
+
+    source: Source
+    rows: int
+    by_recall: dict[str, Threshold]
+
+
 class Ranking(_Record):
     """How well the student's overall orders rows for a reader; ties count as all their orders.
 
@@ -362,6 +384,7 @@ class Evaluation(_Record):
     ladder: tuple[Rung, ...]
     choice: Choice | None
     shipped: Shipped | None
+    cuts: Cuts | None = None
     findings: tuple[Finding, ...]
     bootstrap: Bootstrap
 

@@ -42,6 +42,7 @@ from potstill.evaluation.records import (
     save_evaluation,
 )
 from potstill.evaluation.slices import slices_of
+from potstill.evaluation.whatif import cuts_of
 from potstill.files import read_json, replacing
 from potstill.labelling import Ledger
 from potstill.prefilter import fold_all
@@ -71,7 +72,7 @@ MOST_FOLDED = 1500
 """Rows up to which the cheap rungs are refitted fold by fold; with more, the test part says enough."""
 
 _RANKS = ("constant", "source-median", "tfidf-ridge", "encoder-head", "fine-tuned")
-_HEAD_RANKS = ("ridge", "support-vectors")
+_HEAD_RANKS = ("ridge", "rbf-ridge", "support-vectors")
 _SOURCES: tuple[Source, ...] = ("out-of-fold", "test", "validation")
 """Which judgement is a rung's headline: the first of these that it has."""
 
@@ -126,7 +127,7 @@ def evaluate_run(
         ladder = tuple(work.rung(candidate, predicted[candidate.recipe.name]) for candidate in found)
         floor = _floor(run, filter_, dataset)
         choice = choice_of(bundle)
-        shipped, table = work.shipped(scorer, predicted.get(chosen, {}))
+        shipped, judged, table = work.shipped(scorer, predicted.get(chosen, {}))
         everything = dataset.all()
         evaluation = Evaluation(
             filter=filter_.name,
@@ -141,6 +142,7 @@ def evaluate_run(
             ladder=ladder,
             choice=choice,
             shipped=shipped,
+            cuts=cuts_of(predicted.get(chosen, {}).get("out-of-fold", judged), filter_),
             findings=findings(ladder, choice, shipped, floor, span=filter_.scale.max - filter_.scale.min),
             bootstrap=bootstrap,
         )
@@ -258,8 +260,8 @@ class _Work:
             training=_training(candidate.folder),
         )
 
-    def shipped(self, scorer: Scorer, predicted: Mapping[Source, Predicted]) -> tuple[Shipped, pl.DataFrame]:
-        """The bundle on the test part, and the table of all predictions of its rung."""
+    def shipped(self, scorer: Scorer, predicted: Mapping[Source, Predicted]) -> tuple[Shipped, Predicted, pl.DataFrame]:
+        """The bundle on the test part, its scores there, and the table of all predictions of its rung."""
         test = self.dataset.part("test")
         raw = scorer.bundle.student.predict(test.frame)
         decided = decide_raw(raw, fold_all(test.frame["text"]), self.filter_, scorer.bundle.calibration, LEVEL)
@@ -269,27 +271,31 @@ class _Work:
         tables = [self._table(judged, decided.low, decided.high)]
         tables += [self._table(scores) for source, scores in predicted.items() if source != "test"]
         articles = test.texts
-        return Shipped(
-            rung=scorer.bundle.manifest.recipe,
-            bundle_sha256=scorer.bundle.hash,
-            judgement=judge(judged, self.filter_, self.bootstrap),
-            interval_level=LEVEL,
-            coverage={
-                name: number(float(inside[known[:, i], i].mean())) if known[:, i].any() else None
-                for i, name in enumerate(self.dataset.dimensions)
-            },
-            odds=judge_odds(
-                scorer.bundle.calibration,
-                decided.scores,
-                test.scores,
-                self.dataset.part("train").scores,
-                test.clusters,
-                self.filter_,
-                judged.cap_hits,
+        return (
+            Shipped(
+                rung=scorer.bundle.manifest.recipe,
+                bundle_sha256=scorer.bundle.hash,
+                judgement=judge(judged, self.filter_, self.bootstrap),
+                interval_level=LEVEL,
+                coverage={
+                    name: number(float(inside[known[:, i], i].mean())) if known[:, i].any() else None
+                    for i, name in enumerate(self.dataset.dimensions)
+                },
+                odds=judge_odds(
+                    scorer.bundle.calibration,
+                    decided.scores,
+                    test.scores,
+                    self.dataset.part("train").scores,
+                    test.clusters,
+                    self.filter_,
+                    judged.cap_hits,
+                ),
+                latency=measure(lambda texts: list(scorer.score_many(texts)), articles) if self.timed else None,
+                slices=slices_of(judged, self._facts(test)),
             ),
-            latency=measure(lambda texts: list(scorer.score_many(texts)), articles) if self.timed else None,
-            slices=slices_of(judged, self._facts(test)),
-        ), pl.concat(tables, how="vertical")
+            judged,
+            pl.concat(tables, how="vertical"),
+        )
 
     def _facts(self, rows: Examples) -> pl.DataFrame:
         """What slices are made by, in the order of the rows."""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from potstill import metrics
 from potstill.errors import BadInput
+from potstill.evaluation.records import Cuts, Threshold
 from potstill.filters import Filter
 from potstill.metrics import number
 from potstill.records import UNSCORED
@@ -25,8 +26,12 @@ from potstill.verdict import cap_columns, decide_rows
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from potstill.evaluation.judging import Predicted
     from potstill.evaluation.predictions import Predictions
     from potstill.records import FloatArray
+
+RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95)
+"""Recalls of the positive tiers for which an evaluation records where to cut."""
 
 MOST_MOVED = 50
 """Articles that are named, unless more are asked for."""
@@ -87,20 +92,6 @@ class WhatIf(_Record):
     articles: tuple[Moved, ...]
 
 
-class Threshold(_Record):
-    """Where to cut the student's overall. `recall_low` is what the recall is at least, at 95% confidence.
-
-    The cut was chosen on these very rows: on others recall is near `recall_low` rather than `recall`.
-    """
-
-    overall_at_least: float
-    rows: int
-    positives: int
-    recall: float | None
-    recall_low: float | None
-    precision: float | None
-
-
 def what_if(predictions: Predictions, before: Filter, after: Filter, *, most: int = MOST_MOVED) -> WhatIf:
     """Decide stored scores under two filters.
 
@@ -142,7 +133,7 @@ def what_if(predictions: Predictions, before: Filter, after: Filter, *, most: in
 
 
 def threshold(
-    predictions: Predictions, filter_: Filter, *, recall: float | None = None, volume: int | None = None
+    predictions: Predictions | Predicted, filter_: Filter, *, recall: float | None = None, volume: int | None = None
 ) -> Threshold:
     """The highest cut of the student's overall that reaches a recall, or the lowest that keeps a volume.
 
@@ -180,6 +171,19 @@ def threshold(
         recall=counts.recall,
         recall_low=number(low) if counts.recall is not None else None,
         precision=counts.precision,
+    )
+
+
+def cuts_of(predicted: Predicted, filter_: Filter) -> Cuts | None:
+    """Where to cut the student's overall for each of `RECALLS`, or None with too few positive rows to tell."""
+    decided = _decide(predicted, filter_)
+    known = decided.filter((pl.col("tier_oracle") != UNSCORED) & (pl.col("tier_student") != UNSCORED))
+    if known["tier_oracle"].is_in(filter_.positive_tiers).sum() < metrics.FEWEST_POSITIVES:
+        return None
+    return Cuts(
+        source=predicted.source,
+        rows=known.height,
+        by_recall={f"{recall:.0%}": threshold(predicted, filter_, recall=recall) for recall in RECALLS},
     )
 
 
@@ -297,14 +301,15 @@ def _stored_hits(predictions: Predictions, before: Filter, after: Filter) -> pl.
                 f"{name} ({cap.reason}): looks for other words than the stored caps did; score the texts again"
             )
         columns[name] = stored.to_series(words.index(_words(cap)))
-    return pl.DataFrame(columns)
+    # Dropping what is not wanted keeps the rows of a filter without caps.
+    return stored.with_columns(**columns).select(list(columns)) if columns else stored.drop(stored.columns)
 
 
 def _words(cap: Any) -> str:  # noqa: ANN401 - a cap
     return json.dumps(cap.model_dump(mode="json", exclude={"when", "cap", "reason"}), sort_keys=True)
 
 
-def _decide(predictions: Predictions, filter_: Filter) -> pl.DataFrame:
+def _decide(predictions: Predictions | Predicted, filter_: Filter) -> pl.DataFrame:
     """Both verdicts side by side: tier and overall of oracle and student."""
     # A filter without caps takes no columns of them.
     stored = predictions.cap_hits if filter_.caps else None

@@ -170,7 +170,35 @@ class Panels:
     items: tuple[Figure, ...]
 
 
-Block: TypeAlias = Paragraph | Findings | Tiles | Table | Figure | Panels
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A tier that begins at a value of overall, as `>=` or, if `above`, as `>`; the last tier has no `least`."""
+
+    tier: str
+    least: float | None
+    above: bool
+    positive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Sliders on the thresholds of tiers, and what becomes of stored overalls; only a page can show it.
+
+    `oracle` and `student` are overalls after gates and caps, a pair per row, from the record `file`.
+    """
+
+    label: str
+    note: str
+    cuts: tuple[Cut, ...]
+    low: float
+    high: float
+    oracle: Sequence[float]
+    student: Sequence[float]
+    file: str
+    sha256: str | None
+
+
+Block: TypeAlias = Paragraph | Findings | Tiles | Table | Figure | Panels | WhatIf
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from potstill.report.blocks import (
     Table,
     Text,
     Tiles,
+    WhatIf,
     brief,
     distinct,
     figures,
@@ -90,7 +91,8 @@ where it stands.</p></footer>
 {"".join(_specs(document))}
 <script type="module">
 {_bundle()}
-{_asset("page.js")}</script>
+{_asset("page.js")}
+{_asset("whatif.js")}</script>
 </body>
 </html>
 """
@@ -110,18 +112,40 @@ def _blocks(section: Section) -> str:
 def _block(block: Block) -> str:
     match block:
         case Paragraph():
-            return f"<p{_tone(block)}>{_text(block.text)}</p>"
+            found = f"<p{_tone(block)}>{_text(block.text)}</p>"
         case Findings():
-            return _findings(block)
+            found = _findings(block)
         case Tiles():
-            return _tiles(block)
+            found = _tiles(block)
         case Figure():
-            return _figure(block)
+            found = _figure(block)
         case Panels():
             items = "".join(_figure(item) for item in block.items)
-            return f'<div class="panels" role="group" aria-label="{escape(block.title)}">{items}</div>'
+            found = f'<div class="panels" role="group" aria-label="{escape(block.title)}">{items}</div>'
+        case WhatIf():
+            found = _what_if(block)
         case Table():
-            return _folded(block.caption, _table(block)) if block.folded else _table(block)
+            found = _folded(block.caption, _table(block)) if block.folded else _table(block)
+    return found
+
+
+def _what_if(block: WhatIf) -> str:
+    """A form whose script does the rest; without one, or on paper, there is nothing to see."""
+    data = {
+        "low": block.low,
+        "high": block.high,
+        "tiers": [
+            {"name": cut.tier, "least": cut.least, "above": cut.above, "positive": cut.positive} for cut in block.cuts
+        ],
+        "oracle": block.oracle,
+        "student": block.student,
+    }
+    content = escape(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    title = escape(f"{block.file} \N{MIDDLE DOT} sha256 {(block.sha256 or 'missing')[:12]}")
+    return (
+        f'<form class="whatif" aria-label="{escape(block.label)}" title="{title}" data-rows="{content}" hidden>'
+        f"<p>{escape(block.note)}</p></form>"
+    )
 
 
 def _findings(findings: Findings) -> str:

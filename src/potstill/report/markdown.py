@@ -18,6 +18,7 @@ from potstill.report.blocks import (
     Table,
     Text,
     Tiles,
+    WhatIf,
     brief,
     distinct,
     figures,
@@ -84,7 +85,7 @@ def _block(block: Block) -> str:
             )
         case Figure():
             return "" if block.png is None else f"![{_escape(block.alt)}]({block.png})"
-        case Panels():
+        case Panels() | WhatIf():
             return ""
         case Table():
             rows = [

@@ -12,6 +12,7 @@ from potstill.report.blocks import Document, Section
 from potstill.report.sections.agreement import agreement
 from potstill.report.sections.calibration import calibration
 from potstill.report.sections.comparison import comparison
+from potstill.report.sections.cascade import cascade
 from potstill.report.sections.conclusions import readiness, strengths, suitability
 from potstill.report.sections.configuration import configuration, judged
 from potstill.report.sections.data import data
@@ -28,6 +29,7 @@ from potstill.report.sections.specifications import specifications
 from potstill.report.sections.summary import summary
 from potstill.report.sections.tiers import tiers
 from potstill.report.sections.training import training
+from potstill.report.sections.whatif import what_if
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +48,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     agreement,
     tiers,
     odds,
+    what_if,
     slices,
     fresh,
     training,
@@ -54,6 +57,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     data,
     calibration,
     specifications,
+    cascade,
     decisions,
     making,
 )

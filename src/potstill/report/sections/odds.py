@@ -34,12 +34,15 @@ def odds(facts: Facts) -> Section:
         show(evaluation, "score", *_AT, "brier_of_shares"),
         ", so probabilities take away ",
         show(evaluation, "percent", *_AT, "brier_skill"),
-        " of that.",
+        (
+            " of that. By how probable a tier was said to be: the mean of what was said, and how often the oracle's "
+            "scores had it."
+        ),
     )
     blocks: tuple[Block, ...] = (
         Paragraph(text),
-        _said(evaluation, "own", "The verdict's own tier: how probable it was said to be, and how often it was right"),
-        _said(evaluation, "positive", "The positive tiers together: how probable, and how often the oracle's"),
+        _said(evaluation, "own", "The verdict's own tier"),
+        _said(evaluation, "positive", "The positive tiers together"),
         Paragraph(
             (
                 (
