@@ -61,7 +61,8 @@ class Verdict:
     `overall` is None then, and `tier` is `unscored` or `dropped`. `gates` and `caps` are the reasons of those
     that fired; `reason` is the prefilter's, for a dropped article. `tier_probabilities` say how likely the oracle's
     own scores have each tier, and `ask_oracle` whether the tier is too unsure to go without it; empty and None unless
-    the scorer was asked for them.
+    the scorer was asked for them. `answered_by` names the student that gave the scores where there are two, in a
+    cascade.
     """
 
     id: str
@@ -74,3 +75,4 @@ class Verdict:
     reason: str | None = None
     tier_probabilities: Mapping[str, float] = field(default_factory=dict)
     ask_oracle: bool | None = None
+    answered_by: str | None = None

@@ -48,6 +48,7 @@ LAYOUT: Mapping[str, str] = {
     "fresh_record": "fresh/fresh.json",
     "students": "students",
     "bundle": "bundle",
+    "cascade": "cascade",
     "evaluation": "evaluation.json",
     "predictions": "predictions.parquet",
     "acceptance": "acceptance.json",
@@ -88,6 +89,10 @@ STAGES: tuple[Stage, ...] = (
     Stage("dataset", ("filter.oracle", "articles", "ledger"), ("rows",), ("label",), "potstill dataset {run}"),
     Stage("train", ("rows",), ("students",), ("dataset",), "potstill train {run}"),
     Stage("bundle", ("filter.all", "rows", "students"), ("bundle",), ("train",), "potstill bundle {run}"),
+    Stage(
+        *("cascade", ("bundle", "rows", "students"), ("cascade",), ("bundle",), "potstill cascade {run}"),
+        optional=True,
+    ),
     Stage("evaluate", ("bundle", "rows"), ("evaluation", "predictions"), ("bundle",), "potstill evaluate {run}"),
     Stage(
         *("fresh", ("bundle",), ("fresh_record",), ("bundle",)),
@@ -96,7 +101,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "report",
-        ("evaluation", "predictions", "fresh_record", "acceptance", "decisions", "comparison"),
+        ("evaluation", "predictions", "cascade", "fresh_record", "acceptance", "decisions", "comparison"),
         ("report",),
         ("evaluate",),
         "potstill report {run}",

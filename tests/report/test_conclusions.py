@@ -86,6 +86,7 @@ def facts_of(evaluation, **records):
         sizes=MISSING,
         bench=MISSING,
         plan=MISSING,
+        cascade=MISSING,
         acceptance=Record("acceptance.json", "00" * 32, {"met": True, "evaluation_sha256": "cd" * 32, "outcomes": []}),
         decisions=MISSING,
     )

@@ -108,35 +108,63 @@ def build_bundle(run: Run, student: str | None = None, *, kind: Kind | None = No
         choice = choose(candidates, dataset.part("validation"), filter_, wanted=student, seed=seed)
         note(f"bundle: {choice.reason}")
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
-        fitted = load_student(chosen.folder)
-        calibration = _calibration(chosen, fitted, dataset, filter_, seed)
-        golden = [*TEXTS, *word_lists(dataset.part("train").frame["text"].to_list(), seed=seed)]
-        with tempfile.TemporaryDirectory(dir=run.folder, prefix=".bundle.", suffix=".part") as scratch:
-            texts = windows(golden, filter_)["text"].to_list()
-            shipped, encoders, exports = export_student(fitted, Path(scratch), texts, kind)
-            bundle = write_bundle(
-                run.path("bundle"),
-                student=fitted,
-                recipe=chosen.name,
-                filter_=filter_,
-                calibration=calibration,
-                golden=golden,
-                encoders=encoders,
-                kind=shipped,
-                facts={
-                    "schema_version": 1,
-                    "choice": choice.as_json(),
-                    "student": chosen.record.model_dump(mode="json"),
-                    "calibration": {
-                        "origin": calibration.origin,
-                        "kept": {curve.dimension: curve.method for curve in calibration.curves},
-                    },
-                    "exports": exports,
-                    "versions": versions(),
-                },
-            )
-        parameters |= {"choice": choice.as_json(), "kind": shipped, "sha256": bundle.hash}
+        bundle = write_candidate(run, dataset, chosen, run.path("bundle"), choice.as_json(), kind=kind, seed=seed)
+        parameters |= {"choice": choice.as_json(), "kind": bundle.manifest.kind, "sha256": bundle.hash}
     return bundle
+
+
+def write_candidate(
+    run: Run,
+    dataset: Dataset,
+    chosen: Candidate,
+    folder: Path,
+    choice: dict[str, Any],
+    *,
+    kind: Kind | None = None,
+    seed: int = 0,
+) -> Bundle:
+    """Calibrate a trained student, export it and write it as a bundle.
+
+    Args:
+        run: the run that it belongs to.
+        dataset: the run's.
+        chosen: the student.
+        folder: where the bundle goes; one that is there is replaced.
+        choice: why it was chosen; any JSON, for the bundle's facts.
+        kind: as in `build_bundle`.
+        seed: of the golden word lists and the calibration's folds.
+
+    Raises:
+        RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
+    """
+    filter_ = run.filter
+    fitted = load_student(chosen.folder)
+    calibration = _calibration(chosen, fitted, dataset, filter_, seed)
+    golden = [*TEXTS, *word_lists(dataset.part("train").frame["text"].to_list(), seed=seed)]
+    with tempfile.TemporaryDirectory(dir=run.folder, prefix=".bundle.", suffix=".part") as scratch:
+        texts = windows(golden, filter_)["text"].to_list()
+        shipped, encoders, exports = export_student(fitted, Path(scratch), texts, kind)
+        return write_bundle(
+            folder,
+            student=fitted,
+            recipe=chosen.name,
+            filter_=filter_,
+            calibration=calibration,
+            golden=golden,
+            encoders=encoders,
+            kind=shipped,
+            facts={
+                "schema_version": 1,
+                "choice": choice,
+                "student": chosen.record.model_dump(mode="json"),
+                "calibration": {
+                    "origin": calibration.origin,
+                    "kept": {curve.dimension: curve.method for curve in calibration.curves},
+                },
+                "exports": exports,
+                "versions": versions(),
+            },
+        )
 
 
 def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:

@@ -16,7 +16,7 @@ from potstill.verdict import cap_hits_of, decide
 if TYPE_CHECKING:
     from potstill.calibration import Calibration
     from potstill.filters import Filter
-    from potstill.records import FloatArray
+    from potstill.records import BoolArray, FloatArray
 
 LEVEL = 0.9
 """The share of labels that an interval is meant to hold."""
@@ -67,3 +67,19 @@ def decide_raw(
     hits = cap_hits_of(folded, filter_)
     odds = calibration.tier_probabilities(scores, filter_, hits) if probabilities else None
     return Decided(scores, low, high, decide(pl.DataFrame(columns), filter_, hits), odds)
+
+
+def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
+    """The rows of `these` where `which` says so, shape (rows,), and else those of `others`."""
+    rows = which[:, None]
+    odds = None
+    if these.probabilities is not None and others.probabilities is not None:
+        odds = np.where(rows, these.probabilities, others.probabilities)
+    place = np.where(which, 0, which.size) + np.arange(which.size)
+    return Decided(
+        np.where(rows, these.scores, others.scores),
+        np.where(rows, these.low, others.low),
+        np.where(rows, these.high, others.high),
+        pl.concat([these.verdict, others.verdict])[place.tolist()],
+        odds,
+    )

@@ -24,6 +24,7 @@ GROUPS = (
     "bundle",
     "score",
     "speed",
+    "cascade",
     "evaluate",
     "tiers",
     "compare",

@@ -41,6 +41,9 @@ def score(
             "is wrong.",
         ),
     ] = None,
+    cascade: Annotated[
+        Path | None, typer.Option(help="Let a cheap student answer first: a folder that potstill cascade made.")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Articles scored at a time.")] = 512,
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the network; all physical cores unless given.")
@@ -69,7 +72,14 @@ def score(
         probabilities=probabilities,
         ask_oracle_above=ask_oracle_above,
         follow_plan=not portable,
+        cascade=cascade,
     )
+    if scorer.early is not None:
+        chosen, record = scorer.early.record.chosen, scorer.early.record
+        note(
+            f"{record.first} answers first; at least {chosen.recall:.1%} of positive articles go on to "
+            f"{record.student} ({record.confidence:.0%} confidence, {record.positive_clusters:,} positives)"
+        )
     if scorer.cut is not None:
         cut = scorer.cut
         note(

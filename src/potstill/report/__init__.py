@@ -68,6 +68,7 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.sizes,
         facts.bench,
         facts.plan,
+        facts.cascade,
         facts.acceptance,
         facts.decisions,
         facts.comparison,

@@ -17,6 +17,7 @@ from potstill.backends.plan import bench_path, plan_path
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.files import digest, read_json, sha256
 from potstill.runs import STAGES
+from potstill.scorer.early import CASCADE_LAYOUT
 from potstill.training.fit import LAYOUT
 
 if TYPE_CHECKING:
@@ -117,6 +118,7 @@ class Facts:
     sizes: Record
     bench: Record
     plan: Record
+    cascade: Record
     acceptance: Record
     decisions: Record
     comparison: Record
@@ -167,6 +169,7 @@ def collect(run: Run) -> Facts:
         sizes=_sizes(root, run.path("bundle")),
         bench=json_record(root, bench_path(run.path("bundle"))),
         plan=json_record(root, plan_path(run.path("bundle"))),
+        cascade=json_record(root, run.path("cascade") / CASCADE_LAYOUT["record"]),
         acceptance=json_record(root, run.path("acceptance")),
         decisions=_lines(root, run.path("decisions")),
         comparison=json_record(root, run.path("comparison")),

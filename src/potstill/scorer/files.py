@@ -121,8 +121,9 @@ def score_file(
         batch_size: articles at a time.
         threads: of the network; one for each physical core where it is None.
         resume: go on where an earlier call with the same arguments was stopped; nothing is scored twice.
-        processes: how many score; None takes one for each core where the student has no network and the file is
-            large. A script that asks for several must stand the `if __name__ == "__main__"` that Python asks of it.
+        processes: how many score, without a cascade; None takes one for each core where the student has no network
+            and the file is large. A script that asks for several must stand the `if __name__ == "__main__"` that
+            Python asks of it.
 
     Raises:
         ArticleError: the source is missing or a row of it is broken; the message names row and field.
@@ -146,7 +147,7 @@ def score_file(
         writer = stack.enter_context(open_writer(target))
         advance = stack.enter_context(steps("scoring", total))
         batches = _batches(read_articles(source, batch_size=batch_size, on_empty="keep"), parts)
-        count = processes or _processes(scorer, total)
+        count = (1 if scorer.early is not None else processes) or _processes(scorer, total)
         for batch, result in _results(scorer, work, batches, count, beside=str(source) != "-"):
             if parts is not None and batch.done is None:
                 parts.keep(batch.number, batch.articles, result)
@@ -201,7 +202,7 @@ def _prepared(scorer: Scorer, batch: _Batch) -> _Batch:
 
 
 def _processes(scorer: Scorer, total: int | None) -> int:
-    cheap = not scorer.bundle.manifest.encoders
+    cheap = not scorer.bundle.manifest.encoders and scorer.early is None
     return usable_cores() if cheap and total is not None and total >= WORTH_PROCESSES else 1
 
 
@@ -213,6 +214,7 @@ def _settings(scorer: Scorer, work: _Work, batch_size: int) -> dict[str, Any]:
         "backend": (PORTABLE if bundle.plan is None else bundle.plan.variant).title,
         "--level": scorer.level,
         "--probabilities": scorer.probabilities,
+        "--cascade": None if scorer.early is None else scorer.early.record.model_dump(mode="json"),
         "--ask-oracle-above": None if scorer.cut is None else scorer.cut.probability,
         "--keep-text": work.keep_text,
         "--batch-size": batch_size,

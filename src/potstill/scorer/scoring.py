@@ -18,13 +18,14 @@ import polars as pl
 
 from potstill.articles import article_id
 from potstill.backends.plan import plan_path, read_plan
-from potstill.bundle.deciding import LEVEL, Decided, decide_raw
+from potstill.bundle.deciding import LEVEL, Decided, decide_raw, merged
 from potstill.bundle.layout import read_manifest
 from potstill.bundle.reading import Bundle, load_bundle
 from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput, BundleError, Unavailable
 from potstill.prefilter import fold_all
 from potstill.records import DROPPED, UNSCORED, Article, Verdict
+from potstill.scorer.early import load_early
 from potstill.terminal import note
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from potstill.bundle.reading import Check
     from potstill.calibration import Cut
     from potstill.records import BoolArray, FloatArray
+    from potstill.scorer.early import Early
 
 BATCH = 512
 """Articles scored at a time: enough that texts of like length meet, little enough to keep memory small."""
@@ -57,6 +59,7 @@ class Scorer:
         level: float = LEVEL,
         probabilities: bool = False,
         ask_oracle_above: float | None = None,
+        early: Early | None = None,
     ) -> None:
         """Take an opened bundle.
 
@@ -66,10 +69,12 @@ class Scorer:
             probabilities: give each tier's probability too.
             ask_oracle_above: mark the articles whose tier is too unsure, so that of the tiers of all others at most
                 this share is wrong (see `calibration.cut_for`).
+            early: a cheap student that answers first, and alone where its cascade lets it.
 
         Raises:
             BadInput: `level` or `ask_oracle_above` is not above 0 and below 1, the bundle knows no errors of its
-                student, or the rows it was calibrated on can't support that error rate.
+                student, or the rows it was calibrated on can't support that error rate; or a cascade is asked for
+                beside one.
         """
         if not 0 < level < 1:
             raise BadInput(f"level: got {level:g}, expected above 0 and below 1")
@@ -78,6 +83,11 @@ class Scorer:
         self.bundle = bundle
         self.level = level
         self.probabilities = probabilities
+        if early is not None and ask_oracle_above is not None:
+            raise BadInput(
+                "an error rate is kept by the bundle's own student: leave out --cascade or --ask-oracle-above"
+            )
+        self.early = early
         self.cut = None if ask_oracle_above is None else _cut(bundle, ask_oracle_above)
 
     @classmethod
@@ -92,12 +102,13 @@ class Scorer:
         probabilities: bool = False,
         ask_oracle_above: float | None = None,
         follow_plan: bool = True,
+        cascade: str | Path | None = None,
     ) -> Self:
         """Open a bundle and score with it; the arguments are those of `load_bundle` and of the class.
 
         With `follow_plan` it runs as `potstill optimize` found best, where that was for this bundle on this machine
         with these libraries and golden texts come out as near as it was proven; else it runs the portable way, and
-        says why.
+        says why. `cascade` is a folder that `potstill cascade` made for this bundle.
 
         Raises:
             BadInput: what is asked for can't be had.
@@ -106,7 +117,8 @@ class Scorer:
         """
         bundle = _planned(Path(path), check, threads) if follow_plan else None
         bundle = bundle or load_bundle(path, check=check, threads=threads, device=device)
-        return cls(bundle, level=level, probabilities=probabilities, ask_oracle_above=ask_oracle_above)
+        early = None if cascade is None else load_early(cascade, bundle, check=check)
+        return cls(bundle, level=level, probabilities=probabilities, ask_oracle_above=ask_oracle_above, early=early)
 
     @property
     def dimensions(self) -> tuple[str, ...]:
@@ -199,17 +211,39 @@ class Scorer:
 
     def finish(self, prepared: Prepared) -> Outcome:
         """The student, and all that comes after it."""
-        raw = np.full((prepared.articles.height, len(self.dimensions)), np.nan)
         kept = ~prepared.empty & ~prepared.dropped
-        if kept.any():
-            # What else the rows held is for students that read it, such as the source.
-            read = prepared.articles.with_columns(prepared.texts).filter(pl.Series(kept))
-            raw[kept] = self.bundle.student.predict(read)
+        # What else the rows held is for students that read it, such as the source.
+        read = prepared.articles.with_columns(prepared.texts)
+        if self.early is None:
+            decided, answered = self._decide(self._raw(self.bundle, read, kept), prepared), None
+        else:
+            decided, answered = self._cascade(self.early, prepared, read, kept)
+        outcome = Outcome.of(decided, prepared.empty, prepared.dropped, prepared.reasons, answered)
+        return outcome if decided.probabilities is None else self._with_odds(outcome, decided.probabilities)
+
+    def _raw(self, bundle: Bundle, read: pl.DataFrame, which: BoolArray) -> FloatArray:
+        """Raw scores of some rows, NaN in the others."""
+        raw = np.full((read.height, len(self.dimensions)), np.nan)
+        if which.any():
+            raw[which] = bundle.student.predict(read.filter(pl.Series(which)))
+        return raw
+
+    def _decide(self, raw: FloatArray, prepared: Prepared) -> Decided:
         odds = self.probabilities or self.cut is not None
         filter_, calibration = self.bundle.filter, self.bundle.calibration
-        decided = decide_raw(raw, prepared.folded, filter_, calibration, self.level, probabilities=odds)
-        outcome = Outcome.of(decided, prepared.empty, prepared.dropped, prepared.reasons)
-        return outcome if decided.probabilities is None else self._with_odds(outcome, decided.probabilities)
+        return decide_raw(raw, prepared.folded, filter_, calibration, self.level, probabilities=odds)
+
+    def _cascade(
+        self, early: Early, prepared: Prepared, read: pl.DataFrame, kept: BoolArray
+    ) -> tuple[Decided, pl.Series]:
+        """Verdicts by two students, and which of them gave each."""
+        first = self._raw(early.bundle, read, kept)
+        quick = early.decide(first, prepared.folded, self.level, probabilities=self.probabilities)
+        stands = early.answers(quick, first)
+        full = self._decide(self._raw(self.bundle, read, kept & ~stands), prepared)
+        names = np.where(stands, early.bundle.manifest.recipe, self.bundle.manifest.recipe)
+        answered = pl.select(pl.when(pl.Series(kept)).then(pl.Series("answered_by", names))).to_series()
+        return merged(quick, full, stands), answered.alias("answered_by")
 
     def _with_odds(self, outcome: Outcome, odds: FloatArray) -> Outcome:
         names = self.bundle.filter.tier_names
@@ -240,6 +274,7 @@ class Scorer:
                 reason=row["reason"],
                 tier_probabilities=odds[index] if odds is not None and known else {},
                 ask_oracle=outcome.ask[0][index] if outcome.ask else None,
+                answered_by=row.get("answered_by"),
             )
 
 
@@ -271,8 +306,15 @@ class Outcome:
     ask: Sequence[pl.Series] = ()
 
     @classmethod
-    def of(cls, decided: Decided, empty: BoolArray, dropped: BoolArray, reasons: list[str | None]) -> Outcome:
-        """What was decided, and why the rest was not."""
+    def of(
+        cls,
+        decided: Decided,
+        empty: BoolArray,
+        dropped: BoolArray,
+        reasons: list[str | None],
+        answered: pl.Series | None = None,
+    ) -> Outcome:
+        """What was decided and by whom, and why the rest was not."""
         verdict = decided.verdict.with_columns(
             pl.Series("reason", reasons, dtype=pl.String),
             empty=pl.Series(empty),
@@ -291,6 +333,8 @@ class Outcome:
         )
         tier = pl.when("dropped").then(pl.lit(DROPPED)).otherwise("tier")
         verdict = verdict.with_columns(reason.alias("reason"), tier.alias("tier")).drop("empty", "dropped", "unknown")
+        if answered is not None:
+            verdict = verdict.with_columns(answered)
         return cls({"score": decided.scores, "low": decided.low, "high": decided.high}, verdict)
 
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from potstill.report.blocks import Document, Section
 from potstill.report.sections.agreement import agreement
 from potstill.report.sections.calibration import calibration
-from potstill.report.sections.comparison import comparison
 from potstill.report.sections.cascade import cascade
+from potstill.report.sections.comparison import comparison
 from potstill.report.sections.conclusions import readiness, strengths, suitability
 from potstill.report.sections.configuration import configuration, judged
 from potstill.report.sections.data import data

@@ -1,0 +1,270 @@
+"""The cascade: a cheap student answers first, and alone where that loses hardly any positive article.
+
+In: a run with a bundle and a cheap student. Out: a folder with the cheap student's bundle and a threshold, and what the
+threshold was shown to keep. Its rows are those that the cheap student had not seen: training rows out of fold,
+validation and calibration rows. The test part only checks.
+
+The bound is that of a tolerance interval without assumptions (Wilks 1941, "Determination of sample sizes for setting
+tolerance limits"; the same as Clopper and Pearson's for a proportion): of n positives drawn like those to come, the
+threshold is the (k+1)-th smallest signal, where k is the largest number that a share of 1 - recall would exceed with
+the confidence asked for. k depends on n alone, so that choosing the threshold by the data costs nothing. Positives that
+are near-duplicates count once, by the smallest of their signals.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill.bundle import load_bundle
+from potstill.bundle.building import Candidate, read_candidates, write_candidate
+from potstill.bundle.deciding import decide_raw
+from potstill.dataset import Dataset
+from potstill.errors import BadInput, RunError
+from potstill.files import replacing_folder, write_json
+from potstill.metrics import exact_interval
+from potstill.prefilter import fold_all
+from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, signal, stands
+from potstill.terminal import note
+from potstill.verdict import cap_hits, decide_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import polars as pl
+
+    from potstill.bundle import Bundle
+    from potstill.dataset import Examples
+    from potstill.filters import Filter
+    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.runs import Run
+
+CONFIDENCE = 0.95
+"""Of every bound here, one-sided."""
+
+RECALLS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
+"""Recalls that the frontier shows, as far as the positives can show them."""
+
+STREAM = 0.05
+"""Share of positives on the stream that the frontier also shows."""
+
+TIMED = 64
+"""Articles that both students are timed on."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unseen:
+    """Rows that the cheap student had not seen: signals, whether the oracle holds them for positive, clusters."""
+
+    signals: FloatArray
+    positive: BoolArray
+    clusters: IntArray
+
+    @property
+    def trials(self) -> FloatArray:
+        """The smallest signal of each cluster's positives, ascending: shape (clusters with a positive,)."""
+        clusters, signals = self.clusters[self.positive], self.signals[self.positive]
+        return np.sort([signals[clusters == cluster].min() for cluster in np.unique(clusters)])
+
+    def early(self, threshold: float, share: float | None = None) -> float:
+        """Share of the rows below a threshold; on a stream of which `share` are positive, where it is given."""
+        below = self.signals < threshold
+        if share is None:
+            return float(below.mean())
+        negatives = ~self.positive
+        rest = below[negatives].mean() if negatives.any() else 0.0
+        return float(share * below[self.positive].mean() + (1 - share) * rest)
+
+
+def highest_recall(positives: int, confidence: float = CONFIDENCE) -> float:
+    """The recall that so many positives show when none of them is lost: 300 for 0.99 at 95% confidence."""
+    return exact_interval(positives, positives, 2 * confidence - 1)[0]
+
+
+def may_lose(positives: int, recall: float, confidence: float = CONFIDENCE) -> int | None:
+    """How many of so many positives may lie below a threshold that keeps a recall; None where not even none may."""
+    if highest_recall(positives, confidence) < recall:
+        return None
+    low, high = 0, positives
+    while high - low > 1:
+        middle = (low + high) // 2
+        if exact_interval(positives - middle, positives, 2 * confidence - 1)[0] >= recall:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def point(unseen: Unseen, recall: float, seconds: tuple[float, float], confidence: float = CONFIDENCE) -> Point:
+    """The threshold that keeps a recall, or the highest that the positives can show where it is above that.
+
+    Args:
+        unseen: rows that the cheap student had not seen.
+        recall: what is wanted.
+        seconds: of an article in bulk, by the first student and by the second.
+        confidence: of the bound.
+    """
+    trials = unseen.trials
+    lost = may_lose(trials.size, recall, confidence) or 0
+    threshold = float(trials[lost])
+    # Positives of one signal stand or fall together, so fewer may be lost than could be.
+    lost = int((trials < threshold).sum())
+    early = unseen.early(threshold)
+    return Point(
+        recall=exact_interval(trials.size - lost, trials.size, 2 * confidence - 1)[0],
+        threshold=threshold,
+        lost=lost,
+        early=early,
+        early_at_5_percent=unseen.early(threshold, STREAM),
+        articles_per_second=1 / (seconds[0] + (1 - early) * seconds[1]),
+    )
+
+
+def build_cascade(
+    run: Run, recall: float = 0.95, *, first: str = "tfidf-ridge", clock: Callable[[], float] = time.perf_counter
+) -> Cascade:
+    """Put a cheap student before a run's bundle; recorded as the stage `cascade`.
+
+    Args:
+        run: an open run with a bundle.
+        recall: share of positive articles that must go on to the bundle's student.
+        first: the cheap student, by its recipe's name.
+        clock: gives seconds.
+
+    Raises:
+        BadInput: `recall` is not above 0 and below 1, or the filter has no positive tier.
+        RunError: there is no bundle, no such student, no predictions of rows it had not seen, or no positive article.
+        BundleError: a bundle does not prove itself.
+    """
+    if not 0 < recall < 1:
+        raise BadInput(f"recall: got {recall:g}, expected above 0 and below 1")
+    filter_ = run.filter
+    if not filter_.positive_tiers:
+        raise BadInput(f"filter {filter_.name}: no tier is marked positive: true, so there is nothing not to lose")
+    folder = run.path("cascade")
+    run.need("bundle", "bundle")
+    with run.recording("cascade", parameters={"recall": recall, "first": first}):
+        dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
+        main = load_bundle(run.path("bundle"))
+        candidate = _candidate(run, dataset, first, main.manifest.recipe)
+        with replacing_folder(folder) as made:
+            bundle = write_candidate(
+                run, dataset, candidate, made / CASCADE_LAYOUT["first"], {"reason": f"answers before {main.hash}"}
+            )
+            unseen = _unseen(candidate, dataset, bundle.student.predict, filter_)
+            if not unseen.positive.any():
+                raise RunError(f"{run.folder}: none of {unseen.positive.size:,} articles is positive; nothing is lost")
+            sample = dataset.part("validation").frame.head(TIMED)
+            seconds = _seconds([bundle.student.predict, main.student.predict], sample, clock)
+            chosen = point(unseen, recall, seconds)
+            test = _held(bundle, chosen.threshold, dataset.part("test"))
+            record = Cascade(
+                bundle=main.hash,
+                student=main.manifest.recipe,
+                first=first,
+                wanted=recall,
+                confidence=CONFIDENCE,
+                chosen=chosen,
+                highest=highest_recall(unseen.trials.size),
+                positives=int(unseen.positive.sum()),
+                positive_clusters=unseen.trials.size,
+                articles=unseen.signals.size,
+                positive_tiers=tuple(filter_.positive_tiers),
+                first_milliseconds=1000 * seconds[0],
+                second_milliseconds=1000 * seconds[1],
+                frontier=frontier(unseen, recall, seconds),
+                test=test,
+                why=_why(chosen, recall, unseen.trials.size, first),
+            )
+            write_json(made / CASCADE_LAYOUT["record"], record.model_dump(mode="json"))
+    note(f"cascade: {record.why}")
+    return record
+
+
+def _candidate(run: Run, dataset: Dataset, first: str, shipped: str) -> Candidate:
+    candidates = read_candidates(run, dataset)
+    names = [candidate.name for candidate in candidates if candidate.name != shipped]
+    if first not in names:
+        others = ", ".join(names) or "none"
+        raise RunError(f"{run.folder}: no student {first} besides the bundle's {shipped}; there are: {others}")
+    return next(candidate for candidate in candidates if candidate.name == first)
+
+
+def _unseen(
+    candidate: Candidate, dataset: Dataset, predict: Callable[[pl.DataFrame], FloatArray], filter_: Filter
+) -> Unseen:
+    """Training rows out of fold, validation rows, and calibration rows where there are some."""
+    from potstill.training.fit import LAYOUT, read_scores
+
+    train = dataset.part("train")
+    path = candidate.folder / LAYOUT["held out"]
+    if not path.exists():
+        raise RunError(f"{candidate.folder}: holds no predictions of rows it had not seen; train it again")
+    ids, held_out = read_scores(path, dataset.dimensions)
+    if tuple(ids) != train.ids:
+        raise RunError(f"{candidate.folder}: was trained on other rows; train it again")
+    parts: list[tuple[Examples, FloatArray]] = [(train, held_out), (dataset.part("validation"), candidate.validation)]
+    if dataset.has_calibration_part:
+        rows = dataset.part("calibration")
+        parts.append((rows, predict(rows.frame)))
+    signals, positive, clusters = (
+        np.concatenate(column)
+        for column in zip(
+            *((signal(raw, filter_), positives(rows, filter_), rows.clusters) for rows, raw in parts), strict=True
+        )
+    )
+    # A fine-tuned student has predictions of some training rows only.
+    known = np.isfinite(signals)
+    return Unseen(signals[known], positive[known], clusters[known])
+
+
+def positives(rows: Examples, filter_: Filter) -> BoolArray:
+    """Which rows have a positive tier by the oracle's own scores, shape (rows,); one with a masked score has none."""
+    tiers = decide_rows(rows.scores, filter_, cap_hits(rows.texts, filter_))["tier"]
+    return np.asarray(tiers.is_in(filter_.positive_tiers).to_numpy(), dtype=np.bool_)
+
+
+def frontier(unseen: Unseen, recall: float, seconds: tuple[float, float]) -> tuple[Point, ...]:
+    """Points from the highest recall that can be shown downwards, the one wanted among them."""
+    highest = highest_recall(unseen.trials.size)
+    found = (point(unseen, value, seconds) for value in (highest, recall, *RECALLS) if value <= highest)
+    by_threshold = {one.threshold: one for one in found}
+    return tuple(by_threshold[threshold] for threshold in sorted(by_threshold))
+
+
+def _seconds(
+    predict: Sequence[Callable[[pl.DataFrame], FloatArray]], frame: pl.DataFrame, clock: Callable[[], float]
+) -> tuple[float, float]:
+    """Seconds of an article in bulk, by each of two students: the better of three rounds, in turn."""
+    best = [float("inf"), float("inf")]
+    for _ in range(3):
+        for place, one in enumerate(predict):
+            start = clock()
+            one(frame)
+            best[place] = min(best[place], clock() - start)
+    first, second = (max(value / max(frame.height, 1), 1e-9) for value in best)
+    return first, second
+
+
+def _why(chosen: Point, recall: float, trials: int, first: str) -> str:
+    said = (
+        f"{first} answers {chosen.early:.0%} of articles alone; at least {chosen.recall:.1%} of positive articles go "
+        f"on ({CONFIDENCE:.0%} confidence, {trials:,} positives)"
+    )
+    few = f", the highest recall that so few can show, where {recall:.1%} was wanted"
+    return said + (few if recall > highest_recall(trials) else "")
+
+
+def _held(first: Bundle, threshold: float, rows: Examples) -> Held:
+    """What a threshold does on rows that chose nothing."""
+    if not len(rows):
+        return Held(articles=0, early=0, positives=0, passed=0)
+    raw = first.student.predict(rows.frame)
+    decided = decide_raw(raw, fold_all(rows.texts), first.filter, first.calibration)
+    early, good = stands(decided, raw, first.filter, threshold), positives(rows, first.filter)
+    return Held(
+        articles=len(rows), early=int(early.sum()), positives=int(good.sum()), passed=int((good & ~early).sum())
+    )

@@ -1,0 +1,47 @@
+"""`potstill cascade`: a cheap student before a run's bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(cascade)
+
+
+def cascade(
+    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    recall: Annotated[
+        float, typer.Option(help="Share of positive articles that must go on to the bundle's student, at least.")
+    ] = 0.95,
+    first: Annotated[str, typer.Option(help="The student that answers first, by its recipe's name.")] = "tfidf-ridge",
+    as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
+) -> None:
+    """Let a cheap student answer first, and alone where a stated share of positive articles is shown not to be lost."""
+    from potstill.cascade import build_cascade
+    from potstill.runs import Run
+
+    opened = Run.open(run)
+    found = build_cascade(opened, recall, first=first)
+    if as_json:
+        print(found.model_dump_json())
+        return
+    print(
+        f"{found.first} before {found.student}; thresholds from {found.articles:,} articles, of which "
+        f"{found.positives:,} are {' or '.join(found.positive_tiers)} ({found.positive_clusters:,} without repeats)"
+    )
+    print(f"{'recall, at least':>18} {'answered early':>16} {'at 5% positives':>16} {'articles/s':>12}")
+    for one in found.frontier:
+        chosen = "  <- chosen" if one.threshold == found.chosen.threshold else ""
+        rate = f"{one.articles_per_second:,.0f}"
+        print(f"{one.recall:>18.1%} {one.early:>16.1%} {one.early_at_5_percent:>16.1%} {rate:>12}{chosen}")
+    held = found.test
+    print(
+        f"test part: {held.passed} of {held.positives} positives go on; {held.early} of {held.articles} answered early"
+    )
+    print(found.why)
+    print(f"potstill score {opened.path('bundle')} FILE --cascade {opened.path('cascade')}")
