@@ -9,6 +9,8 @@ import pytest
 from evaluated_run import bundled_run, evaluated_run
 
 from potstill.errors import RunError
+from potstill.evaluation.predictions import read_predictions
+from potstill.evaluation.whatif import edited, what_if
 from potstill.pages.view import open_view
 from potstill.report import write_report
 from potstill.runs import Run
@@ -49,6 +51,32 @@ def test_the_page_runs_its_own_script_and_no_other(server):
     assert "sha256-" in policy
     assert "unsafe" not in policy
     assert page.count("<script") == 1
+
+
+def test_what_if_decides_the_stored_scores_again_and_names_what_moves(server, folder):
+    body = {"settings": ["tiers.lead.when=overall >= 4.5"]}
+    status, text = request(server, "POST", "/api/whatif", body)
+    assert status == 200
+    found = json.loads(text)
+    run = Run.open(folder)
+    expected = what_if(read_predictions(folder, run.filter), run.filter, edited(run.filter, body["settings"]))
+    assert found["moved"] == expected.moved > 0
+    assert found["after"] == expected.after.model_dump(mode="json")
+    assert all(article["title"].startswith("Story") for article in found["articles"])
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"settings": ["weights.none=1"]}, "no dimension none"),
+        ({"settings": "weights.gain=1"}, "settings"),
+        ({"other": []}, "settings"),
+    ],
+)
+def test_settings_that_are_none_are_refused_with_the_reason(server, body, message):
+    status, text = request(server, "POST", "/api/whatif", body)
+    assert status == 422
+    assert message in text
 
 
 def test_articles_are_found_and_shown_with_evidence_and_both_scores(server, folder):

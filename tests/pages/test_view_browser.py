@@ -88,6 +88,25 @@ def test_a_filter_and_a_sort_change_what_is_shown(chromium, url):
     assert all(tier.startswith("lead") for tier in tiers)
 
 
+def test_what_if_is_asked_and_answered_by_keyboard(chromium, url):
+    page = opened(chromium, url)
+    page.ask("document.querySelector('#what-if summary').click()")
+    page.ask("document.getElementById('settings').focus()")
+    # A slash is a slash here, and no way to the search.
+    page.type("weights.gain=0.1")
+    page.press("/")
+    assert page.ask("document.getElementById('settings').value") == "weights.gain=0.1/"
+    page.ask("document.getElementById('settings').value = 'weights.gain=0.1'")
+    page.press("Tab", "Enter")
+    page.until("!document.getElementById('decided').hidden")
+    assert page.ask("document.querySelectorAll('#volumes tr').length") == 3
+    assert "then" in page.ask("document.getElementById('told').textContent")
+    page.ask("document.getElementById('settings').value = 'nonsense'")
+    page.ask("document.querySelector('#edited button').click()")
+    page.until("!document.getElementById('fault').hidden")
+    assert "PATH=VALUE" in page.ask("document.getElementById('fault').textContent")
+
+
 def test_an_article_is_shown_as_text_beside_both_scores(chromium, url):
     page = opened(chromium, url)
     page.press("/")

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from potstill.labelling import Ledger
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from potstill.filters import Filter
     from potstill.runs import Run
 
@@ -34,6 +36,14 @@ _JUDGED = ("out-of-fold", "test", "validation")
 """Which scores of an article are shown: the first of these that it has."""
 
 _FACETS = ("tier_oracle", "tier_student", "judged", "split", "source", "language", "cut")
+
+
+# An article without a title is known by how it begins.
+_TITLE = pl.coalesce(
+    pl.col("title").replace("", None),
+    pl.col("text").str.slice(0, BEGINNING).str.replace_all(r"\s+", " "),
+    pl.lit(""),
+)
 
 
 class Query(BaseModel):
@@ -91,11 +101,14 @@ class Explorer:
             query.sort, "id", descending=[query.sort != "title", False], nulls_last=True, maintain_order=True
         )
         shown = ordered.slice(query.offset, PAGE)
-        # An article without a title is known by how it begins.
-        begins = pl.col("text").str.slice(0, BEGINNING).str.replace_all(r"\s+", " ")
-        shown = shown.with_columns(title=pl.coalesce(pl.col("title").replace("", None), begins, pl.lit("")))
+        shown = shown.with_columns(title=_TITLE)
         columns = ("id", "title", "oracle", "student", "disagreement", "tier_oracle", "tier_student")
         return {"total": fitting.height, "offset": query.offset, "rows": shown.select(columns).to_dicts()}
+
+    def titles(self, ids: Sequence[str]) -> dict[str, str]:
+        """Ids -> the titles by which articles are listed; the id itself for an article that is not there."""
+        found = self.frame.filter(pl.col("id").is_in(list(ids))).select("id", _TITLE.alias("title"))
+        return {id_: id_ for id_ in ids} | {id_: title or id_ for id_, title in found.iter_rows()}
 
     def article(self, id_: str) -> dict[str, Any] | None:
         """One article whole, or None where there is none of that id."""

@@ -101,6 +101,25 @@ async function show(at) {
   $("title").focus({ preventScroll: true });
 }
 
+const share = (value) => (value === null ? "unknown" : `${(100 * value).toFixed(1)}%`);
+
+async function decide() {
+  const settings = $("settings").value.split("\n").map((line) => line.trim()).filter(Boolean);
+  const { before, after, moved, articles } = await call("api/whatif", { settings });
+  $("volumes").replaceChildren(...after.volumes.map((then) => {
+    // A tier keeps its name, whatever happens to its condition.
+    const now = before.volumes.find((one) => one.tier === then.tier);
+    const counts = [now.oracle, now.student, now.both, then.oracle, then.student, then.both];
+    return element("tr", {}, element("th", { scope: "row", textContent: then.tier }),
+      ...counts.map((count) => element("td", { textContent: count.toLocaleString("en") })));
+  }));
+  $("told").textContent = `Agreement ${share(before.accuracy)}, then ${share(after.accuracy)}; recall of positive tiers ` +
+    `${share(before.recall)}, then ${share(after.recall)}; ${moved.toLocaleString("en")} articles move.`;
+  $("moved").replaceChildren(...articles.map((one) => element("li", { textContent:
+    `${one.title}: ${one.before} → ${one.after} (the oracle's: ${one.oracle})` })));
+  $("decided").hidden = false;
+}
+
 function facet([name, values]) {
   const select = element("select", {}, element("option", { value: "", textContent: "any" }),
     ...values.map((value) => element("option", { value, textContent: value })));
@@ -110,6 +129,10 @@ function facet([name, values]) {
 
 const buttons = () => [...$("rows").querySelectorAll("button")];
 $("controls").addEventListener("submit", (event) => event.preventDefault());
+$("edited").addEventListener("submit", (event) => {
+  event.preventDefault();
+  act(decide);
+});
 $("controls").addEventListener("input", () => act(() => ask(0)));
 $("more").addEventListener("click", () => act(() => ask(shown.length)));
 $("before").addEventListener("click", () => act(() => show(place - 1)));
@@ -121,10 +144,10 @@ document.addEventListener("keydown", (event) => {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key], turn = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if ($("article").open) {
     if (turn) act(() => show(place + turn));
-  } else if (event.key === "/" && document.activeElement !== $("text")) {
+  } else if (event.key === "/" && !document.activeElement?.matches("input, textarea")) {
     event.preventDefault();
     $("text").focus();
-  } else if (step && document.activeElement?.tagName !== "SELECT") {
+  } else if (step && !document.activeElement?.matches("select, textarea")) {
     const all = buttons(), next = all[all.indexOf(document.activeElement) + step];
     if (next) {
       event.preventDefault();

@@ -8,24 +8,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from potstill.errors import BadInput
+from potstill.evaluation.predictions import read_predictions
+from potstill.evaluation.whatif import edited, what_if
 from potstill.pages.explorer import Explorer, Query
 from potstill.pages.loopback import Loopback
 from potstill.pages.sealed import asset, sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from potstill.evaluation.predictions import Predictions
     from potstill.runs import Run
+
+
+class Settings(BaseModel):
+    """How the filter is edited, each setting as in `evaluation.whatif.edited`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: tuple[str, ...] = Field(max_length=100)
 
 
 class View:
     """What the page asks of the server."""
 
-    def __init__(self, explorer: Explorer, *, has_report: bool) -> None:
+    def __init__(self, explorer: Explorer, predictions: Predictions, *, has_report: bool) -> None:
         self.explorer = explorer
+        self.predictions = predictions
         self.has_report = has_report
 
     def page(self) -> str:
@@ -52,7 +64,7 @@ class View:
         }
 
     def post(self, path: str, body: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - JSON from outside, checked here
-        """The answer to `/api/articles` (a `Query`) and `/api/article` (an id); None for any other path.
+        """The answer to `/api/articles` (a `Query`), `/api/article` (an id) and `/api/whatif` (`Settings`), else None.
 
         Raises:
             BadInput: the question is none.
@@ -61,13 +73,24 @@ class View:
             if not isinstance(body, dict) or not isinstance(body.get("id"), str):
                 raise BadInput("expected an object with the id of an article")
             return self.explorer.article(body["id"])
-        if path != "/api/articles":
+        if path not in {"/api/articles", "/api/whatif"}:
             return None
         try:
+            if path == "/api/whatif":
+                return self._what_if(Settings.model_validate(body).settings)
             return self.explorer.ask(Query.model_validate(body))
         except ValidationError as error:
             first = error.errors()[0]
             raise BadInput(f"{' -> '.join(map(str, first['loc']))}: {first['msg']}") from None
+
+    def _what_if(self, settings: Sequence[str]) -> dict[str, Any]:
+        """Stored scores decided again; each article that moves with the title by which it is listed."""
+        filter_ = self.explorer.filter
+        found = what_if(self.predictions, filter_, edited(filter_, settings)).model_dump(mode="json")
+        titles = self.explorer.titles([article["id"] for article in found["articles"]])
+        for article in found["articles"]:
+            article["title"] = titles[article["id"]]
+        return found
 
 
 def open_view(run: Run, port: int = 0) -> Loopback:
@@ -81,4 +104,6 @@ def open_view(run: Run, port: int = 0) -> Loopback:
     documents: dict[str, Callable[[], str]] = {}
     if report.is_file():
         documents["/report"] = lambda: report.read_text(encoding="utf-8")
-    return Loopback(View(Explorer.of(run), has_report=bool(documents)), port, documents)
+    explorer = Explorer.of(run)
+    predictions = read_predictions(run.folder, explorer.filter)
+    return Loopback(View(explorer, predictions, has_report=bool(documents)), port, documents)
