@@ -178,6 +178,9 @@ class TestFractions:
     def test_shares_and_per_cents_mean_the_same(self, text):
         assert Fractions.parse(text) == Fractions(train=0.8, validation=0.1, test=0.1)
 
+    def test_without_calibration_its_share_trains_and_is_recorded_as_a_round_number(self):
+        assert str(DEFAULT_FRACTIONS.without_calibration().train) == "0.8"
+
     def test_four_numbers_come_in_the_order_of_use(self):
         assert Fractions.parse("60/20/15/5") == Fractions(train=0.6, validation=0.2, calibration=0.15, test=0.05)
 
