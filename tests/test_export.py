@@ -24,8 +24,19 @@ def test_an_exported_encoder_gives_the_features_of_torch(tmp_path, pooling):
     assert exported.difference < 1e-5
 
 
-def test_attention_is_fused(tmp_path):
-    exported = export_encoder(TinyNetwork(tiny_bert(), tiny_tokenizer()), tmp_path, TEXTS)
+def test_joined_layers_export_side_by_side(tmp_path):
+    network = TinyNetwork(tiny_bert(), tiny_tokenizer(), layers=(2, 0, 1))
+    exported = export_encoder(network, tmp_path, TEXTS)
+    features = reopened(exported).encode(TEXTS)
+    assert features.shape == (len(TEXTS), 3 * 32)
+    np.testing.assert_allclose(features, network.encode(TEXTS), atol=1e-5)
+    last = export_encoder(TinyNetwork(tiny_bert(), tiny_tokenizer()), tmp_path / "last", TEXTS)
+    np.testing.assert_allclose(features[:, :32], reopened(last).encode(TEXTS), atol=1e-5)
+
+
+@pytest.mark.parametrize("layers", [(), (2, 1)])
+def test_attention_is_fused(tmp_path, layers):
+    exported = export_encoder(TinyNetwork(tiny_bert(), tiny_tokenizer(), layers=layers), tmp_path, TEXTS)
     operators = [node.op_type for node in onnx.load(exported.model).graph.node]
     assert exported.fused
     assert operators.count("Attention") == 2

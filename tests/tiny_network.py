@@ -81,16 +81,18 @@ class TinyNetwork:
     pooling: str = "mean"
     max_tokens: int = 48
     prefix: str = ""
+    layers: tuple[int, ...] = ()
 
     @cached_property
     def facts(self):
         return EncoderFacts(
             backbone="tiny",
             backbone_sha256="0" * 64,
-            width=self.model.config.hidden_size,
+            width=self.model.config.hidden_size * max(1, len(self.layers)),
             max_tokens=self.max_tokens,
             pooling=self.pooling,
             prefix=self.prefix,
+            layers=self.layers,
         )
 
     @property
@@ -102,8 +104,14 @@ class TinyNetwork:
         rows = []
         for text in texts:
             ids = self.tokenizer(self.prefix + text, truncation=True, max_length=self.max_tokens)["input_ids"] or [0]
-            hidden = self.model(input_ids=torch.tensor([ids])).last_hidden_state[0]
-            rows.append({"mean": hidden.mean(0), "cls": hidden[0], "last": hidden[-1]}[self.pooling])
+            found = self.model(input_ids=torch.tensor([ids]), output_hidden_states=True)
+            states = [found.hidden_states[layer][0] for layer in self.layers] or [found.last_hidden_state[0]]
+            pooled = {
+                "mean": lambda state: state.mean(0),
+                "cls": lambda state: state[0],
+                "last": lambda state: state[-1],
+            }
+            rows.append(torch.cat([pooled[self.pooling](state) for state in states]))
         return torch.stack(rows).numpy()
 
     def truncated(self, texts):

@@ -20,7 +20,7 @@ import torch
 from potstill.backends.graph import INPUTS, OUTPUT
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError, require
-from potstill.students.torch.pooling import Pooling, pool
+from potstill.students.torch.pooling import read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,14 +65,13 @@ class Exported:
 class _Pooled(torch.nn.Module):
     """A network and its pooling, as one module with two inputs and one output."""
 
-    def __init__(self, model: torch.nn.Module, pooling: Pooling) -> None:
+    def __init__(self, model: torch.nn.Module, facts: EncoderFacts) -> None:
         super().__init__()
         self.model = model
-        self.pooling: Pooling = pooling
+        self.facts = facts
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return pool(hidden, attention_mask, self.pooling)
+        return read(self.model, input_ids, attention_mask, self.facts.pooling, self.facts.layers)
 
 
 def export_encoder(encoder: Network, folder: Path, texts: Sequence[str]) -> Exported:
@@ -139,7 +138,7 @@ def _write_graph(encoder: Network, path: Path) -> Any:  # noqa: ANN401 - as _wri
     model = model.to(device="cpu", dtype=torch.float32).eval()
     # ONNX Runtime fuses attention that is spelled out, not attention that torch has fused already.
     model.set_attn_implementation("eager")
-    pooled = _Pooled(model, encoder.facts.pooling).eval()
+    pooled = _Pooled(model, encoder.facts).eval()
     ids = torch.full((2, 8), encoder.facts.pad_id, dtype=torch.int64)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0

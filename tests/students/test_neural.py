@@ -6,6 +6,7 @@ from headlines import LetterEncoder, headlines
 from potstill.errors import BundleError, DatasetError
 from potstill.students import Encoder, Student
 from potstill.students.neural import JoinedEncoder, NeuralStudent, fit_encoder_head
+from potstill.students.pieces import Pieces
 from potstill.students.recipes import EncoderHeadRecipe, RidgeHead
 
 RECIPE = EncoderHeadRecipe(name="letters", student="encoder-head", head=RidgeHead(kind="ridge"))
@@ -34,6 +35,31 @@ def test_joined_encoders_stand_side_by_side():
     assert joined.truncated(["x" * 101, "x"]).tolist() == [True, False]
     head = fit_encoder_head(RECIPE, headlines(), encoder=joined).head
     assert head.centring.widths.tolist() == [2, 3]
+
+
+def test_what_lies_beyond_an_encoders_room_is_read_in_pieces_and_still_is_after_a_restart():
+    train = headlines()
+    recipe = RECIPE.model_copy(update={"pieces": Pieces(chars=120, most=4)})
+    student = fit_encoder_head(recipe, train, encoder=LetterEncoder())
+    frame = pl.DataFrame({"text": [train.texts[0], (train.texts[0] + " ") * 3, (train.texts[0] + " ") * 40]})
+    short, long, longer = student.predict(frame)
+    assert long == pytest.approx(short, abs=0.2)
+    assert longer == pytest.approx(short, abs=0.2)
+    again = NeuralStudent.restore(student.dimensions, student.arrays(), student.settings(), LetterEncoder())
+    assert again.predict(frame).tobytes() == student.predict(frame).tobytes()
+    odd = student.settings() | {"pieces": {"chars": 1}}
+    with pytest.raises(BundleError, match="pieces: Input should be greater"):
+        NeuralStudent.restore(student.dimensions, student.arrays(), odd, LetterEncoder())
+
+
+def test_a_distribution_is_learned_and_comes_back():
+    train = headlines(masked=True)
+    student = fit_encoder_head(RECIPE.model_copy(update={"learns": "distribution"}), train, encoder=LetterEncoder())
+    scores = student.predict(train.frame)
+    assert scores[:10, 0].min() > scores[10:, 0].max()
+    assert set(scores[10:, 0]) == {1.0}
+    again = NeuralStudent.restore(student.dimensions, student.arrays(), student.settings(), LetterEncoder())
+    assert again.predict(train.frame).tobytes() == scores.tobytes()
 
 
 def test_a_head_of_another_width_is_refused():

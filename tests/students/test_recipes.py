@@ -33,6 +33,11 @@ def test_the_hash_is_of_what_a_recipe_does_and_not_of_its_name():
         ("name: x\n\tstudent: constant", "r.yaml: line 2: a tab; YAML is indented with spaces"),
         ("name: x\nstudent: constant\nname: y", "r.yaml: line 3: the key name is given twice"),
         ("name: x\nstudent: &kind constant\ndescription: *kind", "r.yaml: line 3: aliases"),
+        (
+            "name: x\nstudent: encoder-head\nlearns: distribution\nhead: {kind: support-vectors}",
+            "take rbf-ridge or ridge",
+        ),
+        ("name: x\nstudent: encoder-head\nlayers: [-1, -1]\nhead: {kind: ridge}", "names a layer twice"),
         ("- a", "r.yaml: recipe:"),
     ],
 )

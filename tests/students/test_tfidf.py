@@ -1,3 +1,4 @@
+import dataclasses
 import subprocess
 import sys
 import textwrap
@@ -13,10 +14,10 @@ from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import Ridge
 
-from potstill.errors import DatasetError
+from potstill.errors import BundleError, DatasetError
 from potstill.students import tfidf
 from potstill.students.recipes import TfidfRecipe
-from potstill.students.storage import save_student
+from potstill.students.storage import load_student, save_student
 from potstill.students.tfidf import Terms, fit_tfidf, learn_terms, normalised
 
 RECIPE = TfidfRecipe(name="tfidf", student="tfidf-ridge", alphas=(1.0,))
@@ -143,3 +144,21 @@ def test_scoring_needs_no_scikit_learn_no_scipy_and_no_torch(tmp_path: Path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(student.predict(pl.DataFrame({"text": ["Flames near Sydney"]})).tolist())
+
+
+def test_a_distribution_is_learned_and_comes_back(tmp_path):
+    train = headlines(masked=True)
+    student = fit_tfidf(RECIPE.model_copy(update={"learns": "distribution"}), train)
+    frame = pl.DataFrame({"text": [*UNSEEN, *train.texts]})
+    scores = student.predict(frame)
+    fires, gardens = scores[len(UNSEEN) :][:10], scores[len(UNSEEN) :][10:]
+    assert set(gardens[:, 0]) == {1.0}
+    assert fires[:, 0].min() >= 8.0
+    save_student(student, tmp_path)
+    assert load_student(tmp_path).predict(frame).tobytes() == scores.tobytes()
+
+
+def test_arrays_of_another_number_of_dimensions_are_refused(tmp_path):
+    save_student(dataclasses.replace(fit_tfidf(RECIPE, headlines()), dimensions=("urgency",)), tmp_path)
+    with pytest.raises(BundleError, match="do not give 1 scores"):
+        load_student(tmp_path)

@@ -5,7 +5,7 @@ In: facts of a backbone, lengths of texts. Out: settings that JSON can hold, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -29,12 +29,21 @@ class EncoderFacts(BaseModel):
     backbone_sha256: str
     """Hash of that backbone's weights, as they were before any training."""
     width: int = Field(ge=1)
+    """Features per text, of all layers together."""
     max_tokens: int = Field(ge=1)
     """Longer texts are cut to this many tokens, special ones included."""
     pooling: Literal["mean", "cls", "last"]
+    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Hidden layers whose pooled states stand side by side, 0 for the embeddings; the last alone where empty."""
     prefix: str = ""
     """Put before every text, such as `query: ` for the E5 family."""
     pad_id: int = Field(default=0, ge=0)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the layers' parts of the features, in order."""
+        count = max(1, len(self.layers))
+        return (self.width // count,) * count
 
 
 def token_batches(lengths: IntArray, budget: int = TOKEN_BUDGET) -> Iterator[IntArray]:

@@ -1,9 +1,9 @@
 """Heads: what turns an encoder's features into scores, in numpy.
 
-In: features, shape (rows, width). Out: scores, shape (rows, dimensions). Fitting takes seconds on features that
-were computed once; a fitted head is a few arrays. The features of frozen encoders share a large common part and
-differ in length, so a head for them begins by centring: unit length, less the training rows' mean, unit length
-again. That mean is part of the head.
+In: features, shape (rows, width). Out: scores, shape (rows, dimensions). A fitted head is a few arrays;
+`potstill.students.head_fitting` makes one in seconds from features that were computed once. The features of frozen
+encoders share a large common part and differ in length, so a head for them begins by centring: unit length, less the
+training rows' mean, unit length again. That mean is part of the head.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from potstill.errors import BundleError, require
-from potstill.students.ridge import choose, primal, same_mask
+from potstill.errors import BundleError
+from potstill.students.graded import GradedHead, kind_of
+from potstill.students.levels import Levels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.records import FloatArray, IntArray
-    from potstill.students.recipes import KernelHead, RidgeHead
 
 _BLOCK = 1_000
 """Rows whose kernel is held in memory at once."""
+
+_MEDIAN = "median-"
+_LEVELS = {"levels", "level_counts"}
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,11 @@ class LinearHead:
         """Width of the features it was made for."""
         return int(self.weights.shape[0])
 
+    @property
+    def outputs(self) -> int:
+        """How many scores it gives a text."""
+        return int(self.bias.size)
+
     def predict(self, features: NDArray[Any]) -> FloatArray:
         """Scores, shape (rows, dimensions), float64."""
         ready = features.astype(np.float64) if self.centring is None else self.centring.apply(features)
@@ -106,6 +114,11 @@ class KernelRegressionHead:
         """Width of the features it was made for."""
         return int(self.vectors.shape[1])
 
+    @property
+    def outputs(self) -> int:
+        """How many scores it gives a text."""
+        return int(self.bias.size)
+
     def predict(self, features: NDArray[Any]) -> FloatArray:
         """Scores, shape (rows, dimensions), float64."""
         scores = np.empty((features.shape[0], self.bias.size))
@@ -126,7 +139,38 @@ class KernelRegressionHead:
         return own | self.centring.arrays()
 
 
-AnyHead = LinearHead | KernelRegressionHead
+@dataclass(frozen=True)
+class MedianHead:
+    """The medians of distributions: `base` gives, level by level, how likely a score is at most the level."""
+
+    base: LinearHead | KernelRegressionHead
+    levels: Levels
+
+    @property
+    def kind(self) -> str:
+        """The kind of `base`, with `median-` before it."""
+        return _MEDIAN + self.base.kind
+
+    @property
+    def width(self) -> int:
+        """Width of the features it was made for."""
+        return self.base.width
+
+    @property
+    def outputs(self) -> int:
+        """How many scores it gives a text."""
+        return int(self.levels.counts.size)
+
+    def predict(self, features: NDArray[Any]) -> FloatArray:
+        """Scores, shape (rows, dimensions), float64; nearly all are levels that some label had."""
+        return self.levels.median(self.base.predict(features))
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All that the head is."""
+        return self.base.arrays() | self.levels.arrays()
+
+
+AnyHead = LinearHead | KernelRegressionHead | MedianHead | GradedHead
 
 
 def from_arrays(kind: str, arrays: Mapping[str, NDArray[Any]]) -> AnyHead:
@@ -136,10 +180,23 @@ def from_arrays(kind: str, arrays: Mapping[str, NDArray[Any]]) -> AnyHead:
         BundleError: the kind is unknown, an array is missing or not expected, shapes do not fit, or a number is
             not finite.
     """
+    graded = kind_of(kind)
+    if graded is None and not kind.startswith(_MEDIAN):
+        return _plain_head(kind, arrays)
+    own = {name: array for name, array in arrays.items() if name not in _LEVELS}
+    if not set(arrays) >= _LEVELS or not np.isfinite(arrays["levels"]).all():
+        raise BundleError(f"head: a {kind} head has finite levels, got {sorted(arrays)}")
+    base = _plain_head("linear" if graded else kind.removeprefix(_MEDIAN), own)
+    if graded is not None and isinstance(base, LinearHead):
+        return GradedHead(base, Levels.from_arrays(arrays, base.outputs), *graded)
+    return MedianHead(base, Levels.from_arrays(arrays, base.outputs))
+
+
+def _plain_head(kind: str, arrays: Mapping[str, NDArray[Any]]) -> LinearHead | KernelRegressionHead:
     expected = {"linear": ({"weights", "bias"}, {"mean", "widths"}), "support-vectors": (
         {"vectors", "dual", "bias", "gamma", "mean", "widths"}, set())}  # fmt: skip
     if kind not in expected:
-        raise BundleError(f"head: unknown kind {kind!r}; known: {', '.join(expected)}")
+        raise BundleError(f"head: unknown kind {kind!r}; known: {', '.join(expected)}, each with or without {_MEDIAN}")
     needed, optional = expected[kind]
     present = set(arrays)
     if present not in (needed, needed | optional):
@@ -161,27 +218,6 @@ def from_arrays(kind: str, arrays: Mapping[str, NDArray[Any]]) -> AnyHead:
     return KernelRegressionHead(centring, arrays["vectors"], arrays["dual"], arrays["bias"], arrays["gamma"])
 
 
-def fit_head(
-    recipe: RidgeHead | KernelHead,
-    features: NDArray[Any],
-    scores: FloatArray,
-    clusters: IntArray,
-    *,
-    widths: Sequence[int] | None = None,
-    seed: int = 0,
-) -> AnyHead:
-    """Fit the head a recipe asks for, on features (rows, width) and scores (rows, dimensions), NaN masked.
-
-    What the recipe leaves open is chosen by inner cross-validation with whole clusters; one value is taken as
-    it is. `widths` are the encoders' widths where several are joined.
-    """
-    centring = Centring.of(features, widths or [features.shape[1]])
-    ready = centring.apply(features)
-    if recipe.kind == "ridge":
-        return _fit_ridge(recipe, centring, ready, scores, clusters, seed)
-    return _fit_support_vectors(recipe, centring, ready, scores, clusters, seed)
-
-
 def _unit(rows: FloatArray) -> FloatArray:
     # An empty text can have features of length 0; it stays where it is.
     length = np.linalg.norm(rows, axis=1, keepdims=True)
@@ -193,61 +229,3 @@ def rbf(rows: FloatArray, vectors: FloatArray, gamma: float) -> FloatArray:
     distance = (rows**2).sum(axis=1)[:, None] + (vectors**2).sum(axis=1) - 2.0 * rows @ vectors.T
     # Rounding can make the distance of a row to itself a little negative.
     return np.asarray(np.exp(-gamma * np.maximum(distance, 0.0)))
-
-
-def _fit_ridge(
-    recipe: RidgeHead,
-    centring: Centring,
-    ready: FloatArray,
-    scores: FloatArray,
-    clusters: IntArray,
-    seed: int,
-) -> LinearHead:
-    def fit_predict(inside: IntArray, outside: IntArray, alpha: float) -> FloatArray:
-        weights, bias = primal(ready[inside], scores[inside], alpha)
-        return ready[outside] @ weights + bias
-
-    alpha = choose(recipe.alphas, fit_predict, scores, clusters, seed)
-    weights, bias = primal(ready, scores, alpha)
-    return LinearHead(weights, bias, centring)
-
-
-def _fit_support_vectors(
-    recipe: KernelHead,
-    centring: Centring,
-    ready: FloatArray,
-    scores: FloatArray,
-    clusters: IntArray,
-    seed: int,
-) -> KernelRegressionHead:
-    kernels = {gamma: rbf(ready, ready, gamma) for gamma in recipe.gamma}
-
-    def fit_predict(inside: IntArray, outside: IntArray, choice: tuple[float, float]) -> FloatArray:
-        penalty, gamma = choice
-        kernel = kernels[gamma]
-        dual, bias = _support_vectors(kernel[np.ix_(inside, inside)], scores[inside], penalty, recipe.epsilon)
-        return np.asarray(kernel[np.ix_(outside, inside)] @ dual + bias)
-
-    choices = [(penalty, gamma) for penalty in recipe.C for gamma in recipe.gamma]
-    penalty, gamma = choose(choices, fit_predict, scores, clusters, seed)
-    dual, bias = _support_vectors(kernels[gamma], scores, penalty, recipe.epsilon)
-    used = np.flatnonzero(np.abs(dual).max(axis=1) > 0)
-    vectors = ready[used].astype(np.float32)
-    return KernelRegressionHead(centring, vectors, dual[used], bias, np.array([gamma]))
-
-
-def _support_vectors(
-    kernel: FloatArray, scores: FloatArray, penalty: float, epsilon: float
-) -> tuple[FloatArray, FloatArray]:
-    """Dual coefficients (rows, dimensions), mostly 0 where a row fits within epsilon, and bias."""
-    machines = require("sklearn.svm", "train")
-    dual = np.zeros(scores.shape)
-    bias = np.empty(scores.shape[1])
-    for known, columns in same_mask(scores):
-        rows = np.flatnonzero(known)
-        inner = kernel if rows.size == known.size else kernel[np.ix_(rows, rows)]
-        for column in columns:
-            machine = machines.SVR(kernel="precomputed", C=penalty, epsilon=epsilon).fit(inner, scores[rows, column])
-            dual[rows[machine.support_], column] = machine.dual_coef_[0]
-            bias[column] = machine.intercept_[0]
-    return dual, bias

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+from pydantic import ValidationError
 
 from potstill.errors import BundleError, require
 from potstill.students.constant import check_labelled
-from potstill.students.heads import AnyHead, fit_head, from_arrays
+from potstill.students.head_fitting import fit_head
+from potstill.students.heads import AnyHead, from_arrays
+from potstill.students.pieces import Pieces, PiecewiseEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,8 +59,8 @@ class JoinedEncoder:
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The parts' widths, in order."""
-        return tuple(part.width for part in self.parts)
+        """The widths of the parts, and of the layers within them, in order."""
+        return tuple(width for part in self.parts for width in part_widths(part))
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Features, shape (texts, width), in input order."""
@@ -79,25 +82,28 @@ class JoinedEncoder:
 
 @dataclass(frozen=True)
 class NeuralStudent:
-    """An encoder and a head."""
+    """An encoder and a head; `pieces` says how texts are read that the encoder has no room for."""
 
     encoder: Encoder
     head: AnyHead
     dimensions: tuple[str, ...]
+    pieces: Pieces | None = None
     kind: ClassVar[str] = "neural"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
         """Scores by the column `text`, shape (articles, dimensions)."""
-        return self.head.predict(self.encoder.encode([text or "" for text in articles["text"]]))
+        reader = reading(self.encoder, self.pieces)
+        return self.head.predict(reader.encode([text or "" for text in articles["text"]]))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The head's arrays, their names with `head.` before them."""
         return {_HEAD + name: array for name, array in self.head.arrays().items()}
 
     def settings(self) -> dict[str, Any]:
-        """The head's kind, and the encoder's own settings where it has some."""
+        """The head's kind, how long texts are read, and the encoder's own settings where it has some."""
         known = self.encoder.settings() if isinstance(self.encoder, DescribedEncoder) else {}
-        return {"head": self.head.kind, "encoder": known}
+        pieces = self.pieces and self.pieces.model_dump(mode="json")
+        return {"head": self.head.kind, "pieces": pieces, "encoder": known}
 
     @classmethod
     def restore(
@@ -116,11 +122,15 @@ class NeuralStudent:
         if strangers:
             raise BundleError(f"student: arrays that no head has: {', '.join(strangers)}")
         head = from_arrays(settings["head"], {name.removeprefix(_HEAD): array for name, array in arrays.items()})
-        if head.bias.size != len(dimensions):
-            raise BundleError(f"head: gives {head.bias.size} scores for {len(dimensions)} dimensions")
+        if head.outputs != len(dimensions):
+            raise BundleError(f"head: gives {head.outputs} scores for {len(dimensions)} dimensions")
         if head.width != encoder.width:
             raise BundleError(f"head: made for features {head.width} wide; the encoder's are {encoder.width} wide")
-        return cls(encoder, head, dimensions)
+        try:
+            pieces = None if settings.get("pieces") is None else Pieces.model_validate(settings["pieces"])
+        except ValidationError as error:
+            raise BundleError(f"student: pieces: {error.errors()[0]['msg']}") from None
+        return cls(encoder, head, dimensions, pieces)
 
 
 def fit_encoder_head(
@@ -142,10 +152,28 @@ def fit_encoder_head(
     """
     check_labelled(train)
     encoder = encoder or open_encoder(recipe, cache)
-    widths = encoder.widths if isinstance(encoder, JoinedEncoder) else (encoder.width,)
-    features = encoder.encode(train.texts)
-    head = fit_head(recipe.head, features, train.scores, train.clusters, widths=widths, seed=seed)
-    return NeuralStudent(encoder, head, tuple(train.dimensions))
+    features = reading(encoder, recipe.pieces).encode(train.texts)
+    head = fit_head(
+        recipe.head,
+        features,
+        train.scores,
+        train.clusters,
+        widths=part_widths(encoder),
+        learns=recipe.learns,
+        seed=seed,
+    )
+    return NeuralStudent(encoder, head, tuple(train.dimensions), recipe.pieces)
+
+
+def reading(encoder: Encoder, pieces: Pieces | None) -> Encoder:
+    """The encoder as a student reads with it: piece by piece, or as it is."""
+    return encoder if pieces is None else PiecewiseEncoder(encoder, pieces)
+
+
+def part_widths(encoder: Encoder) -> tuple[int, ...]:
+    """The widths of the parts that stand side by side in an encoder's features; one for an encoder that is whole."""
+    widths: tuple[int, ...] = getattr(encoder, "widths", (encoder.width,))
+    return widths
 
 
 def open_encoder(recipe: EncoderHeadRecipe, cache: Path | None = None) -> Encoder:
@@ -154,7 +182,7 @@ def open_encoder(recipe: EncoderHeadRecipe, cache: Path | None = None) -> Encode
     from potstill.students.torch.encoder import TorchEncoder
 
     parts = tuple(
-        TorchEncoder.open(name, max_tokens=recipe.max_tokens, pooling=recipe.pooling, cache=cache)
+        TorchEncoder.open(name, max_tokens=recipe.max_tokens, pooling=recipe.pooling, layers=recipe.layers, cache=cache)
         for name in recipe.backbones
     )
     return parts[0] if len(parts) == 1 else JoinedEncoder(parts)

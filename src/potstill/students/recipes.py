@@ -14,6 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from potstill.errors import FilterError, RecipeError
 from potstill.files import digest
 from potstill.filters.reading import read_yaml
+from potstill.students.graded import LINKS, Decode, Link
+from potstill.students.pieces import Pieces  # noqa: TC001 - pydantic reads it when the class is made
+
+Learned = Literal["score", "distribution"]
+"""What is learned: scores themselves, or how likely each level is not exceeded; the score is then the median."""
 
 Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)]
 """Candidates of which inner cross-validation takes one; a single one is taken as it is."""
@@ -57,6 +62,7 @@ class TfidfRecipe(_Recipe):
     max_features: int = Field(default=200_000, ge=10)
     """The most n-grams of words, and of characters."""
     alphas: Candidates = (0.03, 0.1, 0.3, 1.0, 3.0)
+    learns: Learned = "score"
 
     @model_validator(mode="after")
     def _legal_spans(self) -> TfidfRecipe:
@@ -85,6 +91,17 @@ class KernelHead(_Part):
     epsilon: float = Field(default=0.1, ge=0)
 
 
+class KernelRidgeHead(_Part):
+    """RBF ridge regression on centred unit features; alpha and gamma chosen by inner cross-validation."""
+
+    kind: Literal["rbf-ridge"]
+    alphas: Candidates = (0.1, 0.3, 1.0)
+    gamma: Candidates = (0.5, 1.0, 2.0)
+
+
+HeadRecipe = Annotated[RidgeHead | KernelHead | KernelRidgeHead, Field(discriminator="kind")]
+
+
 class EncoderHeadRecipe(_Recipe):
     """Frozen encoders, whose features are joined, and a head fitted in seconds."""
 
@@ -92,7 +109,20 @@ class EncoderHeadRecipe(_Recipe):
     backbones: tuple[str, ...] = Field(default=("all-MiniLM-L6-v2",), min_length=1)
     max_tokens: int = Field(default=512, ge=8)
     pooling: Literal["mean", "cls", "last"] = "mean"
-    head: Annotated[RidgeHead | KernelHead, Field(discriminator="kind")]
+    layers: tuple[int, ...] = ()
+    """Hidden layers whose pooled states stand side by side: -1 is the last, 0 the embeddings. None: the last alone."""
+    pieces: Pieces | None = None
+    """How texts beyond `max_tokens` are read; cut where it is not given."""
+    learns: Learned = "score"
+    head: HeadRecipe
+
+    @model_validator(mode="after")
+    def _learnable(self) -> EncoderHeadRecipe:
+        if self.learns == "distribution" and self.head.kind == "support-vectors":
+            raise ValueError("support-vectors learn scores, not distributions; take rbf-ridge or ridge")
+        if len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"layers: {list(self.layers)} names a layer twice")
+        return self
 
 
 class Lora(_Part):
@@ -114,7 +144,15 @@ class FineTunedRecipe(_Recipe):
     head_bias: bool = True
     pooling: Literal["mean", "cls", "last"] = "mean"
     max_tokens: int = Field(default=256, ge=8)
-    objective: Literal["mse", "huber", "l1"] = "huber"
+    objective: Literal["mse", "huber", "l1", "ordinal", "corn", "distribution"] = "huber"
+    decode: Decode = "median"
+    """What is said of a distribution; read by `ordinal`, `corn` and `distribution` alone."""
+    ranking_weight: float = Field(default=0.0, ge=0, le=100)
+    """How much the order of a batch's scores counts beside their errors (ListNet)."""
+    rare_weight: float = Field(default=0.0, ge=0, le=1)
+    """0: all labels count alike; 1: as one over how frequent they are."""
+    spread_weight: bool = False
+    """Whether labels on which the oracle's answers lay far apart count less."""
     epochs: int = Field(default=3, ge=1)
     patience: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=16, ge=1)
@@ -133,6 +171,17 @@ class FineTunedRecipe(_Recipe):
         if self.warmup_steps is not None and self.warmup_share is not None:
             raise ValueError("warmup_steps and warmup_share are both given; keep one")
         return self
+
+    @model_validator(mode="after")
+    def _ranked_scores(self) -> FineTunedRecipe:
+        if self.link is not None and self.ranking_weight:
+            raise ValueError(f"ranking_weight orders scores; {self.objective} learns none, take mse, huber or l1")
+        return self
+
+    @property
+    def link(self) -> Link | None:
+        """How outputs are read where the objective is a distribution; None where they are scores."""
+        return next((link for link in LINKS if link == self.objective), None)
 
 
 Recipe = ConstantRecipe | SourceMedianRecipe | TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
-from potstill.errors import require
+from potstill.errors import BundleError, require
 from potstill.students.constant import check_labelled
+from potstill.students.levels import Levels
 from potstill.students.ridge import choose, dual
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Terms:
 class Block:
     """A vocabulary with what each term adds to the scores.
 
-    `idf` has shape (terms,); `weights`, shape (terms, dimensions), are the ridge weights times `idf`.
+    `idf` has shape (terms,); `weights`, shape (terms, outputs), are the ridge weights times `idf`.
     """
 
     terms: Terms
@@ -130,7 +131,7 @@ class Block:
     weights: NDArray[np.float32]
 
     def score(self, text: str) -> FloatArray | float:
-        """What a normalised text's terms add up to, shape (dimensions,); 0 when it has no known term."""
+        """What a normalised text's terms add up to, shape (outputs,); 0 when it has no known term."""
         places, frequency = self.terms.look_up(text)
         if not places.size:
             return 0.0
@@ -142,12 +143,13 @@ class Block:
 
 @dataclass(frozen=True)
 class TfidfStudent:
-    """Blocks of terms, and a bias of shape (dimensions,)."""
+    """Blocks of terms, and a bias of shape (outputs,): the dimensions, or the levels whose medians are the scores."""
 
     dimensions: tuple[str, ...]
     blocks: tuple[Block, ...]
     bias: FloatArray
     alpha: float
+    levels: Levels | None = None
     kind: ClassVar[str] = "tfidf-ridge"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
@@ -157,7 +159,7 @@ class TfidfStudent:
             plain = normalised(text or "")
             for block in self.blocks:
                 scores[row] += block.score(plain)
-        return scores
+        return scores if self.levels is None else self.levels.median(scores)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What goes to `student.safetensors`; a vocabulary is one UTF-8 blob with offsets, and its keys."""
@@ -172,7 +174,7 @@ class TfidfStudent:
                 f"{name}.idf": block.idf,
                 f"{name}.weights": block.weights,
             }
-        return stored
+        return stored | (self.levels.arrays() if self.levels else {})
 
     def settings(self) -> dict[str, Any]:
         """What goes to `student.json`: the spans of the n-grams, and the alpha chosen."""
@@ -198,7 +200,11 @@ class TfidfStudent:
             for kind in kinds
             if kind in settings["spans"]
         )
-        return cls(dimensions, blocks, arrays["bias"], float(settings["alpha"]))
+        bias = arrays["bias"]
+        levels = Levels.from_arrays(arrays, bias.size) if "levels" in arrays else None
+        if (levels.counts.size if levels else bias.size) != len(dimensions):
+            raise BundleError(f"student: its arrays do not give {len(dimensions)} scores")
+        return cls(dimensions, blocks, bias, float(settings["alpha"]), levels)
 
 
 def bits_for(kind: Symbols, span: Span) -> int:
@@ -224,13 +230,14 @@ def fit_tfidf(recipe: TfidfRecipe, train: Examples, *, seed: int = 0) -> TfidfSt
     built = [_matrix(vocabulary, texts) for vocabulary in terms]
     sparse = require("scipy.sparse", "train")
     features = sparse.hstack([matrix for matrix, _ in built], format="csr")
-    weights, bias, alpha = _ridge(features, train.scores, train.clusters, recipe.alphas, seed)
+    levels = Levels.of(train.scores) if recipe.learns == "distribution" else None
+    weights, bias, alpha = _ridge(features, train.scores, levels, train.clusters, recipe.alphas, seed)
     blocks, start = [], 0
     for vocabulary, (_, idf) in zip(terms, built, strict=True):
         own = weights[start : start + idf.size]
         start += idf.size
         blocks.append(Block(vocabulary, idf.astype(np.float32), (own * idf[:, None]).astype(np.float32)))
-    return TfidfStudent(tuple(train.dimensions), tuple(blocks), bias, alpha)
+    return TfidfStudent(tuple(train.dimensions), tuple(blocks), bias, alpha, levels)
 
 
 def learn_terms(kind: Symbols, span: Span, texts: Sequence[str], min_documents: int, max_features: int) -> Terms:
@@ -277,28 +284,31 @@ def _matrix(terms: Terms, texts: Sequence[str]) -> tuple[Any, FloatArray]:
 def _ridge(
     features: Any,  # noqa: ANN401 - a scipy matrix; scipy has no types
     scores: FloatArray,
+    levels: Levels | None,
     clusters: IntArray,
     alphas: Sequence[float],
     seed: int,
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Weights (terms, dimensions), bias and the alpha chosen."""
+    """Weights (terms, outputs), bias and the alpha chosen."""
+    whole = scores if levels is None else levels.targets(scores)
     rows = np.arange(scores.shape[0])
     if rows.size > LARGEST_GRAM:
         rows = np.sort(np.random.default_rng(seed).permutation(rows)[:LARGEST_GRAM])
     inner = _gram(features[rows])
-    targets = scores[rows]
+    targets = whole[rows]
 
     def fit_predict(inside: IntArray, outside: IntArray, alpha: float) -> FloatArray:
         coefficients, bias = dual(inner[np.ix_(inside, inside)], targets[inside], alpha)
-        return inner[np.ix_(outside, inside)] @ coefficients + bias
+        outputs = np.asarray(inner[np.ix_(outside, inside)] @ coefficients + bias)
+        return outputs if levels is None else levels.median(outputs)
 
-    alpha = choose(alphas, fit_predict, targets, clusters[rows], seed)
+    alpha = choose(alphas, fit_predict, scores[rows], clusters[rows], seed)
     if rows.size == scores.shape[0]:
-        coefficients, bias = dual(inner, scores, alpha)
+        coefficients, bias = dual(inner, whole, alpha)
         return np.asarray(features.T @ coefficients), bias, alpha
     linear = require("sklearn.linear_model", "train")
-    weights, bias = np.empty((features.shape[1], scores.shape[1])), np.empty(scores.shape[1])
-    for column, target in enumerate(scores.T):
+    weights, bias = np.empty((features.shape[1], whole.shape[1])), np.empty(whole.shape[1])
+    for column, target in enumerate(whole.T):
         known = ~np.isnan(target)
         fitted = linear.Ridge(alpha=alpha, solver="sparse_cg", tol=1e-5).fit(features[known], target[known])
         weights[:, column], bias[column] = fitted.coef_, fitted.intercept_

@@ -18,7 +18,7 @@ from potstill.errors import BadInput, DatasetError, RecipeError, TrainingError, 
 from potstill.files import digest, read_json, replacing, replacing_folder, write_json
 from potstill.runs import versions
 from potstill.students.constant import fit_constant
-from potstill.students.neural import JoinedEncoder, fit_encoder_head, open_encoder
+from potstill.students.neural import JoinedEncoder, fit_encoder_head, open_encoder, reading
 from potstill.students.recipes import (
     ConstantRecipe,
     EncoderHeadRecipe,
@@ -120,6 +120,9 @@ def fit(
     encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
     fitting = fitter(recipe, seed=seed, encoder=encoder)
     student = fitting(train)
+    cut = None
+    if isinstance(recipe, EncoderHeadRecipe) and encoder is not None:
+        cut = float(np.mean(reading(encoder, recipe.pieces).truncated(train.texts)))
     held_out = predict_unseen(fitting, train, crossfit, seed, recipe.name)
     return Fitted(
         student=student,
@@ -127,7 +130,7 @@ def fit(
         held_out=held_out,
         seconds=round(time.monotonic() - clock, 3),
         backbones={} if encoder is None else _hashes(encoder),
-        truncated_share=None if encoder is None else float(np.mean(encoder.truncated(train.texts))),
+        truncated_share=cut,
     )
 
 
@@ -265,6 +268,8 @@ def _encoder(recipe: Recipe, workdir: Path, cache: Path, *, tiny: bool, seed: in
             tiny_backbone(name, (workdir / f"backbone-{place}").resolve(), seed=seed),
             max_tokens=recipe.max_tokens,
             pooling=recipe.pooling,
+            # A tiny network has two layers, whatever the recipe knows of the real one.
+            layers=tuple(layer for layer in recipe.layers if -3 <= layer <= 2),
         )
         for place, name in enumerate(recipe.backbones)
     )

@@ -58,6 +58,20 @@ def test_only_what_fits_is_read_and_the_rest_is_reported(bert):
     assert features[0] == pytest.approx(features[1], abs=1e-5)
 
 
+def test_layers_stand_side_by_side_counted_from_either_end(bert):
+    joined = TorchEncoder.open(bert, layers=(-1, 0))
+    assert (joined.facts.layers, joined.width, joined.widths) == ((2, 0), 64, (32, 32))
+    features = joined.encode(TEXTS)
+    assert features[:, :32] == pytest.approx(TorchEncoder.open(bert).encode(TEXTS), abs=1e-5)
+    assert features[:, 32:] == pytest.approx(TorchEncoder.open(bert, layers=(-3,)).encode(TEXTS), abs=1e-5)
+    assert not np.allclose(features[:, :32], features[:, 32:])
+
+
+def test_a_layer_that_the_backbone_lacks_is_named(bert):
+    with pytest.raises(RecipeError, match=r"no layer -4; it has 0 \(embeddings\) to 2"):
+        TorchEncoder.open(bert, layers=(-1, -4))
+
+
 def test_more_tokens_than_the_backbone_has_places_are_not_asked_for(bert):
     assert TorchEncoder.open(bert, max_tokens=4096).facts.max_tokens == 512
 
@@ -83,9 +97,10 @@ def test_features_are_not_taken_from_another_length_pooling_or_network(bert, qwe
         TorchEncoder.open(bert, cache=tmp_path).key,
         TorchEncoder.open(bert, cache=tmp_path, max_tokens=32).key,
         TorchEncoder.open(bert, cache=tmp_path, pooling="cls").key,
+        TorchEncoder.open(bert, cache=tmp_path, layers=(1,)).key,
         TorchEncoder.open(qwen, cache=tmp_path).key,
     }
-    assert len(keys) == 4
+    assert len(keys) == 5
 
 
 def test_a_frozen_student_is_saved_without_its_backbone_and_finds_it_again(bert, tmp_path):

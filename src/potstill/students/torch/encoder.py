@@ -18,7 +18,7 @@ from potstill.files import digest, read_json, write_json
 from potstill.students.encoding import TOKEN_BUDGET, EncoderFacts, token_batches
 from potstill.students.torch.backbones import WEIGHTS, Backbone, find_backbone
 from potstill.students.torch.features import FeatureCache
-from potstill.students.torch.pooling import Pooling, pool
+from potstill.students.torch.pooling import Pooling, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,24 +78,32 @@ class TorchEncoder:
         *,
         max_tokens: int = 512,
         pooling: Pooling = "mean",
+        layers: Sequence[int] = (),
         device: str = "cpu",
         cache: Path | None = None,
     ) -> TorchEncoder:
         """Open a frozen backbone; `max_tokens` is cut to what the backbone can read.
 
+        `layers` are the hidden layers whose pooled states are joined, -1 for the last; the last alone where empty.
+
         Raises:
             MissingModel: the backbone is not to be found.
-            RecipeError: it is of no use (architecture, weights or tokenizer).
+            RecipeError: it is of no use (architecture, weights or tokenizer), or has no such layer.
         """
         found = backbone if isinstance(backbone, Backbone) else find_backbone(backbone)
         tokenizer = found.load_tokenizer()
-        facts = encoder_facts(found, tokenizer, max_tokens=max_tokens, pooling=pooling)
+        facts = encoder_facts(found, tokenizer, max_tokens=max_tokens, pooling=pooling, layers=layers)
         return cls(found.load_model(), tokenizer, facts, device=device, cache=cache)
 
     @property
     def width(self) -> int:
         """Features per text."""
         return self.facts.width
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the layers' parts of the features, in order."""
+        return self.facts.widths
 
     @property
     def key(self) -> str:
@@ -189,8 +197,7 @@ class TorchEncoder:
             ids[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
             mask[place, : max(1, len(row))] = 1
         ids, mask = ids.to(self.device), mask.to(self.device)
-        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        features: NDArray[np.float32] = pool(hidden, mask, self.facts.pooling).float().cpu().numpy()
+        features: NDArray[np.float32] = read(self.model, ids, mask, self.facts.pooling, self.facts.layers).cpu().numpy()
         return features
 
     def _tokenise(self, texts: Sequence[str]) -> list[Encoding]:
@@ -198,16 +205,27 @@ class TorchEncoder:
 
 
 def encoder_facts(
-    backbone: Backbone, tokenizer: PreTrainedTokenizerBase, *, max_tokens: int, pooling: Pooling
+    backbone: Backbone,
+    tokenizer: PreTrainedTokenizerBase,
+    *,
+    max_tokens: int,
+    pooling: Pooling,
+    layers: Sequence[int] = (),
 ) -> EncoderFacts:
-    """The facts of an encoder made from a backbone; `max_tokens` is cut to what the backbone can read."""
+    """The facts of an encoder made from a backbone; `max_tokens` is cut to what the backbone can read.
+
+    Raises:
+        RecipeError: the backbone has no such layer.
+    """
     positions = backbone.positions
+    found = _layers(backbone, layers)
     return EncoderFacts(
         backbone=backbone.name,
         backbone_sha256=backbone.sha256,
-        width=backbone.width,
+        width=backbone.width * max(1, len(found)),
         max_tokens=max_tokens if positions is None else min(max_tokens, positions),
         pooling=pooling,
+        layers=found,
         prefix=backbone.prefix,
         pad_id=int(tokenizer.pad_token_id),
     )
@@ -227,6 +245,16 @@ def pick_device(asked: str) -> torch.device:
         usable = ", ".join(["auto", *(name for name, works in there.items() if works)])
         raise RecipeError(f"device {asked!r} is not to be had here; there are {usable}")
     return torch.device(asked)
+
+
+def _layers(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
+    """The layers by their numbers from the embeddings, which are 0."""
+    deepest = int(backbone.architecture().num_hidden_layers)
+    found = tuple(layer + deepest + 1 if layer < 0 else layer for layer in layers)
+    for asked, layer in zip(layers, found, strict=True):
+        if not 0 <= layer <= deepest:
+            raise RecipeError(f"layers: {backbone.name} has no layer {asked}; it has 0 (embeddings) to {deepest}")
+    return found
 
 
 def _plain_tokenizer(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Tokenizer:

@@ -30,13 +30,13 @@ _PEFT = "base_model.model."
 
 
 class ScoreModel(nn.Module):
-    """Texts' token ids to scores, shape (texts, dimensions), float32."""
+    """Texts' token ids to what the head gives, shape (texts, outputs), float32: scores, or logits of levels."""
 
-    def __init__(self, backbone: nn.Module, width: int, dimensions: int, *, pooling: Pooling, bias: bool) -> None:
+    def __init__(self, backbone: nn.Module, width: int, outputs: int, *, pooling: Pooling, bias: bool) -> None:
         super().__init__()
         self.backbone = trim(backbone)
         self.pooling: Pooling = pooling
-        self.score = nn.Linear(width, dimensions, bias=bias)
+        self.score = nn.Linear(width, outputs, bias=bias)
 
     def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """What the head reads, shape (texts, width), float32."""
@@ -44,7 +44,7 @@ class ScoreModel(nn.Module):
         return pool(hidden, attention_mask, self.pooling)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Raw scores."""
+        """Raw outputs."""
         features = self.features(input_ids, attention_mask)
         # Scores of 0 to 10 in bfloat16 would come in steps of 0.03 and more.
         with torch.autocast(features.device.type, enabled=False):
@@ -64,22 +64,22 @@ def trim(backbone: nn.Module) -> nn.Module:
 
 
 def build_model(
-    backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe, *, start: FloatArray | None = None
+    backbone: nn.Module, width: int, outputs: int, recipe: FineTunedRecipe, *, start: FloatArray | None = None
 ) -> nn.Module:
     """The module that a recipe trains, with the parameters that train marked so; random parts from torch's RNG.
 
     Args:
         backbone: a transformers encoder or decoder without a head; changed in place.
         width: its hidden size.
-        dimensions: how many scores.
+        outputs: how many numbers the head gives.
         recipe: adapter, frozen embeddings, pooling and the head's bias are read.
-        start: where the head's bias begins, shape (dimensions,), so that training need not first find the level of
+        start: where the head's bias begins, shape (outputs,), so that training need not first find the level of
             the labels; ignored by a head without bias.
 
     Raises:
         RecipeError: the adapter's target layers are not in this backbone.
     """
-    model = ScoreModel(backbone, width, dimensions, pooling=recipe.pooling, bias=recipe.head_bias)
+    model = ScoreModel(backbone, width, outputs, pooling=recipe.pooling, bias=recipe.head_bias)
     if start is not None and recipe.head_bias:
         with torch.no_grad():
             model.score.bias.copy_(torch.from_numpy(start))
@@ -154,9 +154,9 @@ class Tuned:
 
     backbone: nn.Module
     weights: torch.Tensor
-    """Shape (dimensions, width)."""
+    """Shape (outputs, width)."""
     bias: torch.Tensor
-    """Shape (dimensions,); zeros where the head has none."""
+    """Shape (outputs,); zeros where the head has none."""
 
 
 def merged(model: nn.Module) -> Tuned:

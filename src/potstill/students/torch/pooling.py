@@ -1,13 +1,16 @@
 """Pooling: one vector for a text from the vectors of its tokens.
 
-In: a network's last hidden state and the attention mask. Out: features, in float32.
+In: a network, or its hidden states, and the attention mask. Out: features, in float32.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Pooling = Literal["mean", "cls", "last"]
 
@@ -29,3 +32,21 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Te
         return hidden[torch.arange(hidden.shape[0], device=hidden.device), last]
     weights = mask.unsqueeze(-1).to(hidden.dtype)
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1.0)
+
+
+def read(
+    model: Any,  # noqa: ANN401 - transformers' classes are untyped
+    input_ids: torch.Tensor,
+    attention_mask: torch.Tensor,
+    pooling: Pooling,
+    layers: Sequence[int] = (),
+) -> torch.Tensor:
+    """Features of texts, shape (texts, width), float32: the pooled states of hidden `layers` side by side.
+
+    Layer 0 is the embeddings; where none is named the network's output is taken.
+    """
+    if not layers:
+        hidden = model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        return pool(hidden, attention_mask, pooling)
+    states = model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True).hidden_states
+    return torch.cat([pool(states[layer], attention_mask, pooling) for layer in layers], dim=1)
