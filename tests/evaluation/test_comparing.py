@@ -93,8 +93,8 @@ def test_published_figures_of_two_filters_stand_side_by_side_by_skill(place):
     assert found.pairs == ()
     assert found.notes == (
         (
-            "narrow.json and wide.json: without the predictions of both no article can be paired; their skills stand "
-            "side by side, their errors don't compare."
+            "narrow.json, wide.json: figures without predictions, so that no article can be paired; skills stand side "
+            "by side, errors don't compare."
         ),
     )
     assert "Skill compares" in compare_paths([narrow, wide], by="mae").notes[0]

@@ -65,7 +65,7 @@ def test_a_comparison_is_kept_in_the_run_and_shown_by_its_report(run, figures):
     section = comparison(collect(Run.open(run.folder)))
     table = section.blocks[0]
     assert [str(row.cells[0][0]) for row in table.rows] == ["run", "risk.json"]
-    assert str(table.rows[1].cells[5][0]) == "unknown"
+    assert str(table.rows[1].cells[4][0]) == "unknown"
     assert "is not known" in words(section)
 
 

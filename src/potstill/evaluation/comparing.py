@@ -138,7 +138,13 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
             "Sorted by MAE, across filters or rows whose scores differ in spread: a small error may only mean that a "
             "constant's is small too. Skill compares."
         )
-    for ours, theirs in combinations(read, 2):
+    bare = [side.entry.name for side in read if not side.seeds]
+    if bare:
+        notes.append(
+            f"{', '.join(bare)}: figures without predictions, so that no article can be paired; skills stand side by "
+            "side, errors don't compare."
+        )
+    for ours, theirs in combinations([side for side in read if side.seeds], 2):
         first, second = ours.entry.name, theirs.entry.name
         pair = _pair(first, ours.seeds, second, theirs.seeds)
         if isinstance(pair, Pair):
@@ -301,8 +307,6 @@ def _entry(name: str, seeds: list[Predictions], filter_: Filter) -> Entry:
 
 def _pair(first: str, ours: list[Predictions], second: str, theirs: list[Predictions]) -> Pair | str:
     """The comparison, or why there is none."""
-    if not ours or not theirs:
-        return "without the predictions of both no article can be paired"
     place = {id_: i for i, id_ in enumerate(theirs[0].ids)}
     here = [i for i, id_ in enumerate(ours[0].ids) if id_ in place]
     if not here:

@@ -37,7 +37,7 @@ def _entries(record: Record) -> Table:
     words = tuple(Column(label, numeric=False) for label in ("What", "Filter", "Figures of"))
     return Table(
         "Side by side",
-        (*words, *map(Column, ("Rows", "Seeds", "Skill", "MAE", "Constant", "Spearman", "Tiers", "Majority"))),
+        (*words, *map(Column, ("Rows", "Skill", "MAE", "Constant", "Spearman", "Tiers", "Majority"))),
         tuple(
             Row(
                 (
@@ -48,7 +48,7 @@ def _entries(record: Record) -> Table:
                         show(record, "plain", "entries", i, "filter_version"),
                     ),
                     (show(record, "text", "entries", i, "source"),),
-                    *((show(record, "count", "entries", i, name, absent=DASH),) for name in ("rows", "seeds")),
+                    (show(record, "count", "entries", i, "rows", absent=DASH),),
                     (show(record, "percent", "entries", i, "skill", absent="unknown"),),
                     *(
                         (show(record, "score", "entries", i, name, absent=DASH),)
