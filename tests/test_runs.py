@@ -64,7 +64,7 @@ def why(run, stage):
     return next(status.why for status in Run.open(run.folder).status() if status.stage == stage)
 
 
-LATER = ("audit", "dataset", "train", "bundle", "evaluate", "fresh", "report")
+LATER = ("audit", "dataset", "train", "bundle", "cascade", "evaluate", "fresh", "report")
 
 
 def only(run, state, *stages):
@@ -123,7 +123,7 @@ def test_doing_the_first_stale_stage_again_with_the_same_outcome_leaves_the_rest
 def test_a_stage_done_again_with_another_outcome_makes_those_below_it_stale(run):
     with run.recording("train"):
         (run.path("students") / "part.json").write_text("another student")
-    only(run, "stale", "bundle", "evaluate", "fresh", "report")
+    only(run, "stale", "bundle", "cascade", "evaluate", "fresh", "report")
 
 
 @pytest.mark.parametrize("name", ["acceptance", "decisions", "comparison"])
@@ -140,7 +140,7 @@ def test_what_was_decided_or_compared_since_makes_the_report_stale_and_nothing_e
 
 def test_a_filter_whose_tiers_change_needs_no_new_labels(run):
     save_filter(FRONT_PAGE.model_copy(update={"tiers": FRONT_PAGE.tiers[1:]}), run.path("filter"))
-    only(run, "stale", "audit", "bundle", "evaluate", "fresh", "report")
+    only(run, "stale", "audit", "bundle", "cascade", "evaluate", "fresh", "report")
 
 
 def test_a_filter_whose_rubric_changes_makes_all_stale(run):
@@ -178,7 +178,7 @@ def test_no_stage_waits_for_one_that_is_optional(run):
         run.path(name).unlink()
     # The report showed what the fresh check found.
     assert {name for name, state in states(run).items() if state != "done"} == {"audit", "fresh", "report"}
-    assert {status.stage for status in Run.open(run.folder).status() if status.optional} == {"audit", "fresh"}
+    assert {status.stage for status in Run.open(run.folder).status() if status.optional} == {"audit", "cascade", "fresh"}
 
 
 def test_a_stage_that_fails_leaves_no_record(run):
