@@ -128,3 +128,11 @@ def test_counts_of_a_decoder_include_the_frozen_copy_of_its_head():
 
     assert counts.head == counts.head_copy == 3 * trainings.WIDTH
     assert counts == implied
+
+
+def test_a_head_that_learns_distributions_has_an_output_less_than_levels():
+    plain = params(load_recipe("minilm-full"), dimensions=2)
+    graded = params(load_recipe("minilm-full-median"), dimensions=2, levels=5)
+
+    assert graded.head == 4 * plain.head
+    assert graded.trainable_head == graded.head

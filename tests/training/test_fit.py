@@ -1,6 +1,7 @@
 """Every rung fits through one call, and a run keeps what is needed to judge it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,15 @@ from potstill.errors import DatasetError, RecipeError
 from potstill.labelling import label_run
 from potstill.oracle import open_oracle
 from potstill.runs import Run
-from potstill.students.recipes import ConstantRecipe, FineTunedRecipe, SourceMedianRecipe, load_recipe, presets
-from potstill.students.storage import load_student
+from potstill.students.recipes import (
+    ConstantRecipe,
+    FineTunedRecipe,
+    SourceMedianRecipe,
+    load_recipe,
+    parse_recipe,
+    presets,
+)
+from potstill.students.storage import load_student, save_student
 from potstill.training import EpochRecord, StudentRecord, fit, fitter, predict_unseen, train_run
 from potstill.training.facts import Measures
 from potstill.training.fit import LAYOUT, read_scores
@@ -100,6 +108,16 @@ def test_a_frozen_encoder_reads_all_folds_through_one_instance():
     student = fitter(recipe, encoder=LetterEncoder())(headlines())
 
     assert student.predict(headlines().frame).shape == (20, 2)
+
+
+def test_joined_encoders_and_layers_are_tried_on_tiny_networks(tmp_path):
+    rows = headlines()
+
+    fitted = fit(load_recipe("minilm-e5-median"), rows, rows, workdir=tmp_path, tiny=True, crossfit=0)
+
+    # The recipe's layers -1, -3 and -5, of which a network of two layers has two, of both encoders.
+    assert [part.facts.layers for part in fitted.student.encoder.parts] == [(2, 0), (2, 0)]
+    assert fitted.student.head.base.centring.widths.tolist() == [32] * 4
 
 
 def test_a_fine_tuned_recipe_has_no_quick_fit():
@@ -260,3 +278,21 @@ def test_a_source_median_fits_out_of_fold():
     scores = predict_unseen(fitter(recipe), headlines(), 5, 0)
 
     assert np.abs(scores - headlines().scores).mean() < 1
+
+
+@pytest.mark.parametrize("objective", ["ordinal", "corn", "distribution"])
+def test_a_student_that_learnt_distributions_comes_back_from_its_folder(tmp_path, objective):
+    rows = fifty()
+    rows = replace(rows, scores=np.clip(np.rint(rows.scores), 0, 10))
+    recipe = parse_recipe(
+        f"name: tiny\nstudent: fine-tuned\nobjective: {objective}\nmax_tokens: 16\nepochs: 1\nbatch_size: 10",
+        "tiny.yaml",
+    )
+
+    fitted = fit(recipe, rows, rows, workdir=tmp_path / "work", holdout=0.0, tiny=True)
+    save_student(fitted.student, tmp_path / "student")
+    back = load_student(tmp_path / "student")
+
+    assert back.head.kind == f"{objective}-median"
+    assert back.predict(rows.frame) == pytest.approx(fitted.validation, abs=1e-4)
+    assert fitted.history[-1].validation.mae == pytest.approx(np.abs(fitted.validation - rows.scores).mean(), abs=1e-4)

@@ -13,6 +13,7 @@ from potstill.students.torch.model import build_model, trainable
 from potstill.training import checkpoints, loop
 from potstill.training.batches import Part, Tokens
 from potstill.training.counts import implied_counts
+from potstill.training.objectives import Target
 
 DIMENSIONS = ("early", "odd", "long")
 WIDTH = 32
@@ -42,17 +43,23 @@ def part_of_data(rows, seed):
     return Part(Tokens(ids, np.zeros(rows, dtype=bool), 0), scores)
 
 
+def target_of(recipe, rows=50):
+    return Target.of(recipe, part_of_data(rows, 0).scores)
+
+
 def model_of(recipe, backbone=tiny_bert):
     network = backbone()
-    implied = implied_counts(network, WIDTH, len(DIMENSIONS), recipe)
+    outputs = target_of(recipe).outputs
+    implied = implied_counts(network, WIDTH, outputs, recipe)
     torch.manual_seed(1)
-    return build_model(network, WIDTH, len(DIMENSIONS), recipe), implied
+    return build_model(network, WIDTH, outputs, recipe), implied
 
 
 def task_of(recipe, implied, rows=50):
-    return loop.Task(
-        recipe, part_of_data(rows, 0), part_of_data(20, 1), DIMENSIONS, implied, 7, "cpu", {"data": "made up"}
-    )
+    train = part_of_data(rows, 0)
+    identity = {"data": "made up"}
+    target = target_of(recipe, rows)
+    return loop.Task(recipe, target, train, part_of_data(20, 1), DIMENSIONS, implied, 7, "cpu", identity)
 
 
 def train(workdir, *, resume=False, backbone=tiny_bert, **changes):

@@ -60,6 +60,9 @@ def train(
 def params(
     recipe: Annotated[str, typer.Argument(help="A preset's name or a recipe file, of a fine-tuned student.")],
     dimensions: Annotated[int, typer.Option(min=1, help="Scores that the head gives.")] = 8,
+    levels: Annotated[
+        int, typer.Option(min=2, help="Levels that labels take, for a head that learns distributions.")
+    ] = 11,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Count what a recipe trains, by part, without the backbone's weights."""
@@ -72,7 +75,7 @@ def params(
     require("peft", "train")
     from potstill.training.counts import params as count
 
-    counts = count(loaded, dimensions)
+    counts = count(loaded, dimensions, levels)
     if as_json:
         print(counts.model_dump_json(indent=2))
         return

@@ -25,7 +25,8 @@ class Examples:
 
     `frame` has the columns `id` and `text` (the window), and `source`, `language` and others where the
     articles had them. `scores` has shape (rows, dimensions), float64 on the filter's scale, NaN where a label
-    is masked. `clusters` has shape (rows,): near-duplicates share a number.
+    is masked. `clusters` has shape (rows,): near-duplicates share a number. `spreads`, of the scores' shape, are the
+    standard deviations over the oracle's answers, NaN where there was one answer; None where nothing is known of them.
 
     Raises:
         DatasetError: the parts differ in length, or `text` is missing.
@@ -36,6 +37,7 @@ class Examples:
     scores: FloatArray
     clusters: IntArray
     dimensions: tuple[str, ...]
+    spreads: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if "text" not in self.frame.columns:
@@ -67,4 +69,5 @@ class Examples:
             scores=self.scores[index],
             clusters=self.clusters[index],
             dimensions=self.dimensions,
+            spreads=None if self.spreads is None else self.spreads[index],
         )

@@ -108,10 +108,14 @@ class LengthGrouped(Sampler[list[int]]):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the data, ready for the model: tokens and scores (rows, dimensions), NaN masked."""
+    """A part of the data, ready for the model: tokens and scores (rows, dimensions), NaN masked.
+
+    `weights`, of the scores' shape, say how much each label counts; all alike where there are none.
+    """
 
     tokens: Tokens
     scores: FloatArray
+    weights: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -120,4 +124,7 @@ class Part:
         """The tensors of a batch."""
         ids, mask = self.tokens.batch(rows)
         labels = torch.from_numpy(self.scores[list(rows)].astype(np.float32))
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        if self.weights is not None:
+            batch["weights"] = torch.from_numpy(self.weights[list(rows)].astype(np.float32))
+        return batch

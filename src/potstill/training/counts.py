@@ -43,14 +43,14 @@ def count_parameters(model: nn.Module) -> Counts:
     )
 
 
-def implied_counts(backbone: nn.Module, width: int, dimensions: int, recipe: FineTunedRecipe) -> Counts:
+def implied_counts(backbone: nn.Module, width: int, outputs: int, recipe: FineTunedRecipe) -> Counts:
     """What a recipe says must be there and train, from the backbone's layers before anything is added.
 
     A LoRA pair on a linear layer (in, out) has rank * (in + out) parameters.
     """
     trim(backbone)
     base = sum(parameter.numel() for parameter in backbone.parameters())
-    head = width * dimensions + (dimensions if recipe.head_bias else 0)
+    head = width * outputs + (outputs if recipe.head_bias else 0)
     if recipe.lora is None:
         frozen = sum(p.numel() for p in embedding_parameters(backbone)) if recipe.freeze_embeddings else 0
         return Counts(
@@ -104,11 +104,11 @@ def check_trainable(model: nn.Module, implied: Counts, optimizer: torch.optim.Op
     return counts
 
 
-def params(recipe: FineTunedRecipe, dimensions: int = 8) -> Counts:
+def params(recipe: FineTunedRecipe, dimensions: int = 8, levels: int = 11) -> Counts:
     """Count what a recipe trains, from its backbone's configuration alone: no weights are read.
 
     The model is built on torch's meta device by the code that training uses, and checked against what the recipe
-    implies.
+    implies. A head that learns distributions has one output less than the labels have `levels`, for each dimension.
 
     Raises:
         MissingModel: the backbone is neither known to potstill nor on this machine.
@@ -116,7 +116,8 @@ def params(recipe: FineTunedRecipe, dimensions: int = 8) -> Counts:
     """
     config = architecture(recipe.backbone)
     width = int(config.hidden_size)
-    implied = implied_counts(empty_model(config), width, dimensions, recipe)
+    outputs = dimensions if recipe.link is None else dimensions * (levels - 1)
+    implied = implied_counts(empty_model(config), width, outputs, recipe)
     with torch.device("meta"):
-        model = build_model(empty_model(config), width, dimensions, recipe)
+        model = build_model(empty_model(config), width, outputs, recipe)
     return check_trainable(model, implied)

@@ -8,6 +8,7 @@ calibration has predictions of rows that the model never saw.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from potstill.training.batches import Part, tokenise
 from potstill.training.counts import implied_counts
 from potstill.training.facts import Fitted
 from potstill.training.loop import SCHEDULE, Task, train_model
+from potstill.training.objectives import Target, label_weights
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,14 +85,16 @@ def fine_tune(
     aside = set_aside(train, holdout, seed)
     learnt = train.take(~aside)
     network = _placed(found.load_model(), recipe, where)
-    implied = implied_counts(network, facts.width, len(train.dimensions), recipe)
+    target = Target.of(recipe, learnt.scores)
+    weights = label_weights(recipe, learnt.scores, learnt.spreads)
+    implied = implied_counts(network, facts.width, target.outputs, recipe)
     # Trainer seeds again before its first step; this one is for the head and the adapter.
     torch.manual_seed(seed)
-    start = np.nanmean(learnt.scores, axis=0)
-    model = build_model(network, facts.width, len(train.dimensions), recipe, start=start)
+    model = build_model(network, facts.width, target.outputs, recipe, start=target.start(learnt.scores))
     task = Task(
         recipe=recipe,
-        train=_part(tokenizer, learnt, facts),
+        target=target,
+        train=replace(_part(tokenizer, learnt, facts), weights=weights),
         validation=_part(tokenizer, validation, facts),
         dimensions=tuple(train.dimensions),
         implied=implied,
@@ -99,6 +103,9 @@ def fine_tune(
         identity={
             "recipe": digest(recipe.model_dump(mode="json", exclude={"name", "description", *SCHEDULE})),
             "backbone": facts.backbone_sha256,
+            # One linear layer may be read in several ways, so its shape alone does not tell what it learnt.
+            "head": recipe.link or "scores",
+            "weights of labels": None if weights is None else digest(weights.tolist()),
             "training rows": digest_of(learnt),
             "validation rows": digest_of(validation),
             "seed": seed,
@@ -109,7 +116,7 @@ def fine_tune(
     outcome = train_model(model, task, workdir, resume=resume)
     peak = torch.cuda.max_memory_allocated() if where.startswith("cuda") else None
     cut = float(np.mean(task.train.tokens.truncated))
-    student = _student(model, recipe, tokenizer, facts, tuple(train.dimensions), where)
+    student = _student(model, task, tokenizer, facts)
     held_out = np.full(train.scores.shape, np.nan)
     if aside.any():
         held_out[aside] = student.predict(train.take(aside).frame)
@@ -169,25 +176,23 @@ def _part(tokenizer: Any, examples: Examples, facts: EncoderFacts) -> Part:  # n
 
 def _student(
     model: nn.Module,
-    recipe: FineTunedRecipe,
+    task: Task,
     tokenizer: Any,  # noqa: ANN401 - transformers' own
     facts: EncoderFacts,
-    dimensions: tuple[str, ...],
-    device: str,
 ) -> NeuralStudent:
     adapter = adapter_of(model)
     tuned = merged(model)
-    head = LinearHead(
+    base = LinearHead(
         weights=np.ascontiguousarray(tuned.weights.numpy().T), bias=np.asarray(tuned.bias.numpy(), dtype=np.float32)
     )
-    if not (np.isfinite(head.weights).all() and np.isfinite(head.bias).all()):
+    if not (np.isfinite(base.weights).all() and np.isfinite(base.bias).all()):
         raise TrainingError("the trained head holds a number that is not finite")
-    if recipe.lora is None:
-        return NeuralStudent(
-            TorchEncoder(tuned.backbone, tokenizer, facts, trained=True, device=device), head, dimensions
-        )
-    encoder = AdaptedEncoder(tuned.backbone, tokenizer, facts, lora=recipe.lora, adapter=adapter, device=device)
-    return NeuralStudent(encoder, head, dimensions)
+    head, lora, device = task.target.head(base), task.recipe.lora, task.device
+    if lora is None:
+        encoder = TorchEncoder(tuned.backbone, tokenizer, facts, trained=True, device=device)
+        return NeuralStudent(encoder, head, task.dimensions)
+    adapted = AdaptedEncoder(tuned.backbone, tokenizer, facts, lora=lora, adapter=adapter, device=device)
+    return NeuralStudent(adapted, head, task.dimensions)
 
 
 def _remarks(recipe: FineTunedRecipe, facts: EncoderFacts, cut: float) -> list[str]:

@@ -29,7 +29,6 @@ from potstill.training.batches import LengthGrouped
 from potstill.training.checkpoints import Snapshot
 from potstill.training.counts import check_trainable
 from potstill.training.facts import Counts, EpochRecord, Measures
-from potstill.training.objectives import masked_loss
 from potstill.training.state import load_parameters, parameters_of, same_trainable
 
 if TYPE_CHECKING:
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from potstill.records import FloatArray
     from potstill.students.recipes import FineTunedRecipe
     from potstill.training.batches import Part, Tokens
+    from potstill.training.objectives import Target
 
     Advance = Callable[[float], None]
 
@@ -96,6 +96,7 @@ class Task:
     """What is trained on what. `identity` is what a checkpoint must share to be taken up."""
 
     recipe: FineTunedRecipe
+    target: Target
     train: Part
     validation: Part
     dimensions: tuple[str, ...]
@@ -160,7 +161,7 @@ def train_model(model: nn.Module, task: Task, workdir: Path, *, resume: bool = F
 
 
 def predict(model: nn.Module, tokens: Tokens, *, device: str, bf16: bool = False) -> FloatArray:
-    """Scores by a model in evaluation mode, shape (texts, dimensions), float64, in input order.
+    """A model's raw outputs in evaluation mode, shape (texts, outputs), float64, in input order.
 
     Neither the model's mode nor any random state is different afterwards.
     """
@@ -184,11 +185,12 @@ def evaluate(model: nn.Module, part: Part, task: Task) -> Measures:
     Raises:
         TrainingError: a prediction is not finite.
     """
-    predictions = predict(model, part.tokens, device=task.device, bf16=task.recipe.precision == "bf16")
-    if not np.isfinite(predictions).all():
+    outputs = predict(model, part.tokens, device=task.device, bf16=task.recipe.precision == "bf16")
+    if not np.isfinite(outputs).all():
         raise TrainingError("a prediction is not finite")
-    loss = masked_loss(torch.from_numpy(predictions), torch.from_numpy(part.scores), task.recipe.objective)
-    return Measures.of(predictions, part.scores, task.dimensions, float(loss))
+    weights = None if part.weights is None else torch.from_numpy(part.weights)
+    loss = task.target.loss(torch.from_numpy(outputs), torch.from_numpy(part.scores), weights)
+    return Measures.of(task.target.scores(outputs), part.scores, task.dimensions, float(loss))
 
 
 class _Rows(Dataset[int]):
@@ -239,11 +241,11 @@ class _ScoreTrainer(Trainer):
         num_items_in_batch: Any = None,  # noqa: ANN401, ARG002 - as above
     ) -> Any:  # noqa: ANN401 - as above
         """The recipe's objective over the labels that are there."""
-        predictions = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        loss = masked_loss(predictions, inputs["labels"], self.task.recipe.objective)
+        outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+        loss = self.task.target.loss(outputs, inputs["labels"], inputs.get("weights"))
         if not bool(torch.isfinite(loss)):
             raise TrainingError(_not_finite(self.state.global_step + 1, f"the loss is {loss.item()}"))
-        return (loss, predictions) if return_outputs else loss
+        return (loss, outputs) if return_outputs else loss
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         del model
