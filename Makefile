@@ -35,6 +35,7 @@ demo: install
 	$(BIN)/potstill demo $(RUN) --filter $(FILTER)
 
 bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks
 
 clean:

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_tokenizer
@@ -73,3 +76,20 @@ def test_a_broken_graph_is_named(exported, tmp_path, content):
     broken.write_bytes(content)
     with pytest.raises(BundleError, match=r"model\.onnx"):
         OpenVinoEncoder(broken, exported.tokenizer, exported.facts)
+
+
+def test_it_opens_no_socket(exported, tmp_path):
+    (tmp_path / "facts.json").write_text(exported.facts.model_dump_json())
+    code = """
+import sys
+from pathlib import Path
+sys.addaudithook(lambda event, arguments: event.startswith("socket.") and sys.exit(f"a socket: {event} {arguments}"))
+from potstill.backends.openvino import OpenVinoEncoder
+from potstill.students.encoding import EncoderFacts
+model, tokenizer, facts = map(Path, sys.argv[1:])
+encoder = OpenVinoEncoder(model, tokenizer, EncoderFacts.model_validate_json(facts.read_text()), threads=1)
+print(encoder.encode(["a library"]).shape)
+"""
+    arguments = [str(exported.model), str(exported.tokenizer), str(tmp_path / "facts.json")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.returncode) == ("(1, 32)", 0), done.stderr

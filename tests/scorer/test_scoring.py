@@ -396,7 +396,7 @@ HEAVY = ("torch", "transformers", "peft", "accelerate", "sklearn", "scipy", "onn
 
 
 def run_python(program, *arguments, **options):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.run(
         [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)],
         capture_output=True, text=True, check=False, env=environment, **options,
