@@ -9,9 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from potstill.report import charts
-from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Shown, Table
+from potstill.report.blocks import Block, Column, Figure, Findings, Paragraph, Row, Section, Shown, Table
 from potstill.report.rules import RULES, epoch_status
-from potstill.report.sections.parts import DASH, kept_place, listed, show
+from potstill.report.sections.parts import DASH, interval, kept_place, listed, show, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +59,44 @@ def training(facts: Facts) -> Section:
                 )
             ),
         )
-    return Section("training", "Training", (*blocks, _counts_table(facts), _students_table(facts), *_remarks(facts)))
+    return Section(
+        "training",
+        "Training",
+        (*blocks, *_shown_by(facts.evaluation), _counts_table(facts), _students_table(facts), *_remarks(facts)),
+    )
+
+
+def _shown_by(evaluation: Record) -> Iterator[Block]:
+    """What each rung's history shows: whether it still falls, and what is wrong with it."""
+    rungs = [i for i in range(evaluation.size("ladder")) if evaluation.at("ladder", i, "training", "plateau").recorded]
+    if rungs:
+        yield Table(
+            "Does validation error still fall? Its slope over the last epochs",
+            (Column("Rung", numeric=False), *map(Column, ("Epochs", "Slope per epoch", "Interval"))),
+            tuple(
+                Row(
+                    (
+                        (show(evaluation, "text", "ladder", i, "name"),),
+                        (show(evaluation, "count", *at, "epochs"),),
+                        (show(evaluation, "score", *at, "slope"),),
+                        interval(evaluation, "score", *at, "interval"),
+                    )
+                )
+                for i in rungs
+                for at in (("ladder", i, "training", "plateau"),)
+            ),
+        )
+    flags = tuple(
+        Paragraph(
+            (show(evaluation, "text", "ladder", i, "name"), ": ", show(evaluation, "text", *at, place, "text")),
+            words(evaluation, *at, place, "tone"),
+        )
+        for i in range(evaluation.size("ladder"))
+        for at in (("ladder", i, "training", "flags"),)
+        for place in range(evaluation.size(*at))
+    )
+    if flags:
+        yield Findings(flags)
 
 
 def _status_rule() -> Paragraph:
