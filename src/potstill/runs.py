@@ -47,6 +47,7 @@ LAYOUT: Mapping[str, str] = {
     "fresh": "fresh",
     "fresh_record": "fresh/fresh.json",
     "students": "students",
+    "ladder": "ladder.json",
     "bundle": "bundle",
     "cascade": "cascade",
     "evaluation": "evaluation.json",

@@ -18,6 +18,7 @@ GROUPS = (
     "bakeoff",
     "dataset",
     "train",
+    "ladder",
     "audit",
     "sample",
     "review",

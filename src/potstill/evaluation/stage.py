@@ -125,7 +125,7 @@ def evaluate_run(
         work = _Work(run, filter_, dataset, k, seed, bootstrap, timed)
         predicted = {candidate.recipe.name: dict(work.predictions(candidate)) for candidate in found}
         ladder = tuple(work.rung(candidate, predicted[candidate.recipe.name]) for candidate in found)
-        floor = _floor(run, filter_, dataset)
+        floor = run_floor(run, filter_, dataset)
         choice = choice_of(bundle)
         shipped, judged, table = work.shipped(scorer, predicted.get(chosen, {}))
         everything = dataset.all()
@@ -382,7 +382,7 @@ def saved(folder: Path, rows: Examples) -> FloatArray:
     return scores[[place[id_] for id_ in rows.ids]]
 
 
-def _floor(run: Run, filter_: Filter, dataset: Dataset) -> Floor | None:
+def run_floor(run: Run, filter_: Filter, dataset: Dataset) -> Floor | None:
     """From the ledger's answers for the dataset's articles, by the oracle that labelled it."""
     if not run.path("ledger").exists():
         return None

@@ -202,15 +202,15 @@ def train_run(
         raise RecipeError(f"{min(twice)} is named twice; a run holds one student of a name")
     dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
     train, validation = dataset.part("train"), dataset.part("validation")
-    rows = digest([run.fingerprint("rows"), list(dataset.dimensions)])
+    rows = rows_hash(run, dataset)
     parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
     with run.recording("train", parameters=parameters, seeds={"train": seed}):
         _put_away_others(run, rows)
         records = []
         for recipe in wanted:
             folder = run.path("students") / recipe.name
-            done = _finished(folder) if resume else None
-            if done is not None and _same(done, recipe, rows, seed, tiny=tiny):
+            done = finished(folder) if resume else None
+            if done is not None and same_student(done, recipe, rows, seed, tiny=tiny):
                 note(f"{recipe.name}: done already")
                 records.append(done)
                 continue
@@ -232,6 +232,11 @@ def train_run(
             note(f"{recipe.name}: validation MAE {record.validation.mae:.3f}, {record.seconds:.1f} s")
             records.append(record)
     return records
+
+
+def rows_hash(run: Run, dataset: Dataset) -> str:
+    """SHA-256 of what students of a run are fitted on."""
+    return digest([run.fingerprint("rows"), list(dataset.dimensions)])
 
 
 def write_student(folder: Path, fitted: Fitted, record: StudentRecord, train: Examples, validation: Examples) -> None:
@@ -327,7 +332,8 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _finished(folder: Path) -> StudentRecord | None:
+def finished(folder: Path) -> StudentRecord | None:
+    """The record of a student that is whole, or None."""
     path = folder / LAYOUT["record"]
     try:
         return StudentRecord.model_validate(read_json(path))
@@ -335,7 +341,8 @@ def _finished(folder: Path) -> StudentRecord | None:
         return None
 
 
-def _same(record: StudentRecord, recipe: Recipe, rows: str, seed: int, *, tiny: bool) -> bool:
+def same_student(record: StudentRecord, recipe: Recipe, rows: str, seed: int, *, tiny: bool) -> bool:
+    """Whether a record is of the student that this training would make."""
     wanted = (recipe.hash, rows, {"train": seed}, tiny)
     return (record.recipe_hash, record.rows_hash, record.seeds, record.tiny) == wanted
 
@@ -343,7 +350,7 @@ def _same(record: StudentRecord, recipe: Recipe, rows: str, seed: int, *, tiny: 
 def _put_away_others(run: Run, rows: str) -> None:
     students = run.path("students")
     for folder in sorted(students.iterdir()) if students.is_dir() else []:
-        record = _finished(folder) if folder.is_dir() and not folder.name.startswith(".") else None
+        record = finished(folder) if folder.is_dir() and not folder.name.startswith(".") else None
         if record is not None and record.rows_hash != rows:
             target = run.path("cache") / "students-of-other-rows" / f"{folder.name}-{record.rows_hash[:8]}"
             target.parent.mkdir(parents=True, exist_ok=True)

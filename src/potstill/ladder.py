@@ -1,0 +1,391 @@
+"""The ladder of a run: the rungs that fit the time, each one's error beside its cost, and which one to take.
+
+In: a run with a dataset, and minutes. Out: students, and `ladder.json`: for each rung its error on validation, what an
+article costs, or why it was left out; the rung to take under a latency budget; and what the first rung that the time
+did not allow would buy, as far as the others tell. Everything is chosen on validation; the test part is not read.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from potstill import metrics
+from potstill.dataset import Dataset
+from potstill.errors import RecipeError, RunError, TrainingError, Unavailable
+from potstill.evaluation.latency import measure
+from potstill.evaluation.records import Interval, Latency  # noqa: TC001 - pydantic reads them
+from potstill.evaluation.stage import run_floor, saved
+from potstill.files import digest, read_json, write_json
+from potstill.students.constant import fit_constant
+from potstill.students.recipes import ConstantRecipe, EncoderHeadRecipe, load_recipe
+from potstill.students.storage import load_student
+from potstill.terminal import note
+from potstill.training import train_run
+from potstill.training.estimating import estimate
+from potstill.training.fit import finished, rows_hash, same_student
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from potstill.dataset import Examples
+    from potstill.records import FloatArray
+    from potstill.runs import Run
+    from potstill.students.recipes import Recipe
+    from potstill.training import StudentRecord
+
+SCHEMA_VERSION = 1
+
+RUNGS = (
+    "constant",
+    "tfidf-ridge",
+    "tfidf-median",
+    "minilm-ridge",
+    "minilm-svr",
+    "minilm-median",
+    "e5-ridge",
+    "e5-svr",
+    "e5-median",
+    "minilm-e5-svr",
+    "minilm-e5-median",
+    "minilm-full",
+    "minilm-full-median",
+    "e5-small-full",
+    "e5-small-full-median",
+)
+"""What is tried when no recipe is named: all that ships and runs on a CPU."""
+
+FEWEST = 3
+"""Rungs that read, below which nothing is said of the next."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Step(_Record):
+    """One rung: trained, with its figures, or left out, with the reason in `why`.
+
+    `mae` is on the validation part, clipped to the scale, the mean over dimensions; `interval` over clusters of
+    near-duplicates. `estimated_seconds` is from before, `seconds` of the fit itself.
+    """
+
+    name: str
+    student: str
+    recipe_hash: str
+    state: Literal["trained", "no time", "not possible"]
+    why: str | None = None
+    estimated_seconds: float | None = None
+    seconds: float | None = None
+    mae: float | None = None
+    interval: Interval | None = None
+    skill: float | None = None
+    latency: Latency | None = None
+    tiny: bool = False
+
+
+class Pick(_Record):
+    """The rung to take: the least error of those within the budget.
+
+    `as_good` names cheaper rungs whose error is not surely larger: the 95% interval of the difference, over clusters,
+    holds 0.
+    """
+
+    name: str
+    mae: float
+    milliseconds: float
+    as_good: tuple[str, ...]
+
+
+class Next(_Record):
+    """What the first rung that the time did not allow would buy, if error went on falling with time as it did.
+
+    A straight line through the least error so far against the logarithm of seconds, over `points` rungs, that stops
+    at the floor. `mae` and `gain` are None where there are too few rungs to tell.
+    """
+
+    name: str
+    seconds: float
+    points: int
+    mae: float | None
+    gain: float | None
+
+
+class Ladder(_Record):
+    """`ladder.json`."""
+
+    schema_version: int = SCHEMA_VERSION
+    rows: str
+    """SHA-256 of the dataset's rows."""
+    seed: int
+    tiny: bool
+    train_rows: int
+    validation_rows: int
+    minutes: float
+    milliseconds: float | None
+    """The latency budget, an article."""
+    constant_mae: float
+    floor: float | None
+    """The oracle's own noise, the error that no student can beat; None where no article was asked about twice."""
+    steps: tuple[Step, ...]
+    pick: Pick | None
+    next: Next | None
+
+
+def load_ladder(path: Path) -> Ladder:
+    """Read a ladder back.
+
+    Raises:
+        RunError: there is none, or it is not one that this potstill reads.
+    """
+    if not path.is_file():
+        raise RunError(f"{path} is missing; run: potstill ladder {path.parent}")
+    try:
+        return Ladder.model_validate(read_json(path))
+    except ValidationError as error:
+        raise RunError(f"{path}: {error.errors()[0]['msg']}") from None
+
+
+def climb(
+    run: Run,
+    recipes: Sequence[str | Path] = RUNGS,
+    *,
+    minutes: float = 15.0,
+    milliseconds: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    tiny: bool = False,
+    estimating: Callable[[Recipe, Sequence[str], Sequence[str]], float] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Ladder:
+    """Train the rungs that fit the time, cheapest first, and write down what each is worth.
+
+    Students that are trained already are kept and cost no time, so that a ladder that was interrupted, or that is
+    given more minutes, goes on. The record is written after each rung.
+
+    Args:
+        run: an open run with a dataset.
+        recipes: presets by name, or paths of recipe files.
+        minutes: for everything. A rung is begun only when its estimate fits what is left.
+        milliseconds: the most that an article may take; none: whatever it takes.
+        seed: of everything random.
+        device: where fine-tuned students train.
+        tiny: tiny random backbones, to try the whole path.
+        estimating: seconds of a recipe on training and validation texts; measured with its backbone if not given.
+        clock: seconds, rising.
+
+    Raises:
+        RunError: there is no dataset, or another process writes to the run.
+        RecipeError: a recipe is unknown, or two have one name.
+    """
+    start = clock()
+    named = {load_recipe(name).name: name for name in recipes}
+    if len(named) < len(recipes):
+        raise RecipeError("two of the recipes have one name; a run holds one student of a name")
+    dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
+    work = _Work(run, dataset, seed, device, tiny, minutes, milliseconds)
+    guess = estimating or (_nothing if tiny else lambda *given: estimate(*given, device=device))
+    steps = [work.planned(load_recipe(name), guess) for name in named.values()]
+    steps.sort(key=lambda step: step.estimated_seconds or 0.0)
+    encoded: set[str] = set()
+    for place, step in enumerate(steps):
+        if step.state == "not possible":
+            continue
+        recipe = load_recipe(named[step.name])
+        left = 60 * minutes - (clock() - start)
+        # What another head has made a backbone read already lies in the run's cache.
+        need = 0.0 if _reading(recipe) in encoded else step.estimated_seconds or 0.0
+        steps[place] = work.climbed(step, recipe, named[step.name], need, left)
+        if steps[place].state == "trained":
+            encoded.add(_reading(recipe))
+        write_json(run.path("ladder"), work.ladder(steps).model_dump(mode="json"))
+    trained = [named[step.name] for step in steps if step.state == "trained"]
+    if trained:
+        # The run's record of the stage is to name all of them; each is done already.
+        train_run(run, trained, resume=True, seed=seed, device=device, tiny=tiny)
+    found = work.ladder(steps)
+    write_json(run.path("ladder"), found.model_dump(mode="json"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every rung needs."""
+
+    run: Run
+    dataset: Dataset
+    seed: int
+    device: str
+    tiny: bool
+    minutes: float
+    milliseconds: float | None
+
+    def planned(self, recipe: Recipe, guess: Callable[[Recipe, Sequence[str], Sequence[str]], float]) -> Step:
+        step = Step(name=recipe.name, student=recipe.student, recipe_hash=recipe.hash, state="no time", tiny=self.tiny)
+        if recipe.student == "source-median":
+            return step.model_copy(update={"state": "not possible", "why": "never shipped: it reads nothing"})
+        try:
+            seconds = guess(recipe, self.dataset.part("train").texts, self.dataset.part("validation").texts)
+        except Unavailable as error:
+            return step.model_copy(update={"state": "not possible", "why": str(error)})
+        return step.model_copy(update={"estimated_seconds": round(seconds, 3)})
+
+    def climbed(self, step: Step, recipe: Recipe, name: str | Path, need: float, left: float) -> Step:
+        """The step trained, or with the reason why not; `need` and `left` are seconds."""
+        record = finished(self.run.path("students") / step.name)
+        done = record is not None and same_student(record, recipe, self.rows_hash, self.seed, tiny=self.tiny)
+        if not done and (need > left or left <= 0):
+            why = f"it would take about {_words(need)}, and {_words(max(left, 0.0))} are left"
+            note(f"{step.name}: {why}")
+            return step.model_copy(update={"state": "no time", "why": why})
+        try:
+            record = train_run(self.run, [name], resume=True, seed=self.seed, device=self.device, tiny=self.tiny)[0]
+        except (TrainingError, Unavailable) as error:
+            note(f"{step.name}: {error}")
+            return step.model_copy(update={"state": "not possible", "why": str(error)})
+        return self.measured(step, record)
+
+    def measured(self, step: Step, record: StudentRecord) -> Step:
+        rows = self.dataset.part("validation")
+        scores = self.scores(step.name)
+        mae = metrics.average(metrics.mae(scores, rows.scores))
+        low, high = metrics.bootstrap_mean(_errors(scores, rows)[:, None], rows.clusters, seed=self.seed)
+        interval = {"low": _rounded(np.asarray(low).item()), "high": _rounded(np.asarray(high).item())}
+        student = load_student(self.run.path("students") / step.name)
+        latency = measure(lambda places: student.predict(rows.frame[list(places)]), range(len(rows)))
+        figures = {
+            "state": "trained",
+            "why": None,
+            "seconds": record.seconds,
+            "mae": _rounded(mae),
+            "interval": interval,
+            "skill": _rounded(1 - mae / self.constant_mae),
+            "latency": None if latency is None else latency.model_dump(),
+        }
+        return Step.model_validate(step.model_dump() | figures)
+
+    @property
+    def rows_hash(self) -> str:
+        """As training writes it into a student's record."""
+        return rows_hash(self.run, self.dataset)
+
+    def scores(self, name: str) -> FloatArray:
+        """A student's scores of the validation part, clipped to the scale as a user sees them."""
+        scale = self.run.filter.scale
+        raw = saved(self.run.path("students") / name, self.dataset.part("validation"))
+        return np.clip(raw, scale.min, scale.max)
+
+    @property
+    def constant_mae(self) -> float:
+        """The error of each dimension's median, on the validation part."""
+        rows = self.dataset.part("validation")
+        constant = fit_constant(ConstantRecipe(name="constant", student="constant"), self.dataset.part("train"), seed=0)
+        return metrics.average(metrics.mae(constant.predict(rows.frame), rows.scores))
+
+    def ladder(self, steps: Sequence[Step]) -> Ladder:
+        floor = run_floor(self.run, self.run.filter, self.dataset)
+        bottom = None if floor is None else floor.mean_floor
+        return Ladder(
+            rows=self.rows_hash,
+            seed=self.seed,
+            tiny=self.tiny,
+            train_rows=len(self.dataset.part("train")),
+            validation_rows=len(self.dataset.part("validation")),
+            minutes=self.minutes,
+            milliseconds=self.milliseconds,
+            constant_mae=_rounded(self.constant_mae),
+            floor=bottom,
+            steps=tuple(steps),
+            pick=self.pick(steps),
+            next=next_of(steps, bottom),
+        )
+
+    def pick(self, steps: Sequence[Step]) -> Pick | None:
+        """The least error within the budget, and the cheaper rungs that may be as good; None where none fits."""
+        within = [step for step in steps if _fits(step, self.milliseconds)]
+        if not within:
+            return None
+        best = min(within, key=lambda step: (step.mae, _milliseconds(step)))
+        rows = self.dataset.part("validation")
+        errors = _errors(self.scores(best.name), rows)
+        as_good = []
+        for step in sorted(within, key=_milliseconds):
+            if _milliseconds(step) < _milliseconds(best):
+                more = _errors(self.scores(step.name), rows) - errors
+                low, _ = metrics.bootstrap_mean(more[:, None], rows.clusters, seed=self.seed)
+                if np.asarray(low).item() <= 0:
+                    as_good.append(step.name)
+        return Pick(
+            name=best.name, mae=best.mae or 0.0, milliseconds=round(_milliseconds(best), 3), as_good=tuple(as_good)
+        )
+
+
+def next_of(steps: Sequence[Step], floor: float | None) -> Next | None:
+    """What the first rung without time would buy; None where every rung had its time."""
+    missing = min(
+        (step for step in steps if step.state == "no time"),
+        key=lambda step: step.estimated_seconds or 0.0,
+        default=None,
+    )
+    if missing is None:
+        return None
+    curve = sorted(
+        (max(step.seconds, 1e-3), step.mae)
+        for step in steps
+        if step.mae is not None and step.seconds is not None and step.student != "constant"
+    )
+    seconds = missing.estimated_seconds or 0.0
+    unknown = Next(name=missing.name, seconds=seconds, points=len(curve), mae=None, gain=None)
+    times = np.log10([at for at, _ in curve])
+    if len(curve) < FEWEST or np.ptp(times) == 0:
+        return unknown
+    least = np.minimum.accumulate([mae for _, mae in curve])
+    slope = min(float(np.polyfit(times, least, 1)[0]), 0.0)
+    best = float(least[-1])
+    # Time beyond that of the rung that reached the least error is what the next one adds.
+    reached = float(times[int(np.argmin(least))])
+    expected = best + slope * max(float(np.log10(max(seconds, 1e-3))) - reached, 0.0)
+    expected = max(expected, min(floor or 0.0, best))
+    return unknown.model_copy(update={"mae": _rounded(expected), "gain": _rounded(best - expected)})
+
+
+def _fits(step: Step, milliseconds: float | None) -> bool:
+    if step.mae is None or step.latency is None:
+        return False
+    return milliseconds is None or step.latency.milliseconds_p50 <= milliseconds
+
+
+def _milliseconds(step: Step) -> float:
+    return float("inf") if step.latency is None else step.latency.milliseconds_p50
+
+
+def _errors(scores: FloatArray, rows: Examples) -> FloatArray:
+    """Each row's error, the mean over its labels; NaN for a row without any."""
+    known = ~np.isnan(rows.scores)
+    error = np.where(known, np.abs(scores - rows.scores), 0.0).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(error / np.where(known.any(axis=1), known.sum(axis=1), np.nan))
+
+
+def _reading(recipe: Recipe) -> str:
+    """What a frozen encoder makes of texts: recipes that share it differ in their head alone."""
+    if not isinstance(recipe, EncoderHeadRecipe):
+        return recipe.name
+    return digest(recipe.model_dump(mode="json", include={"backbones", "max_tokens", "pooling", "layers", "pieces"}))
+
+
+def _nothing(*_: object) -> float:
+    return 0.0
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6)

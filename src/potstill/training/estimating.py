@@ -1,0 +1,74 @@
+"""How long a recipe will take here: a few texts are read by its backbone, and the rest is multiplication.
+
+In: a recipe, the training and validation texts. Out: seconds, or nothing for students that read no backbone. It is an
+estimate for a plan, not a measurement: it leaves out what is fitted after encoding, which takes seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from potstill.students.neural import open_encoder, reading
+from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from potstill.students import Encoder
+    from potstill.students.recipes import Recipe
+
+PROBED = 12
+"""Texts that are read to see how long one takes, spread over all by length."""
+
+STEP = 3.0
+"""What a step of training costs beside reading alone: forward, backward by inputs, backward by weights."""
+
+
+def estimate(
+    recipe: Recipe,
+    train: Sequence[str],
+    validation: Sequence[str],
+    *,
+    device: str = "auto",
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Seconds that a fit of this recipe will take on this machine; 0 where no backbone reads.
+
+    Raises:
+        MissingExtra, MissingModel: torch or the backbone is not there.
+    """
+    encoder = _encoder(recipe, device)
+    if encoder is None:
+        return 0.0
+    each = probe(encoder, [*train, *validation], clock=clock)
+    once = each * (len(train) + len(validation))
+    if isinstance(recipe, FineTunedRecipe):
+        # Each epoch learns from the training texts, and reads both parts to be evaluated.
+        return recipe.epochs * (STEP * each * len(train) + once)
+    return once
+
+
+def probe(encoder: Encoder, texts: Sequence[str], *, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds that one text takes on average, from `PROBED` of them."""
+    by_length = sorted(texts, key=len)
+    # From the middle of each of as many equal shares: neither the shortest nor the longest stands for all.
+    places = ((np.arange(PROBED) + 0.5) / PROBED * len(by_length)).astype(int)
+    chosen = [by_length[place] for place in places]
+    encoder.encode(chosen[:2])
+    start = clock()
+    encoder.encode(chosen)
+    return (clock() - start) / len(chosen)
+
+
+def _encoder(recipe: Recipe, device: str) -> Encoder | None:
+    if isinstance(recipe, EncoderHeadRecipe):
+        return reading(open_encoder(recipe), recipe.pieces)
+    if not isinstance(recipe, FineTunedRecipe):
+        return None
+    from potstill.students.torch.encoder import TorchEncoder, pick_device
+
+    where = str(pick_device(device))
+    return TorchEncoder.open(recipe.backbone, max_tokens=recipe.max_tokens, pooling=recipe.pooling, device=where)
