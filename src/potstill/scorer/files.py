@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,7 @@ from potstill.scorer.side import ahead, in_processes
 from potstill.terminal import steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
 
     import polars as pl
 
@@ -148,7 +148,8 @@ def score_file(
         advance = stack.enter_context(steps("scoring", total))
         batches = _batches(read_articles(source, batch_size=batch_size, on_empty="keep"), parts)
         count = (1 if scorer.early is not None else processes) or _processes(scorer, total)
-        for batch, result in _results(scorer, work, batches, count, beside=str(source) != "-"):
+        results = stack.enter_context(closing(_results(scorer, work, batches, count, beside=str(source) != "-")))
+        for batch, result in results:
             if parts is not None and batch.done is None:
                 parts.keep(batch.number, batch.articles, result)
             writer.write(result)
@@ -177,7 +178,7 @@ def _batches(frames: Iterable[pl.DataFrame], parts: Parts | None) -> Iterator[_B
 
 def _results(
     scorer: Scorer, work: _Work, batches: Iterable[_Batch], processes: int, *, beside: bool
-) -> Iterator[tuple[_Batch, pl.DataFrame]]:
+) -> Generator[tuple[_Batch, pl.DataFrame], None, None]:
     """Each batch with its rows, in order. `beside` says that batches may be read before they are asked for."""
     if processes > 1:
         passed: deque[_Batch] = deque()

@@ -32,16 +32,11 @@ class Parts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.found = 0
-        """Batches whose results were there."""
 
     def read(self, number: int, articles: pl.DataFrame) -> pl.DataFrame | None:
         """The results of a batch, if it was done before."""
         path = self._path(number, articles)
-        if not path.exists():
-            return None
-        self.found += 1
-        return pl.read_ipc(path)
+        return pl.read_ipc(path) if path.exists() else None
 
     def keep(self, number: int, articles: pl.DataFrame, results: pl.DataFrame) -> None:
         """Write the results of a batch.
