@@ -127,7 +127,7 @@ def prepare(
     kept = ledger or (None if folder is None else folder / FRESH_LAYOUT["ledger"])
     if kept is None:
         raise BadInput("say where the bought labels are kept: -o FOLDER or --ledger FILE")
-    scorer = Scorer.load(bundle)
+    scorer = Scorer.load(bundle, follow_plan=False)
     filter_ = scorer.bundle.filter
     seen = set() if run is None else seen_by(run, filter_)
     drawn = draw(read_all(articles, on_empty="keep"), filter_, n, seed=seed, seen=seen)

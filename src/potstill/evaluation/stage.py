@@ -119,7 +119,7 @@ def evaluate_run(
     bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
     parameters = {"folds": k, "resamples": resamples, "timed": timed}
     with run.recording("evaluate", parameters=parameters, seeds={"folds": seed, "bootstrap": seed}):
-        scorer = Scorer.load(bundle)
+        scorer = Scorer.load(bundle, follow_plan=False)
         chosen = scorer.bundle.manifest.recipe
         found = candidates(run.need("students", "train"))
         work = _Work(run, filter_, dataset, k, seed, bootstrap, timed)

@@ -147,7 +147,7 @@ def against_incumbent(run: Run, folder: Path) -> Against:
     filter_ = run.filter
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
     test = dataset.part("test")
-    scorer = Scorer.load(folder)
+    scorer = Scorer.load(folder, follow_plan=False)
     theirs = _scores(scorer, test, filter_)
     constant = constant_for(dataset.part("train").scores, filter_, len(test))
     hits = cap_hits(test.frame["text"], filter_)
