@@ -272,18 +272,6 @@ class TestForgery:
         with pytest.raises(BundleError, match=r"golden text .*: probability of"):
             load_bundle(rehashed(bundle))
 
-    def test_a_bundle_of_an_older_potstill_without_residuals_is_read(self, bundle):
-        def older(content):
-            del content["residuals"], content["abstention"]
-            content["schema_version"] = 1
-
-        change_json(bundle, "calibration.json", older)
-        lines = [json.loads(line) for line in (bundle / "golden.jsonl").read_text().splitlines()]
-        for line in lines:
-            del line["probabilities"]
-        (bundle / "golden.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        assert load_bundle(rehashed(bundle), check="all").calibration.residuals is None
-
     def test_another_runs_calibration_is_refused_by_the_golden_texts(self, bundle, kind):
         student = tfidf_student(seed=3) if kind == "tfidf" else neural_student(seed=3)
         write_json(bundle / "calibration.json", calibration_of(student, seed=5).model_dump(mode="json"))

@@ -243,6 +243,22 @@ class TestIntervals:
             # Residuals are cross-fitted on fewer rows than the final curve, so a little more is held, not less.
             assert level - 0.01 <= np.mean(shares) <= level + 0.04
 
+    def test_labels_that_are_integers_do_not_make_them_hold_more(self):
+        # Most labels are 0 or 1, and the curve that is kept has a step for each integer.
+        def labelled(rows, seed):
+            rng = np.random.default_rng(seed)
+            truth = rng.gamma(0.7, 2.5, (rows, 3))
+            return 4 * truth**0.4, np.clip(np.rint(truth + rng.normal(0, 0.7, truth.shape)), 0, 10)
+
+        fresh, wanted = labelled(5000, 99)
+        held = []
+        for seed in range(8):
+            calibration = fitted(*labelled(1000, seed), seed=seed)
+            assert methods(calibration) == ["isotonic"] * 3
+            low, high = calibration.intervals(fresh)
+            held.append(((low <= wanted) & (wanted <= high)).mean(axis=0))
+        assert np.mean(held, axis=0) == pytest.approx(np.full(3, 0.9), abs=0.02)
+
     def test_choosing_a_curve_does_not_make_them_too_narrow(self):
         # Labels without order at the brink of a choice: whatever is chosen was chosen without the row.
         held = []
@@ -265,10 +281,11 @@ class TestRecord:
         assert back.apply(predicted).tolist() == calibration.apply(predicted).tolist()
         assert back.dimensions == NAMES
 
-    def test_a_newer_record_is_refused(self):
+    @pytest.mark.parametrize("version", [2, 4])
+    def test_a_record_of_another_version_is_refused(self, version):
         record = json.loads(no_calibration(NAMES).model_dump_json())
         with pytest.raises(ValidationError, match="schema_version"):
-            Calibration.model_validate(record | {"schema_version": 3})
+            Calibration.model_validate(record | {"schema_version": version})
 
     @pytest.mark.parametrize(
         ("changed", "message"),

@@ -1,6 +1,5 @@
 """Tiers' probabilities from residuals, and when to ask the oracle."""
 
-import json
 import math
 
 import numpy as np
@@ -157,12 +156,6 @@ class TestResiduals:
         scores, labels = rng.uniform(0, 10, (2, 400, 2))
         calibration = fit_calibration(scores, labels, np.arange(400), dimensions=FILTER.dimension_names)
         assert np.abs(np.array(calibration.residuals.rows)).mean() >= 2.4
-
-    def test_an_old_record_has_neither_and_is_still_read(self):
-        record = json.loads(no_calibration(FILTER.dimension_names).model_dump_json())
-        del record["residuals"], record["abstention"]
-        old = Calibration.model_validate(record | {"schema_version": 1})
-        assert (old.residuals, old.abstention) == (None, None)
 
     def test_a_residual_of_another_number_of_dimensions_is_refused(self):
         record = no_calibration(FILTER.dimension_names).model_dump()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from potstill.records import FloatArray, IntArray
     from potstill.verdict import Rules
 
-SCHEMA_VERSION = 2
-"""2 has residuals and abstention beside the curves; a record of version 1 has neither."""
+SCHEMA_VERSION: Final = 3
+"""The widths of earlier versions lay around the calibrated score."""
 
 LEVELS: tuple[float, ...] = (*(round(percent / 100, 2) for percent in range(1, 100)), 0.995, 0.999)
 """The levels whose interval widths are kept; one between two of them gets the next higher one's."""
@@ -61,8 +61,8 @@ class Curve(BaseModel):
     `x` and `y` are the knots of the curve, both rising, applied with `numpy.interp`; empty for `none`.
     `before` and `after` are held-out MAE without and with the curve (clipped to the scale both times; equal
     for `none`; None without a single row), `n` the rows they come from, `reason` says why in words. `widths`
-    are half the widths of intervals at `LEVELS`, None where `n` is too small for the level: the interval is
-    the whole scale then.
+    are how far intervals reach to both sides of their middle (`middle`) at `LEVELS`, None where `n` is too small
+    for the level: the interval is the whole scale then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +85,10 @@ class Curve(BaseModel):
             raise ValueError("knots must rise: x strictly, y without falling")
         return self
 
+    def middle(self, raw: FloatArray) -> FloatArray:
+        """The middle of intervals, shape (rows,): the curve without its level pieces and without the scale's ends."""
+        return _middle(raw, (np.array(self.x), np.array(self.y)) if self.x else None)
+
 
 class Calibration(BaseModel):
     """A curve per dimension, in the filter's order, on the scale from `low` to `high`.
@@ -95,7 +99,7 @@ class Calibration(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    schema_version: int = Field(default=SCHEMA_VERSION, le=SCHEMA_VERSION)
+    schema_version: Literal[3] = SCHEMA_VERSION
     low: Finite
     high: Finite
     origin: str = ""
@@ -136,21 +140,24 @@ class Calibration(BaseModel):
     def intervals(self, predicted: FloatArray, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
         """Both ends of an interval that holds the label with probability `level`, each of `predicted`'s shape.
 
-        Around the calibrated score, clipped to the scale; the whole scale where too few rows were there to
-        promise the level (`Curve.widths`). NaN where the prediction is not finite.
+        Around `Curve.middle`, clipped to the scale, and never without the calibrated score; the whole scale where
+        too few rows were there to promise the level (`Curve.widths`). NaN where the prediction is not finite.
 
         Raises:
             ValueError: `level` is not above 0 and below 1, or the shape is wrong.
         """
-        centre = self.apply(predicted)
+        scores = self.apply(predicted)
         if not 0 < level < 1:
             raise ValueError(f"level {level} is not between 0 and 1")
+        raw = np.where(np.isnan(scores), np.nan, predicted)
+        middle = np.column_stack([curve.middle(raw[:, column]) for column, curve in enumerate(self.curves)])
         reach = np.array([self.width(dimension, level) for dimension in self.dimensions])
         # NaN + inf is NaN: an unscored row gets no interval.
-        return np.maximum(centre - reach, self.low), np.minimum(centre + reach, self.high)
+        low, high = (np.clip(end, self.low, self.high) for end in (middle - reach, middle + reach))
+        return np.minimum(low, scores), np.maximum(high, scores)
 
     def width(self, dimension: str, level: float) -> float:
-        """Half the width of a dimension's interval before clipping; infinite where it is the whole scale."""
+        """How far a dimension's interval reaches to both sides before clipping; infinite for the whole scale."""
         place = next((i for i, known in enumerate(LEVELS) if known >= level - 1e-12), None)
         curve = self.curves[self.dimensions.index(dimension)]
         half = curve.widths[place] if place is not None else None
@@ -215,11 +222,13 @@ def fit_calibration(
     correlation to the labels get no curve: all it could do is turn the student into a constant, and hide that
     the student learnt nothing.
 
-    The intervals are conformal (Vovk et al. 2005; Lei et al. 2018): the ceil((n + 1) level)-th smallest absolute
-    residual. The residuals are cross-fitted anew around the whole procedure: fold by fold, the curve is chosen
-    and fitted on the other folds, so no row has had a say in the curve that it measures (cross-conformal, Vovk
-    2015). The guarantee is for rows like these, over all rows together. The same residuals, whole rows of them,
-    make the odds of tiers.
+    The intervals are conformal (Vovk et al. 2005; Lei et al. 2018): they reach as far as the ceil((n + 1) level)-th
+    smallest distance of a label from their middle. That is the curve without its level pieces: labels are often
+    integers, and so are the steps of a curve fitted to them; distances from a step would come in few sizes, and the
+    next larger one would hold far more than was asked. The distances are cross-fitted anew around the whole
+    procedure: fold by fold, the curve is chosen and fitted on the other folds, so no row has had a say in the curve
+    that it measures (cross-conformal, Vovk 2015). The guarantee is for rows like these, over all rows together. What
+    the same folds leave of the labels, whole rows of it, makes the odds of tiers.
 
     Args:
         predictions: raw scores, shape (rows, dimensions), by models that never saw the row; rows of NaN are
@@ -249,8 +258,8 @@ def fit_calibration(
         known = np.isfinite(predictions[:, column]) & np.isfinite(scores[:, column])
         rows = _Rows(predictions[known, column], scores[known, column], clusters[known], low, high)
         choice = _choose(rows, least, seed)
-        residuals = _residuals(rows, least, seed)
-        held_out[known, column] = rows.y - residuals
+        unseen = _unseen(rows, least, seed)
+        held_out[known, column] = unseen.scores
         curves.append(
             Curve(
                 dimension=name,
@@ -261,7 +270,7 @@ def fit_calibration(
                 before=choice.before,
                 after=choice.after,
                 reason=choice.reason,
-                widths=conformal_widths(np.abs(residuals)),
+                widths=conformal_widths(unseen.distances),
             )
         )
     left = fit_residuals(held_out, scores, low=low, seed=seed)
@@ -279,9 +288,9 @@ def fit_calibration(
     )
 
 
-def conformal_widths(residuals: FloatArray) -> tuple[float | None, ...]:
-    """The ceil((n + 1) level)-th smallest of n absolute residuals at each of `LEVELS`; None where n is too small."""
-    ordered = np.sort(residuals)
+def conformal_widths(distances: FloatArray) -> tuple[float | None, ...]:
+    """The ceil((n + 1) level)-th smallest of n distances at each of `LEVELS`; None where n is too small."""
+    ordered = np.sort(distances)
     # Rounding keeps 0.9 * 10 from becoming a little more than 9.
     places = [math.ceil(round((len(ordered) + 1) * level, 9)) for level in LEVELS]
     return tuple(float(ordered[place - 1]) if place <= len(ordered) else None for place in places)
@@ -303,14 +312,20 @@ class _Rows:
     def take(self, keep: FloatArray) -> _Rows:
         return _Rows(self.raw[keep], self.y[keep], self.clusters[keep], self.low, self.high)
 
-    def residuals(self, knots: _Knots | None) -> FloatArray:
-        """Label minus score, with a curve or without."""
-        bent = self.raw if knots is None else np.interp(self.raw, *knots)
-        return self.y - np.clip(bent, self.low, self.high)
+    def scores(self, knots: _Knots | None) -> FloatArray:
+        """Scores with a curve, or without."""
+        return np.clip(self.raw if knots is None else np.interp(self.raw, *knots), self.low, self.high)
 
     def errors(self, knots: _Knots | None) -> FloatArray:
         """Absolute errors with a curve, or without."""
-        return np.abs(self.residuals(knots))
+        return np.abs(self.y - self.scores(knots))
+
+    def distances(self, knots: _Knots | None) -> FloatArray:
+        """How far an interval must reach from its middle to hold the label once it is clipped to the scale."""
+        off = self.y - _middle(self.raw, knots)
+        # An interval that ends below the scale is clipped to its lower end, and holds a label there; so above.
+        off = np.where(self.y <= self.low, np.minimum(off, 0.0), off)
+        return np.abs(np.where(self.y >= self.high, np.maximum(off, 0.0), off))
 
     def folds(self, seed: int) -> IntArray:
         return folds(self.clusters, self.y[:, None], _FOLDS, seed)
@@ -343,7 +358,7 @@ def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
     if not order * math.sqrt(independent - 1) > NormalDist().inv_cdf(1 - UNORDERED):
         return without(f"the predictions do not order the labels (rank correlation {_shown(order)})")
     fold = rows.folds(seed)
-    held_out = {name: np.abs(_cross_fitted(rows, fold, fit)) for name, fit in _FITS.items()}
+    held_out = {name: _cross_fitted(rows, fold, fit) for name, fit in _FITS.items()}
     chosen, errors, told = None, plain, []
     for name, found in held_out.items():
         gain, noise = _gain(errors, found, rows.clusters)
@@ -359,18 +374,43 @@ def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
 
 
 def _cross_fitted(rows: _Rows, fold: IntArray, fit: Callable[[_Rows], _Knots | None]) -> FloatArray:
-    """Residuals, each with the curve fitted on the other folds."""
+    """Absolute errors, each with the curve fitted on the other folds."""
     found = np.empty(len(rows))
     for k in range(_FOLDS):
-        found[fold == k] = rows.take(fold == k).residuals(fit(rows.take(fold != k)))
+        found[fold == k] = rows.take(fold == k).errors(fit(rows.take(fold != k)))
     return found
 
 
-def _residuals(rows: _Rows, least: float, seed: int) -> FloatArray:
-    """Residuals of the whole procedure, choice included, each from rows of other folds."""
+@dataclass(frozen=True, slots=True)
+class _Unseen:
+    """Scores and distances, shape (rows,), by curves that had not seen the row."""
+
+    scores: FloatArray
+    distances: FloatArray
+
+
+def _unseen(rows: _Rows, least: float, seed: int) -> _Unseen:
+    """What the whole procedure, choice included, makes of rows of other folds."""
     if len(np.unique(rows.clusters)) < _FOLDS:
-        return rows.residuals(None)
-    return _cross_fitted(rows, rows.folds(seed), lambda others: _choose(others, least, seed).knots)
+        return _Unseen(rows.scores(None), rows.distances(None))
+    fold, found = rows.folds(seed), _Unseen(np.empty(len(rows)), np.empty(len(rows)))
+    for k in range(_FOLDS):
+        knots = _choose(rows.take(fold != k), least, seed).knots
+        part = rows.take(fold == k)
+        found.scores[fold == k], found.distances[fold == k] = part.scores(knots), part.distances(knots)
+    return found
+
+
+def _middle(raw: FloatArray, knots: _Knots | None) -> FloatArray:
+    """A curve whose level pieces are points at their centres, and that goes on with slope 1 beyond its ends."""
+    if knots is None:
+        return raw
+    x, y = knots
+    values, first, count = np.unique(y, return_index=True, return_counts=True)
+    centres = (x[first] + x[first + count - 1]) / 2
+    within = np.clip(raw, centres[0], centres[-1])
+    middle: FloatArray = np.interp(within, centres, values) + (raw - within)
+    return middle
 
 
 def _gain(before: FloatArray, after: FloatArray, clusters: IntArray) -> tuple[float, float]:
