@@ -18,6 +18,9 @@ FIT = {
     "tfidf-ridge": fit_tfidf,
     "minilm-ridge": lambda recipe, train: fit_encoder_head(recipe, train, encoder=LetterEncoder()),
     "minilm-svr": lambda recipe, train: fit_encoder_head(recipe, train, encoder=LetterEncoder()),
+    "minilm-rbf": lambda recipe, train: fit_encoder_head(recipe, train, encoder=LetterEncoder()),
+    "minilm-median": lambda recipe, train: fit_encoder_head(recipe, train, encoder=LetterEncoder()),
+    "tfidf-median": fit_tfidf,
 }
 
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 from headlines import headlines
 
+from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError, RecipeError
+from potstill.export import export_encoder
 from potstill.students import Encoder
 from potstill.students.heads import LinearHead
 from potstill.students.neural import JoinedEncoder, NeuralStudent, fit_encoder_head
@@ -65,6 +67,21 @@ def test_layers_stand_side_by_side_counted_from_either_end(bert):
     assert features[:, :32] == pytest.approx(TorchEncoder.open(bert).encode(TEXTS), abs=1e-5)
     assert features[:, 32:] == pytest.approx(TorchEncoder.open(bert, layers=(-3,)).encode(TEXTS), abs=1e-5)
     assert not np.allclose(features[:, :32], features[:, 32:])
+
+
+@pytest.mark.parametrize("layers", [(0,), (1,), (1, 0)])
+def test_layers_that_nobody_reads_are_not_run_or_exported(bert, layers, tmp_path):
+    cut = TorchEncoder.open(bert, layers=layers)
+    assert len(cut.model.encoder.layer) == max(layers)
+    by_layer = np.split(TorchEncoder.open(bert, layers=(0, 1, 2)).encode(TEXTS), 3, axis=1)
+    expected = np.concatenate([by_layer[layer] for layer in layers], axis=1)
+    assert cut.encode(TEXTS) == pytest.approx(expected, abs=1e-5)
+    exported = export_encoder(cut, tmp_path, TEXTS)
+    assert OnnxEncoder(exported.model, exported.tokenizer, exported.facts).encode(TEXTS) == pytest.approx(
+        expected, abs=1e-4
+    )
+    whole = export_encoder(TorchEncoder.open(bert), tmp_path / "whole", TEXTS)
+    assert exported.model.stat().st_size < whole.model.stat().st_size
 
 
 def test_a_layer_that_the_backbone_lacks_is_named(bert):

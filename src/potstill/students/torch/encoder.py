@@ -93,7 +93,7 @@ class TorchEncoder:
         found = backbone if isinstance(backbone, Backbone) else find_backbone(backbone)
         tokenizer = found.load_tokenizer()
         facts = encoder_facts(found, tokenizer, max_tokens=max_tokens, pooling=pooling, layers=layers)
-        return cls(found.load_model(), tokenizer, facts, device=device, cache=cache)
+        return cls(without_unread_layers(found.load_model(), facts), tokenizer, facts, device=device, cache=cache)
 
     @property
     def width(self) -> int:
@@ -177,7 +177,9 @@ class TorchEncoder:
                     f"{backbone.folder / WEIGHTS}: SHA-256 is {backbone.sha256}; the student was made with "
                     f"{facts.backbone_sha256}"
                 )
-        return cls(backbone.load_model(), backbone.load_tokenizer(), facts, trained=trained, device=device, cache=cache)
+        # What was trained was saved without the layers that nobody reads.
+        model = backbone.load_model() if trained else without_unread_layers(backbone.load_model(), facts)
+        return cls(model, backbone.load_tokenizer(), facts, trained=trained, device=device, cache=cache)
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         encodings = self._tokenise(texts)
@@ -229,6 +231,19 @@ def encoder_facts(
         prefix=backbone.prefix,
         pad_id=int(tokenizer.pad_token_id),
     )
+
+
+def without_unread_layers(model: nn.Module, facts: EncoderFacts) -> nn.Module:
+    """Take off the layers above the deepest one that is read; a network of another build than BERT's stays whole.
+
+    With the embeddings alone (layer 0) what is left is a table of static word vectors.
+    """
+    network: Any = model
+    stack = getattr(getattr(network, "encoder", None), "layer", None)
+    if facts.layers and isinstance(stack, torch.nn.ModuleList):
+        network.encoder.layer = stack[: max(facts.layers)]
+        network.config.num_hidden_layers = max(facts.layers)
+    return model
 
 
 def pick_device(asked: str) -> torch.device:

@@ -45,7 +45,8 @@ def read(
 
     Layer 0 is the embeddings; where none is named the network's output is taken.
     """
-    if not layers:
+    # A network that was cut down to its embeddings gives just these, and has no list of hidden states.
+    if not layers or model.config.num_hidden_layers == 0:
         hidden = model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return pool(hidden, attention_mask, pooling)
     states = model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True).hidden_states
