@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from potstill.errors import Unavailable
 from potstill.scorer.side import ahead, in_processes
 
 
@@ -14,6 +15,14 @@ def doubled(base, item):
 
 def hundred():
     return 100
+
+
+def no_start():
+    raise KeyError("nothing to start with")
+
+
+def ended(base, item):
+    os._exit(9)
 
 
 def whereabouts(base, item):
@@ -76,3 +85,13 @@ def test_an_error_in_a_process_comes_where_its_item_would_have_stood():
     assert next(stream) == 102
     with pytest.raises(ValueError, match="broken item"):
         next(stream)
+
+
+def test_a_process_that_cannot_start_says_why():
+    with pytest.raises(KeyError, match="nothing to start with"):
+        list(in_processes([1], doubled, no_start, 1))
+
+
+def test_a_process_that_is_ended_from_outside_is_told_in_one_line():
+    with pytest.raises(Unavailable, match="ended from outside"):
+        list(in_processes([1], ended, hundred, 1))

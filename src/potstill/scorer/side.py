@@ -12,10 +12,13 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from potstill.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -98,6 +101,9 @@ def in_processes(
         work: a function of what `start` gave and an item.
         start: called once in each process.
         processes: how many.
+
+    Raises:
+        Unavailable: a process was ended from outside. What `work` and `start` raise comes out as it is.
     """
     pool = ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(), start, work)
@@ -110,6 +116,10 @@ def in_processes(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+    except BrokenProcessPool:
+        raise Unavailable(
+            "a scoring process was ended from outside, perhaps for want of memory; try --processes 1"
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
@@ -122,10 +132,13 @@ def _begin(parent: int, start: Callable[[], Any], work: Callable[[Any, Any], Any
     # An interrupt of the terminal reaches all processes; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    _here["made"], _here["work"] = start(), work
+    _here["start"], _here["work"] = start, work
 
 
 def _one(item: Any) -> Any:  # noqa: ANN401 - whatever the caller's types are
+    # Here and not in `_begin`, so that what goes wrong is raised where the first result would have stood.
+    if "made" not in _here:
+        _here["made"] = _here["start"]()
     return _here["work"](_here["made"], item)
 
 
