@@ -84,12 +84,17 @@ def summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def machine() -> dict[str, str]:
+    """What kind of machine this is, without its name."""
+    return {"processor": platform.machine(), "system": platform.system()}
+
+
 def write(path: Path, result: dict[str, Any], started: float) -> None:
     """Add what ran where and for how long, and write the result."""
     facts = {
         "schema_version": 1,
         "versions": versions(),
-        "machine": {"processor": platform.machine(), "system": platform.system()},
+        "machine": machine(),
         "wall_seconds": round(time.monotonic() - started, 1),
         # Linux counts in KiB.
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 0),

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from _sets import lee
 from _students import write
-from front_page import lee
 
 from potstill.audit import Answer, audit_labels, labelled, of_files
 from potstill.audit.learning import power_law

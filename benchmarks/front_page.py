@@ -21,14 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from _sets import lee
 from _students import Ladder, measured, summary, write
-from gensim.test.utils import datapath
 
 from potstill.dataset import Examples, clusters_of, folds, near_duplicates
 from potstill.files import digest, sha256
 from potstill.metrics import average, floor, repeat_difference
 from potstill.students.recipes import EncoderHeadRecipe, KernelHead, Recipe, TfidfRecipe, load_recipe
-from potstill.text import Window
 
 RESULT = Path(__file__).parent / "results" / "front_page.json"
 FOLDS = 10
@@ -59,16 +58,6 @@ REPORTED = {
     "floor": 0.193,
 }
 """What the benchmark data's authors report for the same labels, folds of their own."""
-
-
-def lee() -> tuple[list[str], list[str]]:
-    """Ids and windows of the 350 stories."""
-    ids, texts = [], []
-    for name, encoding, prefix in (("lee_background.cor", "ascii", "lee-bg"), ("lee.cor", "latin-1", "lee")):
-        lines = Path(datapath(name)).read_text(encoding=encoding).splitlines()
-        ids += [f"{prefix}-{number:03d}" for number in range(len(lines))]
-        texts += [Window().of("", line) for line in lines]
-    return ids, texts
 
 
 def main() -> None:

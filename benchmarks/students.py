@@ -1,0 +1,271 @@
+"""How near cheap students come to the labels, set by set and rung by rung.
+
+Sets of thousands of rows are divided into train, validation and test, once a seed; sets of hundreds into ten folds.
+Near-duplicates stay together. What a recipe leaves open is chosen inside the rows that train it, and the rung that a
+set is said to reach is the one that validation prefers; the test part only judges. Every fit of a rung is kept under
+`runs/students`, so that a killed run goes on where it was; frozen encoders read each text once.
+
+    POTSTILL_DATA=... python benchmarks/students.py [--sets front-page emobank] [--rungs e5-svr] [--seeds 0 1 2]
+
+The result holds every rung that is done, whenever it was: rungs can so be run one by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from _sets import HERE, SETS, WORK, LabelledSet, NoDataError, labelled_set
+from _students import machine, summary
+
+from potstill import metrics
+from potstill.dataset import Fractions, folds, split
+from potstill.errors import BadInput
+from potstill.files import digest, read_json, write_json
+from potstill.runs import versions
+from potstill.students.neural import open_encoder, reading
+from potstill.students.recipes import EncoderHeadRecipe, Recipe, load_recipe
+from potstill.training import out_of_fold
+from potstill.training.fit import fitter
+from potstill.verdict import decide_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from potstill.dataset import Examples
+    from potstill.records import BoolArray, FloatArray
+    from potstill.students import Student
+
+RESULT = HERE / "results" / "students.json"
+FRACTIONS = Fractions(train=0.8, validation=0.1, test=0.1)
+FOLDS = 10
+PROTOCOL = 2
+"""Rises when what is measured, or how, changes: older fits are then done again."""
+
+RUNGS = ("constant", "source-median", "tfidf-ridge", "tfidf-median", "minilm-ridge", "e5-ridge", "minilm-svr", "e5-svr",
+         "minilm-e5-svr", "e5-static", "minilm-median", "e5-median", "minilm-e5-median", "minilm-rbf",
+         "e5-rbf")  # fmt: skip
+
+
+def main() -> int:
+    """Fit what is not fitted yet, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--rungs", nargs="+", default=list(RUNGS), help="presets, or paths of recipe files")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--fresh", action="store_true", help="fit again what is done already")
+    parser.add_argument("--table", action="store_true", help="fit nothing; write the table of what is done")
+    parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        fit_rung(labelled_set(arguments.sets[0]), load_recipe(arguments.rungs[0]), arguments.seeds)
+        return 0
+    try:
+        for name in arguments.sets:
+            labelled = labelled_set(name)
+            for rung in () if arguments.table else arguments.rungs:
+                _fit_apart(labelled, rung, arguments.seeds, fresh=arguments.fresh)
+    except NoDataError as missing:
+        print(f"skipped: {missing}", file=sys.stderr)
+        return 0
+    write_json(RESULT, table())
+    print(f"written: {RESULT}")
+    return 0
+
+
+def _fit_apart(labelled: LabelledSet, rung: str, seeds: list[int], *, fresh: bool) -> None:
+    """Fit a rung in a process of its own, so that its peak memory is its own."""
+    recipe = load_recipe(rung)
+    if recipe.student == "source-median" and "source" not in labelled.examples.frame.columns:
+        return
+    path = record_path(labelled, recipe)
+    if not fresh and path.is_file() and read_json(path)["key"] == _key(labelled, recipe.hash, seeds):
+        return
+    command = [sys.executable, __file__, "--one", "--sets", labelled.name, "--rungs", rung, "--seeds", *map(str, seeds)]
+    if subprocess.run(command, check=False).returncode:
+        print(f"{labelled.name}: {recipe.name} failed", file=sys.stderr)
+
+
+def record_path(labelled: LabelledSet, recipe: Recipe) -> Path:
+    """Where the fits of one rung on one set are written down."""
+    return WORK / labelled.name / f"{recipe.name}.json"
+
+
+def _key(labelled: LabelledSet, recipe_hash: str, seeds: list[int]) -> str:
+    return digest([PROTOCOL, recipe_hash, labelled.labels, digest(labelled.examples.texts), seeds])
+
+
+def fit_rung(labelled: LabelledSet, recipe: Recipe, seeds: list[int]) -> None:
+    """Fit a recipe on one set with every seed, and write down how near it came."""
+    encoder = open_encoder(recipe, WORK / "features") if isinstance(recipe, EncoderHeadRecipe) else None
+    if encoder is not None:
+        # Once for all seeds, so that no seed's time has it.
+        pieces = recipe.pieces if isinstance(recipe, EncoderHeadRecipe) else None
+        reading(encoder, pieces).encode(labelled.examples.texts)
+    runs = []
+    for seed in seeds:
+        clock = time.monotonic()
+        judged = _judge(labelled, fitter(recipe, seed=seed, encoder=encoder), seed)
+        runs.append({"seed": seed, "seconds": round(time.monotonic() - clock, 1), **judged})
+    parts: Any = getattr(encoder, "parts", () if encoder is None else (encoder,))
+    record = {
+        "key": _key(labelled, recipe.hash, seeds),
+        "recipe": recipe.model_dump(mode="json"),
+        "hash": recipe.hash,
+        **summary(runs),
+        # Linux counts in KiB.
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        "backbones": {part.facts.backbone: part.facts.backbone_sha256 for part in parts},
+        "inputs": {"labels": labelled.labels, "texts": digest(labelled.examples.texts)},
+        "versions": versions(),
+        "machine": machine(),
+    }
+    write_json(record_path(labelled, recipe), record)
+    print(f"{labelled.name:24} {recipe.name:24} {record['mae_mean']:.3f}", flush=True)
+
+
+def _judge(labelled: LabelledSet, fit: Callable[[Examples], Student], seed: int) -> dict[str, Any]:
+    """Fit once, by parts or by folds, and measure on rows that were not learned from."""
+    examples = labelled.examples
+    if labelled.division == "folds":
+        fold = folds(examples.clusters, examples.scores, FOLDS, seed)
+        return measures(labelled, out_of_fold(fit, examples, fold), np.ones(len(examples), dtype=bool))
+    part = split(examples.scores, examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
+    student = fit(examples.take(part == "train"))
+    validation, test = part == "validation", part == "test"
+    predicted = np.full(examples.scores.shape, np.nan)
+    for rows in (validation, test):
+        predicted[rows] = student.predict(examples.take(rows).frame)
+    seen = np.abs(np.clip(predicted, *labelled.scale) - examples.scores)[validation]
+    return {"validation_mae": round(float(np.nanmean(seen)), 4), **measures(labelled, predicted, test)}
+
+
+def measures(labelled: LabelledSet, predicted: FloatArray, rows: BoolArray) -> dict[str, Any]:
+    """What is reported of predictions, shape (all rows, dimensions), on some of the rows; clipped to the scale."""
+    given, scores = np.clip(predicted, *labelled.scale)[rows], labelled.examples.scores[rows]
+    names = labelled.examples.dimensions
+    each = metrics.mae(given, scores)
+    measured: dict[str, Any] = {
+        "rows": int(rows.sum()),
+        "mae": _number(metrics.average(each)),
+        "by_dimension": _named(names, each),
+        "mcrmse": _number(metrics.average(metrics.rmse(given, scores))),
+        "pearson": _named(names, pearson(given, scores)),
+    }
+    for name, groups in labelled.slices.items():
+        own = groups[rows]
+        measured[f"by_{name}"] = {
+            str(group): _number(metrics.average(metrics.mae(given[own == group], scores[own == group])))
+            for group in np.unique(own)
+        }
+    if labelled.filter is not None:
+        measured["positives"] = positives(labelled, given, scores)
+    return measured
+
+
+def positives(labelled: LabelledSet, given: FloatArray, scores: FloatArray) -> dict[str, Any]:
+    """How many of the rows in positive tiers the student finds, and how many of those it names are."""
+    filter_ = labelled.filter
+    if filter_ is None:
+        raise TypeError(f"{labelled.name} has no filter")
+    wanted, found = (
+        decide_rows(table, filter_)["tier"].is_in(filter_.positive_tiers).to_numpy() for table in (scores, given)
+    )
+    both = int((wanted & found).sum())
+    return {
+        "labelled": int(wanted.sum()),
+        "found": both,
+        "named": int(found.sum()),
+        "recall": _number(both / wanted.sum()) if wanted.any() else None,
+        "precision": _number(both / found.sum()) if found.any() else None,
+    }
+
+
+def pearson(predicted: FloatArray, y: FloatArray) -> FloatArray:
+    """Pearson's r of each dimension, shape (dimensions,); NaN where predictions do not vary."""
+    result = np.full(y.shape[1], np.nan)
+    for column in range(y.shape[1]):
+        known = np.isfinite(y[:, column])
+        p, t = predicted[known, column], y[known, column]
+        if p.std() > 0 and t.std() > 0:
+            result[column] = np.corrcoef(p, t)[0, 1]
+    return result
+
+
+def table() -> dict[str, Any]:
+    """Every rung that was fitted, by set, with its skill and the rung that each set is said to reach."""
+    sets = {}
+    for name in SETS:
+        labelled = labelled_set(name)
+        rungs = {}
+        for path in sorted((WORK / name).glob("*.json")):
+            record = read_json(path)
+            # A fit of other rows, or measured in an older way, is no part of this table.
+            if record["key"] == _key(labelled, record["hash"], [run["seed"] for run in record["runs"]]):
+                rungs[path.stem] = {key: value for key, value in record.items() if key != "key"}
+        if rungs:
+            sets[name] = _set_facts(labelled, rungs)
+    return {
+        "schema_version": 1,
+        "what": "error on rows that were not learned from, clipped to the scale; mean and spread over seeds; "
+        "near-duplicates together; the rung reached is chosen by validation, or named beforehand where rows are few",
+        "sets": sets,
+    }
+
+
+def _set_facts(labelled: LabelledSet, rungs: dict[str, Any]) -> dict[str, Any]:
+    base = {run["seed"]: run["mae"] for run in rungs["constant"]["runs"]} if "constant" in rungs else {}
+    for rung in rungs.values():
+        skills = [1 - run["mae"] / base[run["seed"]] for run in rung["runs"] if run["seed"] in base]
+        rung["skill_mean"] = _number(np.mean(skills)) if skills else None
+    facts: dict[str, Any] = {
+        "what": labelled.what,
+        "rows": len(labelled.examples),
+        "division": labelled.division,
+        "target": labelled.target,
+        "reported": labelled.reported,
+        "rungs": dict(sorted(rungs.items(), key=lambda item: -item[1]["mae_mean"])),
+    }
+    if labelled.oracles is not None:
+        facts["oracles"] = _disagreement(labelled)
+    return facts
+
+
+def _disagreement(labelled: LabelledSet) -> dict[str, Any]:
+    """How far the answers that the labels are means of lie apart: no student of one of them comes nearer than half."""
+    a, b = labelled.oracles  # type: ignore[misc]  # the caller has seen that there are some
+    difference = metrics.repeat_difference(a, b)
+    facts: dict[str, Any] = {
+        "difference": _number(metrics.average(difference)),
+        "by_dimension": _named(labelled.examples.dimensions, difference),
+        "floor": _number(metrics.average(metrics.floor(difference, 2))),
+    }
+    for name, groups in labelled.slices.items():
+        facts[f"by_{name}"] = {
+            str(group): _number(metrics.average(metrics.repeat_difference(a[groups == group], b[groups == group])))
+            for group in np.unique(groups)
+        }
+    return facts
+
+
+def _named(names: tuple[str, ...], values: NDArray[np.float64]) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in zip(names, values, strict=True)}
+
+
+def _number(value: float) -> float | None:
+    return round(float(value), 4) if np.isfinite(value) else None
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except BadInput as error:
+        sys.exit(f"{error}")
