@@ -84,7 +84,7 @@ def test_a_run_gets_its_rows_pairs_and_record(run_folder):
     assert frame.height == 30
     assert frame["split"][0] == frame["split"][29]
     assert json.loads((run_folder / LAYOUT["pairs"]).read_text())["pairs"] == [["a0", "a29", 1.0]]
-    assert Run.open(run_folder).status()[1].state == "done"
+    assert {one.stage: one.state for one in Run.open(run_folder).status()}["dataset"] == "done"
     assert Run.open(run_folder).manifest.stages["dataset"].parameters["record"]["rows"] == 30
 
 
