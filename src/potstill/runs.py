@@ -48,6 +48,7 @@ LAYOUT: Mapping[str, str] = {
     "fresh_record": "fresh/fresh.json",
     "students": "students",
     "ladder": "ladder.json",
+    "tuning": "tuning",
     "bundle": "bundle",
     "cascade": "cascade",
     "evaluation": "evaluation.json",

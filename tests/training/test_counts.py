@@ -136,3 +136,19 @@ def test_a_head_that_learns_distributions_has_an_output_less_than_levels():
 
     assert graded.head == 4 * plain.head
     assert graded.trainable_head == graded.head
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "embeddings"),
+    # The makers give 0.49B parameters, 0.36B without embeddings, and 7.61B and 6.53B with a language head that no
+    # student has.
+    [("qwen2.5-0.5b-lora", 494_032_768, 151_936 * 896), ("qwen2.5-7b-lora", 7_070_619_136, 152_064 * 3584)],
+)
+def test_qwens_sizes_are_those_their_makers_give(name, base, embeddings):
+    recipe = load_recipe(name)
+    counts = params(recipe, 8)
+
+    assert counts.base == base
+    assert round((base - embeddings) / 1e9, 2) == {"Qwen2.5-0.5B": 0.36, "Qwen2.5-7B": 6.53}[recipe.backbone]
+    assert counts.trainable == counts.adapter + counts.head
+    assert counts.trainable_base == 0

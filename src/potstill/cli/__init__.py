@@ -19,6 +19,7 @@ GROUPS = (
     "dataset",
     "train",
     "ladder",
+    "tune",
     "audit",
     "sample",
     "review",
