@@ -158,6 +158,8 @@ class FineTunedRecipe(_Recipe):
     batch_size: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
     head_learning_rate: float | None = Field(default=None, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """What a layer's learning rate is times that of the layer above; the last has `learning_rate`."""
     warmup_steps: int | None = Field(default=None, ge=0)
     warmup_share: float | None = Field(default=None, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 SCHEDULE = (
     "learning_rate",
     "head_learning_rate",
+    "layer_decay",
     "warmup_steps",
     "warmup_share",
     "weight_decay",
@@ -58,6 +60,11 @@ SCHEDULE = (
     "checkpoint_steps",
 )
 """Fields of a recipe that may change on resume, such as a learning rate that led to NaN; the change is noted."""
+
+_LAYER = re.compile(r"\.layers?\.(\d+)\.")
+"""A layer's place in a parameter's name, in BERT's way and in the decoders'."""
+
+_EMBEDDING = ".embed"
 
 EVALUATION_TOKENS = 8192
 """Tokens in a batch when nothing is learnt, padding included."""
@@ -450,12 +457,14 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
 
 
 def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Optimizer:
-    """AdamW; biases and norms do not decay, and the head may have a learning rate of its own."""
+    """AdamW; biases and norms do not decay, and the head and each layer may have a learning rate of their own."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    below = layers_below(model)
     for name, parameter in trainable(model).items():
-        rate = recipe.head_learning_rate if part_of(name) == "head" else None
+        own = recipe.learning_rate * recipe.layer_decay ** below[name]
+        rate = (recipe.head_learning_rate or recipe.learning_rate) if part_of(name) == "head" else own
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((rate or recipe.learning_rate, decay), []).append(parameter)
+        groups.setdefault((rate, decay), []).append(parameter)
     # The fused kernel reads each tensor once; on a CPU it halves the optimizer's time.
     fused = next(iter(trainable(model).values())).device.type in {"cpu", "cuda"}
     return torch.optim.AdamW(
@@ -463,6 +472,16 @@ def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Opt
         lr=recipe.learning_rate,
         fused=fused,
     )
+
+
+def layers_below(model: nn.Module) -> dict[str, int]:
+    """How far each parameter lies below the last layer, by name; 0 for what stands above the layers."""
+    places = {name: _LAYER.search(name) for name, _ in model.named_parameters()}
+    layers = 1 + max((int(found.group(1)) for found in places.values() if found), default=-1)
+    return {
+        name: layers - 1 - int(found.group(1)) if found else layers * (_EMBEDDING in name)
+        for name, found in places.items()
+    }
 
 
 def _not_finite(step: int, what: str) -> str:
