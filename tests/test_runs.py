@@ -178,7 +178,11 @@ def test_no_stage_waits_for_one_that_is_optional(run):
         run.path(name).unlink()
     # The report showed what the fresh check found.
     assert {name for name, state in states(run).items() if state != "done"} == {"audit", "fresh", "report"}
-    assert {status.stage for status in Run.open(run.folder).status() if status.optional} == {"audit", "cascade", "fresh"}
+    assert {status.stage for status in Run.open(run.folder).status() if status.optional} == {
+        "audit",
+        "cascade",
+        "fresh",
+    }
 
 
 def test_a_stage_that_fails_leaves_no_record(run):
