@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FILTERS = {"front-page": "front_page", "uplifting": "uplifting", "investment-risk": "investment_risk"}
 """The filters that recorded scores exist for, and their names in the record."""
 
-RECIPES = ("constant", "tfidf-ridge", "minilm-ridge", "minilm-svr", "minilm-lora")
+RECIPES = ("constant", "tfidf-ridge", "minilm-svr", "minilm-median", "minilm-lora")
 
 NEW_TEXTS = (
     Article(
