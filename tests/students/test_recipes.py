@@ -1,7 +1,8 @@
 import pytest
+from pydantic import Field
 
 from potstill.errors import RecipeError
-from potstill.students.recipes import load_recipe, parse_recipe, presets
+from potstill.students.recipes import LATER, ConstantRecipe, load_recipe, parse_recipe, presets
 
 
 @pytest.mark.parametrize("name", presets())
@@ -64,3 +65,15 @@ def test_a_recipe_file_that_is_not_utf_8_is_refused(tmp_path):
     path.write_bytes("name: mine\nstudent: constant\ndescription: Bücher".encode("latin-1"))
     with pytest.raises(RecipeError, match=r"mine\.yaml: not UTF-8 at byte 43"):
         load_recipe(path)
+
+
+def test_a_field_that_came_later_changes_the_hash_only_where_it_is_set() -> None:
+    class Older(ConstantRecipe):
+        pass
+
+    class Newer(ConstantRecipe):
+        pace: int = Field(default=1, json_schema_extra=LATER)
+
+    older = Older(name="a", student="constant")
+    assert Newer(name="a", student="constant").hash == older.hash
+    assert Newer(name="a", student="constant", pace=2).hash != older.hash

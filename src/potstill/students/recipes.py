@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
 
 from potstill.errors import FilterError, RecipeError
 from potstill.files import digest
@@ -24,6 +24,10 @@ Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)],
 """Candidates of which inner cross-validation takes one; a single one is taken as it is."""
 
 
+LATER: dict[str, JsonValue] = {"later": True}
+"""Marks, as `json_schema_extra`, a field that recipes gained after students had been made without it."""
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -34,8 +38,16 @@ class _Recipe(_Part):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe does; its name and description are not part of it."""
-        return digest(self.model_dump(mode="json", exclude={"name", "description"}))
+        """SHA-256 of what the recipe does; its name and description are not part of it.
+
+        A field marked `LATER` counts only where it is set, so that recipes from before it keep their hash.
+        """
+        unused = {
+            name
+            for name, field in type(self).model_fields.items()
+            if field.json_schema_extra == LATER and getattr(self, name) == field.default
+        }
+        return digest(self.model_dump(mode="json", exclude={"name", "description", *unused}))
 
 
 class ConstantRecipe(_Recipe):
