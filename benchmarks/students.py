@@ -1,11 +1,13 @@
 """How near cheap students come to the labels, set by set and rung by rung.
 
 Sets of thousands of rows are divided into train, validation and test, once a seed; sets of hundreds into ten folds.
-Near-duplicates stay together. What a recipe leaves open is chosen inside the rows that train it, and the rung that a
-set is said to reach is the one that validation prefers; the test part only judges. Every fit of a rung is kept under
-`runs/students`, so that a killed run goes on where it was; frozen encoders read each text once.
+Near-duplicates stay together. What a recipe leaves open is chosen inside the rows that train it, a fine-tuned one's
+epoch by validation, and so is the rung that a set is said to reach; the test part only judges. Every fit of a rung is
+kept under `runs/students`, so that a killed run goes on where it was; frozen encoders read each text once. A rung that
+takes long has fewer seeds: those that are given here.
 
     POTSTILL_DATA=... python benchmarks/students.py [--sets front-page emobank] [--rungs e5-svr] [--seeds 0 1 2]
+    POTSTILL_DATA=... python benchmarks/students.py --sets emobank --rungs benchmarks/recipes/minilm-emotion.yaml
 
 The result holds every rung that is done, whenever it was: rungs can so be run one by one.
 """
@@ -29,8 +31,9 @@ from potstill.errors import BadInput
 from potstill.files import digest, read_json, write_json
 from potstill.runs import versions
 from potstill.students.neural import open_encoder, reading
-from potstill.students.recipes import EncoderHeadRecipe, Recipe, load_recipe
+from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe, Recipe, load_recipe
 from potstill.training import out_of_fold
+from potstill.training.fit import fit as fit_recipe
 from potstill.training.fit import fitter
 from potstill.verdict import decide_rows
 
@@ -113,7 +116,10 @@ def fit_rung(labelled: LabelledSet, recipe: Recipe, seeds: list[int]) -> None:
     runs = []
     for seed in seeds:
         clock = time.monotonic()
-        judged = _judge(labelled, fitter(recipe, seed=seed, encoder=encoder), seed)
+        if isinstance(recipe, FineTunedRecipe):
+            judged = _judge_tuned(labelled, recipe, seed)
+        else:
+            judged = _judge(labelled, fitter(recipe, seed=seed, encoder=encoder), seed)
         runs.append({"seed": seed, "seconds": round(time.monotonic() - clock, 1), **judged})
     parts: Any = getattr(encoder, "parts", () if encoder is None else (encoder,))
     record = {
@@ -123,7 +129,7 @@ def fit_rung(labelled: LabelledSet, recipe: Recipe, seeds: list[int]) -> None:
         **summary(runs),
         # Linux counts in KiB.
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
-        "backbones": {part.facts.backbone: part.facts.backbone_sha256 for part in parts},
+        "backbones": {part.facts.backbone: part.facts.backbone_sha256 for part in parts} or runs[0].get("backbones"),
         "inputs": {"labels": labelled.labels, "texts": digest(labelled.examples.texts)},
         "versions": versions(),
         "machine": machine(),
@@ -139,13 +145,41 @@ def _judge(labelled: LabelledSet, fit: Callable[[Examples], Student], seed: int)
         fold = folds(examples.clusters, examples.scores, FOLDS, seed)
         return measures(labelled, out_of_fold(fit, examples, fold), np.ones(len(examples), dtype=bool))
     part = split(examples.scores, examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
-    student = fit(examples.take(part == "train"))
+    return _judged(labelled, fit(examples.take(part == "train")), part)
+
+
+def _judge_tuned(labelled: LabelledSet, recipe: FineTunedRecipe, seed: int) -> dict[str, Any]:
+    """Fine-tune once, in a folder where a killed run goes on, and measure as the others are."""
+    examples = labelled.examples
+    if labelled.division == "folds":
+        raise BadInput(f"{labelled.name}: {recipe.name} is not fine-tuned once for each of {FOLDS} folds")
+    part = split(examples.scores, examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
+    train, validation = (examples.take(part == name) for name in ("train", "validation"))
+    workdir = WORK / labelled.name / f"{recipe.name}-{seed}"
+    # Nothing is calibrated here, so that no row is set aside.
+    fitted = fit_recipe(recipe, train, validation, workdir=workdir, seed=seed, resume=True, holdout=0.0)
+    return {
+        **_judged(labelled, fitted.student, part),
+        "backbones": fitted.backbones,
+        "best_epoch": fitted.best_epoch,
+        "epochs": [round(epoch.validation.mae, 4) for epoch in fitted.history],
+        "training_seconds": fitted.seconds,
+        "resumed_from": fitted.resumed_from,
+    }
+
+
+def _judged(labelled: LabelledSet, student: Student, part: NDArray[np.str_]) -> dict[str, Any]:
+    examples = labelled.examples
     validation, test = part == "validation", part == "test"
     predicted = np.full(examples.scores.shape, np.nan)
     for rows in (validation, test):
         predicted[rows] = student.predict(examples.take(rows).frame)
-    seen = np.abs(np.clip(predicted, *labelled.scale) - examples.scores)[validation]
-    return {"validation_mae": round(float(np.nanmean(seen)), 4), **measures(labelled, predicted, test)}
+    chooses = measures(labelled, predicted, validation)
+    return {
+        "validation_mae": chooses["mae"],
+        "validation": {name: chooses[name] for name in ("mcrmse", "pearson")},
+        **measures(labelled, predicted, test),
+    }
 
 
 def measures(labelled: LabelledSet, predicted: FloatArray, rows: BoolArray) -> dict[str, Any]:
