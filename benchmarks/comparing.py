@@ -11,17 +11,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import polars as pl
-from _students import Ladder, write
-from front_page import lee
+from _sets import WORK, labelled_set
+from _students import write
 
-from potstill.dataset import Examples, clusters_of, folds, near_duplicates
+from potstill.dataset import Examples, folds
 from potstill.evaluation.comparing import SURE, compare_seeds
-from potstill.students.recipes import Recipe, TfidfRecipe, load_recipe
+from potstill.students.neural import open_encoder
+from potstill.students.recipes import EncoderHeadRecipe, Recipe, TfidfRecipe, load_recipe
+from potstill.training import out_of_fold
+from potstill.training.fit import fitter
 
 RESULT = Path(__file__).parent / "results" / "comparing.json"
 FOLDS, SEEDS, PAIRS, ROWS = 5, 8, 50, 250
@@ -33,15 +34,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
     started = time.monotonic()
-    examples = labelled()
-    ladder = Ladder()
+    examples = labelled_set("front-page").examples
     recipes: list[Recipe] = [
         TfidfRecipe(name="tfidf-ridge-fixed", student="tfidf-ridge", alphas=(1.0,), min_documents=1),
         load_recipe("minilm-ridge"),
     ]
-    errors = {
-        recipe.name: np.array([held_out(ladder, recipe, examples, s) for s in range(SEEDS)]) for recipe in recipes
-    }
+    errors = {recipe.name: np.array([held_out(recipe, examples, seed) for seed in range(SEEDS)]) for recipe in recipes}
     print(
         {name: found.mean().round(4) for name, found in errors.items()},
         f"{time.monotonic() - started:.0f} s",
@@ -73,26 +71,12 @@ def main() -> None:
     print(json.dumps(results, indent=2))
 
 
-def labelled() -> Examples:
-    """The stories with the mean of two passes."""
-    ids, texts = lee()
-    labels = files("potstill") / "builtin" / "lee-oracle.jsonl"
-    by_id = {row["id"]: row["front_page"] for row in map(json.loads, labels.read_text("utf-8").splitlines())}
-    names = tuple(by_id[ids[0]]["a"])
-    scores = np.array([[(by_id[i]["a"][d] + by_id[i]["b"][d]) / 2 for d in names] for i in ids], dtype=np.float64)
-    clusters = clusters_of(len(texts), near_duplicates(texts))
-    return Examples(tuple(ids), pl.DataFrame({"id": ids, "text": texts}), scores, clusters, names)
-
-
-def held_out(ladder: Ladder, recipe: Recipe, examples: Examples, seed: int) -> np.ndarray:
+def held_out(recipe: Recipe, examples: Examples, seed: int) -> np.ndarray:
     """Each story's mean absolute error by a student that had not seen it, shape (rows,)."""
     fold = folds(examples.clusters, examples.scores, FOLDS, seed)
-    errors = np.empty(len(examples))
-    for number in range(FOLDS):
-        held = examples.take(fold == number)
-        student = ladder.fit(recipe, examples.take(fold != number), seed)
-        errors[fold == number] = np.abs(student.predict(held.frame) - held.scores).mean(axis=1)
-    return errors
+    encoder = open_encoder(recipe, WORK / "features") if isinstance(recipe, EncoderHeadRecipe) else None
+    unseen = out_of_fold(fitter(recipe, seed=seed, encoder=encoder), examples, fold)
+    return np.abs(unseen - examples.scores).mean(axis=1)
 
 
 def noise(ours: np.ndarray, theirs: np.ndarray, examples: Examples, seeds: int, *, same: bool) -> float:

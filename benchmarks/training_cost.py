@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -26,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from _sets import NoDataError, labelled_set
 from _students import write
-from news_ladder import news
 
 from potstill.dataset import Examples
 from potstill.students.recipes import FineTunedRecipe, load_recipe
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "training_cost.json"
+NEWS = "sustainability-news"
 CONTENDERS = ("potstill", "trainer")
 VALIDATION = 0.2
 """Share of the rows that is evaluated and not learnt from."""
@@ -55,9 +55,12 @@ def main() -> int:
     if arguments.one:
         print(json.dumps(turn(arguments.one, arguments.rows, tiny=arguments.tiny)))
         return 0
-    if not arguments.tiny and not data().is_file():
-        print(f"skipped: no benchmark data at {data()}; set POTSTILL_DATA", file=sys.stderr)
-        return 0
+    if not arguments.tiny:
+        try:
+            labelled_set(NEWS)
+        except NoDataError as missing:
+            print(f"skipped: {missing}", file=sys.stderr)
+            return 0
     turns: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     own = [f"--rows={arguments.rows}", *(["--tiny"] if arguments.tiny else [])]
     for place in range(arguments.rounds):
@@ -92,7 +95,7 @@ def turn(name: str, rows: int, *, tiny: bool) -> dict[str, float]:
 
     preset = load_recipe("minilm-full").model_dump(mode="json")
     recipe = FineTunedRecipe.model_validate({**preset, "epochs": 1, "patience": None, "objective": "mse"})
-    examples = made_up(rows) if tiny else sample(news(data()), rows)
+    examples = made_up(rows) if tiny else sample(labelled_set(NEWS).examples, rows)
     chosen = np.arange(len(examples)) < len(examples) * VALIDATION
     train, validation = examples.take(~chosen), examples.take(chosen)
     with tempfile.TemporaryDirectory() as folder:
@@ -172,12 +175,6 @@ def made_up(rows: int) -> Examples:
     texts = [" ".join(random.choice(["sun", "rain", "wind"], size=random.integers(5, 60))) for _ in range(rows)]
     frame = pl.DataFrame({"id": [str(row) for row in range(rows)], "text": texts})
     return Examples(tuple(frame["id"]), frame, random.uniform(0, 10, (rows, 2)), np.arange(rows), ("warm", "wet"))
-
-
-def data() -> Path:
-    """Where the news lies."""
-    folder = Path(os.environ.get("POTSTILL_DATA", HERE.parents[1] / "shared" / "data"))
-    return folder / "sustainability-gemini.jsonl.gz"
 
 
 if __name__ == "__main__":
