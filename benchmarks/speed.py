@@ -6,7 +6,10 @@ ONNX Runtime, each at the batch size that suited it best, with the same threads,
 documented and in bf16. Ratios are of rounds that ran side by side. The matrix-multiply peak is measured in the same
 rounds. Then single articles, the cheap rungs from a file, and the start of a process.
 
-    POTSTILL_DATA=... python benchmarks/speed.py [--articles 48] [--rounds 3] [--singles 20] [--cheap 2000]
+    POTSTILL_DATA=... python benchmarks/speed.py [--parts windows alone cheap start] [--windows 256 512]
+        [--articles 48] [--rounds 3] [--singles 20] [--cheap 2000]
+
+Parts that are not asked for keep their figures of before.
 """
 
 from __future__ import annotations
@@ -28,10 +31,11 @@ from _minilm import contenders, make_bundle, reference
 from _students import write
 
 from potstill.backends.machine import this_machine, usable_cores
-from potstill.bundle import write_bundle
+from potstill.bundle import load_bundle, write_bundle
 from potstill.bundle.golden import TEXTS, word_lists
 from potstill.calibration import fit_calibration
 from potstill.dataset import Examples
+from potstill.files import read_json
 from potstill.filters import parse_filter
 from potstill.scorer import Scorer, score_file
 from potstill.speed.fresh import measure_fresh
@@ -54,10 +58,14 @@ HIDDEN, INNER, LAYERS = 384, 1536, 6
 
 MATRIX = 2048
 
+PARTS = ("windows", "alone", "cheap", "start")
+"""In bulk beside others, one article at a time beside others, the cheap rungs, the start of a process."""
+
 
 def main() -> int:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--articles", type=int, default=48, help="articles in bulk")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--singles", type=int, default=20, help="articles timed alone")
@@ -73,15 +81,30 @@ def main() -> int:
         return 0
     rows, filter_ = labelled(path)
     threads = usable_cores()
-    found: dict[str, Any] = {"threads": threads, "cpu": this_machine().model_dump(), "windows": {}}
+    found: dict[str, Any] = {"threads": threads, "cpu": this_machine().model_dump()}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        for tokens in arguments.windows:
-            found["windows"][str(tokens)] = window(scratch, rows, filter_, tokens, threads, arguments)
-        found["cheap"] = cheap(scratch, rows, filter_, arguments.cheap, arguments.rounds, threads)
-        found["start"] = start(scratch, scratch / f"bundle-{arguments.windows[-1]}")
-    write(arguments.out, found, started)
+        if {"windows", "alone"} & {*arguments.parts}:
+            found["windows"] = {
+                str(tokens): window(scratch, rows, filter_, tokens, threads, arguments) for tokens in arguments.windows
+            }
+        if "cheap" in arguments.parts:
+            found["cheap"] = cheap(scratch, rows, filter_, arguments.cheap, arguments.rounds, threads)
+        if "start" in arguments.parts:
+            found["start"] = start(scratch, network(scratch, rows, filter_, arguments.windows[-1]).folder)
+    # Read only now, so that parts which somebody else has measured meanwhile stay.
+    before = read_json(arguments.out) if arguments.out.exists() else {}
+    write(arguments.out, merged(before, found), started)
     return 0
+
+
+def merged(before: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
+    """What was measured now, and of what was measured before all that is not measured anew."""
+    inner = {"windows": {**before.get("windows", {})}, "cheap": {**before.get("cheap", {})}}
+    for tokens, result in found.get("windows", {}).items():
+        inner["windows"][tokens] = {**inner["windows"].get(tokens, {}), **result}
+    inner["cheap"] |= found.get("cheap", {})
+    return {**before, **found, **{name: value for name, value in inner.items() if value}}
 
 
 def labelled(path: Path) -> tuple[Examples, Filter]:
@@ -119,35 +142,49 @@ def realistic(texts: Sequence[str], count: int, seed: int, median: float = MEDIA
     return made
 
 
+def network(scratch: Path, rows: Examples, filter_: Filter, tokens: int) -> Bundle:
+    """The bundle that reads so many tokens, made once."""
+    folder = scratch / f"bundle-{tokens}"
+    if folder.exists():
+        return load_bundle(folder, check="hashes")
+    return make_bundle(folder, scratch / f"export-{tokens}", rows.take(np.arange(200)), filter_, tokens)
+
+
 def window(
     scratch: Path, rows: Examples, filter_: Filter, tokens: int, threads: int, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    """Everything for one window: bulk, peaks, single articles, and that scores stay what they were."""
-    folder = scratch / f"bundle-{tokens}"
-    bundle = make_bundle(folder, scratch / f"export-{tokens}", rows.take(np.arange(200)), filter_, tokens)
+    """What is asked for of one window."""
+    bundle = network(scratch, rows, filter_, tokens)
     ways = contenders(bundle, scratch, threads)
-    texts = realistic(rows.texts, arguments.articles, seed=tokens)
+    result: dict[str, Any] = {}
+    if "windows" in arguments.parts:
+        result |= bulk(bundle, ways, realistic(rows.texts, arguments.articles, seed=tokens), arguments.rounds)
+        result["fidelity"] = fidelity(ways, rows.take(np.arange(200, 200 + arguments.articles)))
+    if "alone" in arguments.parts:
+        result["alone"] = alone(ways, rows.texts, tokens, arguments.singles)
+    print(json.dumps({str(tokens): result}, indent=1), flush=True)
+    return result
+
+
+def bulk(bundle: Bundle, ways: Sequence[Contender], texts: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Many texts at once, each contender at its best batch, and the peaks of this machine."""
     batches = {way.name: best_batch(way, texts[: max(4, len(texts) // 3)]) for way in ways}
     work: dict[str, Callable[[], object]] = {
         way.name: (lambda way=way: way.score(texts, batches[way.name])) for way in ways
     }
     work |= {"peak fp32": matrices(torch.float32), "peak bf16": matrices(torch.bfloat16)}
-    seconds = interleaved(work, arguments.rounds)
+    seconds = interleaved(work, rounds)
     lengths = np.array([len(one) for one in reference(bundle).encoder.tokens(texts)])  # type: ignore[attr-defined]
     flops = float((LAYERS * (8 * lengths * HIDDEN**2 + 4 * lengths * HIDDEN * INNER + 4 * lengths**2 * HIDDEN)).sum())
     peak = {name: MATRIX**3 * 2 * 8 / np.array(seconds[f"peak {name}"]) for name in ("fp32", "bf16")}
-    result = {
+    return {
         "mean_tokens": round(float(lengths.mean()), 1),
         "gflops_peak": {name: round(float(np.median(value)) / 1e9, 1) for name, value in peak.items()},
         "contenders": {
             way.name: described(way, batches[way.name], seconds, len(texts), flops, peak[way.precision]) for way in ways
         },
         "ratios": ratios(ways, seconds),
-        "alone": alone(ways, rows.texts, tokens, arguments.singles),
-        "fidelity": fidelity(ways, rows.take(np.arange(200, 200 + arguments.articles))),
     }
-    print(json.dumps({str(tokens): result}, indent=1), flush=True)
-    return result
 
 
 def best_batch(way: Contender, texts: Sequence[str]) -> int:
