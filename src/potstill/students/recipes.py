@@ -9,7 +9,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from potstill.errors import FilterError, RecipeError
 from potstill.files import digest
@@ -38,7 +47,11 @@ class _Recipe(_Part):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe does; its name and description are not part of it.
+        """SHA-256 of what the recipe does; its name and description are not part of it."""
+        return self.digest_without()
+
+    def digest_without(self, *others: str) -> str:
+        """SHA-256 of what the recipe does but for some fields.
 
         A field marked `LATER` counts only where it is set, so that recipes from before it keep their hash.
         """
@@ -47,7 +60,7 @@ class _Recipe(_Part):
             for name, field in type(self).model_fields.items()
             if field.json_schema_extra == LATER and getattr(self, name) == field.default
         }
-        return digest(self.model_dump(mode="json", exclude={"name", "description", *unused}))
+        return digest(self.model_dump(mode="json", exclude={"name", "description", *others, *unused}))
 
 
 class ConstantRecipe(_Recipe):
@@ -198,7 +211,41 @@ class FineTunedRecipe(_Recipe):
         return next((link for link in LINKS if link == self.objective), None)
 
 
-Recipe = ConstantRecipe | SourceMedianRecipe | TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe
+Member = Annotated[ConstantRecipe | TfidfRecipe | EncoderHeadRecipe, Field(discriminator="student")]
+"""What a blend may be made of: students that are fitted in seconds, since each is fitted again without each fold."""
+
+
+class BlendRecipe(_Recipe):
+    """The weighted mean of several students' scores, the weights chosen on scores of rows that they had not seen."""
+
+    student: Literal["blend"]
+    members: tuple[Member, ...] = Field(min_length=2)
+    """Presets by name, or recipes written out."""
+    weights: Literal["absolute-error", "squared-error", "equal"] = "absolute-error"
+    """Which error the weights of each dimension make least; `equal` looks at none."""
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _named_presets(cls, members: object) -> object:
+        if not isinstance(members, list | tuple):
+            return members
+        return [_preset(member) if isinstance(member, str) else member for member in members]
+
+    @model_validator(mode="after")
+    def _different(self) -> BlendRecipe:
+        names = [member.name for member in self.members]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"members: {twice[0]} is named twice")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the recipe does: its members' hashes in order, and how they are weighed."""
+        return digest([self.student, [member.hash for member in self.members], self.weights])
+
+
+Recipe = ConstantRecipe | SourceMedianRecipe | TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe | BlendRecipe
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="student")])
 
 
@@ -245,6 +292,16 @@ def parse_recipe(text: str, where: str) -> Recipe:
         first = error.errors()[0]
         path = " -> ".join(str(part) for part in first["loc"])
         raise RecipeError(f"{where}: {path or 'recipe'}: {first['msg']}, got {first['input']!r}") from None
+
+
+def _preset(name: str) -> Recipe:
+    """A preset that may be a member; pydantic makes an error of a field of any ValueError."""
+    if name not in presets():
+        raise ValueError(f"{name}: no such recipe; presets: {', '.join(presets())}")
+    found = load_recipe(name)
+    if not isinstance(found, ConstantRecipe | TfidfRecipe | EncoderHeadRecipe):
+        raise ValueError(f"{name} is a {found.student} student; members are fitted in seconds, fold by fold")  # noqa: TRY004
+    return found
 
 
 def _builtin() -> Any:  # noqa: ANN401 - importlib's Traversable has no stable public name across versions

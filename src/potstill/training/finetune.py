@@ -101,7 +101,7 @@ def fine_tune(
         seed=seed,
         device=where,
         identity={
-            "recipe": digest(recipe.model_dump(mode="json", exclude={"name", "description", *SCHEDULE})),
+            "recipe": recipe.digest_without(*SCHEDULE),
             "backbone": facts.backbone_sha256,
             # One linear layer may be read in several ways, so its shape alone does not tell what it learnt.
             "head": recipe.link or "scores",
