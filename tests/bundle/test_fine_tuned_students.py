@@ -1,0 +1,46 @@
+"""Whatever a fine-tuned student learned and however it reads, it says the same out of a bundle as in training."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_bundle import examples
+from tiny_run import started
+
+from potstill.bundle import build_bundle, load_bundle
+from potstill.students.storage import load_student
+from potstill.training import train_run
+
+FRAME = examples(30, seed=4).frame
+
+QUICK = {
+    "name": "quick",
+    "student": "fine-tuned",
+    "max_tokens": 64,
+    "epochs": 1,
+    "batch_size": 16,
+    "learning_rate": 1e-3,
+    "head_learning_rate": 3e-2,
+}
+
+
+def bundled(folder, kind=None, **changes):
+    """The student of a run as its folder holds it, and the one that its bundle holds."""
+    run = started(folder)
+    recipe = folder / "quick.yaml"
+    recipe.write_text(json.dumps(QUICK | changes))
+    train_run(run, [recipe], tiny=True)
+    bundle = build_bundle(run, kind=kind)
+    return load_student(run.path("students") / "quick"), load_bundle(bundle.folder, check="all")
+
+
+@pytest.mark.parametrize("objective", ["corn", "ordinal", "distribution"])
+@pytest.mark.parametrize("decode", ["median", "mean"])
+def test_a_distribution_head(tmp_path, objective, decode):
+    trainers, bundle = bundled(tmp_path, objective=objective, decode=decode)
+
+    said = bundle.student.predict(FRAME)
+
+    np.testing.assert_allclose(said, trainers.predict(FRAME), atol=1e-3)
+    assert said.std() > 0.01
+    assert bundle.student.head.kind == f"{objective}-{decode}"
