@@ -24,11 +24,15 @@ from potstill.students.neural import JoinedEncoder, NeuralStudent
 from potstill.students.storage import load_student
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from potstill.backends.plan import Plan, Variant
     from potstill.bundle.golden import Golden
     from potstill.bundle.layout import Manifest
     from potstill.filters import Filter
     from potstill.students import Encoder, Student
+
+    Opener = Callable[[Path, Manifest, Variant, str], Encoder | None]
 
 Check = Literal["hashes", "short", "all"]
 """How much of a bundle is proven on loading: its files' hashes, also the short golden texts, or all of them."""
@@ -106,6 +110,7 @@ def load_bundle(
     threads: int | None = None,
     device: str = "auto",
     plan: Plan | None = None,
+    opener: Opener | None = None,
 ) -> Bundle:
     """Open a bundle and see that it is what it claims to be.
 
@@ -116,6 +121,7 @@ def load_bundle(
         device: where the network of an adapter bundle runs.
         plan: how encoders run, and how far golden texts' raw scores may be off for it; the portable way where it
             is None.
+        opener: opens the encoders in place of `open_encoder`, so that bundles can share them.
 
     Raises:
         BundleError: a file is missing, extra, changed, or of a newer potstill, or the parts do not fit each
@@ -129,7 +135,7 @@ def load_bundle(
     variant = PORTABLE if plan is None else plan.variant
     if threads is not None:
         variant = variant.model_copy(update={"threads": threads})
-    encoder = open_encoder(folder, manifest, variant, device)
+    encoder = (opener or open_encoder)(folder, manifest, variant, device)
     try:
         student = load_student(folder, encoder)
     except _MISFIT as error:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from potstill.calibration import Cut
     from potstill.records import BoolArray, FloatArray
     from potstill.scorer.early import Early
+    from potstill.text import Window
 
 BATCH = 512
 """Articles scored at a time: enough that texts of like length meet, little enough to keep memory small."""
@@ -133,8 +134,8 @@ class Scorer:
         """The verdict on each of many texts or articles, in their order, a batch at a time."""
         remaining = iter(articles)
         while batch := list(islice(remaining, batch_size)):
-            frame = _frame(batch)
-            yield from self._verdicts(frame, self.finish(self.prepare(frame)))
+            frame = frame_of(batch)
+            yield from self.verdicts(frame, self.finish(self.prepare(frame)))
 
     def score_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
         """The frame with the verdict's columns added.
@@ -156,14 +157,17 @@ class Scorer:
 
     def flat(self, prepared: Prepared) -> pl.DataFrame:
         """What `score_batch` gives, for articles that are prepared."""
-        outcome, articles = self.finish(prepared), prepared.articles
+        return beside(prepared.articles, self.flat_columns(self.finish(prepared)))
+
+    def flat_columns(self, outcome: Outcome) -> list[pl.Series]:
+        """The columns that `score_batch` adds."""
         added = [
             pl.Series(f"{what}_{name}", values[:, index]).fill_nan(None)
             for what, values in outcome.numbers.items()
             for index, name in enumerate(self.dimensions)
         ]
         odds = (column.alias(f"probability_{column.name}") for column in outcome.odds.iter_columns())
-        return _beside(articles, [*added, *outcome.verdict.iter_columns(), *odds, *outcome.ask])
+        return [*added, *outcome.verdict.iter_columns(), *odds, *outcome.ask]
 
     def nested_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
         """As `score_batch`, with structs: `scores` (dimension -> score), `intervals` (dimension -> [low, high]).
@@ -175,7 +179,10 @@ class Scorer:
 
     def nested(self, prepared: Prepared) -> pl.DataFrame:
         """What `nested_batch` gives, for articles that are prepared."""
-        outcome, articles = self.finish(prepared), prepared.articles
+        return beside(prepared.articles, self.nested_columns(self.finish(prepared)))
+
+    def nested_columns(self, outcome: Outcome) -> list[pl.Series]:
+        """The columns that `nested_batch` adds."""
         scored = outcome.verdict["overall"].is_not_null()
         numbers = outcome.numbers
         scores = pl.DataFrame({name: numbers["score"][:, index] for index, name in enumerate(self.dimensions)})
@@ -192,22 +199,19 @@ class Scorer:
         nested = {name: frame.to_struct(name) for name, frame in structs.items()}
         frame = pl.DataFrame({**nested, "known": scored})
         numbers_of = [frame.select(pl.when("known").then(name).alias(name)).to_series() for name in structs]
-        return _beside(articles, [*numbers_of[:2], *outcome.verdict.iter_columns(), *numbers_of[2:], *outcome.ask])
+        return [*numbers_of[:2], *outcome.verdict.iter_columns(), *numbers_of[2:], *outcome.ask]
 
-    def prepare(self, articles: pl.DataFrame) -> Prepared:
-        """All that comes before the student: windows, and what the prefilter drops.
+    def prepare(self, articles: pl.DataFrame, windows: Windows | None = None) -> Prepared:
+        """All that comes before the student: windows, unless they are known, and what the prefilter drops.
 
         Raises:
             BadInput: as `score_batch`.
         """
-        filter_ = self.bundle.filter
-        titles, contents = _column(articles, "title"), _column(articles, "content")
-        texts = pl.Series("text", list(map(filter_.text.of, titles, contents)), dtype=pl.String)
-        folded = fold_all(texts)
-        empty = (texts == "").to_numpy()
-        reasons = filter_.prefilter.reasons(folded).to_list()
+        windows = windows or Windows.of(articles, self.bundle.filter.text)
+        empty = (windows.texts == "").to_numpy()
+        reasons = self.bundle.filter.prefilter.reasons(windows.folded).to_list()
         dropped = np.array([reason is not None for reason in reasons], dtype=np.bool_) & ~empty
-        return Prepared(articles, texts, folded, empty, dropped, reasons)
+        return Prepared(articles, windows.texts, windows.folded, empty, dropped, reasons)
 
     def finish(self, prepared: Prepared) -> Outcome:
         """The student, and all that comes after it."""
@@ -257,7 +261,8 @@ class Scorer:
             ask = [pl.select(pl.when(known).then(unsure).alias("ask_oracle")).to_series()]
         return replace(outcome, odds=pl.DataFrame(table if self.probabilities else {}), ask=ask)
 
-    def _verdicts(self, articles: pl.DataFrame, outcome: Outcome) -> Iterator[Verdict]:
+    def verdicts(self, articles: pl.DataFrame, outcome: Outcome) -> Iterator[Verdict]:
+        """What was found, a verdict for each article."""
         rows = outcome.verdict.iter_rows(named=True)
         odds = outcome.odds.to_dicts() if outcome.odds.width else None
         for index, (id_, row) in enumerate(zip(articles["id"], rows, strict=True)):
@@ -276,6 +281,25 @@ class Scorer:
                 ask_oracle=outcome.ask[0][index] if outcome.ask else None,
                 answered_by=row.get("answered_by"),
             )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Windows:
+    """What is read of articles: `texts`, and `folded` as words are looked for in them."""
+
+    texts: pl.Series
+    folded: pl.Series
+
+    @classmethod
+    def of(cls, articles: pl.DataFrame, window: Window) -> Self:
+        """The windows of articles.
+
+        Raises:
+            BadInput: as `Scorer.score_batch`.
+        """
+        titles, contents = _column(articles, "title"), _column(articles, "content")
+        texts = pl.Series("text", list(map(window.of, titles, contents)), dtype=pl.String)
+        return cls(texts, fold_all(texts))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -369,7 +393,7 @@ def _cut(bundle: Bundle, error: float) -> Cut:
     return cut
 
 
-def _frame(articles: Iterable[str | Article]) -> pl.DataFrame:
+def frame_of(articles: Iterable[str | Article]) -> pl.DataFrame:
     """Articles as columns; a bare text gets the id that a file's row without one would get."""
     rows: list[dict[str, Any]] = []
     for item in articles:
@@ -396,7 +420,7 @@ def _whole(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _beside(articles: pl.DataFrame, added: list[pl.Series]) -> pl.DataFrame:
+def beside(articles: pl.DataFrame, added: list[pl.Series]) -> pl.DataFrame:
     """The articles with columns added; what the input had under their names moves to `input_<name>`."""
     names = {series.name for series in added}
     moved = articles.rename({name: f"input_{name}" for name in articles.columns if name in names})
