@@ -30,11 +30,10 @@ from potstill.dataset import Fractions, folds, split
 from potstill.errors import BadInput
 from potstill.files import digest, read_json, write_json
 from potstill.runs import versions
-from potstill.students.neural import open_encoder, reading
-from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe, Recipe, load_recipe
+from potstill.students.recipes import FineTunedRecipe, Recipe, load_recipe
 from potstill.training import out_of_fold
 from potstill.training.fit import fit as fit_recipe
-from potstill.training.fit import fitter
+from potstill.training.fit import fitter, frozen_encoder, readers
 from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
@@ -108,11 +107,10 @@ def _key(labelled: LabelledSet, recipe_hash: str, seeds: list[int]) -> str:
 
 def fit_rung(labelled: LabelledSet, recipe: Recipe, seeds: list[int]) -> None:
     """Fit a recipe on one set with every seed, and write down how near it came."""
-    encoder = open_encoder(recipe, WORK / "features") if isinstance(recipe, EncoderHeadRecipe) else None
-    if encoder is not None:
+    encoder = frozen_encoder(recipe, WORK / "features")
+    for reader in () if encoder is None else readers(recipe, encoder):
         # Once for all seeds, so that no seed's time has it.
-        pieces = recipe.pieces if isinstance(recipe, EncoderHeadRecipe) else None
-        reading(encoder, pieces).encode(labelled.examples.texts)
+        reader.encode(labelled.examples.texts)
     runs = []
     for seed in seeds:
         clock = time.monotonic()

@@ -22,7 +22,8 @@ from potstill.evaluation.records import Interval, Latency  # noqa: TC001 - pydan
 from potstill.evaluation.stage import run_floor, saved
 from potstill.files import digest, read_json, write_json
 from potstill.students.constant import fit_constant
-from potstill.students.recipes import ConstantRecipe, EncoderHeadRecipe, load_recipe
+from potstill.students.neural import part_keys, reading_members
+from potstill.students.recipes import BlendRecipe, ConstantRecipe, EncoderHeadRecipe, load_recipe
 from potstill.students.storage import load_student
 from potstill.terminal import note
 from potstill.training import train_run
@@ -199,10 +200,10 @@ def climb(
         recipe = load_recipe(named[step.name])
         left = 60 * minutes - (clock() - start)
         # What another head has made a backbone read already lies in the run's cache.
-        need = 0.0 if _reading(recipe) in encoded else step.estimated_seconds or 0.0
+        need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
         steps[place] = work.climbed(step, recipe, named[step.name], need, left)
         if steps[place].state == "trained":
-            encoded.add(_reading(recipe))
+            encoded |= _readings(recipe)
         write_json(run.path("ladder"), work.ladder(steps).model_dump(mode="json"))
     trained = [named[step.name] for step in steps if step.state == "trained"]
     if trained:
@@ -372,11 +373,11 @@ def _errors(scores: FloatArray, rows: Examples) -> FloatArray:
         return np.asarray(error / np.where(known.any(axis=1), known.sum(axis=1), np.nan))
 
 
-def _reading(recipe: Recipe) -> str:
-    """What a frozen encoder makes of texts: recipes that share it differ in their head alone."""
-    if not isinstance(recipe, EncoderHeadRecipe):
-        return recipe.name
-    return digest(recipe.model_dump(mode="json", include={"backbones", "max_tokens", "pooling", "layers", "pieces"}))
+def _readings(recipe: Recipe) -> set[str]:
+    """What frozen encoders make of texts: recipes that share it differ in their heads alone."""
+    if not isinstance(recipe, EncoderHeadRecipe | BlendRecipe) or not reading_members(recipe):
+        return {recipe.name}
+    return {digest([key, str(member.pieces)]) for member in reading_members(recipe) for key in part_keys(member)}
 
 
 def _nothing(*_: object) -> float:

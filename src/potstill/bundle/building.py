@@ -22,7 +22,8 @@ from potstill.dataset import Dataset
 from potstill.errors import BundleError, RunError, require
 from potstill.files import read_json, write_json
 from potstill.runs import versions
-from potstill.students.neural import JoinedEncoder, NeuralStudent
+from potstill.students.blend import encoder_of
+from potstill.students.neural import NeuralStudent, parts_of
 from potstill.students.storage import load_student
 from potstill.terminal import note
 from potstill.verdict import cap_hits
@@ -234,7 +235,8 @@ def export_student(
         BundleError: the student has no such form.
         MissingExtra: torch is not installed.
     """
-    if not isinstance(student, NeuralStudent):
+    encoder: Any = encoder_of(student)
+    if encoder is None:
         if kind == "adapter":
             raise BundleError(f"a {student.kind} student has no adapter")
         return "self-contained", [], []
@@ -242,10 +244,9 @@ def export_student(
     from potstill.export import export_encoder, weight_bytes
     from potstill.students.torch.adapted import AdaptedEncoder
 
-    encoder: Any = student.encoder
-    parts: tuple[Any, ...] = encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+    parts: tuple[Any, ...] = parts_of(encoder)
     too_large = any(weight_bytes(part) > LARGEST_GRAPH for part in parts)
-    adapted = len(parts) == 1 and isinstance(encoder, AdaptedEncoder)
+    adapted = isinstance(student, NeuralStudent) and isinstance(encoder, AdaptedEncoder)
     if kind == "adapter" or (kind is None and too_large and adapted):
         if not adapted:
             raise BundleError("only a student with a LoRA adapter can be shipped as an adapter to its base")

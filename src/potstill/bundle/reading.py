@@ -20,7 +20,8 @@ from potstill.calibration import Calibration
 from potstill.errors import BadInput, BundleError, require
 from potstill.files import read_json
 from potstill.filters import load_filter
-from potstill.students.neural import JoinedEncoder, NeuralStudent
+from potstill.students.blend import encoder_of
+from potstill.students.neural import joined, parts_of
 from potstill.students.storage import load_student
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def load_bundle(
             f"{folder / BUNDLE_LAYOUT['student']}: dimensions {', '.join(student.dimensions)}; "
             f"the bundle's are {', '.join(manifest.dimensions)}"
         )
-    if student.kind != manifest.student or isinstance(student, NeuralStudent) != bool(manifest.encoders):
+    if student.kind != manifest.student or len(_encoders(student)) != len(manifest.encoders):
         raise BundleError(f"{folder / BUNDLE_LAYOUT['student']}: is a {student.kind} student, not as listed")
     calibration = _calibration(folder / BUNDLE_LAYOUT["calibration"], manifest)
     bundle = Bundle(folder, own, manifest, filter_, student, calibration, plan)
@@ -198,7 +199,12 @@ def open_encoder(folder: Path, manifest: Manifest, variant: Variant, device: str
         open_variant(variant, folder / file_name("model", index), folder / file_name("tokenizer", index), facts)
         for index, facts in enumerate(manifest.encoders)
     )
-    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+    return joined(parts)
+
+
+def _encoders(student: Student) -> tuple[Encoder, ...]:
+    encoder = encoder_of(student)
+    return () if encoder is None else parts_of(encoder)
 
 
 def _named_filter(folder: Path, manifest: Manifest) -> Filter:

@@ -47,11 +47,10 @@ from potstill.files import read_json, replacing
 from potstill.labelling import Ledger
 from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
-from potstill.students.neural import open_encoder
 from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe, parse_recipe
 from potstill.students.storage import load_student
 from potstill.terminal import steps
-from potstill.training.fit import LAYOUT, fitter, read_scores
+from potstill.training.fit import LAYOUT, fitter, frozen_encoder, read_scores
 from potstill.training.folding import out_of_fold
 from potstill.verdict import cap_hits
 
@@ -71,7 +70,7 @@ FOLDS = 10
 MOST_FOLDED = 1500
 """Rows up to which the cheap rungs are refitted fold by fold; with more, the test part says enough."""
 
-_RANKS = ("constant", "source-median", "tfidf-ridge", "encoder-head", "fine-tuned")
+_RANKS = ("constant", "source-median", "tfidf-ridge", "encoder-head", "blend", "fine-tuned")
 _HEAD_RANKS = ("ridge", "rbf-ridge", "support-vectors")
 _SOURCES: tuple[Source, ...] = ("out-of-fold", "test", "validation")
 """Which judgement is a rung's headline: the first of these that it has."""
@@ -178,7 +177,7 @@ def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples
     if isinstance(recipe, FineTunedRecipe) or candidate.tiny:
         return None
     try:
-        encoder = open_encoder(recipe, cache) if isinstance(recipe, EncoderHeadRecipe) else None
+        encoder = frozen_encoder(recipe, cache)
     except Unavailable:
         return None
     return fitter(recipe, seed=seed, encoder=encoder)

@@ -7,7 +7,7 @@ nothing but rounding and are only timed, for the variant that won.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from potstill.records import Article
 from potstill.speed.material import Material, from_file, from_run
 from potstill.speed.proving import LARGEST_CHANGED, answers, change_of, objection
 from potstill.speed.timing import interleaved
+from potstill.students.blend import BlendStudent
 from potstill.students.neural import NeuralStudent
 from potstill.terminal import steps
 
@@ -70,7 +71,7 @@ class _Candidate:
     """A variant with its student open, and what came of it."""
 
     variant: Variant
-    student: NeuralStudent
+    student: NeuralStudent | BlendStudent
     change: Change | None = None
     speed: Speed | None = field(default=None, init=False)
 
@@ -99,7 +100,8 @@ def optimise_bundle(
     limits = limits or Limits()
     bundle = load_bundle(folder)
     student = bundle.student
-    if not isinstance(student, NeuralStudent) or bundle.manifest.kind == "adapter":
+    runs = bool(bundle.manifest.encoders) and bundle.manifest.kind == "self-contained"
+    if not isinstance(student, NeuralStudent | BlendStudent) or not runs:
         kind = "an adapter, for torch" if bundle.manifest.encoders else f"a {bundle.manifest.student} student"
         raise BadInput(f"{folder}: holds {kind}; there is one way to run it, so there is nothing to choose")
     if articles is None:
@@ -191,11 +193,11 @@ def _span(bundle: Bundle) -> float:
     return bundle.filter.scale.max - bundle.filter.scale.min
 
 
-def _opened(bundle: Bundle, student: NeuralStudent, variant: Variant) -> _Candidate:
+def _opened(bundle: Bundle, student: NeuralStudent | BlendStudent, variant: Variant) -> _Candidate:
     encoder = open_encoder(bundle.folder, bundle.manifest, variant)
     if encoder is None:
         raise BundleError(f"{bundle.folder}: has no encoder")
-    return _Candidate(variant, replace(student, encoder=encoder))
+    return _Candidate(variant, student.on(encoder))
 
 
 def _settings(bundle: Bundle, winner: _Candidate) -> list[_Candidate]:

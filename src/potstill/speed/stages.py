@@ -17,7 +17,7 @@ from potstill.articles import open_writer, read_articles
 from potstill.backends.graph import GraphEncoder
 from potstill.bundle.deciding import decide_raw
 from potstill.prefilter import fold_all
-from potstill.students.neural import JoinedEncoder, NeuralStudent
+from potstill.students.neural import NeuralStudent, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -85,7 +85,7 @@ def stage_seconds(
 
 
 def _graphs(encoder: Encoder) -> Sequence[GraphEncoder]:
-    parts = encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+    parts = parts_of(encoder)
     found = [part for part in parts if isinstance(part, GraphEncoder)]
     return found if len(found) == len(parts) else []
 

@@ -6,13 +6,14 @@ all that it must do is turn texts into features. One trunk can so carry many hea
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import ValidationError
 
-from potstill.errors import BundleError, require
+from potstill.errors import BundleError, RecipeError, require
+from potstill.files import digest
 from potstill.students.constant import check_labelled
 from potstill.students.head_fitting import fit_head
 from potstill.students.heads import AnyHead, from_arrays
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from potstill.dataset import Examples
     from potstill.records import BoolArray, FloatArray
     from potstill.students import Encoder
-    from potstill.students.recipes import EncoderHeadRecipe
+    from potstill.students.recipes import BlendRecipe, EncoderHeadRecipe
 
 _HEAD = "head."
+_BESIDE_THE_ENCODER = {"name", "description", "backbones", "pieces", "learns", "head"}
+"""Fields of an encoder-head recipe on which a single text's features do not depend."""
 
 
 @runtime_checkable
@@ -94,6 +97,10 @@ class NeuralStudent:
         """Scores by the column `text`, shape (articles, dimensions)."""
         reader = reading(self.encoder, self.pieces)
         return self.head.predict(reader.encode([text or "" for text in articles["text"]]))
+
+    def on(self, encoder: Encoder) -> NeuralStudent:
+        """The same head on another encoder of the same features, such as ONNX Runtime's."""
+        return replace(self, encoder=encoder)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The head's arrays, their names with `head.` before them."""
@@ -176,16 +183,57 @@ def part_widths(encoder: Encoder) -> tuple[int, ...]:
     return widths
 
 
-def open_encoder(recipe: EncoderHeadRecipe, cache: Path | None = None) -> Encoder:
-    """The recipe's frozen encoders, opened with torch; several are joined."""
+def joined(parts: Sequence[Encoder]) -> Encoder:
+    """Encoders side by side; a single one as it is."""
+    return parts[0] if len(parts) == 1 else JoinedEncoder(tuple(parts))
+
+
+def parts_of(encoder: Encoder) -> tuple[Encoder, ...]:
+    """The encoders that stand side by side; one for an encoder that is whole."""
+    return encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+
+
+def part_keys(recipe: EncoderHeadRecipe) -> list[str]:
+    """What each of the recipe's frozen encoders is, in order: two of one key give the same features."""
+    how = recipe.model_dump(mode="json", exclude=_BESIDE_THE_ENCODER)
+    return [digest([backbone, how]) for backbone in recipe.backbones]
+
+
+def open_encoder(recipe: EncoderHeadRecipe | BlendRecipe, cache: Path | None = None) -> Encoder:
+    """The recipe's frozen encoders, opened with torch; several are joined.
+
+    A blend has those of all its members, each once; `member_encoder` gives a member its own.
+
+    Raises:
+        MissingExtra, MissingModel: torch or a backbone is not there.
+        RecipeError: no member of a blend reads with an encoder.
+    """
     require("torch", "train")
     from potstill.students.torch.encoder import TorchEncoder
 
-    parts = tuple(
-        TorchEncoder.open(name, max_tokens=recipe.max_tokens, pooling=recipe.pooling, layers=recipe.layers, cache=cache)
-        for name in recipe.backbones
-    )
-    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+    opened: dict[str, Encoder] = {}
+    for member in reading_members(recipe):
+        for name, key in zip(member.backbones, part_keys(member), strict=True):
+            if key not in opened:
+                opened[key] = TorchEncoder.open(
+                    name, max_tokens=member.max_tokens, pooling=member.pooling, layers=member.layers, cache=cache
+                )
+    if not opened:
+        raise RecipeError(f"{recipe.name}: no member reads with an encoder")
+    return joined(list(opened.values()))
+
+
+def reading_members(recipe: EncoderHeadRecipe | BlendRecipe) -> list[EncoderHeadRecipe]:
+    """The recipe itself, or those members of a blend that read with an encoder."""
+    members = [recipe] if recipe.student == "encoder-head" else recipe.members
+    return [member for member in members if member.student == "encoder-head"]
+
+
+def member_encoder(recipe: BlendRecipe, member: EncoderHeadRecipe, encoder: Encoder) -> Encoder:
+    """A member's own part of a blend's encoder, which `open_encoder` made."""
+    keys = list(dict.fromkeys(key for one in reading_members(recipe) for key in part_keys(one)))
+    parts = dict(zip(keys, parts_of(encoder), strict=True))
+    return joined([parts[key] for key in part_keys(member)])
 
 
 def restore_encoder(settings: Mapping[str, Any], folder: Path, cache: Path | None = None) -> Encoder:

@@ -14,8 +14,9 @@ from safetensors.numpy import load_file, save
 
 from potstill.errors import BundleError
 from potstill.files import read_json, replacing, write_json
+from potstill.students.blend import BlendStudent, check_weights, encoder_of
 from potstill.students.constant import ConstantStudent
-from potstill.students.neural import DescribedEncoder, NeuralStudent, restore_encoder
+from potstill.students.neural import DescribedEncoder, NeuralStudent, joined, parts_of, restore_encoder
 from potstill.students.source_median import SourceMedianStudent
 from potstill.students.tfidf import TfidfStudent
 
@@ -31,12 +32,13 @@ SCHEMA_VERSION = 1
 LAYOUT = {"facts": "student.json", "arrays": "student.safetensors", "encoder": "encoder"}
 """What a student's folder holds; `encoder` is there only where its weights were trained."""
 
-AnyStudent = ConstantStudent | SourceMedianStudent | TfidfStudent | NeuralStudent
+AnyStudent = ConstantStudent | SourceMedianStudent | TfidfStudent | NeuralStudent | BlendStudent
 _PLAIN: dict[str, type[ConstantStudent | SourceMedianStudent | TfidfStudent]] = {
     ConstantStudent.kind: ConstantStudent,
     SourceMedianStudent.kind: SourceMedianStudent,
     TfidfStudent.kind: TfidfStudent,
 }
+_BLENDED = {ConstantStudent.kind, TfidfStudent.kind, NeuralStudent.kind}
 _KEYS = {"schema_version", "kind", "dimensions", "settings"}
 
 
@@ -53,8 +55,10 @@ def save_student(student: AnyStudent, folder: Path, *, encoder_beside: bool = Fa
     settings = student.settings()
     if encoder_beside and "encoder" in settings:
         settings["encoder"] = {}
-    elif isinstance(student, NeuralStudent) and isinstance(student.encoder, DescribedEncoder):
-        student.encoder.save(folder / LAYOUT["encoder"])
+    else:
+        encoder = encoder_of(student)
+        if isinstance(encoder, DescribedEncoder):
+            encoder.save(folder / LAYOUT["encoder"])
     facts = {
         "schema_version": SCHEMA_VERSION,
         "kind": student.kind,
@@ -80,10 +84,10 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
     arrays = _Arrays(load_arrays(arrays_path))
     dimensions, settings = tuple(facts["dimensions"]), facts["settings"]
     try:
-        if facts["kind"] == NeuralStudent.kind:
-            opened = encoder or restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
-            return _on_encoder(dimensions, arrays, settings, opened, arrays_path)
-        return _PLAIN[facts["kind"]].restore(dimensions, arrays, settings)
+        # A blend of students without encoders has no such setting.
+        if facts["kind"] == NeuralStudent.kind or "encoder" in settings:
+            encoder = encoder or restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
+        return _restored(facts["kind"], dimensions, arrays, settings, encoder, arrays_path)
     except _NoArrayError as error:
         raise BundleError(f"{arrays_path}: the array {error.args[0]!r} is missing") from None
     except KeyError as error:
@@ -121,14 +125,53 @@ class _Arrays(dict[str, "NDArray[Any]"]):
     def __missing__(self, name: str) -> NDArray[Any]:
         raise _NoArrayError(name)
 
+    def under(self, prefix: str) -> _Arrays:
+        """Those whose names begin so, without it."""
+        return _Arrays({name.removeprefix(prefix): self[name] for name in self if name.startswith(prefix)})
 
-def _on_encoder(
-    dimensions: tuple[str, ...], arrays: _Arrays, settings: Mapping[str, Any], encoder: Encoder, path: Path
-) -> NeuralStudent:
+
+def _restored(
+    kind: str,
+    dimensions: tuple[str, ...],
+    arrays: _Arrays,
+    settings: Mapping[str, Any],
+    encoder: Encoder | None,
+    path: Path,
+) -> AnyStudent:
+    if kind == BlendStudent.kind:
+        return _blend(dimensions, arrays, settings, encoder, path)
+    if kind != NeuralStudent.kind:
+        return _PLAIN[kind].restore(dimensions, arrays, settings)
+    if encoder is None:
+        raise BundleError(f"{path}: a neural student, and no encoder for it")
     try:
         return NeuralStudent.restore(dimensions, arrays, settings, encoder)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
+
+
+def _blend(
+    dimensions: tuple[str, ...], arrays: _Arrays, settings: Mapping[str, Any], encoder: Encoder | None, path: Path
+) -> BlendStudent:
+    parts = () if encoder is None else parts_of(encoder)
+    members: list[Any] = []
+    strangers = {name for name in arrays if name != "weights"}
+    for place, stored in enumerate(settings["members"]):
+        own, prefix = stored["settings"], f"{place}."
+        if stored["kind"] not in _BLENDED:
+            raise BundleError(f"{path}: a blend holds no student of kind {stored['kind']!r}")
+        if not set(own.get("encoder", ())) <= set(range(len(parts))):
+            raise BundleError(f"{path}: member {place} reads with encoders {own['encoder']} of {len(parts)}")
+        reader = joined([parts[at] for at in own["encoder"]]) if own.get("encoder") else None
+        members.append(_restored(stored["kind"], dimensions, arrays.under(prefix), own, reader, path))
+        strangers -= {name for name in strangers if name.startswith(prefix)}
+    if strangers:
+        raise BundleError(f"{path}: arrays that no member has: {', '.join(sorted(strangers))}")
+    try:
+        check_weights(arrays["weights"], len(members), len(dimensions))
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    return BlendStudent(dimensions, tuple(members), arrays["weights"])
 
 
 def _facts(path: Path) -> dict[str, Any]:
@@ -141,6 +184,6 @@ def _facts(path: Path) -> dict[str, Any]:
         )
     if set(facts) != _KEYS:
         raise BundleError(f"{path}: has the keys {sorted(facts)}, expected {sorted(_KEYS)}")
-    if facts["kind"] not in {*_PLAIN, NeuralStudent.kind}:
+    if facts["kind"] not in {*_PLAIN, NeuralStudent.kind, BlendStudent.kind}:
         raise BundleError(f"{path}: unknown kind of student {facts['kind']!r}")
     return facts

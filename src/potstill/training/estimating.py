@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.students.neural import open_encoder, reading
-from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe
+from potstill.students.recipes import FineTunedRecipe
+from potstill.training.fit import frozen_encoder, readers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,10 +40,7 @@ def estimate(
     Raises:
         MissingExtra, MissingModel: torch or the backbone is not there.
     """
-    encoder = _encoder(recipe, device)
-    if encoder is None:
-        return 0.0
-    each = probe(encoder, [*train, *validation], clock=clock)
+    each = sum(probe(encoder, [*train, *validation], clock=clock) for encoder in _encoders(recipe, device))
     once = each * (len(train) + len(validation))
     if isinstance(recipe, FineTunedRecipe):
         # Each epoch learns from the training texts, and reads both parts to be evaluated.
@@ -63,12 +60,11 @@ def probe(encoder: Encoder, texts: Sequence[str], *, clock: Callable[[], float] 
     return (clock() - start) / len(chosen)
 
 
-def _encoder(recipe: Recipe, device: str) -> Encoder | None:
-    if isinstance(recipe, EncoderHeadRecipe):
-        return reading(open_encoder(recipe), recipe.pieces)
+def _encoders(recipe: Recipe, device: str) -> list[Encoder]:
     if not isinstance(recipe, FineTunedRecipe):
-        return None
+        encoder = frozen_encoder(recipe)
+        return [] if encoder is None else readers(recipe, encoder)
     from potstill.students.torch.encoder import TorchEncoder, pick_device
 
     where = str(pick_device(device))
-    return TorchEncoder.open(recipe.backbone, max_tokens=recipe.max_tokens, pooling=recipe.pooling, device=where)
+    return [TorchEncoder.open(recipe.backbone, max_tokens=recipe.max_tokens, pooling=recipe.pooling, device=where)]

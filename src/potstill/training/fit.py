@@ -17,9 +17,20 @@ from potstill.dataset import Dataset, folds
 from potstill.errors import BadInput, DatasetError, RecipeError, TrainingError, require
 from potstill.files import digest, read_json, replacing, replacing_folder, write_json
 from potstill.runs import versions
+from potstill.students.blend import BlendStudent
 from potstill.students.constant import fit_constant
-from potstill.students.neural import JoinedEncoder, fit_encoder_head, open_encoder, reading
+from potstill.students.neural import (
+    fit_encoder_head,
+    joined,
+    member_encoder,
+    open_encoder,
+    part_keys,
+    parts_of,
+    reading,
+    reading_members,
+)
 from potstill.students.recipes import (
+    BlendRecipe,
     ConstantRecipe,
     EncoderHeadRecipe,
     FineTunedRecipe,
@@ -31,6 +42,7 @@ from potstill.students.source_median import fit_source_median
 from potstill.students.storage import save_student
 from potstill.students.tfidf import fit_tfidf
 from potstill.terminal import note, steps
+from potstill.training.blending import FOLDS, fit_blend
 from potstill.training.facts import Fitted, Measures, StudentRecord
 from potstill.training.folding import out_of_fold
 
@@ -42,6 +54,7 @@ if TYPE_CHECKING:
     from potstill.records import FloatArray
     from potstill.runs import Run
     from potstill.students import Encoder, Student
+    from potstill.students.blend import Blended
     from potstill.students.recipes import Recipe
 
     Fit = Callable[[Examples], Student]
@@ -118,12 +131,10 @@ def fit(
         )
     clock = time.monotonic()
     encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
-    fitting = fitter(recipe, seed=seed, encoder=encoder)
-    student = fitting(train)
+    student, held_out = _fitted(recipe, train, seed=seed, encoder=encoder, crossfit=crossfit)
     cut = None
-    if isinstance(recipe, EncoderHeadRecipe) and encoder is not None:
-        cut = float(np.mean(reading(encoder, recipe.pieces).truncated(train.texts)))
-    held_out = predict_unseen(fitting, train, crossfit, seed, recipe.name)
+    if encoder is not None:
+        cut = float(np.mean(np.any([one.truncated(train.texts) for one in readers(recipe, encoder)], axis=0)))
     return Fitted(
         student=student,
         validation=student.predict(validation.frame),
@@ -131,6 +142,7 @@ def fit(
         seconds=round(time.monotonic() - clock, 3),
         backbones={} if encoder is None else _hashes(encoder),
         truncated_share=cut,
+        notes=(_weighed(student),) if isinstance(student, BlendStudent) else (),
     )
 
 
@@ -150,6 +162,9 @@ def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> 
         case EncoderHeadRecipe():
             opened = encoder or open_encoder(recipe)
             return lambda examples: fit_encoder_head(recipe, examples, seed=seed, encoder=opened)
+        case BlendRecipe():
+            fits = _member_fits(recipe, seed=seed, encoder=encoder)
+            return lambda examples: fit_blend(recipe, fits, examples, seed=seed)[0]
         case FineTunedRecipe():
             raise RecipeError(f"{recipe.name}: a fine-tuned student is not fitted again for each fold")
 
@@ -164,6 +179,29 @@ def predict_unseen(fitting: Fit, examples: Examples, k: int, seed: int, name: st
         return np.full(examples.scores.shape, np.nan)
     with steps(f"{name}: out of fold", k) as advance:
         return out_of_fold(fitting, examples, folds(examples.clusters, examples.scores, k, seed), done=advance)
+
+
+def frozen_encoder(recipe: Recipe, cache: Path | None = None) -> Encoder | None:
+    """What the recipe's heads read with, opened with torch, for `fitter`; None where nothing does.
+
+    Raises:
+        MissingExtra, MissingModel: torch or a backbone is not there.
+    """
+    if isinstance(recipe, EncoderHeadRecipe | BlendRecipe) and reading_members(recipe):
+        return open_encoder(recipe, cache)
+    return None
+
+
+def readers(recipe: Recipe, encoder: Encoder) -> list[Encoder]:
+    """What the student's heads read with, each its own part of the encoder that `frozen_encoder` opened."""
+    match recipe:
+        case EncoderHeadRecipe():
+            return [reading(encoder, recipe.pieces)]
+        case BlendRecipe():
+            members = reading_members(recipe)
+            return [reading(member_encoder(recipe, member, encoder), member.pieces) for member in members]
+        case _:
+            return []
 
 
 def train_run(
@@ -259,30 +297,66 @@ def read_scores(path: Path, dimensions: Sequence[str]) -> tuple[list[str], Float
     return frame["id"].to_list(), frame.select(dimensions).to_numpy().astype(np.float64)
 
 
+def _fitted(
+    recipe: Recipe, train: Examples, *, seed: int, encoder: Encoder | None, crossfit: int
+) -> tuple[Student, FloatArray]:
+    """A student that is fitted in seconds, and scores of rows that it had not seen."""
+    if not isinstance(recipe, BlendRecipe):
+        fitting = fitter(recipe, seed=seed, encoder=encoder)
+        return fitting(train), predict_unseen(fitting, train, crossfit, seed, recipe.name)
+    # The scores that choose the weights are of unseen rows already; fitting the whole again for each fold would
+    # take five times as long.
+    fits = _member_fits(recipe, seed=seed, encoder=encoder)
+    student, held_out = fit_blend(recipe, fits, train, seed=seed, k=crossfit or FOLDS)
+    return student, held_out if crossfit else np.full_like(held_out, np.nan)
+
+
+def _member_fits(recipe: BlendRecipe, *, seed: int, encoder: Encoder | None) -> list[Callable[[Examples], Blended]]:
+    """How each member of a blend is fitted; an encoder that several read with is one."""
+    encoder = encoder or frozen_encoder(recipe)
+    fits: list[Any] = []
+    for member in recipe.members:
+        own = None
+        if isinstance(member, EncoderHeadRecipe) and encoder is not None:
+            own = member_encoder(recipe, member, encoder)
+        fits.append(fitter(member, seed=seed, encoder=own))
+    return fits
+
+
+def _weighed(student: BlendStudent) -> str:
+    each = [
+        f"{name} {', '.join(f'{weight:.2f}' for weight in column)}"
+        for name, column in zip(student.dimensions, student.weights.T, strict=True)
+    ]
+    return f"weights of the members, in order: {'; '.join(each)}"
+
+
 def _encoder(recipe: Recipe, workdir: Path, cache: Path, *, tiny: bool, seed: int) -> Encoder | None:
-    if not isinstance(recipe, EncoderHeadRecipe):
-        return None
     if not tiny:
-        return open_encoder(recipe, cache)
+        return frozen_encoder(recipe, cache)
+    if not isinstance(recipe, EncoderHeadRecipe | BlendRecipe) or not reading_members(recipe):
+        return None
     require("torch", "train")
     from potstill.students.torch.backbones import tiny_backbone
     from potstill.students.torch.encoder import TorchEncoder
 
-    parts = tuple(
-        TorchEncoder.open(
-            tiny_backbone(name, (workdir / f"backbone-{place}").resolve(), seed=seed),
-            max_tokens=recipe.max_tokens,
-            pooling=recipe.pooling,
-            # A tiny network has two layers, whatever the recipe knows of the real one.
-            layers=tuple(layer for layer in recipe.layers if -3 <= layer <= 2),
-        )
-        for place, name in enumerate(recipe.backbones)
-    )
-    return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+    parts: dict[str, Encoder] = {}
+    for member in reading_members(recipe):
+        for name, key in zip(member.backbones, part_keys(member), strict=True):
+            if key not in parts:
+                folder = (workdir / f"backbone-{len(parts)}").resolve()
+                parts[key] = TorchEncoder.open(
+                    tiny_backbone(name, folder, seed=seed),
+                    max_tokens=member.max_tokens,
+                    pooling=member.pooling,
+                    # A tiny network has two layers, whatever the recipe knows of the real one.
+                    layers=tuple(layer for layer in member.layers if -3 <= layer <= 2),
+                )
+    return joined(list(parts.values()))
 
 
 def _hashes(encoder: Encoder) -> dict[str, str]:
-    parts: tuple[Any, ...] = encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
+    parts: tuple[Any, ...] = parts_of(encoder)
     return {part.facts.backbone: part.facts.backbone_sha256 for part in parts}
 
 
