@@ -82,6 +82,7 @@ class TinyNetwork:
     max_tokens: int = 48
     prefix: str = ""
     layers: tuple[int, ...] = ()
+    learned: torch.nn.Module | None = None
 
     @cached_property
     def facts(self):

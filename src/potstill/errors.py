@@ -13,7 +13,8 @@ PotstillError
 │   └── BundleError             a bundle that does not prove itself
 ├── Unavailable             exit 3: something potstill needs is not on this machine
 │   ├── MissingExtra            an optional dependency; names the exact command
-│   └── MissingModel            a backbone's weights
+│   ├── MissingModel            a backbone's weights
+│   └── NotEnoughMemory         a network that this machine cannot hold
 ├── OracleError             exit 2: the oracle cannot be asked at all (key, address, quota)
 └── TargetMissed            exit 1: the work is done and a declared target is missed
 
@@ -94,6 +95,10 @@ class MissingExtra(Unavailable):
 
 class MissingModel(Unavailable):
     """A backbone's weights cannot be found."""
+
+
+class NotEnoughMemory(Unavailable):
+    """A network needs more memory than is free."""
 
 
 class TargetMissed(PotstillError):

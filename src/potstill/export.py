@@ -20,7 +20,7 @@ import torch
 from potstill.backends.graph import INPUTS, OUTPUT
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError, require
-from potstill.students.torch.pooling import read
+from potstill.students.torch.pooling import features, states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.students.encoding import EncoderFacts
+    from potstill.students.torch.pooling import Learned
 
 OPSET = 17
 """The first with LayerNormalization as one operator."""
@@ -45,6 +46,8 @@ class Network(Protocol):
     model: Any
     tokenizer: Any
     facts: EncoderFacts
+    learned: Learned | None
+    """What pooling learned, if it did."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Features in fp32, shape (texts, width)."""
@@ -65,13 +68,15 @@ class Exported:
 class _Pooled(torch.nn.Module):
     """A network and its pooling, as one module with two inputs and one output."""
 
-    def __init__(self, model: torch.nn.Module, facts: EncoderFacts) -> None:
+    def __init__(self, model: torch.nn.Module, facts: EncoderFacts, learned: Learned | None) -> None:
         super().__init__()
         self.model = model
         self.facts = facts
+        self.learned = learned
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        return read(self.model, input_ids, attention_mask, self.facts.pooling, self.facts.layers)
+        hidden = states(self.model, input_ids, attention_mask, self.facts.layers)
+        return features(hidden, attention_mask, self.facts.pooling, self.learned)
 
 
 def export_encoder(encoder: Network, folder: Path, texts: Sequence[str]) -> Exported:
@@ -138,7 +143,7 @@ def _write_graph(encoder: Network, path: Path) -> Any:  # noqa: ANN401 - as _wri
     model = model.to(device="cpu", dtype=torch.float32).eval()
     # ONNX Runtime fuses attention that is spelled out, not attention that torch has fused already.
     model.set_attn_implementation("eager")
-    pooled = _Pooled(model, encoder.facts).eval()
+    pooled = _Pooled(model, encoder.facts, copy.deepcopy(encoder.learned)).to("cpu").eval()
     ids = torch.full((2, 8), encoder.facts.pad_id, dtype=torch.int64)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0

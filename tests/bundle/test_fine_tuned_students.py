@@ -44,3 +44,35 @@ def test_a_distribution_head(tmp_path, objective, decode):
     np.testing.assert_allclose(said, trainers.predict(FRAME), atol=1e-3)
     assert said.std() > 0.01
     assert bundle.student.head.kind == f"{objective}-{decode}"
+
+
+LORA = {"rank": 2, "alpha": 4, "targets": ["query", "dense"]}
+
+
+class TestWhatPoolingLearned:
+    @pytest.mark.parametrize(
+        ("kind", "changes"),
+        [
+            (None, {"freeze_backbone": True, "layers": [-1, -2], "epochs": 3}),
+            (None, {"lora": LORA}),
+            ("adapter", {"lora": LORA, "layers": [1, 2]}),
+            (None, {"layers": [1]}),
+        ],
+        ids=["frozen", "lora", "adapter", "full"],
+    )
+    def test_comes_along(self, tmp_path, kind, changes):
+        trainers, bundle = bundled(tmp_path, kind, pooling="attention", queries=2, **changes)
+
+        learned = trainers.encoder.learned
+
+        assert learned.queries.abs().max() > 0.01
+        np.testing.assert_allclose(bundle.student.predict(FRAME), trainers.predict(FRAME), atol=2e-4)
+        trainers.encoder.learned = type(learned).of(trainers.encoder.facts)
+        # Were it forgotten, this is what would be said.
+        assert np.abs(bundle.student.predict(FRAME) - trainers.predict(FRAME)).max() > 2e-3
+
+    def test_a_frozen_backbone_is_read_once_and_not_saved(self, tmp_path):
+        trainers, _ = bundled(tmp_path, pooling="attention", freeze_backbone=True)
+        encoder = tmp_path / "students" / "quick" / "encoder"
+        assert sorted(path.name for path in encoder.iterdir()) == ["encoder.json", "pooling.safetensors"]
+        assert not trainers.encoder.trained

@@ -83,6 +83,7 @@ def params(
     rows = [
         ("base", counts.base, counts.trainable_base),
         ("adapter", counts.adapter, counts.trainable_adapter),
+        *([("pooling", counts.pooling, counts.trainable_pooling)] if counts.pooling else []),
         ("head", counts.head, counts.trainable_head),
         *([("head's frozen copy", copy, 0)] if copy else []),
         ("total", counts.total, counts.trainable),

@@ -5,15 +5,21 @@ In: facts of a backbone, lengths of texts. Out: settings that JSON can hold, and
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from potstill.records import IntArray
+
+Pooling = Literal["mean", "cls", "last", "attention"]
+"""How the vectors of tokens become one: their mean, the first, the last, or means that learned queries weigh."""
+
+_LATER: dict[str, JsonValue] = {"later": True}
+"""Marks, as `json_schema_extra`, a fact that is written only where it is set: it came after encoders had been made."""
 
 TOKEN_BUDGET = 4096
 """Tokens in a batch, padding included. On a CPU larger batches buy nothing; smaller ones waste a little."""
@@ -29,12 +35,17 @@ class EncoderFacts(BaseModel):
     backbone_sha256: str
     """Hash of that backbone's weights, as they were before any training."""
     width: int = Field(ge=1)
-    """Features per text, of all layers together."""
+    """Features per text, of all layers or queries together."""
     max_tokens: int = Field(ge=1)
     """Longer texts are cut to this many tokens, special ones included."""
-    pooling: Literal["mean", "cls", "last"]
+    pooling: Pooling
+    queries: int = Field(default=0, ge=0, json_schema_extra=_LATER)
+    """Learned queries of attention pooling; each gives a vector as wide as the network."""
     layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    """Hidden layers whose pooled states stand side by side, 0 for the embeddings; the last alone where empty."""
+    """Hidden layers that are read, 0 for the embeddings: their pooled states side by side, or the states mixed before
+    they are pooled; the last alone where empty."""
+    mixed: bool = Field(default=False, json_schema_extra=_LATER)
+    """Whether `layers` are mixed, by learned weights."""
     prefix: str = ""
     """Put before every text, such as `query: ` for the E5 family."""
     pad_id: int = Field(default=0, ge=0)
@@ -42,8 +53,24 @@ class EncoderFacts(BaseModel):
     @property
     def widths(self) -> tuple[int, ...]:
         """The widths of the layers' parts of the features, in order."""
-        count = max(1, len(self.layers))
+        count = 1 if self.mixed else max(1, len(self.layers))
         return (self.width // count,) * count
+
+    @property
+    def learns(self) -> bool:
+        """Whether pooling or mixing has parameters of its own."""
+        return self.queries > 0 or self.mixed
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = handler(self)
+        fields = type(self).model_fields
+        later = {name for name, field in fields.items() if field.json_schema_extra == _LATER}
+        return {
+            name: value
+            for name, value in content.items()
+            if name not in later or getattr(self, name) != fields[name].default
+        }
 
 
 def token_batches(lengths: IntArray, budget: int = TOKEN_BUDGET) -> Iterator[IntArray]:

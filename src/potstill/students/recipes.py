@@ -166,8 +166,14 @@ class FineTunedRecipe(_Recipe):
     backbone: str = "all-MiniLM-L6-v2"
     lora: Lora | None = None
     freeze_embeddings: bool = False
+    freeze_backbone: bool = Field(default=False, json_schema_extra=LATER)
+    """Whether the backbone stays as it is, so that pooling and head alone train: each text is then read once."""
     head_bias: bool = True
-    pooling: Literal["mean", "cls", "last"] = "mean"
+    pooling: Literal["mean", "cls", "last", "attention"] = "mean"
+    queries: int = Field(default=4, ge=1, le=64, json_schema_extra=LATER)
+    """Learned queries of attention pooling; each gives the head a vector as wide as the network."""
+    layers: tuple[int, ...] = Field(default=(), json_schema_extra=LATER)
+    """Hidden layers that are mixed by learned weights: -1 is the last, 0 the embeddings. None: the last alone."""
     max_tokens: int = Field(default=256, ge=8)
     objective: Literal["mse", "huber", "l1", "ordinal", "corn", "distribution"] = "huber"
     decode: Decode = "median"
@@ -200,10 +206,23 @@ class FineTunedRecipe(_Recipe):
         return self
 
     @model_validator(mode="after")
+    def _one_way_to_train(self) -> FineTunedRecipe:
+        if self.freeze_backbone and self.lora is not None:
+            raise ValueError("freeze_backbone and lora are both given; an adapter changes the backbone, keep one")
+        if len(set(self.layers)) < len(self.layers):
+            raise ValueError(f"layers: {list(self.layers)} names a layer twice")
+        return self
+
+    @model_validator(mode="after")
     def _ranked_scores(self) -> FineTunedRecipe:
         if self.link is not None and self.ranking_weight:
             raise ValueError(f"ranking_weight orders scores; {self.objective} learns none, take mse, huber or l1")
         return self
+
+    @property
+    def learned_queries(self) -> int:
+        """Queries of attention pooling; none for another pooling."""
+        return self.queries if self.pooling == "attention" else 0
 
     @property
     def link(self) -> Link | None:

@@ -35,18 +35,21 @@ class Counts(_Fact):
     trainable_base: int
     trainable_adapter: int
     trainable_head: int
+    pooling: int = 0
+    """What attention pooling and a mix of layers learn."""
+    trainable_pooling: int = 0
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def trainable(self) -> int:
         """All that train."""
-        return self.trainable_base + self.trainable_adapter + self.trainable_head
+        return self.trainable_base + self.trainable_adapter + self.trainable_pooling + self.trainable_head
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> int:
         """All there are, peft's copy of the head too."""
-        return self.base + self.adapter + self.head + self.head_copy
+        return self.base + self.adapter + self.pooling + self.head + self.head_copy
 
 
 class Measures(_Fact):

@@ -18,13 +18,15 @@ from potstill.dataset import folds
 from potstill.errors import DatasetError, TrainingError
 from potstill.files import digest
 from potstill.students.constant import check_labelled
+from potstill.students.encoding import token_batches
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
 from potstill.students.torch.backbones import Backbone, find_backbone
-from potstill.students.torch.encoder import TorchEncoder, encoder_facts, pick_device
-from potstill.students.torch.model import build_model, merged
-from potstill.terminal import note
+from potstill.students.torch.encoder import TorchEncoder, encoder_facts, pick_device, without_unread_layers
+from potstill.students.torch.memory import free_memory, gigabytes
+from potstill.students.torch.model import build_model, core, merged
+from potstill.terminal import note, steps
 from potstill.training.batches import Part, tokenise
 from potstill.training.counts import implied_counts
 from potstill.training.facts import Fitted
@@ -81,16 +83,25 @@ def fine_tune(
     where = str(pick_device(device))
     found = backbone or find_backbone(recipe.backbone)
     tokenizer = found.load_tokenizer()
-    facts = encoder_facts(found, tokenizer, max_tokens=recipe.max_tokens, pooling=recipe.pooling)
+    facts = encoder_facts(
+        found,
+        tokenizer,
+        max_tokens=recipe.max_tokens,
+        pooling=recipe.pooling,
+        layers=recipe.layers,
+        queries=recipe.learned_queries,
+        mixed=bool(recipe.layers),
+    )
     aside = set_aside(train, holdout, seed)
     learnt = train.take(~aside)
-    network = _placed(found.load_model(), recipe, where)
+    network = _placed(without_unread_layers(found.load_model(), facts), recipe, where)
     target = Target.of(recipe, learnt.scores)
     weights = label_weights(recipe, learnt.scores, learnt.spreads)
-    implied = implied_counts(network, facts.width, target.outputs, recipe)
+    implied = implied_counts(network, found.width, target.outputs, recipe)
     # Trainer seeds again before its first step; this one is for the head and the adapter.
     torch.manual_seed(seed)
-    model = build_model(network, facts.width, target.outputs, recipe, start=target.start(learnt.scores))
+    start = target.start(learnt.scores)
+    model = build_model(network, found.width, target.outputs, recipe, start=start, layers=facts.layers)
     task = Task(
         recipe=recipe,
         target=target,
@@ -113,6 +124,8 @@ def fine_tune(
     )
     if where.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
+    if recipe.freeze_backbone:
+        _read_once(model, task, found.width)
     outcome = train_model(model, task, workdir, resume=resume)
     peak = torch.cuda.max_memory_allocated() if where.startswith("cuda") else None
     cut = float(np.mean(task.train.tokens.truncated))
@@ -174,6 +187,22 @@ def _part(tokenizer: Any, examples: Examples, facts: EncoderFacts) -> Part:  # n
     return Part(tokenise(tokenizer, [text or "" for text in examples.texts], facts), examples.scores)
 
 
+def _read_once(model: nn.Module, task: Task, width: int) -> None:
+    """Have a frozen backbone read each text once, where half of the free memory holds the states of its tokens."""
+    parts = (task.train.tokens, task.validation.tokens)
+    layers = max(1, len(task.recipe.layers))
+    needed = 4 * width * layers * sum(int(tokens.lengths.sum()) for tokens in parts)
+    if needed > free_memory() // 2:
+        note(f"{task.recipe.name}: {gigabytes(needed)} of token states are not kept; every epoch reads the texts again")
+        return
+    with steps(f"read for {task.recipe.name}", sum(len(tokens.ids) for tokens in parts)) as advance:
+        for tokens in parts:
+            for rows in token_batches(tokens.lengths):
+                ids, mask = tokens.batch(rows)
+                core(model).remember([(ids.to(task.device), mask.to(task.device))])
+                advance(len(rows))
+
+
 def _student(
     model: nn.Module,
     task: Task,
@@ -188,10 +217,12 @@ def _student(
     if not (np.isfinite(base.weights).all() and np.isfinite(base.bias).all()):
         raise TrainingError("the trained head holds a number that is not finite")
     head, lora, device = task.target.head(base), task.recipe.lora, task.device
+    backbone, learned = tuned.backbone, tuned.learned
     if lora is None:
-        encoder = TorchEncoder(tuned.backbone, tokenizer, facts, trained=True, device=device)
+        trained = not task.recipe.freeze_backbone
+        encoder = TorchEncoder(backbone, tokenizer, facts, trained=trained, learned=learned, device=device)
         return NeuralStudent(encoder, head, task.dimensions)
-    adapted = AdaptedEncoder(tuned.backbone, tokenizer, facts, lora=lora, adapter=adapter, device=device)
+    adapted = AdaptedEncoder(backbone, tokenizer, facts, lora=lora, adapter=adapter, learned=learned, device=device)
     return NeuralStudent(adapted, head, task.dimensions)
 
 

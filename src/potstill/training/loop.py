@@ -436,7 +436,7 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
         if progress["identity"].get(name) != wanted:
             raise TrainingError(f"{found}: its {name} is another; train without --resume to start anew")
     same_trainable(progress["trains"], model, str(found))
-    if progress["counts"] != task.implied.model_dump(mode="json"):
+    if Counts.model_validate(progress["counts"]) != task.implied:
         raise TrainingError(f"{found}: its counts of what trains are not what the recipe implies")
     outcome.history = [EpochRecord.model_validate(record) for record in progress["history"]]
     outcome.best_epoch = progress["best_epoch"]
@@ -457,12 +457,16 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
 
 
 def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Optimizer:
-    """AdamW; biases and norms do not decay, and the head and each layer may have a learning rate of their own."""
+    """AdamW; biases and norms do not decay, and each layer may have a learning rate of its own.
+
+    The head's is that of what pooling learns too: neither was there before.
+    """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     below = layers_below(model)
     for name, parameter in trainable(model).items():
         own = recipe.learning_rate * recipe.layer_decay ** below[name]
-        rate = (recipe.head_learning_rate or recipe.learning_rate) if part_of(name) == "head" else own
+        fresh = part_of(name) in {"head", "pooling"}
+        rate = (recipe.head_learning_rate or recipe.learning_rate) if fresh else own
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     # The fused kernel reads each tensor once; on a CPU it halves the optimizer's time.

@@ -18,8 +18,8 @@ from potstill.files import replacing
 from potstill.students.encoding import EncoderFacts
 from potstill.students.recipes import Lora
 from potstill.students.torch.backbones import find_backbone
-from potstill.students.torch.encoder import TorchEncoder
-from potstill.students.torch.model import ScoreModel, merged, part_of, with_adapter
+from potstill.students.torch.encoder import TorchEncoder, without_unread_layers
+from potstill.students.torch.model import ScoreModel, Tuned, merged, part_of, with_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,11 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from potstill.students.torch.pooling import Learned
+
 ADAPTER = "adapter.safetensors"
+_KEPT = ("adapter", "pooling")
+"""Parts of a model that an adapter's file holds."""
 
 
 class AdaptedEncoder(TorchEncoder):
@@ -42,9 +46,10 @@ class AdaptedEncoder(TorchEncoder):
         *,
         lora: Lora,
         adapter: Mapping[str, torch.Tensor],
+        learned: Learned | None = None,
         device: str = "cpu",
     ) -> None:
-        super().__init__(model, tokenizer, facts, trained=True, device=device)
+        super().__init__(model, tokenizer, facts, trained=True, learned=learned, device=device)
         self.lora = lora
         self.adapter = adapter
 
@@ -53,7 +58,7 @@ class AdaptedEncoder(TorchEncoder):
         return super().settings() | {"adapter": self.lora.model_dump(mode="json")}
 
     def save(self, folder: Path) -> None:
-        """Write the adapter; the backbone is found again by its name and its hash."""
+        """Write the adapter, and what pooling learned; the backbone is found again by its name and its hash."""
         with replacing(folder / ADAPTER) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in self.adapter.items()}, temporary)
 
@@ -83,30 +88,34 @@ class AdaptedEncoder(TorchEncoder):
             raise BundleError(f"{path}: no such file") from None
         except SafetensorError as error:
             raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
-        model = merge_adapter(backbone.load_model(), facts.width, lora, adapter, str(path))
-        return cls(model, backbone.load_tokenizer(), facts, lora=lora, adapter=adapter, device=device)
+        tuned = merge_adapter(without_unread_layers(backbone.load_model(), facts), facts, lora, adapter, str(path))
+        tokenizer = backbone.load_tokenizer()
+        return cls(tuned.backbone, tokenizer, facts, lora=lora, adapter=adapter, learned=tuned.learned, device=device)
 
 
 def adapter_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The tensors of a model's adapter, by name, in float32 on the CPU."""
+    """The tensors of a model's adapter and of what its pooling learns, by name, in float32 on the CPU."""
     return {
         name: parameter.detach().float().cpu().clone()
         for name, parameter in model.named_parameters()
-        if part_of(name) == "adapter"
+        if part_of(name) in _KEPT
     }
 
 
 def merge_adapter(
-    backbone: nn.Module, width: int, lora: Lora, adapter: Mapping[str, torch.Tensor], where: str
-) -> nn.Module:
-    """The backbone with an adapter merged in, in float32.
+    backbone: nn.Module, facts: EncoderFacts, lora: Lora, adapter: Mapping[str, torch.Tensor], where: str
+) -> Tuned:
+    """The backbone with an adapter merged in, in float32, and what pooling learned beside it.
 
     Raises:
         BundleError: a tensor is missing, unknown or of another shape; `where` names the file.
     """
     # The head is not part of an encoder; one of a single score stands in its place while the adapter is put in.
-    model = with_adapter(ScoreModel(backbone, width, 1, pooling="mean", bias=False), lora)
-    places = {name: parameter for name, parameter in model.named_parameters() if part_of(name) == "adapter"}
+    width = facts.width // max(1, facts.queries)
+    layers = facts.layers if facts.mixed else ()
+    bare = ScoreModel(backbone, width, 1, pooling=facts.pooling, bias=False, layers=layers, queries=facts.queries)
+    model = with_adapter(bare, lora)
+    places = {name: parameter for name, parameter in model.named_parameters() if part_of(name) in _KEPT}
     if set(places) != set(adapter):
         odd = sorted(set(places) ^ set(adapter))
         raise BundleError(f"{where}: {len(odd)} tensors are missing or unknown, such as {odd[0]}")
@@ -115,4 +124,4 @@ def merge_adapter(
             if adapter[name].shape != parameter.shape:
                 raise BundleError(f"{where}: {name} does not have the shape {tuple(parameter.shape)}")
             parameter.copy_(adapter[name])
-    return merged(model).backbone
+    return merged(model)

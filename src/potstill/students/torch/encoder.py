@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 
 from potstill.errors import BundleError, RecipeError
-from potstill.files import digest, read_json, write_json
+from potstill.files import digest, read_json, replacing, write_json
 from potstill.students.encoding import TOKEN_BUDGET, EncoderFacts, token_batches
 from potstill.students.torch.backbones import WEIGHTS, Backbone, find_backbone
 from potstill.students.torch.features import FeatureCache
-from potstill.students.torch.pooling import Pooling, read
+from potstill.students.torch.pooling import Learned, features, states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,9 +32,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from potstill.records import BoolArray
+    from potstill.students.encoding import Pooling
 
 _CHUNK = 1024
 """Texts that are tokenised, encoded and cached at a time: what a kill loses at most."""
+
+LAYOUT = {"facts": "encoder.json", "pooling": "pooling.safetensors"}
+"""What an encoder that was trained writes beside transformers' own files."""
 
 
 class TorchEncoder:
@@ -44,6 +50,7 @@ class TorchEncoder:
         facts: what the encoder is.
         trained: whether the weights are others than the backbone's; they are then saved with the student,
             and features are not cached.
+        learned: what pooling learned, where the facts say that it did; it is saved too.
         device: where it runs: `auto`, `cpu`, `cuda`, `mps`.
         cache: a folder for the features of texts that were encoded before.
         token_budget: tokens in a batch, padding included.
@@ -58,18 +65,21 @@ class TorchEncoder:
         facts: EncoderFacts,
         *,
         trained: bool = False,
+        learned: Learned | None = None,
         device: str = "cpu",
         cache: Path | None = None,
         token_budget: int = TOKEN_BUDGET,
     ) -> None:
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
+        self.learned = None if learned is None else learned.to(self.device).requires_grad_(False)
         self.tokenizer = tokenizer
         self.facts = facts
         self.trained = trained
         self._budget = token_budget
         self._fast = _plain_tokenizer(tokenizer, facts.max_tokens)
-        self._cache = None if cache is None or trained else FeatureCache(cache / self.key, facts.width)
+        kept = cache is not None and not trained and learned is None
+        self._cache = FeatureCache(cache / self.key, facts.width) if cache is not None and kept else None
 
     @classmethod
     def open(
@@ -112,24 +122,24 @@ class TorchEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Features, shape (texts, width), fp32, in input order; what lies beyond `max_tokens` is not read."""
-        features = np.zeros((len(texts), self.width), dtype=np.float32)
+        found = np.zeros((len(texts), self.width), dtype=np.float32)
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         known = {} if self._cache is None else self._cache.get(keys)
         for row, key in enumerate(keys):
             if key in known:
-                features[row] = known[key]
+                found[row] = known[key]
         # Texts that occur twice are encoded once; dict keeps the first row of each.
         first = {key: row for row, key in reversed(list(enumerate(keys))) if key not in known}
         wanted = sorted(first.values())
         for start in range(0, len(wanted), _CHUNK):
             rows = wanted[start : start + _CHUNK]
-            features[rows] = self._encode([texts[row] for row in rows])
+            found[rows] = self._encode([texts[row] for row in rows])
             if self._cache is not None:
-                self._cache.add([keys[row] for row in rows], features[rows])
+                self._cache.add([keys[row] for row in rows], found[rows])
         for row, key in enumerate(keys):
             if key in first:
-                features[row] = features[first[key]]
-        return features
+                found[row] = found[first[key]]
+        return found
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
         """Which texts have more than `max_tokens` tokens, shape (texts,)."""
@@ -144,14 +154,22 @@ class TorchEncoder:
         return self.facts.model_dump(mode="json") | {"trained": self.trained}
 
     def save(self, folder: Path) -> None:
-        """Write trained weights and the tokenizer as a transformers folder; a frozen backbone is not copied."""
-        if not self.trained:
+        """Write what was trained: weights and tokenizer as a transformers folder, and what pooling learned.
+
+        A frozen backbone is not copied.
+        """
+        if not self.trained and self.learned is None:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        saved: Any = self.model
-        saved.save_pretrained(folder)
-        self.tokenizer.save_pretrained(folder)
-        write_json(folder / "encoder.json", self.settings())
+        if self.trained:
+            saved: Any = self.model
+            saved.save_pretrained(folder)
+            self.tokenizer.save_pretrained(folder)
+        if self.learned is not None:
+            kept = {name: tensor.cpu().contiguous() for name, tensor in self.learned.state_dict().items()}
+            with replacing(folder / LAYOUT["pooling"]) as temporary:
+                save_file(kept, temporary)
+        write_json(folder / LAYOUT["facts"], self.settings())
 
     @classmethod
     def restore(
@@ -160,15 +178,16 @@ class TorchEncoder:
         """Open what `settings` describes: trained weights from `folder`, or the frozen backbone by its name.
 
         Raises:
-            BundleError: `folder` has other settings, or the backbone found has other weights.
+            BundleError: `folder` has other settings or a broken file, or the backbone found has other weights.
             MissingModel: the backbone is not to be found.
         """
         known = dict(settings)
         trained = bool(known.pop("trained", False))
         facts = EncoderFacts.model_validate(known)
+        path = folder / LAYOUT["facts"]
+        if (trained or facts.learns) and read_json(path) != settings:
+            raise BundleError(f"{path}: these weights belong to another student")
         if trained:
-            if read_json(folder / "encoder.json") != settings:
-                raise BundleError(f"{folder / 'encoder.json'}: these weights belong to another student")
             backbone = Backbone(facts.backbone, folder)
         else:
             backbone = find_backbone(facts.backbone)
@@ -179,16 +198,18 @@ class TorchEncoder:
                 )
         # What was trained was saved without the layers that nobody reads.
         model = backbone.load_model() if trained else without_unread_layers(backbone.load_model(), facts)
-        return cls(model, backbone.load_tokenizer(), facts, trained=trained, device=device, cache=cache)
+        learned = _learned(facts, folder / LAYOUT["pooling"])
+        tokenizer = backbone.load_tokenizer()
+        return cls(model, tokenizer, facts, trained=trained, learned=learned, device=device, cache=cache)
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         encodings = self._tokenise(texts)
         lengths = np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64)
-        features = np.zeros((len(texts), self.width), dtype=np.float32)
+        found = np.zeros((len(texts), self.width), dtype=np.float32)
         with torch.inference_mode():
             for batch in token_batches(lengths, self._budget):
-                features[batch] = self._run([encodings[row].ids for row in batch])
-        return features
+                found[batch] = self._run([encodings[row].ids for row in batch])
+        return found
 
     def _run(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
         # A tokenizer without special tokens may find nothing in a text; one unmasked pad stands for it.
@@ -199,8 +220,9 @@ class TorchEncoder:
             ids[place, : len(row)] = torch.tensor(row, dtype=torch.int64)
             mask[place, : max(1, len(row))] = 1
         ids, mask = ids.to(self.device), mask.to(self.device)
-        features: NDArray[np.float32] = read(self.model, ids, mask, self.facts.pooling, self.facts.layers).cpu().numpy()
-        return features
+        hidden = states(self.model, ids, mask, self.facts.layers)
+        found: NDArray[np.float32] = features(hidden, mask, self.facts.pooling, self.learned).cpu().numpy()
+        return found
 
     def _tokenise(self, texts: Sequence[str]) -> list[Encoding]:
         return self._fast.encode_batch_fast([self.facts.prefix + text for text in texts])
@@ -213,8 +235,12 @@ def encoder_facts(
     max_tokens: int,
     pooling: Pooling,
     layers: Sequence[int] = (),
+    queries: int = 0,
+    mixed: bool = False,
 ) -> EncoderFacts:
     """The facts of an encoder made from a backbone; `max_tokens` is cut to what the backbone can read.
+
+    `layers` stand side by side, or are `mixed`; attention pooling has some `queries`.
 
     Raises:
         RecipeError: the backbone has no such layer.
@@ -224,10 +250,12 @@ def encoder_facts(
     return EncoderFacts(
         backbone=backbone.name,
         backbone_sha256=backbone.sha256,
-        width=backbone.width * max(1, len(found)),
+        width=backbone.width * max(1, queries) * (1 if mixed else max(1, len(found))),
         max_tokens=max_tokens if positions is None else min(max_tokens, positions),
         pooling=pooling,
+        queries=queries,
         layers=found,
+        mixed=mixed,
         prefix=backbone.prefix,
         pad_id=int(tokenizer.pad_token_id),
     )
@@ -260,6 +288,33 @@ def pick_device(asked: str) -> torch.device:
         usable = ", ".join(["auto", *(name for name, works in there.items() if works)])
         raise RecipeError(f"device {asked!r} is not to be had here; there are {usable}")
     return torch.device(asked)
+
+
+def put_learned(learned: Learned, tensors: Mapping[str, torch.Tensor], where: str) -> Learned:
+    """Put what pooling learned in its place.
+
+    Raises:
+        BundleError: a tensor is missing, unknown or of another shape; `where` names the file.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in learned.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if wanted != found:
+        raise BundleError(f"{where}: holds {found}, and pooling has {wanted}")
+    learned.load_state_dict(dict(tensors))
+    return learned
+
+
+def _learned(facts: EncoderFacts, path: Path) -> Learned | None:
+    """What pooling learned, from its file."""
+    fresh = Learned.of(facts)
+    if fresh is None:
+        return None
+    try:
+        return put_learned(fresh, load_file(path), str(path))
+    except FileNotFoundError:
+        raise BundleError(f"{path}: no such file") from None
+    except SafetensorError as error:
+        raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
 
 
 def _layers(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:

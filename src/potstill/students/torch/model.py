@@ -15,41 +15,103 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
 from potstill.errors import RecipeError
-from potstill.students.torch.pooling import Pooling, pool
+from potstill.students.torch.pooling import Learned, features, states
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from potstill.records import FloatArray
+    from potstill.students.encoding import Pooling
     from potstill.students.recipes import FineTunedRecipe, Lora
 
-Part = Literal["base", "adapter", "head", "head_copy"]
+Part = Literal["base", "adapter", "pooling", "head", "head_copy"]
 
 HEAD = "score"
+_POOLING = "learned"
 _PEFT = "base_model.model."
 
 
 class ScoreModel(nn.Module):
     """Texts' token ids to what the head gives, shape (texts, outputs), float32: scores, or logits of levels."""
 
-    def __init__(self, backbone: nn.Module, width: int, outputs: int, *, pooling: Pooling, bias: bool) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        width: int,
+        outputs: int,
+        *,
+        pooling: Pooling,
+        bias: bool,
+        layers: Sequence[int] = (),
+        queries: int = 0,
+        frozen: bool = False,
+    ) -> None:
         super().__init__()
         self.backbone = trim(backbone)
         self.pooling: Pooling = pooling
-        self.score = nn.Linear(width, outputs, bias=bias)
+        self.layers = tuple(layers)
+        self.frozen = frozen
+        learns = bool(queries or layers)
+        self.learned = Learned(width, queries=queries, layers=len(self.layers)) if learns else None
+        self.score = nn.Linear(width * max(1, queries), outputs, bias=bias)
+        self._read: dict[bytes, torch.Tensor] = {}
+        if frozen:
+            backbone.requires_grad_(False)
+            backbone.eval()
+
+    def train(self, mode: bool = True) -> ScoreModel:  # noqa: FBT001, FBT002 - torch's signature
+        """Training or evaluation mode; a frozen backbone has no dropout in either."""
+        super().train(mode)
+        if self.frozen:
+            self.backbone.eval()
+        return self
+
+    def remember(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Read texts once, so that no epoch runs a frozen backbone on them again.
+
+        Args:
+            batches: token ids and attention masks, padded right, on the backbone's device.
+        """
+        with torch.no_grad():
+            for ids, mask in batches:
+                found = torch.stack(states(self.backbone, ids, mask, self.layers), dim=1).float().cpu()
+                for row, key in enumerate(_keys(ids, mask)):
+                    self._read[key] = found[row, :, : int(mask[row].sum())].clone()
 
     def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """What the head reads, shape (texts, width), float32."""
-        hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return pool(hidden, attention_mask, self.pooling)
+        """What the head reads, shape (texts, features), float32."""
+        hidden = self._remembered(input_ids, attention_mask)
+        if hidden is None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+                hidden = states(self.backbone, input_ids, attention_mask, self.layers)
+        # Neither shares of hundreds of tokens nor scores of 0 to 10 may come in bfloat16's steps.
+        with torch.autocast(input_ids.device.type, enabled=False):
+            return features(hidden, attention_mask, self.pooling, self.learned)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """Raw outputs."""
         features = self.features(input_ids, attention_mask)
-        # Scores of 0 to 10 in bfloat16 would come in steps of 0.03 and more.
         with torch.autocast(features.device.type, enabled=False):
             scores: torch.Tensor = self.score(features)
         return scores
+
+    def _remembered(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
+        """The layers' states of texts that were all read before, or None."""
+        known = [self._read.get(key) for key in _keys(ids, mask)] if self._read else [None]
+        rows = [row for row in known if row is not None]
+        if len(rows) < len(known):
+            return None
+        # A text is as long as its padding leaves room for; what stands in it is masked.
+        hidden = rows[0].new_zeros(len(rows), rows[0].shape[0], ids.shape[1], rows[0].shape[2])
+        for place, row in enumerate(rows):
+            hidden[place, :, : row.shape[1]] = row
+        return hidden.to(ids.device).unbind(dim=1)
+
+
+def _keys(ids: torch.Tensor, mask: torch.Tensor) -> list[bytes]:
+    """Each text's tokens as bytes, without padding, which stands on the right."""
+    lengths = mask.sum(dim=1).tolist()
+    return [row[:length].tobytes() for row, length in zip(ids.cpu().numpy(), lengths, strict=True)]
 
 
 def trim(backbone: nn.Module) -> nn.Module:
@@ -64,7 +126,13 @@ def trim(backbone: nn.Module) -> nn.Module:
 
 
 def build_model(
-    backbone: nn.Module, width: int, outputs: int, recipe: FineTunedRecipe, *, start: FloatArray | None = None
+    backbone: nn.Module,
+    width: int,
+    outputs: int,
+    recipe: FineTunedRecipe,
+    *,
+    start: FloatArray | None = None,
+    layers: Sequence[int] | None = None,
 ) -> nn.Module:
     """The module that a recipe trains, with the parameters that train marked so; random parts from torch's RNG.
 
@@ -72,27 +140,38 @@ def build_model(
         backbone: a transformers encoder or decoder without a head; changed in place.
         width: its hidden size.
         outputs: how many numbers the head gives.
-        recipe: adapter, frozen embeddings, pooling and the head's bias are read.
+        recipe: adapter, what is frozen, pooling and the head's bias are read.
         start: where the head's bias begins, shape (outputs,), so that training need not first find the level of
             the labels; ignored by a head without bias.
+        layers: the hidden layers that are mixed, by their numbers from the embeddings; as the recipe names them
+            where they are not given.
 
     Raises:
         RecipeError: the adapter's target layers are not in this backbone.
     """
-    model = ScoreModel(backbone, width, outputs, pooling=recipe.pooling, bias=recipe.head_bias)
+    model = ScoreModel(
+        backbone,
+        width,
+        outputs,
+        pooling=recipe.pooling,
+        bias=recipe.head_bias,
+        layers=recipe.layers if layers is None else layers,
+        queries=recipe.learned_queries,
+        frozen=recipe.freeze_backbone,
+    )
     if start is not None and recipe.head_bias:
         with torch.no_grad():
             model.score.bias.copy_(torch.from_numpy(start))
     if recipe.lora is not None:
         return with_adapter(model, recipe.lora)
-    if recipe.freeze_embeddings:
+    if recipe.freeze_embeddings and not recipe.freeze_backbone:
         for parameter in embedding_parameters(backbone):
             parameter.requires_grad_(False)
     return model
 
 
 def with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
-    """Add a LoRA adapter to the backbone's target layers; only it and the head train.
+    """Add a LoRA adapter to the backbone's target layers; only it, what pooling learns and the head train.
 
     Raises:
         RecipeError: a target layer is not in this backbone.
@@ -115,6 +194,8 @@ def with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
         bias="none",
     )
     adapted: nn.Module = get_peft_model(model, config, low_cpu_mem_usage=meta)
+    if model.learned is not None:
+        model.learned.requires_grad_(True)
     return adapted
 
 
@@ -132,6 +213,8 @@ def part_of(name: str) -> Part:
         return "head_copy"
     if own.startswith(f"{HEAD}."):
         return "head"
+    if own.startswith(f"{_POOLING}."):
+        return "pooling"
     return "adapter" if ".lora_" in own else "base"
 
 
@@ -157,6 +240,8 @@ class Tuned:
     """Shape (outputs, width)."""
     bias: torch.Tensor
     """Shape (outputs,); zeros where the head has none."""
+    learned: Learned | None
+    """What pooling learned."""
 
 
 def merged(model: nn.Module) -> Tuned:
@@ -171,4 +256,4 @@ def merged(model: nn.Module) -> Tuned:
     head = inner.score
     bias = head.bias if head.bias is not None else torch.zeros(head.out_features)
     backbone = inner.backbone.eval().requires_grad_(False)
-    return Tuned(backbone, head.weight.detach().cpu(), bias.detach().cpu())
+    return Tuned(backbone, head.weight.detach().cpu(), bias.detach().cpu(), inner.learned)
