@@ -92,13 +92,13 @@ def tfidf_student(seed=0):
     return fit_tfidf(load_recipe("tfidf-ridge"), examples(seed=seed), seed=seed)
 
 
-def tfidf_bundle(folder):
+def tfidf_bundle(folder, filter_=FILTER):
     student = tfidf_student()
     return write_bundle(
         folder,
         student=student,
         recipe="tfidf-ridge",
-        filter_=FILTER,
+        filter_=filter_,
         calibration=calibration_of(student),
         golden=golden(examples()),
         facts={"made": "in a test"},

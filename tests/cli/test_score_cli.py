@@ -4,12 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from tiny_bundle import articles, tfidf_bundle
+from tiny_bundle import YAML, articles, tfidf_bundle
 from typer.testing import CliRunner
 
 from potstill.articles import open_writer
 from potstill.cli import build
 from potstill.errors import BundleError
+from potstill.filters import parse_filter
 
 
 @pytest.fixture(scope="module")
@@ -158,3 +159,41 @@ class TestVerify:
             (bundle / "facts.json").write_bytes(whole)
         assert isinstance(done.exception, BundleError)
         assert "facts.json" in str(done.exception)
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    filter_ = parse_filter(YAML.replace("good-news", "far-news"), "Score the farness.", "far-news")
+    return tfidf_bundle(tmp_path_factory.mktemp("other") / "far-news", filter_).folder
+
+
+class TestSeveralFilters:
+    def test_a_line_has_the_verdict_of_each_and_the_summary_counts_both(self, bundle, other, source, tmp_path):
+        out = tmp_path / "out.jsonl"
+        done = invoke("score", bundle, source, "--with", other, "-o", out, "--ask-oracle-above", "0.1", "--json")
+        assert done.exit_code == 0, done.output
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        assert all(row["verdicts"].keys() == {"good-news", "far-news"} for row in rows)
+        summary = json.loads(done.stdout)
+        assert (summary["articles"], summary["networks"]) == (5, 0)
+        assert {name: sum(tally["tiers"].values()) for name, tally in summary["filters"].items()} == {
+            "good-news": 5,
+            "far-news": 5,
+        }
+        told = " ".join(done.stderr.split())
+        assert "far-news: ask_oracle is false from" in told
+
+    def test_a_person_sees_the_counts_of_each(self, bundle, other, tmp_path):
+        (tmp_path / "in.jsonl").write_text('{"content": "git clone"}\n{"content": ""}\n')
+        done = command("score", bundle, tmp_path / "in.jsonl", "--with", other, "-o", tmp_path / "out.csv")
+        said = " ".join(done.stderr.decode().split())
+        assert "2 articles in" in said
+        assert "read by no network" in said
+        assert "good-news: dropped 1, unscored 1" in said
+        assert "far-news: dropped 1, unscored 1" in said
+
+    def test_one_filter_twice_and_a_cascade_beside_others_are_refused(self, bundle, other, source, tmp_path):
+        twice = command("score", bundle, source, "--with", bundle, "-o", tmp_path / "out.jsonl")
+        assert (twice.returncode, b"one pass takes one bundle a filter" in twice.stderr) == (2, True)
+        both = command("score", bundle, source, "--with", other, "--cascade", tmp_path)
+        assert (both.returncode, b"leave out --cascade or --with" in both.stderr) == (2, True)

@@ -7,11 +7,15 @@ import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from potstill.errors import BadInput
 from potstill.terminal import note
+
+if TYPE_CHECKING:
+    from potstill.scorer import Scorer, Summary, Tally, Together, TogetherSummary
 
 
 def register(app: typer.Typer) -> None:
@@ -25,6 +29,15 @@ def score(
         str,
         typer.Argument(help="Articles (.jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet), or - for JSON lines on stdin."),
     ],
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="BUNDLE",
+            help="Score with another filter's bundle in the same pass; give it again for more. A network that "
+            "bundles share reads each article once.",
+        ),
+    ] = None,
     output: Annotated[
         str, typer.Option("--output", "-o", help="Where results go, by the same endings; - is JSON lines on stdout.")
     ] = "-",
@@ -62,34 +75,32 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout (stderr with -o -).")] = False,
 ) -> None:
     """Score articles: dimensions, intervals, overall, tier, and why."""
-    from potstill.scorer import Scorer, score_file
+    from potstill.scorer import Scorer, Together, score_file, score_together
 
-    scorer = Scorer.load(
-        bundle,
-        threads=threads,
-        device=device,
-        level=level,
-        probabilities=probabilities,
-        ask_oracle_above=ask_oracle_above,
-        follow_plan=not portable,
-        cascade=cascade,
-    )
-    if scorer.early is not None:
-        chosen, record = scorer.early.record.chosen, scorer.early.record
-        note(
-            f"{record.first} answers first; at least {chosen.recall:.1%} of positive articles go on to "
-            f"{record.student} ({record.confidence:.0%} confidence, {record.positive_clusters:,} positives)"
-        )
-    if scorer.cut is not None:
-        cut = scorer.cut
-        note(
-            f"ask_oracle is false from a probability of {cut.probability:.3f} on: of {cut.rows:,} calibration articles "
-            f"that kept {cut.kept:,}, {cut.wrong:,} in the wrong tier, so at most {cut.at_most:.1%} with 95% confidence"
-        )
+    options: dict[str, Any] = {
+        "threads": threads,
+        "device": device,
+        "level": level,
+        "probabilities": probabilities,
+        "ask_oracle_above": ask_oracle_above,
+        "follow_plan": not portable,
+    }
+    if others and cascade is not None:
+        raise BadInput("a cascade stands before one bundle: leave out --cascade or --with")
+    scorer = Together.load([bundle, *others], **options) if others else Scorer.load(bundle, cascade=cascade, **options)
+    _explain(scorer)
+    how: dict[str, Any] = {
+        "keep_text": keep_text,
+        "batch_size": batch_size,
+        "resume": resume,
+        "processes": processes,
+    }
+    summary: Summary | TogetherSummary
     try:
-        summary = score_file(
-            scorer, file, output, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes
-        )
+        if isinstance(scorer, Together):
+            summary = score_together(scorer, file, output, **how)
+        else:
+            summary = score_file(scorer, file, output, **how)
     except BrokenPipeError:
         # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -97,9 +108,49 @@ def score(
     if as_json:
         print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)
         return
-    tiers = ", ".join(f"{name} {count:,}" for name, count in summary.tiers.items() if count)
+    _say(summary)
+
+
+def _say(summary: Summary | TogetherSummary) -> None:
+    """What a person reads when all is done."""
+    from potstill.scorer import TogetherSummary
+
     speed = f"{summary.seconds:.1f} s ({summary.articles_per_second:,.0f}/s)"
     resumed = f", {summary.resumed:,} of them before" if summary.resumed else ""
-    note(f"{summary.articles:,} articles{resumed} in {speed}: {tiers or 'none'}")
-    for reason, count in summary.reasons.items():
+    whole = f"{summary.articles:,} articles{resumed} in {speed}"
+    if isinstance(summary, TogetherSummary):
+        networks = {0: "no network", 1: "one network"}.get(summary.networks, f"{summary.networks} networks")
+        note(f"{whole}, read by {networks}")
+        for name, tally in summary.filters.items():
+            note(f"{name}: {_counts(tally)}")
+            _reasons(tally)
+    else:
+        note(f"{whole}: {_counts(summary)}")
+        _reasons(summary)
+
+
+def _explain(scorer: Scorer | Together) -> None:
+    """Say what a cascade and a mark for the oracle promise."""
+    for one in scorer.scorers:
+        if one.early is not None:
+            chosen, record = one.early.record.chosen, one.early.record
+            note(
+                f"{record.first} answers first; at least {chosen.recall:.1%} of positive articles go on to "
+                f"{record.student} ({record.confidence:.0%} confidence, {record.positive_clusters:,} positives)"
+            )
+        if one.cut is not None:
+            cut, of = one.cut, f"{one.name}: " if len(scorer.scorers) > 1 else ""
+            note(
+                f"{of}ask_oracle is false from a probability of {cut.probability:.3f} on: of {cut.rows:,} calibration "
+                f"articles that kept {cut.kept:,}, {cut.wrong:,} in the wrong tier, so at most {cut.at_most:.1%} with "
+                "95% confidence"
+            )
+
+
+def _counts(tally: Summary | Tally) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in tally.tiers.items() if count) or "none"
+
+
+def _reasons(tally: Summary | Tally) -> None:
+    for reason, count in tally.reasons.items():
         note(f"  not scored: {reason}: {count:,}")

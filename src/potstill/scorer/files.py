@@ -23,19 +23,31 @@ from potstill.records import DROPPED, UNSCORED
 from potstill.scorer.parts import open_parts
 from potstill.scorer.scoring import BATCH, Scorer
 from potstill.scorer.side import ahead, in_processes
+from potstill.scorer.together import Together
 from potstill.terminal import steps
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator, Sequence
 
     import polars as pl
 
     from potstill.calibration import Cut
     from potstill.scorer.parts import Parts
-    from potstill.scorer.scoring import Prepared
+
+    AnyScorer = Scorer | Together
 
 WORTH_PROCESSES = 20_000
 """Articles from which on further processes are worth their start of a second or two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What one filter said of a file: `tiers` and `reasons` count articles, the latter those without a score."""
+
+    bundle: str
+    scored: int
+    tiers: dict[str, int]
+    reasons: dict[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +68,26 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True)
+class TogetherSummary:
+    """What became of a file that several filters scored in one pass; the rest is as in `Summary`."""
+
+    filters: dict[str, Tally]
+    articles: int
+    networks: int
+    """How many networks read the articles."""
+    seconds: float
+    articles_per_second: float
+    resumed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Batch:
     """Articles by the number of their batch; `done` are the results of an earlier try, `prepared` saves their work."""
 
     number: int
     articles: pl.DataFrame
     done: pl.DataFrame | None
-    prepared: Prepared | None = None
+    prepared: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,27 +97,45 @@ class _Work:
     nested: bool
     keep_text: bool
 
-    def __call__(self, scorer: Scorer, batch: _Batch) -> pl.DataFrame:
+    def __call__(self, scorer: AnyScorer, batch: _Batch) -> pl.DataFrame:
         if batch.done is not None:
             return batch.done
-        prepared = batch.prepared or scorer.prepare(batch.articles)
+        prepared: Any = batch.prepared or scorer.prepare(batch.articles)
         result = scorer.nested(prepared) if self.nested else scorer.flat(prepared)
         return result if self.keep_text else result.drop("content")
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Opens the same scorer in another process; its bundle has been proven in this one."""
+    """Opens the same scorers in another process; their bundles have been proven in this one."""
 
-    folder: Path
+    folders: tuple[Path, ...]
+    together: bool
     level: float
     probabilities: bool
-    cut: Cut | None
+    cuts: tuple[Cut | None, ...]
 
-    def __call__(self) -> Scorer:
-        scorer = Scorer(load_bundle(self.folder, check="hashes"), level=self.level, probabilities=self.probabilities)
-        scorer.cut = self.cut
-        return scorer
+    def __call__(self) -> AnyScorer:
+        options: dict[str, Any] = {"level": self.level, "probabilities": self.probabilities}
+        made: AnyScorer
+        if self.together:
+            made = Together.load(self.folders, check="hashes", follow_plan=False, **options)
+        else:
+            made = Scorer(load_bundle(self.folders[0], check="hashes"), **options)
+        for scorer, cut in zip(made.scorers, self.cuts, strict=True):
+            scorer.cut = cut
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What became of a file: a tally per filter."""
+
+    tallies: dict[str, Tally]
+    articles: int
+    seconds: float
+    articles_per_second: float
+    resumed: int
 
 
 def score_file(
@@ -130,14 +173,73 @@ def score_file(
         BundleError: the bundle does not prove itself.
         BadInput: the target cannot be written, or what is there cannot be resumed.
     """
+    scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
+    done = _scored(
+        scorer, source, target, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes
+    )
+    own = done.tallies[scorer.name]
+    return Summary(
+        bundle=own.bundle,
+        articles=done.articles,
+        scored=own.scored,
+        tiers=own.tiers,
+        reasons=own.reasons,
+        seconds=done.seconds,
+        articles_per_second=done.articles_per_second,
+        resumed=done.resumed,
+    )
+
+
+def score_together(
+    bundles: Sequence[str | Path] | Together,
+    source: str | Path,
+    target: str | Path,
+    *,
+    keep_text: bool = False,
+    batch_size: int = BATCH,
+    threads: int | None = None,
+    resume: bool = False,
+    processes: int | None = 1,
+) -> TogetherSummary:
+    """Score a file with the bundles of several filters in one pass; all else is as in `score_file`.
+
+    A row gains `verdicts`, an object for each filter, in JSON lines, and columns named `<filter>.<column>` in CSV and
+    Parquet (see `Together.score_batch`).
+
+    Raises:
+        ArticleError, BundleError, BadInput: as `score_file`; two bundles are of one filter.
+    """
+    scorer = bundles if isinstance(bundles, Together) else Together.load(bundles, threads=threads)
+    done = _scored(
+        scorer, source, target, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes
+    )
+    return TogetherSummary(
+        filters=done.tallies,
+        articles=done.articles,
+        networks=len(scorer.trunks),
+        seconds=done.seconds,
+        articles_per_second=done.articles_per_second,
+        resumed=done.resumed,
+    )
+
+
+def _scored(
+    scorer: AnyScorer,
+    source: str | Path,
+    target: str | Path,
+    *,
+    keep_text: bool,
+    batch_size: int,
+    resume: bool,
+    processes: int | None,
+) -> _Done:
     if resume and "-" in {str(source), str(target)}:
         raise BadInput("--resume needs a file to read from and a file to write to")
-    scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
     total = count_articles(source)
     work = _Work(str(target) == "-" or ".jsonl" in Path(target).suffixes, keep_text)
-    tiers: Counter[str] = Counter()
-    reasons: Counter[str] = Counter()
-    resumed = 0
+    tiers: dict[str, Counter[str]] = {one.name: Counter() for one in scorer.scorers}
+    reasons: dict[str, Counter[str]] = {one.name: Counter() for one in scorer.scorers}
+    articles = resumed = 0
     started = time.perf_counter()
     with ExitStack() as stack:
         parts = None
@@ -147,27 +249,35 @@ def score_file(
         writer = stack.enter_context(open_writer(target))
         advance = stack.enter_context(steps("scoring", total))
         batches = _batches(read_articles(source, batch_size=batch_size, on_empty="keep"), parts)
-        count = (1 if scorer.early is not None else processes) or _processes(scorer, total)
+        cascades = any(one.early is not None for one in scorer.scorers)
+        count = (1 if cascades else processes) or _processes(scorer, total)
         results = stack.enter_context(closing(_results(scorer, work, batches, count, beside=str(source) != "-")))
         for batch, result in results:
             if parts is not None and batch.done is None:
                 parts.keep(batch.number, batch.articles, result)
             writer.write(result)
-            tiers.update(result["tier"])
-            reasons.update(result["reason"].drop_nulls())
+            for one, said, why in scorer.told(result):
+                tiers[one.name].update(said)
+                reasons[one.name].update(why.drop_nulls())
+            articles += result.height
             resumed += 0 if batch.done is None else result.height
             advance(result.height)
     seconds = time.perf_counter() - started
-    articles = tiers.total()
-    return Summary(
-        bundle=scorer.bundle.hash,
+    return _Done(
+        tallies={one.name: _tally(one, tiers[one.name], reasons[one.name]) for one in scorer.scorers},
         articles=articles,
-        scored=articles - tiers[DROPPED] - tiers[UNSCORED],
-        tiers={name: tiers[name] for name in (*scorer.bundle.filter.tier_names, DROPPED, UNSCORED)},
-        reasons=dict(reasons.most_common()),
         seconds=round(seconds, 3),
         articles_per_second=round((articles - resumed) / seconds, 1) if seconds else 0.0,
         resumed=resumed,
+    )
+
+
+def _tally(scorer: Scorer, tiers: Counter[str], reasons: Counter[str]) -> Tally:
+    return Tally(
+        bundle=scorer.bundle.hash,
+        scored=tiers.total() - tiers[DROPPED] - tiers[UNSCORED],
+        tiers={name: tiers[name] for name in (*scorer.bundle.filter.tier_names, DROPPED, UNSCORED)},
+        reasons=dict(reasons.most_common()),
     )
 
 
@@ -177,12 +287,15 @@ def _batches(frames: Iterable[pl.DataFrame], parts: Parts | None) -> Iterator[_B
 
 
 def _results(
-    scorer: Scorer, work: _Work, batches: Iterable[_Batch], processes: int, *, beside: bool
+    scorer: AnyScorer, work: _Work, batches: Iterable[_Batch], processes: int, *, beside: bool
 ) -> Generator[tuple[_Batch, pl.DataFrame], None, None]:
     """Each batch with its rows, in order. `beside` says that batches may be read before they are asked for."""
     if processes > 1:
         passed: deque[_Batch] = deque()
-        start = _Start(scorer.bundle.folder, scorer.level, scorer.probabilities, scorer.cut)
+        each = scorer.scorers
+        folders, cuts = tuple(one.bundle.folder for one in each), tuple(one.cut for one in each)
+        together = isinstance(scorer, Together)
+        start = _Start(folders, together, each[0].level, each[0].probabilities, cuts)
         for result in in_processes(_noted(batches, passed), work, start, processes):
             yield passed.popleft(), result
         return
@@ -198,25 +311,29 @@ def _noted(batches: Iterable[_Batch], passed: deque[_Batch]) -> Iterator[_Batch]
         yield batch
 
 
-def _prepared(scorer: Scorer, batch: _Batch) -> _Batch:
+def _prepared(scorer: AnyScorer, batch: _Batch) -> _Batch:
     return batch if batch.done is not None else replace(batch, prepared=scorer.prepare(batch.articles))
 
 
-def _processes(scorer: Scorer, total: int | None) -> int:
-    cheap = not scorer.bundle.manifest.encoders and scorer.early is None
+def _processes(scorer: AnyScorer, total: int | None) -> int:
+    cheap = all(not one.bundle.manifest.encoders and one.early is None for one in scorer.scorers)
     return usable_cores() if cheap and total is not None and total >= WORTH_PROCESSES else 1
 
 
-def _settings(scorer: Scorer, work: _Work, batch_size: int) -> dict[str, Any]:
+def _settings(scorer: AnyScorer, work: _Work, batch_size: int) -> dict[str, Any]:
     """All that results depend on beside the articles, by the names that a message gives them."""
-    bundle = scorer.bundle
-    return {
-        "bundle": bundle.hash,
-        "backend": (PORTABLE if bundle.plan is None else bundle.plan.variant).title,
-        "--level": scorer.level,
-        "--probabilities": scorer.probabilities,
-        "--cascade": None if scorer.early is None else scorer.early.record.model_dump(mode="json"),
-        "--ask-oracle-above": None if scorer.cut is None else scorer.cut.probability,
-        "--keep-text": work.keep_text,
-        "--batch-size": batch_size,
-    }
+    each = [
+        {
+            "bundle": one.bundle.hash,
+            "backend": (PORTABLE if one.bundle.plan is None else one.bundle.plan.variant).title,
+            "--level": one.level,
+            "--probabilities": one.probabilities,
+            "--cascade": None if one.early is None else one.early.record.model_dump(mode="json"),
+            "--ask-oracle-above": None if one.cut is None else one.cut.probability,
+        }
+        for one in scorer.scorers
+    ]
+    same = {"--keep-text": work.keep_text, "--batch-size": batch_size}
+    if not isinstance(scorer, Together):
+        return each[0] | same
+    return {name: [one[name] for one in each] for name in each[0]} | same

@@ -122,6 +122,16 @@ class Scorer:
         return cls(bundle, level=level, probabilities=probabilities, ask_oracle_above=ask_oracle_above, early=early)
 
     @property
+    def scorers(self) -> tuple[Scorer, ...]:
+        """This one alone, as `Together` has several."""
+        return (self,)
+
+    @property
+    def name(self) -> str:
+        """The filter's name, without its version."""
+        return self.bundle.filter.name
+
+    @property
     def dimensions(self) -> tuple[str, ...]:
         """What is scored, in the filter's order."""
         return self.bundle.manifest.dimensions
@@ -200,6 +210,10 @@ class Scorer:
         frame = pl.DataFrame({**nested, "known": scored})
         numbers_of = [frame.select(pl.when("known").then(name).alias(name)).to_series() for name in structs]
         return [*numbers_of[:2], *outcome.verdict.iter_columns(), *numbers_of[2:], *outcome.ask]
+
+    def told(self, result: pl.DataFrame) -> Iterator[tuple[Scorer, pl.Series, pl.Series]]:
+        """This scorer with the tiers and the reasons in rows that `flat` or `nested` gave."""
+        yield self, result["tier"], result["reason"]
 
     def prepare(self, articles: pl.DataFrame, windows: Windows | None = None) -> Prepared:
         """All that comes before the student: windows, unless they are known, and what the prefilter drops.

@@ -1,0 +1,168 @@
+"""Networks that several bundles share: each is opened once, and reads each text of a pass once.
+
+In: bundles' manifests, which name the hash of every graph and tokenizer. Out: encoders. Two bundles whose encoders have
+the same files read with one; of two networks that share a tokenizer alone, texts are tokenised once.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from potstill.backends.graph import GraphEncoder
+from potstill.backends.plan import open_variant
+from potstill.bundle.layout import file_name
+from potstill.bundle.reading import open_encoder
+from potstill.files import digest
+from potstill.students.neural import JoinedEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from potstill.backends.plan import Variant
+    from potstill.bundle.layout import Manifest
+    from potstill.records import BoolArray
+    from potstill.students import Encoder
+
+_NAMES = {"backbone", "backbone_sha256"}
+"""Facts of an encoder that say where it came from and nothing of what its graph does."""
+
+
+class Trunks:
+    """The networks of several bundles; `open` is an opener for `load_bundle`."""
+
+    def __init__(self) -> None:
+        self._shared: dict[str, Shared] = {}
+        self._words: dict[str, _Words] = {}
+        self._passing = threading.RLock()
+
+    def __len__(self) -> int:
+        return len(self._shared)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Which networks are open."""
+        return frozenset(self._shared)
+
+    def keep(self, names: frozenset[str]) -> None:
+        """Close all other networks."""
+        self._shared = {name: shared for name, shared in self._shared.items() if name in names}
+
+    def open(self, folder: Path, manifest: Manifest, variant: Variant, device: str = "auto") -> Encoder | None:
+        """A bundle's encoder, as `bundle.reading.open_encoder` gives it; networks that are open already are taken.
+
+        Raises:
+            BundleError, MissingExtra, MissingModel: as `load_bundle`.
+        """
+        keys = trunk_keys(manifest)
+        if not keys:
+            return None
+        parts = tuple(self._part(folder, manifest, index, key, variant, device) for index, key in enumerate(keys))
+        return parts[0] if len(parts) == 1 else JoinedEncoder(parts)
+
+    @contextmanager
+    def one_pass(self) -> Iterator[None]:
+        """Within this, each network reads a text once, whoever asks; one pass at a time."""
+        with self._passing:
+            try:
+                yield
+            finally:
+                for shared in self._shared.values():
+                    shared.forget()
+                for words in self._words.values():
+                    words.forget()
+
+    def _part(self, folder: Path, manifest: Manifest, index: int, key: str, variant: Variant, device: str) -> Shared:
+        own = digest([key, variant.model_dump(mode="json"), device])
+        if own not in self._shared:
+            if manifest.kind == "adapter":
+                encoder = open_encoder(folder, manifest, variant, device)
+            else:
+                model, tokenizer = (folder / file_name(name, index) for name in ("model", "tokenizer"))
+                encoder = open_variant(variant, model, tokenizer, manifest.encoders[index])
+            if encoder is None:
+                raise TypeError(f"{folder}: a manifest with encoders opened none")
+            self._shared[own] = Shared(encoder, self._words_of(manifest, index))
+        return self._shared[own]
+
+    def _words_of(self, manifest: Manifest, index: int) -> _Words | None:
+        """What the networks share that read the same tokens; None for an adapter, whose tokenizer is torch's."""
+        if manifest.kind == "adapter":
+            return None
+        facts = manifest.encoders[index]
+        key = digest([manifest.files[file_name("tokenizer", index)], facts.prefix, facts.max_tokens])
+        words = self._words.setdefault(key, _Words())
+        words.readers += 1
+        return words
+
+
+class Shared:
+    """An encoder that several students read with: within a pass each text is encoded once.
+
+    `encoded` counts the texts that the network has read.
+    """
+
+    def __init__(self, encoder: Encoder, words: _Words | None = None) -> None:
+        self._encoder = encoder
+        self._words = words
+        self._known: dict[str, NDArray[np.float32]] = {}
+        self.width = encoder.width
+        self.widths: tuple[int, ...] = getattr(encoder, "widths", (encoder.width,))
+        self.encoded = 0
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Features, shape (texts, width), in input order."""
+        missing = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if missing:
+            self._known.update(zip(missing, self._read(missing), strict=True))
+            self.encoded += len(missing)
+        if not texts:
+            return np.zeros((0, self.width), dtype=np.float32)
+        return np.stack([self._known[text] for text in texts])
+
+    def truncated(self, texts: Sequence[str]) -> BoolArray:
+        """Which texts the network cannot read whole."""
+        return self._encoder.truncated(texts)
+
+    def forget(self) -> None:
+        """End a pass."""
+        self._known.clear()
+
+    def _read(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        if self._words is None or self._words.readers == 1 or not isinstance(self._encoder, GraphEncoder):
+            return self._encoder.encode(texts)
+        return self._encoder.features(self._words.of(self._encoder, texts))
+
+
+class _Words:
+    """The tokens of a pass's texts, for `readers` networks that share a tokenizer and read as far."""
+
+    def __init__(self) -> None:
+        self.readers = 0
+        self._known: dict[str, list[int]] = {}
+
+    def of(self, encoder: GraphEncoder, texts: Sequence[str]) -> list[list[int]]:
+        missing = [text for text in texts if text not in self._known]
+        self._known.update(zip(missing, encoder.tokens(missing), strict=True))
+        return [self._known[text] for text in texts]
+
+    def forget(self) -> None:
+        self._known.clear()
+
+
+def trunk_keys(manifest: Manifest) -> list[str]:
+    """What each of a bundle's encoders is, in order: two of one key give the same features."""
+    names = ("adapter", "lora") if manifest.kind == "adapter" else ("model", "tokenizer")
+    # An adapter's base is known by its hash alone; a graph holds all its weights.
+    left_out = {"backbone"} if manifest.kind == "adapter" else _NAMES
+    keys = []
+    for index, facts in enumerate(manifest.encoders):
+        files: list[Any] = [manifest.files[file_name(name, index)] for name in names]
+        keys.append(digest([manifest.kind, *files, facts.model_dump(mode="json", exclude=left_out)]))
+    return keys

@@ -1,0 +1,325 @@
+"""Several filters in one pass: the scores of each alone, and no text read twice by one network."""
+
+import dataclasses
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+from tiny_bundle import YAML, articles, golden, neural_student, tfidf_bundle
+from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_tokenizer
+
+from potstill.articles import open_writer
+from potstill.backends.machine import this_machine
+from potstill.backends.plan import PORTABLE, Plan, Variant, library_versions, write_plan
+from potstill.bundle import EncoderFiles, write_bundle
+from potstill.calibration import fit_calibration
+from potstill.dataset import Examples
+from potstill.errors import BadInput, BundleError
+from potstill.export import export_encoder
+from potstill.filters import parse_filter
+from potstill.records import Article
+from potstill.scorer import Scorer, Together, score_file, score_together
+from potstill.scorer.trunks import Shared, Trunks
+from potstill.students.heads import LinearHead
+from potstill.students.neural import NeuralStudent
+
+
+def filter_of(name, *, chars=600, drop="git clone"):
+    text = YAML.replace("good-news", name).replace("max_chars: 600", f"max_chars: {chars}").replace("git clone", drop)
+    return parse_filter(text, "Score the gain and the nearness.", name)
+
+
+def exported(folder, *, seed=0, max_tokens=48):
+    network = TinyNetwork(tiny_bert(seed=seed), tiny_tokenizer(0), max_tokens=max_tokens)
+    found = export_encoder(network, folder, TEXTS)
+    return network, EncoderFiles(found.facts, {"model": found.model, "tokenizer": found.tokenizer})
+
+
+def bundle_of(folder, filter_, network, files, seed):
+    """A bundle of a filter whose head is its own, drawn by the seed."""
+    head = LinearHead(np.random.default_rng(seed).normal(0, 0.6, (32, 2)), np.array([5.0, 4.0]))
+    student = NeuralStudent(network, head, filter_.dimension_names)
+    frame, scores = articles(80, seed)
+    texts = [filter_.text.of(*row) for row in frame.select("title", "content").iter_rows()]
+    frame = frame.select("id").with_columns(pl.Series("text", texts))
+    rows = Examples(tuple(frame["id"]), frame, scores, np.arange(80), filter_.dimension_names)
+    calibration = fit_calibration(
+        student.predict(rows.frame), rows.scores, rows.clusters, dimensions=filter_.dimension_names, rules=filter_
+    )
+    return write_bundle(
+        folder,
+        student=student,
+        recipe="tiny",
+        filter_=filter_,
+        calibration=calibration,
+        golden=golden(rows),
+        encoders=[files],
+        facts={"made": "in a test"},
+    ).folder
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Three filters on one trunk, of which one reads less and drops other articles; one on another trunk; one on none.
+
+    The other trunk has the same tokenizer.
+    """
+    folder = tmp_path_factory.mktemp("bundles")
+    trunk, other = exported(folder / "trunk"), exported(folder / "other", seed=1)
+    return {
+        "gains": bundle_of(folder / "gains", filter_of("gains"), *trunk, seed=1),
+        "places": bundle_of(folder / "places", filter_of("places", drop="library"), *trunk, seed=2),
+        "short": bundle_of(folder / "short", filter_of("short", chars=60), *trunk, seed=3),
+        "other": bundle_of(folder / "other-trunk", filter_of("other"), *other, seed=4),
+        "words": tfidf_bundle(folder / "words").folder,
+    }
+
+
+@pytest.fixture(scope="module")
+def together(folders):
+    return Together.load(list(folders.values()))
+
+
+@pytest.fixture(scope="module")
+def alone(folders):
+    return {Scorer.load(folder).name: Scorer.load(folder) for folder in folders.values()}
+
+
+@pytest.fixture
+def news(tmp_path):
+    frame, _ = articles(23)
+    odd = pl.DataFrame(
+        [("e", "", ""), ("g", "", "git clone this"), ("l", "", "the library")], frame.schema, orient="row"
+    )
+    with open_writer(tmp_path / "news.jsonl") as writer:
+        writer.write(pl.concat([frame, odd]))
+    return tmp_path / "news.jsonl"
+
+
+def encoded(together):
+    return {id(shared): shared.encoded for shared in together.trunks._shared.values()}
+
+
+class TestScores:
+    @given(
+        texts=st.lists(
+            st.one_of(st.sampled_from([*TEXTS, "git clone", "a library"]), st.text(max_size=80)), max_size=12
+        ),
+        batch=st.integers(1, 5),
+    )
+    @settings(max_examples=40)
+    def test_are_those_of_each_bundle_alone(self, together, alone, texts, batch):
+        rows = [Article(str(number), "", text) for number, text in enumerate(texts)]
+        found = list(together.score_many(rows, batch_size=batch))
+        for name, scorer in alone.items():
+            expected = list(scorer.score_many(rows))
+            for one, verdict in zip(expected, (row[name] for row in found), strict=True):
+                plain = {"scores": {}, "intervals": {}, "overall": None}
+                assert dataclasses.replace(one, **plain) == dataclasses.replace(verdict, **plain)
+                assert verdict.scores == pytest.approx(one.scores, abs=1e-3)
+                assert verdict.overall == pytest.approx(one.overall, abs=1e-3)
+
+    def test_one_text_has_a_verdict_of_each_filter(self, together):
+        assert tuple(together.score("a library on the river")) == together.filters
+        assert together.filters == ("gains", "places", "short", "other", "good-news")
+
+    def test_flat_columns_bear_the_filters_names(self, together, alone):
+        frame, _ = articles(5)
+        flat = together.score_batch(frame)
+        own = alone["places"].score_batch(frame)
+        added = [name for name in own.columns if name not in frame.columns]
+        assert_frame_equal(
+            flat.select(pl.col(f"places.{name}").alias(name) for name in added), own.select(added), abs_tol=1e-3
+        )
+        assert flat.columns[:3] == ["id", "title", "content"]
+
+    def test_no_articles_give_no_rows(self, together):
+        empty = pl.DataFrame(schema={"id": pl.String, "title": pl.String, "content": pl.String})
+        assert together.nested_batch(empty).height == together.score_batch(empty).height == 0
+        assert list(together.score_many([])) == []
+
+
+class TestOnePass:
+    def test_bundles_of_one_network_open_it_once(self, together):
+        assert len(together.trunks) == 2
+
+    def test_a_network_reads_each_distinct_window_once(self, folders):
+        pair = Together.load([folders["gains"], folders["places"], folders["short"]])
+        (shared,) = pair.trunks._shared.values()
+        before = shared.encoded
+        # One is short enough for every window, one is not; one is dropped by a filter and read for the others.
+        long = "a town by a river " * 30
+        list(pair.score_many(["the harvest", long, "the harvest", "a library"]))
+        assert shared.encoded - before == 4
+        list(pair.score_many(["the harvest"]))
+        assert shared.encoded - before == 5
+
+    def test_what_every_filter_drops_is_never_read(self, folders):
+        pair = Together.load([folders["gains"], folders["short"]])
+        (shared,) = pair.trunks._shared.values()
+        before = shared.encoded
+        assert {verdict.tier for verdict in pair.score("git clone").values()} == {"dropped"}
+        assert shared.encoded == before
+
+    def test_networks_of_one_tokenizer_share_tokens(self, folders, monkeypatch):
+        both = Together.load([folders["gains"], folders["other"]])
+        asked = []
+        for shared in both.trunks._shared.values():
+            tokens = shared._encoder.tokens
+            monkeypatch.setattr(shared._encoder, "tokens", lambda texts, t=tokens: asked.append(len(texts)) or t(texts))
+        list(both.score_many(["the harvest", "a river"]))
+        assert sum(asked) == 2
+
+    def test_features_are_forgotten_when_it_ends(self, together):
+        together.score("a river")
+        assert all(not shared._known for shared in together.trunks._shared.values())
+
+    def test_a_shared_encoder_says_what_its_own_says(self):
+        network = neural_student().encoder
+        shared = Shared(network)
+        np.testing.assert_allclose(shared.encode([*TEXTS, TEXTS[0]]), network.encode([*TEXTS, TEXTS[0]]), atol=1e-5)
+        assert shared.encode([]).shape == (0, 32)
+        assert shared.truncated(TEXTS).tolist() == network.truncated(TEXTS).tolist()
+        assert shared.encoded == len(TEXTS)
+
+
+def test_two_bundles_of_one_filter_are_refused(folders):
+    with pytest.raises(BadInput, match=r"gains: is for the filter gains, as .*gains is; one pass takes one bundle"):
+        Together.load([folders["gains"], folders["places"], folders["gains"]])
+    with pytest.raises(BadInput, match="is for the filter"):
+        Together([Scorer.load(folders["gains"]), Scorer.load(folders["gains"])], Trunks())
+    with pytest.raises(BadInput, match="no bundle"):
+        Together.load([])
+
+
+def test_a_broken_bundle_among_them_is_named(folders, tmp_path):
+    with pytest.raises(BundleError, match="nowhere"):
+        Together.load([folders["gains"], tmp_path / "nowhere"])
+
+
+class TestPlans:
+    @pytest.fixture
+    def planned(self, folders):
+        """Writes plans for bundles; they go when the test ends."""
+        written = []
+
+        def plan(name, **variant):
+            hash_ = Scorer.load(folders[name], follow_plan=False).bundle.hash
+            made = Plan(
+                bundle=hash_,
+                machine=this_machine(),
+                versions=library_versions(),
+                variant=PORTABLE.model_copy(update=variant),
+                drift=0.01,
+                why="fast",
+                proven_on="nothing",
+                tried=(),
+            )
+            written.append(write_plan(folders[name], made))
+
+        yield plan
+        for path in written:
+            path.unlink()
+
+    def test_one_that_each_has_is_followed(self, folders, planned, capsys):
+        planned("gains", token_budget=512)
+        planned("places", token_budget=1024)
+        found = Together.load([folders["gains"], folders["places"]])
+        assert [one.bundle.plan.variant.token_budget for one in found.scorers] == [512, 512]
+        assert len(found.trunks) == 1
+        assert capsys.readouterr().err == ""
+
+    def test_one_that_some_lack_is_not_and_it_is_said(self, folders, planned, capsys):
+        planned("gains", token_budget=512)
+        planned("other", token_budget=2048)
+        found = Together.load([folders["gains"], folders["places"], folders["other"]])
+        plans = [one.bundle.plan for one in found.scorers]
+        assert plans[:2] == [None, None]
+        # The other network is not shared, and has its own way.
+        assert plans[2].variant.token_budget == 2048
+        said = " ".join(capsys.readouterr().err.split())
+        assert "is proven for some bundles of a shared network and not for" in said
+        assert f"potstill optimize {folders['places']}" in said
+
+    def test_ones_that_differ_are_not(self, folders, planned, capsys):
+        planned("gains")
+        planned("places", backend="openvino", precision="bf16")
+        found = Together.load([folders["gains"], folders["places"]])
+        assert [one.bundle.plan for one in found.scorers] == [None, None]
+        assert "have plans for ONNX Runtime fp32 and OpenVINO bf16" in " ".join(capsys.readouterr().err.split())
+
+    def test_one_that_cannot_be_kept_is_left_by_all(self, folders, planned, capsys, monkeypatch):
+        planned("gains", backend="openvino")
+        planned("places", backend="openvino")
+
+        def refuses(variant, *rest):
+            if variant.backend == "openvino":
+                raise BundleError("this processor lacks the instructions")
+            return opens(variant, *rest)
+
+        opens = __import__("potstill.backends.plan", fromlist=["open_variant"]).open_variant
+        monkeypatch.setattr("potstill.scorer.trunks.open_variant", refuses)
+        found = Together.load([folders["gains"], folders["places"]])
+        assert [one.bundle.plan for one in found.scorers] == [None, None]
+        assert "lacks the instructions" in " ".join(capsys.readouterr().err.split())
+        assert Variant(**found.scorers[0].bundle.plan or {}) == PORTABLE
+
+
+class TestFiles:
+    def test_a_line_of_json_has_an_object_for_each_filter(self, together, alone, news, tmp_path):
+        summary = score_together(together, news, tmp_path / "all.jsonl", batch_size=7)
+        rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+        for name, scorer in alone.items():
+            one = score_file(scorer, news, tmp_path / "one.jsonl", batch_size=7)
+            expected = [json.loads(line) for line in (tmp_path / "one.jsonl").read_text().splitlines()]
+            for row, single in zip(rows, expected, strict=True):
+                own = {"id": row["id"], "title": row["title"], **row["verdicts"][name]}
+                assert own.keys() == single.keys()
+                assert (own["tier"], own["reason"], own["gates"]) == (single["tier"], single["reason"], single["gates"])
+                assert (own["scores"] or {}) == pytest.approx(single["scores"] or {}, abs=1e-3)
+            tally = summary.filters[name]
+            assert (tally.bundle, tally.scored, tally.tiers, tally.reasons) == (
+                *(one.bundle, one.scored, one.tiers, one.reasons),
+            )
+        assert (summary.articles, summary.networks) == (26, 2)
+        assert summary.filters["gains"].reasons == {"empty text": 1, "code page": 1}
+        assert summary.filters["places"].tiers["dropped"] > 1
+
+    @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+    def test_a_resume_ends_as_if_nothing_had_happened(self, folders, news, tmp_path, ending):
+        class Stopping(Together):
+            left = 2
+
+            def finish(self, prepared):
+                if not self.left:
+                    raise KeyboardInterrupt
+                self.left -= 1
+                return super().finish(prepared)
+
+        paths = [folders["gains"], folders["short"]]
+        score_together(paths, news, tmp_path / f"unbroken{ending}", batch_size=5)
+        with pytest.raises(KeyboardInterrupt):
+            score_together(Stopping.load(paths), news, tmp_path / f"out{ending}", batch_size=5)
+        with pytest.raises(BadInput, match="begun with another"):
+            score_together([*paths, folders["other"]], news, tmp_path / f"out{ending}", batch_size=5, resume=True)
+        summary = score_together(paths, news, tmp_path / f"out{ending}", batch_size=5, resume=True)
+        assert (summary.resumed, summary.articles) == (10, 26)
+        assert sum(summary.filters["short"].tiers.values()) == 26
+        assert (tmp_path / f"out{ending}").read_bytes() == (tmp_path / f"unbroken{ending}").read_bytes()
+
+    def test_an_input_field_of_that_name_is_kept_under_another(self, together, tmp_path):
+        (tmp_path / "in.jsonl").write_text('{"content": "a river", "verdicts": [1]}\n')
+        score_together(together, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+        row = json.loads((tmp_path / "out.jsonl").read_text())
+        assert row["input_verdicts"] == [1]
+        assert set(row["verdicts"]) == set(together.filters)
+
+    def test_several_processes_say_what_one_says(self, folders, news, tmp_path):
+        paths = [folders["words"]]
+        score_together(paths, news, tmp_path / "one.parquet", batch_size=5)
+        score_together(paths, news, tmp_path / "two.parquet", batch_size=5, processes=2)
+        assert_frame_equal(pl.read_parquet(tmp_path / "one.parquet"), pl.read_parquet(tmp_path / "two.parquet"))
