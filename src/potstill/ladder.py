@@ -54,6 +54,7 @@ RUNGS = (
     "e5-median",
     "minilm-e5-svr",
     "minilm-e5-median",
+    "tfidf-e5-blend",
     "minilm-full",
     "minilm-full-median",
     "e5-small-full",

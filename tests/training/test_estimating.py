@@ -33,7 +33,7 @@ def test_the_texts_that_are_read_stand_for_all_lengths():
 
 def test_an_epoch_learns_from_one_part_and_reads_both(monkeypatch):
     encoder = SlowEncoder()
-    monkeypatch.setattr(estimating, "_encoder", lambda *_: encoder)
+    monkeypatch.setattr(estimating, "_encoders", lambda *_: [encoder])
     train, validation = ["x" * 100] * 80, ["x" * 100] * 20
 
     frozen = estimate(load_recipe("minilm-ridge"), train, validation, clock=encoder.clock)

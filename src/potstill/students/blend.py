@@ -101,7 +101,7 @@ class BlendStudent:
             if isinstance(member, NeuralStudent):
                 own["encoder"] = self.places(member)
             members.append({"kind": member.kind, "settings": own})
-        known = self.encoder.settings() if isinstance(self.encoder, DescribedEncoder) else {}
+        known: dict[str, Any] = self.encoder.settings() if isinstance(self.encoder, DescribedEncoder) else {}
         return {"members": members} | ({"encoder": known} if self.parts else {})
 
     def _read(self, member: NeuralStudent, texts: Sequence[str], features: Features) -> FloatArray:

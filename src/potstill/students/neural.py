@@ -20,7 +20,7 @@ from potstill.students.heads import AnyHead, from_arrays
 from potstill.students.pieces import Pieces, PiecewiseEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
@@ -211,16 +211,29 @@ def open_encoder(recipe: EncoderHeadRecipe | BlendRecipe, cache: Path | None = N
     require("torch", "train")
     from potstill.students.torch.encoder import TorchEncoder
 
+    def opening(member: EncoderHeadRecipe, backbone: str) -> Encoder:
+        return TorchEncoder.open(
+            backbone, max_tokens=member.max_tokens, pooling=member.pooling, layers=member.layers, cache=cache
+        )
+
+    return assembled(recipe, opening)
+
+
+def assembled(recipe: EncoderHeadRecipe | BlendRecipe, opening: Callable[[EncoderHeadRecipe, str], Encoder]) -> Encoder:
+    """The recipe's encoders side by side; `opening` makes one for a member and a backbone, once for those alike.
+
+    Raises:
+        RecipeError: no member of a blend reads with an encoder.
+    """
     opened: dict[str, Encoder] = {}
     for member in reading_members(recipe):
         for name, key in zip(member.backbones, part_keys(member), strict=True):
             if key not in opened:
-                opened[key] = TorchEncoder.open(
-                    name, max_tokens=member.max_tokens, pooling=member.pooling, layers=member.layers, cache=cache
-                )
+                opened[key] = opening(member, name)
     if not opened:
         raise RecipeError(f"{recipe.name}: no member reads with an encoder")
-    return joined(list(opened.values()))
+    keys = part_keys(recipe) if recipe.student == "encoder-head" else list(opened)
+    return joined([opened[key] for key in keys])
 
 
 def reading_members(recipe: EncoderHeadRecipe | BlendRecipe) -> list[EncoderHeadRecipe]:

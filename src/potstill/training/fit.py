@@ -20,11 +20,10 @@ from potstill.runs import versions
 from potstill.students.blend import BlendStudent
 from potstill.students.constant import fit_constant
 from potstill.students.neural import (
+    assembled,
     fit_encoder_head,
-    joined,
     member_encoder,
     open_encoder,
-    part_keys,
     parts_of,
     reading,
     reading_members,
@@ -340,19 +339,21 @@ def _encoder(recipe: Recipe, workdir: Path, cache: Path, *, tiny: bool, seed: in
     from potstill.students.torch.backbones import tiny_backbone
     from potstill.students.torch.encoder import TorchEncoder
 
-    parts: dict[str, Encoder] = {}
-    for member in reading_members(recipe):
-        for name, key in zip(member.backbones, part_keys(member), strict=True):
-            if key not in parts:
-                folder = (workdir / f"backbone-{len(parts)}").resolve()
-                parts[key] = TorchEncoder.open(
-                    tiny_backbone(name, folder, seed=seed),
-                    max_tokens=member.max_tokens,
-                    pooling=member.pooling,
-                    # A tiny network has two layers, whatever the recipe knows of the real one.
-                    layers=tuple(layer for layer in member.layers if -3 <= layer <= 2),
-                )
-    return joined(list(parts.values()))
+    made: list[Encoder] = []
+
+    def opening(member: EncoderHeadRecipe, backbone: str) -> Encoder:
+        folder = (workdir / f"backbone-{len(made)}").resolve()
+        small = TorchEncoder.open(
+            tiny_backbone(backbone, folder, seed=seed),
+            max_tokens=member.max_tokens,
+            pooling=member.pooling,
+            # A tiny network has two layers, whatever the recipe knows of the real one.
+            layers=tuple(layer for layer in member.layers if -3 <= layer <= 2),
+        )
+        made.append(small)
+        return small
+
+    return assembled(recipe, opening)
 
 
 def _hashes(encoder: Encoder) -> dict[str, str]:
