@@ -31,13 +31,27 @@ def dataset(
         typer.Option("--keep-whole", help="Keep sources in one part too, or train on the past and test on the rest."),
     ] = None,
     oracle: Annotated[str | None, typer.Option(help="Whose labels, where several oracles have given some.")] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Give articles the part that they, or near-copies, have in another run: for runs that train together.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Cluster near-duplicates and split a run's labelled articles without leaks."""
     from potstill.dataset import Fractions, build_dataset
     from potstill.runs import Run
 
-    record = build_dataset(Run.open(run), seed=seed, fractions=Fractions.parse(fractions), whole=whole, oracle=oracle)
+    record = build_dataset(
+        Run.open(run),
+        seed=seed,
+        fractions=Fractions.parse(fractions),
+        whole=whole,
+        oracle=oracle,
+        like=None if like is None else Run.open(like),
+    )
     if as_json:
         print(record.model_dump_json(indent=2))
     else:

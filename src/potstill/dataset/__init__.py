@@ -6,6 +6,7 @@ article in the training part would be remembered and not judged; within that, pa
 score bin, so that each holds low and high articles in like shares. The same seed gives the same parts.
 """
 
+from potstill.dataset.alike import parts_like, stories
 from potstill.dataset.assembling import Whole, assemble, check_labels
 from potstill.dataset.duplicates import MISSED, SIMILAR, bands, clusters_of, near_duplicates
 from potstill.dataset.examples import Examples
@@ -40,5 +41,7 @@ __all__ = [
     "clusters_of",
     "folds",
     "near_duplicates",
+    "parts_like",
     "split",
+    "stories",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
+from potstill.dataset.alike import parts_like
 from potstill.dataset.duplicates import clusters_of, near_duplicates
 from potstill.dataset.rows import FACTS, Dataset, DatasetRecord, scores_of
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, PARTS, SMALLEST_CALIBRATION, Fractions, split, with_groups
@@ -37,6 +38,7 @@ def assemble(
     fractions: Fractions = DEFAULT_FRACTIONS,
     whole: Whole | None = None,
     oracle: str | None = None,
+    like: Dataset | None = None,
 ) -> tuple[Dataset, DatasetRecord, list[tuple[int, int, float]]]:
     """Articles and labels joined, clustered and split; the core of `build_dataset`.
 
@@ -48,13 +50,14 @@ def assemble(
         fractions: shares of the parts.
         whole: keep sources whole too, or split by time.
         oracle: whose labels, where there are several oracles'; a reviewer's go before them, see `corrected`.
+        like: another run's dataset, whose articles have the part here that they have there.
 
     Returns:
         The dataset, its record, and the near-duplicate pairs as (row, row, jaccard).
 
     Raises:
         DatasetError: no labelled article, too few rows, several oracles and none chosen, or nothing to learn
-            because every dimension is constant.
+            because every dimension is constant; or `whole` and `like` are both given.
         LabelError: a label is not finite or not on the scale; the message names the article and the dimension.
     """
     names = filter_.dimension_names
@@ -80,7 +83,15 @@ def assemble(
     pairs = near_duplicates(texts)
     clusters = clusters_of(len(texts), pairs)
     groups, times = _kept_whole(frame, whole)
-    parts = split(scores, clusters, seed=seed, fractions=fractions, groups=groups, times=times, weights=filter_.weights)
+    if like is None:
+        parts = split(
+            scores, clusters, seed=seed, fractions=fractions, groups=groups, times=times, weights=filter_.weights
+        )
+    else:
+        if whole is not None:
+            raise DatasetError(f"--like takes another run's parts as they are; leave it or --keep-whole {whole} out")
+        parts, taken = parts_like(texts, scores, like, seed=seed, fractions=fractions, weights=filter_.weights)
+        notes.append(f"{taken} of {len(texts)} rows have the part that their story has in the other run")
     notes += _dominating(clusters if groups is None else with_groups(clusters, groups), whole)
     own_part = bool((parts == "calibration").any())
     if fractions.calibration and not own_part:

@@ -11,6 +11,7 @@ import polars as pl
 
 from potstill.dataset.assembling import assemble
 from potstill.dataset.duplicates import SIMILAR
+from potstill.dataset.rows import Dataset
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, Fractions
 from potstill.files import write_json
 
@@ -27,6 +28,7 @@ def build_dataset(
     fractions: Fractions = DEFAULT_FRACTIONS,
     whole: Whole | None = None,
     oracle: str | None = None,
+    like: Run | None = None,
 ) -> DatasetRecord:
     """Make the dataset of a run from its articles and its ledger; recorded as the stage `dataset`.
 
@@ -36,6 +38,7 @@ def build_dataset(
         fractions: shares of the parts.
         whole: keep sources whole too, or split by time.
         oracle: whose labels, where the ledger holds several oracles'.
+        like: another run, whose articles have the part here that they have there; for runs that train together.
 
     Raises:
         RunError: nothing is labelled yet, or another process writes to the run.
@@ -48,11 +51,15 @@ def build_dataset(
     ledger = run.need("ledger", "label")
     articles = pl.read_parquet(run.need("articles", "label"))
     parameters: dict[str, Any] = {"fractions": fractions.model_dump(), "whole": whole, "oracle": oracle}
+    other = None
+    if like is not None:
+        other = Dataset.load(like.need("rows", "dataset"), like.filter.dimension_names)
+        parameters["like"] = like.fingerprint("rows")
     with run.recording("dataset", parameters=parameters, seeds={"split": seed}):
         with Ledger(ledger) as opened:
             labels = opened.labels(filter_)
         dataset, record, pairs = assemble(
-            articles, labels, filter_, seed=seed, fractions=fractions, whole=whole, oracle=oracle
+            articles, labels, filter_, seed=seed, fractions=fractions, whole=whole, oracle=oracle, like=other
         )
         dataset.save(run.path("rows"))
         ids = dataset.frame["id"].to_list()

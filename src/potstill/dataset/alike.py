@@ -1,0 +1,88 @@
+"""Several datasets of the same articles: which rows tell the same story, and parts that agree.
+
+In: the windows of two or more datasets, which may cut articles at different lengths. Out: a story number per row over
+all of them, and for one dataset the parts that another one gave. What one run keeps for judging must not be learnt
+from in another, or students that learn from both have seen what they are judged on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from potstill.dataset.duplicates import clusters_of, near_duplicates
+from potstill.dataset.splitting import PARTS, SMALLEST_CALIBRATION, SMALLEST_DATASET, Fractions, split
+from potstill.errors import DatasetError
+from potstill.text import JOINT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.dataset.rows import Dataset
+    from potstill.records import FloatArray, IntArray
+
+
+def stories(datasets: Sequence[Sequence[str]]) -> list[IntArray]:
+    """Story numbers of each dataset's rows: near-duplicates, within and across datasets, share one.
+
+    Where the windows differ in length, the texts are also compared over as much as the shortest window shows, so that
+    an article is known again whose longer window holds twice as many words.
+
+    Args:
+        datasets: the windows of each dataset's rows.
+
+    Returns:
+        For each dataset an array of shape (rows,).
+    """
+    texts = [text for own in datasets for text in own]
+    pairs = near_duplicates(texts)
+    heads = [[text.split(JOINT)[0] for text in own] for own in datasets]
+    longest = [max(map(len, own), default=0) for own in heads]
+    if len(set(longest)) > 1:
+        pairs += near_duplicates([head[: min(longest)] for own in heads for head in own])
+    numbers = clusters_of(len(texts), pairs)
+    return np.split(numbers, np.cumsum([len(own) for own in datasets])[:-1])
+
+
+def parts_like(
+    texts: Sequence[str],
+    scores: FloatArray,
+    other: Dataset,
+    *,
+    seed: int,
+    fractions: Fractions,
+    weights: FloatArray | None = None,
+) -> tuple[pl.Series, int]:
+    """Parts in which each story of another dataset has the part that it has there; the rest is split anew.
+
+    A story that lies in several parts there has the most guarded of them. Where the calibration part would have under
+    `SMALLEST_CALIBRATION` rows it is not made, and its rows train.
+
+    Returns:
+        A part per row, and how many rows have theirs from the other dataset.
+
+    Raises:
+        DatasetError: a part would be empty.
+    """
+    own, theirs = stories([list(texts), other.frame["text"].to_list()])
+    guarded = np.full(int(max(own.max(), theirs.max())) + 1, -1)
+    np.maximum.at(guarded, theirs, [PARTS.index(part) for part in other.frame["split"]])
+    places = guarded[own]
+    known = places >= 0
+    rest = ~known
+    shares = fractions if other.has_calibration_part else fractions.without_calibration()
+    if rest.sum() >= SMALLEST_DATASET:
+        parts = split(scores[rest], own[rest], seed=seed, fractions=shares, weights=weights)
+        places[rest] = [PARTS.index(part) for part in parts]
+    else:
+        places[rest] = PARTS.index("train")
+    calibration = places == PARTS.index("calibration")
+    if calibration.sum() < SMALLEST_CALIBRATION:
+        places[calibration] = PARTS.index("train")
+    counts = np.bincount(places, minlength=len(PARTS))
+    empty = [name for name, count in zip(PARTS, counts, strict=True) if not count and name != "calibration"]
+    if empty:
+        raise DatasetError(f"no row lies in the part {empty[0]!r} of the other run; split this run by itself")
+    return pl.Series("split", [PARTS[place] for place in places], dtype=pl.String), int(known.sum())
