@@ -195,6 +195,8 @@ class FineTunedRecipe(_Recipe):
     warmup_share: float | None = Field(default=None, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
+    ema: float | None = Field(default=None, gt=0, lt=1, json_schema_extra=LATER)
+    """How much of a running mean of the weights stays at each step; the mean is what is evaluated and kept."""
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; one at each epoch's end where it is not given."""

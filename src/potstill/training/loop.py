@@ -13,6 +13,7 @@ import math
 import os
 import re
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from potstill.students.encoding import token_batches
 from potstill.students.torch.model import part_of, trainable
 from potstill.terminal import note, steps
 from potstill.training import checkpoints, state
+from potstill.training.averaging import Average
 from potstill.training.batches import LengthGrouped
 from potstill.training.checkpoints import Snapshot
 from potstill.training.counts import check_trainable
@@ -221,8 +223,14 @@ class _Gear:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     start: Snapshot | None
+    average: Average | None = None
+    """The running mean of the weights, where the recipe wants one."""
     restored: set[str] = field(default_factory=set)
     """What Trainer has taken from `start`; all of it must come before the first step."""
+
+    def judged(self) -> AbstractContextManager[None]:
+        """The model as it is evaluated and kept, within the block: with the mean of its weights, if there is one."""
+        return nullcontext() if self.average is None else self.average.in_place(self.model)
 
 
 class _ScoreTrainer(Trainer):
@@ -257,6 +265,8 @@ class _ScoreTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         del model
         state.load_parameters(self.gear.model, self._start.tensors["parameters"], resume_from_checkpoint)
+        if self.gear.average is not None:
+            self.gear.average.load(self._start.tensors["average"])
         self.gear.restored.add("parameters")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -319,8 +329,10 @@ class _Keeper(TrainerCallback):
         self.checked_gradients = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Write a checkpoint where the recipe asks for one within epochs."""
+        """Take the weights into their mean; write a checkpoint where the recipe asks for one within epochs."""
         self.advance(1)
+        if self.gear.average is not None:
+            self.gear.average.update(self.gear.model, state.global_step)
         every = self.task.recipe.checkpoint_steps
         # The last step of an epoch is kept with the epoch's evaluation, or a resume would leave that out.
         if every and state.global_step % every == 0 and state.global_step % self.outcome.plan.steps_per_epoch:
@@ -329,12 +341,13 @@ class _Keeper(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
         """Evaluate, keep the best, write a checkpoint, decide whether to stop."""
         recipe, outcome = self.task.recipe, self.outcome
-        record = self._evaluate(state.global_step)
-        outcome.history.append(record)
-        if record.best:
-            outcome.best_epoch = record.epoch
-            parameters = {"parameters": parameters_of(self.gear.model)}
-            checkpoints.write(checkpoints.best_folder(self.workdir, record.epoch), Snapshot({}, parameters))
+        with self.gear.judged():
+            record = self._evaluate(state.global_step)
+            outcome.history.append(record)
+            if record.best:
+                outcome.best_epoch = record.epoch
+                parameters = {"parameters": parameters_of(self.gear.model)}
+                checkpoints.write(checkpoints.best_folder(self.workdir, record.epoch), Snapshot({}, parameters))
         waited = record.epoch - (outcome.best_epoch or 0)
         outcome.stopped = record.epoch == recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
         note(
@@ -382,6 +395,8 @@ class _Keeper(TrainerCallback):
         documents = {"progress": progress, "rng": rng, "trainer_state": dataclasses.asdict(trainer_state)}
         adam = state.optimizer_tensors(gear.optimizer, gear.model)
         tensors = {"parameters": parameters, "optimizer": adam, "rng": drawn}
+        if gear.average is not None:
+            tensors["average"] = gear.average.tensors
         checkpoints.write(checkpoints.checkpoint_folder(self.workdir, step), Snapshot(documents, tensors))
         checkpoints.prune(self.workdir)
 
@@ -418,7 +433,7 @@ def _run(
     model.to(task.device)
     optimizer = make_optimizer(model, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, outcome.plan.rate)
-    gear = _Gear(model, optimizer, schedule, start)
+    gear = _Gear(model, optimizer, schedule, start, None if recipe.ema is None else Average(model, recipe.ema))
     with steps(f"train {recipe.name}", outcome.plan.steps) as advance:
         keeper = _Keeper(task, gear, workdir, outcome, advance)
         trainer = _ScoreTrainer(
