@@ -1,20 +1,23 @@
 """The verdict: scores -> weighted mean -> gates and caps -> tier.
 
-In: one column of scores per dimension, and for each cap whether its words are in the text. Out: `overall`,
-`tier` and the reasons of what fired, all as columns. Everything is one pass of Polars expressions, so that
-stored scores can be decided again under other rules in milliseconds.
+In: scores, and for each cap whether its words are in the text. Out: `overall`, the tier and the reasons of what fired,
+as arrays (`judge`) or as columns (`decide`). Everything is done by columns in numpy, the same for one article as for a
+million, so that stored scores can be decided again under other rules in milliseconds.
 
 A row with a score that is missing or not finite is `unscored`: no tier is ever given on part of the scores.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
-from potstill.conditions import DECIMALS, Condition, parse
+from potstill.conditions import Condition, parse, rounded
 from potstill.errors import BadInput
 from potstill.prefilter import TermRule, fold_all, matcher
 from potstill.records import UNSCORED
@@ -22,7 +25,10 @@ from potstill.records import UNSCORED
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from potstill.records import FloatArray
+    from numpy.typing import NDArray
+
+    from potstill.conditions.computing import Columns
+    from potstill.records import BoolArray, FloatArray, IntArray
 
 MOST_LIMITS = 60
 """How many gates, and how many caps, a filter may have."""
@@ -108,24 +114,111 @@ def cap_columns(rules: Rules) -> list[str]:
     return [f"cap_{index}" for index in range(len(rules.caps))]
 
 
-def weighted_mean(rules: Rules) -> pl.Expr:
-    """The weighted mean of the dimensions' columns, null where one is missing or not finite.
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Verdicts, a row each.
+
+    `overall` is NaN where there is none; `tiers` are places among the filter's, -1 for unscored; the bits of `gates`
+    and `caps` say which fired, in the filter's order.
+    """
+
+    overall: FloatArray
+    tiers: IntArray
+    gates: NDArray[np.uint64]
+    caps: NDArray[np.uint64]
+    rules: Rules
+
+    def __len__(self) -> int:
+        return self.overall.size
+
+    @cached_property
+    def tier_names(self) -> list[str]:
+        """The name of each row's tier."""
+        names = [tier.name for tier in self.rules.tiers] + [UNSCORED]
+        return [names[place] for place in self.tiers.tolist()]
+
+    def gate_reasons(self, row: int) -> tuple[str, ...]:
+        """The reasons of the gates that fired on a row."""
+        return _spelled(int(self.gates[row]), self.rules.gates)
+
+    def cap_reasons(self, row: int) -> tuple[str, ...]:
+        """The reasons of the caps that fired on a row."""
+        return _spelled(int(self.caps[row]), self.rules.caps)
+
+    def where(self, which: BoolArray, others: Judged) -> Judged:
+        """These verdicts where `which` says so, shape (rows,), and else those of `others`, by the same rules."""
+        return Judged(
+            np.where(which, self.overall, others.overall),
+            np.where(which, self.tiers, others.tiers),
+            np.where(which, self.gates, others.gates),
+            np.where(which, self.caps, others.caps),
+            self.rules,
+        )
+
+    @cached_property
+    def frame(self) -> pl.DataFrame:
+        """The columns of `decide`."""
+        names = pl.Series([UNSCORED, *(tier.name for tier in self.rules.tiers)], dtype=pl.String)
+        return pl.DataFrame(
+            [
+                pl.Series("overall", self.overall).fill_nan(None),
+                names.gather(pl.Series(self.tiers + 1)).alias("tier"),
+                _reasons("gates", self.gates, self.rules.gates),
+                _reasons("caps", self.caps, self.rules.caps),
+            ]
+        )
+
+
+def weighted_mean(scores: FloatArray, weights: FloatArray) -> FloatArray:
+    """The weighted mean of each row, shape (rows,), NaN where a score is missing or not finite.
 
     It is rounded to 9 decimals, so that sevens in every dimension make a seven whatever the weights.
     """
-    names = rules.dimension_names
-    parts = [pl.col(name) * float(weight) for name, weight in zip(names, rules.weights, strict=True)]
-    mean = pl.sum_horizontal(parts).round(DECIMALS)
-    known = pl.all_horizontal(pl.col(name).is_finite().fill_null(False) for name in names)
+    mean = np.zeros(scores.shape[0])
+    # One after the other: a product of matrices may add in another order when there are other rows.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for column, weight in enumerate(weights.tolist()):
+            mean += scores[:, column] * weight
+    mean = rounded(mean)
     # The mean of very large numbers may overflow.
-    return pl.when(known & mean.is_finite()).then(mean).otherwise(None)
+    known = np.isfinite(scores).all(axis=1) & np.isfinite(mean)
+    return np.where(known, mean, np.nan)
 
 
-def decide(scores: pl.DataFrame, rules: Rules, cap_hits: pl.DataFrame | None = None) -> pl.DataFrame:
+def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Judged:
     """Give each row of scores its verdict.
 
     Gates and the conditions of caps read the dimensions and the weighted mean, as `overall`. Each that fires
     limits `overall` to its cap. Tiers read the limited `overall`; the first match wins.
+
+    Args:
+        scores: shape (rows, dimensions), on the filter's scale; what is not finite is missing.
+        rules: The filter.
+        hits: which caps have their words in the rows' texts, shape (rows, caps); without it no text was looked at
+            and no cap fires.
+    """
+    columns = {name: scores[:, place] for place, name in enumerate(rules.dimension_names)}
+    columns[OVERALL] = overall = weighted_mean(scores, rules.weights)
+    limits: list[Gate | Cap] = [*rules.gates, *rules.caps]
+    known = np.isfinite(overall) & _computed(limits, rules, columns)
+    gates = [known & _holds(gate.when, rules, columns) for gate in rules.gates]
+    caps = []
+    if hits is not None:
+        caps = [known & hits[:, at] & _holds(cap.when, rules, columns) for at, cap in enumerate(rules.caps)]
+    # Without texts there are no caps, and the gates come first.
+    for fires, limit in zip([*gates, *caps], limits, strict=False):
+        overall = np.where(fires, np.minimum(overall, limit.cap), overall)
+    # From here on conditions read the limited value.
+    columns[OVERALL] = overall
+    known = known & _computed(rules.tiers, rules, columns)
+    tiers = np.full(overall.size, -1)
+    for place in range(len(rules.tiers) - 1, -1, -1):
+        tiers[known & _holds(rules.tiers[place].when, rules, columns)] = place
+    return Judged(np.where(known, overall, np.nan), tiers, _code(gates, known), _code(caps, known), rules)
+
+
+def decide(scores: pl.DataFrame, rules: Rules, cap_hits: pl.DataFrame | None = None) -> pl.DataFrame:
+    """As `judge`, from columns to columns.
 
     Args:
         scores: A numeric column per dimension, on the filter's scale; further columns are not read.
@@ -140,40 +233,26 @@ def decide(scores: pl.DataFrame, rules: Rules, cap_hits: pl.DataFrame | None = N
     Raises:
         BadInput: a dimension's column is missing or not numeric, or `cap_hits` is of other rows or caps.
     """
-    limits: list[Gate | Cap] = [*rules.gates, *rules.caps]
-    hits = [_mark(name) for name in cap_columns(rules)]
-    gates = [_fires(gate.when, rules) for gate in rules.gates]
-    caps = [_fires(cap.when, rules) & pl.col(hit) for cap, hit in zip(rules.caps, hits, strict=True)]
-    known = [pl.col(OVERALL).is_not_null(), *(pl.col(hit).is_not_null() for hit in hits)]
-    decided = (
-        _inputs(scores, rules, cap_hits)
-        .with_columns(weighted_mean(rules).alias(OVERALL))
-        .with_columns(
-            pl.all_horizontal(*known, *_computed(limits, rules)).alias(_mark("known")),
-            _code(gates).alias(_mark("gates")),
-            _code(caps).alias(_mark("caps")),
-            _limited([*gates, *caps], limits).alias(_mark("limited")),
-        )
-        # From here on conditions read the limited value.
-        .with_columns(pl.col(_mark("limited")).alias(OVERALL))
-        .with_columns(pl.all_horizontal(pl.col(_mark("known")), *_computed(rules.tiers, rules)).alias(_mark("known")))
-        .select(
-            pl.when(pl.col(_mark("known"))).then(pl.col(OVERALL)).alias("overall"),
-            _tier(rules).alias("tier"),
-            _if_known("gates"),
-            _if_known("caps"),
-        )
-    )
-    return decided.with_columns(
-        _reasons(decided["gates"], [gate.reason for gate in rules.gates]),
-        _reasons(decided["caps"], [cap.reason for cap in rules.caps]),
-    )
+    return decide_rows(_numbers(scores, rules), rules, cap_hits)
 
 
 def decide_rows(scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> pl.DataFrame:
     """As `decide`, for scores of shape (rows, dimensions), NaN where one is missing."""
-    columns = {name: scores[:, i] for i, name in enumerate(rules.dimension_names)}
-    return decide(pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float64)), rules, cap_hits)
+    return judge_rows(scores, rules, cap_hits).frame
+
+
+def judge_rows(scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> Judged:
+    """As `judge`, with cap hits as columns: what `cap_hits` gives for the same rows; as there, a null is unscored.
+
+    Raises:
+        BadInput: `cap_hits` is of other rows or caps.
+    """
+    if cap_hits is None:
+        return judge(scores, rules)
+    hits, known = _marks(cap_hits, rules, scores.shape[0])
+    if not known.all():
+        scores = np.where(known[:, None], scores, np.nan)
+    return judge(scores, rules, hits)
 
 
 def condition(text: str, rules: Rules) -> Condition:
@@ -181,66 +260,60 @@ def condition(text: str, rules: Rules) -> Condition:
     return parse(text, (*rules.dimension_names, OVERALL))
 
 
-# Helper columns are marked so that no dimension can have their names.
-def _mark(name: str) -> str:
-    return f"*{name}"
-
-
-def _inputs(scores: pl.DataFrame, rules: Rules, hits: pl.DataFrame | None) -> pl.DataFrame:
+def _numbers(scores: pl.DataFrame, rules: Rules) -> FloatArray:
     for name in rules.dimension_names:
         if name not in scores.columns:
             raise BadInput(f"scores: no column {name}; the dimensions are {', '.join(rules.dimension_names)}")
         if not (scores.schema[name].is_numeric() or scores.schema[name] == pl.Null):
             raise BadInput(f"scores: column {name} is {scores.schema[name]}, expected numbers")
-    frame = scores.select(pl.col(name).cast(pl.Float64) for name in rules.dimension_names)
+    columns = [scores[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for name in rules.dimension_names]
+    return np.column_stack(columns)
+
+
+def _marks(hits: pl.DataFrame, rules: Rules, rows: int) -> tuple[BoolArray, BoolArray]:
+    """Which caps have their words in which rows, and in which rows all of that is known."""
     names = cap_columns(rules)
-    if hits is None:
-        return frame.with_columns(pl.lit(False).alias(_mark(name)) for name in names)
     if hits.columns != names:
         raise BadInput(f"cap hits: columns are {hits.columns}, expected {names}")
-    if names and hits.height != frame.height:
-        raise BadInput(f"cap hits: {hits.height} rows for {frame.height} rows of scores")
-    return frame.with_columns(hits[name].cast(pl.Boolean).alias(_mark(name)) for name in names)
+    if not names:
+        return np.zeros((rows, 0), dtype=np.bool_), np.ones(rows, dtype=np.bool_)
+    if hits.height != rows:
+        raise BadInput(f"cap hits: {hits.height} rows for {rows} rows of scores")
+    columns = [hits[name].cast(pl.Boolean) for name in names]
+    known = np.logical_and.reduce([column.is_not_null().to_numpy() for column in columns])
+    return np.column_stack([column.fill_null(False).to_numpy() for column in columns]), known
 
 
-def _fires(when: str | None, rules: Rules) -> pl.Expr:
-    return pl.lit(True) if when is None else condition(when, rules).truth()
+def _holds(when: str | None, rules: Rules, columns: Columns) -> BoolArray:
+    return np.ones((), dtype=np.bool_) if when is None else condition(when, rules).truth(columns)
 
 
-def _computed(parts: Sequence[Gate | Cap | Tier] | Sequence[Tier], rules: Rules) -> list[pl.Expr]:
-    """For each quotient in their conditions, whether a row has one; the inputs are checked elsewhere."""
-    texts = sorted({part.when for part in parts if part.when is not None})
-    return [expr for text in texts for expr in condition(text, rules).computed()]
+def _computed(parts: Sequence[Gate | Cap | Tier] | Sequence[Tier], rules: Rules, columns: Columns) -> BoolArray:
+    """Where all quotients in their conditions are numbers; the inputs are checked elsewhere."""
+    found = np.ones((), dtype=np.bool_)
+    for text in {part.when for part in parts if part.when is not None}:
+        for finite in condition(text, rules).computed(columns):
+            found = found & finite
+    return found
 
 
-def _limited(fired: Sequence[pl.Expr], limits: Sequence[Gate | Cap]) -> pl.Expr:
-    if not fired:
-        return pl.col(OVERALL)
-    least = [pl.when(expr).then(pl.lit(float(limit.cap))) for expr, limit in zip(fired, limits, strict=True)]
-    return pl.min_horizontal(pl.col(OVERALL), *least)
-
-
-def _code(fired: Sequence[pl.Expr]) -> pl.Expr:
+def _code(fired: Sequence[BoolArray], known: BoolArray) -> NDArray[np.uint64]:
     """Which of up to 60 limits fired, as the bits of one number."""
-    bits = [expr.cast(pl.UInt64) * (1 << bit) for bit, expr in enumerate(fired)]
-    return pl.sum_horizontal(pl.lit(0, dtype=pl.UInt64), *bits)
+    code = np.zeros(known.size, dtype=np.uint64)
+    for bit, fires in enumerate(fired):
+        code[fires & known] |= np.uint64(1 << bit)
+    return code
 
 
-def _if_known(name: str) -> pl.Expr:
-    return pl.when(pl.col(_mark("known"))).then(pl.col(_mark(name))).otherwise(pl.lit(0, dtype=pl.UInt64)).alias(name)
+def _spelled(code: int, limits: Sequence[Gate | Cap]) -> tuple[str, ...]:
+    return tuple(limit.reason for bit, limit in enumerate(limits) if code >> bit & 1) if code else ()
 
 
-def _reasons(codes: pl.Series, reasons: Sequence[str]) -> pl.Series:
+def _reasons(name: str, codes: NDArray[np.uint64], limits: Sequence[Gate | Cap]) -> pl.Series:
     """Codes to lists of reasons. Few of them differ, so each is only spelled out once."""
+    series = pl.Series(name, codes)
     # By hash: sorting a hundred thousand codes takes longer than the whole verdict.
-    distinct = codes.unique()
-    places = codes.replace_strict(distinct, pl.int_range(len(distinct), dtype=pl.UInt32, eager=True))
-    spelled = [[reason for bit, reason in enumerate(reasons) if code >> bit & 1] for code in distinct.to_list()]
-    return pl.Series(codes.name, spelled, dtype=pl.List(pl.String)).gather(places)
-
-
-def _tier(rules: Rules) -> pl.Expr:
-    tier = pl.lit(UNSCORED)
-    for rule in reversed(rules.tiers):
-        tier = pl.when(_fires(rule.when, rules)).then(pl.lit(rule.name)).otherwise(tier)
-    return pl.when(pl.col(_mark("known"))).then(tier).otherwise(pl.lit(UNSCORED))
+    distinct = series.unique()
+    places = series.replace_strict(distinct, pl.int_range(len(distinct), dtype=pl.UInt32, eager=True))
+    spelled = [list(_spelled(code, limits)) for code in distinct.to_list()]
+    return pl.Series(name, spelled, dtype=pl.List(pl.String)).gather(places)

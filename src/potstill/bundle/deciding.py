@@ -1,6 +1,6 @@
 """From raw scores to a verdict: the steps after the student, the same in scoring and in a bundle's proof.
 
-In: raw scores and the windows they were given for. Out: calibrated scores, intervals and the verdict's columns.
+In: raw scores and the windows they were given for. Out: calibrated scores, intervals and verdicts, as arrays.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
-from potstill.verdict import cap_hits_of, decide
+from potstill.verdict import Judged, cap_hits_of, judge_rows
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from potstill.calibration import Calibration
     from potstill.filters import Filter
     from potstill.records import BoolArray, FloatArray
@@ -24,22 +25,26 @@ LEVEL = 0.9
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """Scores, low and high of shape (rows, dimensions), NaN in a row that has no verdict.
+    """Scores, low and high of shape (rows, dimensions), NaN in a row that has no verdict, and `judged`.
 
-    `verdict` has the columns of `verdict.decide`, one row for each. `probabilities`, if asked for, has shape
-    (rows, tiers), NaN likewise.
+    `probabilities`, if asked for, has shape (rows, tiers), NaN likewise.
     """
 
     scores: FloatArray
     low: FloatArray
     high: FloatArray
-    verdict: pl.DataFrame
+    judged: Judged
     probabilities: FloatArray | None = None
+
+    @property
+    def verdict(self) -> pl.DataFrame:
+        """The columns of `verdict.decide`, one row for each."""
+        return self.judged.frame
 
 
 def decide_raw(
     raw: FloatArray,
-    folded: pl.Series,
+    folded: pl.Series | None,
     filter_: Filter,
     calibration: Calibration,
     level: float = LEVEL,
@@ -50,7 +55,8 @@ def decide_raw(
 
     Args:
         raw: what the student said, shape (rows, dimensions); a row with a score that is not finite is unscored.
-        folded: the rows' windows as `prefilter.fold` gives them, for the words of the caps.
+        folded: the rows' windows as `prefilter.fold` gives them, for the words of the caps; not read where there
+            are no caps.
         filter_: weights, gates, caps and tiers.
         calibration: what maps raw scores to the scale, and gives intervals.
         level: of the intervals.
@@ -59,14 +65,12 @@ def decide_raw(
     Raises:
         BadInput: probabilities are asked for and the calibration holds no residuals.
     """
-    known = np.isfinite(raw).all(axis=1)
-    scores, low, high = (np.full(raw.shape, np.nan) for _ in range(3))
-    scores[known] = calibration.apply(raw[known])
-    low[known], high[known] = calibration.intervals(raw[known], level)
-    columns = {name: pl.Series(scores[:, index]) for index, name in enumerate(filter_.dimension_names)}
-    hits = cap_hits_of(folded, filter_)
+    # A row without one of its scores has none at all.
+    whole = np.where(np.isfinite(raw).all(axis=1, keepdims=True), raw, np.nan)
+    scores, low, high = calibration.scores_and_intervals(whole, level)
+    hits = cap_hits_of(folded, filter_) if filter_.caps and folded is not None else None
     odds = calibration.tier_probabilities(scores, filter_, hits) if probabilities else None
-    return Decided(scores, low, high, decide(pl.DataFrame(columns), filter_, hits), odds)
+    return Decided(scores, low, high, judge_rows(scores, filter_, hits), odds)
 
 
 def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
@@ -75,11 +79,10 @@ def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
     odds = None
     if these.probabilities is not None and others.probabilities is not None:
         odds = np.where(rows, these.probabilities, others.probabilities)
-    place = np.where(which, 0, which.size) + np.arange(which.size)
     return Decided(
         np.where(rows, these.scores, others.scores),
         np.where(rows, these.low, others.low),
         np.where(rows, these.high, others.high),
-        pl.concat([these.verdict, others.verdict])[place.tolist()],
+        these.judged.where(which, others.judged),
         odds,
     )

@@ -10,7 +10,9 @@ that merely fits its own rows makes a student worse on all others.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import NormalDist
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
@@ -85,9 +87,21 @@ class Curve(BaseModel):
             raise ValueError("knots must rise: x strictly, y without falling")
         return self
 
+    @cached_property
+    def _knots(self) -> _Knots | None:
+        return (np.array(self.x), np.array(self.y)) if self.x else None
+
+    @cached_property
+    def _points(self) -> _Knots | None:
+        return None if self._knots is None else _level_centres(self._knots)
+
+    def apply(self, raw: FloatArray) -> FloatArray:
+        """The curve's values, shape (rows,); the raw scores where there is no curve. NaN stays NaN."""
+        return raw if self._knots is None else np.asarray(np.interp(raw, *self._knots))
+
     def middle(self, raw: FloatArray) -> FloatArray:
         """The middle of intervals, shape (rows,): the curve without its level pieces and without the scale's ends."""
-        return _middle(raw, (np.array(self.x), np.array(self.y)) if self.x else None)
+        return _beyond(raw, self._points)
 
 
 class Calibration(BaseModel):
@@ -133,8 +147,7 @@ class Calibration(BaseModel):
             raise ValueError(f"predictions have shape {raw.shape}, expected (rows, {len(self.curves)})")
         scores = np.where(np.isfinite(raw), raw, np.nan)
         for column, curve in enumerate(self.curves):
-            if curve.x:
-                scores[:, column] = np.interp(scores[:, column], curve.x, curve.y)
+            scores[:, column] = curve.apply(scores[:, column])
         return np.clip(scores, self.low, self.high)
 
     def intervals(self, predicted: FloatArray, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
@@ -146,22 +159,28 @@ class Calibration(BaseModel):
         Raises:
             ValueError: `level` is not above 0 and below 1, or the shape is wrong.
         """
+        _, low, high = self.scores_and_intervals(predicted, level)
+        return low, high
+
+    def scores_and_intervals(self, predicted: FloatArray, level: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """What `apply` and `intervals` give, the former computed once.
+
+        Raises:
+            ValueError: as these.
+        """
         scores = self.apply(predicted)
         if not 0 < level < 1:
             raise ValueError(f"level {level} is not between 0 and 1")
         raw = np.where(np.isnan(scores), np.nan, predicted)
         middle = np.column_stack([curve.middle(raw[:, column]) for column, curve in enumerate(self.curves)])
-        reach = np.array([self.width(dimension, level) for dimension in self.dimensions])
+        reach = np.array([_reach(curve, level) for curve in self.curves])
         # NaN + inf is NaN: an unscored row gets no interval.
         low, high = (np.clip(end, self.low, self.high) for end in (middle - reach, middle + reach))
-        return np.minimum(low, scores), np.maximum(high, scores)
+        return scores, np.minimum(low, scores), np.maximum(high, scores)
 
     def width(self, dimension: str, level: float) -> float:
         """How far a dimension's interval reaches to both sides before clipping; infinite for the whole scale."""
-        place = next((i for i, known in enumerate(LEVELS) if known >= level - 1e-12), None)
-        curve = self.curves[self.dimensions.index(dimension)]
-        half = curve.widths[place] if place is not None else None
-        return math.inf if half is None else half
+        return _reach(self.curves[self.dimensions.index(dimension)], level)
 
     def tier_probabilities(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
         """How likely the oracle's own scores have each of the filter's tiers, shape (rows, tiers).
@@ -401,13 +420,28 @@ def _unseen(rows: _Rows, least: float, seed: int) -> _Unseen:
     return found
 
 
+def _reach(curve: Curve, level: float) -> float:
+    place = bisect_left(LEVELS, level - 1e-12)
+    half = curve.widths[place] if place < len(LEVELS) else None
+    return math.inf if half is None else half
+
+
 def _middle(raw: FloatArray, knots: _Knots | None) -> FloatArray:
     """A curve whose level pieces are points at their centres, and that goes on with slope 1 beyond its ends."""
-    if knots is None:
-        return raw
+    return _beyond(raw, None if knots is None else _level_centres(knots))
+
+
+def _level_centres(knots: _Knots) -> _Knots:
+    """The centre of each piece on which the curve is level, and its value."""
     x, y = knots
     values, first, count = np.unique(y, return_index=True, return_counts=True)
-    centres = (x[first] + x[first + count - 1]) / 2
+    return (x[first] + x[first + count - 1]) / 2, values
+
+
+def _beyond(raw: FloatArray, points: _Knots | None) -> FloatArray:
+    if points is None:
+        return raw
+    centres, values = points
     within = np.clip(raw, centres[0], centres[-1])
     middle: FloatArray = np.interp(within, centres, values) + (raw - within)
     return middle

@@ -1,24 +1,27 @@
 """A condition as the rest of the program knows it.
 
-In: text and the names it may use. Out: a `Condition`, which says what it reads, compiles itself to Polars, joins
-with others and prints itself.
+In: text and the names it may use. Out: a `Condition`, which says what it reads, of which rows it is true,
+joins with others and prints itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import TYPE_CHECKING
 
-import polars as pl
+import numpy as np
 
-from potstill.conditions.expression import computed_in, is_finite, truth_of
+from potstill.conditions.computing import finite_in, truth_of
 from potstill.conditions.parsing import read_tree
 from potstill.conditions.tree import And, Comparison, Name, Or, Truth, negated, replace, spell, walk
 from potstill.errors import ConditionError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+
+    from potstill.conditions.computing import Columns
+    from potstill.records import BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +40,29 @@ class Condition:
         """The comparisons that the condition makes."""
         return frozenset(node.operator for node in walk(self.tree) if isinstance(node, Comparison))
 
-    def expr(self) -> pl.Expr:
-        """A Boolean Polars expression over columns with the condition's names; never null.
+    def holds(self, columns: Columns) -> BoolArray:
+        """Of which rows the condition is true; false where `defined` is false.
 
-        False where `defined` is false.
+        Args:
+            columns: an array of shape (rows,) for each name that the condition reads; more are not looked at.
+
+        Returns:
+            Shape (rows,), or () where the condition reads no name: what is true of one row is true of all then.
         """
-        return self.defined() & self.truth().fill_null(False)
+        return self.defined(columns) & self.truth(columns)
 
-    def defined(self) -> pl.Expr:
-        """Whether a row has all that the condition reads: inputs there and finite, no division by zero."""
-        inputs = [is_finite(pl.col(name)) for name in sorted(self.names)]
-        return pl.all_horizontal(pl.lit(True), *inputs, *self.computed())
+    def defined(self, columns: Columns) -> BoolArray:
+        """Which rows have all that the condition reads: inputs that are finite, no division by zero."""
+        inputs = [np.isfinite(columns[name]) for name in sorted(self.names)]
+        return reduce(np.logical_and, [*inputs, *self.computed(columns)], np.ones((), dtype=np.bool_))
 
-    def computed(self) -> list[pl.Expr]:
-        """For each value that finite inputs may leave undefined, such as a quotient, whether it is finite."""
-        return computed_in(self.tree)
+    def computed(self, columns: Columns) -> list[BoolArray]:
+        """For each value that finite inputs may leave undefined, such as a quotient, where it is finite."""
+        return finite_in(self.tree, columns)
 
-    def truth(self) -> pl.Expr:
-        """As `expr`, and right only where `defined` is true: for callers that have checked the inputs."""
-        return truth_of(self.tree)
+    def truth(self, columns: Columns) -> BoolArray:
+        """As `holds`, and right only where `defined` is true: for callers that have checked the inputs."""
+        return truth_of(self.tree, columns)
 
     def computing(self, name: str, text: str, names: Collection[str]) -> Condition:
         """The same condition with `name` replaced by a sum over `names`, which it is computed from.

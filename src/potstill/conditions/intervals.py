@@ -33,7 +33,7 @@ _ANYTHING = Interval(-math.inf, math.inf)
 
 
 def compared(node: Value, box: Mapping[str, Interval]) -> Interval:
-    """The values of one side of a comparison, rounded as the compiled expression rounds them."""
+    """The values of one side of a comparison, rounded as they are before rows are compared."""
     found = _interval(node, box)
     if not isinstance(node, Arithmetic | Minus):
         return found

@@ -1,7 +1,7 @@
 """The tree of a condition: its nodes, and what is done to any tree.
 
 In: nodes, from `parsing`. Out: the nodes below one, the tree with a name replaced, and its one spelling. What a
-tree means is said elsewhere: in `expression` for columns of scores, in `intervals` for ranges of them.
+tree means is said elsewhere: in `computing` for columns of scores, in `intervals` for ranges of them.
 """
 
 from __future__ import annotations

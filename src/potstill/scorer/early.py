@@ -120,9 +120,9 @@ def stands(decided: Decided, raw: FloatArray, filter_: Filter, threshold: float)
         filter_: whose positive tiers must not be lost.
         threshold: signals below it are answered early.
     """
-    positive = decided.verdict["tier"].is_in(filter_.positive_tiers).to_numpy()
-    known = decided.verdict["overall"].is_not_null().to_numpy()
-    return np.asarray(known & ~positive & (signal(raw, filter_) < threshold))
+    judged = decided.judged
+    positive = np.isin(judged.tiers, [at for at, tier in enumerate(filter_.tiers) if tier.positive])
+    return np.asarray(np.isfinite(judged.overall) & ~positive & (signal(raw, filter_) < threshold))
 
 
 def signal(raw: FloatArray, filter_: Filter) -> FloatArray:
