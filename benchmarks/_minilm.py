@@ -84,7 +84,7 @@ def contenders(bundle: Bundle, scratch: Path, threads: int) -> list[Contender]:
     tokens = bundle.manifest.encoders[0].max_tokens
     head = bundle.student.head  # type: ignore[attr-defined]  # it is a neural student
     bf16 = torch.bfloat16
-    ours = [Variant(threads=threads), Variant(backend="openvino", precision="bf16", threads=threads)]
+    ours = [Variant(threads=threads), Variant(backend="openvino", precision="bf16", threads=threads, streams=threads)]
     return [
         *(_ours(bundle, variant) for variant in ours),
         _pipeline(source, tokens, head, torch.float32),
@@ -111,7 +111,7 @@ def _ours(bundle: Bundle, variant: Variant) -> Contender:
         encoder._token_budget = batch  # noqa: SLF001 - what `optimize` opens anew for each
         return head.predict(encoder.encode(texts))
 
-    return Contender(f"potstill, {variant.title}", _precision(variant), score, (1024, 2048, 4096, 8192))
+    return Contender(f"potstill, {variant.title}", _precision(variant), score, (512, 1024, 2048, 4096))
 
 
 def _precision(variant: Variant) -> str:

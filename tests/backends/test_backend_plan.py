@@ -22,7 +22,7 @@ def a_plan(**changes):
         "bundle": "b" * 64,
         "machine": this_machine(),
         "versions": library_versions(),
-        "variant": Variant(backend="openvino", precision="bf16", threads=3, token_budget=2048),
+        "variant": Variant(backend="openvino", precision="bf16", threads=3, streams=3, token_budget=2048),
         "drift": 0.01,
         "why": "it was faster",
         "proven_on": "400 articles",

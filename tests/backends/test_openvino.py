@@ -30,7 +30,7 @@ def portable(exported):
 
 
 def opened(exported, **options):
-    return OpenVinoEncoder(exported.model, exported.tokenizer, exported.facts, threads=1, **options)
+    return OpenVinoEncoder(exported.model, exported.tokenizer, exported.facts, **{"threads": 1, **options})
 
 
 def test_it_is_a_backend(exported):
@@ -62,6 +62,43 @@ def test_what_the_last_batch_gave_stays_after_the_next(exported):
     kept = first.copy()
     encoder.encode(TEXTS[3:4])
     np.testing.assert_array_equal(first, kept)
+
+
+@pytest.mark.parametrize("precision", ["f32", pytest.param("bf16", marks=needs_bf16)])
+@pytest.mark.parametrize("seed", range(3))
+def test_batches_that_run_at_once_give_each_text_what_is_its_own(exported, portable, precision, seed):
+    allowed = {"f32": 1e-4, "bf16": 0.05}[precision] * np.abs(portable).max()
+    encoder = opened(exported, precision=precision, token_budget=1, streams=2, threads=2)
+    order = np.random.default_rng(seed).permutation(3 * len(TEXTS)) % len(TEXTS)
+    np.testing.assert_allclose(encoder.encode([TEXTS[row] for row in order]), portable[order], atol=allowed)
+
+
+def test_few_batches_have_all_threads_and_need_no_second_graph(exported, monkeypatch):
+    encoder = opened(exported, token_budget=1, streams=2, threads=2)
+    compiled, calls = openvino._compiled, []
+    monkeypatch.setattr(openvino, "_compiled", lambda *given: calls.append(given) or compiled(*given))
+    encoder.encode(TEXTS[:3])
+    assert calls == []
+    for _ in range(2):
+        encoder.encode(TEXTS[:3] * 3)
+    assert [given[-1] for given in calls] == [2]
+
+
+def test_what_goes_wrong_in_one_of_them_is_raised_and_the_next_call_works(exported, portable, monkeypatch):
+    encoder = opened(exported, token_budget=1, streams=2, threads=2)
+    encoder.encode(TEXTS * 2)
+    inferred = openvino._inferred
+    monkeypatch.setattr(openvino, "_inferred", lambda *given: broken(*given, then=inferred))
+    with pytest.raises(RuntimeError, match="no memory"):
+        encoder.encode(TEXTS * 2)
+    monkeypatch.undo()
+    np.testing.assert_allclose(encoder.encode(TEXTS * 2)[: len(TEXTS)], portable, atol=1e-4)
+
+
+def broken(request, ids, mask, *, then):
+    if ids.shape[1] > 10:
+        raise RuntimeError("no memory")
+    return then(request, ids, mask)
 
 
 def test_a_processor_without_the_instruction_is_refused(exported, monkeypatch):

@@ -6,13 +6,14 @@ import pytest
 from tiny_bundle import articles, neural_bundle, tfidf_bundle
 from tiny_run import started
 
+from potstill.backends.machine import this_machine
 from potstill.backends.plan import PORTABLE, plan_path, read_plan
 from potstill.bundle import load_bundle
 from potstill.bundle.layout import read_manifest
 from potstill.errors import BadInput, MissingExtra
 from potstill.files import sha256
 from potstill.speed import Limits, optimise_bundle
-from potstill.speed.optimising import WORTH, _fastest
+from potstill.speed.optimising import STREAMED_BUDGETS, WORTH, _fastest
 
 QUICK = Limits(articles=200, timed=6, rounds=1, changed=1.0)
 
@@ -45,6 +46,12 @@ def test_the_plan_lies_beside_the_bundle_and_fits_it(bundle, done):
 def test_every_way_to_run_it_was_looked_at(done):
     titles = {tried.variant.title for tried in done.plan.tried}
     assert titles == {"ONNX Runtime fp32", "OpenVINO fp32", "OpenVINO bf16"}
+
+
+def test_batches_at_once_are_among_what_is_tried_and_small(done):
+    at_once = {tried.variant.token_budget for tried in done.plan.tried if tried.variant.streams > 1}
+    openvino_won = any(tried.variant.backend == "openvino" and tried.variant.threads for tried in done.plan.tried)
+    assert at_once == ({*STREAMED_BUDGETS} if openvino_won and this_machine().cores > 1 else set())
 
 
 def test_one_of_them_is_chosen_and_the_sentence_names_it(done):

@@ -2,7 +2,7 @@
 
 In: texts, and a subclass that runs one padded batch. Out: features in input order. Texts are tokenised by the
 tokenizer's own threads; batches are sorted by length and bound by tokens, so that little of the work is padding
-and memory does not grow with the number of texts. One batch runs at a time, whoever asks, so that callers in
+and memory does not grow with the number of texts. One call's batches run at a time, whoever asks, so that callers in
 several threads tokenise beside the network and do not fight it for cores.
 """
 
@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
+from itertools import starmap
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from potstill.errors import BundleError
 from potstill.students.encoding import TOKEN_BUDGET, token_batches
+from potstill.students.tokens import TextReader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from tokenizers import Encoding, Tokenizer
+    from tokenizers import Tokenizer
 
     from potstill.records import BoolArray, IntArray
     from potstill.students.encoding import EncoderFacts
@@ -59,7 +61,7 @@ class GraphEncoder(ABC):
         self.facts = facts
         self.width = facts.width
         self._token_budget = token_budget
-        self._tokenizer = _open_tokenizer(tokenizer, facts.max_tokens)
+        self._reader = TextReader(_open_tokenizer(tokenizer), facts)
         self._running = threading.Lock()
 
     @abstractmethod
@@ -75,25 +77,28 @@ class GraphEncoder(ABC):
         """Features of texts whose `tokens` are known, shape (texts, width), in their order."""
         features = np.zeros((len(tokens), self.width), dtype=np.float32)
         lengths = np.array([len(one) for one in tokens], dtype=np.int64)
+        batches = list(token_batches(lengths, self._token_budget))
+        padded = [self._padded([tokens[index] for index in batch]) for batch in batches]
         with self._running:
-            for batch in token_batches(lengths, self._token_budget):
-                features[batch] = self.run(*self._padded([tokens[index] for index in batch]))
+            for batch, found in zip(batches, self.run_batches(padded), strict=True):
+                features[batch] = found
         return features
+
+    def run_batches(self, batches: Sequence[tuple[IntArray, IntArray]]) -> Iterable[NDArray[np.float32]]:
+        """Features of padded batches, in their order; each is read before the next one is asked for."""
+        return starmap(self.run, batches)
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """The numbers of each text's tokens, special ones included, at most `max_tokens`."""
-        return [encoding.ids for encoding in self._tokenise(texts)]
+        return self._reader.read(texts)[0]
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
         """Which texts have more than `max_tokens` tokens, shape (texts,)."""
         found = np.zeros(len(texts), dtype=np.bool_)
         for start in range(0, len(texts), _CHUNK):
-            encodings = self._tokenise(texts[start : start + _CHUNK])
-            found[start : start + len(encodings)] = [bool(encoding.overflowing) for encoding in encodings]
+            _, cut = self._reader.read(texts[start : start + _CHUNK])
+            found[start : start + len(cut)] = cut
         return found
-
-    def _tokenise(self, texts: Sequence[str]) -> list[Encoding]:
-        return self._tokenizer.encode_batch_fast([self.facts.prefix + text for text in texts])
 
     def _padded(self, tokens: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
         # A tokenizer without special tokens may find nothing in a text; one unmasked pad stands for it.
@@ -116,7 +121,7 @@ def check_interface(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -
         raise BundleError(f"{path}: reads {', '.join(inputs)}; an encoder reads {', '.join(INPUTS)} and gives {OUTPUT}")
 
 
-def _open_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
+def _open_tokenizer(path: Path) -> Tokenizer:
     from tokenizers import Tokenizer
 
     try:
@@ -126,6 +131,4 @@ def _open_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
         if type(error) is not Exception:
             raise
         raise BundleError(f"{path}: not a tokenizer ({error})") from None
-    tokenizer.enable_truncation(max_tokens)
-    tokenizer.no_padding()
     return tokenizer

@@ -41,6 +41,8 @@ class Variant(_Part):
     precision: Literal["f32", "bf16"] = "f32"
     threads: int | None = Field(default=None, ge=1, le=4096)
     """One for each physical core where it is None."""
+    streams: int = Field(default=1, ge=1, le=4096)
+    """Batches that run at once, each on its share of the threads; for OpenVINO."""
     token_budget: int = Field(default=TOKEN_BUDGET, ge=1, le=10_000_000)
     """Tokens in a batch."""
 
@@ -176,6 +178,7 @@ def open_variant(variant: Variant, model: Path, tokenizer: Path, facts: EncoderF
         facts,
         precision=variant.precision,
         threads=variant.threads,
+        streams=variant.streams,
         token_budget=variant.token_budget,
     )
 

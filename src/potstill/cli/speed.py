@@ -104,6 +104,7 @@ def _figures(found: Bench) -> Iterator[str]:
 def _line(tried: Tried) -> str:
     variant, change, speed = tried.variant, tried.change, tried.speed
     words = [f"{variant.title:<20}", f"{variant.token_budget:>6,} tokens", f"{variant.threads or 'all':>4} threads"]
+    words += [f"{variant.streams} at once"] if variant.streams > 1 else []
     if speed is None:
         return ", ".join([*words[:1], f"{tried.verdict}: {tried.why}"])
     words += [f"{speed.articles_per_second:8.1f}/s", f"{speed.milliseconds:7.1f} ms alone"]

@@ -38,8 +38,11 @@ if TYPE_CHECKING:
 WORTH = 1.03
 """A variant must be this much faster than what it replaces; less is noise."""
 
-BUDGETS = (1024, 2048, 4096, 8192, 16384)
+BUDGETS = (512, 1024, 2048, 4096, 8192)
 """Tokens in a batch that are tried."""
+
+STREAMED_BUDGETS = (512, 1024)
+"""The same where each core runs batches of its own: small ones, so that none waits long for the last."""
 
 SINGLES = 8
 """Articles timed alone."""
@@ -201,10 +204,12 @@ def _opened(bundle: Bundle, student: NeuralStudent | BlendStudent, variant: Vari
 
 
 def _settings(bundle: Bundle, winner: _Candidate) -> list[_Candidate]:
-    """The winner with other batches and other threads; all cores are tried, and one for each two."""
+    """The winner with other batches, other threads (all cores, and one for each two), and a stream for each core."""
     cores = this_machine().cores
     updates: list[dict[str, int]] = [{"token_budget": budget} for budget in BUDGETS]
     updates += [{"threads": threads} for threads in sorted({cores, max(1, cores // 2)})]
+    if winner.variant.backend == "openvino" and cores > 1:
+        updates += [{"threads": cores, "streams": cores, "token_budget": budget} for budget in STREAMED_BUDGETS]
     variants = [winner.variant.model_copy(update=update) for update in updates]
     opened = [_opened(bundle, winner.student, variant) for variant in variants if variant != winner.variant]
     for one in opened:
@@ -265,7 +270,8 @@ def _timed_ones(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], 
 
 def _named(variant: Variant) -> str:
     threads = "" if variant.threads is None else f", {variant.threads} threads"
-    return f"{variant.title} in batches of {variant.token_budget:,} tokens{threads}"
+    streams = "" if variant.streams == 1 else f", {variant.streams} at once"
+    return f"{variant.title} in batches of {variant.token_budget:,} tokens{streams}{threads}"
 
 
 def _why(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], chosen: _Candidate) -> str:
