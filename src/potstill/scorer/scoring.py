@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,7 +25,7 @@ from potstill.bundle.reading import Bundle, load_bundle
 from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput, BundleError, Unavailable
 from potstill.prefilter import fold_all
-from potstill.records import DROPPED, UNSCORED, Article, Verdict
+from potstill.records import DROPPED, Article, Verdict
 from potstill.scorer.early import load_early
 from potstill.terminal import note
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from potstill.records import BoolArray, FloatArray
     from potstill.scorer.early import Early
     from potstill.text import Window
+    from potstill.verdict import Judged
 
 BATCH = 512
 """Articles scored at a time: enough that texts of like length meet, little enough to keep memory small."""
@@ -193,7 +195,6 @@ class Scorer:
 
     def nested_columns(self, outcome: Outcome) -> list[pl.Series]:
         """The columns that `nested_batch` adds."""
-        scored = outcome.verdict["overall"].is_not_null()
         numbers = outcome.numbers
         scores = pl.DataFrame({name: numbers["score"][:, index] for index, name in enumerate(self.dimensions)})
         ends = {
@@ -207,8 +208,8 @@ class Scorer:
         if outcome.odds.width:
             structs["tier_probabilities"] = outcome.odds
         nested = {name: frame.to_struct(name) for name, frame in structs.items()}
-        frame = pl.DataFrame({**nested, "known": scored})
-        numbers_of = [frame.select(pl.when("known").then(name).alias(name)).to_series() for name in structs]
+        frame = pl.DataFrame({**nested, "known": outcome.known})
+        numbers_of = frame.select(pl.when("known").then(name).alias(name) for name in structs).get_columns()
         return [*numbers_of[:2], *outcome.verdict.iter_columns(), *numbers_of[2:], *outcome.ask]
 
     def told(self, result: pl.DataFrame) -> Iterator[tuple[Scorer, pl.Series, pl.Series]]:
@@ -222,87 +223,90 @@ class Scorer:
             BadInput: as `score_batch`.
         """
         windows = windows or Windows.of(articles, self.bundle.filter.text)
-        empty = (windows.texts == "").to_numpy()
-        reasons = self.bundle.filter.prefilter.reasons(windows.folded).to_list()
-        dropped = np.array([reason is not None for reason in reasons], dtype=np.bool_) & ~empty
-        return Prepared(articles, windows.texts, windows.folded, empty, dropped, reasons)
+        empty = np.array([not text for text in windows.texts], dtype=np.bool_)
+        prefilter, reasons = self.bundle.filter.prefilter, None
+        dropped = np.zeros(len(empty), dtype=np.bool_)
+        # Most filters drop nothing, and then no text need be folded for it.
+        if prefilter.drop:
+            found = prefilter.reasons(windows.folded)
+            dropped, reasons = found.is_not_null().to_numpy() & ~empty, found.to_list()
+        return Prepared(articles, windows, empty, dropped, reasons)
 
     def finish(self, prepared: Prepared) -> Outcome:
         """The student, and all that comes after it."""
         kept = ~prepared.empty & ~prepared.dropped
         # What else the rows held is for students that read it, such as the source.
-        read = prepared.articles.with_columns(prepared.texts)
+        read = prepared.articles.with_columns(pl.Series("text", prepared.windows.texts, dtype=pl.String))
         if self.early is None:
             decided, answered = self._decide(self._raw(self.bundle, read, kept), prepared), None
         else:
             decided, answered = self._cascade(self.early, prepared, read, kept)
-        outcome = Outcome.of(decided, prepared.empty, prepared.dropped, prepared.reasons, answered)
+        outcome = Outcome.of(decided, prepared, answered)
         return outcome if decided.probabilities is None else self._with_odds(outcome, decided.probabilities)
 
     def _raw(self, bundle: Bundle, read: pl.DataFrame, which: BoolArray) -> FloatArray:
         """Raw scores of some rows, NaN in the others."""
         raw = np.full((read.height, len(self.dimensions)), np.nan)
         if which.any():
-            raw[which] = bundle.student.predict(read.filter(pl.Series(which)))
+            raw[which] = bundle.student.predict(read if which.all() else read.filter(pl.Series(which)))
         return raw
 
     def _decide(self, raw: FloatArray, prepared: Prepared) -> Decided:
         odds = self.probabilities or self.cut is not None
         filter_, calibration = self.bundle.filter, self.bundle.calibration
-        return decide_raw(raw, prepared.folded, filter_, calibration, self.level, probabilities=odds)
+        folded = prepared.windows.folded if filter_.caps else None
+        return decide_raw(raw, folded, filter_, calibration, self.level, probabilities=odds)
 
     def _cascade(
         self, early: Early, prepared: Prepared, read: pl.DataFrame, kept: BoolArray
-    ) -> tuple[Decided, pl.Series]:
+    ) -> tuple[Decided, list[str | None]]:
         """Verdicts by two students, and which of them gave each."""
         first = self._raw(early.bundle, read, kept)
-        quick = early.decide(first, prepared.folded, self.level, probabilities=self.probabilities)
+        quick = early.decide(first, prepared.windows.folded, self.level, probabilities=self.probabilities)
         stands = early.answers(quick, first)
         full = self._decide(self._raw(self.bundle, read, kept & ~stands), prepared)
-        names = np.where(stands, early.bundle.manifest.recipe, self.bundle.manifest.recipe)
-        answered = pl.select(pl.when(pl.Series(kept)).then(pl.Series("answered_by", names))).to_series()
-        return merged(quick, full, stands), answered.alias("answered_by")
+        names = np.where(stands, early.bundle.manifest.recipe, self.bundle.manifest.recipe).tolist()
+        answered = [name if given else None for name, given in zip(names, kept.tolist(), strict=True)]
+        return merged(quick, full, stands), answered
 
     def _with_odds(self, outcome: Outcome, odds: FloatArray) -> Outcome:
         names = self.bundle.filter.tier_names
         table = {name: pl.Series(odds[:, index]).fill_nan(None) for index, name in enumerate(names)}
         ask = []
         if self.cut is not None:
-            sure = given_probability(odds, names, outcome.verdict["tier"].to_numpy())
+            sure = given_probability(odds, names, np.array(outcome.tiers))
             # A verdict without any probability is as unsure as can be; an article without a verdict is another matter.
             unsure = pl.Series("ask_oracle", ~(sure >= self.cut.probability))
-            known = outcome.verdict["overall"].is_not_null()
-            ask = [pl.select(pl.when(known).then(unsure).alias("ask_oracle")).to_series()]
+            ask = [pl.select(pl.when(pl.Series(outcome.known)).then(unsure).alias("ask_oracle")).to_series()]
         return replace(outcome, odds=pl.DataFrame(table if self.probabilities else {}), ask=ask)
 
     def verdicts(self, articles: pl.DataFrame, outcome: Outcome) -> Iterator[Verdict]:
         """What was found, a verdict for each article."""
-        rows = outcome.verdict.iter_rows(named=True)
         odds = outcome.odds.to_dicts() if outcome.odds.width else None
-        for index, (id_, row) in enumerate(zip(articles["id"], rows, strict=True)):
-            known = row["overall"] is not None
+        overall = outcome.judged.overall.tolist()
+        for index, id_ in enumerate(articles["id"]):
+            known = bool(outcome.known[index])
             scores, low, high = (values[index].tolist() for values in outcome.numbers.values())
             yield Verdict(
                 id=id_,
-                tier=row["tier"],
-                overall=row["overall"],
+                tier=outcome.tiers[index],
+                overall=overall[index] if known else None,
                 scores=dict(zip(self.dimensions, scores, strict=True)) if known else {},
                 intervals=dict(zip(self.dimensions, zip(low, high, strict=True), strict=True)) if known else {},
-                gates=tuple(row["gates"]),
-                caps=tuple(row["caps"]),
-                reason=row["reason"],
+                gates=outcome.judged.gate_reasons(index),
+                caps=outcome.judged.cap_reasons(index),
+                reason=outcome.reasons[index],
                 tier_probabilities=odds[index] if odds is not None and known else {},
                 ask_oracle=outcome.ask[0][index] if outcome.ask else None,
-                answered_by=row.get("answered_by"),
+                answered_by=None if outcome.answered is None else outcome.answered[index],
             )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Windows:
-    """What is read of articles: `texts`, and `folded` as words are looked for in them."""
+    """What is read of articles, one text for each."""
 
-    texts: pl.Series
-    folded: pl.Series
+    texts: list[str]
 
     @classmethod
     def of(cls, articles: pl.DataFrame, window: Window) -> Self:
@@ -311,69 +315,76 @@ class Windows:
         Raises:
             BadInput: as `Scorer.score_batch`.
         """
-        titles, contents = _column(articles, "title"), _column(articles, "content")
-        texts = pl.Series("text", list(map(window.of, titles, contents)), dtype=pl.String)
-        return cls(texts, fold_all(texts))
+        return cls(list(map(window.of, _column(articles, "title"), _column(articles, "content"))))
+
+    @cached_property
+    def folded(self) -> pl.Series:
+        """The windows as words are looked for in them; made when a filter has words to look for."""
+        return fold_all(self.texts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """Articles as the student reads them: `texts` and `folded` are windows, a row for each article.
+    """Articles as the student reads them, a window for each.
 
-    `empty` and `dropped` say which are not scored, and `reasons` why the latter.
+    `empty` and `dropped` say which are not scored, and `reasons` why the latter; None where no rule drops anything.
     """
 
     articles: pl.DataFrame
-    texts: pl.Series
-    folded: pl.Series
+    windows: Windows
     empty: BoolArray
     dropped: BoolArray
-    reasons: list[str | None]
+    reasons: list[str | None] | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Outcome:
-    """What scoring found: arrays of shape (articles, dimensions), and the verdict's columns with `reason`.
+    """What scoring found: arrays of shape (articles, dimensions), and verdicts with the reasons of those without one.
 
-    `odds` has a column per tier, and `ask` holds the column `ask_oracle`, where they were asked for.
+    `tiers` and `reasons` are of all articles. `odds` has a column per tier, and `ask` holds the column `ask_oracle`,
+    where they were asked for; `answered` says which student gave the scores where there are two.
     """
 
     numbers: Mapping[str, FloatArray]
-    verdict: pl.DataFrame
+    judged: Judged
+    tiers: list[str]
+    reasons: list[str | None]
+    answered: list[str | None] | None = None
     odds: pl.DataFrame = field(default_factory=pl.DataFrame)
     ask: Sequence[pl.Series] = ()
 
     @classmethod
-    def of(
-        cls,
-        decided: Decided,
-        empty: BoolArray,
-        dropped: BoolArray,
-        reasons: list[str | None],
-        answered: pl.Series | None = None,
-    ) -> Outcome:
+    def of(cls, decided: Decided, prepared: Prepared, answered: list[str | None] | None = None) -> Outcome:
         """What was decided and by whom, and why the rest was not."""
-        verdict = decided.verdict.with_columns(
-            pl.Series("reason", reasons, dtype=pl.String),
-            empty=pl.Series(empty),
-            dropped=pl.Series(dropped),
-            unknown=pl.Series(np.isnan(decided.scores).any(axis=1)),
-        )
-        reason = (
-            pl.when("empty")
-            .then(pl.lit(EMPTY))
-            .when("dropped")
-            .then("reason")
-            .when("unknown")
-            .then(pl.lit(NOT_FINITE))
-            .when(pl.col("tier") == UNSCORED)
-            .then(pl.lit(UNDEFINED))
-        )
-        tier = pl.when("dropped").then(pl.lit(DROPPED)).otherwise("tier")
-        verdict = verdict.with_columns(reason.alias("reason"), tier.alias("tier")).drop("empty", "dropped", "unknown")
-        if answered is not None:
-            verdict = verdict.with_columns(answered)
-        return cls({"score": decided.scores, "low": decided.low, "high": decided.high}, verdict)
+        tiers = list(decided.judged.tier_names)
+        reasons: list[str | None] = [None] * len(tiers)
+        unknown = np.isnan(decided.scores).any(axis=1)
+        # Few have no tier, and only they need a reason.
+        for row in np.flatnonzero(unknown | (decided.judged.tiers < 0)).tolist():
+            if prepared.empty[row]:
+                reasons[row] = EMPTY
+            elif prepared.dropped[row] and prepared.reasons is not None:
+                tiers[row], reasons[row] = DROPPED, prepared.reasons[row]
+            else:
+                reasons[row] = NOT_FINITE if unknown[row] else UNDEFINED
+        numbers = {"score": decided.scores, "low": decided.low, "high": decided.high}
+        return cls(numbers, decided.judged, tiers, reasons, answered)
+
+    @property
+    def known(self) -> BoolArray:
+        """Which articles have an overall score, shape (articles,)."""
+        return np.asarray(np.isfinite(self.judged.overall))
+
+    @cached_property
+    def verdict(self) -> pl.DataFrame:
+        """The columns of `verdict.decide`, then `reason`, and `answered_by` where there are two students."""
+        added = [
+            pl.Series("tier", self.tiers, dtype=pl.String),
+            pl.Series("reason", self.reasons, dtype=pl.String),
+        ]
+        if self.answered is not None:
+            added.append(pl.Series("answered_by", self.answered, dtype=pl.String))
+        return self.judged.frame.with_columns(added)
 
 
 def _planned(folder: Path, check: Check, threads: int | None) -> Bundle | None:
