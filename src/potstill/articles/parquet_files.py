@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PART_ROWS = 2_000
-"""Rows of a part, and of a row group: a few megabytes of articles."""
+"""Rows of a part: a few megabytes of articles."""
+
+_GROUP_BYTES = 4_000_000
+"""What a row group of the joined file holds, as far as rows are of one size. Each group costs a writer tens of
+kilobytes until the file is done, and a reader as many."""
 
 
 def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
@@ -71,6 +75,9 @@ class ParquetWriter:
         self._folder = folder
         self._waiting: list[pl.DataFrame] = []
         self._rows = 0
+        self._bytes = self._written = 0
+        self._none = pl.DataFrame()
+        """No rows, with the columns of all frames so far."""
         self.parts: list[Path] = []
 
     def write(self, frame: pl.DataFrame) -> None:
@@ -86,8 +93,11 @@ class ParquetWriter:
             return
         part = self._folder / f"{len(self.parts):06d}.parquet"
         frame = pl.concat(self._waiting, how="diagonal_relaxed")
+        self._none = pl.concat([self._none, frame.clear()], how="diagonal_relaxed")
         with _as_os_errors():
             frame.write_parquet(part, row_group_size=_PART_ROWS)
+        self._bytes += frame.estimated_size()
+        self._written += frame.height
         self.parts.append(part)
         self._waiting, self._rows = [], 0
 
@@ -97,23 +107,22 @@ class ParquetWriter:
         if len(self.parts) == 1:
             self.parts[0].replace(target)
             return
+        rows = max(_PART_ROWS, _GROUP_BYTES * self._written // max(self._bytes, 1))
         with _as_os_errors():
-            _joined(self.parts).sink_parquet(target, row_group_size=_PART_ROWS)
+            _joined(self.parts, self._none).sink_parquet(target, row_group_size=rows)
 
 
-def _joined(parts: list[Path]) -> pl.LazyFrame:
-    """The rows of all parts, with the columns of any: read one part after the other, where a scan reads ahead."""
+def _joined(parts: list[Path], none: pl.DataFrame) -> pl.LazyFrame:
+    """The rows of all parts, with the columns of `none`: read one part after the other, where a scan reads ahead."""
     if not parts:
-        return pl.LazyFrame()
-    schema = pl.concat([pl.scan_parquet(part, glob=False) for part in parts], how="diagonal_relaxed").collect_schema()
-    none = pl.DataFrame(schema=schema)
+        return none.lazy()
 
     def frames(*_: object) -> Iterator[pl.DataFrame]:
         # The sink below asks for no columns, rows or sizes of its own: it takes all.
         for part in parts:
             yield pl.concat([none, pl.read_parquet(part, glob=False)], how="diagonal_relaxed")
 
-    return register_io_source(frames, schema=schema)
+    return register_io_source(frames, schema=none.schema)
 
 
 @contextmanager
