@@ -78,7 +78,6 @@ class OpenVinoEncoder(GraphEncoder):
 
     def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
         """Features of one padded batch, shape (texts, width)."""
-        # The answer lies in memory that the next one is written to; `features` copies it at once.
         return _inferred(self._request, ids, mask)
 
     def run_batches(self, batches: Sequence[tuple[IntArray, IntArray]]) -> Iterable[NDArray[np.float32]]:
@@ -95,7 +94,7 @@ class OpenVinoEncoder(GraphEncoder):
     def _run_in_lane(self, batch: tuple[IntArray, IntArray]) -> NDArray[np.float32]:
         request = self._idle.get()
         try:
-            return _inferred(request, *batch).copy()
+            return _inferred(request, *batch)
         finally:
             self._idle.put(request)
 
@@ -111,6 +110,7 @@ def precisions() -> tuple[Precision, ...]:
 
 
 def _inferred(request: Any, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:  # noqa: ANN401 - as _compiled
+    # A copy: the memory of the request's own answer is written to by its next one.
     features: NDArray[np.float32] = request.infer(dict(zip(INPUTS, (ids, mask), strict=True)))[OUTPUT]
     return features
 
