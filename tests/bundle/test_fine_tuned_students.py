@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 from tiny_bundle import examples
 from tiny_run import started
+from tokenizers import Tokenizer
 
 from potstill.bundle import build_bundle, load_bundle
+from potstill.errors import BundleError
 from potstill.students.storage import load_student
+from potstill.students.tokens import TextReader
 from potstill.training import train_run
 
 FRAME = examples(30, seed=4).frame
@@ -76,3 +79,14 @@ class TestWhatPoolingLearned:
         encoder = tmp_path / "students" / "quick" / "encoder"
         assert sorted(path.name for path in encoder.iterdir()) == ["encoder.json", "pooling.safetensors"]
         assert not trainers.encoder.trained
+
+
+def test_head_and_tail_of_long_texts(tmp_path):
+    trainers, bundle = bundled(tmp_path, window="head-tail")
+
+    assert bundle.student.encoder.facts.window == trainers.encoder.facts.window == "head-tail"
+    np.testing.assert_allclose(bundle.student.predict(FRAME), trainers.predict(FRAME), atol=2e-4)
+    other = bundle.student.encoder.facts.model_copy(update={"window": "head"})
+    bundle.student.encoder._reader = TextReader(Tokenizer.from_file(str(bundle.folder / "tokenizer.json")), other)
+    with pytest.raises(BundleError, match="golden text library: raw"):
+        bundle.prove(short=False)

@@ -51,6 +51,12 @@ _RIVER = (
     "bridge. Prices of houses near the water rose, rents followed, and the tenants' union asked for a limit. "
 )
 
+_BANK = (
+    "Shares of the bank lost a fifth of their value before noon, when the exchange stopped trading in them. Auditors "
+    "had found 4.7 billion in loans to companies that nobody could name, and the finance minister denied on television "
+    "that deposits were at risk; by evening people stood in line at the machines in nine cities. "
+)
+
 TEXTS: tuple[Article, ...] = (
     Article("library", "Town opens its first library", "Four hundred people queued in the rain on Saturday."),
     Article("markets", "", "Shares fell 4.2% after the central bank raised interest rates to 6%."),
@@ -63,9 +69,10 @@ TEXTS: tuple[Article, ...] = (
     Article("mixed", "BREAKING!!! 🙂", "see https://example.org/a?b=1&c=2 -- call 0800 123 456, e=mc², <b>bold</b>"),
     Article("point", "", "."),
     Article("long", "The river comes back", _RIVER * 40),
+    Article("turn", "", _RIVER * 2 + _BANK * 4),
     Article("long-word", "", "antidisestablishmentarianism" * 60),
 )
-"""Written for potstill: short and long, in several scripts, and nearly empty."""
+"""Written for potstill: short and long, turning to something else on the way, in several scripts, and nearly empty."""
 
 _WORD = re.compile(r"\w\w+")
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Pooling = Literal["mean", "cls", "last", "attention"]
 """How the vectors of tokens become one: their mean, the first, the last, or means that learned queries weigh."""
 
+Window = Literal["head", "head-tail"]
+"""What is read of a text that is too long: its first tokens, or as many of its first as of its last."""
+
 _LATER: dict[str, JsonValue] = {"later": True}
 """Marks, as `json_schema_extra`, a fact that is written only where it is set: it came after encoders had been made."""
 
@@ -37,7 +40,7 @@ class EncoderFacts(BaseModel):
     width: int = Field(ge=1)
     """Features per text, of all layers or queries together."""
     max_tokens: int = Field(ge=1)
-    """Longer texts are cut to this many tokens, special ones included."""
+    """Longer texts are cut to this many tokens, special ones included; see `window`."""
     pooling: Pooling
     queries: int = Field(default=0, ge=0, json_schema_extra=_LATER)
     """Learned queries of attention pooling; each gives a vector as wide as the network."""
@@ -46,8 +49,10 @@ class EncoderFacts(BaseModel):
     they are pooled; the last alone where empty."""
     mixed: bool = Field(default=False, json_schema_extra=_LATER)
     """Whether `layers` are mixed, by learned weights."""
+    window: Window = Field(default="head", json_schema_extra=_LATER)
+    """Which tokens of a longer text are read."""
     prefix: str = ""
-    """Put before every text, such as `query: ` for the E5 family."""
+    """Put before every text, such as `query: ` for the E5 family, or a rubric."""
     pad_id: int = Field(default=0, ge=0)
 
     @property

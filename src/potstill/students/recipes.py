@@ -23,6 +23,7 @@ from pydantic import (
 from potstill.errors import FilterError, RecipeError
 from potstill.files import digest
 from potstill.filters.reading import read_yaml
+from potstill.students.encoding import Window  # noqa: TC001 - pydantic reads it when the class is made
 from potstill.students.graded import LINKS, Decode, Link
 from potstill.students.pieces import Pieces  # noqa: TC001 - pydantic reads it when the class is made
 
@@ -175,6 +176,8 @@ class FineTunedRecipe(_Recipe):
     layers: tuple[int, ...] = Field(default=(), json_schema_extra=LATER)
     """Hidden layers that are mixed by learned weights: -1 is the last, 0 the embeddings. None: the last alone."""
     max_tokens: int = Field(default=256, ge=8)
+    window: Window = Field(default="head", json_schema_extra=LATER)
+    """What is read of a text beyond `max_tokens`: its first tokens, or as many of its first as of its last."""
     objective: Literal["mse", "huber", "l1", "ordinal", "corn", "distribution"] = "huber"
     decode: Decode = "median"
     """What is said of a distribution; read by `ordinal`, `corn` and `distribution` alone."""

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+from potstill.students.torch.encoder import text_reader
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -51,23 +53,17 @@ class Tokens:
 
 
 def tokenise(tokenizer: Any, texts: Sequence[str], facts: EncoderFacts) -> Tokens:  # noqa: ANN401 - untyped
-    """Tokenise texts as every backend does: prefix, cut at `max_tokens`, one pad where nothing was found.
+    """Tokenise texts as every backend does, with one pad where nothing was found.
 
     Args:
         tokenizer: a fast tokenizer of transformers.
         texts: windows.
-        facts: the encoder's prefix, length and padding.
+        facts: the encoder's prefix, length, window and padding.
     """
-    from tokenizers import Tokenizer
-
-    # A copy, as truncation and padding are settings of the tokenizer itself.
-    copied = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    copied.enable_truncation(facts.max_tokens)
-    copied.no_padding()
-    found = copied.encode_batch_fast([facts.prefix + text for text in texts])
+    found, cut = text_reader(tokenizer, facts).read(texts)
     return Tokens(
-        ids=tuple(np.array(one.ids or [facts.pad_id], dtype=np.int32) for one in found),
-        truncated=np.array([bool(one.overflowing) for one in found], dtype=np.bool_),
+        ids=tuple(np.array(ids or [facts.pad_id], dtype=np.int32) for ids in found),
+        truncated=np.array(cut, dtype=np.bool_),
         pad_id=facts.pad_id,
     )
 

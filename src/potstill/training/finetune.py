@@ -91,6 +91,7 @@ def fine_tune(
         layers=recipe.layers,
         queries=recipe.learned_queries,
         mixed=bool(recipe.layers),
+        window=recipe.window,
     )
     aside = set_aside(train, holdout, seed)
     learnt = train.take(~aside)

@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from potstill.errors import BundleError, RecipeError
 from potstill.files import digest, read_json, replacing, write_json
 from potstill.students.encoding import TOKEN_BUDGET, EncoderFacts, token_batches
+from potstill.students.tokens import TextReader
 from potstill.students.torch.backbones import WEIGHTS, Backbone, find_backbone
 from potstill.students.torch.features import FeatureCache
 from potstill.students.torch.pooling import Learned, features, states
@@ -27,12 +28,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from tokenizers import Encoding
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
     from potstill.records import BoolArray
-    from potstill.students.encoding import Pooling
+    from potstill.students.encoding import Pooling, Window
 
 _CHUNK = 1024
 """Texts that are tokenised, encoded and cached at a time: what a kill loses at most."""
@@ -77,7 +77,7 @@ class TorchEncoder:
         self.facts = facts
         self.trained = trained
         self._budget = token_budget
-        self._fast = _plain_tokenizer(tokenizer, facts.max_tokens)
+        self._reader = text_reader(tokenizer, facts)
         kept = cache is not None and not trained and learned is None
         self._cache = FeatureCache(cache / self.key, facts.width) if cache is not None and kept else None
 
@@ -145,8 +145,8 @@ class TorchEncoder:
         """Which texts have more than `max_tokens` tokens, shape (texts,)."""
         found = np.zeros(len(texts), dtype=np.bool_)
         for start in range(0, len(texts), _CHUNK):
-            encodings = self._tokenise(texts[start : start + _CHUNK])
-            found[start : start + len(encodings)] = [bool(encoding.overflowing) for encoding in encodings]
+            _, cut = self._reader.read(texts[start : start + _CHUNK])
+            found[start : start + len(cut)] = cut
         return found
 
     def settings(self) -> dict[str, Any]:
@@ -203,12 +203,12 @@ class TorchEncoder:
         return cls(model, tokenizer, facts, trained=trained, learned=learned, device=device, cache=cache)
 
     def _encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        encodings = self._tokenise(texts)
-        lengths = np.array([len(encoding.ids) for encoding in encodings], dtype=np.int64)
+        tokens, _ = self._reader.read(texts)
+        lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
         found = np.zeros((len(texts), self.width), dtype=np.float32)
         with torch.inference_mode():
             for batch in token_batches(lengths, self._budget):
-                found[batch] = self._run([encodings[row].ids for row in batch])
+                found[batch] = self._run([tokens[row] for row in batch])
         return found
 
     def _run(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -224,9 +224,6 @@ class TorchEncoder:
         found: NDArray[np.float32] = features(hidden, mask, self.facts.pooling, self.learned).cpu().numpy()
         return found
 
-    def _tokenise(self, texts: Sequence[str]) -> list[Encoding]:
-        return self._fast.encode_batch_fast([self.facts.prefix + text for text in texts])
-
 
 def encoder_facts(
     backbone: Backbone,
@@ -237,10 +234,13 @@ def encoder_facts(
     layers: Sequence[int] = (),
     queries: int = 0,
     mixed: bool = False,
+    window: Window = "head",
+    instruction: str = "",
 ) -> EncoderFacts:
     """The facts of an encoder made from a backbone; `max_tokens` is cut to what the backbone can read.
 
-    `layers` stand side by side, or are `mixed`; attention pooling has some `queries`.
+    `layers` stand side by side, or are `mixed`; attention pooling has some `queries`; an `instruction` is read before
+    every text.
 
     Raises:
         RecipeError: the backbone has no such layer.
@@ -256,7 +256,8 @@ def encoder_facts(
         queries=queries,
         layers=found,
         mixed=mixed,
-        prefix=backbone.prefix,
+        window=window,
+        prefix=backbone.prefix + instruction,
         pad_id=int(tokenizer.pad_token_id),
     )
 
@@ -271,6 +272,33 @@ def without_unread_layers(model: nn.Module, facts: EncoderFacts) -> nn.Module:
     if facts.layers and isinstance(stack, torch.nn.ModuleList):
         network.encoder.layer = stack[: max(facts.layers)]
         network.config.num_hidden_layers = max(facts.layers)
+    return model
+
+
+def shallower(model: nn.Module, keep: int | Sequence[int]) -> nn.Module:
+    """Take layers out of a network of BERT's build, in place; the others follow one another, as in DistilBERT.
+
+    A student of fewer layers that begins with some of a deep one's learns far better than one that begins with random
+    ones (Sanh et al. 2019).
+
+    Args:
+        model: a backbone.
+        keep: how many layers stay, evenly spread from the first to the last, or which, from 0.
+
+    Raises:
+        RecipeError: the network has no such layers, or is of another build.
+    """
+    network: Any = model
+    stack = getattr(getattr(network, "encoder", None), "layer", None)
+    if not isinstance(stack, torch.nn.ModuleList):
+        raise RecipeError(f"keep_layers: a {type(model).__name__} is not of BERT's build; its layers stay whole")
+    deepest = len(stack) - 1
+    kept = np.linspace(0, deepest, keep).astype(int).tolist() if isinstance(keep, int) else list(keep)
+    if len(set(kept)) < len(kept) or not 0 <= min(kept) <= max(kept) <= deepest:
+        asked = keep if isinstance(keep, int) else list(keep)
+        raise RecipeError(f"keep_layers: {asked}; {type(model).__name__} has {len(stack)} layers, 0 to {deepest}")
+    network.encoder.layer = torch.nn.ModuleList(stack[place] for place in kept)
+    network.config.num_hidden_layers = len(kept)
     return model
 
 
@@ -327,9 +355,6 @@ def _layers(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
     return found
 
 
-def _plain_tokenizer(tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> Tokenizer:
-    """A copy that cuts and does not pad; what transformers does with its own is left alone."""
-    copied = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    copied.enable_truncation(max_tokens)
-    copied.no_padding()
-    return copied
+def text_reader(tokenizer: PreTrainedTokenizerBase, facts: EncoderFacts) -> TextReader:
+    """How an encoder of these facts reads texts; the tokenizer is copied, and stays as it is."""
+    return TextReader(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), facts)
