@@ -126,6 +126,15 @@ class Fitted:
     peak_device_memory_bytes: int | None = None
 
 
+class Companion(_Fact):
+    """Another run that a student's network was trained for at the same time."""
+
+    run: str
+    """Its folder, as it was named."""
+    filter: str
+    rows_hash: str
+
+
 class StudentRecord(_Fact):
     """`record.json`: how one student of a run was made."""
 
@@ -161,4 +170,6 @@ class StudentRecord(_Fact):
     """The largest memory of the whole process up to the end of the fit, where the system tells."""
     peak_device_memory_bytes: int | None
     notes: tuple[str, ...]
+    together: tuple[Companion, ...] = ()
+    """The other runs whose labels trained the network too."""
     versions: dict[str, str]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from potstill.dataset import folds
 from potstill.errors import DatasetError, TrainingError
 from potstill.files import digest
 from potstill.students.constant import check_labelled
@@ -30,16 +29,17 @@ from potstill.terminal import note, steps
 from potstill.training.batches import Part, tokenise
 from potstill.training.counts import implied_counts
 from potstill.training.facts import Fitted
+from potstill.training.folding import set_aside
 from potstill.training.loop import SCHEDULE, Task, train_model
 from potstill.training.objectives import Target, label_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
 
     from potstill.dataset import Examples
-    from potstill.records import BoolArray
     from potstill.students.encoding import EncoderFacts
     from potstill.students.recipes import FineTunedRecipe
 
@@ -58,6 +58,7 @@ def fine_tune(
     holdout: float = 0.1,
     device: str = "cpu",
     backbone: Backbone | None = None,
+    importance: Mapping[str, float] | None = None,
 ) -> Fitted:
     """Train a backbone and a head on examples; the epoch that validation prefers is kept.
 
@@ -71,6 +72,7 @@ def fine_tune(
         holdout: share of the training rows set aside, clusters whole; 0 for none.
         device: as torch names them, or `auto`.
         backbone: stands in for the recipe's, such as a tiny one.
+        importance: what the error of each dimension counts when the epoch is chosen; all alike where not given.
 
     Raises:
         TrainingError: what trains is not what the recipe implies, or a number is not finite.
@@ -112,6 +114,7 @@ def fine_tune(
         implied=implied,
         seed=seed,
         device=where,
+        importance=importance,
         identity={
             "recipe": recipe.digest_without(*SCHEDULE),
             "backbone": facts.backbone_sha256,
@@ -151,21 +154,6 @@ def fine_tune(
         notes=(*outcome.notes, *_remarks(recipe, facts, cut)),
         peak_device_memory_bytes=peak,
     )
-
-
-def set_aside(train: Examples, share: float, seed: int) -> BoolArray:
-    """Which rows to keep from training, shape (rows,): clusters whole, scores alike, about `share` of them.
-
-    None where the rows have too few clusters to spare one.
-    """
-    if share <= 0:
-        return np.zeros(len(train), dtype=np.bool_)
-    parts = round(1 / share)
-    if len(np.unique(train.clusters)) < 2 * parts:
-        note(f"{len(train)} training rows are too few to set some aside; calibration will have none of this student")
-        return np.zeros(len(train), dtype=np.bool_)
-    aside: BoolArray = folds(train.clusters, train.scores, parts, seed) == 0
-    return aside
 
 
 def digest_of(examples: Examples) -> str:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from potstill.students import Encoder, Student
     from potstill.students.blend import Blended
     from potstill.students.recipes import Recipe
+    from potstill.training.facts import Companion
 
     Fit = Callable[[Examples], Student]
 
@@ -231,44 +232,73 @@ def train_run(
         RecipeError: a recipe is unknown, or two have one name.
         TrainingError: training must not go on; students that are done stay.
     """
+    wanted = load_recipes(recipes)
+    dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
+    parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
+    with run.recording("train", parameters=parameters, seeds={"train": seed}):
+        put_away_others(run, rows_hash(run, dataset))
+        return [
+            train_recipe(run, dataset, recipe, resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit)
+            for recipe in wanted
+        ]
+
+
+def load_recipes(recipes: Sequence[str | Path]) -> list[Recipe]:
+    """Recipes by name or path, no two of one name.
+
+    Raises:
+        RecipeError: one is unknown, two have one name, or there is none.
+    """
     wanted = [load_recipe(name) for name in recipes]
     if not wanted:
         raise RecipeError("no recipe was named")
     twice = {recipe.name for recipe in wanted if sum(other.name == recipe.name for other in wanted) > 1}
     if twice:
         raise RecipeError(f"{min(twice)} is named twice; a run holds one student of a name")
-    dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
+    return wanted
+
+
+def train_recipe(
+    run: Run,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    resume: bool,
+    seed: int,
+    device: str,
+    tiny: bool,
+    crossfit: int,
+    cache: Path | None = None,
+) -> StudentRecord:
+    """Fit one recipe on a run's dataset and write its student; within `Run.recording`.
+
+    The arguments are those of `train_run`; `cache` is where frozen encoders keep features, the run's own where it is
+    not given.
+    """
     train, validation = dataset.part("train"), dataset.part("validation")
     rows = rows_hash(run, dataset)
-    parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
-    with run.recording("train", parameters=parameters, seeds={"train": seed}):
-        _put_away_others(run, rows)
-        records = []
-        for recipe in wanted:
-            folder = run.path("students") / recipe.name
-            done = finished(folder) if resume else None
-            if done is not None and same_student(done, recipe, rows, seed, tiny=tiny):
-                note(f"{recipe.name}: done already")
-                records.append(done)
-                continue
-            fitted = fit(
-                recipe,
-                train,
-                validation,
-                workdir=run.path("cache") / "training" / recipe.name,
-                seed=seed,
-                resume=resume,
-                crossfit=crossfit,
-                holdout=0.0 if dataset.has_calibration_part else 0.1,
-                device=device,
-                tiny=tiny,
-                cache=run.path("cache"),
-            )
-            record = _record(recipe, fitted, train, validation, rows=rows, seed=seed, tiny=tiny)
-            write_student(folder, fitted, record, train, validation)
-            note(f"{recipe.name}: validation MAE {record.validation.mae:.3f}, {record.seconds:.1f} s")
-            records.append(record)
-    return records
+    folder = run.path("students") / recipe.name
+    done = finished(folder) if resume else None
+    if done is not None and same_student(done, recipe, rows, seed, tiny=tiny):
+        note(f"{recipe.name}: done already")
+        return done
+    fitted = fit(
+        recipe,
+        train,
+        validation,
+        workdir=run.path("cache") / "training" / recipe.name,
+        seed=seed,
+        resume=resume,
+        crossfit=crossfit,
+        holdout=0.0 if dataset.has_calibration_part else 0.1,
+        device=device,
+        tiny=tiny,
+        cache=cache or run.path("cache"),
+    )
+    record = record_of(recipe, fitted, train, validation, rows=rows, seed=seed, tiny=tiny)
+    write_student(folder, fitted, record, train, validation)
+    note(f"{recipe.name}: validation MAE {record.validation.mae:.3f}, {record.seconds:.1f} s")
+    return record
 
 
 def rows_hash(run: Run, dataset: Dataset) -> str:
@@ -361,9 +391,14 @@ def _hashes(encoder: Encoder) -> dict[str, str]:
     return {part.facts.backbone: part.facts.backbone_sha256 for part in parts}
 
 
-def _record(
+def record_of(
     recipe: Recipe, fitted: Fitted, train: Examples, validation: Examples, *, rows: str, seed: int, tiny: bool
 ) -> StudentRecord:
+    """What is written down of a student that was fitted.
+
+    Raises:
+        TrainingError: a prediction of the validation part is not finite.
+    """
     loss = next((epoch.validation.loss for epoch in fitted.history if epoch.epoch == fitted.best_epoch), None)
     measured = Measures.of(fitted.validation, validation.scores, tuple(train.dimensions), loss)
     if not np.isfinite(fitted.validation).all():
@@ -416,13 +451,23 @@ def finished(folder: Path) -> StudentRecord | None:
         return None
 
 
-def same_student(record: StudentRecord, recipe: Recipe, rows: str, seed: int, *, tiny: bool) -> bool:
-    """Whether a record is of the student that this training would make."""
+def same_student(
+    record: StudentRecord,
+    recipe: Recipe,
+    rows: str,
+    seed: int,
+    *,
+    tiny: bool,
+    together: Sequence[Companion] = (),
+) -> bool:
+    """Whether a record is of the student that this training would make, `together` with other runs."""
     wanted = (recipe.hash, rows, {"train": seed}, tiny)
-    return (record.recipe_hash, record.rows_hash, record.seeds, record.tiny) == wanted
+    beside = [{(other.filter, other.rows_hash) for other in others} for others in (record.together, together)]
+    return (record.recipe_hash, record.rows_hash, record.seeds, record.tiny) == wanted and beside[0] == beside[1]
 
 
-def _put_away_others(run: Run, rows: str) -> None:
+def put_away_others(run: Run, rows: str) -> None:
+    """Move students that were made of other rows than these to the run's cache."""
     students = run.path("students")
     for folder in sorted(students.iterdir()) if students.is_dir() else []:
         record = finished(folder) if folder.is_dir() and not folder.name.startswith(".") else None

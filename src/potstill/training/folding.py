@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from potstill import dataset
 from potstill.errors import DatasetError
+from potstill.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,6 +51,21 @@ def out_of_fold(
             scores[held_out] = fit(known).predict(examples.frame.filter(held_out))
         done(1)
     return scores
+
+
+def set_aside(train: Examples, share: float, seed: int) -> BoolArray:
+    """Which rows to keep from training, shape (rows,): clusters whole, scores alike, about `share` of them.
+
+    None where the rows have too few clusters to spare one.
+    """
+    if share <= 0:
+        return np.zeros(len(train), dtype=np.bool_)
+    parts = round(1 / share)
+    if len(np.unique(train.clusters)) < 2 * parts:
+        note(f"{len(train)} training rows are too few to set some aside; calibration will have none of this student")
+        return np.zeros(len(train), dtype=np.bool_)
+    aside: BoolArray = dataset.folds(train.clusters, train.scores, parts, seed) == 0
+    return aside
 
 
 def turns(examples: Examples, folds: IntArray) -> Iterator[tuple[BoolArray, BoolArray]]:

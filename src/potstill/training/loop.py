@@ -112,7 +112,16 @@ class Task:
     implied: Counts
     seed: int
     device: str
+    importance: Mapping[str, float] | None = None
+    """What the error of each dimension counts when the best epoch is looked for; all alike where not given."""
     identity: Mapping[str, Any] = field(default_factory=dict)
+
+    def error(self, validation: Measures) -> float:
+        """What the best epoch has least of."""
+        if self.importance is None:
+            return validation.mae
+        each = validation.mae_by_dimension
+        return sum(share * (each[name] or 0.0) for name, share in self.importance.items())
 
 
 @dataclass
@@ -370,7 +379,7 @@ class _Keeper(TrainerCallback):
             learning_rate=float(self.gear.schedule.get_last_lr()[0]),
             train=train,
             validation=validation,
-            best=best is None or validation.mae < best.validation.mae,
+            best=best is None or self.task.error(validation) < self.task.error(best.validation),
             seconds=round(time.monotonic() - self.clock, 3),
         )
 
