@@ -325,6 +325,7 @@ class _Search:
             device=self.device,
             tiny=self.tiny,
             cache=cache,
+            rubric=self.run.filter.rubric,
         )
         judged, scores = (train, fitted.held_out) if self.folds else (validation, fitted.validation)
         error = metrics.average(metrics.mae(np.clip(scores, scale.min, scale.max), judged.scores))

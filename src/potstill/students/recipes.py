@@ -178,6 +178,8 @@ class FineTunedRecipe(_Recipe):
     max_tokens: int = Field(default=256, ge=8)
     window: Window = Field(default="head", json_schema_extra=LATER)
     """What is read of a text beyond `max_tokens`: its first tokens, or as many of its first as of its last."""
+    instruction: bool = Field(default=False, json_schema_extra=LATER)
+    """Whether the filter's rubric is read before every text; it takes its tokens from `max_tokens`."""
     objective: Literal["mse", "huber", "l1", "ordinal", "corn", "distribution"] = "huber"
     decode: Decode = "median"
     """What is said of a distribution; read by `ordinal`, `corn` and `distribution` alone."""

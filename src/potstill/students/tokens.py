@@ -32,6 +32,8 @@ class TextReader:
         whole = min(room, prefix_tokens(tokenizer, facts.prefix))
         self._first = room if facts.window == "head" else whole + (room - whole + 1) // 2
         self._last = room - self._first
+        self.left = room - prefix_tokens(tokenizer, facts.prefix)
+        """Tokens that the prefix leaves for a text; below 0 where it is itself too long."""
 
     def read(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
         """Each text's tokens, special ones included, and whether it was cut; a text may have none."""

@@ -43,6 +43,8 @@ def estimate(
     each = sum(probe(encoder, [*train, *validation], clock=clock) for encoder in _encoders(recipe, device))
     once = each * (len(train) + len(validation))
     if isinstance(recipe, FineTunedRecipe):
+        if recipe.freeze_backbone:
+            return once
         # Each epoch learns from the training texts, and reads both parts to be evaluated.
         return recipe.epochs * (STEP * each * len(train) + once)
     return once
@@ -67,4 +69,5 @@ def _encoders(recipe: Recipe, device: str) -> list[Encoder]:
     from potstill.students.torch.encoder import TorchEncoder, pick_device
 
     where = str(pick_device(device))
-    return [TorchEncoder.open(recipe.backbone, max_tokens=recipe.max_tokens, pooling=recipe.pooling, device=where)]
+    # How tokens are pooled costs nothing beside the network.
+    return [TorchEncoder.open(recipe.backbone, max_tokens=recipe.max_tokens, device=where)]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from potstill.errors import DatasetError, TrainingError
+from potstill.errors import DatasetError, RecipeError, TrainingError
 from potstill.files import digest
 from potstill.students.constant import check_labelled
 from potstill.students.encoding import token_batches
@@ -22,7 +22,13 @@ from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
 from potstill.students.torch.backbones import Backbone, find_backbone
-from potstill.students.torch.encoder import TorchEncoder, encoder_facts, pick_device, without_unread_layers
+from potstill.students.torch.encoder import (
+    TorchEncoder,
+    encoder_facts,
+    pick_device,
+    text_reader,
+    without_unread_layers,
+)
 from potstill.students.torch.memory import free_memory, gigabytes
 from potstill.students.torch.model import build_model, core, merged
 from potstill.terminal import note, steps
@@ -46,6 +52,9 @@ if TYPE_CHECKING:
 TRUNCATED_REMARK = 0.2
 """Share of texts cut by `max_tokens` from which the record says so in words."""
 
+LEAST_ROOM = 32
+"""Tokens that a rubric must leave for a text."""
+
 
 def fine_tune(
     recipe: FineTunedRecipe,
@@ -59,6 +68,7 @@ def fine_tune(
     device: str = "cpu",
     backbone: Backbone | None = None,
     importance: Mapping[str, float] | None = None,
+    rubric: str = "",
 ) -> Fitted:
     """Train a backbone and a head on examples; the epoch that validation prefers is kept.
 
@@ -73,6 +83,7 @@ def fine_tune(
         device: as torch names them, or `auto`.
         backbone: stands in for the recipe's, such as a tiny one.
         importance: what the error of each dimension counts when the epoch is chosen; all alike where not given.
+        rubric: the filter's, for a recipe with `instruction`.
 
     Raises:
         TrainingError: what trains is not what the recipe implies, or a number is not finite.
@@ -94,7 +105,9 @@ def fine_tune(
         queries=recipe.learned_queries,
         mixed=bool(recipe.layers),
         window=recipe.window,
+        instruction=_instruction(recipe, rubric),
     )
+    remarks = _room(recipe, tokenizer, facts)
     aside = set_aside(train, holdout, seed)
     learnt = train.take(~aside)
     network = _placed(without_unread_layers(found.load_model(), facts), recipe, where)
@@ -124,6 +137,7 @@ def fine_tune(
             "training rows": digest_of(learnt),
             "validation rows": digest_of(validation),
             "seed": seed,
+            **({"rubric": digest(facts.prefix)} if recipe.instruction else {}),
         },
     )
     if where.startswith("cuda"):
@@ -151,7 +165,7 @@ def fine_tune(
         backbones={facts.backbone: facts.backbone_sha256},
         truncated_share=cut,
         resumed_from=outcome.resumed_from,
-        notes=(*outcome.notes, *_remarks(recipe, facts, cut)),
+        notes=(*outcome.notes, *remarks, *_remarks(recipe, facts, cut)),
         peak_device_memory_bytes=peak,
     )
 
@@ -174,6 +188,35 @@ def _placed(network: nn.Module, recipe: FineTunedRecipe, device: str) -> nn.Modu
 
 def _part(tokenizer: Any, examples: Examples, facts: EncoderFacts) -> Part:  # noqa: ANN401 - transformers' own
     return Part(tokenise(tokenizer, [text or "" for text in examples.texts], facts), examples.scores)
+
+
+def _instruction(recipe: FineTunedRecipe, rubric: str) -> str:
+    """What is read before every text."""
+    if not recipe.instruction:
+        return ""
+    if not rubric.strip():
+        raise RecipeError(f"{recipe.name}: instruction: there is no rubric to put before the texts")
+    return f"{rubric.strip()}\n\n"
+
+
+def _room(recipe: FineTunedRecipe, tokenizer: Any, facts: EncoderFacts) -> tuple[str, ...]:  # noqa: ANN401 - as below
+    """What the rubric leaves of an encoder's tokens for a text, in words; nothing without one.
+
+    Raises:
+        RecipeError: too little.
+    """
+    if not recipe.instruction:
+        return ()
+    left = text_reader(tokenizer, facts).left
+    taken = f"instruction: the rubric takes {facts.max_tokens - left} of {facts.max_tokens} tokens"
+    if left < LEAST_ROOM:
+        raise RecipeError(
+            f"{recipe.name}: {taken} and leaves {max(left, 0)} for a text, which needs at least {LEAST_ROOM}; raise "
+            "max_tokens, or take a backbone that reads more or a shorter rubric"
+        )
+    said = f"{taken}; {left} are left for a text"
+    note(f"{recipe.name}: {said}")
+    return (said,)
 
 
 def _read_once(model: nn.Module, task: Task, width: int) -> None:

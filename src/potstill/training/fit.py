@@ -84,6 +84,7 @@ def fit(
     device: str = "auto",
     tiny: bool = False,
     cache: Path | None = None,
+    rubric: str = "",
 ) -> Fitted:
     """Fit any recipe.
 
@@ -102,6 +103,7 @@ def fit(
         device: where a fine-tuned student trains, as torch names it, or `auto`.
         tiny: put tiny random backbones in place of the recipe's, to try the whole path; scores mean nothing.
         cache: where frozen encoders keep features of texts; in `workdir` when not given.
+        rubric: the filter's, for a recipe whose students read it before every text.
 
     Raises:
         TrainingError: training must not go on.
@@ -118,6 +120,8 @@ def fit(
         from potstill.training.finetune import fine_tune
 
         small = tiny_backbone(recipe.backbone, (workdir / "backbone").resolve(), seed=seed) if tiny else None
+        if tiny and recipe.layers:
+            recipe = recipe.model_copy(update={"layers": tuple(one for one in recipe.layers if -3 <= one <= 2)})
         return fine_tune(
             recipe,
             train,
@@ -128,6 +132,7 @@ def fit(
             holdout=holdout,
             device=device,
             backbone=small,
+            rubric=rubric,
         )
     clock = time.monotonic()
     encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
@@ -294,6 +299,7 @@ def train_recipe(
         device=device,
         tiny=tiny,
         cache=cache or run.path("cache"),
+        rubric=run.filter.rubric,
     )
     record = record_of(recipe, fitted, train, validation, rows=rows, seed=seed, tiny=tiny)
     write_student(folder, fitted, record, train, validation)
