@@ -1,4 +1,5 @@
 import dataclasses
+import re
 import subprocess
 import sys
 import textwrap
@@ -18,7 +19,7 @@ from potstill.errors import BundleError, DatasetError
 from potstill.students import tfidf
 from potstill.students.recipes import TfidfRecipe
 from potstill.students.storage import load_student, save_student
-from potstill.students.tfidf import Terms, fit_tfidf, learn_terms, normalised
+from potstill.students.tfidf import Terms, fit_tfidf, learn_terms, normalised, words_of
 
 RECIPE = TfidfRecipe(name="tfidf", student="tfidf-ridge", alphas=(1.0,))
 UNSEEN = [
@@ -125,6 +126,21 @@ def test_words_are_runs_of_two_and_more_word_characters():
     places, frequency = terms.look_up("fire a crews. fire! crews-fire")
     assert places.tolist() == [0, 1, 2]
     assert frequency == pytest.approx([1 + np.log(3), 1 + np.log(2), 1 + np.log(2)])
+
+
+@given(
+    st.text(
+        st.one_of(st.sampled_from("ab_7 -\n\u00e9\u2019\u65e5\u0661\u00b2\U0001f389\U0001d400"), st.characters()),
+        max_size=30,
+    )
+)
+def test_words_are_those_that_the_pattern_finds_in_any_script(text):
+    assert words_of(text) == re.findall(r"\w\w+", text)
+
+
+def test_every_character_of_the_basic_plane_is_a_letter_to_both_or_to_neither():
+    plane = "".join(f"x{chr(code)}y-" for code in range(0x10000) if not 0xD800 <= code < 0xE000)
+    assert words_of(plane) == re.findall(r"\w\w+", plane)
 
 
 def test_scoring_needs_no_scikit_learn_no_scipy_and_no_torch(tmp_path: Path):

@@ -12,8 +12,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import pairwise
+from functools import cache, cached_property
+from itertools import pairwise, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -40,6 +40,8 @@ LARGEST_GRAM = 8_000
 """Rows above which ridge is solved by conjugate gradients: the matrix of all pairs would take over 0.5 GB."""
 
 _WORD = re.compile(r"\w\w+")
+_ASCII_SPACED = bytes(code if chr(code).isalnum() or chr(code) == "_" else ord(" ") for code in range(128)) + bytes(128)
+_PLANE = 0x10000
 _CODE_POINTS = 0x110000
 _MERGE = 2_000
 """Texts whose terms are counted before they are merged into the running table."""
@@ -48,6 +50,30 @@ _MERGE = 2_000
 def normalised(text: str) -> str:
     """Lower case, and one space for each run of white space."""
     return " ".join(text.lower().split())
+
+
+def words_of(text: str) -> list[str]:
+    """Runs of at least two letters, digits or underscores, in order.
+
+    Space is put in the place of all else, by a table, and the text is split, which takes half as long as the pattern.
+    """
+    if text.isascii():
+        spaced = text.encode("ascii").translate(_ASCII_SPACED).decode("ascii")
+    else:
+        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
+        if points.max() >= _PLANE:
+            return _WORD.findall(text)
+        spaced = _spaced_plane()[points].tobytes().decode("utf-16-le")
+    return [word for word in spaced.split() if len(word) > 1]
+
+
+@cache
+def _spaced_plane() -> NDArray[np.uint16]:
+    """Each character of the basic plane, or a space where it is no letter, digit or underscore."""
+    kept = (code if chr(code).isalnum() else 0x20 for code in range(_PLANE))
+    table = np.fromiter(kept, dtype="<u2", count=_PLANE)
+    table[ord("_")] = ord("_")
+    return table
 
 
 @dataclass(frozen=True)
@@ -81,8 +107,8 @@ class Terms:
     def numbers(self, text: str) -> NDArray[np.uint64]:
         """The text's symbols by number, in order; `text` is `normalised`."""
         if self.kind == "words":
-            known = self._words
-            return np.array([known.get(word, 0) for word in _WORD.findall(text)], dtype=np.uint64)
+            found = words_of(text)
+            return np.fromiter(map(self._words.get, found, repeat(0)), dtype=np.uint64, count=len(found))
         points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
         return np.asarray(self._characters[points])
 
@@ -131,7 +157,7 @@ class Block:
     weights: NDArray[np.float32]
 
     def score(self, text: str) -> FloatArray | float:
-        """What a normalised text's terms add up to, shape (outputs,); 0 when it has no known term."""
+        """What a text's terms add up to, shape (outputs,); 0 when it has no known term."""
         places, frequency = self.terms.look_up(text)
         if not places.size:
             return 0.0
@@ -156,9 +182,10 @@ class TfidfStudent:
         """Scores by the column `text`, shape (articles, dimensions); one text in memory at a time."""
         scores = np.tile(self.bias, (articles.height, 1))
         for row, text in enumerate(articles["text"]):
-            plain = normalised(text or "")
+            lowered = (text or "").lower()
             for block in self.blocks:
-                scores[row] += block.score(plain)
+                # Words are the same whatever the space between them.
+                scores[row] += block.score(lowered if block.terms.kind == "words" else " ".join(lowered.split()))
         return scores if self.levels is None else self.levels.median(scores)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
@@ -244,7 +271,7 @@ def learn_terms(kind: Symbols, span: Span, texts: Sequence[str], min_documents: 
     """The vocabulary of normalised texts: terms in at least `min_documents`, the commonest where too many."""
     documents: Counter[str] = Counter()
     for text in texts:
-        documents.update(set(_WORD.findall(text)) if kind == "words" else set(text))
+        documents.update(set(words_of(text)) if kind == "words" else set(text))
     # A term is at most as common as its symbols, so rare symbols can go before any term is counted.
     common = [item for item in documents.items() if item[1] >= min_documents]
     common.sort(key=lambda item: (-item[1], item[0]))
