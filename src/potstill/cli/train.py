@@ -43,11 +43,19 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the students' records as JSON.")] = False,
 ) -> None:
     """Fit students on a run's training part; without --recipe, the rungs that take seconds to a minute."""
+    from potstill.bundle import load_bundle
     from potstill.runs import Run
     from potstill.training import DEFAULT_RECIPES, train_run
 
     records = train_run(
-        Run.open(run), recipe or DEFAULT_RECIPES, resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit
+        Run.open(run),
+        recipe or DEFAULT_RECIPES,
+        resume=resume,
+        seed=seed,
+        device=device,
+        tiny=tiny,
+        crossfit=crossfit,
+        opening=lambda path: load_bundle(path).student,
     )
     if as_json:
         import json
@@ -67,9 +75,10 @@ def params(
 ) -> None:
     """Count what a recipe trains, by part, without the backbone's weights."""
     from potstill.errors import require
-    from potstill.students.recipes import FineTunedRecipe, load_recipe
+    from potstill.students.recipes import DistilledRecipe, FineTunedRecipe, load_recipe
 
-    loaded = load_recipe(recipe)
+    named = load_recipe(recipe)
+    loaded = named.pupil if isinstance(named, DistilledRecipe) else named
     if not isinstance(loaded, FineTunedRecipe):
         raise RecipeError(f"{recipe}: a {loaded.student} student trains no network; there is nothing to count")
     require("peft", "train")

@@ -47,7 +47,7 @@ from potstill.files import read_json, replacing
 from potstill.labelling import Ledger
 from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
-from potstill.students.recipes import EncoderHeadRecipe, FineTunedRecipe, parse_recipe
+from potstill.students.recipes import DistilledRecipe, EncoderHeadRecipe, EnsembleRecipe, FineTunedRecipe, parse_recipe
 from potstill.students.storage import load_student
 from potstill.terminal import steps
 from potstill.training.fit import LAYOUT, fitter, frozen_encoder, read_scores
@@ -70,7 +70,7 @@ FOLDS = 10
 MOST_FOLDED = 1500
 """Rows up to which the cheap rungs are refitted fold by fold; with more, the test part says enough."""
 
-_RANKS = ("constant", "source-median", "tfidf-ridge", "encoder-head", "blend", "fine-tuned")
+_RANKS = ("constant", "source-median", "tfidf-ridge", "encoder-head", "blend", "distilled", "fine-tuned", "ensemble")
 _HEAD_RANKS = ("ridge", "rbf-ridge", "support-vectors")
 _SOURCES: tuple[Source, ...] = ("out-of-fold", "test", "validation")
 """Which judgement is a rung's headline: the first of these that it has."""
@@ -174,7 +174,7 @@ def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples
     """
     recipe = candidate.recipe
     # A tiny stand-in for a backbone tries the path; other folds would ask for the real one.
-    if isinstance(recipe, FineTunedRecipe) or candidate.tiny:
+    if isinstance(recipe, FineTunedRecipe | DistilledRecipe | EnsembleRecipe) or candidate.tiny:
         return None
     try:
         encoder = frozen_encoder(recipe, cache)

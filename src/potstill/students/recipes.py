@@ -169,6 +169,10 @@ class FineTunedRecipe(_Recipe):
     freeze_embeddings: bool = False
     freeze_backbone: bool = Field(default=False, json_schema_extra=LATER)
     """Whether the backbone stays as it is, so that pooling and head alone train: each text is then read once."""
+    keep_layers: Annotated[int, Field(ge=1)] | Annotated[tuple[int, ...], Field(min_length=1)] | None = Field(
+        default=None, json_schema_extra=LATER
+    )
+    """Layers of the backbone that are kept from the start: how many, evenly spread, or which, from 0. None: all."""
     head_bias: bool = True
     pooling: Literal["mean", "cls", "last", "attention"] = "mean"
     queries: int = Field(default=4, ge=1, le=64, json_schema_extra=LATER)
@@ -221,6 +225,18 @@ class FineTunedRecipe(_Recipe):
         return self
 
     @model_validator(mode="after")
+    def _one_choice_of_layers(self) -> FineTunedRecipe:
+        if self.keep_layers is None:
+            return self
+        if self.lora is not None or self.freeze_backbone:
+            raise ValueError("keep_layers makes a backbone that must learn anew; leave out lora and freeze_backbone")
+        if self.layers:
+            raise ValueError("keep_layers and layers are both given; keep one")
+        if isinstance(self.keep_layers, tuple) and sorted(set(self.keep_layers)) != list(self.keep_layers):
+            raise ValueError(f"keep_layers: {list(self.keep_layers)} do not rise")
+        return self
+
+    @model_validator(mode="after")
     def _ranked_scores(self) -> FineTunedRecipe:
         if self.link is not None and self.ranking_weight:
             raise ValueError(f"ranking_weight orders scores; {self.objective} learns none, take mse, huber or l1")
@@ -255,7 +271,7 @@ class BlendRecipe(_Recipe):
     def _named_presets(cls, members: object) -> object:
         if not isinstance(members, list | tuple):
             return members
-        return [_preset(member) if isinstance(member, str) else member for member in members]
+        return [_preset(member, *_MEMBERS) if isinstance(member, str) else member for member in members]
 
     @model_validator(mode="after")
     def _different(self) -> BlendRecipe:
@@ -271,7 +287,55 @@ class BlendRecipe(_Recipe):
         return digest([self.student, [member.hash for member in self.members], self.weights])
 
 
-Recipe = ConstantRecipe | SourceMedianRecipe | TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe | BlendRecipe
+class DistilledRecipe(_Recipe):
+    """A student that learns from a stronger one's scores besides the labels; the stronger one is in the same run."""
+
+    student: Literal["distilled"]
+    teacher: str = Field(min_length=1)
+    """A student of the run by its name, or the folder of a student or of a bundle."""
+    pupil: Annotated[TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe | BlendRecipe, Field(discriminator="student")]
+    """What learns: a preset by name, or a recipe written out."""
+    unlabelled: bool = True
+    """Whether it also learns the teacher's scores of the run's articles that have no label."""
+
+    @field_validator("pupil", mode="before")
+    @classmethod
+    def _named_preset(cls, pupil: object) -> object:
+        return _preset(pupil, *_PUPILS) if isinstance(pupil, str) else pupil
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the recipe does; who the teacher is, beyond its name, is not part of it."""
+        return digest([self.student, self.teacher, self.pupil.hash, self.unlabelled])
+
+
+class EnsembleRecipe(_Recipe):
+    """The mean of students that a run has trained already, of whatever kind."""
+
+    student: Literal["ensemble"]
+    members: tuple[str, ...] = Field(min_length=2)
+    """Names of the run's students."""
+
+    @model_validator(mode="after")
+    def _different(self) -> EnsembleRecipe:
+        twice = sorted({name for name in self.members if self.members.count(name) > 1})
+        if twice or self.name in self.members:
+            raise ValueError(f"members: {twice[0]} is named twice" if twice else "members: it is its own member")
+        return self
+
+
+Recipe = (
+    ConstantRecipe
+    | SourceMedianRecipe
+    | TfidfRecipe
+    | EncoderHeadRecipe
+    | FineTunedRecipe
+    | BlendRecipe
+    | DistilledRecipe
+    | EnsembleRecipe
+)
+_MEMBERS = ("constant", "tfidf-ridge", "encoder-head")
+_PUPILS = ("tfidf-ridge", "encoder-head", "fine-tuned", "blend")
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="student")])
 
 
@@ -320,13 +384,13 @@ def parse_recipe(text: str, where: str) -> Recipe:
         raise RecipeError(f"{where}: {path or 'recipe'}: {first['msg']}, got {first['input']!r}") from None
 
 
-def _preset(name: str) -> Recipe:
-    """A preset that may be a member; pydantic makes an error of a field of any ValueError."""
+def _preset(name: str, *legal: str) -> Recipe:
+    """A preset of a legal kind; pydantic makes an error of a field of any ValueError."""
     if name not in presets():
         raise ValueError(f"{name}: no such recipe; presets: {', '.join(presets())}")
     found = load_recipe(name)
-    if not isinstance(found, ConstantRecipe | TfidfRecipe | EncoderHeadRecipe):
-        raise ValueError(f"{name} is a {found.student} student; members are fitted in seconds, fold by fold")  # noqa: TRY004
+    if found.student not in legal:
+        raise ValueError(f"{name} is a {found.student} student; legal are {', '.join(legal)}")
     return found
 
 

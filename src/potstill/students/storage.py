@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from potstill.errors import BundleError
-from potstill.files import read_json, replacing, write_json
+from potstill.files import digest, read_json, replacing, sha256, write_json
 from potstill.students.blend import BlendStudent, check_weights, encoder_of
 from potstill.students.constant import ConstantStudent
 from potstill.students.neural import DescribedEncoder, NeuralStudent, joined, parts_of, restore_encoder
@@ -92,6 +92,19 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
         raise BundleError(f"{arrays_path}: the array {error.args[0]!r} is missing") from None
     except KeyError as error:
         raise BundleError(f"{path}: {error.args[0]!r} is missing from the settings") from None
+
+
+def student_hash(folder: Path) -> str:
+    """SHA-256 of all that makes a student in a folder: facts, arrays, and an encoder that was trained.
+
+    Raises:
+        BundleError: there is none.
+    """
+    if not (folder / LAYOUT["facts"]).is_file():
+        raise BundleError(f"{folder}: holds no student (no {LAYOUT['facts']})")
+    files = [folder / LAYOUT["facts"], folder / LAYOUT["arrays"]]
+    files += sorted(path for path in (folder / LAYOUT["encoder"]).rglob("*") if path.is_file())
+    return digest([[path.relative_to(folder).as_posix(), sha256(path)] for path in files])
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:

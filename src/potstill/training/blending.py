@@ -15,6 +15,7 @@ import numpy as np
 from potstill.dataset import folds
 from potstill.errors import require
 from potstill.students.blend import Blended, BlendStudent
+from potstill.students.neural import DescribedEncoder, NeuralStudent, joined, parts_of
 from potstill.terminal import steps
 from potstill.training.folding import out_of_fold
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from potstill.dataset import Examples
     from potstill.records import FloatArray
+    from potstill.students import Encoder
     from potstill.students.recipes import BlendRecipe
 
 FOLDS = 5
@@ -127,3 +129,35 @@ def simplex_weights(off: FloatArray, *, squared: bool) -> FloatArray:
         rows = np.maximum(error, 1e-4 * error.mean() + 1e-12) ** -1.0
         rows /= rows.mean()
     return best
+
+
+def ensemble(students: Sequence[Blended | BlendStudent]) -> BlendStudent:
+    """Fitted students in equal parts; a blend among them brings its members, and frozen encoders alike are one."""
+    members: list[Blended] = []
+    weights: list[FloatArray] = []
+    for student in students:
+        own = student.members if isinstance(student, BlendStudent) else (student,)
+        alone = np.ones((1, len(student.dimensions)))
+        members += own
+        weights += list((student.weights if isinstance(student, BlendStudent) else alone) / len(students))
+    known: list[Encoder] = []
+    shared: list[Blended] = []
+    for member in members:
+        if isinstance(member, NeuralStudent):
+            parts = [_first(known, part) for part in parts_of(member.encoder)]
+            shared.append(member.on(joined(parts)))
+        else:
+            shared.append(member)
+    return BlendStudent(students[0].dimensions, tuple(shared), np.array(weights))
+
+
+def _first(known: list[Encoder], part: Encoder) -> Encoder:
+    """The first encoder that gives the same features; one with trained weights is like no other."""
+    if isinstance(part, DescribedEncoder):
+        own = part.settings()
+        if own.get("trained") is False:
+            for other in known:
+                if isinstance(other, DescribedEncoder) and other.settings() == own:
+                    return other
+    known.append(part)
+    return part

@@ -8,6 +8,7 @@ each checks the other. Training that went on with a frozen adapter once looked l
 from __future__ import annotations
 
 from collections import Counter
+from copy import deepcopy
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,10 +16,13 @@ from torch import nn
 
 from potstill.errors import TrainingError
 from potstill.students.torch.backbones import architecture, empty_model
+from potstill.students.torch.encoder import shallower
 from potstill.students.torch.model import build_model, embedding_parameters, part_of, trainable, trim
 from potstill.training.facts import Counts
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
     from potstill.students.recipes import FineTunedRecipe
 
 
@@ -126,7 +130,13 @@ def params(recipe: FineTunedRecipe, dimensions: int = 8, levels: int = 11) -> Co
     config = architecture(recipe.backbone)
     width = int(config.hidden_size)
     outputs = dimensions if recipe.link is None else dimensions * (levels - 1)
-    implied = implied_counts(empty_model(config), width, outputs, recipe)
+    implied = implied_counts(_empty(config, recipe), width, outputs, recipe)
     with torch.device("meta"):
-        model = build_model(empty_model(config), width, outputs, recipe)
+        model = build_model(_empty(config, recipe), width, outputs, recipe)
     return check_trainable(model, implied)
+
+
+def _empty(config: PreTrainedConfig, recipe: FineTunedRecipe) -> nn.Module:
+    # Taking layers out changes the configuration too, which is the caller's.
+    model = empty_model(deepcopy(config))
+    return model if recipe.keep_layers is None else shallower(model, recipe.keep_layers)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.students.recipes import FineTunedRecipe
+from potstill.students.recipes import DistilledRecipe, FineTunedRecipe
 from potstill.training.fit import frozen_encoder, readers
 
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ def estimate(
     Raises:
         MissingExtra, MissingModel: torch or the backbone is not there.
     """
+    if isinstance(recipe, DistilledRecipe):
+        # Articles without labels come on top; how many is not known before the teacher is there.
+        recipe = recipe.pupil
     each = sum(probe(encoder, [*train, *validation], clock=clock) for encoder in _encoders(recipe, device))
     once = each * (len(train) + len(validation))
     if isinstance(recipe, FineTunedRecipe):

@@ -159,6 +159,8 @@ class StudentRecord(_Fact):
     """Share of the training texts that the student cannot read whole; None for one that reads everything."""
     backbones: dict[str, str]
     """Name -> SHA-256 of the weights it started from."""
+    sources: dict[str, str] = {}
+    """What it was made from besides the training rows -> its hash: other students, articles without labels."""
     tiny: bool
     """Made on a tiny random backbone, to try the path; its scores mean nothing."""
     device: str

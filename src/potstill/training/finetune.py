@@ -26,6 +26,7 @@ from potstill.students.torch.encoder import (
     TorchEncoder,
     encoder_facts,
     pick_device,
+    shallower,
     text_reader,
     without_unread_layers,
 )
@@ -110,7 +111,8 @@ def fine_tune(
     remarks = _room(recipe, tokenizer, facts)
     aside = set_aside(train, holdout, seed)
     learnt = train.take(~aside)
-    network = _placed(without_unread_layers(found.load_model(), facts), recipe, where)
+    whole = found.load_model() if recipe.keep_layers is None else shallower(found.load_model(), recipe.keep_layers)
+    network = _placed(without_unread_layers(whole, facts), recipe, where)
     target = Target.of(recipe, learnt.scores)
     weights = label_weights(recipe, learnt.scores, learnt.spreads)
     implied = implied_counts(network, found.width, target.outputs, recipe)

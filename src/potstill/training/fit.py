@@ -6,8 +6,10 @@ has not seen; for a run, a folder per student with its records. Nothing here imp
 
 from __future__ import annotations
 
+import functools
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +33,9 @@ from potstill.students.neural import (
 from potstill.students.recipes import (
     BlendRecipe,
     ConstantRecipe,
+    DistilledRecipe,
     EncoderHeadRecipe,
+    EnsembleRecipe,
     FineTunedRecipe,
     SourceMedianRecipe,
     TfidfRecipe,
@@ -41,9 +45,10 @@ from potstill.students.source_median import fit_source_median
 from potstill.students.storage import save_student
 from potstill.students.tfidf import fit_tfidf
 from potstill.terminal import note, steps
-from potstill.training.blending import FOLDS, fit_blend
+from potstill.training.blending import FOLDS, ensemble, fit_blend
 from potstill.training.facts import Fitted, Measures, StudentRecord
 from potstill.training.folding import out_of_fold
+from potstill.training.sources import changed, in_order, members_of, place_of, sources_of, taught
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -120,6 +125,9 @@ def fit(
         from potstill.training.finetune import fine_tune
 
         small = tiny_backbone(recipe.backbone, (workdir / "backbone").resolve(), seed=seed) if tiny else None
+        if tiny and recipe.keep_layers is not None:
+            # A tiny network has two layers.
+            recipe = recipe.model_copy(update={"keep_layers": 1})
         if tiny and recipe.layers:
             recipe = recipe.model_copy(update={"layers": tuple(one for one in recipe.layers if -3 <= one <= 2)})
         return fine_tune(
@@ -172,6 +180,8 @@ def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> 
             return lambda examples: fit_blend(recipe, fits, examples, seed=seed)[0]
         case FineTunedRecipe():
             raise RecipeError(f"{recipe.name}: a fine-tuned student is not fitted again for each fold")
+        case DistilledRecipe() | EnsembleRecipe():
+            raise RecipeError(f"{recipe.name}: is made from other students, which a run holds")
 
 
 def predict_unseen(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:
@@ -218,6 +228,7 @@ def train_run(
     device: str = "auto",
     tiny: bool = False,
     crossfit: int = 5,
+    opening: Callable[[Path], Student] | None = None,
 ) -> list[StudentRecord]:
     """Fit recipes on a run's training part and write each student's folder; recorded as the stage `train`.
 
@@ -231,6 +242,7 @@ def train_run(
         device: where fine-tuned students train.
         tiny: tiny random backbones, to try the whole path; the records say so.
         crossfit: folds of the predictions of unseen rows, for students that are fitted in seconds.
+        opening: opens a bundle that is a teacher; without it teachers are students.
 
     Raises:
         RunError: there is no dataset yet, or another process writes to the run.
@@ -242,17 +254,17 @@ def train_run(
     parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
     with run.recording("train", parameters=parameters, seeds={"train": seed}):
         put_away_others(run, rows_hash(run, dataset))
-        return [
-            train_recipe(run, dataset, recipe, resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit)
-            for recipe in wanted
-        ]
+        each = functools.partial(train_recipe, run, dataset, resume=resume, seed=seed, device=device, tiny=tiny)
+        records = [each(recipe, crossfit=crossfit, opening=opening) for recipe in wanted]
+        _tell_of_changed_sources(run)
+    return records
 
 
 def load_recipes(recipes: Sequence[str | Path]) -> list[Recipe]:
-    """Recipes by name or path, no two of one name.
+    """Recipes by name or path, no two of one name, each after those that it is made from.
 
     Raises:
-        RecipeError: one is unknown, two have one name, or there is none.
+        RecipeError: one is unknown, two have one name, some need each other, or there is none.
     """
     wanted = [load_recipe(name) for name in recipes]
     if not wanted:
@@ -260,7 +272,7 @@ def load_recipes(recipes: Sequence[str | Path]) -> list[Recipe]:
     twice = {recipe.name for recipe in wanted if sum(other.name == recipe.name for other in wanted) > 1}
     if twice:
         raise RecipeError(f"{min(twice)} is named twice; a run holds one student of a name")
-    return wanted
+    return in_order(wanted)
 
 
 def train_recipe(
@@ -274,6 +286,7 @@ def train_recipe(
     tiny: bool,
     crossfit: int,
     cache: Path | None = None,
+    opening: Callable[[Path], Student] | None = None,
 ) -> StudentRecord:
     """Fit one recipe on a run's dataset and write its student; within `Run.recording`.
 
@@ -283,13 +296,21 @@ def train_recipe(
     train, validation = dataset.part("train"), dataset.part("validation")
     rows = rows_hash(run, dataset)
     folder = run.path("students") / recipe.name
+    sources = sources_of(run, recipe)
     done = finished(folder) if resume else None
-    if done is not None and same_student(done, recipe, rows, seed, tiny=tiny):
+    if done is not None and done.sources == sources and same_student(done, recipe, rows, seed, tiny=tiny):
         note(f"{recipe.name}: done already")
         return done
-    fitted = fit(
-        recipe,
-        train,
+    learner, learned, remark = recipe, train, None
+    if isinstance(recipe, DistilledRecipe):
+        opinion = _unseen(place_of(run, recipe.teacher), train)
+        learned, remark = taught(run, recipe, dataset, opinion, opening=opening)
+        # Under its own name in notes and progress.
+        learner = recipe.pupil.model_copy(update={"name": recipe.name})
+    making = functools.partial(
+        fit,
+        learner,
+        learned,
         validation,
         workdir=run.path("cache") / "training" / recipe.name,
         seed=seed,
@@ -301,10 +322,42 @@ def train_recipe(
         cache=cache or run.path("cache"),
         rubric=run.filter.rubric,
     )
+    fitted = _together(run, recipe, train, validation) if isinstance(recipe, EnsembleRecipe) else making()
+    if remark is not None:
+        # Rows without labels stand after those with labels; what is said of them is nobody's to judge.
+        fitted = replace(fitted, held_out=fitted.held_out[: len(train)], notes=(remark, *fitted.notes))
     record = record_of(recipe, fitted, train, validation, rows=rows, seed=seed, tiny=tiny)
+    record = record.model_copy(update={"sources": sources})
     write_student(folder, fitted, record, train, validation)
     note(f"{recipe.name}: validation MAE {record.validation.mae:.3f}, {record.seconds:.1f} s")
     return record
+
+
+def _unseen(teacher: Path, train: Examples) -> FloatArray:
+    """A teacher's scores of training rows that it had not seen, NaN where there are none, as of another run's."""
+    path = teacher / LAYOUT["held out"]
+    nothing = np.full(train.scores.shape, np.nan)
+    if not path.is_file():
+        return nothing
+    frame = pl.read_parquet(path)
+    if tuple(frame["id"].to_list()) != train.ids or not set(train.dimensions) <= set(frame.columns):
+        return nothing
+    return frame.select(train.dimensions).to_numpy().astype(np.float64)
+
+
+def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Examples) -> Fitted:
+    """The mean of students that are there, of their scores of unseen rows as well."""
+    clock = time.monotonic()
+    records = [finished(place_of(run, name)) for name in recipe.members]
+    student = ensemble(members_of(run, recipe))
+    return Fitted(
+        student=student,
+        validation=student.predict(validation.frame),
+        held_out=np.mean([_unseen(place_of(run, name), train) for name in recipe.members], axis=0),
+        seconds=round(time.monotonic() - clock, 3),
+        backbones={name: sha for record in records if record is not None for name, sha in record.backbones.items()},
+        notes=(f"the mean of {', '.join(recipe.members)}, trained before; their time is not in this one's",),
+    )
 
 
 def rows_hash(run: Run, dataset: Dataset) -> str:
@@ -405,6 +458,7 @@ def record_of(
     Raises:
         TrainingError: a prediction of the validation part is not finite.
     """
+    learner = recipe.pupil if isinstance(recipe, DistilledRecipe) else recipe
     loss = next((epoch.validation.loss for epoch in fitted.history if epoch.epoch == fitted.best_epoch), None)
     measured = Measures.of(fitted.validation, validation.scores, tuple(train.dimensions), loss)
     if not np.isfinite(fitted.validation).all():
@@ -427,7 +481,7 @@ def record_of(
         backbones=fitted.backbones,
         tiny=tiny,
         device=fitted.device,
-        precision=recipe.precision if isinstance(recipe, FineTunedRecipe) else None,
+        precision=learner.precision if isinstance(learner, FineTunedRecipe) else None,
         resumed_from=fitted.resumed_from,
         seconds=fitted.seconds,
         peak_memory_bytes=peak_memory(),
@@ -483,6 +537,13 @@ def put_away_others(run: Run, rows: str) -> None:
             if not target.exists():
                 folder.replace(target)
                 note(f"{folder.name} was made of other rows; it is moved to {target}")
+
+
+def _tell_of_changed_sources(run: Run) -> None:
+    for path in sorted(run.path("students").glob(f"*/{LAYOUT['record']}")):
+        record = finished(path.parent)
+        for name in changed(run, record.sources) if record is not None else ():
+            note(f"{path.parent.name} was made from another {name} than is there now; train it again")
 
 
 def _write_scores(path: Path, examples: Examples, scores: FloatArray) -> None:
