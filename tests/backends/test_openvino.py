@@ -56,6 +56,23 @@ def test_a_text_has_nearly_the_same_features_beside_any_neighbours(exported, por
     np.testing.assert_allclose(backwards[::-1], portable, atol=allowed)
 
 
+def test_texts_that_come_alone_have_few_lengths_and_the_same_features(exported, portable, monkeypatch):
+    lengths = []
+
+    def noted(request, ids, mask):
+        lengths.append(ids.shape[1])
+        assert ids.shape == mask.shape
+        return inferred(request, ids, mask)
+
+    inferred = openvino._inferred
+    monkeypatch.setattr(openvino, "_inferred", noted)
+    encoder = opened(exported)
+    alone = np.concatenate([encoder.encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(alone, portable, atol=1e-4)
+    assert len({len(one) for one in encoder.tokens(TEXTS)}) > len(set(lengths))
+    assert all(length % 16 == 0 or length == exported.facts.max_tokens for length in lengths)
+
+
 def test_what_the_last_batch_gave_stays_after_the_next(exported):
     encoder = opened(exported)
     first = encoder.encode(TEXTS[:1])
