@@ -103,7 +103,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "report",
-        ("evaluation", "predictions", "cascade", "fresh_record", "acceptance", "decisions", "comparison"),
+        ("evaluation", "predictions", "ladder", "cascade", "fresh_record", "acceptance", "decisions", "comparison"),
         ("report",),
         ("evaluate",),
         "potstill report {run}",

@@ -72,6 +72,7 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.acceptance,
         facts.decisions,
         facts.comparison,
+        facts.ladder,
         RULES,
         *facts.stages.values(),
     ]

@@ -122,6 +122,7 @@ class Facts:
     acceptance: Record
     decisions: Record
     comparison: Record
+    ladder: Record
 
     def stage(self, name: str) -> Record:
         """The manifest's record of a stage, or the lack of one."""
@@ -173,6 +174,7 @@ def collect(run: Run) -> Facts:
         acceptance=json_record(root, run.path("acceptance")),
         decisions=_lines(root, run.path("decisions")),
         comparison=json_record(root, run.path("comparison")),
+        ladder=json_record(root, run.path("ladder")),
     )
 
 

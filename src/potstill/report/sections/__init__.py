@@ -12,6 +12,7 @@ from potstill.report.blocks import Document, Section
 from potstill.report.sections.agreement import agreement
 from potstill.report.sections.calibration import calibration
 from potstill.report.sections.cascade import cascade
+from potstill.report.sections.climb import climb
 from potstill.report.sections.comparison import comparison
 from potstill.report.sections.conclusions import readiness, strengths, suitability
 from potstill.report.sections.configuration import configuration, judged
@@ -43,6 +44,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     suitability,
     recommendations,
     ladder,
+    climb,
     comparison,
     dimensions,
     agreement,

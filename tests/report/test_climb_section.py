@@ -1,0 +1,110 @@
+"""The ladder in a report: what its record says, and only while it is of the students' rows."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from potstill.evaluation.records import Interval, Latency
+from potstill.ladder import Ladder, Next, Pick, Step
+from potstill.report.blocks import Figure, Paragraph, Table
+from potstill.report.facts import Record
+from potstill.report.sections.climb import climb
+
+FAST = Latency.model_validate(
+    dict.fromkeys(Latency.model_fields, 1) | {"milliseconds_p50": 2.5, "machine": "a machine"}
+)
+
+
+def rung(name, mae):
+    return Step(
+        name=name,
+        student="tfidf-ridge",
+        recipe_hash="",
+        state="trained",
+        seconds=3.0,
+        mae=mae,
+        interval=Interval(low=mae - 0.1, high=mae + 0.1),
+        skill=0.4,
+        latency=FAST,
+    )
+
+
+FOUND = Ladder(
+    rows="rows",
+    seed=0,
+    tiny=False,
+    train_rows=80,
+    validation_rows=20,
+    minutes=10,
+    milliseconds=20,
+    constant_mae=1.5,
+    floor=0.25,
+    steps=(
+        rung("cheap", 0.9),
+        rung("dear", 0.8),
+        Step(name="late", student="fine-tuned", recipe_hash="", state="no time", why="it would take 9 min"),
+    ),
+    pick=Pick(name="dear", mae=0.8, milliseconds=2.5, as_good=("cheap",)),
+    next=Next(name="late", seconds=540, points=3, mae=0.7, gain=0.1),
+)
+
+
+def section(rows="rows", **changes):
+    content = FOUND.model_copy(update=changes).model_dump(mode="json")
+    return climb(
+        SimpleNamespace(
+            ladder=Record("ladder.json", "00" * 32, content),
+            students={"dear": Record("students/dear/record.json", "11" * 32, {"rows_hash": rows})},
+        )
+    )
+
+
+def said(found):
+    return " ".join("".join(map(str, block.text)) for block in found.blocks if isinstance(block, Paragraph))
+
+
+def test_the_words_are_those_of_the_record():
+    words = said(section())
+    assert "on the 20 rows of the validation part, where the constant errs by 1.500" in words
+    assert "The oracle's own noise is 0.250: no student errs less." in words
+    assert "The rung to take within 20.0 ms an article is dear: it errs by 0.800 and takes 2.5 ms an article." in words
+    assert "Cheaper, and not surely worse: cheap." in words
+    assert "The next rung, late, would train for about 9.0 min" in words
+    assert "over the 3 rungs so far, it would take 0.100 off, to 0.700." in words
+
+
+def test_what_is_not_known_is_not_said():
+    words = said(section(floor=None, milliseconds=None, next=None, pick=None))
+    assert "not known, as no article was asked about twice" in words
+    assert "No rung was trained." in words
+    assert "next rung" not in words
+    few = said(section(next=Next(name="late", seconds=540, points=2, mae=None, gain=None)))
+    assert "too few rungs were trained to tell what it would buy" in few
+
+
+def test_the_rung_to_take_stands_out_and_one_left_out_says_why():
+    table = next(block for block in section().blocks if isinstance(block, Table))
+    assert [row.strong for row in table.rows] == [False, True, False]
+    cells = [["".join(map(str, cell)) for cell in row.cells] for row in table.rows]
+    assert cells[1] == ["dear", "0.800", "0.700 to 0.900", "40%", "2.5", "3.0 s", "\N{EM DASH}"]
+    assert cells[2][-1] == "it would take 9 min"
+
+
+def test_the_chart_has_the_floor_and_a_point_for_each_trained_rung():
+    figure = next(block for block in section().blocks if isinstance(block, Figure))
+    assert [(row["rung"], row["mae"], row["floor"], row["picked"]) for row in figure.data] == [
+        ("cheap", 0.9, 0.25, False),
+        ("dear", 0.8, 0.25, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        (climb(SimpleNamespace(ladder=Record("ladder.json", None, None), students={})), "No ladder was climbed"),
+        (section("others"), "climbed on other rows"),
+    ],
+)
+def test_without_one_of_these_rows_no_figure_is_shown(found, words):
+    assert words in said(found)
+    assert len(found.blocks) == 1
