@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import pytest
 import typer
@@ -58,6 +59,25 @@ class TestTrain:
 
         assert isinstance(error, RecipeError)
         assert str(error).startswith("nothing: no such recipe; presets: constant")
+
+    def test_trains_with_another_run_and_names_both(self, run, tmp_path):
+        shutil.copytree(run, tmp_path / "other")
+        filter_yaml = tmp_path / "other" / "filter" / "filter.yaml"
+        filter_yaml.write_text(filter_yaml.read_text().replace(f"name: {FILTER.name}", "name: another"))
+        wanted = ("--recipe", "constant", "--recipe", "minilm-full", "--tiny")
+        arguments = ("train", run, "--with", tmp_path / "other", *wanted)
+
+        result = invoke(*arguments)
+
+        assert result.exit_code == 0
+        assert [line for line in result.stdout.splitlines() if ": " in line and not line.startswith(" ")] == [
+            f"{run}: {FILTER.name} v{FILTER.version}",
+            f"{tmp_path / 'other'}: {FILTER.name} v{FILTER.version}",
+        ]
+        made = json.loads(invoke(*arguments, "--resume", "--json").stdout)
+        assert set(made) == {str(run), str(tmp_path / "other")}
+        assert [record["recipe"]["name"] for record in made[str(run)]] == ["constant", "minilm-full"]
+        assert len(made[str(run)][1]["together"]) == 1
 
     def test_asks_for_a_dataset_first(self, tmp_path):
         Run.create(tmp_path / "new", FILTER)

@@ -335,6 +335,15 @@ def test_runs_of_one_filter_and_of_other_scales_are_refused(tmp_path, recipes):
         train_together([first, wide], [recipes["small-lora"]], tiny=True)
 
 
+def test_a_recipe_that_reads_a_rubric_serves_one_filter(tmp_path, recipes):
+    own, split = texts(20), parts(14, 3, 0, 3)
+    runs = [run_of(tmp_path / name, name, own, split) for name in ("a", "b")]
+    reading = tmp_path / "reading.yaml"
+    reading.write_text(recipes["small-full"].read_text() + "instruction: true\n")
+    with pytest.raises(RecipeError, match="serves that filter alone; train without --with"):
+        train_together(runs, [reading], tiny=True)
+
+
 def test_a_student_trained_alone_replaces_one_trained_with_others(tmp_path, recipes):
     own, split = texts(30), parts(22, 4, 0, 4)
     runs = [run_of(tmp_path / name, name, own, split) for name in ("a", "b")]

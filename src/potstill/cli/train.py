@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,15 @@ def train(
             "--recipe", help="A preset's name or a recipe file; give it again for more. See: potstill recipes."
         ),
     ] = None,
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="RUN",
+            help="Train with another filter's run too: recipes that train a network train one for all, with a head "
+            "for each; give it again for more.",
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Keep students that are done, and go on with the one that was interrupted.")
     ] = False,
@@ -45,23 +54,29 @@ def train(
     """Fit students on a run's training part; without --recipe, the rungs that take seconds to a minute."""
     from potstill.bundle import load_bundle
     from potstill.runs import Run
-    from potstill.training import DEFAULT_RECIPES, train_run
+    from potstill.training import DEFAULT_RECIPES, train_run, train_together
 
-    records = train_run(
-        Run.open(run),
-        recipe or DEFAULT_RECIPES,
-        resume=resume,
-        seed=seed,
-        device=device,
-        tiny=tiny,
-        crossfit=crossfit,
-        opening=lambda path: load_bundle(path).student,
-    )
+    wanted = recipe or DEFAULT_RECIPES
+    how: dict[str, Any] = {
+        "resume": resume,
+        "seed": seed,
+        "device": device,
+        "tiny": tiny,
+        "crossfit": crossfit,
+        "opening": lambda path: load_bundle(path).student,
+    }
+    opened = [Run.open(folder) for folder in (run, *(others or ()))]
+    each = train_together(opened, wanted, **how) if others else [train_run(opened[0], wanted, **how)]
     if as_json:
         import json
 
-        print(json.dumps([record.model_dump(mode="json") for record in records], indent=2))
-    else:
+        made = [[record.model_dump(mode="json") for record in records] for records in each]
+        named = {str(one.folder): own for one, own in zip(opened, made, strict=True)}
+        print(json.dumps(named if others else made[0], indent=2))
+        return
+    for one, records in zip(opened, each, strict=True):
+        if others:
+            print(f"{one.folder}: {one.manifest.filter}")
         print("\n".join(described(records)))
 
 

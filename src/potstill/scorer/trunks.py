@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 _NAMES = {"backbone", "backbone_sha256"}
 """Facts of an encoder that say where it came from and nothing of what its graph does."""
 
+_NETWORK = {"width", "pooling", "layers", "queries", "mixed", "bidirectional"}
+"""Facts that say what is done with tokens, and nothing of which tokens are read."""
+
 
 class Trunks:
     """The networks of several bundles; `open` is an opener for `load_bundle`."""
@@ -95,8 +98,8 @@ class Trunks:
         """What the networks share that read the same tokens; None for an adapter, whose tokenizer is torch's."""
         if manifest.kind == "adapter":
             return None
-        facts = manifest.encoders[index]
-        key = digest([manifest.files[file_name("tokenizer", index)], facts.prefix, facts.max_tokens])
+        facts = manifest.encoders[index].model_dump(mode="json", exclude=_NAMES | _NETWORK)
+        key = digest([manifest.files[file_name("tokenizer", index)], facts])
         words = self._words.setdefault(key, _Words())
         words.readers += 1
         return words

@@ -38,11 +38,12 @@ from potstill.training.fit import (
 from potstill.training.folding import set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from potstill.records import BoolArray, FloatArray, IntArray
     from potstill.runs import Run
+    from potstill.students import Student
     from potstill.students.heads import LinearHead
     from potstill.students.neural import NeuralStudent
 
@@ -189,8 +190,14 @@ def fit_together(
 
     Raises:
         DatasetError: see `roles`; or a dimension has no label to learn from.
-        TrainingError, MissingExtra, MissingModel, RecipeError: as `training.fit`.
+        TrainingError, MissingExtra, MissingModel: as `training.fit`.
+        RecipeError: the recipe reads a filter's rubric, or does not fit the backbone.
     """
+    if recipe.instruction:
+        raise RecipeError(
+            f"{recipe.name}: instruction: a network that reads a filter's rubric before every text serves that filter "
+            "alone; train without --with"
+        )
     for package in ("peft", "accelerate"):
         require(package, "train")
     from potstill.students.torch.backbones import tiny_backbone
@@ -275,6 +282,7 @@ def train_together(
     device: str = "auto",
     tiny: bool = False,
     crossfit: int = 5,
+    opening: Callable[[Path], Student] | None = None,
 ) -> list[list[StudentRecord]]:
     """Fit recipes in several runs of different filters; those that train a network train one for all runs.
 
@@ -288,9 +296,10 @@ def train_together(
         device: where fine-tuned students train.
         tiny: tiny random backbones, to try the whole path; the records say so.
         crossfit: folds of the predictions of unseen rows, for students that are fitted in seconds.
+        opening: as in `train_run`.
 
     Returns:
-        For each run its records, in the order of the recipes.
+        For each run its records, in the order in which `load_recipes` puts the recipes.
 
     Raises:
         BadInput: two runs are of one filter.
@@ -339,6 +348,7 @@ def train_together(
                             device=device,
                             tiny=tiny,
                             crossfit=crossfit,
+                            opening=opening,
                             # Frozen encoders read a text once for all runs.
                             cache=runs[order[0]].path("cache"),
                         )
