@@ -246,7 +246,8 @@ class _Work:
             note(f"{step.name}: {why}")
             return step.model_copy(update={"state": "no time", "why": why})
         try:
-            record = train_run(self.run, [name], resume=True, seed=self.seed, device=self.device, tiny=self.tiny)[0]
+            # What a rung is made from may be trained with it, and comes before it.
+            record = train_run(self.run, [name], resume=True, seed=self.seed, device=self.device, tiny=self.tiny)[-1]
         except (TrainingError, Unavailable) as error:
             note(f"{step.name}: {error}")
             return step.model_copy(update={"state": "not possible", "why": str(error)})

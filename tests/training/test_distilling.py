@@ -200,6 +200,18 @@ class TestAnEnsemble:
         train_run(run, ["minilm-ridge", "minilm-full", two], tiny=True)
         assert len(load_student(run.path("students") / "two").parts) == 2
 
+    def test_of_seeds_trains_one_recipe_several_times_and_judges_all_on_the_same_rows(self, run, tmp_path):
+        three = recipe_file(tmp_path, "name: three\nstudent: ensemble\nof: minilm-3-layers\nseeds: 2\n")
+        records = train_run(run, [three], tiny=True)
+        first, second = records[:2]
+        assert [record.recipe["name"] for record in records] == ["minilm-3-layers", "minilm-3-layers-seed-1", "three"]
+        assert first.validation.mae != second.validation.mae
+        assert first.held_out_rows == second.held_out_rows == records[2].held_out_rows > 0
+        assert len(load_student(run.path("students") / "three").parts) == 2
+        assert [record.seconds for record in train_run(run, [three], resume=True, tiny=True)] == [
+            record.seconds for record in records
+        ]
+
     def test_has_no_member_that_is_never_shipped(self, run, tmp_path):
         bad = recipe_file(tmp_path, "name: bad\nstudent: ensemble\nmembers: [source-median, constant]\n")
         with pytest.raises(TrainingError, match="source-median reads nothing"):
@@ -228,6 +240,9 @@ class TestRecipes:
             ("student: distilled\npupil: tfidf-ridge", "teacher: Field required"),
             ("student: ensemble\nmembers: [a, a]", "a is named twice"),
             ("student: ensemble\nmembers: [a, mine]", "its own member"),
+            ("student: ensemble\nmembers: [a]", "give members, two or more, or else of"),
+            ("student: ensemble\nmembers: [a, b]\nof: minilm-full", "give members, two or more, or else of"),
+            ("student: ensemble\nof: tfidf-ridge", "tfidf-ridge is a tfidf-ridge student; legal are fine-tuned"),
         ],
     )
     def test_that_cannot_be_are_refused(self, text, message):

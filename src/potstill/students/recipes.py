@@ -166,6 +166,8 @@ class FineTunedRecipe(_Recipe):
     student: Literal["fine-tuned"]
     backbone: str = "all-MiniLM-L6-v2"
     lora: Lora | None = None
+    bidirectional: bool = Field(default=False, json_schema_extra=LATER)
+    """Whether a decoder's tokens attend to those behind them too; it must learn that, so it wants `lora` or more."""
     freeze_embeddings: bool = False
     freeze_backbone: bool = Field(default=False, json_schema_extra=LATER)
     """Whether the backbone stays as it is, so that pooling and head alone train: each text is then read once."""
@@ -209,6 +211,8 @@ class FineTunedRecipe(_Recipe):
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; one at each epoch's end where it is not given."""
+    seed_offset: int = Field(default=0, ge=0, json_schema_extra=LATER)
+    """Added to the seed of head, adapter, batches and dropout, so that a run can hold a recipe several times."""
 
     @model_validator(mode="after")
     def _one_warmup(self) -> FineTunedRecipe:
@@ -310,18 +314,51 @@ class DistilledRecipe(_Recipe):
 
 
 class EnsembleRecipe(_Recipe):
-    """The mean of students that a run has trained already, of whatever kind."""
+    """The mean of students of a run: of those named, or of one fine-tuned recipe with several seeds."""
 
     student: Literal["ensemble"]
-    members: tuple[str, ...] = Field(min_length=2)
+    members: tuple[str, ...] = ()
     """Names of the run's students."""
+    of: FineTunedRecipe | None = None
+    """A preset by name, or a recipe written out, that is trained once a seed."""
+    seeds: int = Field(default=3, ge=2, le=20)
+
+    @field_validator("of", mode="before")
+    @classmethod
+    def _named_preset(cls, of: object) -> object:
+        return _preset(of, "fine-tuned") if isinstance(of, str) else of
 
     @model_validator(mode="after")
     def _different(self) -> EnsembleRecipe:
-        twice = sorted({name for name in self.members if self.members.count(name) > 1})
-        if twice or self.name in self.members:
+        if (self.of is None) == (len(self.members) < 2):
+            raise ValueError("give members, two or more, or else of, a fine-tuned recipe")
+        names = self.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice or self.name in names:
             raise ValueError(f"members: {twice[0]} is named twice" if twice else "members: it is its own member")
         return self
+
+    @property
+    def made(self) -> tuple[FineTunedRecipe, ...]:
+        """The recipe once a seed, the first under its own name; none where members are named."""
+        of = self.of
+        if of is None:
+            return ()
+        others = (
+            of.model_copy(update={"name": f"{of.name}-seed-{place}", "seed_offset": of.seed_offset + place})
+            for place in range(1, self.seeds)
+        )
+        return (of, *others)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The members' names."""
+        return self.members or tuple(recipe.name for recipe in self.made)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of what the recipe does."""
+        return digest([self.student, self.names, [recipe.hash for recipe in self.made]])
 
 
 Recipe = (

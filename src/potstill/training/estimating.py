@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.students.recipes import DistilledRecipe, FineTunedRecipe
+from potstill.students.recipes import DistilledRecipe, EnsembleRecipe, FineTunedRecipe
 from potstill.training.fit import frozen_encoder, readers
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ def estimate(
     if isinstance(recipe, DistilledRecipe):
         # Articles without labels come on top; how many is not known before the teacher is there.
         recipe = recipe.pupil
+    if isinstance(recipe, EnsembleRecipe):
+        made = (estimate(one, train, validation, device=device, clock=clock) for one in recipe.made)
+        return sum(made)
     each = sum(probe(encoder, [*train, *validation], clock=clock) for encoder in _encoders(recipe, device))
     once = each * (len(train) + len(validation))
     if isinstance(recipe, FineTunedRecipe):

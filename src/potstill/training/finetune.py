@@ -24,11 +24,11 @@ from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
 from potstill.students.torch.backbones import Backbone, find_backbone
 from potstill.students.torch.encoder import (
     TorchEncoder,
+    as_read,
     encoder_facts,
     pick_device,
     shallower,
     text_reader,
-    without_unread_layers,
 )
 from potstill.students.torch.memory import free_memory, gigabytes
 from potstill.students.torch.model import build_model, core, merged
@@ -107,12 +107,15 @@ def fine_tune(
         mixed=bool(recipe.layers),
         window=recipe.window,
         instruction=_instruction(recipe, rubric),
+        bidirectional=recipe.bidirectional,
     )
     remarks = _room(recipe, tokenizer, facts)
     aside = set_aside(train, holdout, seed)
+    # Students that differ in this alone have the same rows set aside, and are judged on the same ones.
+    seed += recipe.seed_offset
     learnt = train.take(~aside)
     whole = found.load_model() if recipe.keep_layers is None else shallower(found.load_model(), recipe.keep_layers)
-    network = _placed(without_unread_layers(whole, facts), recipe, where)
+    network = _placed(as_read(whole, facts), recipe, where)
     target = Target.of(recipe, learnt.scores)
     weights = label_weights(recipe, learnt.scores, learnt.spreads)
     implied = implied_counts(network, found.width, target.outputs, recipe)

@@ -261,7 +261,7 @@ def train_run(
 
 
 def load_recipes(recipes: Sequence[str | Path]) -> list[Recipe]:
-    """Recipes by name or path, no two of one name, each after those that it is made from.
+    """Recipes by name or path, no two of one name, each after those that it is made from, which may come with it.
 
     Raises:
         RecipeError: one is unknown, two have one name, some need each other, or there is none.
@@ -272,6 +272,13 @@ def load_recipes(recipes: Sequence[str | Path]) -> list[Recipe]:
     twice = {recipe.name for recipe in wanted if sum(other.name == recipe.name for other in wanted) > 1}
     if twice:
         raise RecipeError(f"{min(twice)} is named twice; a run holds one student of a name")
+    for recipe in list(wanted):
+        for made in recipe.made if isinstance(recipe, EnsembleRecipe) else ():
+            known = next((other for other in wanted if other.name == made.name), None)
+            if known is None:
+                wanted.append(made)
+            elif known.hash != made.hash:
+                raise RecipeError(f"{recipe.name}: {made.name} is named beside it and is another recipe")
     return in_order(wanted)
 
 
@@ -348,15 +355,15 @@ def _unseen(teacher: Path, train: Examples) -> FloatArray:
 def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Examples) -> Fitted:
     """The mean of students that are there, of their scores of unseen rows as well."""
     clock = time.monotonic()
-    records = [finished(place_of(run, name)) for name in recipe.members]
+    records = [finished(place_of(run, name)) for name in recipe.names]
     student = ensemble(members_of(run, recipe))
     return Fitted(
         student=student,
         validation=student.predict(validation.frame),
-        held_out=np.mean([_unseen(place_of(run, name), train) for name in recipe.members], axis=0),
+        held_out=np.mean([_unseen(place_of(run, name), train) for name in recipe.names], axis=0),
         seconds=round(time.monotonic() - clock, 3),
         backbones={name: sha for record in records if record is not None for name, sha in record.backbones.items()},
-        notes=(f"the mean of {', '.join(recipe.members)}, trained before; their time is not in this one's",),
+        notes=(f"the mean of {', '.join(recipe.names)}, trained before; their time is not in this one's",),
     )
 
 

@@ -41,7 +41,7 @@ def needs(recipe: Recipe) -> tuple[str, ...]:
         case DistilledRecipe():
             return (recipe.teacher,)
         case EnsembleRecipe():
-            return recipe.members
+            return recipe.names
         case _:
             return ()
 
@@ -141,7 +141,7 @@ def members_of(run: Run, recipe: EnsembleRecipe) -> list[Blended | BlendStudent]
         BundleError, MissingExtra, MissingModel: one is not there or cannot be opened.
     """
     found: list[Blended | BlendStudent] = []
-    for name in recipe.members:
+    for name in recipe.names:
         student = load_student(place_of(run, name), cache=run.path("cache"))
         if isinstance(student, SourceMedianStudent):
             raise TrainingError(f"{recipe.name}: {name} reads nothing; it is never shipped, alone or with others")
