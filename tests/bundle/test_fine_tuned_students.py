@@ -4,14 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from tiny_bundle import examples
 from tiny_run import started
 from tokenizers import Tokenizer
 
 from potstill.bundle import build_bundle, load_bundle
-from potstill.errors import BundleError
+from potstill.errors import BundleError, RecipeError
 from potstill.students.storage import load_student
 from potstill.students.tokens import TextReader
+from potstill.students.torch.pooling import states
 from potstill.training import train_run
 
 FRAME = examples(30, seed=4).frame
@@ -90,3 +92,36 @@ def test_head_and_tail_of_long_texts(tmp_path):
     bundle.student.encoder._reader = TextReader(Tokenizer.from_file(str(bundle.folder / "tokenizer.json")), other)
     with pytest.raises(BundleError, match="golden text library: raw"):
         bundle.prove(short=False)
+
+
+class TestDecoders:
+    @pytest.mark.parametrize("backbone", ["Qwen2.5-0.5B", "gemma-3-1b"])
+    @pytest.mark.parametrize("bidirectional", [False, True])
+    def test_attend_in_a_bundle_as_they_did_in_training(self, tmp_path, backbone, bidirectional):
+        lora = {"rank": 2, "alpha": 4, "targets": ["q_proj", "up_proj"]}
+        changes = {"backbone": backbone, "lora": lora, "pooling": "mean", "bidirectional": bidirectional}
+        trainers, bundle = bundled(tmp_path, precision="bf16", **changes)
+
+        np.testing.assert_allclose(bundle.student.predict(FRAME), trainers.predict(FRAME), atol=2e-4)
+        assert reads_ahead(trainers.encoder) == bidirectional
+
+    def test_all_weights_may_train(self, tmp_path):
+        trainers, bundle = bundled(tmp_path, backbone="Qwen2.5-0.5B", bidirectional=True)
+
+        np.testing.assert_allclose(bundle.student.predict(FRAME), trainers.predict(FRAME), atol=2e-4)
+        assert reads_ahead(trainers.encoder)
+
+    def test_an_encoder_cannot_be_made_to_attend_both_ways(self, tmp_path):
+        with pytest.raises(RecipeError, match="is no decoder, its tokens attend both ways; leave it out"):
+            bundled(tmp_path, bidirectional=True)
+
+
+def reads_ahead(encoder):
+    """Whether the first token's state depends on the last token; with padding beside it, and alone."""
+    ids = torch.tensor([[10, 20, 30, 40], [10, 20, 30, 50]])
+    whole = torch.ones_like(ids)
+    alone = states(encoder.model, ids, whole)[0][:, 0]
+    padded = torch.nn.functional.pad(ids, (0, 2))
+    beside = states(encoder.model, padded, torch.nn.functional.pad(whole, (0, 2)))[0][:, 0]
+    torch.testing.assert_close(alone, beside, atol=1e-5, rtol=1e-4)
+    return bool((alone[0] - alone[1]).abs().max() > 1e-3)

@@ -176,3 +176,10 @@ class TestWhatPoolingLearns:
 
         with pytest.raises(TrainingError, match=r"trainable pooling: 0 parameters, the recipe implies 128"):
             loop.train_model(model, trainings.task_of(recipe, implied), tmp_path)
+
+
+def test_the_small_gemma_has_the_parameters_that_are_published_for_it():
+    counts = params(load_recipe("gemma-3-1b-lora"), 8)
+
+    assert counts.base == 999_885_952
+    assert counts.trainable_adapter == counts.adapter > 0

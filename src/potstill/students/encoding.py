@@ -49,6 +49,8 @@ class EncoderFacts(BaseModel):
     they are pooled; the last alone where empty."""
     mixed: bool = Field(default=False, json_schema_extra=_LATER)
     """Whether `layers` are mixed, by learned weights."""
+    bidirectional: bool = Field(default=False, json_schema_extra=_LATER)
+    """Whether a decoder's tokens attend to those behind them too."""
     window: Window = Field(default="head", json_schema_extra=_LATER)
     """Which tokens of a longer text are read."""
     prefix: str = ""

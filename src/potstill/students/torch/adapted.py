@@ -18,7 +18,7 @@ from potstill.files import replacing
 from potstill.students.encoding import EncoderFacts
 from potstill.students.recipes import Lora
 from potstill.students.torch.backbones import find_backbone
-from potstill.students.torch.encoder import TorchEncoder, without_unread_layers
+from potstill.students.torch.encoder import TorchEncoder, as_read
 from potstill.students.torch.model import ScoreModel, Tuned, merged, part_of, with_adapter
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class AdaptedEncoder(TorchEncoder):
             raise BundleError(f"{path}: no such file") from None
         except SafetensorError as error:
             raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
-        tuned = merge_adapter(without_unread_layers(backbone.load_model(), facts), facts, lora, adapter, str(path))
+        tuned = merge_adapter(as_read(backbone.load_model(), facts), facts, lora, adapter, str(path))
         tokenizer = backbone.load_tokenizer()
         return cls(tuned.backbone, tokenizer, facts, lora=lora, adapter=adapter, learned=tuned.learned, device=device)
 

@@ -300,7 +300,10 @@ def tiny_backbone(name_or_path: str | Path, folder: Path, *, seed: int = 0) -> B
              "eos_token_id": 258}  # fmt: skip
     content = config.to_dict()
     content |= {key: value for key, value in small.items() if key in content}
-    content.pop("layer_types", None)
+    kinds = list(dict.fromkeys(content.pop("layer_types", None) or []))
+    if len(kinds) == small["num_hidden_layers"]:
+        # One layer of each, and a window that texts of tests are longer than.
+        content |= {"layer_types": kinds, "sliding_window": 16}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = transformers.AutoModel.from_config(_as_config(content, str(name_or_path)))

@@ -197,7 +197,7 @@ class TorchEncoder:
                     f"{facts.backbone_sha256}"
                 )
         # What was trained was saved without the layers that nobody reads.
-        model = backbone.load_model() if trained else without_unread_layers(backbone.load_model(), facts)
+        model = both_ways(backbone.load_model(), facts) if trained else as_read(backbone.load_model(), facts)
         learned = _learned(facts, folder / LAYOUT["pooling"])
         tokenizer = backbone.load_tokenizer()
         return cls(model, tokenizer, facts, trained=trained, learned=learned, device=device, cache=cache)
@@ -236,11 +236,12 @@ def encoder_facts(
     mixed: bool = False,
     window: Window = "head",
     instruction: str = "",
+    bidirectional: bool = False,
 ) -> EncoderFacts:
     """The facts of an encoder made from a backbone; `max_tokens` is cut to what the backbone can read.
 
     `layers` stand side by side, or are `mixed`; attention pooling has some `queries`; an `instruction` is read before
-    every text.
+    every text; `bidirectional` is for decoders.
 
     Raises:
         RecipeError: the backbone has no such layer.
@@ -256,10 +257,39 @@ def encoder_facts(
         queries=queries,
         layers=found,
         mixed=mixed,
+        bidirectional=bidirectional,
         window=window,
         prefix=backbone.prefix + instruction,
         pad_id=int(tokenizer.pad_token_id),
     )
+
+
+def as_read(model: nn.Module, facts: EncoderFacts) -> nn.Module:
+    """A backbone as an encoder of these facts runs it; changed in place.
+
+    Raises:
+        RecipeError: tokens are to attend both ways that do so already.
+    """
+    return without_unread_layers(both_ways(model, facts), facts)
+
+
+def both_ways(model: nn.Module, facts: EncoderFacts) -> nn.Module:
+    """Where the facts say so, let a decoder's tokens attend to those behind them too (BehnamGhader et al. 2024).
+
+    Raises:
+        RecipeError: the network is no decoder.
+    """
+    if not facts.bidirectional:
+        return model
+    network: Any = model
+    causal: list[Any] = [module for module in model.modules() if getattr(module, "is_causal", False)]
+    if not causal:
+        raise RecipeError(f"bidirectional: {facts.backbone} is no decoder, its tokens attend both ways; leave it out")
+    # The mask comes from the configuration; where nothing is masked, each attention asks itself.
+    network.config.is_causal = False
+    for module in causal:
+        module.is_causal = False
+    return model
 
 
 def without_unread_layers(model: nn.Module, facts: EncoderFacts) -> nn.Module:
