@@ -5,7 +5,7 @@ from evaluated_run import evaluated_run
 from rich.console import Console
 
 from potstill.cli.demo import ladder_table, verdict_table
-from potstill.demo import FILTERS, NEW_TEXTS, RECIPES, Demo, lee_articles, recorded_samples, run_demo
+from potstill.demo import FILTERS, NEW_TEXTS, RECIPES, Demo, Distilled, lee_articles, recorded_samples, run_demo
 from potstill.errors import BadInput
 from potstill.evaluation import load_evaluation
 from potstill.filters import load_filter
@@ -37,7 +37,9 @@ def test_the_stories_and_the_scores_have_the_same_ids():
 
 def test_a_filter_without_recorded_scores_is_refused_by_name(tmp_path):
     with pytest.raises(BadInput, match="no recorded scores for 'harbour'; the demo has them for: front-page"):
-        run_demo(tmp_path, "harbour")
+        run_demo(tmp_path, ["front-page", "harbour"])
+    with pytest.raises(BadInput, match="no filter is named"):
+        run_demo(tmp_path, [])
     assert not list(tmp_path.iterdir())
 
 
@@ -55,13 +57,20 @@ def shown(table, width):
 def test_the_ladder_fits_a_terminal_of_eighty_columns_and_the_texts_follow(tmp_path):
     run = evaluated_run(tmp_path)
     evaluation = load_evaluation(run.path("evaluation"))
-    verdicts = tuple(Verdict(text.id, "page", 4.25, {"gain": 4.0}, {"gain": (2.0, 6.0)}) for text in NEW_TEXTS)
-    done = Demo(run, evaluation, verdicts, tmp_path / "report.html")
-    ladder = shown(ladder_table(done), width=80)
+    one = Distilled(run, evaluation, tmp_path / "report.html")
+    verdicts = tuple(
+        {
+            name: Verdict(text.id, tier, 4.25, {"gain": 4.0}, {"gain": (2.0, 6.0)})
+            for name, tier in (("good-news", "page"), ("far-news", "drawer"))
+        }
+        for text in NEW_TEXTS
+    )
+    ladder = shown(ladder_table(one), width=80)
     for rung in evaluation.ladder:
         assert rung.name in ladder
         assert f"{rung.judgements[rung.headline].mean.mae:.3f}" in ladder
     assert f"{evaluation.choice.rung} *" in ladder
-    texts = shown(verdict_table(done), width=120)
+    texts = shown(verdict_table(Demo((one,), verdicts, 1)), width=120)
     assert all(text.title in texts for text in NEW_TEXTS)
-    assert "gain 4.0 (2.0 to 6.0)" in texts
+    assert "in one pass of one network" in texts
+    assert [texts.count(word) for word in ("good-news", "far-news", "drawer", "gain 4.0 (2.0 to 6.0)")] == [3, 3, 3, 6]

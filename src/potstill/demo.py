@@ -1,8 +1,9 @@
 """The whole river on real input: the 350 news stories of the Lee corpus and an oracle's recorded scores of them.
 
-In: a filter that the scores exist for. Out: a run folder with labels, dataset, students, bundle, evaluation and
-report, and the verdicts of three texts nobody has labelled. The stories come from the gensim package (Lee,
-Pincombe and Welsh 2005); the scores ship with potstill and are replayed through the path a live oracle takes.
+In: filters that the scores exist for. Out: for each a run folder with labels, dataset, students, bundle, evaluation
+and report, and the verdicts of all on three texts nobody has labelled, from one pass of one network. The stories come
+from the gensim package (Lee, Pincombe and Welsh 2005); the scores ship with potstill and are replayed through the path
+a live oracle takes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.bundle import build_bundle
+from potstill.bundle import build_bundle, choose_for_all
 from potstill.dataset import build_dataset
 from potstill.errors import BadInput, require
 from potstill.evaluation import Evaluation, evaluate_run
@@ -24,17 +25,17 @@ from potstill.oracle import open_oracle
 from potstill.records import Article, Verdict
 from potstill.report import write_report
 from potstill.runs import Run
-from potstill.scorer import Scorer
+from potstill.scorer import Together
 from potstill.terminal import note
-from potstill.training import train_run
+from potstill.training import train_run, train_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FILTERS = {"front-page": "front_page", "uplifting": "uplifting", "investment-risk": "investment_risk"}
 """The filters that recorded scores exist for, and their names in the record."""
 
-RECIPES = ("constant", "tfidf-ridge", "minilm-svr", "minilm-median", "minilm-lora")
+RECIPES = ("constant", "tfidf-ridge", "minilm-median", "minilm-lora")
 
 NEW_TEXTS = (
     Article(
@@ -63,13 +64,22 @@ NEW_TEXTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Demo:
-    """What a demo leaves behind."""
+class Distilled:
+    """What a demo leaves behind of one filter."""
 
     run: Run
     evaluation: Evaluation
-    verdicts: tuple[Verdict, ...]
     report: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a demo leaves behind: a filter's own, and for each new text the verdict of every filter, by its name."""
+
+    filters: tuple[Distilled, ...]
+    verdicts: tuple[dict[str, Verdict], ...]
+    networks: int
+    """How many networks read the new texts."""
 
 
 def lee_articles() -> Iterator[Article]:
@@ -103,34 +113,56 @@ def recorded_samples(filter_name: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def run_demo(folder: str | Path, filter_name: str = "front-page", *, seed: int = 0) -> Demo:
-    """Distil a recorded oracle's judgement of the Lee corpus, from labels to report.
+def run_demo(folder: str | Path, filter_names: Sequence[str] = tuple(FILTERS), *, seed: int = 0) -> Demo:
+    """Distil a recorded oracle's judgement of the Lee corpus, from labels to reports.
+
+    Several filters are split alike, share the network of the fine-tuned rung, and ship the same student, so that one
+    network scores new texts for all of them.
 
     Raises:
-        BadInput: no scores are recorded for that filter.
+        BadInput: no scores are recorded for a filter, or none is named.
         MissingExtra: a part of the demo is not installed; the message holds the command.
     """
-    if filter_name not in FILTERS:
-        raise BadInput(f"no recorded scores for {filter_name!r}; the demo has them for: {', '.join(FILTERS)}")
+    unknown = next((name for name in filter_names if name not in FILTERS), None)
+    if unknown is not None or not filter_names:
+        what = "no filter is named" if unknown is None else f"no recorded scores for {unknown!r}"
+        raise BadInput(f"{what}; the demo has them for: {', '.join(FILTERS)}")
     folder = Path(folder)
-    samples = list(recorded_samples(filter_name))
-    replay = folder / "oracle" / f"{filter_name}.jsonl"
-    write_text(replay, "".join(json.dumps(row) + "\n" for row in samples))
     articles = folder / "lee.jsonl"
     write_text(articles, "".join(json.dumps({"id": a.id, "content": a.content}) + "\n" for a in lee_articles()))
-    run_folder = folder / filter_name
-    note("labels: replaying the recorded oracle")
-    passes = max(len(row["samples"]) for row in samples)
-    label_run(run_folder, load_filter(filter_name), articles, open_oracle(f"replay:{replay}"), samples=passes)
-    run = Run.open(run_folder)
-    note("dataset: near-duplicates together, then train, validation and test")
-    build_dataset(run, seed=seed)
+    runs: list[Run] = []
+    for name in dict.fromkeys(filter_names):
+        runs.append(_labelled(folder, name, articles))
+        note(f"{name}: dataset: near-duplicates together, then train, validation and test")
+        build_dataset(runs[-1], seed=seed, like=runs[0] if len(runs) > 1 else None)
     note("students: the ladder")
-    train_run(run, RECIPES, seed=seed)
-    note("bundle: calibrate, export, prove")
-    build_bundle(run)
-    note("evaluation and report")
-    evaluation = evaluate_run(run)
-    report = write_report(run)
-    scorer = Scorer.load(run.path("bundle"))
-    return Demo(run, evaluation, tuple(scorer.score_many(NEW_TEXTS)), report)
+    several = len(runs) > 1
+    if several:
+        train_together(runs, RECIPES, seed=seed)
+    else:
+        train_run(runs[0], RECIPES, seed=seed)
+    student = choose_for_all(runs) if several else None
+    if student is not None:
+        note(f"{student} errs least over all filters: they share its network")
+    done = tuple(_judged(run, student) for run in runs)
+    scorer = Together.load([run.path("bundle") for run in runs])
+    return Demo(done, tuple(scorer.score_many(NEW_TEXTS)), len(scorer.trunks))
+
+
+def _labelled(folder: Path, name: str, articles: Path) -> Run:
+    """A run whose labels are the recorded ones."""
+    samples = list(recorded_samples(name))
+    replay = folder / "oracle" / f"{name}.jsonl"
+    write_text(replay, "".join(json.dumps(row) + "\n" for row in samples))
+    note(f"{name}: labels: replaying the recorded oracle")
+    passes = max(len(row["samples"]) for row in samples)
+    label_run(folder / name, load_filter(name), articles, open_oracle(f"replay:{replay}"), samples=passes)
+    return Run.open(folder / name)
+
+
+def _judged(run: Run, student: str | None) -> Distilled:
+    name = run.filter.name
+    note(f"{name}: bundle: calibrate, export, prove")
+    build_bundle(run, student)
+    note(f"{name}: evaluation and report")
+    return Distilled(run, evaluate_run(run), write_report(run))

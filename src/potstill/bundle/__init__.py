@@ -5,7 +5,7 @@ never changes. Nothing in it can run code: safetensors, JSON, ONNX and tokenizer
 self-contained one, which any CPU scores without torch, and an adapter with a head, pinned to its base by hash.
 """
 
-from potstill.bundle.building import build_bundle
+from potstill.bundle.building import build_bundle, choose_for_all
 from potstill.bundle.layout import BUNDLE_LAYOUT, Kind
 from potstill.bundle.reading import Bundle, Verification, load_bundle, verify_bundle
 from potstill.bundle.writing import EncoderFiles, write_bundle
@@ -17,6 +17,7 @@ __all__ = [
     "Kind",
     "Verification",
     "build_bundle",
+    "choose_for_all",
     "load_bundle",
     "verify_bundle",
     "write_bundle",

@@ -220,6 +220,29 @@ def choose(
     )
 
 
+def choose_for_all(runs: Sequence[Run]) -> str:
+    """The student that serves several runs' filters best, by its recipe's name, so that one network can score them all.
+
+    It has the least validation error as a share of the constant's, averaged over the runs.
+
+    Raises:
+        RunError: no student that can be shipped is trained in every run.
+    """
+    shares: dict[str, list[float]] = {}
+    for run in runs:
+        dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
+        validation, low, high = dataset.part("validation"), run.filter.scale.min, run.filter.scale.max
+        constant = np.broadcast_to(metrics.constant(dataset.part("train").scores), validation.scores.shape)
+        level = metrics.average(metrics.mae(constant, validation.scores)) or 1.0
+        for candidate in read_candidates(run, dataset):
+            error = metrics.mae(np.clip(candidate.validation, low, high), validation.scores)
+            shares.setdefault(candidate.name, []).append(metrics.average(error) / level)
+    means = {name: float(np.mean(own)) for name, own in shares.items() if len(own) == len(runs)}
+    if not means:
+        raise RunError(f"no student is trained in every run; run: potstill train {runs[0].folder} --with OTHER")
+    return min(means, key=lambda name: means[name])
+
+
 def export_student(
     student: AnyStudent, folder: Path, texts: Sequence[str], kind: Kind | None = None
 ) -> tuple[Kind, list[EncoderFiles], list[dict[str, Any]]]:

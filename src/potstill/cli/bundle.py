@@ -18,6 +18,15 @@ def register(app: typer.Typer) -> None:
 
 def bundle(
     run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    others: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="RUN",
+            help="Bundle another filter's run too, with the same student, so that one network can score for all; "
+            "give it again for more.",
+        ),
+    ] = None,
     student: Annotated[
         str | None, typer.Option(help="Ship this student, by its recipe's name; else the one validation prefers.")
     ] = None,
@@ -32,17 +41,21 @@ def bundle(
     as_json: Annotated[bool, typer.Option("--json", help="What was built, as JSON.")] = False,
 ) -> None:
     """Choose a student, calibrate it, export it and write a bundle that proves itself."""
-    from potstill.bundle import Kind, build_bundle
+    from potstill.bundle import Kind, build_bundle, choose_for_all
     from potstill.runs import Run
 
     kind: Kind | None = None if adapter is None else "adapter" if adapter else "self-contained"
-    built = build_bundle(Run.open(run), student, kind=kind, seed=seed)
-    facts = built.facts
+    runs = [Run.open(folder) for folder in (run, *(others or ()))]
+    if others and student is None:
+        student = choose_for_all(runs)
+    built = [build_bundle(one, student, kind=kind, seed=seed) for one in runs]
     if as_json:
-        print(json.dumps({"bundle": str(built.folder), "sha256": built.hash, **facts}))
+        made = [{"bundle": str(one.folder), "sha256": one.hash, **one.facts} for one in built]
+        print(json.dumps(made if others else made[0]))
         return
-    print(f"{built.folder}  {built.manifest.kind}  {built.hash[:16]}")
-    print(facts["choice"]["reason"])
+    for one in built:
+        print(f"{one.folder}  {one.manifest.kind}  {one.hash[:16]}")
+        print(one.facts["choice"]["reason"])
 
 
 def verify(

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from potstill.demo import Demo
+    from potstill.demo import Demo, Distilled
 
 
 def register(app: typer.Typer) -> None:
@@ -22,34 +22,40 @@ def demo(
     folder: Annotated[Path, typer.Argument(help="Where the demo leaves its runs, one folder a filter.")] = Path(
         "demo-run"
     ),
-    filter_name: Annotated[
-        str, typer.Option("--filter", help="front-page, uplifting or investment-risk.")
-    ] = "front-page",
+    filter_names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter", help="front-page, uplifting or investment-risk; give it again for more. All three unless given."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the split and of training.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the evaluation and the verdicts as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the evaluations and the verdicts as JSON.")] = False,
 ) -> None:
-    """Distil a recorded oracle's judgement of 350 real news stories, prove it, and score three new texts."""
-    from potstill.demo import run_demo
+    """Distil a recorded oracle's judgement of 350 real news stories for three filters; score new texts in one pass."""
+    from potstill.demo import FILTERS, run_demo
 
-    done = run_demo(folder, filter_name, seed=seed)
+    done = run_demo(folder, filter_names or tuple(FILTERS), seed=seed)
     if as_json:
         import json
         from dataclasses import asdict
 
-        verdicts = [asdict(verdict) for verdict in done.verdicts]
-        print(json.dumps({"evaluation": done.evaluation.model_dump(mode="json"), "verdicts": verdicts}, indent=2))
+        verdicts = [{name: asdict(one) for name, one in each.items()} for each in done.verdicts]
+        evaluations = {one.evaluation.filter: one.evaluation.model_dump(mode="json") for one in done.filters}
+        print(json.dumps({"evaluations": evaluations, "verdicts": verdicts, "networks": done.networks}, indent=2))
         return
     from rich.console import Console
 
     console = Console()
-    console.print(ladder_table(done))
-    for finding in done.evaluation.findings:
-        console.print(f"- {finding.text}", markup=False, highlight=False)
+    for one in done.filters:
+        console.print(ladder_table(one))
+        for finding in one.evaluation.findings:
+            console.print(f"- {finding.text}", markup=False, highlight=False)
     console.print(verdict_table(done))
-    console.print(f"report: {done.report}", markup=False, highlight=False, soft_wrap=True)
+    for one in done.filters:
+        console.print(f"report: {one.report}", markup=False, highlight=False, soft_wrap=True)
 
 
-def ladder_table(done: Demo) -> Table:
+def ladder_table(done: Distilled) -> Table:
     """The rungs: error, skill against the constant, tiers, and what one article costs."""
     from rich import box
     from rich.table import Table
@@ -87,23 +93,28 @@ def ladder_table(done: Demo) -> Table:
 
 
 def verdict_table(done: Demo) -> Table:
-    """The three new texts and what the bundle says of them."""
+    """The three new texts and what each filter says of them."""
     from rich.table import Table
 
     from potstill.demo import NEW_TEXTS
 
-    table = Table(title="three texts that nobody has labelled")
-    for name in ("text", "tier", "overall", "strongest dimensions"):
+    read = "no network" if not done.networks else "one network" if done.networks == 1 else f"{done.networks} networks"
+    table = Table(title=f"three texts that nobody has labelled, in one pass of {read}")
+    for name in ("text", "filter", "tier", "overall", "strongest dimensions"):
         table.add_column(name)
-    for text, verdict in zip(NEW_TEXTS, done.verdicts, strict=True):
-        strongest = sorted(verdict.scores.items(), key=lambda item: -item[1])[:3]
-        spans = [
-            f"{name} {score:.1f} ({verdict.intervals[name][0]:.1f} to {verdict.intervals[name][1]:.1f})"
-            if name in verdict.intervals
-            else f"{name} {score:.1f}"
-            for name, score in strongest
-        ]
-        table.add_row(text.title, verdict.tier, _shown(verdict.overall, digits=2), ", ".join(spans))
+    for text, verdicts in zip(NEW_TEXTS, done.verdicts, strict=True):
+        for place, (name, verdict) in enumerate(verdicts.items()):
+            strongest = sorted(verdict.scores.items(), key=lambda item: -item[1])[:2]
+            spans = [
+                f"{dimension} {score:.1f} ({verdict.intervals[dimension][0]:.1f} to "
+                f"{verdict.intervals[dimension][1]:.1f})"
+                for dimension, score in strongest
+            ]
+            last = place == len(verdicts) - 1
+            title = text.title if place == 0 else ""
+            table.add_row(
+                title, name, verdict.tier, _shown(verdict.overall, digits=2), ", ".join(spans), end_section=last
+            )
     return table
 
 

@@ -292,13 +292,11 @@ def train_recipe(
     device: str,
     tiny: bool,
     crossfit: int,
-    cache: Path | None = None,
     opening: Callable[[Path], Student] | None = None,
 ) -> StudentRecord:
     """Fit one recipe on a run's dataset and write its student; within `Run.recording`.
 
-    The arguments are those of `train_run`; `cache` is where frozen encoders keep features, the run's own where it is
-    not given.
+    The arguments are those of `train_run`.
     """
     train, validation = dataset.part("train"), dataset.part("validation")
     rows = rows_hash(run, dataset)
@@ -326,7 +324,7 @@ def train_recipe(
         holdout=0.0 if dataset.has_calibration_part else 0.1,
         device=device,
         tiny=tiny,
-        cache=cache or run.path("cache"),
+        cache=run.path("cache"),
         rubric=run.filter.rubric,
     )
     fitted = _together(run, recipe, train, validation) if isinstance(recipe, EnsembleRecipe) else making()

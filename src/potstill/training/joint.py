@@ -19,6 +19,7 @@ from potstill import metrics
 from potstill.dataset import PARTS, Dataset, Examples, stories
 from potstill.dataset.duplicates import joined
 from potstill.errors import BadInput, DatasetError, RecipeError, require
+from potstill.files import replacing
 from potstill.students.graded import GradedHead
 from potstill.students.levels import Levels
 from potstill.students.recipes import FineTunedRecipe
@@ -338,6 +339,7 @@ def train_together(
                     records[place].append(record)
             else:
                 for own, run, dataset in zip(records, runs, datasets, strict=True):
+                    _share_features(runs[0], run)
                     own.append(
                         train_recipe(
                             run,
@@ -349,8 +351,6 @@ def train_together(
                             tiny=tiny,
                             crossfit=crossfit,
                             opening=opening,
-                            # Frozen encoders read a text once for all runs.
-                            cache=runs[order[0]].path("cache"),
                         )
                     )
     return records
@@ -402,6 +402,18 @@ def _train_one_network(
         records.append(record)
     note(f"{recipe.name}: {records[0].seconds:.1f} s for {len(runs)} filters")
     return records
+
+
+def _share_features(first: Run, run: Run) -> None:
+    """What a frozen encoder has read for one run it need not read again for another."""
+    if run is not first:
+        # One level down: a folder for each encoder, which holds nothing else.
+        for path in sorted(first.path("cache").glob("*/*.safetensors")):
+            target = run.path("cache") / path.relative_to(first.path("cache"))
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(target) as temporary:
+                    temporary.write_bytes(path.read_bytes())
 
 
 def _check_filters(runs: Sequence[Run]) -> None:
