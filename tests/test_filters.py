@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from potstill.errors import FilterError
 from potstill.files import canonical
-from potstill.filters import Filter, explain, lint, load_filter, parse_filter, save_filter, scaffold
+from potstill.filters import Filter, builtin_filters, explain, lint, load_filter, parse_filter, save_filter, scaffold
 
 YAML = """\
 name: small-one
@@ -489,3 +489,11 @@ def test_a_new_filter_overwrites_nothing(tmp_path):
     with pytest.raises(FilterError, match="exists already; nothing was written"):
         scaffold("mine", tmp_path)
     assert (place / "filter.yaml").read_text() == "my work"
+
+
+@pytest.mark.parametrize("name", builtin_filters())
+def test_a_filter_that_ships_is_the_same_after_it_was_saved(tmp_path, name):
+    """Weights of 0 are in one of them."""
+    filter_ = load_filter(name)
+    save_filter(filter_, tmp_path / "copy")
+    assert load_filter(tmp_path / "copy") == filter_

@@ -106,7 +106,8 @@ def _without_gaps(value: Any) -> Any:  # noqa: ANN401 - anything YAML can hold
     """The value without keys that hold nothing or say no."""
     if isinstance(value, dict):
         kept = ((key, _without_gaps(part)) for key, part in value.items())
-        return {key: part for key, part in kept if part not in (None, False, "", [], {})}
+        # A weight or a cap of 0 equals False, and says a lot.
+        return {key: part for key, part in kept if part is not False and part not in (None, "", [], {})}
     return [_without_gaps(part) for part in value] if isinstance(value, list) else value
 
 
