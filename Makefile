@@ -3,7 +3,7 @@ VENV ?= .venv
 PYTHON ?= python3
 BIN = $(VENV)/bin
 RUN ?= demo-run
-FILTER ?= front-page
+FILTER ?=
 
 .PHONY: install check test test-llm demo bench docs clean
 
@@ -32,7 +32,7 @@ test-llm: install
 	$(BIN)/python -m pytest -m llm tests/llm
 
 demo: install
-	$(BIN)/potstill demo $(RUN) --filter $(FILTER)
+	$(BIN)/potstill demo $(RUN) $(addprefix --filter ,$(FILTER))
 
 bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
