@@ -21,7 +21,7 @@ from potstill.students.encoding import token_batches
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
-from potstill.students.torch.backbones import Backbone, find_backbone
+from potstill.students.torch.backbones import Backbone, empty_model, find_backbone, known_sizes
 from potstill.students.torch.encoder import (
     TorchEncoder,
     as_read,
@@ -30,7 +30,7 @@ from potstill.students.torch.encoder import (
     shallower,
     text_reader,
 )
-from potstill.students.torch.memory import free_memory, gigabytes
+from potstill.students.torch.memory import ADAM, check_room, free_memory, gigabytes
 from potstill.students.torch.model import build_model, core, merged
 from potstill.terminal import note, steps
 from potstill.training.batches import Part, tokenise
@@ -114,6 +114,7 @@ def fine_tune(
     # Students that differ in this alone have the same rows set aside, and are judged on the same ones.
     seed += recipe.seed_offset
     learnt = train.take(~aside)
+    _check_memory(recipe, found, train.scores.shape[1], where)
     whole = found.load_model() if recipe.keep_layers is None else shallower(found.load_model(), recipe.keep_layers)
     network = _placed(as_read(whole, facts), recipe, where)
     target = Target.of(recipe, learnt.scores)
@@ -193,6 +194,32 @@ def _placed(network: nn.Module, recipe: FineTunedRecipe, device: str) -> nn.Modu
 
 def _part(tokenizer: Any, examples: Examples, facts: EncoderFacts) -> Part:  # noqa: ANN401 - transformers' own
     return Part(tokenise(tokenizer, [text or "" for text in examples.texts], facts), examples.scores)
+
+
+def _check_memory(recipe: FineTunedRecipe, found: Backbone, dimensions: int, device: str) -> None:
+    """See that network, gradients and optimizer have room where they will be, before anything is loaded.
+
+    Raises:
+        NotEnoughMemory: they have not; the message says what would fit.
+    """
+    network = empty_model(found.architecture())
+    if recipe.keep_layers is not None:
+        network = shallower(network, recipe.keep_layers)
+    counts = implied_counts(network, found.width, dimensions, recipe)
+    slim = recipe.lora is not None and recipe.precision == "bf16" and not device.startswith("cpu")
+    each = 2 if slim else 4
+    more = ADAM + (0 if recipe.ema is None else 4)
+
+    def smaller() -> dict[str, int]:
+        others = {
+            f"backbone {name}": count * each + int(more * count * counts.trainable / counts.total)
+            for name, count in known_sizes()
+        }
+        if counts.trainable_base:
+            others[f"{found.name} with lora"] = int(1.05 * each * counts.base)
+        return others
+
+    check_room(f"{recipe.name}: {found.name}", each * counts.total + more * counts.trainable, device, smaller=smaller)
 
 
 def _instruction(recipe: FineTunedRecipe, rubric: str) -> str:

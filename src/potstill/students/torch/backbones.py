@@ -7,6 +7,8 @@ hub itself. Weights that would have to be unpickled are refused, and no code tha
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import sys
 from contextlib import contextmanager
@@ -110,6 +112,15 @@ class Backbone:
             return None
         return int(most) - (int(config.pad_token_id) + 1 if config.model_type in _OFFSET_POSITIONS else 0)
 
+    @cached_property
+    def parameters(self) -> int:
+        """How many numbers the weights hold, from the files' headers.
+
+        Raises:
+            RecipeError: a file's header cannot be read.
+        """
+        return sum(_stored(path) for path in weight_files(self.folder))
+
     def architecture(self) -> PreTrainedConfig:
         """The configuration as transformers' own object.
 
@@ -123,10 +134,13 @@ class Backbone:
 
         Raises:
             RecipeError: the architecture is unknown or the weights do not fit it.
+            NotEnoughMemory: the network is larger than what is free.
         """
         transformers = require("transformers", "train")
-        weight_files(self.folder)
+        from potstill.students.torch.memory import check_room
+
         self.architecture()
+        check_room(self.name, 4 * self.parameters, smaller=lambda: {name: 4 * count for name, count in known_sizes()})
         try:
             with _quiet():
                 model, report = transformers.AutoModel.from_pretrained(
@@ -283,6 +297,12 @@ def empty_model(config: PreTrainedConfig) -> nn.Module:
     return model
 
 
+def known_sizes() -> Iterator[tuple[str, int]]:
+    """The names of `known_backbones` and the parameters of each, on torch's meta device."""
+    for name, known in known_backbones().items():
+        yield name, sum(parameter.numel() for parameter in empty_model(_as_config(known.config, name)).parameters())
+
+
 def tiny_backbone(name_or_path: str | Path, folder: Path, *, seed: int = 0) -> Backbone:
     """Write a model of the same architecture with two narrow layers and random weights, and find it.
 
@@ -347,6 +367,16 @@ def _byte_tokenizer(*, framed: bool) -> Any:  # noqa: ANN401 - tokenizers' own c
             single="<s> $A </s>", special_tokens=[("<s>", vocabulary["<s>"]), ("</s>", vocabulary["</s>"])]
         )
     return tokenizer
+
+
+def _stored(path: Path) -> int:
+    """The numbers that a safetensors file holds; its header is JSON behind 8 bytes that give its length."""
+    with path.open("rb") as file:
+        try:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            return sum(math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, MemoryError):
+            raise RecipeError(f"{path}: not a whole safetensors file") from None
 
 
 def _recognise(text: str) -> tuple[str, Known | None]:

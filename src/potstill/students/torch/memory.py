@@ -14,7 +14,7 @@ import torch
 from potstill.errors import NotEnoughMemory, require
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
 _LIMIT = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"))
 """What a container may have, and has; Linux alone, and only where a limit is set."""
@@ -32,14 +32,15 @@ def free_memory(device: str = "cpu") -> int:
     return min([free, *_within_limit(_LIMIT)])
 
 
-def check_room(name: str, needed: int, device: str = "cpu", *, smaller: Mapping[str, int] | None = None) -> None:
+def check_room(name: str, needed: int, device: str = "cpu", *, smaller: Callable[[], dict[str, int]]) -> None:
     """Refuse what does not fit.
 
     Args:
         name: what is to be loaded or trained, for the message.
         needed: its bytes.
         device: where.
-        smaller: bytes of what could be taken instead, by name; the largest that fits is named.
+        smaller: gives bytes of what could be taken instead, by name; the largest that fits is named. It is asked only
+            where it must be.
 
     Raises:
         NotEnoughMemory: less is free.
@@ -47,8 +48,9 @@ def check_room(name: str, needed: int, device: str = "cpu", *, smaller: Mapping[
     free = free_memory(device)
     if needed <= free:
         return
-    fitting = [other for other, bytes_ in sorted((smaller or {}).items(), key=lambda one: -one[1]) if bytes_ <= free]
-    advice = f"; {fitting[0]} would fit ({gigabytes((smaller or {})[fitting[0]])})" if fitting else ""
+    fitting = {other: bytes_ for other, bytes_ in smaller().items() if bytes_ <= free}
+    largest = max(fitting, key=lambda other: fitting[other], default=None)
+    advice = "" if largest is None else f"; {largest} would fit, with {gigabytes(fitting[largest])}"
     where = "memory" if device == "cpu" else f"memory of {device}"
     raise NotEnoughMemory(f"{name}: needs at least {gigabytes(needed)} of {where}, {gigabytes(free)} are free{advice}")
 
