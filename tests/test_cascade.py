@@ -1,6 +1,7 @@
 """A cheap student before another: what it may answer alone, with what bound, and what scoring then does."""
 
 import json
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -18,9 +19,11 @@ from potstill.dataset import Dataset
 from potstill.errors import BadInput, BundleError, RunError
 from potstill.files import sha256
 from potstill.filters import parse_filter
+from potstill.oracle import open_oracle
 from potstill.records import Article
 from potstill.runs import Run
 from potstill.scorer import Scorer, score_file
+from potstill.scorer.asking import open_asking
 from potstill.scorer.early import Cascade
 from potstill.training import train_run
 
@@ -193,6 +196,21 @@ class TestScoring:
     def test_a_wanted_error_rate_has_no_place_beside_it(self, run):
         with pytest.raises(BadInput, match="leave out --cascade or --ask-oracle-above"):
             Scorer.load(run.path("bundle"), cascade=run.path("cascade"), ask_oracle_above=0.3)
+
+    def test_the_oracle_is_only_asked_about_what_the_second_student_answers(self, run, tmp_path):
+        scorer = Scorer.load(run.path("bundle"), cascade=run.path("cascade"), ask_oracle_below=0.95)
+        frame, _ = articles(60, seed=9)
+        found = scorer.score_batch(frame)
+        early = found["answered_by"] == "tfidf-ridge"
+        assert not found.filter(early)["ask_oracle"].any()
+        assert found.filter(~early)["ask_oracle"].all()  # a constant is sure of nothing
+        lines = (json.dumps({"id": id_, "scores": {"gain": 9, "near": 1}}) + "\n" for id_ in frame["id"])
+        (tmp_path / "said.jsonl").write_text("".join(lines))
+        opened = partial(open_oracle, f"replay:{tmp_path / 'said.jsonl'}")
+        with open_asking(scorer, opened, tmp_path / "asked.sqlite") as asking:
+            third = asking.answer(frame, found)
+        assert set(third["answered_by"]) == {"tfidf-ridge", "oracle"}
+        assert third.filter(early).equals(found.filter(early))
 
     def test_a_cascade_of_another_bundle_is_refused(self, run, tmp_path):
         other = tfidf_bundle(tmp_path / "bundle").folder

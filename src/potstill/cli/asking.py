@@ -39,6 +39,7 @@ class Asking:
     price_out: float | None = None
     table: Path | None = None
     known: Known | None = field(init=False, default=None)
+    told: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
         """Find the price.
@@ -65,15 +66,16 @@ class Asking:
         return None if self.known is None else self.known.price
 
     def opened(self) -> Oracle:
-        """The oracle; says where a price that was not given is from.
+        """The oracle; says, the first time, where a price that was not given is from.
 
         Raises:
             OracleError: the spec cannot be read, or a key is missing.
         """
         from potstill.oracle import open_oracle
 
-        if self.known is not None:
+        if self.known is not None and not self.told:
             note(said(self.known))
+            object.__setattr__(self, "told", True)
         return open_oracle(self.spec, self.settings)
 
     def plan(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from potstill.cli.asking import Asking, print_plan
 from potstill.errors import BadInput
 from potstill.terminal import note
 
@@ -54,6 +55,40 @@ def score(
             "is wrong.",
         ),
     ] = None,
+    oracle: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask it about the articles so marked, or, without --ask-oracle-above, about those whose tier is less "
+            "likely than --level: openai:MODEL, anthropic:MODEL, gemini:MODEL or replay:FILE."
+        ),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="With --oracle: say what asking will take, and write nothing.")
+    ] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="With --oracle: never spend more from this ledger, all times together.")
+    ] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(min=0, help="With --oracle: never make more calls, likewise.")
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(help="With --oracle: where answers are kept and found again; else BUNDLE.oracle.sqlite."),
+    ] = None,
+    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
+    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
+    prices: Annotated[
+        Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")
+    ] = None,
+    rpm: Annotated[float | None, typer.Option(help="Calls a minute, at most.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most; fewer if the server asks.")] = 16,
+    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
+    base_url: Annotated[str | None, typer.Option(help="The oracle's address; else OPENAI_BASE_URL.")] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="The environment variable with the key; else OPENAI_API_KEY.")
+    ] = None,
+    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="The oracle's; else its own.")] = None,
+    reasoning_effort: Annotated[str | None, typer.Option(help="For oracles that think; else their own.")] = None,
     cascade: Annotated[
         Path | None, typer.Option(help="Let a cheap student answer first: a folder that potstill cascade made.")
     ] = None,
@@ -75,8 +110,17 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout (stderr with -o -).")] = False,
 ) -> None:
     """Score articles: dimensions, intervals, overall, tier, and why."""
-    from potstill.scorer import Scorer, Together, score_file, score_together
+    from potstill.scorer import Scorer, Together
 
+    third = None
+    if oracle is not None:
+        from potstill.labelling import Limits
+        from potstill.oracle import Settings
+
+        limits = Limits(max_cost, max_calls, rpm, None, concurrency, max_tokens)
+        settings = Settings(base_url, api_key_env, temperature, reasoning_effort)
+        third = Asking(oracle, settings, limits, price_in, price_out, prices)
+    _agree(third, plan or (max_cost, max_calls, ledger) != (None, None, None), others, cascade)
     options: dict[str, Any] = {
         "threads": threads,
         "device": device,
@@ -85,22 +129,28 @@ def score(
         "ask_oracle_above": ask_oracle_above,
         "follow_plan": not portable,
     }
-    if others and cascade is not None:
-        raise BadInput("a cascade stands before one bundle: leave out --cascade or --with")
-    scorer = Together.load([bundle, *others], **options) if others else Scorer.load(bundle, cascade=cascade, **options)
+    scorer: Scorer | Together
+    if others:
+        scorer = Together.load([bundle, *others], **options)
+    else:
+        below = level if third is not None and ask_oracle_above is None else None
+        scorer = Scorer.load(bundle, cascade=cascade, ask_oracle_below=below, **options)
     _explain(scorer)
+    kept = ledger or bundle.with_name(f"{bundle.resolve().name}.oracle.sqlite")
+    if third is not None and plan:
+        from potstill.scorer.asking import to_ask
+
+        one = scorer.scorers[0]
+        print_plan(third.plan(to_ask(one, file, batch_size), one.bundle.filter, kept), third.known, as_json=as_json)
+        return
     how: dict[str, Any] = {
         "keep_text": keep_text,
         "batch_size": batch_size,
         "resume": resume,
         "processes": processes,
     }
-    summary: Summary | TogetherSummary
     try:
-        if isinstance(scorer, Together):
-            summary = score_together(scorer, file, output, **how)
-        else:
-            summary = score_file(scorer, file, output, **how)
+        summary = _run(scorer, file, output, how, third, kept)
     except BrokenPipeError:
         # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -109,6 +159,31 @@ def score(
         print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)
         return
     _say(summary)
+
+
+def _agree(third: Asking | None, said: bool, others: list[Path] | None, cascade: Path | None) -> None:
+    """Refuse options that don't go together; `said` is whether there are any that are about an oracle."""
+    if third is None and said:
+        raise BadInput("--plan, --max-cost, --max-calls and --ledger are about an oracle: give --oracle")
+    if others and third is not None:
+        raise BadInput("an oracle judges by one bundle's filter: leave out --oracle or --with")
+    if others and cascade is not None:
+        raise BadInput("a cascade stands before one bundle: leave out --cascade or --with")
+
+
+def _run(
+    scorer: Scorer | Together, file: str, output: str, how: dict[str, Any], third: Asking | None, ledger: Path
+) -> Summary | TogetherSummary:
+    from potstill.scorer import Together, score_file, score_together
+
+    if isinstance(scorer, Together):
+        return score_together(scorer, file, output, **how)
+    if third is None:
+        return score_file(scorer, file, output, **how)
+    from potstill.scorer.asking import open_asking
+
+    with open_asking(scorer, third.opened, ledger, limits=third.limits, price=third.price) as asking:
+        return score_file(scorer, file, output, asking=asking, **how)
 
 
 def _say(summary: Summary | TogetherSummary) -> None:
@@ -127,6 +202,12 @@ def _say(summary: Summary | TogetherSummary) -> None:
     else:
         note(f"{whole}: {_counts(summary)}")
         _reasons(summary)
+        if (asked := summary.asked) is not None:
+            cost = "" if asked.cost is None else f", cost {asked.cost:,.6f}"
+            note(
+                f"{asked.articles:,} articles to ask the oracle about: {asked.answered:,} answered, {asked.failed:,} "
+                f"without an answer, {asked.not_asked:,} not asked for want of budget; {asked.calls:,} calls{cost}"
+            )
 
 
 def _explain(scorer: Scorer | Together) -> None:

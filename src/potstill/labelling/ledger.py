@@ -305,6 +305,11 @@ class Ledger:
             keys,
         )
 
+    def scores(self, keys: Sequence[str]) -> dict[str, dict[str, float | None]]:
+        """The answers to those of the keys that have one: key -> scores by dimension (None = masked)."""
+        found = self._pairs("SELECT key, scores FROM calls WHERE key IN ({})", keys)
+        return {key: json.loads(scores) for key, scores in found}
+
     def given_up(self, keys: Sequence[str]) -> dict[str, str]:
         """Those of the keys whose last failure was final, with its reason."""
         found = self._pairs(

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from potstill.calibration import Cut
+    from potstill.scorer.asking import Asked, Asking
     from potstill.scorer.parts import Parts
 
     AnyScorer = Scorer | Together
@@ -54,7 +54,8 @@ class Tally:
 class Summary:
     """What became of a file: `tiers` and `reasons` count articles, the latter those without a score.
 
-    `resumed` counts those that were scored before; the speed is that of the others.
+    `resumed` counts those that were scored before; the speed is that of the others. `asked` is there where an oracle
+    was to be asked.
     """
 
     bundle: str
@@ -65,6 +66,7 @@ class Summary:
     seconds: float
     articles_per_second: float
     resumed: int = 0
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,7 @@ class _Start:
     together: bool
     level: float
     probabilities: bool
-    cuts: tuple[Cut | None, ...]
+    unsure: tuple[float | None, ...]
 
     def __call__(self) -> AnyScorer:
         options: dict[str, Any] = {"level": self.level, "probabilities": self.probabilities}
@@ -122,8 +124,8 @@ class _Start:
             made = Together.load(self.folders, check="hashes", follow_plan=False, **options)
         else:
             made = Scorer(load_bundle(self.folders[0], check="hashes"), **options)
-        for scorer, cut in zip(made.scorers, self.cuts, strict=True):
-            scorer.cut = cut
+        for scorer, unsure in zip(made.scorers, self.unsure, strict=True):
+            scorer.unsure = unsure
         return made
 
 
@@ -148,6 +150,7 @@ def score_file(
     threads: int | None = None,
     resume: bool = False,
     processes: int | None = 1,
+    asking: Asking | None = None,
 ) -> Summary:
     """Score a file of articles into another, a batch at a time, in order, in memory that does not grow.
 
@@ -167,16 +170,20 @@ def score_file(
         processes: how many score, without a cascade; None takes one for each core where the student has no network
             and the file is large. A script that asks for several must stand the `if __name__ == "__main__"` that
             Python asks of it.
+        asking: has an oracle answer what the scorer marks (see `potstill.scorer.asking`). On a resume what was
+            scored is asked about where it has no answer yet.
 
     Raises:
+        OracleError: asking has no hope any more; what is scored is kept.
         ArticleError: the source is missing or a row of it is broken; the message names row and field.
         BundleError: the bundle does not prove itself.
         BadInput: the target cannot be written, or what is there cannot be resumed.
     """
     scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
     done = _scored(
-        scorer, source, target, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes
-    )
+        scorer, source, target, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes,
+        asking=asking,
+    )  # fmt: skip
     own = done.tallies[scorer.name]
     return Summary(
         bundle=own.bundle,
@@ -187,6 +194,7 @@ def score_file(
         seconds=done.seconds,
         articles_per_second=done.articles_per_second,
         resumed=done.resumed,
+        asked=None if asking is None else asking.asked,
     )
 
 
@@ -232,6 +240,7 @@ def _scored(
     batch_size: int,
     resume: bool,
     processes: int | None,
+    asking: Asking | None = None,
 ) -> _Done:
     if resume and "-" in {str(source), str(target)}:
         raise BadInput("--resume needs a file to read from and a file to write to")
@@ -252,12 +261,14 @@ def _scored(
         cascades = any(one.early is not None for one in scorer.scorers)
         count = (1 if cascades else processes) or _processes(scorer, total)
         results = stack.enter_context(closing(_results(scorer, work, batches, count, beside=str(source) != "-")))
-        for batch, result in results:
+        for batch, said in results:
             if parts is not None and batch.done is None:
-                parts.keep(batch.number, batch.articles, result)
+                parts.keep(batch.number, batch.articles, said)
+            # The parts hold what the students said, so that a resume may ask about what a limit left.
+            result = said if asking is None else asking.answer(batch.articles, said)
             writer.write(result)
-            for one, said, why in scorer.told(result):
-                tiers[one.name].update(said)
+            for one, told, why in scorer.told(result):
+                tiers[one.name].update(told)
                 reasons[one.name].update(why.drop_nulls())
             articles += result.height
             resumed += 0 if batch.done is None else result.height
@@ -293,9 +304,9 @@ def _results(
     if processes > 1:
         passed: deque[_Batch] = deque()
         each = scorer.scorers
-        folders, cuts = tuple(one.bundle.folder for one in each), tuple(one.cut for one in each)
+        folders, unsure = tuple(one.bundle.folder for one in each), tuple(one.unsure for one in each)
         together = isinstance(scorer, Together)
-        start = _Start(folders, together, each[0].level, each[0].probabilities, cuts)
+        start = _Start(folders, together, each[0].level, each[0].probabilities, unsure)
         for result in in_processes(_noted(batches, passed), work, start, processes):
             yield passed.popleft(), result
         return
@@ -329,7 +340,7 @@ def _settings(scorer: AnyScorer, work: _Work, batch_size: int) -> dict[str, Any]
             "--level": one.level,
             "--probabilities": one.probabilities,
             "--cascade": None if one.early is None else one.early.record.model_dump(mode="json"),
-            "--ask-oracle-above": None if one.cut is None else one.cut.probability,
+            "--ask-oracle-above": one.unsure,
         }
         for one in scorer.scorers
     ]

@@ -62,6 +62,7 @@ class Scorer:
         level: float = LEVEL,
         probabilities: bool = False,
         ask_oracle_above: float | None = None,
+        ask_oracle_below: float | None = None,
         early: Early | None = None,
     ) -> None:
         """Take an opened bundle.
@@ -72,16 +73,20 @@ class Scorer:
             probabilities: give each tier's probability too.
             ask_oracle_above: mark the articles whose tier is too unsure, so that of the tiers of all others at most
                 this share is wrong (see `calibration.cut_for`).
+            ask_oracle_below: mark the articles whose tier has less than this probability, without a promise; with a
+                cascade, only those that its first student leaves.
             early: a cheap student that answers first, and alone where its cascade lets it.
 
         Raises:
-            BadInput: `level` or `ask_oracle_above` is not above 0 and below 1, the bundle knows no errors of its
-                student, or the rows it was calibrated on can't support that error rate; or a cascade is asked for
-                beside one.
+            BadInput: `level`, `ask_oracle_above` or `ask_oracle_below` is not above 0 and below 1, the bundle knows no
+                errors of its student, or the rows it was calibrated on can't support that error rate; or a cascade is
+                asked for beside one.
         """
         if not 0 < level < 1:
             raise BadInput(f"level: got {level:g}, expected above 0 and below 1")
-        if probabilities and bundle.calibration.residuals is None:
+        if ask_oracle_below is not None and not 0 < ask_oracle_below < 1:
+            raise BadInput(f"probability to ask below: got {ask_oracle_below:g}, expected above 0 and below 1")
+        if (probabilities or ask_oracle_below is not None) and bundle.calibration.residuals is None:
             raise BadInput(f"{bundle.folder}: was built without the errors that tiers' probabilities come from")
         self.bundle = bundle
         self.level = level
@@ -92,6 +97,8 @@ class Scorer:
             )
         self.early = early
         self.cut = None if ask_oracle_above is None else _cut(bundle, ask_oracle_above)
+        self.unsure = ask_oracle_below if self.cut is None else self.cut.probability
+        """The probability below which a tier is too unsure; None where nothing is marked."""
 
     @classmethod
     def load(
@@ -104,6 +111,7 @@ class Scorer:
         level: float = LEVEL,
         probabilities: bool = False,
         ask_oracle_above: float | None = None,
+        ask_oracle_below: float | None = None,
         follow_plan: bool = True,
         cascade: str | Path | None = None,
     ) -> Self:
@@ -121,7 +129,14 @@ class Scorer:
         bundle = _planned(Path(path), check, threads) if follow_plan else None
         bundle = bundle or load_bundle(path, check=check, threads=threads, device=device)
         early = None if cascade is None else load_early(cascade, bundle, check=check)
-        return cls(bundle, level=level, probabilities=probabilities, ask_oracle_above=ask_oracle_above, early=early)
+        return cls(
+            bundle,
+            level=level,
+            probabilities=probabilities,
+            ask_oracle_above=ask_oracle_above,
+            ask_oracle_below=ask_oracle_below,
+            early=early,
+        )
 
     @property
     def scorers(self) -> tuple[Scorer, ...]:
@@ -254,17 +269,21 @@ class Scorer:
         return raw
 
     def _decide(self, raw: FloatArray, prepared: Prepared) -> Decided:
-        odds = self.probabilities or self.cut is not None
         filter_, calibration = self.bundle.filter, self.bundle.calibration
         folded = prepared.windows.folded if filter_.caps else None
-        return decide_raw(raw, folded, filter_, calibration, self.level, probabilities=odds)
+        return decide_raw(raw, folded, filter_, calibration, self.level, probabilities=self._odds)
+
+    @property
+    def _odds(self) -> bool:
+        """Whether tiers' probabilities are needed."""
+        return self.probabilities or self.unsure is not None
 
     def _cascade(
         self, early: Early, prepared: Prepared, read: pl.DataFrame, kept: BoolArray
     ) -> tuple[Decided, list[str | None]]:
         """Verdicts by two students, and which of them gave each."""
         first = self._raw(early.bundle, read, kept)
-        quick = early.decide(first, prepared.windows.folded, self.level, probabilities=self.probabilities)
+        quick = early.decide(first, prepared.windows.folded, self.level, probabilities=self._odds)
         stands = early.answers(quick, first)
         full = self._decide(self._raw(self.bundle, read, kept & ~stands), prepared)
         names = np.where(stands, early.bundle.manifest.recipe, self.bundle.manifest.recipe).tolist()
@@ -275,10 +294,14 @@ class Scorer:
         names = self.bundle.filter.tier_names
         table = {name: pl.Series(odds[:, index]).fill_nan(None) for index, name in enumerate(names)}
         ask = []
-        if self.cut is not None:
+        if self.unsure is not None:
             sure = given_probability(odds, names, np.array(outcome.tiers))
             # A verdict without any probability is as unsure as can be; an article without a verdict is another matter.
-            unsure = pl.Series("ask_oracle", ~(sure >= self.cut.probability))
+            marked = ~(sure >= self.unsure)
+            if outcome.answered is not None:
+                # What the first student answers, it answers for good.
+                marked &= np.array([name == self.bundle.manifest.recipe for name in outcome.answered])
+            unsure = pl.Series("ask_oracle", marked)
             ask = [pl.select(pl.when(pl.Series(outcome.known)).then(unsure).alias("ask_oracle")).to_series()]
         return replace(outcome, odds=pl.DataFrame(table if self.probabilities else {}), ask=ask)
 

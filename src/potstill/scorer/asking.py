@@ -1,0 +1,208 @@
+"""The third stage: the oracle answers for articles of which no student is sure enough, within a budget.
+
+In: articles, and the students' rows of them. Out: the same rows; where the oracle has answered they hold its scores and
+what the filter makes of them. Answers are bought as labels are: each is in a ledger, is never paid for twice, and no
+limit is overrun. An article without an answer keeps the student's, and its mark.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from filelock import FileLock, Timeout
+
+from potstill.articles import read_articles
+from potstill.errors import BadInput, LabelError, OracleError
+from potstill.labelling import Ledger, Limits, label
+from potstill.labelling.changes import refuse_others
+from potstill.labelling.ledger import Question, window_hash
+from potstill.oracle.prompt import Prompt
+from potstill.scorer.scoring import beside
+from potstill.verdict import cap_hits, decide_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from potstill.labelling import Price
+    from potstill.labelling import Summary as Labelled
+    from potstill.oracle import Oracle
+    from potstill.records import FloatArray
+    from potstill.scorer.scoring import Scorer
+
+ORACLE = "oracle"
+"""What `answered_by` says of a row with the oracle's scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What became of the articles to ask the oracle about.
+
+    `answered` have its scores, bought now or before; `failed` have none because it gave none, and `not_asked` because
+    a limit was reached. `calls` and `cost` (None without a price) are of this time.
+    """
+
+    articles: int = 0
+    answered: int = 0
+    failed: int = 0
+    not_asked: int = 0
+    calls: int = 0
+    cost: float | None = None
+
+
+class Asking:
+    """Asks about marked articles, a batch at a time; `open_asking` makes one, and `asked` says how it stands."""
+
+    def __init__(
+        self, scorer: Scorer, opened: Callable[[], Oracle], ledger: Ledger, limits: Limits, price: Price | None
+    ) -> None:
+        self._scorer = scorer
+        self._opened = opened
+        self._ledger = ledger
+        self._limits = limits
+        self._price = price
+        self._filter = scorer.bundle.filter
+        self._prompt = Prompt.of(self._filter)
+        oracle = opened()
+        if not oracle.free and limits.max_cost is None and limits.max_calls is None:
+            raise BadInput("--oracle needs a limit: give --max-cost or --max-calls")
+        self._identity, self._revision = f"{oracle.name}:{oracle.model}", oracle.revision
+        refuse_others(ledger, self._prompt, "Name another file with --ledger.")
+        # Asking nothing finds out now what is wrong with key, price or recording, and not after an hour of scoring.
+        self._label(pl.DataFrame(schema=dict.fromkeys(("id", "title", "content"), pl.String)), oracle)
+        self.asked = Asked()
+
+    def answer(self, articles: pl.DataFrame, result: pl.DataFrame) -> pl.DataFrame:
+        """The rows with the oracle's answers, and `answered_by` in each.
+
+        Args:
+            articles: id, title and content.
+            result: what the scorer gave for them, nested or flat, with its marks.
+
+        Raises:
+            OracleError: asking has no hope any more, for want of a key or of a server.
+        """
+        if self._scorer.early is None:
+            student = pl.lit(self._scorer.bundle.manifest.recipe)
+            own = result.select(pl.when(pl.col("overall").is_not_null()).then(student).alias("answered_by"))
+            result = beside(result, [own.to_series()])
+        rows = np.flatnonzero(result["ask_oracle"].fill_null(value=False).to_numpy())
+        if not rows.size:
+            return result
+        asked = _with_own_ids(articles[rows])
+        windows = [self._filter.text.of(*row) for row in asked.select("title", "content").iter_rows()]
+        summary = self._label(asked, self._opened())
+        scores = self._scores(asked["id"].to_list(), windows)
+        verdict = decide_rows(scores, self._filter, cap_hits(windows, self._filter))
+        # An oracle may leave a dimension out; what the filter can't decide on is no answer.
+        known = verdict["overall"].is_not_null().to_numpy()
+        self._count(rows.size, int(known.sum()), summary)
+        if summary.fatal:
+            raise OracleError(
+                f"asking the oracle stopped: {summary.stopped}; its answers so far are kept, and what is scored: "
+                "go on with --resume"
+            )
+        answers = self._columns(result[rows[known]], scores[known], verdict.filter(pl.Series(known)))
+        place = np.arange(result.height)
+        place[rows[known]] = result.height + np.arange(answers.height)
+        return pl.concat([result, answers])[place.tolist()]
+
+    def _label(self, articles: pl.DataFrame, oracle: Oracle) -> Labelled:
+        return label(self._ledger, articles, self._filter, oracle, limits=self._limits, price=self._price)
+
+    def _scores(self, ids: list[str], windows: list[str]) -> FloatArray:
+        """The oracle's scores, shape (articles, dimensions); NaN where it gave none."""
+        keys = [
+            Question(id_, self._identity, self._prompt.hash, window_hash(window), 0, self._revision).key
+            for id_, window in zip(ids, windows, strict=True)
+        ]
+        found = self._ledger.scores(keys)
+        names = self._filter.dimension_names
+        return np.array([[found.get(key, {}).get(name) for name in names] for key in keys], dtype=np.float64).reshape(
+            len(keys), len(names)
+        )
+
+    def _columns(self, rows: pl.DataFrame, scores: FloatArray, verdict: pl.DataFrame) -> pl.DataFrame:
+        """Rows with the oracle's scores for the student's; what only a student has, such as intervals, is null."""
+        names = self._filter.dimension_names
+        each = {name: pl.Series(scores[:, place]) for place, name in enumerate(names)}
+        gone = ["intervals", "tier_probabilities", *(f"{end}_{name}" for name in names for end in ("low", "high"))]
+        gone += [f"probability_{name}" for name in self._filter.tier_names]
+        flat = {f"score_{name}": column for name, column in each.items()}
+        nested = {"scores": pl.DataFrame(each).to_struct("scores")}
+        return rows.with_columns(
+            *(pl.lit(None, rows.schema[name]).alias(name) for name in gone if name in rows.columns),
+            *(column.alias(name) for name, column in (nested if "scores" in rows.columns else flat).items()),
+            *verdict.iter_columns(),
+            answered_by=pl.lit(ORACLE),
+            ask_oracle=pl.lit(value=False),
+        )
+
+    def _count(self, articles: int, answered: int, summary: Labelled) -> None:
+        before, missing = self.asked, articles - answered
+        refused = sum(summary.failed.values()) + sum(summary.given_up.values())
+        failed = missing if summary.stopped is None else min(missing, refused)
+        self.asked = Asked(
+            articles=before.articles + articles,
+            answered=before.answered + answered,
+            failed=before.failed + failed,
+            not_asked=before.not_asked + missing - failed,
+            calls=before.calls + summary.calls,
+            cost=None if summary.cost is None else (before.cost or 0.0) + summary.cost,
+        )
+
+
+@contextmanager
+def open_asking(
+    scorer: Scorer,
+    opened: Callable[[], Oracle],
+    ledger: str | Path,
+    *,
+    limits: Limits | None = None,
+    price: Price | None = None,
+) -> Iterator[Asking]:
+    """Have an oracle answer what a scorer marks; give what this yields to `score_file`.
+
+    Args:
+        scorer: one that marks articles (`ask_oracle_above` or `ask_oracle_below`).
+        opened: opens the oracle; it is opened anew for each batch that has marks.
+        ledger: where answers are kept; it is made where there is none, and locked meanwhile.
+        limits: how far and how fast; over all calls of the ledger, earlier ones included.
+        price: per million tokens.
+
+    Raises:
+        BadInput: the scorer marks nothing, an oracle that costs money has no limit, or a limit in money no price.
+        LabelError: the ledger holds answers to another prompt, or another process writes to it.
+        OracleError: the oracle cannot be opened.
+    """
+    if scorer.unsure is None:
+        raise BadInput("nothing says which articles to ask the oracle about: give ask_oracle_above or ask_oracle_below")
+    path = Path(ledger)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(path.name + ".lock"), timeout=0), Ledger(path) as open_ledger:
+            yield Asking(scorer, opened, open_ledger, limits or Limits(), price)
+    except Timeout:
+        raise LabelError(f"{path}: another potstill process is writing to this ledger") from None
+
+
+def to_ask(scorer: Scorer, source: str | Path, batch_size: int) -> Iterator[pl.DataFrame]:
+    """The articles of a file that the scorer marks, a batch at a time; for a plan, so nobody is asked.
+
+    Raises:
+        ArticleError: a row is broken.
+    """
+    for articles in read_articles(source, batch_size=batch_size, on_empty="keep"):
+        marks = scorer.score_batch(articles)["ask_oracle"].fill_null(value=False)
+        yield _with_own_ids(articles.filter(marks))
+
+
+def _with_own_ids(articles: pl.DataFrame) -> pl.DataFrame:
+    """Articles with an id each, as labelling needs them: one that comes again gets a number behind it."""
+    again = pl.int_range(pl.len()).over("id")
+    own = pl.when(again == 0).then("id").otherwise(pl.format("{}#{}", "id", again + 1))
+    return articles.select(own.alias("id"), "title", "content")
