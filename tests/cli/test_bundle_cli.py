@@ -8,6 +8,18 @@ from potstill.cli import build
 from potstill.training import train_run
 
 
+def test_bundle_builds_one_student_for_several_runs(tmp_path):
+    runs = [started(tmp_path / name) for name in ("one", "two")]
+    for run in runs:
+        train_run(run, ["constant", "tfidf-ridge"])
+    folders = [str(run.folder) for run in runs]
+    done = CliRunner().invoke(build(), ["bundle", folders[0], "--with", folders[1], "--json"])
+    assert done.exit_code == 0, done.output
+    assert [one["choice"]["rung"] for one in json.loads(done.stdout)] == ["tfidf-ridge"] * 2
+    assert all("asked for by name" in one["choice"]["reason"] for one in json.loads(done.stdout))
+    assert load_bundle(runs[1].path("bundle")).manifest.recipe == "tfidf-ridge"
+
+
 def test_bundle_builds_what_validation_prefers_and_says_why(tmp_path):
     run = started(tmp_path / "run")
     train_run(run, ["constant", "tfidf-ridge"])

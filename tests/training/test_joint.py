@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_bundle import YAML
 
-from potstill.bundle import build_bundle, load_bundle
+from potstill.bundle import build_bundle, choose_for_all, load_bundle
 from potstill.dataset import PARTS, Dataset, Examples
-from potstill.errors import BadInput, DatasetError, RecipeError
+from potstill.errors import BadInput, DatasetError, RecipeError, RunError
 from potstill.filters import parse_filter
 from potstill.runs import Run
 from potstill.scorer import Together
@@ -275,6 +275,26 @@ class TestARunOfSeveral:
         found = both.scorers[1].bundle.student.predict(rows)
         assert rows["id"].to_list() == ids
         np.testing.assert_allclose(found, scores, atol=1e-3)
+
+    def test_one_student_for_all_is_the_one_that_errs_least_beside_the_constants(self, trained):
+        runs, records = trained
+        shares = {}
+        for run, own in zip(runs, records, strict=True):
+            dataset = Dataset.load(run.path("rows"), run.filter.dimension_names)
+            labels = dataset.part("validation").scores
+            level = np.abs(labels - np.median(dataset.part("train").scores, axis=0)).mean()
+            for record in own:
+                name = record.recipe["name"]
+                _, scores = read_scores(run.path("students") / name / LAYOUT["validation"], dataset.dimensions)
+                shares.setdefault(name, []).append(np.abs(scores.clip(0, 10) - labels).mean() / level)
+        assert choose_for_all(runs) == min(shares, key=lambda name: np.mean(shares[name]))
+
+    def test_one_student_for_all_must_be_trained_in_each(self, tmp_path):
+        runs = [run_of(tmp_path / name, name, texts(20), parts(14, 3, 0, 3)) for name in ("a", "b")]
+        for run, recipe in zip(runs, ("constant", "tfidf-ridge"), strict=True):
+            train_run(run, [recipe])
+        with pytest.raises(RunError, match=r"no student is trained in every run; run: potstill train .*a --with OTHER"):
+            choose_for_all(runs)
 
     def test_resume_finds_it_done_and_a_training_alone_does_not(self, trained, recipes, capsys):
         runs, records = trained
