@@ -15,6 +15,7 @@ from potstill.students.blend import BlendStudent
 from potstill.students.recipes import load_recipe, parse_recipe
 from potstill.students.storage import load_student, student_hash
 from potstill.training import fitter, train_run
+from potstill.training.blending import ensemble
 from potstill.training.distilling import lessons, unlabelled_rows
 from potstill.training.sources import in_order
 
@@ -195,10 +196,15 @@ class TestAnEnsemble:
         assert student.weights.sum(axis=0) == pytest.approx(1)
         assert student.weights[-1] == pytest.approx(0.5)
 
-    def test_of_two_networks_reads_with_a_frozen_one_once(self, run, tmp_path):
-        two = recipe_file(tmp_path, "name: two\nstudent: ensemble\nmembers: [minilm-ridge, minilm-full]\n")
-        train_run(run, ["minilm-ridge", "minilm-full", two], tiny=True)
-        assert len(load_student(run.path("students") / "two").parts) == 2
+    def test_reads_with_a_frozen_network_once_and_with_each_that_was_trained(self, run, tmp_path):
+        kinds = ["minilm-ridge", "minilm-full"]
+        train_run(run, kinds, tiny=True)
+        # Opened twice, as the folders of two students would be.
+        frozen, trained = ([load_student(run.path("students") / kind) for _ in range(2)] for kind in kinds)
+        assert len(ensemble(frozen).parts) == 1
+        assert len(ensemble(trained).parts) == 2
+        frame = dataset_of(run).part("test").frame
+        assert ensemble(frozen).predict(frame) == pytest.approx(frozen[0].predict(frame))
 
     def test_of_seeds_trains_one_recipe_several_times_and_judges_all_on_the_same_rows(self, run, tmp_path):
         three = recipe_file(tmp_path, "name: three\nstudent: ensemble\nof: minilm-3-layers\nseeds: 2\n")
