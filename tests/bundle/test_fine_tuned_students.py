@@ -9,10 +9,13 @@ from tiny_bundle import examples
 from tiny_run import started
 from tokenizers import Tokenizer
 
+from potstill.backends.plan import Variant, open_variant
 from potstill.bundle import build_bundle, load_bundle
 from potstill.errors import BundleError, RecipeError
 from potstill.students.storage import load_student
 from potstill.students.tokens import TextReader
+from potstill.students.torch import model as model_module
+from potstill.students.torch.model import ScoreModel
 from potstill.students.torch.pooling import states
 from potstill.training import train_run
 
@@ -76,11 +79,25 @@ class TestWhatPoolingLearned:
         # Were it forgotten, this is what would be said.
         assert np.abs(bundle.student.predict(FRAME) - trainers.predict(FRAME)).max() > 2e-3
 
-    def test_a_frozen_backbone_is_read_once_and_not_saved(self, tmp_path):
-        trainers, _ = bundled(tmp_path, pooling="attention", freeze_backbone=True)
+    def test_a_frozen_backbone_is_read_once_and_not_saved(self, tmp_path, monkeypatch):
+        read = ScoreModel.remember
+        ran = []
+        monkeypatch.setattr(ScoreModel, "remember", lambda model, batches: ran.append(0) or read(model, batches))
+        monkeypatch.setattr(model_module, "states", lambda *given: ran.append(1) or states(*given))
+        trainers, _ = bundled(tmp_path, pooling="attention", freeze_backbone=True, epochs=3)
+        # Neither a step nor an evaluation ran the backbone again.
+        assert 0 < sum(ran) == ran.count(0)
         encoder = tmp_path / "students" / "quick" / "encoder"
         assert sorted(path.name for path in encoder.iterdir()) == ["encoder.json", "pooling.safetensors"]
         assert not trainers.encoder.trained
+
+    def test_runs_on_openvino_too(self, tmp_path):
+        pytest.importorskip("openvino")
+        trainers, bundle = bundled(tmp_path, pooling="attention", freeze_backbone=True, layers=[-1, -2])
+        files = bundle.folder / "model.onnx", bundle.folder / "tokenizer.json"
+        encoder = open_variant(Variant(backend="openvino"), *files, bundle.manifest.encoders[0])
+        texts = FRAME["text"].to_list()
+        np.testing.assert_allclose(encoder.encode(texts), trainers.encoder.encode(texts), atol=1e-3)
 
 
 def test_head_and_tail_of_long_texts(tmp_path):
