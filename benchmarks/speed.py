@@ -21,6 +21,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,18 +30,24 @@ import polars as pl
 import torch
 from _minilm import contenders, make_bundle, reference
 from _students import write
+from tokenizers import Tokenizer
 
 from potstill.backends.machine import this_machine, usable_cores
-from potstill.bundle import load_bundle, write_bundle
+from potstill.backends.plan import Variant
+from potstill.bundle import EncoderFiles, load_bundle, write_bundle
 from potstill.bundle.golden import TEXTS, word_lists
+from potstill.bundle.reading import open_encoder
 from potstill.calibration import fit_calibration
 from potstill.dataset import Examples
-from potstill.files import read_json
+from potstill.export import export_encoder
+from potstill.files import read_json, write_json
 from potstill.filters import parse_filter
-from potstill.scorer import Scorer, score_file
+from potstill.scorer import BATCH, Scorer, score_file
 from potstill.speed.fresh import measure_fresh
 from potstill.speed.timing import interleaved, percentile
-from potstill.students.recipes import TfidfRecipe
+from potstill.students.neural import fit_encoder_head
+from potstill.students.neural import open_encoder as open_encoder_of
+from potstill.students.recipes import EncoderHeadRecipe, TfidfRecipe, load_recipe
 from potstill.students.tfidf import fit_tfidf
 
 if TYPE_CHECKING:
@@ -50,6 +57,7 @@ if TYPE_CHECKING:
 
     from potstill.bundle import Bundle
     from potstill.filters import Filter
+    from potstill.students.storage import AnyStudent
 
 RESULT = Path(__file__).parent / "results" / "speed.json"
 MEDIAN_WORDS, SPREAD = 300, 0.6
@@ -57,6 +65,9 @@ HIDDEN, INNER, LAYERS = 384, 1536, 6
 """MiniLM-L6's sizes, for the work that its tokens need."""
 
 MATRIX = 2048
+
+PAUSE = 0.2
+"""Seconds before an article is timed alone."""
 
 PARTS = ("windows", "alone", "cheap", "start")
 """In bulk beside others, one article at a time beside others, the cheap rungs, the start of a process."""
@@ -72,6 +83,7 @@ def main() -> int:
     parser.add_argument("--cheap", type=int, default=2000, help="articles for the cheap rungs")
     parser.add_argument("--windows", type=int, nargs="+", default=[256, 512], help="tokens")
     parser.add_argument("--out", type=Path, default=RESULT)
+    parser.add_argument("--scratch", type=Path, help="folder that keeps bundles and chosen batches for a later call")
     arguments = parser.parse_args()
     started = time.monotonic()
     data = Path(os.environ.get("POTSTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -83,7 +95,7 @@ def main() -> int:
     threads = usable_cores()
     found: dict[str, Any] = {"threads": threads, "cpu": this_machine().model_dump()}
     with tempfile.TemporaryDirectory() as name:
-        scratch = Path(name)
+        scratch = arguments.scratch or Path(name)
         if {"windows", "alone"} & {*arguments.parts}:
             found["windows"] = {
                 str(tokens): window(scratch, rows, filter_, tokens, threads, arguments) for tokens in arguments.windows
@@ -158,17 +170,20 @@ def window(
     ways = contenders(bundle, scratch, threads)
     result: dict[str, Any] = {}
     if "windows" in arguments.parts:
-        result |= bulk(bundle, ways, realistic(rows.texts, arguments.articles, seed=tokens), arguments.rounds)
+        texts = realistic(rows.texts, arguments.articles, seed=tokens)
+        batches = best_batches(scratch / f"batches-{tokens}.json", ways, texts[: max(4, len(texts) // 3)])
+        result |= bulk(bundle, ways, texts, batches, arguments.rounds)
         result["fidelity"] = fidelity(ways, rows.take(np.arange(200, 200 + arguments.articles)))
     if "alone" in arguments.parts:
-        result["alone"] = alone(ways, rows.texts, tokens, arguments.singles)
+        result["alone"] = alone(bundle, ways, rows.texts, tokens, arguments.singles, threads)
     print(json.dumps({str(tokens): result}, indent=1), flush=True)
     return result
 
 
-def bulk(bundle: Bundle, ways: Sequence[Contender], texts: Sequence[str], rounds: int) -> dict[str, Any]:
+def bulk(
+    bundle: Bundle, ways: Sequence[Contender], texts: Sequence[str], batches: dict[str, int], rounds: int
+) -> dict[str, Any]:
     """Many texts at once, each contender at its best batch, and the peaks of this machine."""
-    batches = {way.name: best_batch(way, texts[: max(4, len(texts) // 3)]) for way in ways}
     work: dict[str, Callable[[], object]] = {
         way.name: (lambda way=way: way.score(texts, batches[way.name])) for way in ways
     }
@@ -185,6 +200,13 @@ def bulk(bundle: Bundle, ways: Sequence[Contender], texts: Sequence[str], rounds
         },
         "ratios": ratios(ways, seconds),
     }
+
+
+def best_batches(kept: Path, ways: Sequence[Contender], texts: Sequence[str]) -> dict[str, int]:
+    """The batch size at which each contender is fastest; found once."""
+    if not kept.exists():
+        write_json(kept, {way.name: best_batch(way, texts) for way in ways})
+    return {str(name): int(batch) for name, batch in read_json(kept).items()}
 
 
 def best_batch(way: Contender, texts: Sequence[str]) -> int:
@@ -232,16 +254,30 @@ def spread(values: np.ndarray) -> list[float]:
     return [round(float(value), 3) for value in (np.median(values), values.min(), values.max())]
 
 
-def alone(ways: Sequence[Contender], texts: Sequence[str], tokens: int, count: int) -> dict[str, dict[str, float]]:
-    """Milliseconds of one article that fills the window; each contender gets the same articles in turn."""
+def alone(
+    bundle: Bundle, ways: Sequence[Contender], texts: Sequence[str], tokens: int, count: int, threads: int
+) -> dict[str, dict[str, float]]:
+    """Milliseconds of one article that fills the window; each contender gets the same articles in turn.
+
+    Ours come twice: from text to scores, as the others, and from text to verdict, as `Scorer.score` gives it.
+    """
     full = [" ".join(texts[place : place + 12])[: 12 * tokens] for place in range(0, 12 * count, 12)]
-    seconds: dict[str, list[float]] = {way.name: [] for way in ways}
-    for text in full:
-        one = interleaved({way.name: (lambda way=way, text=text: way.score([text], 4096)) for way in ways}, 1)
-        for name, values in one.items():
-            seconds[name] += values
+    work: dict[str, Callable[[str], object]] = {
+        way.name: (lambda text, way=way: way.score([text], 4096)) for way in ways
+    }
+    for variant in (Variant(threads=threads), Variant(backend="openvino", precision="bf16", threads=threads)):
+        student = replace(bundle.student, encoder=open_encoder(bundle.folder, bundle.manifest, variant))  # type: ignore[type-var]
+        work[f"potstill, {variant.title}, whole verdict"] = Scorer(replace(bundle, student=student)).score
+    seconds: dict[str, list[float]] = {name: [] for name in work}
+    for text in [full[0], *full]:
+        for name, score in work.items():
+            # Threads of the one before wait busily for a while, and would take its cores from the next.
+            time.sleep(PAUSE)
+            start = time.perf_counter()
+            score(text)
+            seconds[name].append(time.perf_counter() - start)
     return {
-        name: {f"p{round(100 * share)}": round(1000 * percentile(values, share), 2) for share in (0.5, 0.95)}
+        name: {f"p{round(100 * share)}": round(1000 * percentile(values[1:], share), 2) for share in (0.5, 0.95)}
         for name, values in seconds.items()
     }
 
@@ -265,29 +301,74 @@ def fidelity(ways: Sequence[Contender], rows: Examples) -> dict[str, dict[str, f
 def cheap(
     scratch: Path, rows: Examples, filter_: Filter, count: int, rounds: int, processes: int
 ) -> dict[str, dict[str, Any]]:
-    """TF-IDF from a file of JSON lines to another, beside scikit-learn's vectorizers and ridge on the same terms.
+    """Students without a network, or hardly one, from a file of JSON lines to another."""
+    learned = rows.take(np.arange(min(1500, len(rows))))
+    small, large = (write_articles(scratch, realistic(rows.texts, many, seed=1)) for many in (count, 10 * count))
+    found = {"static": static(scratch, small, count, learned, filter_, rounds)}
+    for name, characters in (("words and characters", (3, 5)), ("words", None)):
+        recipe = TfidfRecipe(name="cheap", student="tfidf-ridge", characters=characters, alphas=(10.0,))
+        folder = scratch / name.replace(" ", "-")
+        bundle = load_bundle(folder) if folder.exists() else tfidf_bundle(folder, recipe, learned, filter_)
+        found[name] = tfidf(
+            Scorer(bundle), sklearn_work(small, learned, recipe), (small, large), count, rounds, processes
+        )
+        print(json.dumps({name: found[name]}, indent=1), flush=True)
+    return found
+
+
+def tfidf(
+    scorer: Scorer, theirs: Callable[[], object], files: tuple[Path, Path], count: int, rounds: int, processes: int
+) -> dict[str, Any]:
+    """TF-IDF beside scikit-learn's vectorizers and ridge on the same terms.
 
     Several processes take a second to start, so they get a file ten times as large, and stand beside nothing.
     """
-    learned = rows.take(np.arange(min(1500, len(rows))))
-    small, large = (write_articles(scratch, realistic(rows.texts, many, seed=1)) for many in (count, 10 * count))
-    found = {}
-    for name, characters in (("words and characters", (3, 5)), ("words", None)):
-        recipe = TfidfRecipe(name="cheap", student="tfidf-ridge", characters=characters, alphas=(10.0,))
-        scorer = Scorer(tfidf_bundle(scratch / name.replace(" ", "-"), recipe, learned, filter_))
-        work = {"ours": scoring_work(scorer, small, 1), "theirs": sklearn_work(small, learned, recipe)}
-        ours, theirs = (np.array(values) for values in interleaved(work, rounds).values())
-        several = np.array(interleaved({"several": scoring_work(scorer, large, processes)}, 2)["several"])
-        found[name] = {
-            "articles": count,
-            "scikit_learn_articles_per_second": spread(count / theirs),
-            "articles_per_second": spread(count / ours),
-            "times_scikit_learn": spread(theirs / ours),
-            "processes": processes,
-            "articles_per_second_in_processes": spread(10 * count / several),
-        }
-        print(json.dumps({name: found[name]}, indent=1), flush=True)
-    return found
+    small, large = files
+    seconds = interleaved({"ours": scoring_work(scorer, small, 1), "theirs": theirs}, rounds)
+    ours, sklearn = (np.array(seconds[name]) for name in ("ours", "theirs"))
+    several = np.array(interleaved({"several": scoring_work(scorer, large, processes)}, 2)["several"])
+    return {
+        "articles": count,
+        "scikit_learn_articles_per_second": spread(count / sklearn),
+        "articles_per_second": spread(count / ours),
+        "times_scikit_learn": spread(sklearn / ours),
+        "processes": processes,
+        "articles_per_second_in_processes": spread(10 * count / several),
+    }
+
+
+def static(scratch: Path, source: Path, count: int, learned: Examples, filter_: Filter, rounds: int) -> dict[str, Any]:
+    """Static word vectors beside their own tokenizer, which gets texts that are in memory already."""
+    folder = scratch / "static"
+    if not folder.exists():
+        recipe = load_recipe("e5-static")
+        assert isinstance(recipe, EncoderHeadRecipe)
+        encoder = open_encoder_of(recipe)
+        student = fit_encoder_head(recipe, learned, encoder=encoder)
+        exported = export_encoder(encoder, scratch / "export-static", [text.content for text in TEXTS])  # type: ignore[arg-type]
+        files = EncoderFiles(exported.facts, {"model": exported.model, "tokenizer": exported.tokenizer})
+        student_bundle(folder, student, learned, filter_, [files])
+    scorer = Scorer.load(folder, follow_plan=False)
+    facts = scorer.bundle.manifest.encoders[0]
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(facts.max_tokens)
+    with source.open(encoding="utf-8") as stream:
+        texts = [facts.prefix + json.loads(line)["content"] for line in stream]
+
+    def tokenise() -> None:
+        for start in range(0, len(texts), BATCH):
+            tokenizer.encode_batch(texts[start : start + BATCH])
+
+    seconds = interleaved({"ours": scoring_work(scorer, source, 1), "tokenizer": tokenise}, rounds)
+    ours, tokens = (np.array(seconds[name]) for name in ("ours", "tokenizer"))
+    result = {
+        "articles": count,
+        "articles_per_second": spread(count / ours),
+        "tokenizer_articles_per_second": spread(count / tokens),
+        "share_of_tokenizer": spread(tokens / ours),
+    }
+    print(json.dumps({"static": result}, indent=1), flush=True)
+    return result
 
 
 def write_articles(folder: Path, texts: Sequence[str]) -> Path:
@@ -305,12 +386,24 @@ def scoring_work(scorer: Scorer, source: Path, processes: int) -> Callable[[], o
 
 def tfidf_bundle(folder: Path, recipe: TfidfRecipe, rows: Examples, filter_: Filter) -> Bundle:
     """A bundle of a TF-IDF student."""
-    student = fit_tfidf(recipe, rows)
+    return student_bundle(folder, fit_tfidf(recipe, rows), rows, filter_)
+
+
+def student_bundle(
+    folder: Path, student: AnyStudent, rows: Examples, filter_: Filter, encoders: Sequence[EncoderFiles] = ()
+) -> Bundle:
+    """A bundle of a cheap student, calibrated on a few of its rows."""
     few = rows.take(np.arange(200))
     calibration = fit_calibration(student.predict(few.frame), few.scores, few.clusters, dimensions=rows.dimensions)
-    golden = [*TEXTS, *word_lists(rows.texts, seed=0)]
     return write_bundle(
-        folder, student=student, recipe="cheap", filter_=filter_, calibration=calibration, golden=golden, facts={}
+        folder,
+        student=student,
+        recipe="cheap",
+        filter_=filter_,
+        calibration=calibration,
+        golden=[*TEXTS, *word_lists(rows.texts, seed=0)],
+        encoders=encoders,
+        facts={},
     )
 
 
