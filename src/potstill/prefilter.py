@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 # Apostrophes, single quotes and accents typed in their place; hyphens that only forbid a line break.
-_ALIKE = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07\u00b4", "'"))
-_ALIKE.update(str.maketrans(dict.fromkeys("\u2010\u2011\uff0d", "-")))
+_ALIKE = (
+    *((sign, "'") for sign in "\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07\u00b4"),
+    *((sign, "-") for sign in "\u2010\u2011\uff0d"),
+)
 _INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 
 # Scripts written without spaces between words. Script extensions, so that marks they share come along.
@@ -45,8 +47,16 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    text = unicodedata.normalize("NFKC", text.translate(_ALIKE)).casefold().translate(_ALIKE)
+    text = _plain(unicodedata.normalize("NFKC", _plain(text)).casefold())
     return unicodedata.normalize("NFKC", _INVISIBLE.sub("", text))
+
+
+def _plain(text: str) -> str:
+    # One search for each sign takes a hundredth of the time that a table of all characters would.
+    for sign, plain in _ALIKE:
+        if sign in text:
+            text = text.replace(sign, plain)
+    return text
 
 
 def fold_all(texts: Iterable[str | None]) -> pl.Series:
