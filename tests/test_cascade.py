@@ -197,7 +197,7 @@ class TestScoring:
         with pytest.raises(BadInput, match="leave out --cascade or --ask-oracle-above"):
             Scorer.load(run.path("bundle"), cascade=run.path("cascade"), ask_oracle_above=0.3)
 
-    def test_the_oracle_is_only_asked_about_what_the_second_student_answers(self, run, tmp_path):
+    def test_the_oracle_is_only_asked_about_what_the_second_student_answers(self, run, cascade, tmp_path):
         scorer = Scorer.load(run.path("bundle"), cascade=run.path("cascade"), ask_oracle_below=0.95)
         frame, _ = articles(60, seed=9)
         found = scorer.score_batch(frame)
