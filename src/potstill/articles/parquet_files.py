@@ -96,7 +96,7 @@ class ParquetWriter:
         self._none = pl.concat([self._none, frame.clear()], how="diagonal_relaxed")
         with _as_os_errors():
             frame.write_parquet(part, row_group_size=_PART_ROWS)
-        self._bytes += frame.estimated_size()
+        self._bytes += int(frame.estimated_size())
         self._written += frame.height
         self.parts.append(part)
         self._waiting, self._rows = [], 0
