@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from potstill.prefilter import DropRule, Prefilter, TermRule, fold, fold_all, matcher
+from potstill.prefilter import found as found_in
 
 
 def found(term: str, text: str) -> bool:
@@ -201,3 +202,35 @@ def test_the_first_reason_wins_and_what_nothing_matches_is_kept():
 def test_without_rules_all_are_kept():
     assert Prefilter().reasons(fold_all(["a", "b"])).to_list() == [None, None]
     assert Prefilter().reasons(fold_all([])).to_list() == []
+
+
+letters = st.text(alphabet="ab \u00e9-'\u65e5", min_size=1, max_size=4).filter(lambda term: fold(term).strip())
+rules = st.builds(
+    TermRule,
+    any=st.lists(letters, min_size=1, max_size=3).map(tuple),
+    patterns=st.lists(st.sampled_from(["a+b", "^b"]), max_size=1).map(tuple),
+    unless=st.lists(letters, max_size=2).map(tuple),
+)
+
+
+@given(
+    rules, st.lists(st.one_of(st.none(), st.text(alphabet="abAB \u00e9\u00c9-\u2019\u65e5\n", max_size=12)), max_size=6)
+)
+def test_what_plain_searches_leave_out_no_pattern_would_have_found(rule, texts):
+    folded = fold_all(texts)
+    wanted = pl.DataFrame({"folded": folded}).select(matcher(rule)).to_series().to_list()
+    assert found_in(rule, folded).to_list() == wanted
+    assert [found_in(rule, folded[row : row + 1]).item() for row in range(len(texts))] == wanted
+
+
+def test_a_term_is_looked_for_by_its_longest_word_whatever_the_space_around_the_others():
+    rule = TermRule(any=("due to\u00a0climate", "climate change"))
+    texts = fold_all(["Due  to climate", "climate-change now", "climates change", "nothing"])
+    assert found_in(rule, texts).to_list() == [True, True, False, False]
+
+
+def test_of_several_rules_the_first_one_gives_the_reason_in_any_company():
+    both = Prefilter(drop=(DropRule(reason="sport", any=("match",)), DropRule(reason="ads", patterns=("buy .*now",))))
+    texts = fold_all(["buy a match now", "buy it now", "a river", "match"])
+    assert both.reasons(texts).to_list() == ["sport", "ads", None, "sport"]
+    assert [both.reasons(texts[row : row + 1]).item() for row in range(4)] == ["sport", "ads", None, "sport"]

@@ -9,15 +9,17 @@ the same rules.
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import polars as pl
 import regex
 from polars.exceptions import ComputeError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 # Apostrophes, single quotes and accents typed in their place; hyphens that only forbid a line break.
 _ALIKE = (
@@ -122,6 +124,49 @@ def matcher(rule: TermRule) -> pl.Expr:
     return _matches(pl.col("folded"), rule)
 
 
+def found(rule: TermRule, folded: pl.Series) -> pl.Series:
+    """Which folded texts a rule matches, as `matcher` says: Boolean, null where the text is.
+
+    Nearly all texts have none of a rule's words anywhere, which plain searches tell sooner than patterns do.
+    """
+    telling = _telling(rule)
+    if telling is None:
+        return _matched(rule, folded)
+    texts = folded.to_list()
+    likely = [row for row, text in enumerate(texts) if text is None or _may_have(text, telling)]
+    if len(likely) == len(texts):
+        return _matched(rule, folded)
+    result: list[bool | None] = [False] * len(texts)
+    if likely:
+        for row, matches in zip(likely, _matched(rule, folded.gather(likely)), strict=True):
+            result[row] = matches
+    return pl.Series(result, dtype=pl.Boolean)
+
+
+def _matched(rule: TermRule, folded: pl.Series) -> pl.Series:
+    return pl.DataFrame({"folded": folded}).select(matcher(rule)).to_series()
+
+
+def _may_have(text: str, telling: Mapping[str, list[list[str]]]) -> bool:
+    """Whether all words of some term are anywhere in the text."""
+    for word, others in telling.items():
+        if word in text and any(all(other in text for other in rest) for rest in others):
+            return True
+    return False
+
+
+@lru_cache(maxsize=1024)
+def _telling(rule: TermRule) -> dict[str, list[list[str]]] | None:
+    """For the longest word of each term, the other words of the terms it is in; None where patterns may match too."""
+    if rule.patterns:
+        return None
+    terms: dict[str, list[list[str]]] = {}
+    for term in rule.any:
+        longest, *rest = sorted(_GAP.split(fold(term).strip()), key=len, reverse=True)
+        terms.setdefault(longest, []).append(rest)
+    return terms
+
+
 class Prefilter(BaseModel):
     """Rules that drop a text before it is scored; without any, all are kept."""
 
@@ -131,11 +176,11 @@ class Prefilter(BaseModel):
 
     def reasons(self, folded: pl.Series) -> pl.Series:
         """Why each text is dropped: a String Series `reason`, null where it is kept. The first rule wins."""
-        frame = pl.DataFrame({"folded": folded.cast(pl.String)})
-        reason = pl.lit(None, dtype=pl.String)
+        texts = folded.cast(pl.String)
+        reasons = np.full(len(texts), None, dtype=object)
         for rule in reversed(self.drop):
-            reason = pl.when(matcher(rule).fill_null(False)).then(pl.lit(rule.reason)).otherwise(reason)
-        return frame.with_columns(reason=reason)["reason"]
+            reasons[found(rule, texts).fill_null(False).to_numpy()] = rule.reason
+        return pl.Series("reason", reasons.tolist(), dtype=pl.String)
 
 
 def _matches(column: pl.Expr, rule: TermRule) -> pl.Expr:

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from potstill.conditions import Condition, parse, rounded
 from potstill.errors import BadInput
-from potstill.prefilter import TermRule, fold_all, matcher
+from potstill.prefilter import TermRule, fold_all, found
 from potstill.records import UNSCORED
 
 if TYPE_CHECKING:
@@ -103,10 +103,9 @@ def cap_hits(texts: Iterable[str | None], rules: Rules) -> pl.DataFrame:
 
 def cap_hits_of(folded: pl.Series, rules: Rules) -> pl.DataFrame:
     """As `cap_hits`, for windows that are folded already."""
-    frame = pl.DataFrame({"folded": folded})
-    hits = {name: matcher(cap) for name, cap in zip(cap_columns(rules), rules.caps, strict=True)}
+    hits = [found(cap, folded).alias(name) for name, cap in zip(cap_columns(rules), rules.caps, strict=True)]
     # Dropping a column keeps the rows where selecting none would not: a filter may have no caps.
-    return frame.with_columns(**hits).drop("folded")
+    return pl.DataFrame({"folded": folded}).with_columns(hits).drop("folded")
 
 
 def cap_columns(rules: Rules) -> list[str]:
