@@ -383,7 +383,7 @@ class Outcome:
         """What was decided and by whom, and why the rest was not."""
         tiers = list(decided.judged.tier_names)
         reasons: list[str | None] = [None] * len(tiers)
-        unknown: BoolArray = np.isnan(decided.scores).any(axis=1)
+        unknown = np.asarray(np.isnan(decided.scores).any(axis=1))
         # Few have no tier, and only they need a reason.
         for row in np.flatnonzero(unknown | (decided.judged.tiers < 0)).tolist():
             if prepared.empty[row]:
