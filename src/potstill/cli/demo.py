@@ -94,27 +94,25 @@ def ladder_table(done: Distilled) -> Table:
 
 def verdict_table(done: Demo) -> Table:
     """The three new texts and what each filter says of them."""
+    from rich import box
     from rich.table import Table
 
     from potstill.demo import NEW_TEXTS
 
     read = "no network" if not done.networks else "one network" if done.networks == 1 else f"{done.networks} networks"
-    table = Table(title=f"three texts that nobody has labelled, in one pass of {read}")
-    for name in ("text", "filter", "tier", "overall", "strongest dimensions"):
-        table.add_column(name)
+    table = Table(title=f"three texts that nobody has labelled, in one pass of {read}", box=box.SIMPLE)
+    for name in ("text", "filter", "tier", "overall", "strongest dimension"):
+        table.add_column(name, justify="right" if name == "overall" else "left")
     for text, verdicts in zip(NEW_TEXTS, done.verdicts, strict=True):
         for place, (name, verdict) in enumerate(verdicts.items()):
-            strongest = sorted(verdict.scores.items(), key=lambda item: -item[1])[:2]
-            spans = [
-                f"{dimension} {score:.1f} ({verdict.intervals[dimension][0]:.1f} to "
-                f"{verdict.intervals[dimension][1]:.1f})"
-                for dimension, score in strongest
-            ]
-            last = place == len(verdicts) - 1
+            strongest = max(verdict.scores, key=lambda dimension: verdict.scores[dimension], default=None)
+            said = "-"
+            if strongest is not None:
+                low, high = verdict.intervals[strongest]
+                said = f"{strongest} {verdict.scores[strongest]:.1f} ({low:.1f} to {high:.1f})"
             title = text.title if place == 0 else ""
-            table.add_row(
-                title, name, verdict.tier, _shown(verdict.overall, digits=2), ", ".join(spans), end_section=last
-            )
+            last = place == len(verdicts) - 1
+            table.add_row(title, name, verdict.tier, _shown(verdict.overall, digits=2), said, end_section=last)
     return table
 
 
