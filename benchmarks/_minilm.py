@@ -87,8 +87,8 @@ def contenders(bundle: Bundle, scratch: Path, threads: int) -> list[Contender]:
     ours = [Variant(threads=threads), Variant(backend="openvino", precision="bf16", threads=threads, streams=threads)]
     return [
         *(_ours(bundle, variant) for variant in ours),
-        _pipeline(source, tokens, head, torch.float32),
-        _pipeline(source, tokens, head, bf16),
+        transformers_pipeline(source, tokens, head, torch.float32),
+        transformers_pipeline(source, tokens, head, bf16),
         _sentences(source, tokens, head, torch.float32),
         _sentences(source, tokens, head, bf16),
         _plain(bundle, _plain_graph(source, scratch / "plain.onnx"), "onnxruntime, graph as exported", threads),
@@ -118,7 +118,7 @@ def _precision(variant: Variant) -> str:
     return "fp32" if variant.precision == PORTABLE.precision else "bf16"
 
 
-def _pipeline(source: Path, tokens: int, head: LinearHead, dtype: torch.dtype) -> Contender:
+def transformers_pipeline(source: Path, tokens: int, head: LinearHead, dtype: torch.dtype) -> Contender:
     """`pipeline("text-classification")`; its classifier reads the first token, which costs as much as a mean."""
     tokenizer = AutoTokenizer.from_pretrained(source)
     model = BertForSequenceClassification.from_pretrained(source, num_labels=head.bias.size, dtype=dtype).eval()
