@@ -59,7 +59,7 @@ def task_of(recipe, implied, rows=50):
     train = part_of_data(rows, 0)
     identity = {"data": "made up"}
     target = target_of(recipe, rows)
-    return loop.Task(recipe, target, train, part_of_data(20, 1), DIMENSIONS, implied, 7, "cpu", identity)
+    return loop.Task(recipe, target, train, part_of_data(20, 1), DIMENSIONS, implied, 7, "cpu", identity=identity)
 
 
 def train(workdir, *, resume=False, backbone=tiny_bert, **changes):
