@@ -18,6 +18,7 @@ import argparse
 import gzip
 import json
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -321,12 +322,13 @@ def tfidf(
 ) -> dict[str, Any]:
     """TF-IDF beside scikit-learn's vectorizers and ridge on the same terms.
 
-    Several processes take a second to start, so they get a file ten times as large, and stand beside nothing.
+    Several processes take a second to start, so they get a file ten times as large, and stand beside nothing. They are
+    those of the command: processes of this script would begin by loading the libraries that it compares with.
     """
     small, large = files
     seconds = interleaved({"ours": scoring_work(scorer, small, 1), "theirs": theirs}, rounds)
     ours, sklearn = (np.array(seconds[name]) for name in ("ours", "theirs"))
-    several = np.array(interleaved({"several": scoring_work(scorer, large, processes)}, 2)["several"])
+    several = np.array(interleaved({"several": command(scorer.bundle.folder, large, processes)}, 2)["several"])
     return {
         "articles": count,
         "scikit_learn_articles_per_second": spread(count / sklearn),
@@ -382,6 +384,13 @@ def write_articles(folder: Path, texts: Sequence[str]) -> Path:
 def scoring_work(scorer: Scorer, source: Path, processes: int) -> Callable[[], object]:
     """Score the file into another."""
     return lambda: score_file(scorer, source, source.with_suffix(".scored.jsonl"), processes=processes)
+
+
+def command(bundle: Path, source: Path, processes: int) -> Callable[[], object]:
+    """The same by `potstill score`, its own start included."""
+    target = source.with_suffix(".scored.jsonl")
+    call = ["score", str(bundle), str(source), "-o", str(target), "--processes", str(processes)]
+    return lambda: subprocess.run([sys.executable, "-c", "from potstill.cli import main; main()", *call], check=True)
 
 
 def tfidf_bundle(folder: Path, recipe: TfidfRecipe, rows: Examples, filter_: Filter) -> Bundle:
