@@ -11,6 +11,7 @@ articles of realistic length, in seconds of the processor, which other work on t
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
 import sys
@@ -62,6 +63,9 @@ def main() -> int:
     path = data / "sustainability-gemini.jsonl.gz"
     if not path.is_file():
         print(f"skipped: no benchmark data at {path}; set POTSTILL_DATA", file=sys.stderr)
+        return 0
+    if importlib.util.find_spec("nncf") is None:
+        print("skipped: nncf is not installed; pip install nncf", file=sys.stderr)
         return 0
     rows, filter_ = labelled(path)
     proof = rows.take(np.arange(LOOKED_AT, LOOKED_AT + arguments.articles))
