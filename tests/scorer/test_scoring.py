@@ -366,8 +366,13 @@ class TestFiles:
 
         scorer = Scorer(tfidf.bundle)
         monkeypatch.setattr(scorer, "nested", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            score_file(scorer, tmp_path / "in.jsonl", tmp_path / "out.jsonl", batch_size=4)
+        # A shell has its background jobs ignore interrupts, and a test run may be one.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                score_file(scorer, tmp_path / "in.jsonl", tmp_path / "out.jsonl", batch_size=4)
+        finally:
+            signal.signal(signal.SIGINT, before)
         assert (tmp_path / "out.jsonl").read_text() == "old"
         assert sorted(path.name for path in tmp_path.iterdir()) == [".out.jsonl.parts", "in.jsonl", "out.jsonl"]
 
