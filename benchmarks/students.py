@@ -7,7 +7,7 @@ kept under `runs/students`, so that a killed run goes on where it was; frozen en
 takes long has fewer seeds: those that are given here.
 
     POTSTILL_DATA=... python benchmarks/students.py [--sets front-page emobank] [--rungs e5-svr] [--seeds 0 1 2]
-    POTSTILL_DATA=... python benchmarks/students.py --sets emobank --rungs benchmarks/recipes/minilm-emotion.yaml
+    POTSTILL_DATA=... python benchmarks/students.py --sets emobank --rungs emotion-ensemble
 
 The result holds every rung that is done, whenever it was: rungs can so be run one by one.
 """
@@ -30,8 +30,9 @@ from potstill.dataset import Fractions, folds, split
 from potstill.errors import BadInput
 from potstill.files import digest, read_json, write_json
 from potstill.runs import versions
-from potstill.students.recipes import FineTunedRecipe, Recipe, load_recipe
+from potstill.students.recipes import EnsembleRecipe, FineTunedRecipe, Recipe, load_recipe
 from potstill.training import out_of_fold
+from potstill.training.blending import weigh_fitted
 from potstill.training.fit import fit as fit_recipe
 from potstill.training.fit import fitter, frozen_encoder, readers
 from potstill.verdict import decide_rows
@@ -61,14 +62,16 @@ def main() -> int:
     """Fit what is not fitted yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument("--rungs", nargs="+", default=list(RUNGS), help="presets, or paths of recipe files")
+    parser.add_argument(
+        "--rungs", nargs="+", default=list(RUNGS), help="names in benchmarks/recipes, presets, or paths"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--fresh", action="store_true", help="fit again what is done already")
     parser.add_argument("--table", action="store_true", help="fit nothing; write the table of what is done")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        fit_rung(labelled_set(arguments.sets[0]), load_recipe(arguments.rungs[0]), arguments.seeds)
+        fit_rung(labelled_set(arguments.sets[0]), rung_recipe(arguments.rungs[0]), arguments.seeds)
         return 0
     try:
         for name in arguments.sets:
@@ -83,13 +86,22 @@ def main() -> int:
     return 0
 
 
-def _fit_apart(labelled: LabelledSet, rung: str, seeds: list[int], *, fresh: bool) -> None:
-    """Fit a rung in a process of its own, so that its peak memory is its own."""
-    recipe = load_recipe(rung)
+def rung_recipe(rung: str) -> Recipe:
+    """The recipe of that name beside this file, or else the preset or file."""
+    own = HERE / "recipes" / f"{rung}.yaml"
+    return load_recipe(own if own.is_file() else rung)
+
+
+def _fit_apart(labelled: LabelledSet, rung: str, seeds: list[int], *, fresh: bool, scores: bool = False) -> None:
+    """Fit a rung in a process of its own, so that its peak memory is its own; `scores`: theirs must be there too."""
+    recipe = rung_recipe(rung)
     if recipe.student == "source-median" and "source" not in labelled.examples.frame.columns:
         return
+    for member in recipe.names if isinstance(recipe, EnsembleRecipe) else ():
+        _fit_apart(labelled, member, seeds, fresh=fresh, scores=True)
     path = record_path(labelled, recipe)
-    if not fresh and path.is_file() and read_json(path)["key"] == _key(labelled, recipe.hash, seeds):
+    there = not scores or all(scores_path(labelled, recipe.name, seed).is_file() for seed in seeds)
+    if not fresh and there and path.is_file() and read_json(path)["key"] == _key(labelled, recipe.hash, seeds):
         return
     command = [sys.executable, __file__, "--one", "--sets", labelled.name, "--rungs", rung, "--seeds", *map(str, seeds)]
     if subprocess.run(command, check=False).returncode:
@@ -99,6 +111,11 @@ def _fit_apart(labelled: LabelledSet, rung: str, seeds: list[int], *, fresh: boo
 def record_path(labelled: LabelledSet, recipe: Recipe) -> Path:
     """Where the fits of one rung on one set are written down."""
     return WORK / labelled.name / f"{recipe.name}.json"
+
+
+def scores_path(labelled: LabelledSet, name: str, seed: int) -> Path:
+    """Where what a rung said of rows that it had not learned from is kept, NaN elsewhere; for ensembles."""
+    return WORK / labelled.name / f"{name}-{seed}.npy"
 
 
 def _key(labelled: LabelledSet, recipe_hash: str, seeds: list[int]) -> str:
@@ -114,10 +131,13 @@ def fit_rung(labelled: LabelledSet, recipe: Recipe, seeds: list[int]) -> None:
     runs = []
     for seed in seeds:
         clock = time.monotonic()
-        if isinstance(recipe, FineTunedRecipe):
-            judged = _judge_tuned(labelled, recipe, seed)
+        if isinstance(recipe, EnsembleRecipe):
+            predicted, judged = _judge_together(labelled, recipe, seed)
+        elif isinstance(recipe, FineTunedRecipe):
+            predicted, judged = _judge_tuned(labelled, recipe, seed)
         else:
-            judged = _judge(labelled, fitter(recipe, seed=seed, encoder=encoder), seed)
+            predicted, judged = _judge(labelled, fitter(recipe, seed=seed, encoder=encoder), seed)
+        np.save(scores_path(labelled, recipe.name, seed), predicted)
         runs.append({"seed": seed, "seconds": round(time.monotonic() - clock, 1), **judged})
     parts: Any = getattr(encoder, "parts", () if encoder is None else (encoder,))
     record = {
@@ -136,28 +156,46 @@ def fit_rung(labelled: LabelledSet, recipe: Recipe, seeds: list[int]) -> None:
     print(f"{labelled.name:24} {recipe.name:24} {record['mae_mean']:.3f}", flush=True)
 
 
-def _judge(labelled: LabelledSet, fit: Callable[[Examples], Student], seed: int) -> dict[str, Any]:
-    """Fit once, by parts or by folds, and measure on rows that were not learned from."""
+def _judge(labelled: LabelledSet, fit: Callable[[Examples], Student], seed: int) -> tuple[FloatArray, dict[str, Any]]:
+    """Fit once, by parts or by folds: scores of rows that were not learned from, and what is measured on them."""
     examples = labelled.examples
     if labelled.division == "folds":
         fold = folds(examples.clusters, examples.scores, FOLDS, seed)
-        return measures(labelled, out_of_fold(fit, examples, fold), np.ones(len(examples), dtype=bool))
-    part = split(examples.scores, examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
+        predicted = out_of_fold(fit, examples, fold)
+        return predicted, measures(labelled, predicted, np.ones(len(examples), dtype=bool))
+    part = _parts(labelled, seed)
     return _judged(labelled, fit(examples.take(part == "train")), part)
 
 
-def _judge_tuned(labelled: LabelledSet, recipe: FineTunedRecipe, seed: int) -> dict[str, Any]:
+def _judge_together(labelled: LabelledSet, recipe: EnsembleRecipe, seed: int) -> tuple[FloatArray, dict[str, Any]]:
+    """Weigh rungs that are fitted by the validation part, and measure as the others are."""
+    if labelled.division == "folds":
+        raise BadInput(f"{labelled.name}: {recipe.name} is weighed by a validation part, and folds have none")
+    examples, part = labelled.examples, _parts(labelled, seed)
+    own = part == "validation"
+    said = np.array([np.load(scores_path(labelled, name, seed)) for name in recipe.names])
+    kept, weights, judged = weigh_fitted(recipe.weights, said[:, own], examples.take(own), seed=seed)
+    predicted = np.einsum("md,mrd->rd", weights, said[kept])
+    chooses = predicted.copy()
+    chooses[own] = judged
+    names = [recipe.names[place] for place in kept]
+    counts = {name: _named(examples.dimensions, count) for name, count in zip(names, weights, strict=True)}
+    return predicted, {**_measured(labelled, chooses, part), "weights": counts}
+
+
+def _judge_tuned(labelled: LabelledSet, recipe: FineTunedRecipe, seed: int) -> tuple[FloatArray, dict[str, Any]]:
     """Fine-tune once, in a folder where a killed run goes on, and measure as the others are."""
     examples = labelled.examples
     if labelled.division == "folds":
         raise BadInput(f"{labelled.name}: {recipe.name} is not fine-tuned once for each of {FOLDS} folds")
-    part = split(examples.scores, examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
+    part = _parts(labelled, seed)
     train, validation = (examples.take(part == name) for name in ("train", "validation"))
     workdir = WORK / labelled.name / f"{recipe.name}-{seed}"
     # Nothing is calibrated here, so that no row is set aside.
     fitted = fit_recipe(recipe, train, validation, workdir=workdir, seed=seed, resume=True, holdout=0.0)
-    return {
-        **_judged(labelled, fitted.student, part),
+    predicted, judged = _judged(labelled, fitted.student, part)
+    return predicted, {
+        **judged,
         "backbones": fitted.backbones,
         "best_epoch": fitted.best_epoch,
         "epochs": [round(epoch.validation.mae, 4) for epoch in fitted.history],
@@ -166,12 +204,20 @@ def _judge_tuned(labelled: LabelledSet, recipe: FineTunedRecipe, seed: int) -> d
     }
 
 
-def _judged(labelled: LabelledSet, student: Student, part: NDArray[np.str_]) -> dict[str, Any]:
+def _parts(labelled: LabelledSet, seed: int) -> NDArray[np.str_]:
+    return split(labelled.examples.scores, labelled.examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
+
+
+def _judged(labelled: LabelledSet, student: Student, part: NDArray[np.str_]) -> tuple[FloatArray, dict[str, Any]]:
     examples = labelled.examples
-    validation, test = part == "validation", part == "test"
     predicted = np.full(examples.scores.shape, np.nan)
-    for rows in (validation, test):
+    for rows in (part == "validation", part == "test"):
         predicted[rows] = student.predict(examples.take(rows).frame)
+    return predicted, _measured(labelled, predicted, part)
+
+
+def _measured(labelled: LabelledSet, predicted: FloatArray, part: NDArray[np.str_]) -> dict[str, Any]:
+    validation, test = part == "validation", part == "test"
     chooses = measures(labelled, predicted, validation)
     return {
         "validation_mae": chooses["mae"],

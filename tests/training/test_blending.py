@@ -68,25 +68,25 @@ def test_each_dimension_has_weights_of_its_own_and_few_rows_keep_them_near_equal
     rng = np.random.default_rng(1)
     noise = np.array([[0.1, 5.0], [5.0, 0.1]])[:, None]
     unseen = truth.scores + rng.normal(0, 1, (2, 2000, 2)) * noise
-    many = blend_weights(RECIPE, unseen, truth)
+    many = blend_weights("absolute-error", unseen, truth)
     assert many[0] == pytest.approx([0.98, 0.02], abs=0.02)
-    few = blend_weights(RECIPE, unseen[:, :50], truth.take(np.arange(50)))
+    few = blend_weights("absolute-error", unseen[:, :50], truth.take(np.arange(50)))
     assert few[0] == pytest.approx([0.75, 0.25], abs=0.02)
-    assert blend_weights(RECIPE.model_copy(update={"weights": "equal"}), unseen, truth) == pytest.approx(0.5)
+    assert blend_weights("equal", unseen, truth) == pytest.approx(0.5)
 
 
 def test_near_copies_count_as_one_row_when_it_is_asked_how_many_there_are():
     truth = rows(200)
     copies = Examples(truth.ids, truth.frame, truth.scores, np.arange(200) // 20, truth.dimensions)
     unseen = np.stack([truth.scores, truth.scores + 3])
-    assert blend_weights(RECIPE, unseen, truth)[0] == pytest.approx(200 / 250 + 0.5 * 50 / 250, abs=1e-3)
-    assert blend_weights(RECIPE, unseen, copies)[0] == pytest.approx(10 / 60 + 0.5 * 50 / 60, abs=1e-3)
+    assert blend_weights("absolute-error", unseen, truth)[0] == pytest.approx(200 / 250 + 0.5 * 50 / 250, abs=1e-3)
+    assert blend_weights("absolute-error", unseen, copies)[0] == pytest.approx(10 / 60 + 0.5 * 50 / 60, abs=1e-3)
 
 
 def test_a_dimension_without_labels_in_common_has_equal_weights():
     truth = rows(40)
     truth.scores[:, 1] = np.nan
-    assert blend_weights(RECIPE, np.zeros((2, 40, 2)), truth)[:, 1].tolist() == [0.5, 0.5]
+    assert blend_weights("absolute-error", np.zeros((2, 40, 2)), truth)[:, 1].tolist() == [0.5, 0.5]
 
 
 def test_weights_and_scores_of_unseen_rows_come_from_other_rows_alone():

@@ -218,6 +218,18 @@ class TestAnEnsemble:
             record.seconds for record in records
         ]
 
+    def test_weighs_its_members_by_the_validation_part_and_leaves_out_what_is_worth_nothing(self, run, tmp_path):
+        best = recipe_file(tmp_path, BOTH.replace("both", "best") + "weights: absolute-error\n")
+        records = train_run(run, ["tfidf-ridge", "constant", recipe_file(tmp_path, BOTH), best])
+        alone, equal, weighed = (records[place].validation.mae for place in (0, 2, 3))
+        assert alone < weighed < equal
+        student, validation = load_student(run.path("students") / "best"), dataset_of(run).part("validation")
+        assert (student.weights[0] > 0.5).all()
+        assert "weights of the members" in records[3].notes[-1]
+        # What is recorded is of weights that a row had no part in, not of those that were chosen on it.
+        assert np.abs(student.predict(validation.frame) - validation.scores).mean() < weighed
+        assert records[2].recipe_hash != records[3].recipe_hash
+
     def test_has_no_member_that_is_never_shipped(self, run, tmp_path):
         bad = recipe_file(tmp_path, "name: bad\nstudent: ensemble\nmembers: [source-median, constant]\n")
         with pytest.raises(TrainingError, match="source-median reads nothing"):

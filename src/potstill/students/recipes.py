@@ -34,6 +34,9 @@ Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)],
 """Candidates of which inner cross-validation takes one; a single one is taken as it is."""
 
 
+Weighing = Literal["absolute-error", "squared-error", "equal"]
+"""Which error the weights of several students' scores make least, in each dimension; `equal` looks at none."""
+
 LATER: dict[str, JsonValue] = {"later": True}
 """Marks, as `json_schema_extra`, a field that recipes gained after students had been made without it."""
 
@@ -267,8 +270,7 @@ class BlendRecipe(_Recipe):
     student: Literal["blend"]
     members: tuple[Member, ...] = Field(min_length=2)
     """Presets by name, or recipes written out."""
-    weights: Literal["absolute-error", "squared-error", "equal"] = "absolute-error"
-    """Which error the weights of each dimension make least; `equal` looks at none."""
+    weights: Weighing = "absolute-error"
 
     @field_validator("members", mode="before")
     @classmethod
@@ -314,7 +316,7 @@ class DistilledRecipe(_Recipe):
 
 
 class EnsembleRecipe(_Recipe):
-    """The mean of students of a run: of those named, or of one fine-tuned recipe with several seeds."""
+    """The mean of students of a run, weighted or not: of those named, or of a fine-tuned recipe with several seeds."""
 
     student: Literal["ensemble"]
     members: tuple[str, ...] = ()
@@ -322,6 +324,8 @@ class EnsembleRecipe(_Recipe):
     of: FineTunedRecipe | None = None
     """A preset by name, or a recipe written out, that is trained once a seed."""
     seeds: int = Field(default=3, ge=2, le=20)
+    weights: Weighing = "equal"
+    """Other weights than equal ones are chosen on the validation part, which no member learned from."""
 
     @field_validator("of", mode="before")
     @classmethod
@@ -358,7 +362,8 @@ class EnsembleRecipe(_Recipe):
     @property
     def hash(self) -> str:
         """SHA-256 of what the recipe does."""
-        return digest([self.student, self.names, [recipe.hash for recipe in self.made]])
+        weighed = () if self.weights == "equal" else (self.weights,)
+        return digest([self.student, self.names, [recipe.hash for recipe in self.made], *weighed])
 
 
 Recipe = (

@@ -1,9 +1,10 @@
 """Blends: how much each member counts, chosen on scores of rows that it had not seen.
 
-In: ways to fit the members, and training rows. Out: a blend, and its scores of each training row by members, and with
-weights, that had not seen it. Weights are found a dimension at a time: the least error of all weighted means on scores
-out of fold, drawn towards equal weights where rows are few. The last small error of a fit is not worth an encoder, so a
-member that counts for next to nothing in every dimension is left out.
+In: ways to fit the members, and training rows; or members that are fitted, and rows that none learned from. Out: a
+blend, and its scores of each of the rows by members, and with weights, that had not seen it. Weights are found a
+dimension at a time: the least error of all weighted means on scores out of fold, drawn towards equal weights where rows
+are few. The last small error of a fit is not worth an encoder, so a member that counts for next to nothing in every
+dimension is left out.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from potstill.dataset import Examples
-    from potstill.records import FloatArray
+    from potstill.records import FloatArray, IntArray
     from potstill.students import Encoder
-    from potstill.students.recipes import BlendRecipe
+    from potstill.students.recipes import BlendRecipe, Weighing
 
 FOLDS = 5
 """Folds of the members' unseen rows, where nobody says how many."""
@@ -70,27 +71,70 @@ def fit_blend(
         with steps(f"{recipe.name}: out of fold", k * len(fits)) as advance:
             for place, fit in enumerate(fits):
                 unseen[place] = out_of_fold(fit, train, fold, done=advance)
-        weights = blend_weights(recipe, unseen, train)
-        for number in np.unique(fold):
-            own = fold == number
-            others = blend_weights(recipe, unseen[:, ~own], train.take(~own))
-            held_out[own] = np.einsum("md,mrd->rd", others, unseen[:, own])
-    kept = weights.max(axis=1) >= NEGLIGIBLE
-    members = tuple(fit(train) for fit, counts in zip(fits, kept, strict=True) if counts)
-    return BlendStudent(tuple(train.dimensions), members, weights[kept] / weights[kept].sum(axis=0)), held_out
+        weights, held_out = weighed(recipe.weights, unseen, train, fold)
+    kept, weights = worth_keeping(weights)
+    return BlendStudent(tuple(train.dimensions), tuple(fits[place](train) for place in kept), weights), held_out
 
 
-def blend_weights(recipe: BlendRecipe, unseen: FloatArray, rows: Examples) -> FloatArray:
+def weighed(least: Weighing, unseen: FloatArray, rows: Examples, fold: IntArray) -> tuple[FloatArray, FloatArray]:
+    """How much each member counts, and what the weighted mean says of rows that the weights were not chosen on.
+
+    Args:
+        least: which error is to be least.
+        unseen: the members' scores, shape (members, rows, dimensions), by students that had not seen the row.
+        rows: the same rows, with their labels.
+        fold: each row's fold, shape (rows,).
+
+    Returns:
+        Weights of all rows, shape (members, dimensions), and scores, shape (rows, dimensions), each by the weights of
+        the other folds' rows.
+    """
+    scores = np.empty(rows.scores.shape)
+    for number in np.unique(fold):
+        own = fold == number
+        others = blend_weights(least, unseen[:, ~own], rows.take(~own))
+        scores[own] = np.einsum("md,mrd->rd", others, unseen[:, own])
+    return blend_weights(least, unseen, rows), scores
+
+
+def weigh_fitted(
+    least: Weighing, said: FloatArray, rows: Examples, *, seed: int = 0
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """How much students that are fitted count beside one another, chosen on rows that none of them learned from.
+
+    Args:
+        least: which error is to be least.
+        said: their scores, shape (students, rows, dimensions).
+        rows: the same rows, with their labels.
+        seed: of the folds.
+
+    Returns:
+        Places of the students that are kept, what each counts, shape (kept, dimensions), and scores of the rows, shape
+        (rows, dimensions), by weights that each row had no part in.
+    """
+    k = min(FOLDS, len(np.unique(rows.clusters)))
+    fold = folds(rows.clusters, rows.scores, k, seed) if k >= 2 else np.zeros(len(rows), dtype=np.int64)
+    weights, scores = weighed(least, said, rows, fold)
+    return *worth_keeping(weights), scores
+
+
+def worth_keeping(weights: FloatArray) -> tuple[IntArray, FloatArray]:
+    """Places of the members that count for something in some dimension, and what each then counts."""
+    kept = np.flatnonzero(weights.max(axis=1) >= NEGLIGIBLE)
+    return kept, weights[kept] / weights[kept].sum(axis=0)
+
+
+def blend_weights(least: Weighing, unseen: FloatArray, rows: Examples) -> FloatArray:
     """How much each member counts, shape (members, dimensions): not negative, each dimension's sum 1.
 
     Args:
-        recipe: says which error is to be least.
+        least: which error is to be least.
         unseen: the members' scores, shape (members, rows, dimensions), by students that had not seen the row.
         rows: the same rows, with their labels.
     """
     members, _, dimensions = unseen.shape
     weights = np.full((members, dimensions), 1 / members)
-    if recipe.weights == "equal":
+    if least == "equal":
         return weights
     for column in range(dimensions):
         off = unseen[:, :, column].T - rows.scores[:, column, None]
@@ -98,7 +142,7 @@ def blend_weights(recipe: BlendRecipe, unseen: FloatArray, rows: Examples) -> Fl
         if known.any():
             count = len(np.unique(rows.clusters[known]))
             share = count / (count + SHRINK * (members - 1))
-            best = simplex_weights(off[known], squared=recipe.weights == "squared-error")
+            best = simplex_weights(off[known], squared=least == "squared-error")
             weights[:, column] = share * best + (1 - share) * weights[:, column]
     return weights
 
@@ -131,15 +175,21 @@ def simplex_weights(off: FloatArray, *, squared: bool) -> FloatArray:
     return best
 
 
-def ensemble(students: Sequence[Blended | BlendStudent]) -> BlendStudent:
-    """Fitted students in equal parts; a blend among them brings its members, and frozen encoders alike are one."""
+def ensemble(students: Sequence[Blended | BlendStudent], counts: FloatArray | None = None) -> BlendStudent:
+    """Fitted students as one; a blend among them brings its members, and frozen encoders alike are one.
+
+    Args:
+        students: of the same dimensions.
+        counts: how much each counts, shape (students, dimensions), each column's sum 1; all alike if it is not given.
+    """
+    shape = (len(students), len(students[0].dimensions))
     members: list[Blended] = []
     weights: list[FloatArray] = []
-    for student in students:
+    for student, count in zip(students, np.full(shape, 1 / shape[0]) if counts is None else counts, strict=True):
         own = student.members if isinstance(student, BlendStudent) else (student,)
-        alone = np.ones((1, len(student.dimensions)))
+        alone = np.ones((1, shape[1]))
         members += own
-        weights += list((student.weights if isinstance(student, BlendStudent) else alone) / len(students))
+        weights += list((student.weights if isinstance(student, BlendStudent) else alone) * count)
     known: list[Encoder] = []
     shared: list[Blended] = []
     for member in members:

@@ -45,7 +45,7 @@ from potstill.students.source_median import fit_source_median
 from potstill.students.storage import save_student
 from potstill.students.tfidf import fit_tfidf
 from potstill.terminal import note, steps
-from potstill.training.blending import FOLDS, ensemble, fit_blend
+from potstill.training.blending import FOLDS, ensemble, fit_blend, weigh_fitted
 from potstill.training.facts import Fitted, Measures, StudentRecord
 from potstill.training.folding import out_of_fold
 from potstill.training.sources import changed, in_order, members_of, place_of, sources_of, taught
@@ -155,7 +155,7 @@ def fit(
         seconds=round(time.monotonic() - clock, 3),
         backbones={} if encoder is None else _hashes(encoder),
         truncated_share=cut,
-        notes=(_weighed(student),) if isinstance(student, BlendStudent) else (),
+        notes=(_weighed(student.dimensions, student.weights),) if isinstance(student, BlendStudent) else (),
     )
 
 
@@ -327,7 +327,7 @@ def train_recipe(
         cache=run.path("cache"),
         rubric=run.filter.rubric,
     )
-    fitted = _together(run, recipe, train, validation) if isinstance(recipe, EnsembleRecipe) else making()
+    fitted = _together(run, recipe, train, validation, seed) if isinstance(recipe, EnsembleRecipe) else making()
     if remark is not None:
         # Rows without labels stand after those with labels; what is said of them is nobody's to judge.
         fitted = replace(fitted, held_out=fitted.held_out[: len(train)], notes=(remark, *fitted.notes))
@@ -350,18 +350,29 @@ def _unseen(teacher: Path, train: Examples) -> FloatArray:
     return frame.select(train.dimensions).to_numpy().astype(np.float64)
 
 
-def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Examples) -> Fitted:
+def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Examples, seed: int) -> Fitted:
     """The mean of students that are there, of their scores of unseen rows as well."""
     clock = time.monotonic()
-    records = [finished(place_of(run, name)) for name in recipe.names]
-    student = ensemble(members_of(run, recipe))
+    members = members_of(run, recipe)
+    said = np.array([member.predict(validation.frame) for member in members])
+    kept, weights, judged = weigh_fitted(recipe.weights, said, validation, seed=seed)
+    student = ensemble([members[place] for place in kept], weights)
+    names = [recipe.names[place] for place in kept]
+    records = [finished(place_of(run, name)) for name in names]
+    unseen = np.array([_unseen(place_of(run, name), train) for name in names])
+    remark = f"the mean of {', '.join(names)}, trained before; their time is not in this one's"
+    left_out = [name for name in recipe.names if name not in names]
     return Fitted(
         student=student,
-        validation=student.predict(validation.frame),
-        held_out=np.mean([_unseen(place_of(run, name), train) for name in recipe.names], axis=0),
+        validation=judged,
+        held_out=np.einsum("md,mrd->rd", weights, unseen),
         seconds=round(time.monotonic() - clock, 3),
         backbones={name: sha for record in records if record is not None for name, sha in record.backbones.items()},
-        notes=(f"the mean of {', '.join(recipe.names)}, trained before; their time is not in this one's",),
+        notes=(
+            remark,
+            *([f"left out, as next to nothing: {', '.join(left_out)}"] if left_out else []),
+            *([_weighed(train.dimensions, weights)] if recipe.weights != "equal" else []),
+        ),
     )
 
 
@@ -416,10 +427,10 @@ def _member_fits(recipe: BlendRecipe, *, seed: int, encoder: Encoder | None) -> 
     return fits
 
 
-def _weighed(student: BlendStudent) -> str:
+def _weighed(dimensions: Sequence[str], weights: FloatArray) -> str:
     each = [
         f"{name} {', '.join(f'{weight:.2f}' for weight in column)}"
-        for name, column in zip(student.dimensions, student.weights.T, strict=True)
+        for name, column in zip(dimensions, weights.T, strict=True)
     ]
     return f"weights of the members, in order: {'; '.join(each)}"
 
