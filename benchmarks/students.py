@@ -163,7 +163,7 @@ def _judge(labelled: LabelledSet, fit: Callable[[Examples], Student], seed: int)
         fold = folds(examples.clusters, examples.scores, FOLDS, seed)
         predicted = out_of_fold(fit, examples, fold)
         return predicted, measures(labelled, predicted, np.ones(len(examples), dtype=bool))
-    part = _parts(labelled, seed)
+    part = parts_of_set(labelled, seed)
     return _judged(labelled, fit(examples.take(part == "train")), part)
 
 
@@ -171,7 +171,7 @@ def _judge_together(labelled: LabelledSet, recipe: EnsembleRecipe, seed: int) ->
     """Weigh rungs that are fitted by the validation part, and measure as the others are."""
     if labelled.division == "folds":
         raise BadInput(f"{labelled.name}: {recipe.name} is weighed by a validation part, and folds have none")
-    examples, part = labelled.examples, _parts(labelled, seed)
+    examples, part = labelled.examples, parts_of_set(labelled, seed)
     own = part == "validation"
     said = np.array([np.load(scores_path(labelled, name, seed)) for name in recipe.names])
     kept, weights, judged = weigh_fitted(recipe.weights, said[:, own], examples.take(own), seed=seed)
@@ -188,7 +188,7 @@ def _judge_tuned(labelled: LabelledSet, recipe: FineTunedRecipe, seed: int) -> t
     examples = labelled.examples
     if labelled.division == "folds":
         raise BadInput(f"{labelled.name}: {recipe.name} is not fine-tuned once for each of {FOLDS} folds")
-    part = _parts(labelled, seed)
+    part = parts_of_set(labelled, seed)
     train, validation = (examples.take(part == name) for name in ("train", "validation"))
     workdir = WORK / labelled.name / f"{recipe.name}-{seed}"
     # Nothing is calibrated here, so that no row is set aside.
@@ -204,7 +204,8 @@ def _judge_tuned(labelled: LabelledSet, recipe: FineTunedRecipe, seed: int) -> t
     }
 
 
-def _parts(labelled: LabelledSet, seed: int) -> NDArray[np.str_]:
+def parts_of_set(labelled: LabelledSet, seed: int) -> NDArray[np.str_]:
+    """Each row's part, shape (rows,)."""
     return split(labelled.examples.scores, labelled.examples.clusters, seed=seed, fractions=FRACTIONS).to_numpy()
 
 
