@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from potstill.errors import BadInput
 from potstill.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     import polars as pl
 
@@ -21,6 +23,24 @@ if TYPE_CHECKING:
     from potstill.labelling.changes import Prompts
     from potstill.labelling.prices import Known
     from potstill.oracle import Oracle, Settings
+
+PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")]
+PriceOut = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")]
+Prices = Annotated[Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")]
+Rpm = Annotated[float | None, typer.Option(help="Calls a minute, at most.")]
+Concurrency = Annotated[int, typer.Option(min=1, help="Calls at once, at most; fewer if the server asks.")]
+AnswerTokens = Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")]
+BaseUrl = Annotated[
+    str | None,
+    typer.Option(help="The oracle's address; else that of its provider's variable, such as OPENAI_BASE_URL."),
+]
+KeyVariable = Annotated[
+    str | None,
+    typer.Option(help="The environment variable with the oracle's key; else its provider's, such as OPENAI_API_KEY."),
+]
+Temperature = Annotated[float | None, typer.Option(min=0, max=2, help="The oracle's; else its own.")]
+ReasoningEffort = Annotated[str | None, typer.Option(help="For oracles that think; else their own.")]
+Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")]
 
 _ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
 

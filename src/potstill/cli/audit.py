@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from potstill.cli.asking import AnswerTokens, Asking, BaseUrl, KeyVariable, PriceIn, PriceOut, Prices, print_plan
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
@@ -71,19 +73,18 @@ def audit(
     max_calls: Annotated[
         int | None, typer.Option(min=0, help="Never ask more often about dropped articles, all times together.")
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
-    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
-    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
-    prices: Annotated[Path | None, typer.Option(help="Your own price table, as in potstill label.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The oracle's address.")] = None,
-    api_key_env: Annotated[str | None, typer.Option(help="The environment variable with the oracle's key.")] = None,
+    max_tokens: AnswerTokens = 1000,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    prices: Prices = None,
+    base_url: BaseUrl = None,
+    api_key_env: KeyVariable = None,
     seed: Annotated[int, typer.Option(min=0, help="Of folds, subsets, samples and resamples.")] = 0,
     resamples: Annotated[int, typer.Option(min=10, help="Of the bootstraps over clusters.")] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
 ) -> None:
     """Say what labels are worth: spread, repeat error, redundancy, suspects, learning curve, prefilter misses."""
     from potstill.audit import audit_labels, judge, labelled
-    from potstill.cli.asking import Asking, print_plan
     from potstill.labelling import Limits
     from potstill.oracle import Settings
     from potstill.report.audit import write_audit

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.asking import AnswerTokens, Asking, Concurrency, Prices, Timeout, print_plan
+
 if TYPE_CHECKING:
     from potstill.audit.bakeoff import Bakeoff
     from potstill.audit.records import Pair
-    from potstill.cli.asking import Asking
     from potstill.filters import Filter
     from potstill.labelling import Limits
 
@@ -40,13 +41,13 @@ def bakeoff(
     plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
     max_cost: Annotated[float | None, typer.Option(min=0, help="Never spend more, all oracles together.")] = None,
     max_calls: Annotated[int | None, typer.Option(min=0, help="Never make more calls, all oracles together.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
-    concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most.")] = 16,
-    prices: Annotated[Path | None, typer.Option(help="Your own price table (YAML).")] = None,
+    max_tokens: AnswerTokens = 1000,
+    concurrency: Concurrency = 16,
+    prices: Prices = None,
     api_key_env: Annotated[
         str | None, typer.Option(help="The environment variable with the key, for oracles without one of their own.")
     ] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 120.0,
+    timeout: Timeout = 120.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Have several oracles score the same articles: agreement, bias, price per article, and what becomes of tiers."""
@@ -67,7 +68,6 @@ def bakeoff(
 
 def _asking(spec: str, limits: Limits, prices: Path | None, api_key_env: str | None, timeout: float) -> Asking:
     """An oracle with a server, and a key, of its own: `openai:MODEL@URL#VARIABLE`."""
-    from potstill.cli.asking import Asking
     from potstill.oracle import Settings
 
     name, mark, url = spec.rpartition("@")
@@ -93,7 +93,6 @@ def _print_plans(
     """A plan for each oracle; makes no folder."""
     from potstill.articles import read_all
     from potstill.audit.bakeoff import drawn
-    from potstill.cli.asking import print_plan
     from potstill.runs import LAYOUT, Run
 
     judged_by = filter_ or Run.open(folder).filter

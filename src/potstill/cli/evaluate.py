@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.asking import AnswerTokens, Asking, BaseUrl, KeyVariable, PriceIn, PriceOut, Prices, print_plan
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from potstill.cli.asking import Asking
     from potstill.evaluation.records import (
         Evaluation,
         Figures,
@@ -75,19 +76,18 @@ def evaluate(
     max_calls: Annotated[
         int | None, typer.Option(min=0, help="Never make more calls for these labels, all times together.")
     ] = None,
-    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
-    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
-    prices: Annotated[Path | None, typer.Option(help="Your own price table, as in potstill label.")] = None,
-    base_url: Annotated[str | None, typer.Option(help="The oracle's address.")] = None,
-    api_key_env: Annotated[str | None, typer.Option(help="The environment variable with the oracle's key.")] = None,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    prices: Prices = None,
+    base_url: BaseUrl = None,
+    api_key_env: KeyVariable = None,
+    max_tokens: AnswerTokens = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Of folds, bootstrap and draw.")] = 0,
     resamples: Annotated[int, typer.Option(min=10, help="Of the bootstrap over clusters.")] = 1000,
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure what an article costs.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
 ) -> None:
     """Judge a run, a bundle, a file of predictions or a history, beside what would be true without the model."""
-    from potstill.cli.asking import Asking
     from potstill.errors import BadInput
     from potstill.labelling import Limits
     from potstill.oracle import Settings
@@ -143,7 +143,6 @@ def _fresh(
     plan: bool,
     as_json: bool,
 ) -> None:
-    from potstill.cli.asking import print_plan
     from potstill.errors import BadInput
     from potstill.evaluation.fresh import prepare
     from potstill.evaluation.records import Bootstrap

@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.asking import Asking, in_words, print_plan
+from potstill.cli.asking import (
+    AnswerTokens,
+    Asking,
+    BaseUrl,
+    Concurrency,
+    KeyVariable,
+    PriceIn,
+    PriceOut,
+    Prices,
+    ReasoningEffort,
+    Rpm,
+    Temperature,
+    Timeout,
+    in_words,
+    print_plan,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,22 +62,18 @@ def label(
     max_calls: Annotated[
         int | None, typer.Option(min=0, help="Never make more calls for this run, all sessions together.")
     ] = None,
-    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
-    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")
-    ] = None,
-    rpm: Annotated[float | None, typer.Option(help="Calls a minute, at most.")] = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    prices: Prices = None,
+    rpm: Rpm = None,
     tpm: Annotated[float | None, typer.Option(help="Tokens a minute, at most.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most; fewer if the server asks.")] = 16,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
-    base_url: Annotated[str | None, typer.Option(help="The server's address; else OPENAI_BASE_URL.")] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(help="The environment variable with the key; else OPENAI_API_KEY.")
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="Else the server's own.")] = None,
-    reasoning_effort: Annotated[str | None, typer.Option(help="For models that think; else their own.")] = None,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")] = 120.0,
+    concurrency: Concurrency = 16,
+    max_tokens: AnswerTokens = 1000,
+    base_url: BaseUrl = None,
+    api_key_env: KeyVariable = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
+    timeout: Timeout = 120.0,
     mix_prompts: Annotated[
         bool, typer.Option("--mix-prompts", help="Keep labels of a changed prompt, and buy what is missing.")
     ] = False,

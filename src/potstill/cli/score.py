@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from potstill.cli.asking import Asking, print_plan
+from potstill.cli.asking import (
+    AnswerTokens,
+    Asking,
+    BaseUrl,
+    Concurrency,
+    KeyVariable,
+    PriceIn,
+    PriceOut,
+    Prices,
+    ReasoningEffort,
+    Rpm,
+    Temperature,
+    print_plan,
+)
 from potstill.errors import BadInput
 from potstill.terminal import note
 
@@ -75,20 +88,16 @@ def score(
         Path | None,
         typer.Option(help="With --oracle: where answers are kept and found again; else BUNDLE.oracle.sqlite."),
     ] = None,
-    price_in: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")] = None,
-    price_out: Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")] = None,
-    prices: Annotated[
-        Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")
-    ] = None,
-    rpm: Annotated[float | None, typer.Option(help="Calls a minute, at most.")] = None,
-    concurrency: Annotated[int, typer.Option(min=1, help="Calls at once, at most; fewer if the server asks.")] = 16,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")] = 1000,
-    base_url: Annotated[str | None, typer.Option(help="The oracle's address; else OPENAI_BASE_URL.")] = None,
-    api_key_env: Annotated[
-        str | None, typer.Option(help="The environment variable with the key; else OPENAI_API_KEY.")
-    ] = None,
-    temperature: Annotated[float | None, typer.Option(min=0, max=2, help="The oracle's; else its own.")] = None,
-    reasoning_effort: Annotated[str | None, typer.Option(help="For oracles that think; else their own.")] = None,
+    price_in: PriceIn = None,
+    price_out: PriceOut = None,
+    prices: Prices = None,
+    rpm: Rpm = None,
+    concurrency: Concurrency = 16,
+    max_tokens: AnswerTokens = 1000,
+    base_url: BaseUrl = None,
+    api_key_env: KeyVariable = None,
+    temperature: Temperature = None,
+    reasoning_effort: ReasoningEffort = None,
     cascade: Annotated[
         Path | None, typer.Option(help="Let a cheap student answer first: a folder that potstill cascade made.")
     ] = None,
