@@ -178,6 +178,9 @@ class FineTunedRecipe(_Recipe):
         default=None, json_schema_extra=LATER
     )
     """Layers of the backbone that are kept from the start: how many, evenly spread, or which, from 0. None: all."""
+    attention_dropout: float | None = Field(default=None, ge=0, lt=1, json_schema_extra=LATER)
+    """Share of the attention that is dropped in training; None: what the backbone's configuration says. Without any a
+    CPU attends in one fused step."""
     head_bias: bool = True
     pooling: Literal["mean", "cls", "last", "attention"] = "mean"
     queries: int = Field(default=4, ge=1, le=64, json_schema_extra=LATER)

@@ -115,7 +115,9 @@ def fine_tune(
     seed += recipe.seed_offset
     learnt = train.take(~aside)
     _check_memory(recipe, found, train.scores.shape[1], where)
-    whole = found.load_model() if recipe.keep_layers is None else shallower(found.load_model(), recipe.keep_layers)
+    whole = found.load_model(attention_dropout=recipe.attention_dropout)
+    if recipe.keep_layers is not None:
+        whole = shallower(whole, recipe.keep_layers)
     network = _placed(as_read(whole, facts), recipe, where)
     target = Target.of(recipe, learnt.scores)
     weights = label_weights(recipe, learnt.scores, learnt.spreads)

@@ -257,6 +257,31 @@ def test_a_cut_weights_file_is_refused(own):
         find_backbone(own).load_model()
 
 
+@pytest.mark.parametrize("name", ["all-MiniLM-L6-v2", "Qwen2.5-0.5B", "gemma-3-1b"])
+def test_attention_is_dropped_as_much_as_is_asked(name, tmp_path):
+    backbone = tiny_backbone(name, tmp_path / "tiny")
+    own, other = backbone.load_model(), backbone.load_model(attention_dropout=0.5)
+    ids = torch.arange(5, 17)[None]
+
+    def spread(model):
+        # Nothing else is dropped, so that two readings differ by attention alone.
+        for layer in model.train().modules():
+            if isinstance(layer, torch.nn.Dropout) and layer.p != 0.5:
+                layer.p = 0.0
+        first, second = (model(input_ids=ids).last_hidden_state for _ in range(2))
+        return float((first - second).detach().abs().max())
+
+    assert spread(backbone.load_model(attention_dropout=0.0)) == 0.0
+    assert spread(other) > 1e-4
+    assert all(torch.equal(a, b) for a, b in zip(own.parameters(), other.parameters(), strict=True))
+
+
+def test_a_backbone_that_drops_no_attention_is_named(own):
+    (own / "config.json").write_text('{"model_type": "fnet"}')
+    with pytest.raises(RecipeError, match=r"attention_dropout: .* \(fnet\) has none to set; leave it out"):
+        find_backbone(own).load_model(attention_dropout=0.0)
+
+
 def test_a_tokenizer_without_a_padding_token_pads_with_the_end(own):
     settings = json.loads((own / "tokenizer_config.json").read_text())
     del settings["pad_token"]

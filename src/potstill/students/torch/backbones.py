@@ -41,6 +41,7 @@ _WANTED = ["config.json", "*.safetensors", INDEX, "tokenizer.json", "tokenizer_c
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
 # Tokens of RoBERTa and its kin are counted from after the padding token's number.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
+_ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
 class Package(BaseModel):
@@ -129,16 +130,22 @@ class Backbone:
         """
         return _as_config(self.config, str(self.folder / "config.json"))
 
-    def load_model(self) -> nn.Module:
+    def load_model(self, *, attention_dropout: float | None = None) -> nn.Module:
         """The network in fp32 on the CPU, without a head.
 
+        Args:
+            attention_dropout: share of the attention that training drops, in place of the configuration's.
+
         Raises:
-            RecipeError: the architecture is unknown or the weights do not fit it.
+            RecipeError: the architecture is unknown or the weights do not fit it, or it drops no attention.
             NotEnoughMemory: the network is larger than what is free.
         """
         transformers = require("transformers", "train")
         from potstill.students.torch.memory import check_room
 
+        settings = {}
+        if attention_dropout is not None:
+            settings = dict.fromkeys(self._attention_dropouts(), attention_dropout)
         self.architecture()
         check_room(self.name, 4 * self.parameters, smaller=lambda: {name: 4 * count for name, count in known_sizes()})
         try:
@@ -150,6 +157,7 @@ class Backbone:
                     trust_remote_code=False,
                     dtype="float32",
                     output_loading_info=True,
+                    **settings,
                 )
         except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
             raise RecipeError(f"{self.folder}: the weights do not load ({_first_line(error)})") from error
@@ -161,6 +169,14 @@ class Backbone:
             )
         loaded: nn.Module = model.eval()
         return loaded
+
+    def _attention_dropouts(self) -> list[str]:
+        """What the architecture calls the share of attention that is dropped."""
+        config = self.architecture()
+        names = [name for name in _ATTENTION_DROPOUTS if hasattr(config, name)]
+        if not names:
+            raise RecipeError(f"attention_dropout: {self.name} ({config.model_type}) has none to set; leave it out")
+        return names
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
         """The fast tokenizer, with a padding token: the end of text stands in where the model has none.
