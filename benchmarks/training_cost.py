@@ -1,12 +1,13 @@
 """What an epoch of fine-tuning costs, beside a plain script with transformers' Trainer that does the same work.
 
-Both load the same MiniLM, tokenise the same news, train all weights but the embeddings for one epoch in batches of 16,
-evaluate the training and the validation part and keep a checkpoint. The plain script is what a reader of the library's
-guides would write: shuffled batches, padded to their longest. Each turn is a process of its own, the two take turns,
-and each figure is the median over rounds: seconds per 1,000 articles, from a loaded library to the last evaluation, and
-the peak memory of the process.
+All load the same backbone, tokenise the same news, train all weights but the embeddings for one epoch in batches of
+16, evaluate the training and the validation part and keep a checkpoint. The plain script is what a reader of the
+library's guides would write: shuffled batches, padded to their longest, and attention dropped as the backbone's
+configuration says; `trainer, fused` is the same script with the recipe's attention dropout, which is none. Each turn is
+a process of its own, the contenders take turns, and each figure is the median over rounds: seconds per 1,000 articles,
+from a loaded library to the last evaluation, and the peak memory of the process.
 
-    python benchmarks/training_cost.py [--rows 320] [--rounds 3] [--tiny]
+    python benchmarks/training_cost.py [--rungs minilm-full:256 minilm-full:512] [--rows 320] [--rounds 3] [--tiny]
 
 With --tiny a tiny random network and made-up texts stand in, to try the script; nothing is written.
 """
@@ -38,7 +39,9 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 RESULT = HERE / "results" / "training_cost.json"
 NEWS = "sustainability-news"
-CONTENDERS = ("potstill", "trainer")
+CONTENDERS = ("potstill", "trainer, fused", "trainer")
+RUNGS = ("minilm-full:256", "minilm-full:512", "e5-small-full:256")
+"""Recipes, each with the most tokens that it reads."""
 VALIDATION = 0.2
 """Share of the rows that is evaluated and not learnt from."""
 
@@ -50,10 +53,11 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--one", choices=CONTENDERS, help="a single turn, its figures as JSON")
+    parser.add_argument("--rungs", nargs="+", default=list(RUNGS), metavar="RECIPE:TOKENS")
     arguments = parser.parse_args()
     started = time.monotonic()
     if arguments.one:
-        print(json.dumps(turn(arguments.one, arguments.rows, tiny=arguments.tiny)))
+        print(json.dumps(turn(arguments.one, arguments.rungs[0], arguments.rows, tiny=arguments.tiny)))
         return 0
     if not arguments.tiny:
         try:
@@ -61,48 +65,58 @@ def main() -> int:
         except NoDataError as missing:
             print(f"skipped: {missing}", file=sys.stderr)
             return 0
-    turns: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
     own = [f"--rows={arguments.rows}", *(["--tiny"] if arguments.tiny else [])]
-    for place in range(arguments.rounds):
-        # Who comes first changes, as a machine may grow slower or faster while it is measured.
-        for name in CONTENDERS if place % 2 == 0 else reversed(CONTENDERS):
-            done = subprocess.run(
-                [sys.executable, __file__, "--one", name, *own], check=True, capture_output=True, text=True
-            )
-            turns[name].append(json.loads(done.stdout.splitlines()[-1]))
-            print(name, turns[name][-1], flush=True)
-    figures = {
-        name: {key: statistics.median(turn[key] for turn in each) for key in each[0]} for name, each in turns.items()
-    }
-    seconds = {name: figures[name]["seconds_per_1000"] for name in CONTENDERS}
     result = {
-        "what": "one epoch of fine-tuning MiniLM beside transformers' Trainer; medians over rounds that took turns",
+        "what": "one epoch of fine-tuning beside transformers' Trainer; medians over rounds that took turns",
         "rows": arguments.rows,
         "rounds": arguments.rounds,
-        "median": figures,
-        "speed_ratio": round(seconds["trainer"] / seconds["potstill"], 3),
-        "turns": turns,
+        "rungs": {rung: in_turns(rung, arguments.rounds, own) for rung in arguments.rungs},
     }
-    print(json.dumps({"median": figures, "speed_ratio": result["speed_ratio"]}, indent=2))
     if not arguments.tiny:
         write(RESULT, result, started)
     return 0
 
 
-def turn(name: str, rows: int, *, tiny: bool) -> dict[str, float]:
+def in_turns(rung: str, rounds: int, own: list[str]) -> dict[str, Any]:
+    """Each contender once a round, and how many times as long the plain scripts take."""
+    turns: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
+    for place in range(rounds):
+        # Who comes first changes, as a machine may grow slower or faster while it is measured.
+        for name in CONTENDERS if place % 2 == 0 else reversed(CONTENDERS):
+            done = subprocess.run(
+                [sys.executable, __file__, "--one", name, "--rungs", rung, *own],
+                check=True, capture_output=True, text=True,
+            )  # fmt: skip
+            turns[name].append(json.loads(done.stdout.splitlines()[-1]))
+            print(rung, name, turns[name][-1], flush=True)
+    figures = {
+        name: {key: statistics.median(turn[key] for turn in each) for key in each[0]} for name, each in turns.items()
+    }
+    seconds = {name: figures[name]["seconds_per_1000"] for name in CONTENDERS}
+    ratios = {name: round(seconds[name] / seconds["potstill"], 3) for name in CONTENDERS[1:]}
+    print(rung, ratios, flush=True)
+    return {"median": figures, "speed_ratio": ratios, "turns": turns}
+
+
+def turn(name: str, rung: str, rows: int, *, tiny: bool) -> dict[str, float]:
     """One epoch by one contender, in this process."""
     from potstill.students.torch.backbones import find_backbone, tiny_backbone
 
-    preset = load_recipe("minilm-full").model_dump(mode="json")
-    recipe = FineTunedRecipe.model_validate({**preset, "epochs": 1, "patience": None, "objective": "mse"})
+    named, _, tokens = rung.partition(":")
+    preset = load_recipe(named).model_dump(mode="json")
+    changes = {"max_tokens": int(tokens), "epochs": 1, "patience": None, "objective": "mse"}
+    recipe = FineTunedRecipe.model_validate({**preset, **changes})
     examples = made_up(rows) if tiny else sample(labelled_set(NEWS).examples, rows)
     chosen = np.arange(len(examples)) < len(examples) * VALIDATION
     train, validation = examples.take(~chosen), examples.take(chosen)
     with tempfile.TemporaryDirectory() as folder:
         small = tiny_backbone(recipe.backbone, Path(folder) / "tiny") if tiny else None
         backbone = small or find_backbone(recipe.backbone)
-        run = by_potstill if name == "potstill" else by_trainer
-        seconds = run(recipe, backbone, train, validation, Path(folder) / "work")
+        work = Path(folder) / "work"
+        if name == "potstill":
+            seconds = by_potstill(recipe, backbone, train, validation, work)
+        else:
+            seconds = by_trainer(recipe, backbone, train, validation, work, fused=name == "trainer, fused")
     return {
         "seconds_per_1000": round(1000 * seconds / len(train), 2),
         "peak_memory_mb": round((peak_memory() or 0) / 1e6, 0),
@@ -121,7 +135,7 @@ def by_potstill(
 
 
 def by_trainer(
-    recipe: FineTunedRecipe, backbone: Backbone, train: Examples, validation: Examples, workdir: Path
+    recipe: FineTunedRecipe, backbone: Backbone, train: Examples, validation: Examples, workdir: Path, *, fused: bool
 ) -> float:
     """Seconds of a plain script; labels that are missing count as 0 there, which changes nothing of its cost."""
     import transformers
@@ -129,7 +143,10 @@ def by_trainer(
     start = time.perf_counter()
     tokenizer: Any = backbone.load_tokenizer()
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
-        backbone.folder, num_labels=len(train.dimensions), problem_type="regression"
+        backbone.folder,
+        num_labels=len(train.dimensions),
+        problem_type="regression",
+        **({"attention_probs_dropout_prob": recipe.attention_dropout} if fused else {}),
     )
     model.get_input_embeddings().requires_grad_(requires_grad=False)
     parts = []
