@@ -4,9 +4,10 @@ The English news of the sustainability set, whose labels are integers by one ora
 epochs and the same seeds, rows and batches for all. The epoch is chosen by validation, and the test part judges once.
 `another seed` changes head, batches and dropout alone, and so tells what a difference may be by chance.
 
-    POTSTILL_DATA=... python benchmarks/objectives.py [--seeds 0 1 2] [--fresh]
+    POTSTILL_DATA=... python benchmarks/objectives.py [--seeds 0 1 2] [--objectives huber corn]
 
-Every fit is kept under `runs/students`, so that a killed run goes on where it was.
+Every fit is kept under `runs/students`, so that a killed run goes on where it was; the result holds every fit of these
+seeds that is done, whenever it was.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from potstill.students.recipes import FineTunedRecipe, load_recipe
 from potstill.training.fit import fit
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _sets import LabelledSet
     from numpy.typing import NDArray
 
@@ -56,6 +59,7 @@ def main() -> int:
     started = time.monotonic()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--objectives", nargs="+", default=list(OBJECTIVES), choices=list(OBJECTIVES))
     parser.add_argument("--fresh", action="store_true", help="fit again what is done already")
     arguments = parser.parse_args()
     try:
@@ -70,8 +74,10 @@ def main() -> int:
         table["constant"].append({"seed": seed, **constant(labelled, part)})
         for name, changes in OBJECTIVES.items():
             recipe = FineTunedRecipe.model_validate({**base.model_dump(), **BUDGET, **changes})
-            table[name].append({"seed": seed, **fitted(labelled, part, recipe, seed, fresh=arguments.fresh)})
-            print(f"{seed} {name:32} {table[name][-1]['mae']:.3f}", flush=True)
+            if name in arguments.objectives or kept_path(labelled, recipe, seed).is_file():
+                fresh = arguments.fresh and name in arguments.objectives
+                table[name].append({"seed": seed, **fitted(labelled, part, recipe, seed, fresh=fresh)})
+                print(f"{seed} {name:32} {table[name][-1]['mae']:.3f}", flush=True)
     write(
         RESULT,
         {
@@ -79,7 +85,7 @@ def main() -> int:
             "rows": len(labelled.examples),
             "labels": labelled.labels,
             "recipe": base.model_dump(mode="json") | BUDGET,
-            "objectives": {name: _summary(runs, table["huber"]) for name, runs in table.items()},
+            "objectives": {name: _summary(runs, table["huber"]) for name, runs in table.items() if runs},
         },
         started,
     )
@@ -100,17 +106,21 @@ def constant(labelled: LabelledSet, part: NDArray[np.str_]) -> dict[str, Any]:
     return measures(labelled, said, part == "test")
 
 
+def kept_path(labelled: LabelledSet, recipe: FineTunedRecipe, seed: int) -> Path:
+    """Where what a fit measured is kept."""
+    return KEPT / f"{digest([recipe.hash, labelled.labels, digest(labelled.examples.texts), seed])[:16]}.json"
+
+
 def fitted(
     labelled: LabelledSet, part: NDArray[np.str_], recipe: FineTunedRecipe, seed: int, *, fresh: bool
 ) -> dict[str, Any]:
     """Train once and measure on the test part, or read what was measured before."""
-    key = digest([recipe.hash, labelled.labels, digest(labelled.examples.texts), seed])
-    path = KEPT / f"{key[:16]}.json"
+    path = kept_path(labelled, recipe, seed)
     if path.is_file() and not fresh:
         return read_json(path)
     KEPT.mkdir(parents=True, exist_ok=True)
     train, validation, test = (labelled.examples.take(part == name) for name in ("train", "validation", "test"))
-    workdir = KEPT / key[:16]
+    workdir = path.with_suffix("")
     done = fit(recipe, train, validation, workdir=workdir, seed=seed, resume=True, holdout=0.0)
     said = np.full(labelled.examples.scores.shape, np.nan)
     said[part == "test"] = done.student.predict(test.frame)
@@ -128,7 +138,8 @@ def fitted(
 def _summary(runs: list[dict[str, Any]], beside: list[dict[str, Any]]) -> dict[str, Any]:
     """Means over seeds, and how far each seed is from Huber's on the same rows."""
     found, labelled = (sum(run["positives"][name] for run in runs) for name in ("found", "labelled"))
-    less = [round(run["mae"] - other["mae"], 4) for run, other in zip(runs, beside, strict=True)]
+    others = {run["seed"]: run["mae"] for run in beside}
+    less = [round(run["mae"] - others[run["seed"]], 4) for run in runs if run["seed"] in others]
     return {
         "mae_mean": round(float(np.mean([run["mae"] for run in runs])), 4),
         "rmse_mean": round(float(np.mean([run["mcrmse"] for run in runs])), 4),
