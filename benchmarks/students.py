@@ -101,7 +101,7 @@ def _fit_apart(labelled: LabelledSet, rung: str, seeds: list[int], *, fresh: boo
         _fit_apart(labelled, member, seeds, fresh=fresh, scores=True)
     path = record_path(labelled, recipe)
     there = not scores or all(scores_path(labelled, recipe.name, seed).is_file() for seed in seeds)
-    if not fresh and there and path.is_file() and read_json(path)["key"] == _key(labelled, recipe.hash, seeds):
+    if not fresh and there and set(seeds) <= set(_seeds_done(labelled, recipe, path)):
         return
     command = [sys.executable, __file__, "--one", "--sets", labelled.name, "--rungs", rung, "--seeds", *map(str, seeds)]
     if subprocess.run(command, check=False).returncode:
@@ -111,6 +111,15 @@ def _fit_apart(labelled: LabelledSet, rung: str, seeds: list[int], *, fresh: boo
 def record_path(labelled: LabelledSet, recipe: Recipe) -> Path:
     """Where the fits of one rung on one set are written down."""
     return WORK / labelled.name / f"{recipe.name}.json"
+
+
+def _seeds_done(labelled: LabelledSet, recipe: Recipe, path: Path) -> list[int]:
+    """Seeds of the fits that are kept, none where they are of other rows or measured in an older way."""
+    if not path.is_file():
+        return []
+    record = read_json(path)
+    done = [run["seed"] for run in record["runs"]]
+    return done if record["key"] == _key(labelled, recipe.hash, done) else []
 
 
 def scores_path(labelled: LabelledSet, name: str, seed: int) -> Path:
