@@ -393,8 +393,9 @@ def test_a_saved_filter_reads_back_equal(tmp_path):
 
 plain = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 tricky = st.sampled_from(
-    ["1e3", "yes", "null", "~", "2024-01-01", "0x1f", "1:30", "- a", "#b", " a ", "a: b", "*x", "é\u2028", "=", "<<"]
-)
+    ["1e3", "yes", "null", "~", "2024-01-01", "0x1f", "1:30", "- a", "#b", " a ", "a: b", "*x", "é\u2028", "=", "<<",
+     "\x85", "a\x85b"]
+)  # fmt: skip
 
 
 @given(st.one_of(plain, tricky), st.one_of(plain, tricky), st.sampled_from([0.1, 1e-7, 0.3333333333333333, 0.5]))

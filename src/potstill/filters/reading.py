@@ -66,13 +66,21 @@ _Loader.add_implicit_resolver(*_FLOAT)
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes what the strict loader reads: strings that look like its numbers are quoted, nothing is an alias."""
+    """Writes what the strict loader reads: strings that look like its numbers are quoted, nothing is an alias.
+
+    Unicode's own line breaks are escaped: YAML 1.1 folds them within single quotes as it does a plain one.
+    """
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:  # noqa: D102 - PyYAML's
+        style = '"' if any(mark in data for mark in "\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002, D102 - PyYAML's
         return True
 
 
 Dumper.add_implicit_resolver(*_FLOAT)
+Dumper.add_representer(str, Dumper.represent_str)
 
 
 def read_yaml(text: str, where: str) -> tuple[Any, yaml.Node | None]:
