@@ -4,7 +4,7 @@ Sets of thousands of rows are divided into train, validation and test, once a se
 Near-duplicates stay together. What a recipe leaves open is chosen inside the rows that train it, a fine-tuned one's
 epoch by validation, and so is the rung that a set is said to reach; the test part only judges. Every fit of a rung is
 kept under `runs/students`, so that a killed run goes on where it was; frozen encoders read each text once. A rung that
-takes long has fewer seeds: those that are given here.
+takes long has fewer seeds.
 
     POTSTILL_DATA=... python benchmarks/students.py [--sets front-page emobank] [--rungs e5-svr] [--seeds 0 1 2]
     POTSTILL_DATA=... python benchmarks/students.py --sets emobank --rungs emotion-ensemble
@@ -56,16 +56,26 @@ PROTOCOL = 2
 RUNGS = ("constant", "source-median", "tfidf-ridge", "tfidf-median", "minilm-ridge", "e5-ridge", "minilm-svr", "e5-svr",
          "minilm-e5-svr", "e5-static", "minilm-median", "e5-median", "minilm-e5-median", "minilm-rbf",
          "e5-rbf")  # fmt: skip
+_BLEND = ("minilm-e5-tfidf-blend",)
+OWN = {
+    "front-page": _BLEND,
+    "sustainability-news": _BLEND,
+    "uplifting-multi-oracle": _BLEND,
+    "ellipse": ("minilm-e5-tfidf-blend-squares", "e5-middle-rbf", "essays-blend", "minilm-essays", "essays-ensemble"),
+    "emobank": ("minilm-emotion", "e5-emotion", "emotion-ensemble"),
+}
+"""Rungs that a set has besides: blends take six times as long as their members."""
+
+ONE_SEED = ("minilm-essays", "essays-ensemble")
+"""Rungs of more than 20 minutes a fit."""
 
 
 def main() -> int:
     """Fit what is not fitted yet, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
-    parser.add_argument(
-        "--rungs", nargs="+", default=list(RUNGS), help="names in benchmarks/recipes, presets, or paths"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rungs", nargs="+", help="names in benchmarks/recipes, presets, or paths; all unless given")
+    parser.add_argument("--seeds", type=int, nargs="+", help="0, 1 and 2 unless given, or 0 for what takes long")
     parser.add_argument("--fresh", action="store_true", help="fit again what is done already")
     parser.add_argument("--table", action="store_true", help="fit nothing; write the table of what is done")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
@@ -76,8 +86,9 @@ def main() -> int:
     try:
         for name in arguments.sets:
             labelled = labelled_set(name)
-            for rung in () if arguments.table else arguments.rungs:
-                _fit_apart(labelled, rung, arguments.seeds, fresh=arguments.fresh)
+            for rung in () if arguments.table else arguments.rungs or (*RUNGS, *OWN.get(name, ())):
+                seeds = arguments.seeds or ([0] if rung in ONE_SEED else [0, 1, 2])
+                _fit_apart(labelled, rung, seeds, fresh=arguments.fresh)
     except NoDataError as missing:
         print(f"skipped: {missing}", file=sys.stderr)
         return 0
