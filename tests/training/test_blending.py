@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from potstill.dataset import Examples
 from potstill.students.recipes import parse_recipe
 from potstill.training import fit, fitter
-from potstill.training.blending import FOLDS, blend_weights, fit_blend, simplex_weights
+from potstill.training.blending import FOLDS, blend_weights, fit_blend, simplex_weights, weigh_fitted
 
 RECIPE = parse_recipe("name: mine\nstudent: blend\nmembers: [constant, tfidf-ridge]\n", "mine.yaml")
 
@@ -140,3 +140,14 @@ def test_is_fitted_on_an_encoder_that_was_opened_before():
     student = fitter(recipe, encoder=LetterEncoder())(train)
     assert len(student.parts) == 1
     assert student.predict(train.frame)[:10, 0].min() > student.predict(train.frame)[10:, 0].max()
+
+
+def test_fitted_students_are_weighed_and_one_that_is_worth_nothing_is_left_out():
+    truth = rows(3000)
+    noise = np.random.default_rng(1).normal(0, [[[1.0]], [[1.0]], [[60.0]]], (3, 3000, 2))
+    kept, weights, scores = weigh_fitted("squared-error", truth.scores + noise, truth)
+    assert kept.tolist() == [0, 1]
+    assert weights.sum(axis=0) == pytest.approx(1)
+    assert weights == pytest.approx(0.5, abs=0.1)
+    # The mean of two that err by 1 each errs by 0.7, on rows that its weights were not chosen on.
+    assert np.sqrt(((scores - truth.scores) ** 2).mean()) == pytest.approx(0.71, abs=0.05)

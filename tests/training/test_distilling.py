@@ -218,7 +218,7 @@ class TestAnEnsemble:
             record.seconds for record in records
         ]
 
-    def test_weighs_its_members_by_the_validation_part_and_leaves_out_what_is_worth_nothing(self, run, tmp_path):
+    def test_weighs_its_members_by_the_validation_part(self, run, tmp_path):
         best = recipe_file(tmp_path, BOTH.replace("both", "best") + "weights: absolute-error\n")
         records = train_run(run, ["tfidf-ridge", "constant", recipe_file(tmp_path, BOTH), best])
         alone, equal, weighed = (records[place].validation.mae for place in (0, 2, 3))

@@ -92,8 +92,8 @@ def weighed(least: Weighing, unseen: FloatArray, rows: Examples, fold: IntArray)
     scores = np.empty(rows.scores.shape)
     for number in np.unique(fold):
         own = fold == number
-        others = blend_weights(least, unseen[:, ~own], rows.take(~own))
-        scores[own] = np.einsum("md,mrd->rd", others, unseen[:, own])
+        kept, others = worth_keeping(blend_weights(least, unseen[:, ~own], rows.take(~own)))
+        scores[own] = np.einsum("md,mrd->rd", others, unseen[kept][:, own])
     return blend_weights(least, unseen, rows), scores
 
 
