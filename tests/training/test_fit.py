@@ -121,6 +121,14 @@ def test_joined_encoders_and_layers_are_tried_on_tiny_networks(tmp_path):
     assert fitted.student.head.base.centring.widths.tolist() == [32] * 4
 
 
+@pytest.mark.parametrize("share", [0.0, 0.25])
+def test_attention_is_dropped_as_the_recipe_says(tmp_path, share):
+    recipe = load_recipe("minilm-full").model_copy(update={"attention_dropout": share, "epochs": 1})
+    rows = headlines()
+    student = fit(recipe, rows, rows, workdir=tmp_path, holdout=0.0, tiny=True).student
+    assert student.encoder.model.config.attention_probs_dropout_prob == share
+
+
 def test_a_fine_tuned_recipe_has_no_quick_fit():
     with pytest.raises(RecipeError, match="not fitted again for each fold"):
         fitter(load_recipe("minilm-lora"))
