@@ -138,9 +138,34 @@ class TestAssemble:
             monkeypatch.undo()
             time.tzset()
 
+    def test_evening_and_zone_order_the_rows(self):
+        published = [f"2021-05-{day:02d}T10:00:00Z" for day in range(1, 17)]
+        # By their clocks alone, the second of each pair would come first.
+        published += ["June 1, 2021 10:30 AM", "June 1, 2021 9:41 PM"]
+        published += ["Thu, 03 Jun 2021 11:00:00 CEST", "Thu, 03 Jun 2021 10:30:00 CET"]
+        articles = some_articles(published=published).with_columns(content=pl.col("id"))
+        made, record, _ = assemble(articles, some_labels(), FILTER, whole="time")
+        assert made.frame["split"].to_list() == ["train"] * 16 + ["validation"] * 2 + ["test"] * 2
+        assert "2 of 20 times have no time zone and count as UTC" in record.notes
+        seconds = [assembling._seconds(*row) for row in articles.select("id", "published").iter_rows()]
+        assert seconds == sorted(seconds)
+
+    def test_counts_since_1970_are_times(self):
+        published = [1_622_583_660 + 86_400 * day for day in range(20)]
+        for times in (published, [float(one) for one in published], [one * 1000 for one in published]):
+            articles = some_articles(published=times).with_columns(content=pl.col("id"))
+            made, _, _ = assemble(articles, some_labels(), FILTER, whole="time")
+            assert made.frame["split"].to_list() == ["train"] * 16 + ["validation"] * 2 + ["test"] * 2
+
     @pytest.mark.parametrize(
         ("published", "message"),
-        [(None, "article a0: no field 'published'"), ("yesterday", "article a0: published: 'yesterday' is no time")],
+        [
+            (None, "article a0: no field 'published'"),
+            (" ", "article a0: no field 'published'"),
+            ("yesterday", "article a0: published: 'yesterday' is no time"),
+            ("01/02/2024", "article a0: published: '01/02/2024' may have its day or its month first"),
+            ("2024-05-01 10:00 EST", "article a0: published: .* has the time zone EST, which has several meanings"),
+        ],
     )
     def test_a_time_that_cannot_be_read_is_named(self, published, message):
         articles = some_articles(published=[published] + ["2024-05-01"] * 19)

@@ -78,3 +78,12 @@ def test_adjusting_never_lowers_a_p_value_nor_changes_their_order(p):
     adjusted = benjamini_hochberg(p)
     assert all(a >= b - 1e-12 for a, b in zip(adjusted, p, strict=True))
     assert sorted(adjusted) == pytest.approx([adjusted[i] for i in np.argsort(p)])
+
+
+def test_years_are_read_from_any_certain_time_and_no_other():
+    published = (
+        ["June 1, 2021 9:41 PM"] * 30 + ["1622583660"] * 10 + ["2022-03-01"] * 40 + ["01/02/2021", "16225", None] * 20
+    )
+    facts = pl.DataFrame({"published": published})
+    found = {one.value: one.rows for one in slices_of(predicted(noise(len(published))), facts)}
+    assert found == {"2021": 40, "2022": 40}

@@ -5,8 +5,6 @@ In: articles and the oracle's labels. Out: a `Dataset`, its record and the pairs
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,9 +16,11 @@ from potstill.dataset.rows import FACTS, Dataset, DatasetRecord, scores_of
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, PARTS, SMALLEST_CALIBRATION, Fractions, split, with_groups
 from potstill.errors import DatasetError, LabelError
 from potstill.labelling.ledger import HUMAN
+from potstill.times import TimeError, read_time, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from potstill.filters import Filter
     from potstill.records import FloatArray, IntArray
@@ -82,7 +82,8 @@ def assemble(
     cut = [filter_.text.cuts(title, content) for title, content in zip(titles, contents, strict=True)]
     pairs = near_duplicates(texts)
     clusters = clusters_of(len(texts), pairs)
-    groups, times = _kept_whole(frame, whole)
+    groups, times, remarks = _kept_whole(frame, whole)
+    notes += remarks
     if like is None:
         parts = split(
             scores, clusters, seed=seed, fractions=fractions, groups=groups, times=times, weights=filter_.weights
@@ -224,31 +225,38 @@ def _constant_dimensions(scores: FloatArray, names: Sequence[str]) -> list[str]:
     return notes
 
 
-def _kept_whole(frame: pl.DataFrame, whole: Whole | None) -> tuple[pl.Series | None, FloatArray | None]:
+def _kept_whole(frame: pl.DataFrame, whole: Whole | None) -> tuple[pl.Series | None, FloatArray | None, list[str]]:
+    """The source of each row or its time in seconds since 1970, where these are to stay whole; and remarks."""
     if whole == "source":
         if frame["source"].is_null().all():
             raise DatasetError("no article has a field 'source', so sources cannot be kept whole")
-        return frame["source"], None
+        return frame["source"], None, []
     if whole == "time":
-        ids, published = frame["id"].to_list(), frame["published"].to_list()
-        return None, np.array([_seconds(id_, text) for id_, text in zip(ids, published, strict=True)])
-    return None, None
+        dated = frame.select("id", "published").rows()
+        without = sum(_moment(id_, text).tzinfo is None for id_, text in dated)
+        note = f"{without} of {len(dated)} times have no time zone and count as UTC"
+        return None, np.array([_seconds(id_, text) for id_, text in dated]), [note] if without else []
+    return None, None, []
 
 
 def _seconds(id_: str, text: str | None) -> float:
-    """Seconds since 1970 of an ISO 8601 or RFC 2822 time; one without a zone is taken as UTC."""
-    if text is None:
+    """Seconds since 1970 of an article's time of publication; one without a zone is taken as UTC."""
+    return seconds_of(_moment(id_, text))
+
+
+def _moment(id_: str, text: str | None) -> datetime:
+    """When an article was published.
+
+    Raises:
+        DatasetError: that is missing, or not certain.
+    """
+    if text is None or not text.strip():
         raise DatasetError(f"article {id_}: no field 'published' to split by time")
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except ValueError:
-            raise DatasetError(
-                f"article {id_}: published: {text!r} is no time; expected ISO 8601 such as 2024-05-01T10:00:00Z"
-            ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return read_time(text)
+    except TimeError as error:
+        shown = text if len(text) <= 60 else text[:57] + "..."
+        raise DatasetError(f"article {id_}: published: {shown!r} {error}") from None
 
 
 def _dominating(blocks: IntArray, whole: Whole | None) -> list[str]:

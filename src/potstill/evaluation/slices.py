@@ -17,6 +17,7 @@ import polars as pl
 from potstill import metrics
 from potstill.evaluation.records import Interval, Slice
 from potstill.metrics import number
+from potstill.times import year_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -74,8 +75,9 @@ def groups(facts: pl.DataFrame) -> Iterator[tuple[str, str, BoolArray]]:
         yield "truncation", "cut", cut
         yield "truncation", "whole", ~cut
     if "published" in facts.columns:
-        # A date begins with its year however exact the rest of it is.
-        yield from _values("published", facts["published"].cast(pl.String).str.extract(r"^(\d{4})"))
+        years = [None if text is None else year_of(text) for text in facts["published"].cast(pl.String)]
+        named = [None if year is None else f"{year:04d}" for year in years]
+        yield from _values("published", pl.Series(named, dtype=pl.String))
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
