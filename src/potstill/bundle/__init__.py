@@ -5,10 +5,25 @@ never changes. Nothing in it can run code: safetensors, JSON, ONNX and tokenizer
 self-contained one, which any CPU scores without torch, and an adapter with a head, pinned to its base by hash.
 """
 
-from potstill.bundle.building import build_bundle, choose_for_all
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from potstill.bundle.layout import BUNDLE_LAYOUT, Kind
 from potstill.bundle.reading import Bundle, Verification, load_bundle, verify_bundle
-from potstill.bundle.writing import EncoderFiles, write_bundle
+
+if TYPE_CHECKING:
+    from potstill.bundle.building import build_bundle, choose_for_all
+    from potstill.bundle.writing import EncoderFiles, write_bundle
+
+_WRITING = {
+    "build_bundle": "building",
+    "choose_for_all": "building",
+    "EncoderFiles": "writing",
+    "write_bundle": "writing",
+}
+"""What only making a bundle needs, and the module it is in: imported when it is asked for, since scoring never does."""
 
 __all__ = [
     "BUNDLE_LAYOUT",
@@ -22,3 +37,9 @@ __all__ = [
     "verify_bundle",
     "write_bundle",
 ]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module holds under the name
+    if name not in _WRITING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WRITING[name]}"), name)

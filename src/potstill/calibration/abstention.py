@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from potstill import metrics
 from potstill.calibration.odds import fit_residuals
-from potstill.dataset import folds
 from potstill.records import UNSCORED
 from potstill.verdict import decide_rows
 
@@ -145,6 +144,8 @@ def fit_abstention(
         high: upper end.
         seed: of the folds.
     """
+    from potstill.dataset import folds
+
     known = np.isfinite(held_out).all(axis=1) & np.isfinite(labels).all(axis=1)
     held_out, labels, clusters = held_out[known], labels[known], clusters[known]
     hits = None if cap_hits is None else cap_hits[np.flatnonzero(known)]

@@ -22,7 +22,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from potstill import metrics
 from potstill.calibration.abstention import Abstention, fit_abstention
 from potstill.calibration.odds import Residuals, fit_residuals
-from potstill.dataset import folds
 from potstill.errors import BadInput, DatasetError
 
 if TYPE_CHECKING:
@@ -347,6 +346,8 @@ class _Rows:
         return np.abs(np.where(self.y >= self.high, np.maximum(off, 0.0), off))
 
     def folds(self, seed: int) -> IntArray:
+        from potstill.dataset import folds
+
         return folds(self.clusters, self.y[:, None], _FOLDS, seed)
 
 

@@ -15,7 +15,6 @@ from pydantic import ValidationError
 from potstill.errors import BundleError, RecipeError, require
 from potstill.files import digest
 from potstill.students.constant import check_labelled
-from potstill.students.head_fitting import fit_head
 from potstill.students.heads import AnyHead, from_arrays
 from potstill.students.pieces import Pieces, PiecewiseEncoder
 
@@ -157,6 +156,8 @@ def fit_encoder_head(
         DatasetError: a dimension has no label at all.
         MissingExtra, MissingModel: torch or a backbone is not there.
     """
+    from potstill.students.head_fitting import fit_head
+
     check_labelled(train)
     encoder = encoder or open_encoder(recipe, cache)
     features = reading(encoder, recipe.pieces).encode(train.texts)

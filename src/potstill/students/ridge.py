@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from potstill.dataset import folds
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -81,6 +79,8 @@ def choose(
     A single choice costs nothing; with fewer than two clusters there is nothing to hold out, and the middle
     one is taken.
     """
+    from potstill.dataset import folds
+
     count = min(INNER_FOLDS, len(np.unique(clusters)))
     if len(choices) == 1 or count < 2:
         return choices[len(choices) // 2]
