@@ -16,8 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.errors import BadInput
-from potstill.files import digest, read_json, replacing, replacing_folder, sha256, write_json, write_text
+from potstill.errors import BadInput, BundleError
+from potstill.files import (
+    digest,
+    foreign,
+    parse_json,
+    read_json,
+    replacing,
+    replacing_folder,
+    sha256,
+    write_json,
+    write_text,
+)
 
 
 @contextmanager
@@ -272,3 +282,115 @@ def test_the_hash_of_a_folder_is_of_names_and_contents_and_nothing_else(tmp_path
     assert filled("more", [("a", "1"), ("b/c", "2"), ("e", "")]) != hash_
     os.utime(tmp_path / "one" / "a", (0, 0))
     assert sha256(tmp_path / "one") == hash_
+
+
+# -- what comes from elsewhere
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[" * 100_000, "more than 64 deep"),
+        ('{"a":' * 65 + "1" + "}" * 65, "more than 64 deep"),
+        ("1" + "0" * 5000, "an integer of 5,001 digits"),
+        ('{"tokens": -123456789012345678901}', "an integer of 22 digits"),
+        ("[1e999]", "too large"),
+        ("[Infinity]", "Infinity is not a number that JSON has"),
+        ("[-Infinity]", "-Infinity is not a number"),
+        ("[NaN]", "NaN is not a number"),
+        (r'{"name": "\ud800"}', "half of a surrogate pair"),
+        ("{", "line 1: broken JSON"),
+        ("\n{,", "line 2: broken JSON"),
+        ("\ufeff{}", "broken JSON"),
+    ],
+)
+def test_json_that_is_broken_or_beyond_the_bounds_is_refused_in_one_line_that_names_the_file(tmp_path, text, fault):
+    path = tmp_path / "run.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=fault) as refused:
+        read_json(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert len(str(refused.value).splitlines()) == 1
+    with pytest.raises(BadInput, match=r"^ledger, row 3: "):
+        parse_json(text, "ledger, row 3")
+
+
+def test_json_within_the_bounds_is_read(tmp_path):
+    path = tmp_path / "run.json"
+    path.write_text("[" * 64 + r'18446744073709551615, 1e300, "[[[{{{\"", "\ud83d\ude42"' + "]" * 64)
+    value = read_json(path)
+    for _ in range(63):
+        value = value[0]
+    assert value == [18446744073709551615, 1e300, '[[[{{{"', "🙂"]
+
+
+def test_brackets_within_strings_are_no_depth():
+    assert parse_json('["' + "[" * 1000 + r"\"" + '"]', "here") == ["[" * 1000 + '"']
+
+
+def test_nan_is_read_where_it_is_allowed_and_infinity_is_not():
+    assert str(parse_json("[NaN]", "here", nan=True)) == "[nan]"
+    with pytest.raises(BadInput, match="-Infinity is not a number"):
+        parse_json("[-Infinity]", "here", nan=True)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(st.characters(exclude_categories=["Cs"])),
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+        max_leaves=12,
+    )
+)  # fmt: skip
+def test_what_json_writes_is_read_back(value):
+    assert parse_json(json.dumps(value), "here") == value
+
+
+@given(st.text('[]{}"\\:,1 e-', max_size=40))
+def test_any_text_is_read_or_refused_as_bad_input(text):
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(BadInput):
+            parse_json(text, "here")
+    else:
+        assert parse_json(text, "here") == expected
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "device", "loop", "nothing"])
+def test_what_is_no_file_is_refused_and_never_waited_for(tmp_path, kind):
+    path = tmp_path / "bundle.json"
+    makers = {
+        "folder": path.mkdir,
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "loop": lambda: path.symlink_to(path),
+        "nothing": lambda: None,
+    }
+    makers[kind]()
+    with pytest.raises(BadInput, match=rf"^{path}: (is a {kind}, expected a file|cannot be read|no such file)"):
+        read_json(path)
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path):
+    path = tmp_path / "facts.json"
+    with path.open("wb") as stream:
+        stream.truncate(10**12)
+    with pytest.raises(BadInput, match=r"facts\.json: has 1,000,000,000,000 bytes; at most 67,108,864 are read"):
+        read_json(path)
+
+
+@pytest.mark.parametrize(
+    "fault", [KeyError("weights"), MemoryError(), OSError(5, "Input/output error"), ValueError("a\nb")]
+)
+def test_any_fault_of_a_foreign_file_is_said_of_that_file_in_one_line(fault):
+    with (
+        pytest.raises(BundleError, match=r"^student\.json: cannot be used \(\w+: .+\)$"),
+        foreign("student.json", BundleError),
+    ):
+        raise fault
+
+
+def test_what_potstill_itself_says_of_a_foreign_file_stays():
+    with pytest.raises(BadInput, match=r"^another: line 3$"), foreign("student.json", BundleError):
+        raise BadInput("another: line 3")

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 
+LONGEST_MESSAGE = 300
+"""Characters of the line that tells a person of an error."""
+
+_LEFT_OUT = " [...] "
+
+
 class PotstillError(Exception):
     """Base of all errors that potstill raises on purpose; `exit_code` is what a command exits with."""
 
@@ -105,6 +111,23 @@ class TargetMissed(PotstillError):
     """The work is done, and a declared target is missed."""
 
     exit_code = 1
+
+
+def one_line(message: str, longest: int = LONGEST_MESSAGE) -> str:
+    """A message as one line that a terminal shows as it is, of at most `longest` characters.
+
+    White space becomes single spaces, what can't be seen is spelled out, and a message that is too long loses its
+    middle: it begins with the file's name, and often ends with what to do.
+    """
+    line = "".join(sign if sign.isprintable() else _spelled(sign) for sign in " ".join(message.split()))
+    if len(line) <= longest:
+        return line
+    room = longest - len(_LEFT_OUT)
+    return line[: room - room // 3] + _LEFT_OUT + line[-(room // 3) :]
+
+
+def _spelled(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""Scoring loads only what it needs: no module that makes datasets, labels, students or bundles, and no large library."""
+"""Scoring loads only what it needs: no module that makes datasets, labels, students or bundles, no large library."""
 
 import subprocess
 import sys

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from potstill.errors import PotstillError
+from potstill.errors import LONGEST_MESSAGE, PotstillError, one_line
 from potstill.terminal import console, set_quiet
 
 GROUPS = (
@@ -61,7 +61,8 @@ def main() -> None:
         build()()
     except PotstillError as error:
         console.quiet = False
-        console.print(f"error: {error}", style="red", highlight=False, markup=False, soft_wrap=True)
+        said = one_line(str(error), LONGEST_MESSAGE - len("error: "))
+        console.print(f"error: {said}", style="red", highlight=False, markup=False, soft_wrap=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -109,8 +109,8 @@ def read_history(path: str | Path, metadata: str | Path | None = None) -> Traini
     """
     path = Path(path)
     file = path / "history.json" if path.is_dir() else path
-    content = read_json(file)
-    more = _object(read_json(Path(metadata)), str(metadata)) if metadata is not None else {}
+    content = read_json(file, nan=True)
+    more = _object(read_json(Path(metadata), nan=True), str(metadata)) if metadata is not None else {}
     record = file.parent / "record.json"
     if isinstance(content, list) and metadata is None and record.is_file():
         return _of_student(content, _object(read_json(record), str(record)), str(file), str(record))

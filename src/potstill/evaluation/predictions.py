@@ -17,7 +17,7 @@ import polars as pl
 
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge
-from potstill.files import read_json
+from potstill.files import parse_json, read_json, read_text
 from potstill.runs import Run
 from potstill.verdict import cap_columns, cap_hits
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from potstill.records import FloatArray, IntArray
 
 _ORDER: tuple[Source, ...] = ("out-of-fold", "test", "validation")
+MOST_PUBLISHED = 512 * 2**20
+"""Bytes of a file of predictions in JSON."""
+
 _PUBLISHED = ("predictions", "labels", "article_ids", "dimension_names")
 
 
@@ -130,24 +133,17 @@ def _frame(path: Path, filter_: Filter) -> pl.DataFrame:
     if path.suffix in {".jsonl", ".ndjson"}:
         return _json_lines(path, filter_)
     if path.suffix == ".json":
-        return _published(read_json(path), path)
+        return _published(read_json(path, most=MOST_PUBLISHED, nan=True), path)
     raise BadInput(f"{path}: unknown ending; predictions are .json, .jsonl or .parquet")
 
 
 def _json_lines(path: Path, filter_: Filter) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(read_text(path, most=MOST_PUBLISHED).splitlines(), start=1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path}: line {number}: broken JSON ({error.msg})") from None
+        row = parse_json(line, f"{path}: line {number}", nan=True)
         if not isinstance(row, dict):
             raise BadInput(f"{path}: line {number}: expected an object, got {type(row).__name__}")
         rows.append(_flat(row, f"{path}: line {number}"))
