@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 FILTERS = {"front-page": "front_page", "uplifting": "uplifting", "investment-risk": "investment_risk"}
 """The filters that recorded scores exist for, and their names in the record."""
 
-RECIPES = ("constant", "tfidf-ridge", "minilm-median", "minilm-lora")
+RECIPES = ("constant", "tfidf-ridge", "minilm-median")
+"""What the demo trains: students that are fitted in seconds on any CPU."""
+
+FULL_RECIPES = (*RECIPES, "minilm-lora")
+"""What it trains with `full`: on these few labels the fine-tuned student loses to the frozen encoder."""
 
 NEW_TEXTS = (
     Article(
@@ -113,11 +117,18 @@ def recorded_samples(filter_name: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def run_demo(folder: str | Path, filter_names: Sequence[str] = tuple(FILTERS), *, seed: int = 0) -> Demo:
+def run_demo(
+    folder: str | Path, filter_names: Sequence[str] = tuple(FILTERS), *, seed: int = 0, full: bool = False
+) -> Demo:
     """Distil a recorded oracle's judgement of the Lee corpus, from labels to reports.
 
-    Several filters are split alike, share the network of the fine-tuned rung, and ship the same student, so that one
-    network scores new texts for all of them.
+    Several filters are split alike and ship the same student, so that one network scores new texts for all of them.
+
+    Args:
+        folder: where the runs are written, a folder for each filter.
+        filter_names: filters with recorded scores.
+        seed: random seed for the split and for training.
+        full: also fine-tune a network, shared by the filters; this takes minutes, on a slow CPU a quarter of an hour.
 
     Raises:
         BadInput: no scores are recorded for a filter, or none is named.
@@ -135,12 +146,13 @@ def run_demo(folder: str | Path, filter_names: Sequence[str] = tuple(FILTERS), *
         runs.append(_labelled(folder, name, articles))
         note(f"{name}: dataset: near-duplicates together, then train, validation and test")
         build_dataset(runs[-1], seed=seed, like=runs[0] if len(runs) > 1 else None)
-    note("students: the ladder")
+    recipes = FULL_RECIPES if full else RECIPES
+    note(f"students: {', '.join(recipes)}")
     several = len(runs) > 1
     if several:
-        train_together(runs, RECIPES, seed=seed)
+        train_together(runs, recipes, seed=seed)
     else:
-        train_run(runs[0], RECIPES, seed=seed)
+        train_run(runs[0], recipes, seed=seed)
     student = choose_for_all(runs) if several else None
     if student is not None:
         note(f"{student} errs least over all filters: they share its network")

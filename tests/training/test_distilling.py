@@ -17,6 +17,7 @@ from potstill.students.storage import load_student, student_hash
 from potstill.training import fitter, train_run
 from potstill.training.blending import ensemble
 from potstill.training.distilling import lessons, unlabelled_rows
+from potstill.training.precision import used_precision
 from potstill.training.sources import in_order
 
 PUPIL = """name: pupil
@@ -160,7 +161,7 @@ class TestAPupil:
         # Tiny stand-ins: the path is what is tried.
         small = "name: small\nstudent: distilled\nteacher: minilm-full\npupil: minilm-3-layers\n"
         pupil = train_run(run, [recipe_file(tmp_path, small), "minilm-full"], tiny=True)[1]
-        assert pupil.precision == "bf16"
+        assert pupil.precision == used_precision("auto", "cpu")
         assert "8 labelled rows with its scores of them unseen" in pupil.notes[0]
         student = load_student(run.path("students") / "small")
         assert student.encoder.model.config.num_hidden_layers == 1

@@ -28,13 +28,19 @@ def demo(
             "--filter", help="front-page, uplifting or investment-risk; give it again for more. All three unless given."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split and of training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the split and for training.")] = 0,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full", help="Also fine-tune a network, which takes minutes. On these labels it does not score better."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the evaluations and the verdicts as JSON.")] = False,
 ) -> None:
     """Distil a recorded oracle's judgement of 350 real news stories for three filters; score new texts in one pass."""
     from potstill.demo import FILTERS, run_demo
 
-    done = run_demo(folder, filter_names or tuple(FILTERS), seed=seed)
+    done = run_demo(folder, filter_names or tuple(FILTERS), seed=seed, full=full)
     if as_json:
         import json
         from dataclasses import asdict

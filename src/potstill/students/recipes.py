@@ -37,6 +37,9 @@ Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)],
 Weighing = Literal["absolute-error", "squared-error", "equal"]
 """Which error the weights of several students' scores make least, in each dimension; `equal` looks at none."""
 
+Precision = Literal["auto", "fp32", "bf16"]
+"""What a network is trained in; `auto` is bfloat16 where the device multiplies it natively, else float32."""
+
 LATER: dict[str, JsonValue] = {"later": True}
 """Marks, as `json_schema_extra`, a field that recipes gained after students had been made without it."""
 
@@ -214,7 +217,7 @@ class FineTunedRecipe(_Recipe):
     clip: float = Field(default=1.0, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1, json_schema_extra=LATER)
     """How much of a running mean of the weights stays at each step; the mean is what is evaluated and kept."""
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Precision = "auto"
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; one at each epoch's end where it is not given."""
     seed_offset: int = Field(default=0, ge=0, json_schema_extra=LATER)

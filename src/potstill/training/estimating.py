@@ -7,7 +7,8 @@ estimate for a plan, not a measurement: it leaves out what is fitted after encod
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from potstill.training.fit import frozen_encoder, readers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import AbstractContextManager
 
     from potstill.students import Encoder
     from potstill.students.recipes import Recipe
@@ -46,7 +48,8 @@ def estimate(
     if isinstance(recipe, EnsembleRecipe):
         made = (estimate(one, train, validation, device=device, clock=clock) for one in recipe.made)
         return sum(made)
-    each = sum(probe(encoder, [*train, *validation], clock=clock) for encoder in _encoders(recipe, device))
+    with _as_trained(recipe, device):
+        each = sum(probe(encoder, [*train, *validation], clock=clock) for encoder in _encoders(recipe, device))
     once = each * (len(train) + len(validation))
     if isinstance(recipe, FineTunedRecipe):
         if recipe.freeze_backbone:
@@ -66,6 +69,20 @@ def probe(encoder: Encoder, texts: Sequence[str], *, clock: Callable[[], float] 
     start = clock()
     encoder.encode(chosen)
     return (clock() - start) / len(chosen)
+
+
+def _as_trained(recipe: Recipe, device: str) -> AbstractContextManager[Any]:
+    """A block in which networks run in the precision that a recipe trains in on this machine."""
+    if not isinstance(recipe, FineTunedRecipe):
+        return nullcontext()
+    import torch
+
+    from potstill.students.torch.encoder import pick_device
+    from potstill.training.precision import used_precision
+
+    where = pick_device(device)
+    bf16 = used_precision(recipe.precision, str(where)) == "bf16"
+    return torch.autocast(where.type, torch.bfloat16, enabled=bf16)
 
 
 def _encoders(recipe: Recipe, device: str) -> list[Encoder]:

@@ -113,6 +113,8 @@ class Fitted:
     held_out: FloatArray
     seconds: float
     device: str = "cpu"
+    precision: Literal["fp32", "bf16"] | None = None
+    """What its network was run in; None for a student that runs none."""
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int | None = None
     steps: int | None = None

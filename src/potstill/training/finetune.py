@@ -39,6 +39,7 @@ from potstill.training.facts import Fitted
 from potstill.training.folding import set_aside
 from potstill.training.loop import SCHEDULE, Task, train_model
 from potstill.training.objectives import Target, label_weights
+from potstill.training.precision import used_precision, warn_if_emulated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -95,6 +96,10 @@ def fine_tune(
     if np.isnan(validation.scores).all():
         raise DatasetError("the validation part has no label at all")
     where = str(pick_device(device))
+    warn_if_emulated(recipe.name, recipe.precision, where)
+    precision = used_precision(recipe.precision, where)
+    # From here on the recipe says what is used, so checkpoints record it and a resume elsewhere notes the change.
+    recipe = recipe.model_copy(update={"precision": precision})
     found = backbone or find_backbone(recipe.backbone)
     tokenizer = found.load_tokenizer()
     facts = encoder_facts(
@@ -165,6 +170,7 @@ def fine_tune(
         held_out=held_out,
         seconds=round(time.monotonic() - clock, 3),
         device=where,
+        precision=precision,
         history=tuple(outcome.history),
         best_epoch=outcome.best_epoch,
         steps=outcome.plan.steps,

@@ -153,6 +153,8 @@ def fit(
         validation=student.predict(validation.frame),
         held_out=held_out,
         seconds=round(time.monotonic() - clock, 3),
+        # Frozen networks are read in float32 on every machine, as the exported graph is; see docs/decisions.md.
+        precision=None if encoder is None else "fp32",
         backbones={} if encoder is None else _hashes(encoder),
         truncated_share=cut,
         notes=(_weighed(student.dimensions, student.weights),) if isinstance(student, BlendStudent) else (),
@@ -474,7 +476,6 @@ def record_of(
     Raises:
         TrainingError: a prediction of the validation part is not finite.
     """
-    learner = recipe.pupil if isinstance(recipe, DistilledRecipe) else recipe
     loss = next((epoch.validation.loss for epoch in fitted.history if epoch.epoch == fitted.best_epoch), None)
     measured = Measures.of(fitted.validation, validation.scores, tuple(train.dimensions), loss)
     if not np.isfinite(fitted.validation).all():
@@ -497,7 +498,7 @@ def record_of(
         backbones=fitted.backbones,
         tiny=tiny,
         device=fitted.device,
-        precision=learner.precision if isinstance(learner, FineTunedRecipe) else None,
+        precision=fitted.precision,
         resumed_from=fitted.resumed_from,
         seconds=fitted.seconds,
         peak_memory_bytes=peak_memory(),
