@@ -162,11 +162,11 @@ def test_what_a_server_can_do_is_remembered_for_the_next_process(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", ["Five.", good(11.0), good(5.0, far=1), json.dumps({"scores": {"reach": 5}})])
-def test_a_faulty_answer_is_shown_to_the_model_once_and_then_recorded(ledger, wrong):
+def test_a_model_is_told_once_that_its_answer_was_faulty_without_a_word_of_the_answer(ledger, wrong):
     oracle = ScriptedOracle(lambda request, number: wrong if number == 0 else good(6.0))
     assert buy(ledger, stories(1), oracle).bought == 1
     assert [len(request.messages) for request in oracle.requests] == [2, 4]
-    assert oracle.requests[1].messages[2]["content"] == wrong
+    assert wrong not in json.dumps(oracle.requests[1].messages, ensure_ascii=False)
     hopeless = ScriptedOracle(lambda request, number: wrong)
     summary = buy(ledger, stories(1, start=1), hopeless)
     assert (summary.bought, sum(summary.failed.values()), len(hopeless.requests)) == (0, 1, 2)
@@ -605,3 +605,18 @@ def test_a_person_sees_spend_rate_failures_and_the_time_left(ledger, monkeypatch
     buy(ledger, stories(200), ScriptedOracle(script), price=Price(1.0, 1.0))
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.getvalue()).rpartition("labelling")[2]
     assert re.search(r"200/200 +0:00:00 spent 0\.0\d+, [\d,.]+/s, failed calls: server \d+, \d+ at once", last), last
+
+
+def test_only_texts_with_hidden_characters_are_asked_about_again(ledger, monkeypatch):
+    articles = stories(2).with_columns(pl.Series("content", ["A bridge fell.", "Rain.\U000e0041\U000e0042"]))
+    with monkeypatch.context() as before:
+        # As it was when such characters were shown to the oracle.
+        before.setattr("potstill.labelling.ledger.shown", lambda text: text)
+        buy(ledger, articles, ScriptedOracle())
+    oracle = ScriptedOracle(lambda request, number: good(7.0))
+    summary = buy(ledger, articles, oracle)
+    assert (summary.already, summary.bought, summary.flagged) == (1, 1, 1)
+    assert [request.article_id for request in oracle.requests] == ["a1"]
+    assert "Rain.\n===" in oracle.requests[0].messages[-1]["content"]
+    labels = ledger.labels(FRONT_PAGE)
+    assert dict(zip(labels["article"], labels["y_reach"], strict=True)) == {"a0": 5.0, "a1": 7.0}

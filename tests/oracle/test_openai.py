@@ -80,8 +80,14 @@ def test_each_fault_has_its_name(answer, reason, charged):
         assert (outcome.tokens_in, outcome.tokens_out) == (100, 20)
 
 
-def test_prose_around_the_json_is_passed_over():
-    assert failure_of(completion(f"Sure!\n```json\n{GOOD}\n```")).scores == SCORES
+def test_prose_around_the_json_is_passed_over_where_no_schema_holds_the_answer():
+    answer = completion(f"Sure!\n```json\n{GOOD}\n```")
+    assert failure_of(answer).reason == "malformed"
+
+    def script(request, number):
+        return error(400, "response_format is not supported") if "response_format" in request else answer
+
+    assert ask(script)[1][0].scores == SCORES
 
 
 def test_a_list_of_content_parts_is_read():
@@ -231,3 +237,25 @@ def test_what_an_earlier_process_found_out_is_tried_first_and_found_out_anew_if_
 def test_an_unknown_oracle_is_refused(spec):
     with pytest.raises(OracleError, match=r"expected replay:FILE, .*openai:MODEL, anthropic:MODEL or gemini:MODEL"):
         open_oracle(spec)
+
+
+@pytest.mark.parametrize("kind", ["thinking", "reasoning"])
+def test_a_draft_in_a_part_of_thinking_is_passed_over(kind):
+    draft = {"type": kind, "text": GOOD.replace("4.5", "9"), "thinking": [{"type": "text", "text": "Nine?"}]}
+    assert failure_of(completion([draft, {"type": "text", "text": GOOD}])).scores == SCORES
+    assert failure_of(completion([draft])).reason == "thinking_only"
+
+
+@pytest.mark.parametrize("word", ["length", "max_tokens", "MAX_TOKENS", "model_length", "abort"])
+def test_every_word_for_a_cut_is_known(word):
+    assert failure_of(completion(GOOD[:-30], finish=word)).reason == "truncated"
+
+
+@pytest.mark.parametrize("word", ["content_filter", "content_filter: PROHIBITED_CONTENT", "SAFETY", "sensitive"])
+def test_every_word_for_a_refusal_is_known(word):
+    assert failure_of(completion(GOOD, finish=word)).reason == "refused"
+
+
+def test_a_refusal_among_the_parts_is_a_refusal():
+    parts = [{"type": "refusal", "refusal": "I can't help with that."}, {"type": "text", "text": GOOD}]
+    assert (failure_of(completion(parts)).reason) == "refused"

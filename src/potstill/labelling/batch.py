@@ -254,8 +254,10 @@ class BatchSession(Session):
         return True
 
     def _bare(self, question: Question) -> Request:
-        """Enough of a question to read its answer by."""
-        return self.prompt.request(question.article, "", question.sample, self.limits.max_tokens)
+        """Enough of a question to read its answer by; an earlier process's text is not known yet."""
+        wanted = self.windows.get(question.key)
+        window = "" if wanted is None else wanted.window
+        return self.prompt.request(question.article, window, question.sample, self.limits.max_tokens)
 
     def _landed(self, question: Question, outcome: Reply | Failure) -> None:
         wanted = self.windows.pop(question.key, None)

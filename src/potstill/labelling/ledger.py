@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from potstill.errors import BadInput, LabelError
+from potstill.oracle.hidden import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -473,8 +474,8 @@ def call_key(oracle: str, prompt: str, window: str, sample: int, revision: str =
 
 
 def window_hash(window: str) -> str:
-    """SHA-256 of a window, in hex."""
-    return hashlib.sha256(window.encode()).hexdigest()
+    """SHA-256 of a window as an oracle is shown it, without hidden characters, in hex."""
+    return hashlib.sha256(shown(window).encode()).hexdigest()
 
 
 def _columns(question: Question) -> dict[str, Any]:

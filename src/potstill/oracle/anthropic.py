@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.prompt import without
-from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
+from potstill.oracle.reading import storable
+from potstill.oracle.wire import (
+    LiveOracle,
+    api_key,
+    charged,
+    counts,
+    holds,
+    lost,
+    one_line,
+    read_answer,
+    the_object,
+)
 
 if TYPE_CHECKING:
     import anthropic
@@ -66,16 +77,16 @@ class AnthropicOracle(LiveOracle):
         return self._client
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The question as a batch carries it, in the firmest form or the one that was found out."""
-        return self._body(request, self._form or self._likely or self.forms[0])
+        """The question as a batch carries it."""
+        return self._body(request, self.batch_form)
 
     def read(self, text: str, request: Request) -> Reply:
-        """The scores in an answer's body.
+        """The scores in the body of an answer in a job.
 
         Raises:
             Failure: there are none.
         """
-        return _read(text, request)
+        return _read(text, request, self.batch_form)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -87,7 +98,7 @@ class AnthropicOracle(LiveOracle):
             try:
                 async with asyncio.timeout(self._settings.timeout):
                     text = await self._client.post(_PATH, cast_to=str, body=self._body(request, form))
-                return _read(text, request)
+                return _read(text, request, form)
             except self._library.APIStatusError as error:
                 if error.status_code == 400 and "temperature" in error.message and self._send_temperature:
                     self._send_temperature = False
@@ -120,7 +131,7 @@ class AnthropicOracle(LiveOracle):
         return body
 
 
-def _read(text: str, request: Request) -> Reply:
+def _read(text: str, request: Request, form: str) -> Reply:
     """The scores in an answer that came back with status 200."""
     body = the_object(text)
     failure = charged(_used(body.get("usage")))
@@ -131,12 +142,11 @@ def _read(text: str, request: Request) -> Reply:
     blocks = [block for block in content if isinstance(block, dict)]
     said = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
     if stop == "refusal":
-        failure.reason, failure.raw = "refused", said[:4000]
-        failure.detail = one_line(said) or "the model refuses"
+        failure.reason, failure.raw = "refused", storable(said[:4000])
+        failure.detail = one_line(storable(said)) or "the model refuses"
         raise failure
     thought = any(block.get("type") in {"thinking", "redacted_thinking"} for block in blocks)
-    cut = stop in {"max_tokens", "model_context_window_exceeded"}
-    return read_answer(request, said, failure, cut=cut, thought=thought)
+    return read_answer(request, said, failure, alone=holds(form), finish=stop, thought=thought)
 
 
 def _used(usage: object) -> tuple[int, int] | None:

@@ -15,7 +15,18 @@ from typing import TYPE_CHECKING, Any
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.prompt import without
-from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
+from potstill.oracle.reading import storable
+from potstill.oracle.wire import (
+    LiveOracle,
+    api_key,
+    charged,
+    counts,
+    holds,
+    lost,
+    one_line,
+    read_answer,
+    the_object,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -89,17 +100,16 @@ class GeminiOracle(LiveOracle):
         return self._served
 
     def inlined(self, request: Request) -> dict[str, Any]:
-        """The question as a batch carries it, in the firmest form or the one that was found out."""
-        form = self._form or self._likely or self.forms[0]
-        return {"contents": _contents(request), "config": self._config(request, form)}
+        """The question as a batch carries it."""
+        return {"contents": _contents(request), "config": self._config(request, self.batch_form)}
 
     def read(self, text: str, request: Request) -> Reply:
-        """The scores in an answer's body.
+        """The scores in the body of an answer in a job.
 
         Raises:
             Failure: there are none.
         """
-        return _read(text, request)
+        return _read(text, request, self.batch_form)
 
     async def asked(self, call: Awaitable[T]) -> T:
         """What the library gives, or a failure in our words."""
@@ -121,7 +131,7 @@ class GeminiOracle(LiveOracle):
                 model=self._served, contents=_contents(request), config=self._config(request, form)
             )
         )
-        return _read(answer.sdk_http_response.body or "", request)
+        return _read(answer.sdk_http_response.body or "", request, form)
 
     def _config(self, request: Request, form: str) -> Any:  # noqa: ANN401 - the library's own class
         system = "\n\n".join(message["content"] for message in request.messages if message["role"] == "system")
@@ -189,7 +199,7 @@ def _contents(request: Request) -> Any:  # noqa: ANN401 - of the library's many 
     ]
 
 
-def _read(text: str, request: Request) -> Reply:
+def _read(text: str, request: Request, form: str) -> Reply:
     """The scores in an answer that came back with status 200."""
     body = the_object(text)
     failure = charged(_used(body.get("usageMetadata")))
@@ -209,10 +219,10 @@ def _read(text: str, request: Request) -> Reply:
     parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
     said = "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
     if finish in _REFUSALS:
-        failure.reason, failure.detail, failure.raw = "refused", f"finished for {finish}", said[:4000]
+        failure.reason, failure.detail, failure.raw = "refused", f"finished for {finish}", storable(said[:4000])
         raise failure
     thought = any(part.get("thought") for part in parts) or _thinking(body) > 0
-    return read_answer(request, said, failure, cut=finish == "MAX_TOKENS", thought=thought)
+    return read_answer(request, said, failure, alone=holds(form), finish=finish, thought=thought)
 
 
 def _thinking(body: Mapping[str, Any]) -> int:

@@ -2,8 +2,9 @@
 
 In: texts of articles as the oracle sees them. Out: what each seems to try. The fence holds whatever a text says;
 a flag says that the text tried, so that a person can look at the label. Words are looked for as they stand, with
-digits read as the letters that they look like, and in what base64 hides. They are not proof: an article about such
-attacks is flagged too, and a text that persuades without a word to the oracle is not.
+digits read as the letters that they look like, and in what base64 and invisible characters hide; hidden characters
+(`oracle.hidden`) are a try by themselves. They are not proof: an article about such attacks is flagged too, and a
+text that persuades without a word to the oracle is not.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from potstill.oracle.hidden import shown, spelled
 from potstill.prefilter import fold
 
 if TYPE_CHECKING:
@@ -69,6 +71,9 @@ _TRIES: dict[str, tuple[str, ...]] = {
 _PATTERNS = {name: "(?m)" + "|".join(f"(?:{one})" for one in patterns) for name, patterns in _TRIES.items()}
 
 
+HIDDEN = "hidden characters"
+"""The try of a text with characters that no reader sees and that the oracle is not shown."""
+
 # A digit between letters is rare in texts that hide nothing.
 _SPELLED = re.compile(r"[a-z][013457@$]+[a-z]")
 _LETTERS = str.maketrans("013457@$", "oieastas")
@@ -76,13 +81,15 @@ _ENCODED = re.compile(r"[A-Za-z0-9+/]{24,}")
 
 
 def tries(windows: Sequence[str]) -> list[tuple[str, ...]]:
-    """What each text seems to try: address, answer, chat markup, fence, instruction, score; mostly nothing.
+    """What each text seems to try: address, answer, chat markup, fence, instruction, score, hidden characters.
 
-    Letters are compared folded, and without invisible ones (`prefilter.fold`).
+    Mostly it is nothing. Letters are compared folded, and without invisible ones (`prefilter.fold`).
     """
     # Rust's matcher reads each text once per kind, whatever is in it.
     texts = pl.Series("read", [_read(window) for window in windows], dtype=pl.String)
     found = pl.DataFrame([texts.str.contains(pattern).alias(name) for name, pattern in _PATTERNS.items()])
+    hidden = pl.Series(HIDDEN, [shown(window) != window for window in windows], dtype=pl.Boolean)
+    found = found.with_columns(hidden)
     return [tuple(name for name, hit in zip(found.columns, row, strict=True) if hit) for row in found.iter_rows()]
 
 
@@ -93,6 +100,7 @@ def _read(window: str) -> str:
     if _SPELLED.search(folded):
         readings.append(folded.translate(_LETTERS))
     readings += [fold(text) for text in map(_decoded, _ENCODED.findall(window)) if text]
+    readings += [fold(text) for text in spelled(window)]
     return "\n".join(readings)
 
 

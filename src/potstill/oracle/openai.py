@@ -18,7 +18,18 @@ from urllib.parse import urlsplit
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.prompt import without
-from potstill.oracle.wire import LiveOracle, api_key, charged, counts, lost, one_line, read_answer, the_object
+from potstill.oracle.reading import storable
+from potstill.oracle.wire import (
+    LiveOracle,
+    api_key,
+    charged,
+    counts,
+    holds,
+    lost,
+    one_line,
+    read_answer,
+    the_object,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +37,11 @@ if TYPE_CHECKING:
     import openai
 
 _PATH = "/chat/completions"
+
+# Where servers put thinking that they have told apart, and why they end a text that they won't give.
+_THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
+_THINKING = frozenset({"thinking", "redacted_thinking", "reasoning", "thought"})
+_REFUSALS = frozenset({"refusal", "safety", "sensitive", "recitation", "blocklist", "prohibited_content", "spii"})
 
 
 class OpenAIOracle(LiveOracle):
@@ -88,20 +104,25 @@ class OpenAIOracle(LiveOracle):
         """The library's client, for what lies beside questions: files and batches."""
         return self._client
 
+    @property
+    def batch_form(self) -> str:
+        """The form of a question in a job: the one that was found out, else the firmest that most servers know."""
+        return self._form or self._likely or "json_schema"
+
     def body(self, request: Request) -> dict[str, Any]:
-        """The question as a batch carries it, in the form that was found out, or the firmest that most servers know."""
-        return self._body(request, self._form or self._likely or "json_schema")
+        """The question as a batch carries it."""
+        return self._body(request, self.batch_form)
 
     def read(self, text: str, request: Request) -> Reply:
-        """The scores in an answer's body.
+        """The scores in the body of an answer in a job.
 
         Raises:
             Failure: there are none.
         """
-        return self._read(text, request)
+        return _read(text, request, self.batch_form)
 
     async def _send(self, request: Request, form: str) -> Reply:
-        return self._read(await self._post(request, form), request)
+        return _read(await self._post(request, form), request, form)
 
     async def _post(self, request: Request, form: str) -> str:
         """One question, sent again only to learn the name of a parameter, which costs nothing."""
@@ -152,37 +173,48 @@ class OpenAIOracle(LiveOracle):
             return True
         return False
 
-    def _read(self, text: str, request: Request) -> Reply:
-        """The scores in an answer that came back with status 200."""
-        body = the_object(text)
-        choice = _first(body.get("choices"))
-        message = choice.get("message") if isinstance(choice, dict) else None
-        failure = charged(_used(body.get("usage")))
-        if not isinstance(choice, dict) or not isinstance(message, dict):
-            failure.detail = "no choices in the answer"
-            raise failure
-        finish = choice.get("finish_reason")
-        said = _text_of(message.get("content"))
-        if message.get("refusal") or finish == "content_filter":
-            failure.reason, failure.raw = "refused", said[:4000]
-            failure.detail = one_line(str(message.get("refusal") or "content filter"))
-            raise failure
-        thought = bool(message.get("reasoning_content") or message.get("reasoning"))
-        return read_answer(request, said, failure, cut=finish == "length", thought=thought)
+
+def _read(text: str, request: Request, form: str) -> Reply:
+    """The scores in an answer that came back with status 200."""
+    body = the_object(text)
+    choice = _first(body.get("choices"))
+    message = choice.get("message") if isinstance(choice, dict) else None
+    failure = charged(_used(body.get("usage")))
+    if not isinstance(choice, dict) or not isinstance(message, dict):
+        failure.detail = "no choices in the answer"
+        raise failure
+    finish = choice.get("finish_reason")
+    parts = _parts(message.get("content"))
+    said = "".join(_text_of(part) for part in parts)
+    refusal = message.get("refusal") or next((part["refusal"] for part in parts if part.get("refusal")), None)
+    if refusal or _is_refusal(finish):
+        failure.reason, failure.raw = "refused", storable(said[:4000])
+        failure.detail = one_line(storable(str(refusal or "content filter")))
+        raise failure
+    thought = any(message.get(field) for field in _THOUGHTS) or any(part.get("type") in _THINKING for part in parts)
+    return read_answer(request, said, failure, alone=holds(form), finish=finish, thought=thought)
 
 
 def _first(value: object) -> object:
     return value[0] if isinstance(value, list) and value else None
 
 
-def _text_of(content: object) -> str:
-    """A message's text; some servers give a list of parts."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        texts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(text for text in texts if isinstance(text, str))
-    return ""
+def _parts(content: object) -> list[dict[str, Any]]:
+    """A message's content as parts; most servers give one text, some a list that may hold thinking too."""
+    found = content if isinstance(content, list) else [content]
+    texts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in found]
+    return [part for part in texts if isinstance(part, dict)]
+
+
+def _text_of(part: Mapping[str, Any]) -> str:
+    """What a part says to the reader; nothing for one of thinking."""
+    text = part.get("text")
+    return text if isinstance(text, str) and part.get("type", "text") in {"text", "output_text"} else ""
+
+
+def _is_refusal(finish: object) -> bool:
+    word = str(finish).lower()
+    return word.startswith("content_filter") or word in _REFUSALS
 
 
 def _used(usage: object) -> tuple[int, int] | None:

@@ -12,16 +12,17 @@ import difflib
 import hashlib
 import json
 import math
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from potstill.files import canonical, digest
 from potstill.oracle import Failure, Request
+from potstill.oracle.hidden import shown
+from potstill.oracle.reading import storable, the_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from potstill.filters import Filter
     from potstill.oracle import Message, Reason
@@ -57,6 +58,15 @@ Score the article above by the rubric. Answer with the JSON object alone."""
 
 _REPAIR = """That answer cannot be used: {fault}. Answer again for the same article, with the JSON object alone: \
 "scores" with exactly these dimensions, each a number from {low} to {high}: {names}; then "evidence", one short text."""
+
+# In our words alone: what the model said may repeat what the article told it, and would stand outside the fence.
+_UNUSABLE = "(an answer that cannot be used)"
+_FAULTS: dict[Reason, str] = {
+    "missing_dimension": "it does not score every dimension",
+    "unknown_dimension": "it scores a dimension that is not asked for",
+    "out_of_range": "a score in it is off the scale",
+}
+_NOT_THE_OBJECT = "it is not one JSON object by the schema, or not that object alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +173,16 @@ class Prompt:
         )
 
     def repair(self, request: Request, failure: Failure) -> Request:
-        """The same question once more, with the faulty answer and its fault shown."""
+        """The same question once more, with the kind of its answer's fault; nothing that the model said is repeated."""
         scale = self.filter.scale
         ask = _REPAIR.format(
-            fault=failure.detail, low=_plain(scale.min), high=_plain(scale.max), names=", ".join(self.filter.dimensions)
+            fault=_FAULTS.get(failure.reason, _NOT_THE_OBJECT),
+            low=_plain(scale.min),
+            high=_plain(scale.max),
+            names=", ".join(self.filter.dimensions),
         )
         turn: list[Message] = [
-            {"role": "assistant", "content": failure.raw[:4000] or "(nothing)"},
+            {"role": "assistant", "content": _UNUSABLE},
             {"role": "user", "content": ask},
         ]
         return Request(
@@ -182,16 +195,23 @@ class Prompt:
             max_tokens=request.max_tokens,
         )
 
-    def parse(self, text: str, *, masks: bool = False) -> Answer:
+    def parse(
+        self, text: str, *, masks: bool = False, alone: bool = False, cut: bool = False, article: str = ""
+    ) -> Answer:
         """Read an answer strictly: exactly the dimensions, each a number on the scale.
 
-        Prose or thinking around the JSON is passed over, but only one object with scores may be there. With
-        `masks`, a null stands for a score that nobody gave; otherwise it is a fault.
+        Args:
+            text: what the model said.
+            masks: whether a null stands for a score that nobody gave; otherwise it is a fault.
+            alone: whether the server holds the text to the schema; see `reading.the_answer`.
+            cut: whether the server says that the text was cut.
+            article: the window that was asked about, where it is known.
 
         Raises:
-            Failure: malformed, missing_dimension, unknown_dimension or out_of_range; `raw` holds the text.
+            Failure: empty, thinking_only, truncated, refused, malformed, missing_dimension, unknown_dimension or
+                out_of_range; `raw` holds the text.
         """
-        value = _the_object(text)
+        value = the_answer(text, alone=alone, cut=cut, article=article)
         scores = value["scores"]
         if not isinstance(scores, dict):
             _fault("malformed", f'"scores" is {_kind(scores)}, expected an object', text)
@@ -206,7 +226,7 @@ class Prompt:
         evidence = value.get("evidence") or ""
         if not isinstance(evidence, str):
             _fault("malformed", f'"evidence" is {_kind(evidence)}, expected text', text)
-        return Answer(found, _storable(evidence[:MAX_EVIDENCE]))
+        return Answer(found, storable(evidence[:MAX_EVIDENCE]))
 
     def difference(self, parts: Mapping[str, Any]) -> str:
         """What changed from another prompt's `parts` to this one's, as the lines of a diff."""
@@ -272,65 +292,12 @@ def fence_code(window: str) -> str:
 
 
 def _question(window: str) -> str:
-    return _QUESTION.format(code=fence_code(window), window=window)
-
-
-# At the start alone: an article's own "<think>" may be quoted as evidence. The opening tag is often swallowed.
-_THINKING = re.compile(r"\A\s*(?:<(think|thinking)>.*?(?:</\1>|\Z)|[^{]*?</think(?:ing)?>)", re.DOTALL | re.IGNORECASE)
-
-
-def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(pairs)
-    if len(value) < len(pairs):
-        raise ValueError("a key is given twice")
-    return value
-
-
-def _not_json(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_not_json)
-
-
-def _the_object(text: str) -> dict[str, Any]:
-    """The one JSON object with scores in a text."""
-    if not text.strip():
-        _fault("empty", "no text", text)
-    answer = _THINKING.sub("", text)
-    if not answer.strip():
-        _fault("thinking_only", "there is thinking, but no answer", text)
-    found = [value for value in _objects(answer) if "scores" in value]
-    if any(value != found[0] for value in found):
-        _fault("malformed", f"{len(found)} different answers in one", text)
-    if not found:
-        _fault("malformed", 'no whole JSON object with "scores" in the answer', text)
-    return found[0]
-
-
-def _objects(text: str) -> Iterator[dict[str, Any]]:
-    """The outermost JSON objects in a text, first to last."""
-    start = text.find("{")
-    tries = 0
-    while start >= 0 and tries < 50:
-        tries += 1
-        try:
-            value, end = _DECODER.raw_decode(text, start)
-        except (ValueError, RecursionError):
-            start = text.find("{", start + 1)
-            continue
-        if isinstance(value, dict):
-            yield value
-        start = text.find("{", end)
+    text = shown(window)
+    return _QUESTION.format(code=fence_code(text), window=text)
 
 
 def _fault(reason: Reason, detail: str, raw: str) -> NoReturn:
-    raise Failure(reason, detail, raw=_storable(raw))
-
-
-def _storable(text: str) -> str:
-    """Text that UTF-8 and SQLite hold: half surrogate pairs and NUL replaced."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    raise Failure(reason, detail, raw=storable(raw))
 
 
 def _kind(value: object) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.errors import OracleError
 from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle.reading import storable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
 _NOT_UNDERSTOOD = frozenset({400, 404, 415, 422, 501})
 _QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "insufficient balance", "insufficient_balance",
                 "billing_hard_limit", "credit balance", "insufficient credits")  # fmt: skip
+
+CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length", "token_limit",
+                 "model_context_window_exceeded", "context_length_exceeded", "pause_turn", "incomplete", "abort",
+                 "insufficient_system_resource"})  # fmt: skip
+"""Why a text ended before its model ended it, in servers' words, in lower case."""
 
 
 class LiveOracle(ABC):
@@ -60,6 +66,11 @@ class LiveOracle(ABC):
     def form(self) -> str | None:
         """How the server holds answers to their form; None until it is known."""
         return self._form
+
+    @property
+    def batch_form(self) -> str:
+        """The form of a question in a job: the one that was found out, else the firmest."""
+        return self._form or self._likely or self.forms[0]
 
     @property
     def server(self) -> str:
@@ -203,31 +214,36 @@ def the_object(text: str) -> dict[str, Any]:
     return value
 
 
-def read_answer(request: Request, text: str, failure: Failure, *, cut: bool, thought: bool) -> Reply:
-    """The scores in a model's text.
+def read_answer(request: Request, text: str, failure: Failure, *, alone: bool, finish: object, thought: bool) -> Reply:
+    """The scores in a model's text, by the one rule that holds for every provider (`oracle.reading`).
 
     Args:
         request: what was asked.
-        text: what the model said.
+        text: what the model said, without the parts that the server marks as thinking.
         failure: what is known of the cost; raised, with its reason, if the text holds no answer.
-        cut: whether the server says that the token limit ended the text.
+        alone: whether the server holds the text to the schema.
+        finish: why the text ended, in the server's word.
         thought: whether there was thinking beside the text.
 
     Raises:
         Failure: there is no answer in it.
     """
-    failure.raw = text[:4000]
+    failure.raw = storable(text[:4000])
     try:
-        answer = request.parse(text)
+        answer = request.parse(text, alone=alone, cut=str(finish).lower() in CUT, article=request.window)
     except Failure as fault:
         failure.reason, failure.detail = fault.reason, fault.detail
-        if cut:
-            failure.reason = "truncated"
+        if fault.reason == "truncated":
             failure.detail = f"the answer was cut at {request.max_tokens} tokens; more may help (--max-tokens)"
         elif fault.reason == "empty" and thought:
             failure.reason, failure.detail = "thinking_only", "there is thinking, but no answer"
         raise failure from None
-    return Reply(answer.scores, answer.evidence, failure.tokens_in, failure.tokens_out, text)
+    return Reply(answer.scores, answer.evidence, failure.tokens_in, failure.tokens_out, storable(text))
+
+
+def holds(form: str) -> bool:
+    """Whether a server that is asked in this form holds its answer to the schema, so that nothing stands around it."""
+    return form.endswith("schema")
 
 
 def charged(tokens: tuple[int, int] | None) -> Failure:

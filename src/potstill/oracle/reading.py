@@ -1,0 +1,209 @@
+"""The answer in a model's text: the one JSON object that ends it, and nothing that only looks like one.
+
+In: what a model said, and how it came to say it. Out: the object with the scores, or a `Failure` that names what
+stands there instead. A draft inside thinking, a draft that was cut, an answer that is quoted from the article and
+an answer inside a refusal are no answers. The rule is the same for all providers, for single calls and for jobs:
+
+1. The object ends the text. After it stand white space, the end of a Markdown fence, or a mark that ends a turn.
+2. Thinking before it, in any mark, is passed over. A mark inside the object (quoted as evidence) is text.
+3. Where the server holds the answer to the schema, nothing else stands before the object. Elsewhere prose may
+   introduce it, if the prose holds no brace, does not refuse, and does not present the object as the article's own.
+4. Where the server says that the answer was cut, only an object with nothing before and after it counts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from potstill.oracle import Failure
+from potstill.oracle.hidden import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from potstill.oracle import Reason
+
+MARKS = 20
+"""Marks at the end of thinking that are tried, from the last one back; a real one has few others after it."""
+
+_NAME = (
+    r"(?:\w{1,20}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratch_?pad|monologue"
+    r"|deliberation|planning|brainstorm(?:ing)?|draft)(?:_\w{1,20})?"
+)
+# <think>, <thinking budget="9">, <seed:think>, [THINK], ◁think▷, <|begin_of_thought|>, and gpt-oss's raw channels.
+_OPENED = re.compile(
+    rf"<\s*{_NAME}(?:\s[^<>]{{0,200}})?(?<!/)>|\[\s*think(?:ing)?\b[^\[\]]{{0,200}}\]|◁{_NAME}▷"
+    rf"|<\|(?:begin_of_|start_of_|start_)?{_NAME}\|>|<\|channel\|>\s*(?:analysis|commentary)\b|<unused94>",
+    re.IGNORECASE,
+)
+_CLOSED = re.compile(
+    rf"<\s*/\s*{_NAME}\s*>|<\s*{_NAME}\s*/>|\[\s*/\s*think(?:ing)?\s*\]|◁/{_NAME}▷"
+    rf"|<\|(?:/|end_of_|end_){_NAME}\|>|<\|channel\|>\s*final\s*<\|message\|>|<unused95>",
+    re.IGNORECASE,
+)
+_FENCED_THINKING = re.compile(rf"^[ \t]*(?:```|~~~)[ \t]*{_NAME}\b[^\n]*$", re.IGNORECASE | re.MULTILINE)
+_BARE_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*$", re.MULTILINE)
+
+# What may stand right before the object, and after it.
+_WRAPPING = re.compile(r"(?:(?:```|~~~)[ \t]*\w*|<(?:answer|response)>|<\|\w{1,30}\|>)\Z", re.IGNORECASE)
+_ENDS = re.compile(r"(?:```|~~~|</(?:answer|response)>|<\|\w{1,30}\|>|</s>)+", re.IGNORECASE)
+
+_VERBS = (
+    r"(?:scor|rat|judg|evaluat|assess|grad|answer|compl(?:y|ies)|follow|assist|help|provid|produc|giv|obey|fulfil|engag"
+    r"|continu|respond|return|process|do (?:this|that|so|it))"
+)
+_REFUSAL = re.compile(
+    r"\b(?:can(?: ?no|['\u2019])?t|could(?: not|n['\u2019]t)|won['\u2019]t|(?:will|would|must|shall|do|may|am|are) not"
+    rf"|don['\u2019]t|unable to|refuse to|decline to)\b[^.!?\n]{{0,50}}\b{_VERBS}"
+    r"|\bi(?: must| have to|'ll| will)? (?:refuse|decline)\b|\bi(?:['\u2019]m| am)(?: very)? sorry\b|\bas an ai\b"
+    r"|\bich (?:kann|werde|darf)\b[^.!?\n]{0,60}\b(?:nicht|kein)"
+    r"|\bje ne (?:peux|vais|puis|suivrai|répondrai)|\bno (?:puedo|voy a|debo)\b|\bn[aã]o (?:posso|vou)\b|\bnon posso\b"
+    r"|\bik (?:kan|zal|ga|mag)\b[^.!?\n]{0,60}\b(?:niet|geen)\b"
+    r"|\b(?:не могу|не буду)\b|我(?:无法|無法|不能|不会)|できません",
+    re.IGNORECASE,
+)
+_QUOTING = re.compile(
+    r"\b(?:article|text|story|author|page|passage|document)\b[^.,\n]{0,40}\b(?:contains|says|said|includes|asks"
+    r"|instructs|tells|told|wants|claims|demands|tries|attempts|quotes|reads|states|suggests|embeds|injects|holds|gives)\b",
+    re.IGNORECASE,
+)
+
+
+def the_answer(text: str, *, alone: bool = False, cut: bool = False, article: str = "") -> dict[str, Any]:
+    """The JSON object with scores that a model's text is, or ends with.
+
+    Args:
+        text: what the model said.
+        alone: whether the server holds the text to the schema, so that nothing else may stand in it.
+        cut: whether the server says that something ended the text before the model did.
+        article: the text that was asked about, as far as it is known; an object copied from it is no answer.
+
+    Raises:
+        Failure: empty, thinking_only, truncated, refused or malformed.
+    """
+    found = _last_object(text)
+    if found is None:
+        _fail("truncated" if cut else _absent(text), text)
+    if cut and (found.prose or found.thinking):
+        # It may be the draft of an answer that was about to come.
+        _fail("truncated", text)
+    if found.thinking:
+        _fail("thinking_only", text)
+    if found.prose and alone:
+        _fail("malformed", text, "text stands before the JSON object")
+    if found.prose and not found.introduced:
+        _fail("malformed", text, "the JSON object is quoted, or follows a refusal")
+    if "scores" not in found.value:
+        _fail("malformed", text)
+    if "{" in article and _squeezed(found.raw) in _squeezed(shown(article)):
+        _fail("malformed", text, "the JSON object is copied from the article")
+    return found.value
+
+
+def storable(text: str) -> str:
+    """Text that UTF-8 and SQLite hold: half surrogate pairs and NUL replaced."""
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The object that ends a text: its value, how it is written, and what stands before it since the thinking."""
+
+    value: dict[str, Any]
+    raw: str
+    lead: str
+
+    @property
+    def prose(self) -> str:
+        """What stands before the object, less a fence's begin."""
+        return _WRAPPING.sub("", self.lead.strip().strip("\ufeff")).strip()
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the object stands in thinking that has not ended."""
+        return any(mark.match(self.lead.strip()) for mark in (_OPENED, _FENCED_THINKING))
+
+    @property
+    def introduced(self) -> bool:
+        """Whether the prose introduces the object as the model's own answer."""
+        last = self.prose.rpartition("\n")[2]
+        apart = "\n" in self.lead[len(self.lead.rstrip()) :] or _WRAPPING.search(self.lead.strip())
+        if not apart and not last.endswith((":", ".", "!")):
+            return False
+        presented = last.endswith(":") and _QUOTING.search(last)
+        unanswered = any(mark.search(self.lead) for mark in (_OPENED, _FENCED_THINKING, _REFUSAL))
+        return not presented and not unanswered
+
+
+def _last_object(text: str) -> _Found | None:
+    """The JSON object that ends a text: the first one after thinking, with nothing but marks after it."""
+    for start in _starts(text):
+        brace = text.find("{", start)
+        if brace < 0:
+            continue
+        try:
+            value, end = _DECODER.raw_decode(text, brace)
+        except (ValueError, RecursionError):
+            continue
+        if _ends(text[end:]):
+            return _Found(value, text[brace:end], text[start:brace])
+    return None
+
+
+def _starts(text: str) -> Iterator[int]:
+    """Where thinking may have ended, from the last place back to the text's begin."""
+    ends = [mark.end() for mark in _CLOSED.finditer(text)]
+    if opened := _FENCED_THINKING.search(text):
+        ends += [mark.end() for mark in _BARE_FENCE.finditer(text, opened.end())]
+    # A mark in the evidence stands after the one that ends the thinking, and no object begins and ends after it.
+    yield from sorted(ends, reverse=True)[:MARKS]
+    yield 0
+
+
+def _ends(tail: str) -> bool:
+    marks = tail.split(maxsplit=4)
+    return len(marks) <= 4 and all(_ENDS.fullmatch(mark) for mark in marks)
+
+
+def _absent(text: str) -> Reason:
+    """What stands in a text that no object ends."""
+    if not text.strip():
+        return "empty"
+    rest = text[next(_starts(text)) :].strip()
+    if not rest or _OPENED.match(rest) or _FENCED_THINKING.match(rest):
+        return "thinking_only"
+    return "refused" if "{" not in rest and _REFUSAL.search(rest) else "malformed"
+
+
+_SAID: dict[Reason, str] = {
+    "empty": "no text",
+    "thinking_only": "there is thinking, but no answer",
+    "refused": "the model refuses in words",
+    "truncated": "the answer was cut",
+    "malformed": 'no whole JSON object with "scores" ends the answer',
+}
+
+
+def _fail(reason: Reason, text: str, detail: str = "") -> NoReturn:
+    raise Failure(reason, detail or _SAID[reason], raw=storable(text))
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        raise ValueError("a key is given twice")
+    return value
+
+
+def _not_json(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_not_json)
+
+
+def _squeezed(text: str) -> str:
+    return "".join(text.split())
