@@ -20,6 +20,7 @@ from potstill.articles import open_writer
 from potstill.errors import ArticleError, BadInput, LabelError, OracleError, RunError
 from potstill.labelling import Ledger, Limits, Price, Repeats, label, label_run
 from potstill.labelling.budget import TRILLION
+from potstill.labelling.pace import Pace
 from potstill.oracle import Failure, Settings, open_oracle
 from potstill.runs import Run
 
@@ -241,6 +242,17 @@ def test_a_server_that_asks_for_an_hour_is_left_alone(ledger):
     summary = buy(ledger, stories(5), ScriptedOracle(fails("rate_limited", retry_after=3600.0)))
     assert summary.fatal
     assert summary.stopped == "the server asks to wait 3600 s; go on later"
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 16, 64])
+def test_a_server_that_asks_for_an_hour_is_left_at_once_however_many_ask(ledger, concurrency):
+    # On the true clock: whoever waits for the server's silence to end would wait for an hour.
+    asked = label(
+        ledger, stories(200), FRONT_PAGE, ScriptedOracle(fails("rate_limited", retry_after=3600.0)),
+        limits=Limits(concurrency=concurrency), pace=Pace(concurrency),
+    )  # fmt: skip
+    assert (asked.fatal, asked.stopped) == (True, "the server asks to wait 3600 s; go on later")
+    assert asked.calls <= 4
 
 
 def test_a_server_that_is_not_there_is_noticed_soon(ledger):

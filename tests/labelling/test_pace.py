@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
 from scripted_oracle import Clock
+
+from potstill.labelling.pace import Pace
 
 
 def run(scene):
@@ -43,6 +46,57 @@ def test_nobody_calls_before_the_time_the_server_asks_for():
             return clock()
 
     assert run(scene) >= 1007.0
+
+
+@pytest.mark.parametrize("told", [None, 0.0, 0.01])
+def test_a_time_to_wait_of_nothing_is_no_leave_to_call_at_once(told):
+    clock = Clock()
+    pace = clock.pace(4)
+
+    async def scene():
+        waits = []
+        for _ in range(4):
+            before = clock()
+            pace.slowed(before, told)
+            async with pace.slot(1):
+                waits.append(clock() - before)
+        return waits
+
+    waits = run(scene)
+    assert all(wait >= least for wait, least in zip(waits, (0.75, 1.5, 3.0, 6.0), strict=True))
+
+
+def test_the_larger_of_the_servers_time_and_the_doubling_wait_holds():
+    clock = Clock()
+    pace = clock.pace(4)
+
+    async def scene():
+        pace.slowed(clock(), 7.0)
+        pace.slowed(clock() + 1.0, 0.0)
+        async with pace.slot(1):
+            return clock()
+
+    assert run(scene) >= 1007.0
+
+
+def test_whoever_waits_is_woken_when_no_more_calls_are_made():
+    pace = Pace(16)
+    woken = []
+
+    async def one(number):
+        async with pace.slot(1):
+            woken.append(number)
+        await pace.rest(1000.0)
+
+    async def scene():
+        pace.slowed(pace.now(), 1000.0)
+        waiting = [asyncio.create_task(one(number)) for number in range(16)]
+        await asyncio.sleep(0)
+        pace.stop()
+        await asyncio.wait_for(asyncio.gather(*waiting), 30.0)
+
+    run(scene)
+    assert sorted(woken) == list(range(16))
 
 
 def test_without_a_time_the_silence_doubles():

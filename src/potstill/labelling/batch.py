@@ -138,9 +138,10 @@ class BatchSession(Session):
             await self._all(jobs)
         except Failure as failure:
             way_out = "" if failure.retryable or failure.reason == "quota" else _way_out(self.ledger)
-            self.stopped, self.fatal = self.stopped or f"the batch interface: {failure}{way_out}", True
+            self._stop(f"the batch interface: {failure}{way_out}", fatal=True)
         except PotstillError as error:
-            self.error, self.stopped = error, str(error)
+            self.error = error
+            self._stop(str(error))
 
     async def _all(self, wanted: Iterator[Wanted]) -> None:
         await self._take_up()
@@ -184,7 +185,7 @@ class BatchSession(Session):
                 # What has landed frees what it did not cost.
                 await self._collect()
                 if self.stopped is None and not self.budget.fits(worst):
-                    self.stopped = f"the limit is reached: {self.budget.limit}"
+                    self._stop(f"the limit is reached: {self.budget.limit}")
             if self.stopped is not None:
                 break
             self.budget.hold(worst)
@@ -270,7 +271,7 @@ class BatchSession(Session):
             self.bought += 1
             self._step()
         elif outcome.reason in FATAL:
-            self.stopped, self.fatal = self.stopped or str(outcome), True
+            self._stop(str(outcome), fatal=True)
         elif self._again(question, outcome):
             self.rounds[question.key] += 1
             self.again.append(wanted)

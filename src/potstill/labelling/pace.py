@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Pace:
         self._sleep = sleep
         self._chance = chance
         self._quiet_until = 0.0
+        self._over = False
+        self._waits: set[asyncio.Timeout] = set()
         self._slowed_at = float("-inf")
         self._calls = _Meter(rpm)
         self._tokens = _Meter(tpm)
@@ -66,7 +68,10 @@ class Pace:
 
     @asynccontextmanager
     async def slot(self, tokens: int) -> AsyncIterator[None]:
-        """Hold one of the slots; waits for a free one, for the server's silence to end and for the minute's limits."""
+        """Hold one of the slots; waits for a free one, for the server's silence to end and for the minute's limits.
+
+        After `stop` it is given at once, to whoever then looks whether there is still something to do.
+        """
         async with self._freed:
             await self._freed.wait_for(lambda: self._running < self.limit)
             self._running += 1
@@ -86,7 +91,8 @@ class Pace:
     def slowed(self, called_at: float, retry_after: float | None) -> None:
         """A call made at `called_at` was too many: fewer at once, and silence for a while.
 
-        Calls made before the last halving say nothing new about the number at once.
+        Calls made before the last halving say nothing new about the number at once. A server that names no time, or
+        one that is over (a Retry-After of 0, or a date in the past), gets the doubling wait all the same.
         """
         now = self._clock()
         if called_at > self._slowed_at:
@@ -94,7 +100,7 @@ class Pace:
             self._limit = max(1.0, self._limit / 2)
             self._slowed_at = now
             self._storms += 1
-        wait = retry_after if retry_after is not None else self.backoff(self._storms)
+        wait = max(retry_after or 0.0, self.backoff(self._storms))
         self._quiet_until = max(self._quiet_until, now + wait)
 
     def backoff(self, tries: int) -> float:
@@ -102,8 +108,14 @@ class Pace:
         return min(LONGEST_BACKOFF, 0.5 * 2.0 ** min(tries, 10)) * (0.5 + 0.5 * self._chance())
 
     async def rest(self, seconds: float) -> None:
-        """Wait, holding no slot."""
-        await self._sleep(seconds)
+        """Wait, holding no slot; until `stop` at most."""
+        await self._pause(seconds)
+
+    def stop(self) -> None:
+        """No more calls will be made: end every wait, those that have begun too."""
+        self._over = True
+        for wait in self._waits:
+            wait.reschedule(0.0)
 
     def now(self) -> float:
         """The time on the pace's clock, in seconds."""
@@ -111,10 +123,22 @@ class Pace:
 
     async def _wait(self, tokens: int) -> None:
         booked = max(self._calls.book(1, self._clock()), self._tokens.book(tokens, self._clock()))
-        while (wait := max(booked, self._quiet_until) - self._clock()) > 0:
+        while not self._over and (wait := max(booked, self._quiet_until) - self._clock()) > 0:
             # Calls that were silenced together don't all come back in the same instant.
             spread = 0.1 * wait * self._chance() if self._quiet_until > booked else 0.0
-            await self._sleep(wait + spread)
+            await self._pause(wait + spread)
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep so long, or until `stop`."""
+        if self._over:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(None) as wait:
+                self._waits.add(wait)
+                try:
+                    await self._sleep(seconds)
+                finally:
+                    self._waits.discard(wait)
 
 
 class _Meter:

@@ -95,7 +95,7 @@ class Session:
             await asyncio.gather(*workers)
         except asyncio.CancelledError:
             # Interrupted: no new calls, and those in flight may still land; a second interrupt does not wait.
-            self.stopped = self.stopped or "interrupted"
+            self._stop("interrupted")
             await asyncio.wait(workers, timeout=LAST_WAIT)
             raise
         finally:
@@ -189,7 +189,8 @@ class Session:
                 job = next(jobs, None)
             except PotstillError as error:
                 # Calls in flight are money: they end well before the error is raised.
-                self.error, self.stopped = error, str(error)
+                self.error = error
+                self._stop(str(error))
                 return
             if job is None:
                 return
@@ -235,7 +236,7 @@ class Session:
             if self.stopped is not None:
                 return None
             if not await self.budget.reserve(worst):
-                self.stopped = self.stopped or f"the limit is reached: {self.budget.limit}"
+                self._stop(f"the limit is reached: {self.budget.limit}")
                 return None
             if self.stopped is not None:  # while this waited for the budget
                 self.budget.settle(worst, None)
@@ -276,13 +277,18 @@ class Session:
     def _must_stop(self, failure: Failure, tries: int) -> bool:
         """Whether no question has a chance any more, and why."""
         if failure.reason in FATAL:
-            self.stopped, self.fatal = self.stopped or str(failure), True
+            self._stop(str(failure), fatal=True)
         elif (failure.retry_after or 0.0) > self.limits.patience:
-            self.stopped = f"the server asks to wait {failure.retry_after:.0f} s; go on later"
-            self.fatal = True
+            self._stop(f"the server asks to wait {failure.retry_after:.0f} s; go on later", fatal=True)
         elif failure.reason == "connection" and failure.charged == "nothing" and not self.bought and tries >= 2:
-            self.stopped, self.fatal = f"the oracle cannot be reached ({failure.detail})", True
+            self._stop(f"the oracle cannot be reached ({failure.detail})", fatal=True)
         return self.stopped is not None
+
+    def _stop(self, why: str, *, fatal: bool = False) -> None:
+        """Make no more calls: whoever waits for a turn is woken, and calls in flight land. The first reason counts."""
+        if self.stopped is None:
+            self.stopped, self.fatal = why, fatal
+        self.pace.stop()
 
     def _may_try(self, failure: Failure, tries: int, since: float) -> bool:
         if failure.reason == "rate_limited":
@@ -295,8 +301,7 @@ class Session:
         self._step()
         self.hopeless = self.hopeless + 1 if failure.retryable else 0
         if self.hopeless >= HOPELESS:
-            self.stopped = f"{self.hopeless} questions in a row had no answer ({failure})"
-            self.fatal = True
+            self._stop(f"{self.hopeless} questions in a row had no answer ({failure})", fatal=True)
 
     def _step(self) -> None:
         for watcher in self.watchers:
