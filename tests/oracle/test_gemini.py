@@ -96,6 +96,13 @@ def test_the_time_to_wait_is_read_from_the_details():
     assert ask(lambda request, number: error(429, "RESOURCE_EXHAUSTED", details=[WAIT]))[1][0].retry_after == 34.5
 
 
+def test_the_time_to_wait_is_read_from_the_headers_where_the_details_name_none():
+    for status in (429, 503):
+        answer = error(status, "RESOURCE_EXHAUSTED")
+        answer.headers["Retry-After"] = "33"
+        assert ask(lambda request, number, answer=answer: answer)[1][0].retry_after == 33.0
+
+
 def test_a_body_that_stalls_is_a_timeout():
     _, [failure] = ask(lambda request, number: Answer(body=b"{}", stall=True), timeout=0.2)
     assert (failure.reason, failure.charged) == ("timeout", "unknown")

@@ -128,6 +128,7 @@ class BatchSession(Session):
         self.rounds: Counter[str] = Counter()
         self.windows: dict[str, Wanted] = {}
         self.again: list[Wanted] = []
+        self.asked_to_wait = 0.0
 
     async def _work(self, jobs: Iterator[Wanted]) -> None:
         """One of the session's workers does it all, as jobs and not calls run side by side."""
@@ -223,7 +224,8 @@ class BatchSession(Session):
                     stuck[job.tag] = failure
                     moved += 1
             if not moved:
-                await asyncio.sleep(self.batch.poll)
+                await asyncio.sleep(max(self.batch.poll, self.asked_to_wait))
+                self.asked_to_wait = 0.0
         if stuck and self.stopped is None:
             raise next(iter(stuck.values()))
 
@@ -234,6 +236,7 @@ class BatchSession(Session):
             ended = await self.batches.ended(job.job or "", requests)
         except Failure as failure:
             if failure.retryable:
+                self.asked_to_wait = max(self.asked_to_wait, min(failure.retry_after or 0.0, self.limits.patience))
                 return False
             raise
         if ended is None:

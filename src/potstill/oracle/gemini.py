@@ -16,6 +16,7 @@ from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
+from potstill.oracle.waits import retry_after, span
 from potstill.oracle.wire import (
     LiveOracle,
     api_key,
@@ -157,6 +158,8 @@ class GeminiOracle(LiveOracle):
         inner = error.details.get("error") if isinstance(error.details, dict) else None
         details = inner.get("details") if isinstance(inner, dict) else None
         wait, day = _told(details if isinstance(details, list) else [])
+        headers = getattr(error.response, "headers", None) or {}
+        wait = wait or retry_after(headers)
         if error.code == 429:
             failure = Failure("quota" if day else "rate_limited", f"HTTP 429: {one_line(message)}", retry_after=wait)
             failure.retry_after = wait if failure.reason == "rate_limited" else None
@@ -164,7 +167,7 @@ class GeminiOracle(LiveOracle):
         said = f"{message} {error.status} {details}"
         if error.code == 400 and ("API_KEY_INVALID" in said or error.status == "FAILED_PRECONDITION"):
             return Failure("not_allowed", f"HTTP 400: {one_line(message)}")
-        return self._status_failure(error.code, message, said, {})
+        return self._status_failure(error.code, message, said, headers)
 
 
 def _transport_errors() -> tuple[type[Exception], ...]:
@@ -179,12 +182,7 @@ def _told(details: list[Any]) -> tuple[float | None, bool]:
     for detail in details:
         if not isinstance(detail, dict):
             continue
-        delay = str(detail.get("retryDelay") or "")
-        if delay.endswith("s"):
-            try:
-                wait = max(0.0, float(delay[:-1]))
-            except ValueError:
-                continue
+        wait = span(str(detail.get("retryDelay") or "")) or wait
         for violation in detail.get("violations") or ():
             day = day or "PerDay" in str(violation)
     return wait, day

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import OracleError
 from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.reading import storable
+from potstill.oracle.waits import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,7 +155,7 @@ def status_failure(status: int, message: str, said: str, headers: Mapping[str, s
         status: 400 or more.
         message: the server's, for a person.
         said: message and codes, where words are looked for.
-        headers: of the answer, with names in lower case.
+        headers: of the answer.
     """
     detail, said = f"HTTP {status}: {one_line(message)}", said.lower()
     if status == 402 or (status in {400, 403, 429} and any(word in said for word in _QUOTA_WORDS)):
@@ -273,23 +271,6 @@ def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True
     if told or needed:
         raise OracleError(f"no API key: set the environment variable {wanted[0]}")
     return "none"
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from `Retry-After` (seconds or a date) or `retry-after-ms`."""
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers.get(name, "")) / unit
-        except ValueError:
-            continue
-        if math.isfinite(seconds) and seconds >= 0:
-            return seconds
-    try:
-        at = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return max(0.0, (at - datetime.now(UTC)).total_seconds())
 
 
 def one_line(text: str) -> str:

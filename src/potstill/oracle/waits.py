@@ -1,0 +1,83 @@
+"""How long a server asks to wait.
+
+In: the headers of an answer. Out: seconds, from `Retry-After`, or from the moment at which a limit that is used up is
+renewed. A server that names no time, or one that is over, says nothing: how long to wait then is `labelling.pace`'s.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# Numbers from here on are moments and not spans: seconds since 1970, or milliseconds.
+_MOMENT, _MOMENT_IN_MS = 1e9, 1e12
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, 0 or more; None where the server names no time, or one that is over.
+
+    `retry-after-ms` and `Retry-After` (seconds or a date) win. Without them, the time at which a limit is renewed of
+    which nothing remains, as `x-ratelimit-reset-requests` beside `x-ratelimit-remaining-requests: 0` has it.
+
+    Args:
+        headers: names in any case.
+    """
+    known = {name.lower(): value for name, value in headers.items()}
+    told = _number(known.get("retry-after-ms", ""), 1000.0) or _told(known.get("retry-after", ""))
+    return told or max(filter(None, map(_told, _renewals(known))), default=None)
+
+
+def _renewals(headers: Mapping[str, str]) -> list[str]:
+    """When each limit is renewed of which nothing remains."""
+    resets = [name for name in headers if "ratelimit" in name and "reset" in name]
+    return [headers[name] for name in resets if headers.get(name.replace("reset", "remaining"), "").strip() == "0"]
+
+
+def _told(value: str) -> float | None:
+    """Seconds until a time in any of the forms that servers use; None for one that is over or is none."""
+    value = value.strip()
+    found = _number(value) or span(value) or _date(value)
+    if found is None or not found > _MOMENT:
+        return found
+    moment = found / 1000.0 if found > _MOMENT_IN_MS else found
+    return _left(datetime.fromtimestamp(moment, UTC)) if moment < 1e11 else None
+
+
+def _number(value: str, unit: float = 1.0) -> float | None:
+    try:
+        number = float(value) / unit
+    except ValueError:
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def span(value: str) -> float | None:
+    """Seconds of a span as `6m0s`, `1.5s` or `120ms`; None where it is none, or no time at all."""
+    parts = _PART.findall(value)
+    if not parts or "".join(f"{number}{unit}" for number, unit in parts) != value:
+        return None
+    return math.fsum(float(number) * _UNITS[unit] for number, unit in parts) or None
+
+
+def _date(value: str) -> float | None:
+    """Seconds until a date as mail writes it, or as RFC 3339 does."""
+    for read in (parsedate_to_datetime, datetime.fromisoformat):
+        try:
+            return _left(read(value))
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def _left(moment: datetime) -> float | None:
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    seconds = (moment - datetime.now(UTC)).total_seconds()
+    return seconds if seconds > 0 else None
