@@ -1,3 +1,4 @@
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 
@@ -146,10 +147,8 @@ def test_every_way_to_write_a_moment_reads_back_to_it(moment):
 
 @given(st.text(alphabet="0123456789 :-+/.,TZapmPMJunECST", max_size=40))
 def test_any_text_is_a_moment_or_a_reason(text):
-    try:
-        seconds_of(read_time(text))
-    except TimeError as error:
-        assert "\n" not in str(error)
+    with suppress(TimeError):
+        assert -7e10 < seconds_of(read_time(text)) < 3e11
 
 
 @pytest.mark.parametrize(

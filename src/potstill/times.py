@@ -67,11 +67,13 @@ _FORMS = tuple(
     for form in (
         rf"{_WEEKDAY} {_DATE} (?: (?: t | ,? [ ] (?: at [ ] )? ) {_CLOCK} (?: [ ]? {_ZONE} )? )?",
         # As C's ctime and date(1) write it: Tue Jun  1 21:41:00 CEST 2021.
-        rf"{_WEEKDAY} (?P<name>[a-z]{{3}}) [ ] (?P<day>\d{{1,2}}) [ ] {_CLOCK} (?: [ ] {_ZONE} )? [ ] (?P<year>\d{{4}})",
+        rf"""{_WEEKDAY} (?P<name>[a-z]{{3}}) [ ] (?P<day>\d{{1,2}}) [ ] {_CLOCK} (?: [ ] {_ZONE} )?
+             [ ] (?P<year>\d{{4}})""",
     )
 )
 _ISO = re.compile(
-    r"\d{4}(?:-\d\d-\d\d|\d{4}|-W\d\d-\d|W\d{3})(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
+    r"\d{4}(?:-\d\d-\d\d|\d{4}|-W\d\d-\d|W\d{3})"
+    r"(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?(Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII,
 )
 _COUNT = re.compile(r"(\d+)(?:\.(\d{1,9})0*)?", re.ASCII)
