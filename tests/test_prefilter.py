@@ -97,6 +97,78 @@ def test_a_term_is_not_found(term, text):
     assert not found(term, text)
 
 
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("s&p 500", "The S&amp;P 500 fell"),
+        ("S&amp;P 500", "The S&P 500 fell"),
+        ("s&p 500", "The S&amp;amp;P&nbsp;500 fell"),
+        ("sponsored content", "sponsored&nbsp;content"),
+        ("sponsored content", "<b>sponsored</b> content"),
+        ("sponsored content", "<p>sponsored</p>\n<p>content</p>"),
+        ("sponsored content", "&lt;i&gt;sponsored&lt;/i&gt; content"),
+        ("sponsored content", "_sponsored content_"),
+        ("sponsored content", "**sponsored** content"),
+        ("sponsored content", "[sponsored](https://x.y/z) content"),
+        ("sponsored content", "spon\u00adsored con\u200btent"),
+        ("sponsored content", "spon&shy;sored con&#8203;tent"),
+        ("don't", "they don&#8217;t know"),
+        ("don't", "they don&rsquo;t know"),
+        ("don't", "they don`t know"),
+        ("don\u2019t", "they don&#39;t know"),
+        ("war", "**war**"),
+        ("war", "_war_-torn"),
+        ("git clone", "run `git clone` first"),
+        ("赞助内容", "这是**赞助**内容"),
+        ("utm_source", '<a href="http://x.y/?utm_source=z">here</a>'),
+        ("example.com", "[here](https://example.com/a)"),
+        ("<iframe", '<iframe src="x"></iframe>'),
+        ("&nbsp;", "one&nbsp;two"),
+        ("f**k", "what the f**k"),
+        ("c++", "**C++**"),
+    ],
+)
+def test_a_term_is_found_in_a_text_with_markup(term, text):
+    assert found(term, text)
+
+
+@pytest.mark.parametrize(
+    ("term", "text"),
+    [
+        ("war", "a<b>war</b>d"),
+        ("war", "an _award_"),
+        ("war", "a&shy;war&shy;d"),
+        ("war", "a<!-- war -->b"),
+        ("ward", "<span class='cap'>A</span>ward"),
+        ("amp", "the S&amp;P 500"),
+        ("nbsp", "one&nbsp;two"),
+        ("class", "<p class='lead'>one</p>"),
+        ("case", "snake_case"),
+        ("sponsored content", "sponsored_content"),
+    ],
+)
+def test_a_term_is_not_found_in_or_across_markup(term, text):
+    assert not found(term, text)
+
+
+def test_an_exception_with_markup_counts():
+    rule = TermRule(any=("share price",), unless=("co-op bank",))
+    assert not matches(rule, "the share price of the <b>co-op</b>&nbsp;bank")
+
+
+def test_patterns_read_a_text_with_markup_both_ways():
+    assert matches(TermRule(patterns=(r"s&p \d+",)), "the S&amp;P 500")
+    assert matches(TermRule(patterns=(r"<iframe\b",)), "see <iframe src='x'></iframe>")
+    assert matches(TermRule(patterns=(r"^breaking",)), "**Breaking**: rain")
+
+
+def test_the_prefilter_drops_by_words_in_markup_and_keeps_the_text_as_it_came():
+    prefilter = Prefilter(drop=(DropRule(reason="advertising", any=("sponsored content",)),))
+    texts = ["_Sponsored content_ &amp; more", "A sponsor&#8217;s content", None]
+    assert prefilter.reasons(fold_all(texts)).to_list() == ["advertising", None, None]
+    assert texts[0] == "_Sponsored content_ &amp; more"
+
+
 words = st.text(
     alphabet=st.characters(categories=["Lu", "Ll"], include_characters="'äß"), min_size=1, max_size=6
 ).filter(lambda word: word.isalpha() and fold(word.upper()) == fold(word.lower()) == fold(word))
@@ -204,7 +276,7 @@ def test_without_rules_all_are_kept():
     assert Prefilter().reasons(fold_all([])).to_list() == []
 
 
-letters = st.text(alphabet="ab \u00e9-'\u65e5", min_size=1, max_size=4).filter(lambda term: fold(term).strip())
+letters = st.text(alphabet="ab \u00e9-'\u65e5*&", min_size=1, max_size=4).filter(lambda term: fold(term).strip())
 rules = st.builds(
     TermRule,
     any=st.lists(letters, min_size=1, max_size=3).map(tuple),
@@ -214,7 +286,10 @@ rules = st.builds(
 
 
 @given(
-    rules, st.lists(st.one_of(st.none(), st.text(alphabet="abAB \u00e9\u00c9-\u2019\u65e5\n", max_size=12)), max_size=6)
+    rules,
+    st.lists(
+        st.one_of(st.none(), st.text(alphabet="abAB \u00e9\u00c9-\u2019\u65e5\n*_&amp;", max_size=12)), max_size=6
+    ),
 )
 def test_what_plain_searches_leave_out_no_pattern_would_have_found(rule, texts):
     folded = fold_all(texts)

@@ -135,6 +135,8 @@ GUNS = Cap(any=("warship",), cap=2.0, reason="build-up")
         ("A warship", 10.0, 2.0, ["build-up"]),
         ("The product launch on a warship", 5.0, 2.0, ["business news", "build-up"]),
         ("Warships", 5.0, 7.5, []),
+        ("A <b>product</b>&nbsp;launch on a _warship_", 5.0, 2.0, ["business news", "build-up"]),
+        ("A product launch of an open&#8209;source tool", 5.0, 7.5, []),
     ],
 )
 def test_caps_read_the_text_and_the_scores(text, good, overall, caps):

@@ -4,6 +4,10 @@ In: folded windows, one Polars Series. Out: the reason for each that is dropped,
 match whole words in scripts that put spaces between words, and anywhere in scripts that don't; patterns are
 regular expressions of the Rust `regex` crate, whose time is linear in the text. The verdict's caps match by
 the same rules.
+
+Feeds deliver texts with markup: `S&amp;P 500`, `<b>sponsored</b> content`, `_sponsored content_`. Words are looked for
+in what a reader sees of them; patterns, and terms with signs in them, also in the text as it is written. Only whether
+there is a match is kept, never where.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ import regex
 from polars.exceptions import ComputeError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from potstill.markup import UNSPACED, decoded, readable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -28,18 +34,12 @@ _ALIKE = (
 )
 _INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 
-# Scripts written without spaces between words. Script extensions, so that marks they share come along.
-_UNSPACED = "".join(
-    rf"\p{{scx={script}}}"
-    for script in (
-        "Han", "Hiragana", "Katakana", "Bopomofo", "Yi", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan",
-        "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese",
-    )
-)  # fmt: skip
-_EDGE = rf"[\W{_UNSPACED}]"
+_EDGE = rf"[\W{UNSPACED}]"
 # What Rust's \s matches; Python's also splits at four control characters.
 _GAP = regex.compile(r"\p{White_Space}+")
-_NEEDS_EDGE = regex.compile(rf"(?V1)[\w--[{_UNSPACED}]]")
+# A term with such a sign may be meant for the markup itself: <div>, utm_source, example.com.
+_SIGN = regex.compile(r"[^\p{L}\p{M}\p{N}\s'-]")
+_NEEDS_EDGE = regex.compile(rf"(?V1)[\w--[{UNSPACED}]]")
 
 
 def fold(text: str) -> str:
@@ -62,8 +62,19 @@ def _plain(text: str) -> str:
 
 
 def fold_all(texts: Iterable[str | None]) -> pl.Series:
-    """A String Series of the folded texts, in their order; null stays null."""
-    return pl.Series("folded", [None if text is None else fold(text) for text in texts], dtype=pl.String)
+    """The folded texts, in their order, as a Struct Series `folded`; null stays null.
+
+    Its field `read` is what a reader sees of the text, `written` the text with its markup, null where it has none.
+    """
+    read: list[str | None] = []
+    written: list[str | None] = []
+    for text in texts:
+        seen = None if text is None else readable(text)
+        read.append(None if seen is None else fold(seen))
+        # Most texts have no marks, and come back as they were.
+        written.append(None if text is None or seen == text else fold(text))
+    fields = {"read": read, "written": written}
+    return pl.DataFrame(fields, schema=dict.fromkeys(fields, pl.String)).to_struct("folded")
 
 
 def _term(term: str) -> str:
@@ -120,8 +131,10 @@ class DropRule(TermRule):
 
 
 def matcher(rule: TermRule) -> pl.Expr:
-    """A Boolean expression over a column `folded` of folded texts; null where the text is."""
-    return _matches(pl.col("folded"), rule)
+    """A Boolean expression over a column `folded` from `fold_all`; null where the text is."""
+    folded = pl.col("folded").struct
+    found = _has(folded.field("read"), folded.field("written"), rule.any, rule.patterns)
+    return found & ~_has(folded.field("read"), folded.field("written"), rule.unless) if rule.unless else found
 
 
 def found(rule: TermRule, folded: pl.Series) -> pl.Series:
@@ -132,8 +145,12 @@ def found(rule: TermRule, folded: pl.Series) -> pl.Series:
     telling = _telling(rule)
     if telling is None:
         return _matched(rule, folded)
-    texts = folded.to_list()
-    likely = [row for row, text in enumerate(texts) if text is None or _may_have(text, telling)]
+    texts, written = folded.struct.field("read").to_list(), folded.struct.field("written").to_list()
+    likely = [
+        row
+        for row, text in enumerate(texts)
+        if text is None or _may_have(text, telling) or _may_have(written[row] or "", telling)
+    ]
     if len(likely) == len(texts):
         return _matched(rule, folded)
     result: list[bool | None] = [False] * len(texts)
@@ -161,8 +178,8 @@ def _telling(rule: TermRule) -> dict[str, list[list[str]]] | None:
     if rule.patterns:
         return None
     terms: dict[str, list[list[str]]] = {}
-    for term in rule.any:
-        longest, *rest = sorted(_GAP.split(fold(term).strip()), key=len, reverse=True)
+    for spelling in {*_read(rule.any), *_written(rule.any)}:
+        longest, *rest = sorted(_GAP.split(spelling), key=len, reverse=True)
         terms.setdefault(longest, []).append(rest)
     return terms
 
@@ -176,19 +193,32 @@ class Prefilter(BaseModel):
 
     def reasons(self, folded: pl.Series) -> pl.Series:
         """Why each text is dropped: a String Series `reason`, null where it is kept. The first rule wins."""
-        texts = folded.cast(pl.String)
-        reasons = np.full(len(texts), None, dtype=object)
+        reasons = np.full(len(folded), None, dtype=object)
         for rule in reversed(self.drop):
-            reasons[found(rule, texts).fill_null(False).to_numpy()] = rule.reason
+            reasons[found(rule, folded).fill_null(False).to_numpy()] = rule.reason
         return pl.Series("reason", reasons.tolist(), dtype=pl.String)
 
 
-def _matches(column: pl.Expr, rule: TermRule) -> pl.Expr:
-    wanted = [column.str.contains(pattern) for pattern in term_patterns(rule.any)]
-    wanted += [column.str.contains(_spelled(pattern)) for pattern in rule.patterns]
-    found = pl.any_horizontal(wanted)
-    unwanted = [column.str.contains(pattern) for pattern in term_patterns(rule.unless)]
-    return found & ~pl.any_horizontal(unwanted) if unwanted else found
+def _has(read: pl.Expr, written: pl.Expr, terms: Sequence[str], patterns: Sequence[str] = ()) -> pl.Expr:
+    """Whether a text has one of the terms or patterns; null where `read` is."""
+    own = [_spelled(pattern) for pattern in patterns]
+    found = [read.str.contains(pattern) for pattern in [*term_patterns(_read(terms)), *own]]
+    # Null, as `written` mostly is, would make a false null.
+    found += [
+        written.str.contains(pattern).fill_null(False) & read.is_not_null()
+        for pattern in [*term_patterns(_written(terms)), *own]
+    ]
+    return pl.any_horizontal(found)
+
+
+def _read(terms: Sequence[str]) -> list[str]:
+    """How terms stand in what a reader sees; a term that is nothing but markup does not."""
+    return [folded for term in terms if (folded := fold(decoded(term)).strip())]
+
+
+def _written(terms: Sequence[str]) -> list[str]:
+    """How terms stand in a text as it is written, of those that may be meant for it."""
+    return [folded for term in terms if _SIGN.search(folded := fold(term).strip())]
 
 
 def term_patterns(terms: Sequence[str]) -> list[str]:

@@ -39,6 +39,7 @@ class TestAudit:
             "prefilter",
             "duplicates",
             "truncation",
+            "markup",
         ):
             assert getattr(audited, part) is not None, part
         assert audited.skipped == {}

@@ -4,6 +4,7 @@ from labels import rows_of, rows_with
 
 from potstill.audit.boilerplate import boilerplate_of, kinds, repeated
 from potstill.audit.duplicates import duplicates_of
+from potstill.audit.marked import marked_of
 from potstill.audit.truncation import truncation_of
 
 STORY = "the minister opened the new bridge over the river on monday morning in front of a crowd"
@@ -26,6 +27,25 @@ class TestDuplicates:
     def test_without_copies_there_is_nothing_to_tell(self):
         found = duplicates_of(rows_with([[5, 5]] * 10, stories(10)))
         assert (found.pairs, found.rows, found.difference, found.apart) == (0, 0, None, ())
+
+    def test_a_copy_with_markup_is_a_copy(self):
+        marked = "<p>" + STORY.replace("bridge", "<b>bridge</b>").replace(" over", "&nbsp;over") + "</p>"
+        found = duplicates_of(rows_with([[2, 2], [6, 4]] + [[5, 5]] * 8, [STORY, marked, *stories(8)]))
+        assert (found.pairs, found.apart[0].jaccard) == (1, 1.0)
+
+
+class TestMarkup:
+    def test_texts_are_counted_by_the_kind_of_their_marks(self):
+        texts = ["<p>It rained.</p>", "S&amp;P fell", "_wind_ &amp; rain", *stories(7)]
+        found = marked_of(rows_with([[5, 5]] * 10, texts, source=["herald", "gazette", "herald", *["post"] * 7]))
+        assert (found.rows, found.marked, found.share) == (10, 3, 0.3)
+        assert (found.html, found.entities, found.markdown) == (1, 2, 1)
+        assert found.taken == pytest.approx(4 / 12, abs=1e-4)
+        assert found.sources == ("herald", "gazette")
+
+    def test_plain_texts_have_none(self):
+        found = marked_of(rows_with([[5, 5]] * 10, stories(10)))
+        assert (found.marked, found.share, found.taken, found.sources) == (0, 0.0, None, ())
 
 
 class TestTruncation:

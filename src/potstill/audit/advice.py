@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 NARROW = 0.2
 """Share of the scale below which a dimension is hardly used."""
 
+MARKED = 0.1
+"""Share of texts with markup, and of their windows that it takes, that is worth a word."""
+
 CROWDED = 0.5
 """Share of rows at one end of the scale that is worth a word."""
 
@@ -44,6 +47,7 @@ def findings_of(audit: Audit) -> tuple[Finding, ...]:
         *_duplicates(audit),
         *_truncation(audit),
         *_boilerplate(audit),
+        *_markup(audit),
     ]
     return tuple(sorted(found, key=lambda finding: _ORDER[finding.tone]))
 
@@ -194,3 +198,14 @@ def _boilerplate(audit: Audit) -> Iterator[Finding]:
             section="boilerplate",
             text=f"{len({each.source for each in heavy})} sources repeat a phrase in half of their articles or more.",
         )
+
+
+def _markup(audit: Audit) -> Iterator[Finding]:
+    found = audit.markup
+    if found is None or not found.marked or found.marked < MARKED * found.rows:
+        return
+    heavy = found.taken is not None and found.taken >= MARKED
+    text = f"{found.marked} of {found.rows} texts have markup (HTML tags, entities or Markdown)"
+    if heavy:
+        text += f", which takes {found.taken:.0%} of their windows or more in half of them; strip it before you label"
+    yield Finding(tone="caution" if heavy else "neutral", section="markup", text=f"{text}.")

@@ -16,6 +16,7 @@ import yaml
 
 from potstill import metrics
 from potstill.audit.records import Boilerplate, Declared, Phrase
+from potstill.markup import readable
 from potstill.metrics import number
 from potstill.prefilter import TermRule, fold, fold_all, matcher
 
@@ -83,7 +84,7 @@ def repeated(texts: Sequence[str]) -> list[tuple[str, int]]:
     if len(texts) < wanted:
         return []
     counts: Counter[tuple[str, ...]] = Counter()
-    words = [fold(text).split() for text in texts]
+    words = [fold(readable(text)).split() for text in texts]
     for row in words:
         counts.update({tuple(row[i : i + WORDS]) for i in range(len(row) - WORDS + 1)})
     common = {run: count for run, count in counts.items() if count >= wanted}

@@ -16,7 +16,7 @@ from potstill.metrics import number
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 LEVEL = 0.95
 """Coverage aimed at by every interval of an audit."""
@@ -374,6 +374,23 @@ class Boilerplate(_Record):
     rule: str
 
 
+class Marked(_Record):
+    """Texts with markup: how many of `rows` have HTML tags, entities or Markdown, and how many any of them (`marked`).
+
+    `taken` is the median share of their window's characters that is marks; `sources` has those with the most such
+    texts first.
+    """
+
+    rows: int
+    marked: int
+    share: float | None
+    html: int
+    entities: int
+    markdown: int
+    taken: float | None
+    sources: tuple[str, ...]
+
+
 class Truncation(_Record):
     """What windows lose. `lost` is the median share of their characters that cut articles lose.
 
@@ -429,6 +446,7 @@ class Audit(_Record):
     duplicates: Duplicates | None = None
     boilerplate: Boilerplate | None = None
     truncation: Truncation | None = None
+    markup: Marked | None = None
     skipped: dict[str, str] = Field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 

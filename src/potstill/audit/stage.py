@@ -14,6 +14,7 @@ from potstill.audit.boilerplate import boilerplate_of
 from potstill.audit.duplicates import duplicates_of
 from potstill.audit.labelled import means
 from potstill.audit.learning import FEWEST_ROWS, curve_of
+from potstill.audit.marked import marked_of
 from potstill.audit.prefiltering import prefiltering_of
 from potstill.audit.records import Audit
 from potstill.audit.redundancy import redundancy_of
@@ -118,12 +119,15 @@ def _pairs(
 
 def _of_text(rows: Labelled, seed: int, resamples: int, skipped: dict[str, str]) -> dict[str, object]:
     if not rows.has_text:
-        skipped.update(dict.fromkeys(("duplicates", "boilerplate", "truncation"), "the articles came without text"))
+        skipped.update(
+            dict.fromkeys(("duplicates", "boilerplate", "truncation", "markup"), "the articles came without text")
+        )
         return {}
     return {
         "duplicates": duplicates_of(rows),
         "boilerplate": boilerplate_of(rows),
         "truncation": truncation_of(rows, seed=seed, resamples=resamples),
+        "markup": marked_of(rows),
     }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import regex
 
 from potstill.errors import require
+from potstill.markup import readable
 from potstill.prefilter import fold
 from potstill.terminal import track
 
@@ -37,12 +38,12 @@ _WORD = regex.compile(rf"(?V1)(?P<run>{_UNSPACED}+)|[\w--{_UNSPACED}]+")
 def near_duplicates(texts: Sequence[str], threshold: float = SIMILAR) -> list[tuple[int, int, float]]:
     """Pairs of texts whose sets of three-word shingles have a Jaccard index above `threshold`.
 
-    Texts are compared as terms are (`prefilter.fold`), word by word; in scripts without spaces characters take the
-    place of words. Candidates come from MinHash with locality-sensitive hashing (Broder 1997; Leskovec,
-    Rajaraman & Ullman, ch. 3), in so many bands that a pair at the threshold is overlooked with a probability
-    below `MISSED`; each candidate is then counted exactly, so no false pair is reported, and a fixed seed
-    makes the result the same each time. A text of fewer than three words is one shingle; an empty one has
-    none and is like nothing, not even another empty one.
+    Texts are compared as a reader sees them (`markup.readable`) and as terms are (`prefilter.fold`), word by word; in
+    scripts without spaces characters take the place of words. Candidates come from MinHash with locality-sensitive
+    hashing (Broder 1997; Leskovec, Rajaraman & Ullman, ch. 3), in so many bands that a pair at the threshold is
+    overlooked with a probability below `MISSED`; each candidate is then counted exactly, so no false pair is
+    reported, and a fixed seed makes the result the same each time. A text of fewer than three words is one shingle;
+    an empty one has none and is like nothing, not even another empty one.
 
     Returns:
         (i, j, jaccard) with i < j, in order. Of texts with the very same shingles, each is paired with the
@@ -94,7 +95,7 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 def _tokens(text: str) -> list[str]:
-    folded = fold(text)
+    folded = fold(readable(text))
     tokens: list[str] = []
     for match in _WORD.finditer(folded):
         word = match.group()
