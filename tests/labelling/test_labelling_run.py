@@ -304,7 +304,7 @@ def test_the_cost_limit_holds_under_64_at_once_with_answers_of_random_length(led
     oracle = ScriptedOracle()
 
     def script(request, number):
-        oracle.tokens = (chance.randint(1, 4000), chance.randint(0, 200))
+        oracle.tokens = (chance.randint(100, 4000), chance.randint(3, 200))
         trace.append(price.of(*oracle.tokens))
         return good(5.0)
 
@@ -344,10 +344,31 @@ def test_a_cost_limit_needs_a_price(ledger):
         buy(ledger, stories(1), ScriptedOracle(), limits=Limits(max_cost=1.0))
 
 
-@pytest.mark.parametrize(("field", "value"), [("rpm", 0), ("tpm", -1), ("max_cost", -0.1), ("max_cost", float("nan"))])
-def test_limits_that_are_none_are_refused(field, value):
-    with pytest.raises(BadInput, match=f"--{field.replace('_', '-')}: got"):
+@pytest.mark.parametrize(
+    ("field", "value", "legal"),
+    [
+        ("rpm", 0, "0.001 to 1,000,000,000"),
+        ("tpm", -1, "0.001 to 1,000,000,000"),
+        ("max_cost", -0.1, "0 to 1,000,000,000"),
+        ("max_cost", float("nan"), "0 to 1,000,000,000"),
+        ("max_cost", float("inf"), "0 to 1,000,000,000"),
+        ("max_cost", 1e300, "0 to 1,000,000,000"),
+        ("max_calls", 10**12, "0 to 1,000,000,000"),
+        ("concurrency", 100_000, "1 to 1,000"),
+        ("max_tokens", 10**9, "1 to 1,000,000"),
+        ("tries", 0, "1 to 1,000"),
+        ("patience", float("inf"), "0 to 1,000,000"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused_with_what_is_legal(field, value, legal):
+    with pytest.raises(BadInput, match=f"--{field.replace('_', '-')}: got .*, legal {legal}$"):
         Limits(**{field: value})
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1_000_000_000])
+def test_a_number_of_samples_that_no_run_could_buy_is_refused(samples):
+    with pytest.raises(BadInput, match=f"--samples: got {samples}, legal 1 to 1,000"):
+        Repeats(samples)
 
 
 def test_no_more_calls_at_once_than_allowed(ledger):

@@ -6,12 +6,22 @@ import json
 from scripted_server import ScriptedServer
 
 from potstill.filters import load_filter
-from potstill.oracle import Failure, Settings, open_oracle
+from potstill.oracle import UNSUPPORTED, Failure, Settings, open_oracle
 from potstill.oracle.prompt import Prompt
 
 PROMPT = Prompt.of(load_filter("front-page"))
 SCORES = dict.fromkeys(PROMPT.filter.dimension_names, 4.5)
 GOOD = json.dumps({"scores": SCORES, "evidence": "bridge fell"})
+
+
+async def outcome_of(oracle, question):
+    """The reply or failure, after as many calls as the server refuses the form of."""
+    while True:
+        try:
+            return await oracle.ask(question)
+        except Failure as failure:
+            if failure.reason != UNSUPPORTED:
+                return failure
 
 
 def ask(spec, script, *, times=1, request=None, **settings):
@@ -21,10 +31,7 @@ def ask(spec, script, *, times=1, request=None, **settings):
         outcomes = []
         for number in range(times):
             question = request or PROMPT.request(f"a{number}", f"Bridge {number} fell.", max_tokens=300)
-            try:
-                outcomes.append(await oracle.ask(question))
-            except Failure as failure:
-                outcomes.append(failure)
+            outcomes.append(await outcome_of(oracle, question))
         await oracle.close()
         return outcomes
 

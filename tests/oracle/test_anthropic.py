@@ -51,7 +51,7 @@ def test_tokens_of_the_cache_are_counted_at_no_less_than_they_cost():
     _, [reply] = ask(
         lambda request, number: message(GOOD, cache_read_input_tokens=1000, cache_creation_input_tokens=401)
     )
-    assert reply.tokens_in == 100 + 1000 + 502
+    assert (reply.tokens_in, reply.cached) == (100 + 1000 + 502, 1000)
 
 
 THINKING = {"type": "thinking", "thinking": "Hmm.", "signature": "s"}
@@ -75,8 +75,8 @@ def test_thinking_before_the_answer_is_passed_over():
         (Answer(body=b'{"content": null}'), "empty", "unknown"),
         (Answer(body=b"<html>", headers={"content-type": "text/html"}), "malformed", "unknown"),
         (error(429, "rate_limit_error"), "rate_limited", "nothing"),
-        (error(529, "overloaded_error"), "server", "nothing"),
-        (error(500, "api_error"), "server", "nothing"),
+        (error(529, "overloaded_error"), "server", "unknown"),
+        (error(500, "api_error"), "server", "unknown"),
         (error(401, "authentication_error"), "not_allowed", "nothing"),
         (error(403, "permission_error"), "not_allowed", "nothing"),
         (error(404, "not_found_error", "model: claude"), "not_allowed", "nothing"),

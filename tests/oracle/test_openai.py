@@ -43,9 +43,12 @@ def test_a_good_answer_comes_with_its_tokens():
         (error(403, "country not supported"), "not_allowed", "nothing"),
         (error(403, "input was flagged by moderation"), "refused", "nothing"),
         (error(404, "the model 'tiny' does not exist"), "not_allowed", "nothing"),
-        (error(500), "server", "nothing"),
-        (error(502), "server", "nothing"),
-        (error(529, "overloaded"), "server", "nothing"),
+        (error(500), "server", "unknown"),
+        (error(502), "server", "unknown"),
+        (error(529, "overloaded"), "server", "unknown"),
+        (error(408), "server", "unknown"),
+        (error(501), "bad_request", "nothing"),
+        (error(422), "bad_request", "nothing"),
         (error(400, "content_policy_violation"), "refused", "nothing"),
         (error(413, "too large"), "bad_request", "nothing"),
         (completion(GOOD[:-40], finish="length"), "truncated", "tokens"),
@@ -218,7 +221,7 @@ def test_what_an_earlier_process_found_out_is_tried_first_and_found_out_anew_if_
     def asked(recalled, *forms):
         async def one(oracle):
             oracle.recall(recalled)
-            await oracle.ask(PROMPT.request("a", "Bridge fell."))
+            await asking.outcome_of(oracle, PROMPT.request("a", "Bridge fell."))
             await oracle.close()
             return oracle.abilities
 

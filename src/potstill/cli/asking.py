@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from potstill.labelling.prices import Known
     from potstill.oracle import Oracle, Settings
 
-PriceIn = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of questions.")]
-PriceOut = Annotated[float | None, typer.Option(min=0, help="Price of a million tokens of answers.")]
+PriceIn = Annotated[float | None, typer.Option(help="Price of a million tokens of questions.")]
+PriceOut = Annotated[float | None, typer.Option(help="Price of a million tokens of answers.")]
 Prices = Annotated[Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")]
 Rpm = Annotated[float | None, typer.Option(help="Calls a minute, at most.")]
-Concurrency = Annotated[int, typer.Option(min=1, help="Calls at once, at most; fewer if the server asks.")]
+Concurrency = Annotated[int, typer.Option(help="Calls at once, at most; fewer if the server asks.")]
 AnswerTokens = Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")]
 BaseUrl = Annotated[
     str | None,
@@ -38,9 +38,9 @@ KeyVariable = Annotated[
     str | None,
     typer.Option(help="The environment variable with the oracle's key; else its provider's, such as OPENAI_API_KEY."),
 ]
-Temperature = Annotated[float | None, typer.Option(min=0, max=2, help="The oracle's; else its own.")]
+Temperature = Annotated[float | None, typer.Option(help="The oracle's; else its own.")]
 ReasoningEffort = Annotated[str | None, typer.Option(help="For oracles that think; else their own.")]
-Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for one answer.")]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for one answer.")]
 
 _ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
 
@@ -109,12 +109,12 @@ class Asking:
         prompts: Prompts = "refuse",
     ) -> Plan:
         """What it would take; asks nobody, needs no key and makes no file."""
-        from potstill.labelling import Ledger, half_price, plan
+        from potstill.labelling import Ledger, plan
         from potstill.labelling.budget import FREE
         from potstill.oracle import open_oracle
 
         # A job's price, as labelling itself reckons it.
-        price = half_price(self.price) if batch and self.price is not None else self.price
+        price = self.price.in_jobs() if batch and self.price is not None else self.price
         identity, revision = self.spec, ""
         if self.spec.startswith("replay:"):
             replay = open_oracle(self.spec)

@@ -68,10 +68,10 @@ def audit(
     oracle: Annotated[str | None, typer.Option(help="Who judges dropped articles: as in potstill label.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Say what judging them will take, and do nothing.")] = False,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Never spend more on dropped articles, all times together.")
+        float | None, typer.Option(help="Never spend more on dropped articles, all times together.")
     ] = None,
     max_calls: Annotated[
-        int | None, typer.Option(min=0, help="Never ask more often about dropped articles, all times together.")
+        int | None, typer.Option(help="Never ask more often about dropped articles, all times together.")
     ] = None,
     max_tokens: AnswerTokens = 1000,
     price_in: PriceIn = None,

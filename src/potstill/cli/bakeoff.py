@@ -37,10 +37,10 @@ def bakeoff(
     articles: Annotated[str | None, typer.Option(help="Articles to draw the sample from.")] = None,
     sample: Annotated[int | None, typer.Option(min=1, help="How many to draw; all, if left out.")] = None,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
-    samples: Annotated[int, typer.Option(min=1, help="Answers per article and oracle.")] = 1,
+    samples: Annotated[int, typer.Option(help="Answers per article and oracle.")] = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
-    max_cost: Annotated[float | None, typer.Option(min=0, help="Never spend more, all oracles together.")] = None,
-    max_calls: Annotated[int | None, typer.Option(min=0, help="Never make more calls, all oracles together.")] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Never spend more, all oracles together.")] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Never make more calls, all oracles together.")] = None,
     max_tokens: AnswerTokens = 1000,
     concurrency: Concurrency = 16,
     prices: Prices = None,
@@ -53,8 +53,9 @@ def bakeoff(
     """Have several oracles score the same articles: agreement, bias, price per article, and what becomes of tiers."""
     from potstill.audit.bakeoff import Contender, bake_off
     from potstill.filters import load_filter
-    from potstill.labelling import Limits
+    from potstill.labelling import Limits, Repeats
 
+    Repeats(samples)  # refuses a number that is none before anything is opened
     limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens, concurrency=concurrency)
     asked = [_asking(spec, limits, prices, api_key_env, timeout) for spec in oracle]
     chosen = None if filter_ is None else load_filter(filter_)

@@ -61,7 +61,7 @@ def evaluate(
     ] = None,
     articles: Annotated[str | None, typer.Option(help="The new articles.")] = None,
     sample: Annotated[int, typer.Option(min=10, help="How many of them, drawn by chance, the oracle labels.")] = 100,
-    samples: Annotated[int, typer.Option(min=1, help="Answers about each; from two on the floor is known.")] = 1,
+    samples: Annotated[int, typer.Option(help="Answers about each; from two on the floor is known.")] = 1,
     plan: Annotated[bool, typer.Option("--plan", help="Say what --oracle will take, and do nothing.")] = False,
     out: Annotated[
         Path | None,
@@ -71,10 +71,10 @@ def evaluate(
         Path | None, typer.Option(help="File for the bought labels; else ledger.sqlite in the folder of -o.")
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Never spend more on these labels, all times together.")
+        float | None, typer.Option(help="Never spend more on these labels, all times together.")
     ] = None,
     max_calls: Annotated[
-        int | None, typer.Option(min=0, help="Never make more calls for these labels, all times together.")
+        int | None, typer.Option(help="Never make more calls for these labels, all times together.")
     ] = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
@@ -89,7 +89,7 @@ def evaluate(
 ) -> None:
     """Judge a run, a bundle, a file of predictions or a history, beside what would be true without the model."""
     from potstill.errors import BadInput
-    from potstill.labelling import Limits
+    from potstill.labelling import Limits, Repeats
     from potstill.oracle import Settings
 
     if sum(one is not None for one in (run, predictions, history)) != 1:
@@ -100,6 +100,7 @@ def evaluate(
     if oracle is not None:
         if run is None or filter_name is not None:
             raise BadInput("--oracle goes with a bundle or a run, and asks with the bundle's own filter")
+        Repeats(samples)  # refuses a number that is none before anything is opened
         limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens)
         settings = Settings(base_url=base_url, api_key_env=api_key_env)
         asking = Asking(oracle, settings, limits, price_in, price_out, prices)

@@ -50,17 +50,15 @@ def label(
     articles: Annotated[
         str | None, typer.Option(help="Articles to add: .jsonl[.gz|.zst], .csv, .parquet, or - for JSONL on stdin.")
     ] = None,
-    samples: Annotated[int, typer.Option(min=1, help="Answers per article; labels are their means.")] = 1,
+    samples: Annotated[int, typer.Option(help="Answers per article; labels are their means.")] = 1,
     repeat_share: Annotated[
         float, typer.Option(help="Share of the articles, drawn by chance, that get so many; the rest get one.")
     ] = 1.0,
     repeat_seed: Annotated[int, typer.Option(help="Seed of that chance.")] = 0,
     plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Never spend more on this run, all sessions together.")
-    ] = None,
+    max_cost: Annotated[float | None, typer.Option(help="Never spend more on this run, all sessions together.")] = None,
     max_calls: Annotated[
-        int | None, typer.Option(min=0, help="Never make more calls for this run, all sessions together.")
+        int | None, typer.Option(help="Never make more calls for this run, all sessions together.")
     ] = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
@@ -89,8 +87,8 @@ def label(
             "--batch", help="Send the questions as jobs, at half the price, and wait (openai, anthropic, gemini)."
         ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(min=1, max=50_000, help="Questions in a job.")] = 1000,
-    poll: Annotated[float, typer.Option(min=0.01, help="Seconds between looks at a job.")] = 30.0,
+    batch_size: Annotated[int, typer.Option(help="Questions in a job.")] = 1000,
+    poll: Annotated[float, typer.Option(help="Seconds between looks at a job.")] = 30.0,
     drop_job: Annotated[
         list[str] | None,
         typer.Option(
@@ -117,6 +115,7 @@ def label(
     settings = Settings(base_url, api_key_env, temperature, reasoning_effort, timeout)
     asking = Asking(oracle, settings, limits, price_in, price_out, prices)
     repeats = Repeats(samples, repeat_share, repeat_seed)
+    batching = Batching(batch_size, poll, tuple(drop_job or ())) if batch else None
     prompts: Prompts = "mix" if mix_prompts else "replace" if replace_prompt else "refuse"
     chosen = None if filter_ is None else load_filter(filter_)
     ledger, judged_by = run / LAYOUT["ledger"], chosen or Run.open(run).filter
@@ -137,7 +136,7 @@ def label(
         price=asking.price,
         prompts=prompts,
         retry_failed=retry_failed,
-        batch=Batching(batch_size, poll, tuple(drop_job or ())) if batch else None,
+        batch=batching,
     )
     if filter_ is not None:
         from potstill.targets import carry_targets
@@ -188,5 +187,13 @@ def _print_summary(summary: Summary, *, as_json: bool) -> None:
         f"{summary.calls:,} calls, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out{cost}, "
         f"{in_words(summary.seconds)}"
     )
+    if summary.unanswered:
+        counted_at = "" if summary.unanswered_cost is None else f", {summary.unanswered_cost:,.6f} of the cost above,"
+        print(
+            f"{summary.unanswered:,} of the calls were sent and the server did not say what they cost; they are counted"
+            f"{counted_at} at the most that they can cost"
+        )
+    if summary.doubted:
+        print(f"the server's usage was not believed for {summary.doubted:,} of the calls: {summary.doubt}")
     if summary.stopped and not summary.fatal:
         print(f"stopped: {summary.stopped}")

@@ -79,11 +79,9 @@ def score(
         bool, typer.Option("--plan", help="With --oracle: say what asking will take, and write nothing.")
     ] = False,
     max_cost: Annotated[
-        float | None, typer.Option(min=0, help="With --oracle: never spend more from this ledger, all times together.")
+        float | None, typer.Option(help="With --oracle: never spend more from this ledger, all times together.")
     ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(min=0, help="With --oracle: never make more calls, likewise.")
-    ] = None,
+    max_calls: Annotated[int | None, typer.Option(help="With --oracle: never make more calls, likewise.")] = None,
     ledger: Annotated[
         Path | None,
         typer.Option(help="With --oracle: where answers are kept and found again; else BUNDLE.oracle.sqlite."),

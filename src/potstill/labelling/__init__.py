@@ -6,7 +6,7 @@ In: articles and an oracle. Out: a ledger of answers, failures and what each cos
 
 from __future__ import annotations
 
-from potstill.labelling.batch import Batching, half_price
+from potstill.labelling.batch import Batching
 from potstill.labelling.budget import Price
 from potstill.labelling.intake import add_articles
 from potstill.labelling.ledger import Ledger
@@ -24,7 +24,6 @@ __all__ = [
     "Repeats",
     "Summary",
     "add_articles",
-    "half_price",
     "label",
     "label_run",
     "plan",

@@ -10,15 +10,15 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from potstill.errors import BadInput, LabelError, PotstillError
-from potstill.labelling.budget import FREE, TRILLION, Price, most_tokens
+from potstill.labelling.budget import TRILLION, Price
 from potstill.labelling.ledger import Answered, Failed, Job, Opened
 from potstill.labelling.session import Session
 from potstill.oracle import FATAL, REPAIRABLE, Failure, Reply
-from potstill.oracle.batches import DISCOUNT, batches_of
+from potstill.oracle.batches import batches_of
 from potstill.terminal import note
 
 if TYPE_CHECKING:
@@ -44,13 +44,10 @@ class Batching:
 
     def __post_init__(self) -> None:
         """Refuse what is no size and no time."""
-        if self.size < 1 or not self.poll > 0:
-            raise BadInput(f"--batch-size and --poll are above 0; got {self.size} and {self.poll:g}")
-
-
-def half_price(price: Price) -> Price:
-    """What a question in a job costs, from what a single one does."""
-    return Price(price.input * DISCOUNT, price.output * DISCOUNT)
+        if not 1 <= self.size <= 50_000:
+            raise BadInput(f"--batch-size: got {str(self.size)[:30]}, legal 1 to 50,000")
+        if not 0 < self.poll <= 86_400:
+            raise BadInput(f"--poll: got {self.poll:g}, legal above 0 and up to 86,400 seconds")
 
 
 def refuse_jobs(ledger: Ledger) -> None:
@@ -120,8 +117,8 @@ class BatchSession(Session):
         if batch.drop:
             # First, as the budget begins with what has been spent.
             note(drop_jobs(ledger, batch.drop))
-        half = None if price is None else half_price(price)
-        super().__init__(ledger, prompt, oracle, repeats, limits, half, None)
+        in_jobs = None if price is None else price.in_jobs()
+        super().__init__(ledger, prompt, oracle, repeats, limits, in_jobs, None)
         self.batches = batches_of(oracle, batch.poll)
         self.batch = batch
         self.begun = False
@@ -179,7 +176,7 @@ class BatchSession(Session):
         part: dict[str, tuple[Request, Opened]] = {}
         for one in wanted:
             request = self.prompt.request(one.question.article, one.window, one.question.sample, self.limits.max_tokens)
-            worst = (self.price or FREE).of(*most_tokens(request))
+            worst = self.tally.worst(request)
             if not self.budget.fits(worst):
                 await self._send(part)
                 part = {}
@@ -241,21 +238,22 @@ class BatchSession(Session):
             raise
         if ended is None:
             return False
-        outcomes = {call.question.key: ended.outcomes.get(call.question.key, ended.rest) for call in job.calls}
-        costs = {call.question.key: self._cost(outcomes[call.question.key], call.worst) for call in job.calls}
-        self.ledger.land_job(
-            job.tag,
-            [
-                self._event(call.question, outcomes[key], costs[key])
-                for call in job.calls
-                for key in [call.question.key]
-            ],
-        )
+        settled: list[tuple[Opened, Reply | Failure, int]] = []
         for call in job.calls:
             key = call.question.key
-            self.budget.settle(call.worst, costs[key])
-            self._landed(call.question, outcomes[key])
+            # Each failure its own, as a doubted one is changed.
+            came = ended.outcomes.get(key) or replace(ended.rest)
+            outcome, cost = self.tally.settle(requests[key], came, call.worst, self._window_bytes())
+            settled.append((call, outcome, cost))
+        self.ledger.land_job(job.tag, [self._event(call.question, outcome, cost) for call, outcome, cost in settled])
+        for call, outcome, cost in settled:
+            self.budget.settle(call.worst, cost)
+            self._landed(call.question, outcome)
         return True
+
+    def _window_bytes(self) -> int:
+        """How many bytes an article's window has at most, which `_bare` questions lack."""
+        return 4 * self.prompt.filter.text.max_chars
 
     def _bare(self, question: Question) -> Request:
         """Enough of a question to read its answer by; an earlier process's text is not known yet."""
@@ -266,7 +264,6 @@ class BatchSession(Session):
     def _landed(self, question: Question, outcome: Reply | Failure) -> None:
         wanted = self.windows.pop(question.key, None)
         self.in_flight.discard(question.key)
-        self._count(outcome)
         if wanted is None:
             # An earlier process sent it; this one has yet to come to the question, and counts it then.
             return

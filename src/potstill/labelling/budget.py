@@ -24,27 +24,54 @@ TRILLION = 10**12
 _TOKENS_PER_MESSAGE = 16
 
 
+DISCOUNT = 0.5
+"""The share of the price that a question in a job costs, where the prices do not say otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Prices per million tokens, in any unit of money."""
+    """Prices per million tokens, in any unit of money.
+
+    `cached` is that of input which the server reads from its cache; None means that it costs as much as any. `batch`
+    holds the prices of a question in a job; None means half. `long` holds other prices for questions of more than so
+    many tokens, in rising order.
+
+    Raises:
+        BadInput: a price is not a number from 0 to 1,000,000.
+    """
 
     input: float
     output: float
+    cached: float | None = None
+    batch: Price | None = None
+    long: tuple[tuple[int, Price], ...] = ()
 
     def __post_init__(self) -> None:
-        if not (0 <= self.input < 1e6 and 0 <= self.output < 1e6):
+        if not all(0 <= price < 1e6 for price in (self.input, self.output, self.cached or 0.0)):
             raise BadInput(f"a price per million tokens is from 0 to 1,000,000, got {self.input:g} and {self.output:g}")
 
-    def of(self, tokens_in: int, tokens_out: int) -> int:
-        """The price of a call, in trillionths."""
-        return tokens_in * round(self.input * 1e6) + tokens_out * round(self.output * 1e6)
+    def of(self, tokens_in: int, tokens_out: int, cached: int = 0) -> int:
+        """The price of a call, in trillionths; `cached` are those of `tokens_in` that came from the server's cache."""
+        at = self
+        for start, price in self.long:
+            at = price if tokens_in > start else at
+        fresh, read = round(at.input * 1e6), round((at.input if at.cached is None else at.cached) * 1e6)
+        return (tokens_in - cached) * fresh + cached * read + tokens_out * round(at.output * 1e6)
+
+    def in_jobs(self) -> Price:
+        """The prices of a question that is sent in a job."""
+        if self.batch is not None:
+            return self.batch
+        cached = None if self.cached is None else self.cached * DISCOUNT
+        long = tuple((start, price.in_jobs()) for start, price in self.long)
+        return Price(self.input * DISCOUNT, self.output * DISCOUNT, cached, long=long)
 
 
 FREE = Price(0.0, 0.0)
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """The most tokens a call can use, in and out.
+    """The most tokens that a call which keeps to its limit can use, in and out.
 
     Every tokenizer in use spends at least a byte of UTF-8 on a token, so the bytes of the question bound its
     tokens. The schema is counted once more, as servers that enforce it may add it to the question, and the system

@@ -222,7 +222,7 @@ class Ledger:
             oracle = calls[0].question.oracle
             _insert(database, "jobs", {"tag": tag, "oracle": oracle, "file": None, "job": None, "at": _now()})
             for call in calls:
-                more = {"tag": tag, "revision": call.question.revision, "worst": call.worst}
+                more = {"tag": tag, "revision": call.question.revision, "worst": _money(call.worst)}
                 _insert(database, "job_calls", _columns(call.question) | more)
 
     def name_job(self, tag: str, *, file: str | None = None, job: str | None = None) -> None:
@@ -331,15 +331,16 @@ class Ledger:
 
         Cost is in trillionths; a call whose size nobody knows counts no tokens, and its worst price.
         """
+        sums = ", ".join(_sum_in_halves(column) for column in _COUNTED)
         rows = self._database.execute(
-            "SELECT oracle, count(*), sum(answered), coalesce(sum(tokens_in), 0), coalesce(sum(tokens_out), 0),"
-            " sum(cost), coalesce(sum(seconds * answered), 0.0) FROM"
+            f"SELECT oracle, count(*), sum(answered), {sums}, coalesce(sum(seconds * answered), 0.0) FROM"  # noqa: S608
             " (SELECT oracle, 1 AS answered, tokens_in, tokens_out, cost, seconds FROM calls UNION ALL"
             " SELECT oracle, 0, tokens_in, tokens_out, cost, seconds FROM failures) GROUP BY oracle ORDER BY oracle"
         ).fetchall()
-        names = ("calls", "answers", "tokens_in", "tokens_out", "cost")
-        schema = {"oracle": pl.String} | dict.fromkeys(names, pl.Int64) | {"seconds": pl.Float64}
-        return pl.DataFrame(rows, schema=schema, orient="row")
+        found = [(*row[:3], *(_whole(*row[at : at + 2]) for at in (3, 5, 7)), row[9]) for row in rows]
+        schema = {"oracle": pl.String, "calls": pl.Int64, "answers": pl.Int64}
+        schema |= dict.fromkeys(_COUNTED, pl.Int128) | {"seconds": pl.Float64}
+        return pl.DataFrame(found, schema=schema, orient="row")
 
     def flags(self) -> pl.DataFrame:
         """Articles whose text speaks to the oracle, sorted: article, tries (as `fence, instruction`)."""
@@ -350,13 +351,11 @@ class Ledger:
 
     def spent(self) -> Spent:
         """What all calls in this ledger came to, lost ones at their worst price."""
-        row = self._database.execute(
-            # A person's judgement is no call.
-            "SELECT (SELECT count(*) FROM calls WHERE oracle NOT LIKE ? || '%') + (SELECT count(*) FROM failures),"
-            " (SELECT coalesce(sum(cost), 0) FROM calls) + (SELECT coalesce(sum(cost), 0) FROM failures)",
-            (HUMAN,),
-        ).fetchone()
-        return Spent(*row)
+        costs = f"SELECT {_sum_in_halves('cost')} FROM (SELECT cost FROM calls UNION ALL SELECT cost FROM failures)"  # noqa: S608
+        # A person's judgement is no call.
+        calls = "SELECT count(*) FROM calls WHERE oracle NOT LIKE ? || '%'"
+        [made] = self._database.execute(f"SELECT ({calls}) + (SELECT count(*) FROM failures)", (HUMAN,)).fetchone()  # noqa: S608
+        return Spent(made, _whole(*self._database.execute(costs).fetchone()))
 
     def accepted_prompts(self) -> dict[str, dict[str, Any]]:
         """The prompts whose answers are labels and that have any: hash -> parts."""
@@ -467,6 +466,37 @@ class Ledger:
         return found
 
 
+_COUNTED = ("tokens_in", "tokens_out", "cost")
+
+
+def _sum_in_halves(column: str) -> str:
+    """SQL for the sums of the higher and the lower 32 bits of a column.
+
+    A sum of whole numbers that passes 63 bits is an error in SQLite; these don't, whatever a server once reported.
+    """
+    return f"coalesce(sum({column} >> 32), 0), coalesce(sum({column} & 4294967295), 0)"
+
+
+def _whole(high: int, low: int) -> int:
+    """A sum from those of its halves."""
+    return (high << 32) + low
+
+
+MOST_TOKENS = 10**12
+"""A count of tokens above this is none, whoever says so."""
+
+
+def _count(value: object) -> int | None:
+    """A count of tokens, or None for what cannot be one."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= MOST_TOKENS else None  # type: ignore[operator,return-value]
+
+
+def _money(value: int) -> int:
+    """A cost that SQLite can hold."""
+    return max(0, min(value, 2**63 - 1))
+
+
 def call_key(oracle: str, prompt: str, window: str, sample: int, revision: str = "") -> str:
     """The key of a call: SHA-256 of its oracle and model, prompt hash, window hash and sample number, in hex."""
     parts = (oracle, prompt, window, str(sample), *([revision] if revision else []))
@@ -496,9 +526,9 @@ def _answer_columns(event: Answered) -> dict[str, Any]:
         "evidence": event.evidence,
         "raw": event.raw,
         "repaired": event.repaired,
-        "tokens_in": event.tokens_in,
-        "tokens_out": event.tokens_out,
-        "cost": event.cost,
+        "tokens_in": _count(event.tokens_in),
+        "tokens_out": _count(event.tokens_out),
+        "cost": _money(event.cost),
         "seconds": event.seconds,
         "at": _now(),
     }
@@ -510,9 +540,9 @@ def _failure_columns(event: Failed) -> dict[str, Any]:
         "detail": event.detail,
         "raw": event.raw,
         "final": event.final,
-        "tokens_in": event.tokens_in,
-        "tokens_out": event.tokens_out,
-        "cost": event.cost,
+        "tokens_in": _count(event.tokens_in),
+        "tokens_out": _count(event.tokens_out),
+        "cost": _money(event.cost),
         "seconds": event.seconds,
         "at": _now(),
     }
@@ -520,7 +550,7 @@ def _failure_columns(event: Failed) -> dict[str, Any]:
 
 def _keep(database: sqlite3.Connection, event: Event) -> None:
     if isinstance(event, Opened):
-        _insert(database, "open_calls", _columns(event.question) | {"worst": event.worst, "at": _now()})
+        _insert(database, "open_calls", _columns(event.question) | {"worst": _money(event.worst), "at": _now()})
         return
     database.execute("DELETE FROM open_calls WHERE key = ?", (event.question.key,))
     if isinstance(event, Answered):

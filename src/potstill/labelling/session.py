@@ -14,12 +14,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from potstill.errors import ArticleError, PotstillError
-from potstill.labelling.budget import FREE, TRILLION, Budget, Price, most_tokens
+from potstill.labelling.budget import TRILLION, Budget, Price, most_tokens
 from potstill.labelling.ledger import Answered, Failed, Opened, Question, window_hash
 from potstill.labelling.pace import Pace
 from potstill.labelling.terms import Limits, Progress, Repeats, Summary
+from potstill.labelling.usage import Tally
 from potstill.labelling.writer import Writer
-from potstill.oracle import FATAL, REPAIRABLE, Failure, Remembers, Reply
+from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply
 from potstill.oracle.injection import tries
 
 if TYPE_CHECKING:
@@ -74,10 +75,10 @@ class Session:
         self.others = [hash_ for hash_ in ledger.accepted_prompts() if hash_ != prompt.hash]
         self.in_flight: set[str] = set()
         self.wanted = self.already = self.bought = 0
-        self.tokens_in = self.tokens_out = 0
+        self.tally = Tally(price, oracle.free)
+        self.finding_out = asyncio.Lock()
         self.failed: Counter[str] = Counter()
         self.given_up: Counter[str] = Counter()
-        self.faults: Counter[str] = Counter()
         self.first_failure: str | None = None
         self.hopeless = 0
         self.stopped: str | None = None
@@ -113,15 +114,19 @@ class Session:
             failed=dict(self.failed),
             given_up=dict(self.given_up),
             calls=self.budget.calls - self.before.calls,
-            tokens_in=self.tokens_in,
-            tokens_out=self.tokens_out,
+            tokens_in=self.tally.tokens_in,
+            tokens_out=self.tally.tokens_out,
             cost=None if self.price is None else (self.budget.cost - self.before.cost) / TRILLION,
             seconds=round(time.monotonic() - started, 3),
             stopped=self.stopped,
             fatal=self.fatal,
             first_failure=self.first_failure,
             flagged=self.flagged,
-            faults=dict(self.faults),
+            faults=dict(self.tally.faults),
+            unanswered=self.tally.unanswered,
+            unanswered_cost=self.tally.counted(),
+            doubted=self.tally.doubted,
+            doubt=self.tally.doubt,
         )
 
     def _remember(self) -> None:
@@ -205,7 +210,7 @@ class Session:
         tries = 0
         repaired = False
         while self.stopped is None:
-            outcome = await self._call(question, request, repaired=repaired)
+            outcome = await self._ask(question, request, repaired=repaired)
             if outcome is None:
                 return
             if isinstance(outcome, Reply):
@@ -216,6 +221,8 @@ class Session:
                 return
             if self._must_stop(outcome, tries):
                 return
+            if outcome.reason == UNSUPPORTED:
+                continue
             if outcome.reason in REPAIRABLE and not repaired and not self.oracle.free:
                 repaired = True
                 request = self.prompt.repair(request, outcome)
@@ -228,10 +235,28 @@ class Session:
                 self._give_up(question, outcome)
                 return
 
+    async def _ask(self, question: Question, request: Request, *, repaired: bool) -> Reply | Failure | None:
+        """A call; while nothing is known of the server, one question at a time finds out what it understands.
+
+        The others wait here, where they hold neither a slot nor a part of the budget.
+        """
+        while self._unknown():
+            async with self.finding_out:
+                if not self._unknown():
+                    continue
+                outcome = await self._call(question, request, repaired=repaired)
+                while isinstance(outcome, Failure) and outcome.reason == UNSUPPORTED and self.stopped is None:
+                    outcome = await self._call(question, request, repaired=repaired)
+                return outcome
+        return await self._call(question, request, repaired=repaired)
+
+    def _unknown(self) -> bool:
+        return isinstance(self.oracle, Remembers) and not self.oracle.abilities
+
     async def _call(self, question: Question, request: Request, *, repaired: bool) -> Reply | Failure | None:
         """One call, permitted, written down, made and kept; None if the limits forbid it."""
         tokens_in, tokens_out = most_tokens(request)
-        worst = (self.price or FREE).of(tokens_in, tokens_out)
+        worst = self.tally.worst(request)
         async with self.pace.slot((tokens_in + 3) // 4 + tokens_out):
             if self.stopped is not None:
                 return None
@@ -254,25 +279,10 @@ class Session:
                 self.pace.slowed(called_at, outcome.retry_after)
             elif isinstance(outcome, Reply) or not outcome.retryable:
                 self.pace.answered()
-            cost = self._cost(outcome, worst)
-            self._count(outcome)
+            outcome, cost = self.tally.settle(request, outcome, worst)
             await self.writer.put(_event(question, outcome, cost, seconds, repaired=repaired, free=self.oracle.free))
             self.budget.settle(worst, cost)
             return outcome
-
-    def _count(self, outcome: Reply | Failure) -> None:
-        self.tokens_in += outcome.tokens_in or 0
-        self.tokens_out += outcome.tokens_out or 0
-        if isinstance(outcome, Failure):
-            self.faults[outcome.reason] += 1
-
-    def _cost(self, outcome: Reply | Failure, worst: int) -> int:
-        """What a call cost; the worst where nobody can say."""
-        if isinstance(outcome, Failure) and outcome.charged == "nothing":
-            return 0
-        if outcome.tokens_in is None or outcome.tokens_out is None:
-            return worst
-        return (self.price or FREE).of(outcome.tokens_in, outcome.tokens_out)
 
     def _must_stop(self, failure: Failure, tries: int) -> bool:
         """Whether no question has a chance any more, and why."""
@@ -311,7 +321,7 @@ class Session:
         seconds = time.monotonic() - self.landed[0] if self.landed else 0.0
         return Progress(
             bought=self.bought,
-            faults=self.faults,
+            faults=self.tally.faults,
             given_up=self.failed.total(),
             cost=None if self.price is None else (self.budget.cost - self.before.cost) / TRILLION,
             rate=(len(self.landed) - 1) / seconds if seconds else 0.0,
@@ -335,7 +345,7 @@ def _event(
             cost, seconds,
         )  # fmt: skip
     # Asked again in the same words, these would be paid for and fail again; a repaired answer may come after one.
-    final = not free and not outcome.retryable and outcome.reason not in FATAL
+    final = not free and not outcome.retryable and outcome.reason not in {*FATAL, UNSUPPORTED}
     final = final and (repaired or outcome.reason not in REPAIRABLE)
     return Failed(
         question, outcome.reason, outcome.detail, outcome.raw, final, outcome.tokens_in, outcome.tokens_out,

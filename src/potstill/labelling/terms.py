@@ -34,15 +34,27 @@ class Limits:
     patience: float = 900.0
 
     def __post_init__(self) -> None:
-        """Refuse limits that no run could keep."""
-        for name in ("rpm", "tpm", "concurrency", "max_tokens", "tries"):
+        """Refuse limits that no run could keep, and those that would be none."""
+        for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise BadInput(f"--{name.replace('_', '-')}: got {value:g}, expected a number above 0")
-        for name in ("max_cost", "max_calls"):
-            value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise BadInput(f"--{name.replace('_', '-')}: got {value:g}, expected 0 or more")
+            if value is not None and not low <= value <= high:
+                raise BadInput(f"--{name.replace('_', '-')}: got {str(value)[:30]}, legal {low:g} to {high:,}")
+
+
+MOST_SAMPLES = 1000
+"""Answers per article, at most."""
+
+_RANGES = {
+    "max_cost": (0, 1_000_000_000),
+    "max_calls": (0, 1_000_000_000),
+    "rpm": (0.001, 1_000_000_000),
+    "tpm": (0.001, 1_000_000_000),
+    "concurrency": (1, 1000),
+    "max_tokens": (1, 1_000_000),
+    "tries": (1, 1000),
+    "patience": (0, 1_000_000),
+}
+"""What each limit may be, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +70,8 @@ class Repeats:
 
     def __post_init__(self) -> None:
         """Refuse what is no number of answers and no share."""
-        if self.samples < 1:
-            raise BadInput(f"--samples: got {self.samples}, expected 1 or more")
+        if not 1 <= self.samples <= MOST_SAMPLES:
+            raise BadInput(f"--samples: got {str(self.samples)[:30]}, legal 1 to {MOST_SAMPLES:,}")
         if not 0 < self.share <= 1:
             raise BadInput(f"--repeat-share: got {self.share:g}, expected a share above 0 and up to 1")
         if self.share < 1 and self.samples < 2:
@@ -122,7 +134,9 @@ class Summary:
     and were not asked again. `faults` counts, by reason, failed calls, those that were made again included.
     `calls`, tokens and `cost` (None without a price) are this session's; `stopped`
     says why it ended early, and `fatal` whether a person must act before it can go on. `flagged` counts the articles
-    seen whose text speaks to the oracle.
+    seen whose text speaks to the oracle. `unanswered` calls were sent, and the server did not say what they cost:
+    `unanswered_cost` of the cost is the most that they can have cost. `doubted` are calls whose token counts, as the
+    server reports them, cannot be true; `doubt` says why, of the first. They are among the unanswered.
     """
 
     wanted: int
@@ -140,6 +154,10 @@ class Summary:
     first_failure: str | None = None
     flagged: int = 0
     faults: dict[str, int] = field(default_factory=dict)
+    unanswered: int = 0
+    unanswered_cost: float | None = None
+    doubted: int = 0
+    doubt: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
 
-from potstill.errors import OracleError
+from potstill.errors import BadInput, OracleError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +27,7 @@ Reason = Literal[
     "connection",
     "server",
     "bad_request",
+    "unsupported",
     "refused",
     "truncated",
     "thinking_only",
@@ -49,6 +50,9 @@ REPAIRABLE: frozenset[Reason] = frozenset({"malformed", "missing_dimension", "un
 TRANSIENT: frozenset[Reason] = frozenset({"rate_limited", "timeout", "connection", "server"})
 """Faults of a moment: the same question may be answered a little later."""
 
+UNSUPPORTED: Reason = "unsupported"
+"""The server does not know this form of the question; asked again at once, it is asked in another."""
+
 FATAL: frozenset[Reason] = frozenset({"quota", "not_allowed"})
 """Faults of the account or the address: no question will be answered until a person acts."""
 
@@ -68,13 +72,19 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: scores by dimension (None = masked), the evidence, and the tokens used (None = nobody said)."""
+    """An answer: scores by dimension (None = masked), the evidence, and the tokens used (None = nobody said).
+
+    `cached` are those of `tokens_in` that the server read from its cache. `doubt` says, in words, what the server
+    reported in place of token counts where that cannot be read.
+    """
 
     scores: Mapping[str, float | None]
     evidence: str
     tokens_in: int | None = None
     tokens_out: int | None = None
     raw: str = ""
+    cached: int = 0
+    doubt: str = ""
 
 
 @dataclass(eq=False)
@@ -82,7 +92,8 @@ class Failure(Exception):
     """No answer: the reason, details for a person, and what is known of the cost.
 
     `retry_after` is in seconds. `charged` says what the server may ask for: nothing, the tokens given here, or
-    an unknown amount (the answer was lost on its way), which a careful budget takes to be the worst.
+    an unknown amount (the answer was lost on its way), which a careful budget takes to be the worst. `cached` and
+    `doubt` are as in a `Reply`.
     """
 
     reason: Reason
@@ -92,6 +103,8 @@ class Failure(Exception):
     tokens_in: int | None = None
     tokens_out: int | None = None
     raw: str = ""
+    cached: int = 0
+    doubt: str = ""
 
     @property
     def retryable(self) -> bool:
@@ -134,10 +147,11 @@ class Oracle(Protocol):
         ...
 
     async def ask(self, request: Request) -> Reply:
-        """Ask once.
+        """Ask once: one request over the network at most.
 
         Raises:
-            Failure: there is no answer.
+            Failure: there is no answer. With the reason `unsupported` the server did not know the form of the
+                question, and the next call asks in another.
         """
         ...
 
@@ -175,6 +189,13 @@ class Settings:
     reasoning_effort: str | None = None
     timeout: float = 120.0
     headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no time and no temperature."""
+        if not 0 < self.timeout <= 86_400:
+            raise BadInput(f"--timeout: got {self.timeout:g}, legal above 0 and up to 86,400 seconds")
+        if self.temperature is not None and not 0 <= self.temperature <= 2:
+            raise BadInput(f"--temperature: got {self.temperature:g}, legal 0 to 2")
 
     def identity(self, model: str) -> str:
         """The model's name with the settings that can change its answers: `gpt-5-mini?temperature=0.0`."""

@@ -1,7 +1,7 @@
 """The Anthropic oracle: Claude, over the Messages interface.
 
 In: a question. Out: a reply, or a failure that names what happened. The long first part of the question is marked
-for the server's cache, whose reads and writes are counted in whole tokens at or above what they cost. Answers are
+for the server's cache; what is written to it is counted in whole tokens at or above what it costs. Answers are
 held to the JSON schema where the model can do that, and read strictly in each case.
 """
 
@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
-from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
@@ -93,23 +93,24 @@ class AnthropicOracle(LiveOracle):
         await self._client.close()
 
     async def _send(self, request: Request, form: str) -> Reply:
-        """One question, sent again only without a temperature that the model does not take, which costs nothing."""
-        while True:
-            try:
-                async with asyncio.timeout(self._settings.timeout):
-                    text = await self._client.post(_PATH, cast_to=str, body=self._body(request, form))
-                return _read(text, request, form)
-            except self._library.APIStatusError as error:
-                if error.status_code == 400 and "temperature" in error.message and self._send_temperature:
-                    self._send_temperature = False
-                    continue
-                raise self._status_failure(
-                    error.status_code, _message(error), error.message, error.response.headers
-                ) from None
-            except (TimeoutError, self._library.APIConnectionError) as error:
-                raise lost(error, self._settings.timeout) from None
-            except self._library.APIError as error:
-                raise Failure("malformed", str(error), charged="unknown") from None
+        """One request; a temperature that the model does not take is left out of the next."""
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                text = await self._client.post(
+                    _PATH, cast_to=str, body=self._body(request, form), options={"follow_redirects": False}
+                )
+            return _read(text, request, form)
+        except self._library.APIStatusError as error:
+            if error.status_code == 400 and "temperature" in error.message and self._send_temperature:
+                self._send_temperature = False
+                raise Failure(UNSUPPORTED, f"HTTP 400: {one_line(_message(error))}") from None
+            raise self._status_failure(
+                error.status_code, _message(error), error.message, error.response.headers
+            ) from None
+        except (TimeoutError, self._library.APIConnectionError) as error:
+            raise lost(error, self._settings.timeout) from None
+        except self._library.APIError as error:
+            raise Failure("malformed", str(error), charged="unknown") from None
 
     def _body(self, request: Request, form: str) -> dict[str, Any]:
         system = "\n\n".join(message["content"] for message in request.messages if message["role"] == "system")
@@ -134,7 +135,7 @@ class AnthropicOracle(LiveOracle):
 def _read(text: str, request: Request, form: str) -> Reply:
     """The scores in an answer that came back with status 200."""
     body = the_object(text)
-    failure = charged(_used(body.get("usage")))
+    failure = charged(_used(body.get("usage")), body.get("usage"))
     content, stop = body.get("content"), body.get("stop_reason")
     if not isinstance(content, list):
         failure.detail = "no content in the answer"
@@ -149,8 +150,8 @@ def _read(text: str, request: Request, form: str) -> Reply:
     return read_answer(request, said, failure, alone=holds(form), finish=stop, thought=thought)
 
 
-def _used(usage: object) -> tuple[int, int] | None:
-    """Tokens in and out; those written to the cache cost a quarter more, those read from it count in full."""
+def _used(usage: object) -> tuple[int, int, int] | None:
+    """Tokens in, out, and of the first those read from the cache; those written to it are counted a quarter higher."""
     if not isinstance(usage, dict):
         return None
     found = counts(
@@ -162,7 +163,7 @@ def _used(usage: object) -> tuple[int, int] | None:
     if found is None:
         return None
     fresh, out, read, written = found
-    return fresh + read + -(-written * 5 // 4), out
+    return fresh + read + -(-written * 5 // 4), out, read
 
 
 def _message(error: anthropic.APIStatusError) -> str:

@@ -34,6 +34,10 @@ _STATUS = {"invalid_request_error": 400, "authentication_error": 401, "billing_e
            "timeout_error": 504, "overloaded_error": 529}  # fmt: skip
 
 
+_UNBILLED = frozenset({"errored", "canceled", "expired"})
+"""Ends of a question in a batch that are documented to cost nothing."""
+
+
 class AnthropicBatches:
     """`/v1/messages/batches`: the questions go with the call that starts the job.
 
@@ -86,7 +90,8 @@ class AnthropicBatches:
             return None
         outcomes: dict[str, Reply | Failure] = {}
         if found.results_url is None:
-            return Ended(outcomes, Failure("server", "the batch has ended, and its results are gone"))
+            gone = Failure("server", "the batch has ended, and its results are gone", charged="unknown")
+            return Ended(outcomes, gone)
         keys = {key[:_KEY]: key for key in questions}
         for line in await self._results(job):
             key = keys.get(str(line.get("custom_id")).partition("-")[0])
@@ -95,7 +100,7 @@ class AnthropicBatches:
                     outcomes[key] = self._outcome(line.get("result"), questions[key])
                 except Failure as failure:
                     outcomes[key] = failure
-        return Ended(outcomes, Failure("server", "the batch has ended without an outcome"))
+        return Ended(outcomes, Failure("server", "the batch has ended without an outcome", charged="unknown"))
 
     async def _page(self, after: str | None, limit: int) -> list[MessageBatch]:
         """Batches, the newest first."""
@@ -136,9 +141,12 @@ class AnthropicBatches:
         error = outer.get("error") if isinstance(outer, dict) else None
         if kind != "errored" or not isinstance(error, dict):
             # Expired and cancelled ones were never answered, nor charged.
-            raise Failure("server", f"the question is {one_line(str(kind or 'without an outcome'))}")
+            said = one_line(str(kind or "without an outcome"))
+            raise Failure("server", f"the question is {said}", charged="nothing" if kind in _UNBILLED else "unknown")
         message = str(error.get("message") or error.get("type"))
-        raise status_failure(_STATUS.get(str(error.get("type")), 500), message, json.dumps(error), {})
+        failure = status_failure(_STATUS.get(str(error.get("type")), 500), message, json.dumps(error), {})
+        failure.charged = "nothing"  # as documented, whatever the error
+        raise failure
 
     async def _asked(self, call: Awaitable[T]) -> T:
         """What the library gives, or a failure in our words."""

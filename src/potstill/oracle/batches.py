@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-DISCOUNT = 0.5
-"""The share of the price that a question in a job costs, with all providers so far."""
-
+_NEVER_ASKED = frozenset({"batch_expired", "batch_cancelled"})
 _WAITING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 _ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 _TAG = "potstill"
@@ -136,10 +134,11 @@ class OpenAIBatches:
                 for line in content.text.splitlines():
                     self._read(line, questions, outcomes)
         said = "; ".join(str(error.message) for error in (found.errors.data or [])) if found.errors else ""
-        rest = Failure(
-            "bad_request" if found.status == "failed" else "server", f"the job is {found.status} {said}".strip()
-        )
-        return Ended(outcomes, rest)
+        detail = f"the job is {found.status} {said}".strip()
+        if found.status == "failed":
+            # Its questions were found to be faulty before any was asked.
+            return Ended(outcomes, Failure("bad_request", detail))
+        return Ended(outcomes, Failure("server", f"{detail}, without an outcome", charged="unknown"))
 
     @property
     def _client(self) -> openai.AsyncOpenAI:
@@ -164,7 +163,10 @@ class OpenAIBatches:
         if not isinstance(response, dict):
             error = value.get("error")
             said = error.get("message") if isinstance(error, dict) else error
-            raise Failure("server", one_line(str(said or "no answer")))
+            # An expired or cancelled question was never asked; what any other error cost is not said.
+            never = isinstance(error, dict) and error.get("code") in _NEVER_ASKED
+            detail = one_line(str(said or "no answer"))
+            raise Failure("server", detail, charged="nothing" if never else "unknown")
         body, status = response.get("body"), response.get("status_code")
         if status != 200:
             text = json.dumps(body, ensure_ascii=False)

@@ -74,6 +74,8 @@ class GeminiOracle(LiveOracle):
                 base_url=self._address,
                 timeout=round(1000 * settings.timeout),
                 headers=dict(settings.headers),
+                # A redirection would send the question, and the key, to another address; one name for each transport.
+                async_client_args={"allow_redirects": False, "follow_redirects": False},
                 # Without this the library repeats a question whose connection broke, and that may be paid twice.
                 retry_options=types.HttpRetryOptions(attempts=1),
             ),
@@ -200,7 +202,7 @@ def _contents(request: Request) -> Any:  # noqa: ANN401 - of the library's many 
 def _read(text: str, request: Request, form: str) -> Reply:
     """The scores in an answer that came back with status 200."""
     body = the_object(text)
-    failure = charged(_used(body.get("usageMetadata")))
+    failure = charged(_used(body.get("usageMetadata")), body.get("usageMetadata"))
     feedback = body.get("promptFeedback")
     blocked = feedback.get("blockReason") if isinstance(feedback, dict) else None
     candidates = body.get("candidates")
@@ -229,11 +231,14 @@ def _thinking(body: Mapping[str, Any]) -> int:
     return 0 if found is None else found[0]
 
 
-def _used(usage: object) -> tuple[int, int] | None:
-    """Tokens in and out, thinking included."""
+def _used(usage: object) -> tuple[int, int, int] | None:
+    """Tokens in, out with the thinking, and of the first those read from the cache."""
     if not isinstance(usage, dict):
         return None
     found = counts(
-        usage.get("promptTokenCount"), usage.get("candidatesTokenCount") or 0, usage.get("thoughtsTokenCount") or 0
+        usage.get("promptTokenCount"),
+        usage.get("candidatesTokenCount") or 0,
+        usage.get("thoughtsTokenCount") or 0,
+        usage.get("cachedContentTokenCount") or 0,
     )
-    return None if found is None else (found[0], found[1] + found[2])
+    return None if found is None else (found[0], found[1] + found[2], found[3])

@@ -73,7 +73,9 @@ class GeminiBatches:
             # To send them again would pay for them again, and to go by their order might mix up labels.
             raise Failure("bad_request", f"{job}: the answers do not say to which questions they are")
         said = state.removeprefix("JOB_STATE_").lower()
-        return Ended(outcomes, Failure("bad_request" if said == "failed" else "server", f"the job is {said}"))
+        if said == "failed":
+            return Ended(outcomes, Failure("bad_request", f"the job is {said}"))
+        return Ended(outcomes, Failure("server", f"the job is {said}, without an outcome", charged="unknown"))
 
     async def _named(self, tag: str) -> str | None:
         async for job in await self._batches.list(config={"page_size": 100}):

@@ -1,6 +1,6 @@
 """The OpenAI-compatible oracle: any server that speaks `/chat/completions`.
 
-In: a question. Out: a reply, or a failure that names what happened. One HTTP request is made per question (the
+In: a question. Out: a reply, or a failure that names what happened. One HTTP request is made per call (the
 library's own retries are off). What a server can do is found out with the first questions and remembered:
 answers held to the JSON schema with a bound on the evidence, then without (OpenAI's strict mode has refused such
 bounds), then JSON mode, then plain text; the name of the token limit; whether a temperature may be set. Answers are
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from potstill.errors import require
-from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
@@ -125,22 +125,23 @@ class OpenAIOracle(LiveOracle):
         return _read(await self._post(request, form), request, form)
 
     async def _post(self, request: Request, form: str) -> str:
-        """One question, sent again only to learn the name of a parameter, which costs nothing."""
-        while True:
-            try:
-                async with asyncio.timeout(self._settings.timeout):
-                    # The body as text: a broken one must become a failure and not an exception, and the
-                    # library's own types, checked both ways, take half of a call's time.
-                    return await self._client.post(_PATH, cast_to=str, body=self._body(request, form))
-            except self._library.APIStatusError as error:
-                if error.status_code in {400, 422} and self._adapts(error):
-                    continue
-                said = f"{error.message} {error.code} {error.type}"
-                raise self._status_failure(error.status_code, error.message, said, error.response.headers) from None
-            except (TimeoutError, self._library.APIConnectionError) as error:
-                raise lost(error, self._settings.timeout) from None
-            except self._library.APIError as error:
-                raise Failure("malformed", str(error), charged="unknown") from None
+        """The body of the answer to one request."""
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                # The body as text: a broken one must become a failure and not an exception, and the
+                # library's own types, checked both ways, take half of a call's time.
+                return await self._client.post(
+                    _PATH, cast_to=str, body=self._body(request, form), options={"follow_redirects": False}
+                )
+        except self._library.APIStatusError as error:
+            if error.status_code in {400, 422} and self._adapts(error):
+                raise Failure(UNSUPPORTED, f"HTTP {error.status_code}: {one_line(error.message)}") from None
+            said = f"{error.message} {error.code} {error.type}"
+            raise self._status_failure(error.status_code, error.message, said, error.response.headers) from None
+        except (TimeoutError, self._library.APIConnectionError) as error:
+            raise lost(error, self._settings.timeout) from None
+        except self._library.APIError as error:
+            raise Failure("malformed", str(error), charged="unknown") from None
 
     def _body(self, request: Request, form: str) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -179,7 +180,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
     body = the_object(text)
     choice = _first(body.get("choices"))
     message = choice.get("message") if isinstance(choice, dict) else None
-    failure = charged(_used(body.get("usage")))
+    failure = charged(_used(body.get("usage")), body.get("usage"))
     if not isinstance(choice, dict) or not isinstance(message, dict):
         failure.detail = "no choices in the answer"
         raise failure
@@ -217,9 +218,13 @@ def _is_refusal(finish: object) -> bool:
     return word.startswith("content_filter") or word in _REFUSALS
 
 
-def _used(usage: object) -> tuple[int, int] | None:
-    """Tokens in and out, where the server gives both."""
+def _used(usage: object) -> tuple[int, int, int] | None:
+    """Tokens in, out, and of the first those read from the cache; None unless the server gives the first two."""
     if not isinstance(usage, dict):
         return None
+    details = usage.get("prompt_tokens_details")
+    told = details.get("cached_tokens") if isinstance(details, dict) else None
+    # DeepSeek's own name for it.
+    cached = counts(told or usage.get("prompt_cache_hit_tokens") or 0)
     found = counts(usage.get("prompt_tokens"), usage.get("completion_tokens"))
-    return None if found is None else (found[0], found[1])
+    return None if found is None or cached is None else (found[0], found[1], cached[0])

@@ -1,20 +1,21 @@
 """The wire: what live oracles share, whatever their provider.
 
 In: what a server or its library did. Out: failures with their names, waits in seconds, and the firmest form of
-answer that the server understands, found out with the first question and remembered.
+answer that the server understands, found out with the first questions and remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 from abc import ABC, abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import OracleError
-from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.reading import storable
 from potstill.oracle.waits import retry_after
 
@@ -37,8 +38,9 @@ CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "m
 class LiveOracle(ABC):
     """An oracle that asks a server; a provider says how one question is sent.
 
-    `forms` are the ways to hold a server to the answer's form, the firmest first. The first questions find out
-    which of them it understands, one after the other, and then all use that one.
+    `forms` are the ways to hold a server to the answer's form, the firmest first. Each call of `ask` sends one
+    request. Until the server has understood one, a form that it refuses is a failure with the reason `unsupported`,
+    and the next call sends the next form; whoever calls should do so with one question at a time.
     """
 
     name: str
@@ -52,7 +54,7 @@ class LiveOracle(ABC):
         self._form: str | None = None
         self._likely: str | None = None
         self._not_understood: Counter[str] = Counter()
-        self._finding = asyncio.Lock()
+        self._refused: list[str] = []
         self._send_temperature = settings.temperature is not None
 
     @property
@@ -89,12 +91,24 @@ class LiveOracle(ABC):
         """Any filter will do."""
 
     async def ask(self, request: Request) -> Reply:
-        """Ask once; while the server's abilities are unknown, questions wait for one that finds them out."""
-        if self._form is None:
-            async with self._finding:
-                if self._form is None:
-                    return await self._find_out(request)
-        return await self._send(request, self._form)
+        """Send one request, in the form that the server understands or the next that it may.
+
+        Raises:
+            Failure: there is no answer; `unsupported` if the next call would ask in another form.
+        """
+        form = self._form or self._next_form()
+        try:
+            reply = await self._send(request, form)
+        except NotUnderstood as refusal:
+            raise self._refuse(form, refusal) from None
+        except Failure as failure:
+            if failure.reason != UNSUPPORTED:
+                self._refused.clear()
+                if failure.charged == "tokens" or failure.reason == "refused":
+                    self._form = form  # understood, though the answer is of no use
+            raise
+        self._form = form
+        return reply
 
     @abstractmethod
     async def close(self) -> None:
@@ -109,28 +123,25 @@ class LiveOracle(ABC):
             Failure: there is no answer.
         """
 
-    async def _find_out(self, request: Request) -> Reply:
-        """Ask in the firmest form that the server understands, and remember it."""
-        refused = Failure("bad_request", "the server understands no form of the question")
+    def _next_form(self) -> str:
+        """The firmest form that this question has not been refused in; first the one that an earlier process found."""
         first = [] if self._likely is None else [self._likely]
-        for form in [*first, *(form for form in self.forms if form not in first)]:
-            try:
-                reply = await self._send(request, form)
-            except NotUnderstood as refusal:
-                refused = refusal.failure
-                self._not_understood[form] += 1
-                if refusal.status >= 500 and self._not_understood[form] < 2:
-                    # It may have been an accident; the same form gets a second try.
-                    raise refused from None
-                continue
-            except Failure as failure:
-                if failure.charged == "tokens" or failure.reason == "refused":
-                    self._form = form  # understood, though the answer is of no use
-                raise
-            self._form = form
-            return reply
+        return next(form for form in [*first, *self.forms] if form not in self._refused)
+
+    def _refuse(self, form: str, refusal: NotUnderstood) -> Failure:
+        """What a refusal of a form means, and which form comes next."""
+        failure = refusal.failure
+        self._not_understood[form] += 1
+        if refusal.status >= 500 and self._not_understood[form] < 2:
+            # It may have been an accident; the same form gets a second try.
+            self._refused.clear()
+            return failure
+        self._refused.append(form)
+        if len(self._refused) < len(self.forms):
+            return Failure(UNSUPPORTED, failure.detail, charged=failure.charged)
         # No form helps: it is this article (too long, perhaps), and the next one starts afresh.
-        raise refused
+        self._refused.clear()
+        return failure
 
     def _status_failure(self, status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
         """What an HTTP status means, as a `NotUnderstood` while that may be what it means."""
@@ -148,16 +159,39 @@ class NotUnderstood(Failure):
         self.failure = failure
 
 
-def status_failure(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:  # noqa: PLR0911
-    """What an HTTP status means; none of these is charged for.
+# Refusals before any work: providers document that they cost nothing. A server that breaks, or a gateway that has
+# waited too long (408, 499, every 5xx but 501), may have had the model answer, and the answer may be billed.
+_UNBILLED = frozenset({400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 414, 415, 422, 429, 431, 451, 501})
+
+
+def status_failure(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
+    """What an HTTP status means, and whether it may be charged for.
 
     Args:
-        status: 400 or more.
+        status: 300 or more; a redirection is not followed, as it would send question and key elsewhere.
         message: the server's, for a person.
         said: message and codes, where words are looked for.
         headers: of the answer.
     """
-    detail, said = f"HTTP {status}: {one_line(message)}", said.lower()
+    failure = _named(status, message, said.lower(), headers)
+    if status >= 400 and status not in _UNBILLED:
+        failure.charged = "unknown"
+    return failure
+
+
+def _named(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:  # noqa: PLR0911
+    """The failure that an HTTP status is.
+
+    Args:
+        status: 300 or more.
+        message: the server's, for a person.
+        said: message and codes, in lower case.
+        headers: of the answer, with names in lower case.
+    """
+    detail = f"HTTP {status}: {one_line(message)}"
+    if status < 400:
+        target = one_line(headers.get("location", "")) or "an address that it does not name"
+        return Failure("not_allowed", f"HTTP {status}: the server redirects to {target}; give the address itself")
     if status == 402 or (status in {400, 403, 429} and any(word in said for word in _QUOTA_WORDS)):
         return Failure("quota", detail)
     if status in {401, 403}:
@@ -203,13 +237,18 @@ def the_object(text: str) -> dict[str, Any]:
         Failure: it is none.
     """
     try:
-        value = json.loads(text)
+        value = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError):
         fault = f"the server's answer is no JSON: {one_line(text[:80]) or 'it is empty'}"
         raise Failure("malformed", fault, charged="unknown", raw=text[:4000]) from None
     if not isinstance(value, dict):
         raise Failure("malformed", "the server's answer is no JSON object", charged="unknown", raw=text[:4000])
     return value
+
+
+def _whole(digits: str) -> int | float:
+    """A whole number; one of more digits than Python reads is infinite, so that the rest of the answer is kept."""
+    return int(digits) if len(digits) <= 30 else -math.inf if digits.startswith("-") else math.inf
 
 
 def read_answer(request: Request, text: str, failure: Failure, *, alone: bool, finish: object, thought: bool) -> Reply:
@@ -236,7 +275,15 @@ def read_answer(request: Request, text: str, failure: Failure, *, alone: bool, f
         elif fault.reason == "empty" and thought:
             failure.reason, failure.detail = "thinking_only", "there is thinking, but no answer"
         raise failure from None
-    return Reply(answer.scores, answer.evidence, failure.tokens_in, failure.tokens_out, storable(text))
+    return Reply(
+        answer.scores,
+        answer.evidence,
+        failure.tokens_in,
+        failure.tokens_out,
+        storable(text),
+        failure.cached,
+        failure.doubt,
+    )
 
 
 def holds(form: str) -> bool:
@@ -244,11 +291,25 @@ def holds(form: str) -> bool:
     return form.endswith("schema")
 
 
-def charged(tokens: tuple[int, int] | None) -> Failure:
-    """A failure of which only the cost is known yet: the tokens, or nothing (None)."""
+def charged(tokens: tuple[int, int, int] | None, usage: object = None) -> Failure:
+    """A failure of which only the cost is known yet.
+
+    Args:
+        tokens: in, out, and those of the first that were read from a cache; None if they cannot be read.
+        usage: what the server reported; named as a doubt where `tokens` could not be read from it.
+    """
     if tokens is None:
-        return Failure("empty", "no answer", charged="unknown")
-    return Failure("empty", "no answer", charged="tokens", tokens_in=tokens[0], tokens_out=tokens[1])
+        doubt = "" if usage is None else f"it reports {_shown(usage)}"
+        return Failure("empty", "no answer", charged="unknown", doubt=doubt)
+    tokens_in, tokens_out, cached = tokens
+    return Failure("empty", "no answer", charged="tokens", tokens_in=tokens_in, tokens_out=tokens_out, cached=cached)
+
+
+def _shown(usage: object) -> str:
+    try:
+        return one_line(json.dumps(usage))[:120]
+    except (ValueError, RecursionError):
+        return "what cannot be shown"
 
 
 def counts(*values: object) -> tuple[int, ...] | None:

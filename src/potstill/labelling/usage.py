@@ -1,0 +1,141 @@
+"""Usage: which of the token counts that a server reports can be true, and what a session's calls come to.
+
+In: a question, and what came back. Out: the same with counts that can be added up, or without any, and the reason in
+words. A call without counts is charged at the most it can cost.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from potstill.labelling.budget import FREE, TRILLION, most_tokens
+from potstill.oracle import Failure, Reply
+from potstill.terminal import note
+
+if TYPE_CHECKING:
+    from potstill.labelling.budget import Price
+    from potstill.oracle import Request
+
+_BYTES_PER_TOKEN = 64
+"""No text of any length has fewer tokens than its bytes divided by this: real ones have 3 to 15 bytes a token."""
+
+_FACTOR = 2
+"""How far above the bound of what was asked for a count may lie, as servers add words of their own."""
+
+_HIDDEN_THINKING = 8192
+"""Tokens of thinking that a server may count above the limit that it was given, as some do."""
+
+
+def doubt_of(request: Request, outcome: Reply | Failure, unseen: int = 0) -> str:
+    """Why the server's token counts cannot be true, in words; empty if they can, or if there are none.
+
+    Args:
+        request: what was asked.
+        outcome: what came back.
+        unseen: so many bytes of the question, at most, are not in `request`.
+    """
+    tokens_in, tokens_out = outcome.tokens_in, outcome.tokens_out
+    if tokens_in is None or tokens_out is None:
+        return outcome.doubt
+    most_in, most_out = most_tokens(request)
+    asked = sum(len(message["content"].encode()) for message in request.messages)
+    if not asked // _BYTES_PER_TOKEN <= tokens_in <= _FACTOR * (most_in + unseen):
+        return f"it counts {_number(tokens_in)} tokens for a question of {asked:,} bytes"
+    said = len(outcome.raw.encode())
+    if not -(-said // _BYTES_PER_TOKEN) <= tokens_out <= _FACTOR * most_out + _HIDDEN_THINKING:
+        return f"it counts {_number(tokens_out)} tokens for an answer of {said:,} bytes, limited to {most_out:,} tokens"
+    if outcome.cached > tokens_in:
+        return f"it counts {_number(outcome.cached)} of {tokens_in:,} tokens as read from its cache"
+    return ""
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count < 10**16 else f"{count:.0e}"
+
+
+@dataclass
+class Tally:
+    """What a session's calls come to, beside the money that the budget counts.
+
+    `free` is for oracles whose answers cost nothing and are not counted in tokens.
+    """
+
+    price: Price | None
+    free: bool = False
+    tokens_in: int = 0
+    tokens_out: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    unanswered: int = 0
+    unanswered_cost: int = 0
+    doubted: int = 0
+    doubt: str | None = None
+    excess: float = 1.0
+
+    def worst(self, request: Request) -> int:
+        """The most that a call can cost, in trillionths: as long a question and answer as it allows.
+
+        Where the server has charged more than that for an earlier call, it is expected to do so again.
+        """
+        most = self._most(request)
+        return round(most * self.excess) if self.excess > 1 else most
+
+    def settle(
+        self, request: Request, outcome: Reply | Failure, worst: int, unseen: int = 0
+    ) -> tuple[Reply | Failure, int]:
+        """Count a call that is over: the outcome without token counts that cannot be true, and its cost.
+
+        Args:
+            request: what was asked.
+            outcome: what came back.
+            worst: the most that the call can have cost, in trillionths; its cost where nobody can say.
+            unseen: so many bytes of the question, at most, are not in `request`.
+        """
+        if doubt := "" if self.free else doubt_of(request, outcome, unseen):
+            self._doubt(doubt)
+            outcome = _without_counts(outcome)
+        cost, known = self._cost(outcome, worst)
+        if not known:
+            self.unanswered += 1
+            self.unanswered_cost += cost
+        elif not unseen and cost > self._most(request) > 0:
+            self.excess = max(self.excess, cost / self._most(request))
+        self.tokens_in += outcome.tokens_in or 0
+        self.tokens_out += outcome.tokens_out or 0
+        if isinstance(outcome, Failure):
+            self.faults[outcome.reason] += 1
+        return outcome, cost
+
+    def counted(self) -> float | None:
+        """What is counted for calls whose cost nobody said, in the prices' unit; None without a price."""
+        return None if self.price is None else self.unanswered_cost / TRILLION
+
+    def _most(self, request: Request) -> int:
+        return (self.price or FREE).of(*most_tokens(request))
+
+    def _cost(self, outcome: Reply | Failure, worst: int) -> tuple[int, bool]:
+        """A call's cost, and whether that is known or the most it can be."""
+        if self.free or (isinstance(outcome, Failure) and outcome.charged == "nothing"):
+            return 0, True
+        if outcome.tokens_in is None or outcome.tokens_out is None:
+            return worst, False
+        return (self.price or FREE).of(outcome.tokens_in, outcome.tokens_out, outcome.cached), True
+
+    def _doubt(self, doubt: str) -> None:
+        self.doubted += 1
+        if self.doubt is None:
+            self.doubt = doubt
+            note(
+                f"warning: the server's usage is not believed ({doubt}); such calls are counted at the most that they "
+                "can cost"
+            )
+
+
+def _without_counts(outcome: Reply | Failure) -> Reply | Failure:
+    if isinstance(outcome, Reply):
+        return replace(outcome, tokens_in=None, tokens_out=None, cached=0)
+    outcome.tokens_in = outcome.tokens_out = None
+    outcome.cached = 0
+    outcome.charged = "unknown" if outcome.charged == "tokens" else outcome.charged
+    return outcome
