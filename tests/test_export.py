@@ -9,7 +9,7 @@ from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_qwen, tiny_tokenize
 
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError
-from potstill.export import export_encoder
+from potstill.export import Made, export_encoder
 
 
 def reopened(exported):
@@ -41,6 +41,21 @@ def test_attention_is_fused(tmp_path, layers):
     assert exported.fused
     assert operators.count("Attention") == 2
     assert "Softmax" not in operators
+
+
+def test_an_earlier_graph_is_taken_once_it_gives_the_same_features(tmp_path, monkeypatch):
+    network = TinyNetwork(tiny_bert(), tiny_tokenizer())
+    first = export_encoder(network, tmp_path / "first", TEXTS)
+    made = [Made(first.model, fused=True)]
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.onnx, "export", None)
+        second = export_encoder(network, tmp_path / "second", TEXTS, made=made)
+    assert second.model.read_bytes() == first.model.read_bytes()
+    assert second.fused
+    other = TinyNetwork(tiny_bert(seed=1), tiny_tokenizer())
+    own = export_encoder(other, tmp_path / "other", TEXTS, made=made)
+    assert own.model.read_bytes() != first.model.read_bytes()
+    np.testing.assert_allclose(reopened(own).encode(TEXTS), other.encode(TEXTS), atol=1e-5)
 
 
 def test_a_decoder_exports_too(tmp_path):

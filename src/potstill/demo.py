@@ -156,7 +156,7 @@ def run_demo(
     student = choose_for_all(runs) if several else None
     if student is not None:
         note(f"{student} errs least over all filters: they share its network")
-    done = tuple(_judged(run, student) for run in runs)
+    done = tuple(_judged(run, student, [other.path("bundle") for other in runs if other is not run]) for run in runs)
     scorer = Together.load([run.path("bundle") for run in runs])
     return Demo(done, tuple(scorer.score_many(NEW_TEXTS)), len(scorer.trunks))
 
@@ -172,9 +172,9 @@ def _labelled(folder: Path, name: str, articles: Path) -> Run:
     return Run.open(folder / name)
 
 
-def _judged(run: Run, student: str | None) -> Distilled:
+def _judged(run: Run, student: str | None, others: Sequence[Path]) -> Distilled:
     name = run.filter.name
     note(f"{name}: bundle: calibrate, export, prove")
-    build_bundle(run, student)
+    build_bundle(run, student, graphs_of=others)
     note(f"{name}: evaluation and report")
     return Distilled(run, evaluate_run(run), write_report(run))

@@ -8,6 +8,7 @@ outside it, so that one trunk can carry many.
 from __future__ import annotations
 
 import copy
+import shutil
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -79,7 +80,15 @@ class _Pooled(torch.nn.Module):
         return features(hidden, attention_mask, self.facts.pooling, self.learned)
 
 
-def export_encoder(encoder: Network, folder: Path, texts: Sequence[str]) -> Exported:
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A graph that was exported before from an encoder of the same facts."""
+
+    model: Path
+    fused: bool
+
+
+def export_encoder(encoder: Network, folder: Path, texts: Sequence[str], *, made: Sequence[Made] = ()) -> Exported:
     """Write an encoder's graph and tokenizer into `folder`, fused where the fused graph is equal too.
 
     The proof runs each text of `texts` (short, long, empty, in several scripts) through the written files and
@@ -90,6 +99,7 @@ def export_encoder(encoder: Network, folder: Path, texts: Sequence[str]) -> Expo
         encoder: the torch encoder.
         folder: where `model.onnx` and `tokenizer.json` are written; it is made.
         texts: texts of the proof, at least one of them longer than the encoder reads.
+        made: earlier exports; the first that gives torch's features on these texts is copied.
 
     Raises:
         BundleError: the network cannot be exported, or the files do not give torch's features.
@@ -98,23 +108,29 @@ def export_encoder(encoder: Network, folder: Path, texts: Sequence[str]) -> Expo
     model_path, tokenizer_path = folder / "model.onnx", folder / "tokenizer.json"
     _write_tokenizer(encoder.tokenizer, tokenizer_path)
     expected = encoder.encode(texts)
+
+    def difference(graph: Path) -> float:
+        return _difference(graph, tokenizer_path, encoder.facts, texts, expected)
+
+    for earlier in made:
+        if (found := difference(earlier.model)) <= TOLERANCE:
+            shutil.copyfile(earlier.model, model_path)
+            return Exported(model_path, tokenizer_path, encoder.facts, fused=earlier.fused, difference=found)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export.", suffix=".part") as scratch:
         plain = Path(scratch) / "plain.onnx"
         config = _write_graph(encoder, plain)
-        difference = _difference(plain, tokenizer_path, encoder.facts, texts, expected)
-        if not difference <= TOLERANCE:
+        fused = _fuse(plain, Path(scratch) / "fused.onnx", config)
+        if fused is not None and (found := difference(fused)) <= TOLERANCE:
+            fused.replace(model_path)
+            return Exported(model_path, tokenizer_path, encoder.facts, fused=True, difference=found)
+        found = difference(plain)
+        if not found <= TOLERANCE:
             raise BundleError(
                 f"{encoder.facts.backbone}: the exported graph does not give torch's features "
-                f"(largest difference {difference:.2g} of the largest feature, allowed {TOLERANCE:g})"
+                f"(largest difference {found:.2g} of the largest feature, allowed {TOLERANCE:g})"
             )
-        fused = _fuse(plain, Path(scratch) / "fused.onnx", config)
-        if fused is not None:
-            fused_difference = _difference(fused, tokenizer_path, encoder.facts, texts, expected)
-            if fused_difference <= TOLERANCE:
-                fused.replace(model_path)
-                return Exported(model_path, tokenizer_path, encoder.facts, fused=True, difference=fused_difference)
         plain.replace(model_path)
-    return Exported(model_path, tokenizer_path, encoder.facts, fused=False, difference=difference)
+    return Exported(model_path, tokenizer_path, encoder.facts, fused=False, difference=found)
 
 
 def weight_bytes(encoder: Network) -> int:

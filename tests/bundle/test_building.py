@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from tiny_bundle import FILTER, examples
 from tiny_run import started
 
@@ -107,6 +108,27 @@ class TestNeuralStudents:
         frame = examples(50, seed=4).frame
         np.testing.assert_allclose(bundle.student.predict(frame), trainers.predict(frame), atol=1e-3)
         assert bundle.facts["exports"][0]["fused"]
+
+    def test_a_frozen_network_is_exported_once_and_its_graph_is_taken_from_the_older_bundle(self, neural, monkeypatch):
+        first = build_bundle(neural, "minilm-ridge")
+        graph = (first.folder / "model.onnx").read_bytes()
+        with monkeypatch.context() as patch:
+            patch.setattr("torch.onnx.export", None)
+            again = build_bundle(neural, "minilm-ridge")
+        assert (again.folder / "model.onnx").read_bytes() == graph
+        assert again.facts["exports"][0]["fused"]
+
+    def test_a_graph_that_was_changed_is_not_taken(self, neural, monkeypatch):
+        bundle = build_bundle(neural, "minilm-ridge").folder
+        content = bytearray((bundle / "model.onnx").read_bytes())
+        content[len(content) // 2] ^= 1
+        (bundle / "model.onnx").write_bytes(content)
+        exported = []
+        export = torch.onnx.export
+        monkeypatch.setattr("torch.onnx.export", lambda *a, **k: exported.append(1) or export(*a, **k))
+        build_bundle(neural, "minilm-ridge")
+        assert exported == [1]
+        verify_bundle(bundle)
 
     def test_joined_encoders_have_numbered_files(self, tmp_path):
         run = started(tmp_path / "run")

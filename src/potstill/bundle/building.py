@@ -16,11 +16,12 @@ import numpy as np
 
 from potstill import metrics
 from potstill.bundle.golden import TEXTS, windows, word_lists
+from potstill.bundle.layout import BUNDLE_LAYOUT, file_name, read_manifest
 from potstill.bundle.writing import EncoderFiles, write_bundle
 from potstill.calibration import fit_calibration
 from potstill.dataset import Dataset
-from potstill.errors import BundleError, RunError, require
-from potstill.files import read_json, write_json
+from potstill.errors import BadInput, BundleError, RunError, require
+from potstill.files import read_json, sha256, write_json
 from potstill.runs import versions
 from potstill.students.blend import encoder_of
 from potstill.students.neural import NeuralStudent, parts_of
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from potstill.bundle.reading import Bundle
     from potstill.calibration import Calibration
     from potstill.dataset import Examples
+    from potstill.export import Made
     from potstill.filters import Filter
     from potstill.records import FloatArray
     from potstill.runs import Run
@@ -86,7 +88,9 @@ class Choice:
         }
 
 
-def build_bundle(run: Run, student: str | None = None, *, kind: Kind | None = None, seed: int = 0) -> Bundle:
+def build_bundle(
+    run: Run, student: str | None = None, *, kind: Kind | None = None, seed: int = 0, graphs_of: Sequence[Path] = ()
+) -> Bundle:
     """Make a run's bundle; recorded as the stage `bundle`.
 
     Args:
@@ -95,6 +99,8 @@ def build_bundle(run: Run, student: str | None = None, *, kind: Kind | None = No
         kind: whether a network comes along whole or as an adapter to its base; an adapter only where the whole
             does not fit an ONNX file, unless said otherwise.
         seed: of the golden word lists, the calibration's folds and the bootstrap.
+        graphs_of: other bundles. A frozen network that one of them, or the run's older bundle, holds as a graph is not
+            exported again: the graph is copied once it is shown to give the same features here.
 
     Raises:
         RunError: nothing is trained yet, a student is unknown or was trained on other rows.
@@ -109,7 +115,10 @@ def build_bundle(run: Run, student: str | None = None, *, kind: Kind | None = No
         choice = choose(candidates, dataset.part("validation"), filter_, wanted=student, seed=seed)
         note(f"bundle: {choice.reason}")
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
-        bundle = write_candidate(run, dataset, chosen, run.path("bundle"), choice.as_json(), kind=kind, seed=seed)
+        place = run.path("bundle")
+        bundle = write_candidate(
+            run, dataset, chosen, place, choice.as_json(), kind=kind, seed=seed, graphs_of=[*graphs_of, place]
+        )
         parameters |= {"choice": choice.as_json(), "kind": bundle.manifest.kind, "sha256": bundle.hash}
     return bundle
 
@@ -123,6 +132,7 @@ def write_candidate(
     *,
     kind: Kind | None = None,
     seed: int = 0,
+    graphs_of: Sequence[Path] = (),
 ) -> Bundle:
     """Calibrate a trained student, export it and write it as a bundle.
 
@@ -134,6 +144,7 @@ def write_candidate(
         choice: why it was chosen; any JSON, for the bundle's facts.
         kind: as in `build_bundle`.
         seed: of the golden word lists and the calibration's folds.
+        graphs_of: as in `build_bundle`.
 
     Raises:
         RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
@@ -144,7 +155,7 @@ def write_candidate(
     golden = [*TEXTS, *word_lists(dataset.part("train").frame["text"].to_list(), seed=seed)]
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=".bundle.", suffix=".part") as scratch:
         texts = windows(golden, filter_)["text"].to_list()
-        shipped, encoders, exports = export_student(fitted, Path(scratch), texts, kind)
+        shipped, encoders, exports = export_student(fitted, Path(scratch), texts, kind, graphs_of)
         return write_bundle(
             folder,
             student=fitted,
@@ -244,7 +255,11 @@ def choose_for_all(runs: Sequence[Run]) -> str:
 
 
 def export_student(
-    student: AnyStudent, folder: Path, texts: Sequence[str], kind: Kind | None = None
+    student: AnyStudent,
+    folder: Path,
+    texts: Sequence[str],
+    kind: Kind | None = None,
+    graphs_of: Sequence[Path] = (),
 ) -> tuple[Kind, list[EncoderFiles], list[dict[str, Any]]]:
     """Write a student's encoders as a bundle holds them; the kind of bundle, the files, and what to record.
 
@@ -253,6 +268,7 @@ def export_student(
         folder: where the files are written.
         texts: windows on which an exported network is proven equal.
         kind: as in `build_bundle`.
+        graphs_of: as in `build_bundle`.
 
     Raises:
         BundleError: the student has no such form.
@@ -279,7 +295,10 @@ def export_student(
         return "adapter", [EncoderFiles(encoder.facts, files)], []
     if too_large:
         raise BundleError(f"weights above {LARGEST_GRAPH / 1e9:.1f} GB do not fit an ONNX file; train with lora")
-    exported = [export_encoder(part, folder / str(place), texts) for place, part in enumerate(parts)]
+    exported = [
+        export_encoder(part, folder / str(place), texts, made=_graphs(graphs_of, part))
+        for place, part in enumerate(parts)
+    ]
     return (
         "self-contained",
         [EncoderFiles(one.facts, {"model": one.model, "tokenizer": one.tokenizer}) for one in exported],
@@ -288,6 +307,24 @@ def export_student(
             for one in exported
         ],
     )
+
+
+def _graphs(bundles: Sequence[Path], part: Any) -> list[Made]:  # noqa: ANN401 - an encoder of torch
+    """Graphs of a frozen encoder that bundles hold, each whole; none of one that was trained."""
+    from potstill.export import Made
+
+    found = []
+    for folder in bundles if not part.trained and part.learned is None else ():
+        try:
+            manifest, _ = read_manifest(folder)
+            exports = read_json(folder / BUNDLE_LAYOUT["facts"])["exports"]
+        except (BundleError, BadInput, KeyError, TypeError):
+            continue  # no bundle, or one that does not prove itself: its graph is not used
+        for place, facts in enumerate(manifest.encoders if manifest.kind == "self-contained" else ()):
+            name = file_name("model", place)
+            if facts == part.facts and sha256(folder / name) == manifest.files[name]:
+                found.append(Made(folder / name, bool(exports[place]["fused"])))
+    return found
 
 
 def _calibration(chosen: Candidate, student: AnyStudent, dataset: Dataset, filter_: Filter, seed: int) -> Calibration:

@@ -66,9 +66,11 @@ def dual(gram: FloatArray, scores: FloatArray, alpha: float) -> tuple[FloatArray
 def same_mask(scores: FloatArray) -> Iterator[tuple[BoolArray, IntArray]]:
     """Dimensions that are masked alike, with the rows where they are not: each group is one linear system."""
     known = ~np.isnan(scores)
-    masks, group = np.unique(known, axis=1, return_inverse=True)
-    for number in range(masks.shape[1]):
-        yield masks[:, number], np.flatnonzero(group.ravel() == number)
+    groups: dict[bytes, list[int]] = {}
+    for column in range(known.shape[1]):
+        groups.setdefault(known[:, column].tobytes(), []).append(column)
+    for columns in groups.values():
+        yield known[:, columns[0]], np.array(columns, dtype=np.int64)
 
 
 def choose(
