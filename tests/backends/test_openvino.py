@@ -41,6 +41,16 @@ def test_in_fp32_it_gives_the_portable_features(exported, portable):
     np.testing.assert_allclose(opened(exported).encode(TEXTS), portable, atol=1e-4)
 
 
+def test_its_telemetry_is_never_imported():
+    pytest.importorskip("openvino_telemetry")
+    script = (
+        "import sys; from potstill.backends.openvino import precisions; precisions(); "
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry')], 'openvino' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[] True"
+
+
 @needs_bf16
 def test_in_bf16_it_gives_nearly_the_portable_features(exported, portable):
     found = opened(exported, precision="bf16").encode(TEXTS)

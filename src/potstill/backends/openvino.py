@@ -6,6 +6,7 @@ near, which is why only `potstill optimize` puts it in front of a bundle, after 
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -19,6 +20,7 @@ from potstill.students.encoding import TOKEN_BUDGET
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -29,6 +31,8 @@ Precision = Literal["f32", "bf16"]
 """What the processor multiplies in; weights on disk are fp32 either way."""
 
 _DEVICE = "CPU"
+
+_TELEMETRY = "openvino_telemetry"
 
 _STEP = 16
 """Tokens by which the lengths of texts that come alone differ."""
@@ -116,8 +120,23 @@ def precisions() -> tuple[Precision, ...]:
     Raises:
         MissingExtra: openvino is not installed.
     """
-    able = require("openvino", "openvino").Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
+    able = _library().Core().get_property(_DEVICE, "OPTIMIZATION_CAPABILITIES")
     return ("f32", "bf16") if "BF16" in able else ("f32",)
+
+
+def _library() -> ModuleType:
+    """OpenVINO, imported without its telemetry: it has a stand-in for where that package is not installed.
+
+    Raises:
+        MissingExtra: openvino is not installed.
+    """
+    if _TELEMETRY in sys.modules:
+        return require("openvino", "openvino")
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # makes `import openvino_telemetry` an ImportError
+    try:
+        return require("openvino", "openvino")
+    finally:
+        del sys.modules[_TELEMETRY]
 
 
 def _inferred(request: Any, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:  # noqa: ANN401 - as _compiled
@@ -127,8 +146,7 @@ def _inferred(request: Any, ids: IntArray, mask: IntArray) -> NDArray[np.float32
 
 
 def _compiled(path: Path, precision: Precision, threads: int | None, streams: int = 1) -> Any:  # noqa: ANN401 - openvino's classes are C++
-    openvino = require("openvino", "openvino")
-    core = openvino.Core()
+    core = _library().Core()
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
