@@ -52,8 +52,8 @@ def warn_if_emulated(name: str, asked: Precision, device: str) -> None:
     if asked != "bf16" or not device.startswith("cpu") or multiplies_bf16(device):
         return
     note(
-        f"{name}: precision bf16 on a CPU that emulates it: a product of matrices takes {emulation_cost():.1f} times as "
-        "long as in fp32 here; set precision: auto"
+        f"{name}: precision bf16 on a CPU that emulates it: a product of matrices takes {emulation_cost():.1f} times "
+        "as long as in fp32 here; set precision: auto"
     )
 
 
