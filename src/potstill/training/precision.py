@@ -71,7 +71,7 @@ def multiplies_bf16(
         environment: stands in for the process's.
     """
     if device.startswith("cuda"):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if not device.startswith("cpu"):
         return False
     given = os.environ if environment is None else environment
