@@ -3,12 +3,15 @@
 # ruff: noqa: PT012 - what fails must fail inside the with statement that is tested
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +21,8 @@ from hypothesis import strategies as st
 
 from potstill.errors import BadInput, BundleError
 from potstill.files import (
+    check_output,
+    check_output_folder,
     digest,
     foreign,
     parse_json,
@@ -117,7 +122,7 @@ def test_a_place_that_is_no_folder_is_named(old):
 
 def test_a_place_that_is_a_folder_is_named(tmp_path):
     (tmp_path / "taken" / "deep").mkdir(parents=True)
-    with pytest.raises(BadInput, match="taken: cannot be written"):
+    with pytest.raises(BadInput, match="taken: is a folder, expected a file"):
         write_text(tmp_path / "taken", "new")
     assert names(tmp_path) == ["taken"]
 
@@ -131,6 +136,208 @@ def test_a_new_file_has_the_mode_that_any_new_file_has(tmp_path):
 def test_line_ends_are_written_as_they_are(tmp_path):
     write_text(tmp_path / "a", "é\r\nb\n")
     assert (tmp_path / "a").read_bytes() == "é\r\nb\n".encode()
+
+
+# -- links, modes, and what is no file
+
+
+def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path, old):
+    (tmp_path / "deep").mkdir()
+    link = tmp_path / "deep" / "link.json"
+    link.symlink_to("../result.json")
+    write_text(link, "new")
+    assert (link.is_symlink(), old.read_text()) == (True, "new")
+    assert names(tmp_path / "deep") == ["link.json"]
+
+
+def test_a_link_that_leads_nowhere_yet_gets_its_target(tmp_path):
+    (tmp_path / "link").symlink_to("target")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "target").read_text() == "new"
+
+
+def test_links_in_a_circle_are_refused_and_stay(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(BadInput, match=r"a: cannot be written \(Too many levels of symbolic links\)"):
+        write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").is_symlink()
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o666])
+def test_the_mode_of_the_old_file_is_kept_from_the_first_byte_on(old, mode):
+    old.chmod(mode)
+    with replacing(old) as temporary:
+        assert stat.S_IMODE(temporary.stat().st_mode) == mode
+        temporary.unlink()
+        temporary.write_text("another file in the place of the temporary one")
+    assert stat.S_IMODE(old.stat().st_mode) == mode
+
+
+@pytest.mark.skipif(not hasattr(os, "chown") or os.getuid() != 0, reason="only root may give files away")
+def test_the_owner_of_the_old_file_is_kept(old):
+    os.chown(old, 1234, 2345)
+    write_text(old, "new")
+    assert (old.stat().st_uid, old.stat().st_gid) == (1234, 2345)
+
+
+def test_a_write_protected_file_is_refused(old, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
+    with pytest.raises(BadInput, match="is write-protected"):
+        write_text(old, "new")
+    assert old.read_text() == "old"
+
+
+def test_a_folder_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(BadInput, match="is a folder, expected a file"), replacing(tmp_path):
+        pytest.fail("the block was entered")
+
+
+def test_a_file_that_can_be_written_but_not_replaced_is_written_over(old, monkeypatch):
+    def busy(self, target):
+        raise OSError(errno.EBUSY, "Device or resource busy", str(self), None, str(target))
+
+    monkeypatch.setattr(Path, "replace", busy)
+    write_text(old, "new")
+    assert old.read_text() == "new"
+    assert names(old.parent) == ["result.json"]
+
+
+def test_a_name_as_long_as_is_legal_is_written(tmp_path):
+    path = tmp_path / ("n" * 251 + ".txt")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path):
+    pipe = tmp_path / "pipe.json"
+    os.mkfifo(pipe)
+    got = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_text()))
+    reader.start()
+    write_text(pipe, "new")
+    reader.join()
+    assert got == ["new"]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert names(tmp_path) == ["pipe.json"]
+
+
+def test_a_device_that_is_full_is_named_and_stays():
+    with pytest.raises(BadInput, match=r"^/dev/full: cannot be written \(No space left on device\)$"):
+        write_text(Path("/dev/full"), "new")
+    assert stat.S_ISCHR(Path("/dev/full").stat().st_mode)
+
+
+def test_standard_output_by_its_name_goes_on_where_it_stands(tmp_path):
+    target = tmp_path / "all.txt"
+    target.write_text("before\n")
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    program = (
+        "import sys; from pathlib import Path; from potstill.files import write_text\n"
+        "write_text(Path(sys.argv[1]), 'new\\n'); write_text(Path('/dev/fd/1'), 'newer\\n')"
+    )
+    for name in ("/dev/stdout", str(tmp_path / "link")):
+        with target.open("ab") as stream:
+            subprocess.run([sys.executable, "-c", program, name], stdout=stream, check=True)
+    assert target.read_text() == "before\n" + "new\nnewer\n" * 2
+
+
+def test_a_link_to_a_folder_stays_and_the_folder_is_replaced(tmp_path, old_folder):
+    (tmp_path / "link").symlink_to("bundle")
+    with replacing_folder(tmp_path / "link") as part:
+        (part / "new").write_text("x")
+    assert (tmp_path / "link").is_symlink()
+    assert names(old_folder) == ["new"]
+
+
+def test_the_mode_of_the_old_folder_is_kept(old_folder):
+    old_folder.chmod(0o700)
+    with replacing_folder(old_folder):
+        pass
+    assert stat.S_IMODE(old_folder.stat().st_mode) == 0o700
+
+
+def test_a_file_in_the_place_of_a_folder_is_refused(old):
+    with pytest.raises(BadInput, match="is a file, expected a folder"), replacing_folder(old):
+        pytest.fail("the block was entered")
+    assert old.read_text() == "old"
+
+
+# -- places for results
+
+
+def test_a_new_file_an_old_file_and_a_pipe_are_places_for_a_result(tmp_path, old):
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "new", old, tmp_path / "pipe", "/dev/stdout", "/dev/null", "-"):
+        check_output(place, inputs=[tmp_path / "other", None], folders=[tmp_path / "bundle", None])
+    assert names(tmp_path) == ["pipe", "result.json"]
+
+
+@pytest.mark.parametrize("how", ["name", "longer name", "link", "hard link", "through a folder", "link as the input"])
+def test_the_input_itself_is_no_place_for_a_result(tmp_path, old, how):
+    (tmp_path / "folder").symlink_to(tmp_path)
+    place, source = tmp_path / "other.json", old
+    if how == "link":
+        place.symlink_to(old)
+    elif how == "hard link":
+        place.hardlink_to(old)
+    elif how == "link as the input":
+        place.symlink_to(old)
+        place, source = source, place
+    else:
+        place = {
+            "name": old,
+            "longer name": tmp_path / "folder" / ".." / tmp_path.name / "result.json",
+            "through a folder": tmp_path / "folder" / "result.json",
+        }[how]
+    with pytest.raises(BadInput, match=r"is the input .* itself; name another file for the result"):
+        check_output(place, inputs=[tmp_path / "first", source])
+
+
+@pytest.mark.parametrize("redirect", ["standard input", "standard output"])
+def test_neither_is_it_where_the_shell_has_opened_it(old, redirect):
+    program = "from potstill.files import check_output; import sys; check_output(sys.argv[1], inputs=[sys.argv[2]])"
+    arguments = [str(old), "-"] if redirect == "standard input" else ["-", str(old)]
+    with old.open("ab+") as stream:
+        streams = {"stdin": stream} if redirect == "standard input" else {"stdout": stream}
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE, check=False, text=True, **streams
+        )
+    assert "itself; name another file for the result" in done.stderr
+
+
+def test_a_folder_a_missing_folder_and_a_place_where_nothing_can_be_made_are_refused(tmp_path):
+    for place, message in (
+        (tmp_path, "is a folder, expected a file"),
+        (tmp_path / "gone" / "x", "there is no folder .*gone; make it first"),
+        (Path("/proc/x"), "/proc/x: cannot be written"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            check_output(place)
+
+
+@pytest.mark.parametrize("place", ["bundle/x", "bundle/deep/x", "link/x", "link.json"])
+def test_a_folder_that_must_not_change_holds_no_result(tmp_path, old_folder, place):
+    (old_folder / "deep").mkdir()
+    (tmp_path / "link").symlink_to("bundle")
+    (tmp_path / "link.json").symlink_to("bundle/old")
+    with pytest.raises(BadInput, match=r"is in .*, which must not change; name another place for the result"):
+        check_output(tmp_path / place, folders=[tmp_path / "other", old_folder])
+
+
+def test_a_folder_for_results_may_be_new_and_may_not_be_one_that_must_not_change(tmp_path, old, old_folder):
+    check_output_folder(tmp_path / "new" / "newer", folders=[old_folder])
+    for place, message in (
+        (old_folder, "is in .*bundle, which must not change"),
+        (old_folder / "new", "is in .*bundle, which must not change"),
+        (old, "is a file"),
+        (old / "x", "cannot be made: .*result.json is a file"),
+        (Path("/proc/x"), "cannot be written"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            check_output_folder(place, folders=[old_folder])
+    assert names(tmp_path) == ["bundle", "result.json"]
 
 
 # -- folders

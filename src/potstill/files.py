@@ -1,11 +1,13 @@
 """Files that are whole or absent, and what they hash to.
 
 A file is written beside its place and moved there when it is complete, so that a kill or a full disk leaves
-the old one intact.
+the old one intact. A link stays a link and its target is replaced; the new file has the mode and the owner of the
+old one. What is no file, such as a pipe or a terminal, is written to.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -13,15 +15,25 @@ import os
 import re
 import shutil
 import stat
+import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from potstill.errors import BadInput, PotstillError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+STANDARD = "-"
+"""The name of standard input, and of standard output."""
+
+_DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|(?:/dev|/proc/self)/fd/(\d+)")
+"""Names of what this process has open already."""
+
+_NAME_BYTES = 200
+"""How much of a file's name is in that of its temporary file: names of more than 255 bytes are not legal."""
 
 MOST_BYTES = 64 * 2**20
 """Bytes of a file that is read whole, unless its reader says otherwise."""
@@ -37,61 +49,210 @@ MOST_DIGITS = 20
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes its place, on any failure it goes.
 
+    What lies at the end of a link is replaced, and the link stays. The mode stays what it was, and the owner where
+    that is allowed. What a pipe or a device is to get is gathered first and written when it is complete.
+
     Raises:
-        BadInput: the disk is full or the folder cannot be written; `path` is as it was.
+        BadInput: the place is a folder or is write-protected, the disk is full or the folder cannot be written;
+            `path` is as it was.
     """
+    if is_stream(path):
+        with tempfile.TemporaryDirectory(prefix="potstill-") as folder:
+            whole = Path(folder) / (path.name or "result")
+            yield whole
+            with whole.open("rb") as source, open_stream(path) as sink:
+                shutil.copyfileobj(source, sink)
+        return
+    target = _end_of_link(path)
     temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-        os.close(handle)
-        temporary = Path(name)
-        # mkstemp's files are private; a result has the mode any new file would.
-        temporary.chmod(0o666 & ~_umask())
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        # An error of something else that was read or written meanwhile keeps its own name.
-        foreign = error.filename is not None and Path(os.fsdecode(error.filename)).parent != path.parent
-        if error.errno is None or (foreign and path.parent.is_dir()):
-            raise
-        raise BadInput(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+    with _write_errors(path, target.parent):
+        try:
+            before = _replaceable(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=target.parent, prefix=temporary_prefix(target), suffix=".part")
+            os.close(handle)
+            temporary = Path(name)
+            # mkstemp's files are private; a new file has the mode any new file would.
+            _set_mode(temporary, before, 0o666)
+            yield temporary
+            # Whoever wrote may have put another file into its place.
+            _set_mode(temporary, before, 0o666)
+            _flush(temporary)
+            _move(temporary, target)
+        finally:
+            if temporary is not None:
+                temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """As `replacing`, for a whole folder: what was there is only removed once the new one is complete."""
+    target = _end_of_link(path)
     temporary: Path | None = None
     old: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
-        old = temporary.with_suffix(".old")
-        temporary.chmod(0o777 & ~_umask())
-        yield temporary
-        for file in temporary.rglob("*"):
-            if file.is_file():
-                _flush(file)
-        if path.exists():
-            path.replace(old)
-        temporary.replace(path)
-    except OSError as error:
-        # An error of something else that was read or written meanwhile keeps its own name.
-        name = None if error.filename is None else Path(os.fsdecode(error.filename))
-        foreign = name is not None and not name.is_relative_to(path.parent)
-        if error.errno is None or (foreign and path.parent.is_dir()):
+    with _write_errors(path, target.parent, below=True):
+        try:
+            before = _status(path)
+            if before is not None and not stat.S_ISDIR(before.st_mode):
+                raise BadInput(f"{path}: is a file, expected a folder")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=temporary_prefix(target), suffix=".part"))
+            old = temporary.with_suffix(".old")
+            _set_mode(temporary, before, 0o777)
+            yield temporary
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
+            if target.exists():
+                target.replace(old)
+            temporary.replace(target)
+        finally:
+            if old is not None and old.exists() and not target.exists():
+                old.replace(target)
+            for left in (temporary, old):
+                if left is not None:
+                    shutil.rmtree(left, ignore_errors=True)
+
+
+def check_output(
+    path: str | Path, *, inputs: Iterable[str | Path | None] = (), folders: Iterable[str | Path | None] = ()
+) -> None:
+    """Refuse a place for a result while nothing has been done for it yet.
+
+    Args:
+        path: where the result is to go; `-` is standard output.
+        inputs: files that are read, `-` for standard input. The place may be none of them, by whatever name or link.
+        folders: what must not change, such as a bundle. The place may not be in one of them.
+
+    Raises:
+        BadInput: the place is one of `inputs` or in one of `folders`, is a folder or is write-protected, or its
+            folder is not there or cannot be written.
+    """
+    named = "standard output" if str(path) == STANDARD else str(path)
+    for source in inputs:
+        if source is not None and _same_file(path, source):
+            shown = "standard input" if str(source) == STANDARD else str(source)
+            raise BadInput(f"{named}: is the input {shown} itself; name another file for the result")
+    if str(path) == STANDARD or is_stream(Path(path)):
+        return
+    path = Path(path)
+    target = _end_of_link(path)
+    with _write_errors(path, target.parent):
+        _replaceable(path)
+        if not target.parent.is_dir():
+            raise BadInput(f"{path}: there is no folder {target.parent}; make it first")
+        _try_to_write(target.parent)
+    _refuse_inside(path, target.parent, folders)
+
+
+def check_output_folder(path: Path, *, folders: Iterable[str | Path | None] = ()) -> None:
+    """As `check_output`, for results that go into a folder, which may not be there yet.
+
+    Raises:
+        BadInput: it is a file, is one of `folders` or in one, or cannot be made or written in.
+    """
+    there = next((place for place in (path, *path.parents) if place.exists()), path)
+    if not there.is_dir():
+        raise BadInput(f"{path}: cannot be made: {there} is a file")
+    with _write_errors(path, there):
+        _try_to_write(there)
+    _refuse_inside(path, path, folders)
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is no file and no folder but a pipe, a device, or what this process has open already."""
+    if _descriptor(path) is not None:
+        return True
+    status = _status(path)
+    return status is not None and not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode)
+
+
+class Sink:
+    """Takes bytes for a pipe or a device; what it has taken is on its way when `write` returns."""
+
+    def __init__(self, name: str, stream: IO[bytes]) -> None:
+        self._name = name
+        self._stream = stream
+
+    def write(self, data: bytes) -> int:
+        """Pass bytes on; how many there were.
+
+        Raises:
+            BadInput: it takes no more, as a full disk behind standard output does.
+            BrokenPipeError: whoever read it has stopped.
+        """
+        with self._errors():
+            self._stream.write(data)
+            self._stream.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self) -> None:
+        """Close it; nothing can be written after that."""
+        with self._errors():
+            self._stream.close()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
             raise
-        raise BadInput(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
+        except OSError as error:
+            raise BadInput(f"{self._name}: cannot be written ({error.strerror})") from error
+
+
+@contextmanager
+def open_stream(path: Path) -> Iterator[Sink]:
+    """Open for writing what `is_stream` is true of.
+
+    Raises:
+        BadInput: it cannot be opened or takes no more.
+        BrokenPipeError: whoever read it has stopped.
+    """
+    number = _descriptor(path)
+    try:
+        stream: IO[bytes] = path.open("wb") if number is None else os.fdopen(os.dup(number), "wb")
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror})") from error
+    sink = Sink(str(path), stream)
+    try:
+        yield sink
+        sink.close()
     finally:
-        if old is not None and old.exists() and not path.exists():
-            old.replace(path)
-        for left in (temporary, old):
-            if left is not None:
-                shutil.rmtree(left, ignore_errors=True)
+        # Where writing failed, closing tries again what is still held, and fails again.
+        with suppress(OSError):
+            stream.close()
+
+
+@contextmanager
+def standard_output() -> Iterator[Sink]:
+    """Standard output, as bytes.
+
+    Raises:
+        BadInput: it is closed, or takes no more.
+        BrokenPipeError: whoever read it has stopped.
+    """
+    if sys.stdout is None:
+        raise BadInput("standard output: is closed")
+    try:
+        yield Sink("standard output", sys.stdout.buffer)
+    except BadInput:
+        forget_standard_output()
+        raise
+
+
+def forget_standard_output() -> None:
+    """Let what Python still holds for standard output go nowhere, so that it is not tried again at the end."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def temporary_prefix(path: Path) -> str:
+    """How the names of the temporary files of `path` begin; they lie beside it and end in `.part`."""
+    return "." + os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES]) + "."
 
 
 def write_text(path: Path, text: str) -> None:
@@ -282,6 +443,121 @@ def _no_number(name: str) -> str:
 def _kind(mode: int) -> str:
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
     return next((name for is_kind, name in kinds if is_kind(mode)), "a device")
+
+
+def _try_to_write(folder: Path) -> None:
+    """Make a file in a folder and remove it; asking for permission says little of a read-only disk, or to root."""
+    handle, name = tempfile.mkstemp(dir=folder, prefix=".potstill-", suffix=".part")
+    os.close(handle)
+    Path(name).unlink()
+
+
+def _refuse_inside(path: Path, place: Path, folders: Iterable[str | Path | None]) -> None:
+    real = Path(os.path.realpath(place))
+    for folder in folders:
+        if folder is not None and real.is_relative_to(os.path.realpath(folder)):
+            raise BadInput(f"{path}: is in {folder}, which must not change; name another place for the result")
+
+
+@contextmanager
+def _write_errors(path: Path, parent: Path, *, below: bool = False) -> Iterator[None]:
+    """Turn what goes wrong with writing in `parent` into a line about `path`; `below` says whether in its folders too.
+
+    An error of something else that was read or written meanwhile keeps its own name.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = None if error.filename is None else Path(os.fsdecode(error.filename))
+        own = name is None or name.parent in {parent, path.parent} or (below and name.is_relative_to(parent))
+        if error.errno is None or (not own and parent.is_dir()):
+            raise
+        raise BadInput(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """What a path is, at the end of its links; None where nothing is there or it cannot be asked."""
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _replaceable(path: Path) -> os.stat_result | None:
+    """The status of the file that is to be replaced; None where there is none.
+
+    Raises:
+        BadInput: it is a folder, or write-protected.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise BadInput(f"{path}: is a folder, expected a file")
+    if not os.access(path, os.W_OK):
+        raise BadInput(f"{path}: is write-protected")
+    return status
+
+
+def _end_of_link(path: Path) -> Path:
+    """Where a link leads, or will lead once something is there; any other path as it is."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def _same_file(path: str | Path, other: str | Path) -> bool:
+    """Whether two names are of one file; pipes and devices are no files."""
+    first, second = _opened_status(path, sys.stdout), _opened_status(other, sys.stdin)
+    if first is None or second is None or not stat.S_ISREG(first.st_mode):
+        return False
+    return os.path.samestat(first, second)
+
+
+def _opened_status(path: str | Path, standard: IO[str] | None) -> os.stat_result | None:
+    """The status of a path, or of `standard` where the path is `-`."""
+    if str(path) != STANDARD:
+        return _status(Path(path))
+    try:
+        return None if standard is None else os.fstat(standard.fileno())
+    except (OSError, ValueError):
+        return None
+
+
+def _descriptor(path: Path) -> int | None:
+    """The number of what this process has open already, by a name such as /dev/stdout or /dev/fd/3."""
+    for _ in range(8):
+        found = _DESCRIPTOR.fullmatch(str(path))
+        if found is not None:
+            return int(found[2]) if found[2] else ("stdin", "stdout", "stderr").index(found[1])
+        if not path.is_symlink():
+            return None
+        path = path.parent / path.readlink()
+    return None
+
+
+def _set_mode(path: Path, before: os.stat_result | None, new: int) -> None:
+    """Give the mode and the owner of what was there, else `new` as far as this process gives such rights."""
+    if before is None:
+        path.chmod(new & ~_umask())
+        return
+    if hasattr(os, "chown"):
+        with suppress(OSError):
+            os.chown(path, before.st_uid, before.st_gid)
+    path.chmod(stat.S_IMODE(before.st_mode))
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Let a complete file take its place.
+
+    Some places hold a file that can be written but not replaced: a file that is mounted alone, as containers have
+    them, or another user's in a folder like /tmp. It is written over then.
+    """
+    try:
+        temporary.replace(target)
+    except OSError as error:
+        if error.errno not in {errno.EBUSY, errno.EPERM, errno.EACCES} or not target.is_file():
+            raise
+        shutil.copyfile(temporary, target)
 
 
 def _flush(path: Path) -> None:

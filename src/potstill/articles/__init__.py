@@ -7,7 +7,7 @@ A bad row stops the reading with one line that names the file, the row and the f
 silently skipped is a hole in somebody's data. Memory does not grow with the file.
 """
 
-from potstill.articles.endings import FORMATS
+from potstill.articles.endings import FORMATS, form_of
 from potstill.articles.reading import (
     count_articles,
     read_all,
@@ -17,6 +17,7 @@ from potstill.articles.reading import (
     refuse_duplicates,
 )
 from potstill.articles.rows import MAX_TEXT_CHARACTERS, OnEmpty, article_id
+from potstill.articles.types import check_columns
 from potstill.articles.writing import Writer, open_writer
 
 __all__ = [
@@ -25,7 +26,9 @@ __all__ = [
     "OnEmpty",
     "Writer",
     "article_id",
+    "check_columns",
     "count_articles",
+    "form_of",
     "open_writer",
     "read_all",
     "read_articles",

@@ -7,7 +7,7 @@ empty; or a file in which lists and structs are JSON.
 from __future__ import annotations
 
 import csv
-import math
+import json
 from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
@@ -15,7 +15,7 @@ import polars as pl
 from potstill.articles.extra import dumps, own_extra
 from potstill.articles.faults import fail, shown
 from potstill.articles.lines import MAX_LINE_BYTES, lines_of
-from potstill.articles.rows import Batch, Columns, OnEmpty, chunks, take
+from potstill.articles.rows import Batch, Columns, OnEmpty, chunks, refuse_without_content, take
 from potstill.errors import ArticleError
 
 if TYPE_CHECKING:
@@ -24,32 +24,51 @@ if TYPE_CHECKING:
 
 
 def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
-    """The articles of a file; a row is checked when its batch is reached."""
-    for batch in chunks(csv_rows(path), batch_size):
+    """The articles of a file, at least one batch; a row is checked when its batch is reached."""
+    header, rows = csv_table(path)
+    found = False
+    for batch in chunks(rows, batch_size):
         columns = Columns()
         others: list[dict[str, Any]] = []
         for number, row in batch:
             take(path, number, row, on_empty, columns)
             others.append(row)
-        frame = columns.frame()
-        names = others[0].keys()
-        passed = {name: [row[name] or None for row in others] for name in names}
-        frame = pl.concat([frame, pl.DataFrame(passed, schema=dict.fromkeys(names, pl.String))], how="horizontal")
-        yield own_extra(frame), columns.rows
+        found = True
+        yield _with_others(path, columns.frame(), header, others), columns.rows
+    if not found:
+        if header:
+            refuse_without_content(path, header)
+        yield _with_others(path, Columns().frame(), header, []), []
 
 
-def csv_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows by the header's names, all text, with the number of the line each ends at."""
+def _with_others(path: Path, frame: pl.DataFrame, header: list[str], rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """The frame with the columns that are passed through."""
+    names = [name for name in header if name not in {"id", "title", "content"}]
+    passed = {name: [row[name] or None for row in rows] for name in names}
+    others = pl.DataFrame(passed, schema=dict.fromkeys(names, pl.String))
+    return own_extra(path, pl.concat([frame, others], how="horizontal"))
+
+
+def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
+    """The header, empty where there is not even one, and the rows by its names.
+
+    Rows are all text, each with the number of the line it ends at.
+    """
     # The library's limit for one field, 131,072 characters, is less than some real articles have.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     reader = csv.reader(_decoded(path), strict=True)
     try:
-        header = next(reader, None)
-        if header is None:
-            return
-        if len(set(header)) < len(header):
-            twice = next(name for name in header if header.count(name) > 1)
-            fail(path, 1, f"the column {shown(twice)} is there twice")
+        header = next(reader, [])
+    except csv.Error as error:
+        fail(path, reader.line_num, f"broken CSV ({error})")
+    if len(set(header)) < len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        fail(path, 1, f"the column {shown(twice)} is there twice")
+    return header, _csv_rows(path, reader, header)
+
+
+def _csv_rows(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:  # noqa: ANN401 - csv's reader has no public type
+    try:
         for fields in reader:
             if not fields:
                 continue
@@ -73,7 +92,7 @@ def _decoded(path: Path) -> Iterator[str]:
 class CsvWriter:
     """Writes frames of the same columns below one header; `path` names the file in errors."""
 
-    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+    def __init__(self, path: str | Path, stream: IO[bytes]) -> None:
         self._path = path
         self._stream = stream
         self._columns: list[str] | None = None
@@ -88,24 +107,17 @@ class CsvWriter:
         self._columns = frame.columns if self._columns is None else self._columns
         if frame.columns != self._columns:
             raise ArticleError(f"{self._path}: the columns changed from {self._columns} to {frame.columns}")
-        nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-        flat = frame.with_columns(
-            pl.Series(
-                name,
-                [None if value is None else dumps(_plain(value)) for value in frame[name].to_list()],
-                dtype=pl.String,
-            )
-            for name in nested
-        )
+        flat = frame.with_columns(_as_text(frame[name]) for name, dtype in frame.schema.items() if not _fits(dtype))
         self._stream.write(flat.write_csv(include_header=first).encode())
 
 
-def _plain(value: object) -> object:
-    """What JSON can hold of a nested value."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)
+def _fits(dtype: pl.DataType) -> bool:
+    return not dtype.is_nested() and not isinstance(dtype, pl.Duration)
+
+
+def _as_text(column: pl.Series) -> pl.Series:
+    """What CSV has no form for, as JSON lines would hold it: lists and structs as JSON, durations in ISO 8601."""
+    lines = column.to_frame(column.name).write_ndjson().split("\n")[: len(column)]
+    values = [json.loads(line)[column.name] for line in lines]
+    texts = [value if value is None or isinstance(value, str) else dumps(value) for value in values]
+    return pl.Series(column.name, texts, dtype=pl.String)

@@ -6,12 +6,31 @@ In: the file, the row's number and what is wrong. Out: an error of one line, wha
 from __future__ import annotations
 
 import json
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
 
 from potstill.errors import ArticleError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+_KINDS: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    bool: "true or false",
+    type(None): "null",
+    int: "a number",
+    float: "a number",
+    Decimal: "a number",
+    bytes: "bytes (Binary)",
+    date: "a date",
+    datetime: "a date and time",
+    time: "a time of day",
+    timedelta: "a duration",
+}
 
 
 def fail(path: str | Path, number: int, what: str) -> NoReturn:
@@ -21,9 +40,8 @@ def fail(path: str | Path, number: int, what: str) -> NoReturn:
 
 
 def kind_of(value: object) -> str:
-    """What a value of JSON is, in words."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a number")
+    """What a value of JSON or of a column is, in words."""
+    return _KINDS.get(type(value), type(value).__name__)
 
 
 def shown(text: str) -> str:

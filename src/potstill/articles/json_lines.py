@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from potstill.articles.extra import dumps, unfolded
 from potstill.articles.faults import fail, kind_of
-from potstill.articles.rows import Batch, Columns, OnEmpty, chunks, take
+from potstill.articles.rows import Batch, Columns, OnEmpty, take
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -21,20 +21,30 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def json_batches(
-    path: str | Path, lines: Iterable[tuple[int, bytes]], batch_size: int, on_empty: OnEmpty
-) -> Iterator[Batch]:
-    """The articles of numbered lines; `path` names the file in errors. Blank lines are passed over."""
-    rows = ((number, json_object(path, number, line)) for number, line in lines if line.strip())
-    for batch in chunks(rows, batch_size):
+def json_batches(path: str | Path, groups: Iterable[list[tuple[int, bytes]]], on_empty: OnEmpty) -> Iterator[Batch]:
+    """The articles of numbered lines, a batch for each group of lines, and at least one.
+
+    `path` names the file in errors. Blank lines are passed over.
+    """
+    found = False
+    for group in groups:
         columns = Columns()
-        for number, row in batch:
-            take(path, number, row, on_empty, columns)
-            try:
-                columns.extra.append(dumps(row))
-            except ValueError:
-                fail(path, number, "a number is too large for a 64-bit float")
+        for number, line in group:
+            if line.strip():
+                _take_line(path, number, line, on_empty, columns)
+        found = True
         yield columns.frame(), columns.rows
+    if not found:
+        yield Columns().frame(), []
+
+
+def _take_line(path: str | Path, number: int, line: bytes, on_empty: OnEmpty, columns: Columns) -> None:
+    row = json_object(path, number, line)
+    take(path, number, row, on_empty, columns)
+    try:
+        columns.extra.append(dumps(row))
+    except ValueError:
+        fail(path, number, "a number is too large for a 64-bit float")
 
 
 def json_object(path: str | Path, number: int, line: bytes) -> dict[str, Any]:

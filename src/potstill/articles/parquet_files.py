@@ -17,8 +17,9 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from potstill.articles.extra import own_extra
-from potstill.articles.rows import Batch, Columns, OnEmpty, take
-from potstill.errors import ArticleError
+from potstill.articles.rows import Batch, Columns, OnEmpty, refuse_without_content, take
+from potstill.errors import ArticleError, BadInput
+from potstill.parquet import open_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,14 +32,24 @@ _GROUP_BYTES = 4_000_000
 kilobytes until the file is done, and a reader as many."""
 
 
-def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
-    """The articles of a file; a row is checked when its batch is reached."""
-    total = count_parquet(path)
+def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty, *, as_text: bool) -> Iterator[Batch]:
+    """The articles of a file, at least one batch; a row is checked when its batch is reached.
+
+    `as_text` refuses dates and times that could not be written as text.
+    """
+    with _errors():
+        file = open_parquet(path)
+    if not file.rows:
+        refuse_without_content(path, file.columns.columns)
+        yield _checked(path, file.columns, 0, on_empty)
     start = 0
-    while start < total:
-        # A slice at a time, because the streaming engine reads several row groups ahead.
-        with _errors(path):
-            big = pl.scan_parquet(path, glob=False).slice(start, max(batch_size, 2000)).collect()
+    # A slice at a time, because the streaming engine reads several row groups ahead.
+    slices = file.slices(max(batch_size, 2000), as_text=as_text)
+    while True:
+        with _errors():
+            big = next(slices, None)
+        if big is None:
+            return
         for frame in big.iter_slices(batch_size):
             yield _checked(path, frame, start, on_empty)
             start += frame.height
@@ -46,8 +57,8 @@ def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[
 
 def count_parquet(path: Path) -> int:
     """How many rows a file says it has."""
-    with _errors(path):
-        return int(pl.scan_parquet(path, glob=False).select(pl.len()).collect().item())
+    with _errors():
+        return open_parquet(path).rows
 
 
 def _checked(path: Path, frame: pl.DataFrame, start: int, on_empty: OnEmpty) -> Batch:
@@ -56,16 +67,15 @@ def _checked(path: Path, frame: pl.DataFrame, start: int, on_empty: OnEmpty) -> 
     for number, row in enumerate(frame.select(known).iter_rows(named=True), start=start + 1):
         take(path, number, row, on_empty, columns)
     rest = frame.drop(known)
-    return own_extra(pl.concat([columns.frame(), rest], how="horizontal")), columns.rows
+    return own_extra(path, pl.concat([columns.frame(), rest], how="horizontal")), columns.rows
 
 
 @contextmanager
-def _errors(path: Path) -> Iterator[None]:
+def _errors() -> Iterator[None]:
     try:
         yield
-    except (pl.exceptions.PolarsError, OSError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ArticleError(f"{path}: not a readable Parquet file ({first})") from None
+    except BadInput as error:
+        raise ArticleError(str(error)) from None
 
 
 class ParquetWriter:

@@ -7,17 +7,20 @@ where a message may need it.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
 
-from potstill.articles.csv_files import csv_batches, csv_rows
+from potstill.articles.arriving import arriving
+from potstill.articles.csv_files import csv_batches, csv_table
 from potstill.articles.endings import existing_file
 from potstill.articles.faults import fail, shown
 from potstill.articles.json_lines import json_batches, json_object
-from potstill.articles.lines import lines_of, numbered
+from potstill.articles.lines import lines_of
 from potstill.articles.parquet_files import count_parquet, parquet_batches
+from potstill.articles.rows import chunks
 from potstill.errors import ArticleError
+from potstill.files import STANDARD, is_stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,21 +29,28 @@ if TYPE_CHECKING:
     from potstill.articles.rows import Batch, OnEmpty
 
 
-def read_articles(path: str | Path, *, batch_size: int = 1000, on_empty: OnEmpty = "error") -> Iterator[pl.DataFrame]:
+def read_articles(
+    path: str | Path, *, batch_size: int = 1000, on_empty: OnEmpty = "error", as_text: bool = False
+) -> Iterator[pl.DataFrame]:
     """Read articles a batch at a time.
+
+    What comes through a pipe is given as it comes: a batch is what has come within half a second of its first line,
+    and an empty one says that nothing more has come.
 
     Args:
         path: a file with one of the endings in `FORMATS`, or `-` for JSON lines on stdin.
         batch_size: rows in each frame but the last.
         on_empty: whether an article with neither title nor content is an error, or kept with empty strings.
+        as_text: whether a date or time that could not be written as text is an error.
 
     Yields:
-        Frames with the columns `id`, `title`, `content` (String, never null) and the passed-through ones.
+        Frames with the columns `id`, `title`, `content` (String, never null) and the passed-through ones; where there
+        is no article, one frame without rows.
 
     Raises:
         ArticleError: the file is missing or broken, or a row of it is; the message names row and field.
     """
-    for frame, _ in _batches(path, batch_size, on_empty):
+    for frame, _ in _batches(path, batch_size, on_empty, as_text=as_text):
         yield frame
 
 
@@ -55,8 +65,6 @@ def read_all(path: str | Path, *, on_empty: OnEmpty = "error") -> pl.DataFrame:
     for frame, rows in _batches(path, 1000, on_empty):
         refuse_duplicates(path, frame, rows, seen)
         frames.append(frame)
-    if not frames:
-        return pl.DataFrame(schema={"id": pl.String, "title": pl.String, "content": pl.String})
     return pl.concat(frames, how="diagonal_relaxed")
 
 
@@ -92,29 +100,41 @@ def refuse_duplicates(path: str | Path, frame: pl.DataFrame, rows: list[int], se
 
 
 def count_articles(path: str | Path) -> int | None:
-    """How many articles a file holds, or None for stdin, which can only be read once.
+    """How many articles a file holds, or None for stdin or another pipe, which can only be read once.
 
     Raises:
         ArticleError: the file is missing or broken; the rows themselves are not checked.
     """
-    if str(path) == "-":
+    if str(path) == STANDARD:
         return None
     path, ending = existing_file(path)
+    if is_stream(path):
+        return None
     if ending == ".parquet":
         return count_parquet(path)
     if ending == ".csv":
-        return sum(1 for _ in csv_rows(path))
+        return sum(1 for _ in csv_table(path)[1])
     return sum(1 for _, line in lines_of(path, ending) if line.strip())
 
 
-def _batches(path: str | Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
-    if str(path) == "-":
-        yield from json_batches("stdin", numbered("stdin", sys.stdin.buffer), batch_size, on_empty)
+def _batches(path: str | Path, batch_size: int, on_empty: OnEmpty, *, as_text: bool = False) -> Iterator[Batch]:
+    if str(path) == STANDARD:
+        yield from json_batches("stdin", arriving("stdin", _standard_input(), batch_size), on_empty)
         return
     path, ending = existing_file(path)
     if ending == ".parquet":
-        yield from parquet_batches(path, batch_size, on_empty)
+        yield from parquet_batches(path, batch_size, on_empty, as_text=as_text)
     elif ending == ".csv":
         yield from csv_batches(path, batch_size, on_empty)
+    elif ending == ".jsonl" and is_stream(path):
+        with path.open("rb", buffering=0) as pipe:
+            yield from json_batches(path, arriving(path, pipe, batch_size), on_empty)
     else:
-        yield from json_batches(path, lines_of(path, ending), batch_size, on_empty)
+        lines = ((number, line) for number, line in lines_of(path, ending) if line.strip())
+        yield from json_batches(path, chunks(lines, batch_size), on_empty)
+
+
+def _standard_input() -> IO[bytes]:
+    if sys.stdin is None:
+        raise ArticleError("stdin: is closed")
+    return sys.stdin.buffer

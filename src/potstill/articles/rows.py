@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import polars as pl
 
 from potstill.articles.faults import fail, kind_of, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator
     from pathlib import Path
 
 MAX_TEXT_CHARACTERS = 1_000_000
@@ -24,6 +24,8 @@ MAX_TEXT_CHARACTERS = 1_000_000
 so that no script has less room than another."""
 
 _MAX_ID_CHARS = 1000
+
+T = TypeVar("T")
 
 OnEmpty = Literal["error", "keep"]
 
@@ -54,7 +56,7 @@ class Columns:
         return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
-def chunks(rows: Iterable[tuple[int, dict[str, Any]]], size: int) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+def chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
     """The rows in lists of `size`, the last perhaps shorter."""
     rows = iter(rows)
     while batch := list(islice(rows, size)):
@@ -67,8 +69,7 @@ def take(path: str | Path, number: int, row: dict[str, Any], on_empty: OnEmpty, 
     Raises:
         ArticleError: one of them is not legal, or there is no content.
     """
-    if "content" not in row:
-        fail(path, number, "field content is missing" + _near_content(row))
+    refuse_without_content(path, row, number)
     title = _text(path, number, "title", row.pop("title", None))
     content = _text(path, number, "content", row.pop("content"))
     if on_empty == "error" and not title.strip() and not content.strip():
@@ -77,6 +78,17 @@ def take(path: str | Path, number: int, row: dict[str, Any], on_empty: OnEmpty, 
     columns.ids.append(_id(path, number, row.pop("id", None)) or article_id(title, content))
     columns.titles.append(title)
     columns.contents.append(content)
+
+
+def refuse_without_content(path: str | Path, names: Collection[str], number: int = 1) -> None:
+    """Refuse a row, or a header of columns, without the one field that an article must have.
+
+    Raises:
+        ArticleError: `content` is not among the names.
+    """
+    if "content" not in names:
+        near = "; there is " + ", ".join(map(shown, islice(names, 8))) if names else ""
+        fail(path, number, f"field content is missing{near}")
 
 
 def _text(path: str | Path, number: int, name: str, value: object) -> str:
@@ -104,7 +116,3 @@ def _id(path: str | Path, number: int, value: object) -> str:
     if len(text) > _MAX_ID_CHARS:
         fail(path, number, f"field id: {len(text):,} characters, at most {_MAX_ID_CHARS:,} are legal")
     return text
-
-
-def _near_content(row: Mapping[str, Any]) -> str:
-    return "; there is " + ", ".join(map(shown, list(row)[:8])) if row else ""

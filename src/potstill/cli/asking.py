@@ -133,6 +133,12 @@ class Asking:
                 opened.close()
 
 
+def replayed(spec: str) -> Path | None:
+    """The file that a replay oracle reads; None for any other oracle."""
+    provider, _, rest = spec.partition(":")
+    return Path(rest.partition("#")[0]) if provider == "replay" else None
+
+
 def said(known: Known) -> str:
     """Where a price is from, in words."""
     return f"prices: {known.price.input:g} and {known.price.output:g} per million tokens in and out ({known.source})"

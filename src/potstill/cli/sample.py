@@ -26,13 +26,16 @@ def sample(
     dropped: Annotated[bool, typer.Option("--dropped", help="Choose among what the prefilter drops.")] = False,
 ) -> None:
     """Choose which articles the oracle should label next; only a random sample may be used to judge a student."""
-    from potstill.articles import open_writer, read_all
+    from potstill.articles import form_of, open_writer, read_all
     from potstill.audit import dropped_by, labelled, of_run
-    from potstill.runs import Run
+    from potstill.files import check_output
+    from potstill.runs import LAYOUT, Run
     from potstill.sampling import choose
     from potstill.terminal import note
 
     opened = Run.open(run)
+    form_of(out)
+    check_output(out, inputs=[articles, *map(opened.path, LAYOUT)], folders=[opened.path("bundle")])
     filter_ = opened.filter
     pool = read_all(articles)
     gone = dropped_by(pool, filter_)

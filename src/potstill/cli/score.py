@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -24,8 +23,10 @@ from potstill.cli.asking import (
     Rpm,
     Temperature,
     print_plan,
+    replayed,
 )
 from potstill.errors import BadInput
+from potstill.files import forget_standard_output
 from potstill.terminal import note
 
 if TYPE_CHECKING:
@@ -118,6 +119,7 @@ def score(
 ) -> None:
     """Score articles: dimensions, intervals, overall, tier, and why."""
     from potstill.scorer import Scorer, Together
+    from potstill.scorer.files import check_target
 
     third = None
     if oracle is not None:
@@ -128,6 +130,14 @@ def score(
         settings = Settings(base_url, api_key_env, temperature, reasoning_effort)
         third = Asking(oracle, settings, limits, price_in, price_out, prices)
     _agree(third, plan or (max_cost, max_calls, ledger) != (None, None, None), others, cascade)
+    kept = ledger or bundle.with_name(f"{bundle.resolve().name}.oracle.sqlite")
+    check_target(
+        file,
+        output,
+        keep_text=keep_text,
+        folders=[bundle, *(others or ()), cascade],
+        read=() if third is None else (kept, prices, replayed(third.spec)),
+    )
     options: dict[str, Any] = {
         "threads": threads,
         "device": device,
@@ -143,7 +153,6 @@ def score(
         below = level if third is not None and ask_oracle_above is None else None
         scorer = Scorer.load(bundle, cascade=cascade, ask_oracle_below=below, **options)
     _explain(scorer)
-    kept = ledger or bundle.with_name(f"{bundle.resolve().name}.oracle.sqlite")
     if third is not None and plan:
         from potstill.scorer.asking import to_ask
 
@@ -160,7 +169,7 @@ def score(
         summary = _run(scorer, file, output, how, third, kept)
     except BrokenPipeError:
         # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        forget_standard_output()
         raise typer.Exit(0) from None
     if as_json:
         print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)

@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.articles import count_articles, open_writer, read_articles
+from potstill.articles import check_columns, count_articles, form_of, open_writer, read_articles
 from potstill.backends.machine import usable_cores
 from potstill.backends.plan import PORTABLE
 from potstill.bundle import load_bundle
 from potstill.errors import BadInput
+from potstill.files import STANDARD, check_output, is_stream
 from potstill.records import DROPPED, UNSCORED
 from potstill.scorer.parts import open_parts
 from potstill.scorer.scoring import BATCH, Scorer
@@ -157,12 +158,13 @@ def score_file(
     A row keeps all its fields but `content`, and gains the verdict: nested objects in JSON lines, flat columns
     in CSV and Parquet (see `Scorer.score_batch`). An article without a text is `unscored`. The target takes its
     place when all is done; until then, and after any failure, what was there stays. What is scored is kept in a
-    folder beside it until then.
+    folder beside it until then. What comes through a pipe is scored as it comes, and goes on through one as soon as
+    it is scored.
 
     Args:
         bundle: a bundle's folder, or a scorer that is open.
         source: articles, `-` for JSON lines on stdin.
-        target: results, `-` for JSON lines on stdout.
+        target: results, `-` for JSON lines on stdout; not the source itself, unless `keep_text` keeps what is in it.
         keep_text: write `content` too.
         batch_size: articles at a time.
         threads: of the network; one for each physical core where it is None.
@@ -177,7 +179,9 @@ def score_file(
         OracleError: asking has no hope any more; what is scored is kept.
         ArticleError: the source is missing or a row of it is broken; the message names row and field.
         BundleError: the bundle does not prove itself.
-        BadInput: the target cannot be written, or what is there cannot be resumed.
+        BadInput: the target cannot be written or cannot hold the source's columns, or what is there cannot be resumed;
+            or the source was cut short while it was read.
+        BrokenPipeError: whoever read the results has stopped.
     """
     scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
     done = _scored(
@@ -242,25 +246,30 @@ def _scored(
     processes: int | None,
     asking: Asking | None = None,
 ) -> _Done:
-    if resume and "-" in {str(source), str(target)}:
+    if resume and (_streams(source) or _streams(target)):
         raise BadInput("--resume needs a file to read from and a file to write to")
+    folders = [one.bundle.folder for one in scorer.scorers]
+    folders += [one.early.folder for one in scorer.scorers if one.early is not None]
+    check_target(source, target, keep_text=keep_text, folders=folders)
     total = count_articles(source)
-    work = _Work(str(target) == "-" or ".jsonl" in Path(target).suffixes, keep_text)
+    work = _Work(form_of(target).startswith(".jsonl"), keep_text)
     tiers: dict[str, Counter[str]] = {one.name: Counter() for one in scorer.scorers}
     reasons: dict[str, Counter[str]] = {one.name: Counter() for one in scorer.scorers}
     articles = resumed = 0
     started = time.perf_counter()
     with ExitStack() as stack:
         parts = None
-        if str(target) != "-":
+        if not _streams(target):
             settings = _settings(scorer, work, batch_size)
             parts = stack.enter_context(open_parts(Path(target), settings, resume=resume))
         writer = stack.enter_context(open_writer(target))
         advance = stack.enter_context(steps("scoring", total))
-        batches = _batches(read_articles(source, batch_size=batch_size, on_empty="keep"), parts)
+        frames = read_articles(source, batch_size=batch_size, on_empty="keep", as_text=form_of(target) != ".parquet")
+        batches = _batches(_writable(frames, target, keep_text=keep_text), parts)
         cascades = any(one.early is not None for one in scorer.scorers)
         count = (1 if cascades else processes) or _processes(scorer, total)
-        results = stack.enter_context(closing(_results(scorer, work, batches, count, beside=str(source) != "-")))
+        streams = _streams(source)
+        results = stack.enter_context(closing(_results(scorer, work, batches, count, batch_size, streams=streams)))
         for batch, said in results:
             if parts is not None and batch.done is None:
                 parts.keep(batch.number, batch.articles, said)
@@ -273,6 +282,7 @@ def _scored(
             articles += result.height
             resumed += 0 if batch.done is None else result.height
             advance(result.height)
+        _refuse_fewer(source, articles, total)
     seconds = time.perf_counter() - started
     return _Done(
         tallies={one.name: _tally(one, tiers[one.name], reasons[one.name]) for one in scorer.scorers},
@@ -281,6 +291,37 @@ def _scored(
         articles_per_second=round((articles - resumed) / seconds, 1) if seconds else 0.0,
         resumed=resumed,
     )
+
+
+def check_target(
+    source: str | Path,
+    target: str | Path,
+    *,
+    keep_text: bool,
+    folders: Iterable[str | Path | None],
+    read: Iterable[str | Path | None] = (),
+) -> None:
+    """Refuse a target that cannot be written or must not be, before anything is scored.
+
+    Args:
+        source: the articles; the target may only be the same file where `keep_text` keeps their texts.
+        target: where results are to go.
+        keep_text: as in `score_file`.
+        folders: bundles and cascades, in which nothing may be written.
+        read: other files that are read or written meanwhile.
+
+    Raises:
+        ArticleError: the target's ending is unknown.
+        BadInput: it is the source or one of `read`, in one of `folders`, or cannot be written.
+    """
+    form_of(target)
+    inputs = [*read] if keep_text and not _streams(target) else [source, *read]
+    check_output(target, inputs=inputs, folders=folders)
+
+
+def _streams(path: str | Path) -> bool:
+    """Whether it is no file, so that it comes or goes only once."""
+    return str(path) == STANDARD or is_stream(Path(path))
 
 
 def _tally(scorer: Scorer, tiers: Counter[str], reasons: Counter[str]) -> Tally:
@@ -297,22 +338,45 @@ def _batches(frames: Iterable[pl.DataFrame], parts: Parts | None) -> Iterator[_B
         yield _Batch(number, articles, None if parts is None else parts.read(number, articles))
 
 
+def _writable(frames: Iterable[pl.DataFrame], target: str | Path, *, keep_text: bool) -> Iterator[pl.DataFrame]:
+    """The frames, unless the first one has a column that the target cannot hold; it has those of all others."""
+    for number, frame in enumerate(frames):
+        if not number:
+            check_columns(target, frame.schema if keep_text else frame.drop("content").schema)
+        yield frame
+
+
+def _refuse_fewer(source: str | Path, articles: int, total: int | None) -> None:
+    """Refuse a result of fewer articles than were counted; a file that has grown was read as far as it went."""
+    if total is not None and articles < total:
+        raise BadInput(
+            f"{source}: has changed while it was read: it held {total:,} articles at first, and {articles:,} were read"
+        )
+
+
 def _results(
-    scorer: AnyScorer, work: _Work, batches: Iterable[_Batch], processes: int, *, beside: bool
+    scorer: AnyScorer, work: _Work, batches: Iterable[_Batch], processes: int, size: int, *, streams: bool
 ) -> Generator[tuple[_Batch, pl.DataFrame], None, None]:
-    """Each batch with its rows, in order. `beside` says that batches may be read before they are asked for."""
+    """Each batch with its rows, in order.
+
+    What `streams` is not read before it is asked for, and all results are given before it is waited for.
+    """
     if processes > 1:
         passed: deque[_Batch] = deque()
+
+        def pause(batch: _Batch) -> bool:
+            return streams and batch.articles.height < size
+
         each = scorer.scorers
         folders, unsure = tuple(one.bundle.folder for one in each), tuple(one.unsure for one in each)
         together = isinstance(scorer, Together)
         start = _Start(folders, together, each[0].level, each[0].probabilities, unsure)
-        for result in in_processes(_noted(batches, passed), work, start, processes):
+        for result in in_processes(_noted(batches, passed), work, start, processes, pause=pause):
             yield passed.popleft(), result
         return
     prepared = (_prepared(scorer, batch) for batch in batches)
     # Whoever leaves a stream half read must not leave a thread that reads it.
-    for batch in ahead(prepared) if beside else prepared:
+    for batch in prepared if streams else ahead(prepared):
         yield batch, work(scorer, batch)
 
 

@@ -7,22 +7,24 @@ was made from, so that nothing is mistaken for it.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import io
+import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from filelock import FileLock, Timeout
 
 from potstill.errors import BadInput
-from potstill.files import read_json, replacing, write_json
+from potstill.files import read_json, replacing, temporary_prefix, write_json
 from potstill.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
 
 _LAYOUT = {"settings": "settings.json", "lock": "lock"}
 
@@ -64,7 +66,9 @@ def open_parts(target: Path, settings: Mapping[str, Any], *, resume: bool) -> It
         BadInput: another process writes to the target, the earlier try had other settings, or the folder cannot be
             written.
     """
-    folder = target.parent / f".{target.name}.parts"
+    # The results lie where the target lies, whichever link leads there.
+    target = Path(os.path.realpath(target))
+    folder = target.parent / f"{temporary_prefix(target)}parts"
     with _locked(folder, target):
         _begin(folder, target, settings, resume=resume)
         done = False
@@ -83,7 +87,8 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
     """Hold the folder alone; it is made."""
     lock = FileLock(folder / _LAYOUT["lock"], timeout=0)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # The parts are results, and the target may be nobody else's to read.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
         raise BadInput(f"{target}: another potstill process is writing it") from None
@@ -110,7 +115,7 @@ def _begin(folder: Path, target: Path, settings: Mapping[str, Any], *, resume: b
         for old in folder.glob("*.arrow"):
             old.unlink()
         write_json(path, dict(settings))
-    for half in (*folder.glob(".*.part"), *target.parent.glob(f".{target.name}.*.part")):
+    for half in (*folder.glob(".*.part"), *target.parent.glob(f"{glob.escape(temporary_prefix(target))}*.part")):
         half.unlink()
 
 

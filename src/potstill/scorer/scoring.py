@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,7 @@ import numpy as np
 import polars as pl
 
 from potstill.articles import article_id
+from potstill.articles.extra import dumps, unfolded
 from potstill.backends.plan import plan_path, read_plan
 from potstill.bundle.deciding import LEVEL, Decided, decide_raw, merged
 from potstill.bundle.layout import read_manifest
@@ -30,7 +31,7 @@ from potstill.scorer.early import load_early
 from potstill.terminal import note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from potstill.bundle.reading import Check
     from potstill.calibration import Cut
@@ -171,7 +172,7 @@ class Scorer:
         without a score), then `overall` (Float64, null without a score), `tier`, `gates` and `caps`
         (List[String], the reasons of those that fired) and `reason` (why there is no score, else null). Where
         asked for, `probability_<tier>` (Float64) and `ask_oracle` (Boolean), null without a score. A column of the
-        input with one of these names moves to `input_<name>`.
+        input with one of these names moves to `input_<name>`, or, where that is taken, to `input_<name>_2`, and so on.
 
         Args:
             articles: columns `content` and, where there are titles, `title` (String); a null is an empty text.
@@ -472,20 +473,48 @@ def _whole(text: str) -> str:
 
 
 def beside(articles: pl.DataFrame, added: list[pl.Series]) -> pl.DataFrame:
-    """The articles with columns added; what the input had under their names moves to `input_<name>`."""
-    names = {series.name for series in added}
-    moved = articles.rename({name: f"input_{name}" for name in articles.columns if name in names})
+    """The articles with columns added; what the input had under their names moves to `input_<name>`.
+
+    Where one of these names is taken, as in a file that is scored for the third time, all that moves gets a number
+    behind its new name, the first from 2 on with which none is taken. So no column is lost, and those of an earlier
+    verdict keep together.
+    """
+    names = [series.name for series in added]
+    taken = {*articles.columns, *names}
+    moved = articles.rename(_free_names([name for name in names if name in articles.columns], taken))
     if "extra" in moved.columns:
+        columns = {*moved.columns, *names} - {"extra"}
         moved = moved.with_columns(
-            pl.Series("extra", [_moved(text, names) for text in moved["extra"]], dtype=pl.String)
+            pl.Series("extra", [_moved(text, columns) for text in moved["extra"]], dtype=pl.String)
         )
     return moved.with_columns(added)
 
 
-def _moved(extra: str | None, names: set[str]) -> str | None:
+def _free_names(moving: Sequence[str], taken: Collection[str]) -> dict[str, str]:
+    """New names for what is in the way; `taken` are the names that they must not have.
+
+    It is `input_<name>`, with a number behind it where one of them is taken. What has moved before keeps its name and
+    gets another number.
+    """
+    before = [name for name in moving if name.startswith("input_")]
+    first = [name for name in moving if name not in before]
+    tries = ({name: f"input_{name}{_numbered(number)}" for name in first} for number in count(1))
+    names = next(found for found in tries if not any(name in taken for name in found.values()))
+    for name in before:
+        used = {*taken, *names.values()}
+        names[name] = next(found for number in count(2) if (found := f"{name}{_numbered(number)}") not in used)
+    return names
+
+
+def _numbered(number: int) -> str:
+    return "" if number == 1 else f"_{number}"
+
+
+def _moved(extra: str | None, columns: Collection[str]) -> str | None:
     """The same for the fields of a line of JSON, which the column `extra` holds as one object."""
     # Nearly no line has such a field, and looking is a hundred times cheaper than parsing.
-    if extra is None or not any(f'"{name}"' in extra for name in names):
+    if extra is None or not any(json.dumps(name, ensure_ascii=False) in extra for name in columns):
         return extra
-    fields = {f"input_{key}" if key in names else key: value for key, value in json.loads(extra).items()}
-    return json.dumps(fields, ensure_ascii=False)
+    fields = unfolded(extra)
+    names = _free_names([key for key in fields if key in columns], {*fields, *columns})
+    return dumps({names.get(key, key): value for key, value in fields.items()}) if names else extra

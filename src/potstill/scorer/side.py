@@ -92,7 +92,12 @@ def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
 
 
 def in_processes(
-    items: Iterable[T], work: Callable[[Any, T], R], start: Callable[[], Any], processes: int
+    items: Iterable[T],
+    work: Callable[[Any, T], R],
+    start: Callable[[], Any],
+    processes: int,
+    *,
+    pause: Callable[[T], bool] = lambda _: False,
 ) -> Iterator[R]:
     """Turn each item into a result in one of several processes.
 
@@ -101,6 +106,8 @@ def in_processes(
         work: a function of what `start` gave and an item.
         start: called once in each process.
         processes: how many.
+        pause: whether there may be no further item for a while after this one, so that all results are given before
+            the next is asked for.
 
     Raises:
         Unavailable: a process was ended from outside. What `work` and `start` raise comes out as it is.
@@ -108,14 +115,14 @@ def in_processes(
     pool = ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(), start, work)
     )
-    waiting: deque[Any] = deque()
+    asked: deque[Any] = deque()
     try:
         for item in items:
-            waiting.append(pool.submit(_one, item))
-            if len(waiting) > processes + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+            asked.append(pool.submit(_one, item))
+            while len(asked) > (0 if pause(item) else processes + 1):
+                yield asked.popleft().result()
+        while asked:
+            yield asked.popleft().result()
     except BrokenProcessPool:
         raise Unavailable(
             "a scoring process was ended from outside, perhaps for want of memory; try --processes 1"

@@ -1,0 +1,76 @@
+"""Which columns a kind of file can hold.
+
+In: a table's columns with their types, and an ending. Out: nothing, or an error that names the column, its type and
+the kind of file. It is asked before any work is done for a result.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from potstill.articles.endings import form_of
+from potstill.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_KINDS = {".csv": "CSV", ".parquet": "Parquet"}
+"""What files are called by their endings; all others are JSON lines."""
+
+
+def check_columns(path: str | Path, schema: Mapping[str, pl.DataType]) -> None:
+    """Refuse columns that the file which `open_writer` makes of this path cannot hold.
+
+    Raises:
+        ArticleError: its ending is unknown.
+        BadInput: there is one; the message names it, its type and the kind of file.
+    """
+    kind = _KINDS.get(form_of(path), "JSON lines")
+    found = in_the_way_of_parquet if kind == "Parquet" else in_the_way_of_json
+    for name, dtype in schema.items():
+        part = found(dtype)
+        if part is not None:
+            inside = "" if part == dtype else f", with {_named(part)} inside"
+            other = "" if kind == "Parquet" else "write .parquet, or "
+            raise BadInput(
+                f"{path}: column {name} is {_named(dtype)}{inside}, which {kind} cannot hold; {other}leave the column "
+                "out of the input"
+            )
+
+
+def in_the_way_of_json(dtype: pl.DataType) -> pl.DataType | None:
+    """The type in a column's type, or itself, that JSON and CSV cannot hold; None where there is none."""
+    return _first(dtype, lambda part: isinstance(part, pl.Binary | pl.Object | pl.Unknown))
+
+
+def in_the_way_of_parquet(dtype: pl.DataType) -> pl.DataType | None:
+    """As `in_the_way_of_json`, for Parquet."""
+    return _first(
+        dtype,
+        lambda part: isinstance(part, pl.Object | pl.Unknown) or (isinstance(part, pl.Struct) and not part.fields),
+    )
+
+
+def _first(dtype: pl.DataType, wrong: Callable[[pl.DataType], bool]) -> pl.DataType | None:
+    if wrong(dtype):
+        return dtype
+    inner: list[object] = []
+    if isinstance(dtype, pl.Struct):
+        inner = [field.dtype for field in dtype.fields]
+    elif isinstance(dtype, pl.List | pl.Array):
+        inner = [dtype.inner]
+    # A type without parameters may stand there as its class.
+    parts = (part() if isinstance(part, type) else part for part in inner)
+    found = (_first(part, wrong) for part in parts if isinstance(part, pl.DataType))
+    return next((part for part in found if part is not None), None)
+
+
+def _named(dtype: pl.DataType) -> str:
+    """A type's name, on one line and not without end."""
+    if isinstance(dtype, pl.Struct) and not dtype.fields:
+        return "a struct without fields"
+    text = " ".join(str(dtype).split())
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,0 +1,186 @@
+"""Parquet files that came from elsewhere, read by a process of its own.
+
+In: a path. Out: tables, or one line that says why there is none. A file that is broken, or made to do harm, can make
+the reading library end its process, or ask for more memory than there is; so a process that does nothing else reads
+(`potstill.parquet_process`). It is started for the first file, serves all that follow, and ends with this process.
+"""
+
+from __future__ import annotations
+
+import atexit
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from potstill.errors import BadInput
+from potstill.files import is_stream
+from potstill.parquet_process import ANSWER, HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROWS_AT_ONCE = 100_000
+"""Rows of which a whole table is put together."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParquetFile:
+    """A file whose columns and number of rows are known; `open_parquet` makes one."""
+
+    path: Path
+    rows: int
+    columns: pl.DataFrame
+    """No rows, with the columns."""
+    _facts: dict[str, Any]
+
+    def slices(self, size: int, *, as_text: bool = False) -> Iterator[pl.DataFrame]:
+        """All rows, at most `size` at a time.
+
+        Args:
+            size: rows.
+            as_text: refuse dates and times that could not be written as text.
+
+        Raises:
+            BadInput: the file is broken, or has changed since it was opened.
+        """
+        start = 0
+        while start < self.rows:
+            facts, frame = _ask(self.path, start=start, rows=size, text=as_text)
+            if any(facts[name] != self._facts[name] for name in facts):
+                raise BadInput(f"{self.path}: has changed while it was read")
+            if not frame.height:
+                raise _unreadable(self.path, f"it says that it holds {self.rows:,} rows, and there are {start:,}")
+            yield frame
+            start += frame.height
+
+
+def open_parquet(path: str | Path) -> ParquetFile:
+    """Open a file.
+
+    Raises:
+        BadInput: it is not there, is no file or no readable Parquet.
+    """
+    path = Path(path)
+    if is_stream(path):
+        raise BadInput(f"{path}: Parquet cannot be read from a pipe, as its index stands at its end; make it a file")
+    facts, none = _ask(path)
+    rows = facts.pop("rows")
+    return ParquetFile(path, rows, none, facts)
+
+
+def read_parquet(path: str | Path) -> pl.DataFrame:
+    """A whole file as one table.
+
+    Raises:
+        BadInput: as `open_parquet`.
+    """
+    file = open_parquet(path)
+    return pl.concat([file.columns, *file.slices(_ROWS_AT_ONCE)])
+
+
+def _unreadable(path: Path, why: str) -> BadInput:
+    return BadInput(f"{path}: not a readable Parquet file ({why})")
+
+
+def _ask(path: Path, **request: object) -> tuple[dict[str, Any], pl.DataFrame]:
+    try:
+        kind, facts, table = _PROCESS.ask({"path": os.path.join(os.getcwd(), path), **request})  # noqa: PTH109, PTH118
+    except EOFError as error:
+        raise _unreadable(path, str(error)) from None
+    if kind != ANSWER and facts["of_system"]:
+        raise BadInput(f"{path}: cannot be read ({facts['reason']})")
+    if kind != ANSWER:
+        raise _unreadable(path, facts["reason"])
+    return facts, pl.read_ipc_stream(io.BytesIO(table))
+
+
+class _Process:
+    """The process that reads; there is one, and it is started again after it has ended."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def ask(self, request: dict[str, object]) -> tuple[bytes, dict[str, Any], bytes]:
+        """The answer to a request.
+
+        Raises:
+            EOFError: the process has ended over it; says how.
+        """
+        with self._lock:
+            process = self._running()
+            answered = False
+            try:
+                answer = _exchange(process, request)
+                answered = True
+            finally:
+                # What an interrupt cuts short must not be taken for the answer to the next request.
+                if not answered:
+                    self.end()
+            return answer
+
+    def end(self) -> None:
+        """End the process, if this one has started it."""
+        process, self._process = self._process, None
+        if process is None or self._owner != os.getpid():
+            return
+        process.kill()
+        process.communicate()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
+            self._process, self._owner = _started(), os.getpid()
+        return self._process
+
+
+def _started() -> subprocess.Popen[bytes]:
+    # It imports what this process imports, from the same places, and nothing from the folder it happens to be in.
+    places = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109 - as text
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "potstill.parquet_process"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": places},
+    )
+
+
+def _exchange(process: subprocess.Popen[bytes], request: dict[str, object]) -> tuple[bytes, dict[str, Any], bytes]:
+    question, answer = process.stdin, process.stdout
+    if question is None or answer is None:
+        raise AssertionError
+    try:
+        question.write(json.dumps(request).encode() + b"\n")
+        question.flush()
+    except OSError:
+        raise EOFError(_ending(process)) from None
+    header = answer.read(HEADER.size)
+    if len(header) < HEADER.size:
+        raise EOFError(_ending(process))
+    kind, told, table = HEADER.unpack(header)
+    facts, rows = answer.read(told), answer.read(table)
+    if len(facts) + len(rows) < told + table:
+        raise EOFError(_ending(process))
+    return kind, json.loads(facts), rows
+
+
+def _ending(process: subprocess.Popen[bytes]) -> str:
+    code = process.wait()
+    if code < 0:
+        return f"reading it ended the reading process: {signal.Signals(-code).name}"
+    return f"reading it ended the reading process with exit code {code}"
+
+
+_PROCESS = _Process()
+
+atexit.register(_PROCESS.end)
