@@ -9,8 +9,11 @@ In: scripted servers (`tests/scripted_server.py`). Out: `results/labelling_fault
 3. kills: the process is killed at random moments; the ledger in the end equals an unbroken run's, and no more calls
    are paid twice than were in flight.
 4. cost: a limit under 64 calls at once with answers of random length, reckoned by the server.
+5. hostile: servers that lie, break, quote the key or quote the article (`tests/hostile_servers.py`), in the formats of
+   all three providers; what the server bills against the limit, false labels, where the key was left, and which of the
+   mode's promises were broken.
 
-Run: `python benchmarks/labelling_faults.py` (some minutes).
+Run: `python benchmarks/labelling_faults.py` (some minutes); `--only hostile` for one part, which keeps the others.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ import sys
 import tempfile
 import threading
 import time
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path[:0] = [str(TESTS), str(TESTS / "labelling")]
 
-from scripted_oracle import FRONT_PAGE, good, stories  # noqa: E402 - the tests' own servers
+from hostile_servers import ADDRESSES, DIALECTS, MODES, drive, drive_away, kept  # noqa: E402 - the tests' own servers
+from scripted_oracle import FRONT_PAGE, good, stories  # noqa: E402
 from scripted_server import Answer, ScriptedServer, completion, error  # noqa: E402
 
 from potstill.labelling import Ledger, Limits, Price, label  # noqa: E402
@@ -243,6 +248,36 @@ def cost(folder: Path, cap: float) -> dict[str, Any]:
     }
 
 
+def hostile(folder: Path) -> dict[str, Any]:
+    """Every mode of a hostile server, and every address at which nobody can be asked, for each provider."""
+    modes: dict[str, Any] = {}
+    found = []
+    for number, (name, mode) in enumerate(MODES.items()):
+        modes[name] = {"entry": mode.entry, "cap": mode.cap, "articles": mode.articles}
+        for provider, dialect in DIALECTS.items():
+            here = folder / f"{number}-{provider}"
+            here.mkdir()
+            outcome = drive(mode, dialect, here)
+            found.append((f"{name}, {provider}", outcome, kept(mode, outcome)))
+            told = {name: value for name, value in outcome.as_dict().items() if name not in {"message", "exceeded"}}
+            modes[name][provider] = told | {"broken": found[-1][2]}
+    away: dict[str, Any] = {}
+    for number, (name, address) in enumerate(ADDRESSES.items()):
+        for provider, dialect in DIALECTS.items():
+            here = folder / f"away-{number}-{provider}"
+            here.mkdir()
+            away.setdefault(name, {})[provider] = drive_away(address, dialect, here)
+    return {
+        "runs": len(found),
+        "limit_exceeded_by_the_servers_bill": sum(outcome.exceeded for _, outcome, _ in found),
+        "false_labels": sum(outcome.false_labels for _, outcome, _ in found),
+        "runs_with_the_key_in_a_file_or_message": sum(bool(outcome.key_found_in) for _, outcome, _ in found),
+        "promises_broken": {name: broken for name, _, broken in found if broken},
+        "modes": modes,
+        "addresses_where_nobody_can_be_asked": away,
+    }
+
+
 def main() -> None:
     """Measure, print and keep."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -250,20 +285,25 @@ def main() -> None:
     parser.add_argument("--storm-articles", type=int, default=1400)
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--only", choices=("cost", "faults", "storms", "kills"), help="One part; keeps the others.")
+    parser.add_argument(
+        "--only", choices=("cost", "faults", "storms", "kills", "hostile"), help="One part; keeps the others."
+    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "labelling_faults.json")
-    options = parser.parse_args()
     parts: dict[str, Callable[[Path], Any]] = {
         "cost": lambda folder: cost(folder, 2.0),
         "faults": lambda folder: {kind: fault(kind, options.articles, folder) for kind in FAULTS},
         "storms": lambda folder: storms(folder, options.storm_articles),
         "kills": lambda folder: kills(folder, options.calls, options.kills),
+        "hostile": hostile,
     }
+    parser.add_argument("--only", choices=parts, help="One part; keeps the others.")
+    options = parser.parse_args()
     found = json.loads(options.out.read_text()) if options.only and options.out.exists() else {}
     for name, part in parts.items():
         if options.only in {None, name}:
             with tempfile.TemporaryDirectory() as folder:
                 found[name] = part(Path(folder))
+            found.setdefault("measured", {})[name] = datetime.now(UTC).date().isoformat()
             print(name, json.dumps(found[name]), flush=True)
     options.out.write_text(json.dumps(found, indent=2) + "\n")
 

@@ -39,11 +39,15 @@ def error(status, message="no", *, code=None, **headers):
 
 
 class ScriptedServer:
-    """Serves `script(request, number)` from a thread; `requests` keeps what came, `most` how many at once."""
+    """Serves `script(request, number)` from a thread.
+
+    `requests` keeps what came, `heads` the lines above it, and `most` how many there were at once.
+    """
 
     def __init__(self, script: Callable[[dict, int], Answer]):
         self.script = script
         self.requests: list[dict] = []
+        self.heads: list[str] = []
         self.running = self.most = 0
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
@@ -91,6 +95,7 @@ class ScriptedServer:
             int(line.split(":")[1]) for line in head.split("\r\n") if line.lower().startswith("content-length")
         )
         request = json.loads(await reader.readexactly(length))
+        self.heads.append(head)
         self.requests.append(request)
         self.running += 1
         self.most = max(self.most, self.running)
