@@ -8,7 +8,6 @@ held to the JSON schema where the model can do that, and read strictly in each c
 from __future__ import annotations
 
 import asyncio
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
     LiveOracle,
-    api_key,
     charged,
     counts,
     holds,
@@ -49,27 +47,22 @@ class AnthropicOracle(LiveOracle):
     """
 
     name = "anthropic"
+    address_variable = "ANTHROPIC_BASE_URL"
     forms = ("json_schema", "text")
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
         self._library = require("anthropic", "anthropic")
         settings = settings or Settings()
         super().__init__(model, settings)
-        self._address = settings.base_url or os.environ.get("ANTHROPIC_BASE_URL") or None
         fast = find_spec("aiohttp") is not None
         self._client: anthropic.AsyncAnthropic = self._library.AsyncAnthropic(
-            api_key=api_key(("ANTHROPIC_API_KEY",), settings.api_key_env, needed=self._address is None),
+            api_key=self._know_key(("ANTHROPIC_API_KEY",), needed=self._address is None),
             base_url=self._address,
             max_retries=0,
             timeout=settings.timeout,
             http_client=self._library.DefaultAioHttpClient(timeout=settings.timeout) if fast else None,
             default_headers=dict(settings.headers),
         )
-
-    @property
-    def server(self) -> str:
-        """What `abilities` are those of: address and model."""
-        return f"{self.name} {self._address or ''} {self._served}"
 
     @property
     def client(self) -> anthropic.AsyncAnthropic:

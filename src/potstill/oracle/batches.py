@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import openai
 
     from potstill.oracle import Oracle, Request
+    from potstill.oracle.redaction import Redaction
 
     T = TypeVar("T")
 
@@ -76,12 +77,56 @@ def batches_of(oracle: Oracle, poll: float = 30.0) -> Batches:
     from potstill.oracle.gemini_batches import GeminiBatches
 
     if isinstance(oracle, OpenAIOracle):
-        return OpenAIBatches(oracle)
+        return RedactedBatches(OpenAIBatches(oracle), oracle.redaction)
     if isinstance(oracle, AnthropicOracle):
-        return AnthropicBatches(oracle, poll)
+        return RedactedBatches(AnthropicBatches(oracle, poll), oracle.redaction)
     if isinstance(oracle, GeminiOracle):
-        return GeminiBatches(oracle)
+        return RedactedBatches(GeminiBatches(oracle), oracle.redaction)
     raise BadInput(f"--batch: {oracle.name} has no batch interface here; openai, anthropic and gemini have one")
+
+
+class RedactedBatches:
+    """A batch interface of whose answers nothing secret is kept."""
+
+    def __init__(self, batches: Batches, redaction: Redaction) -> None:
+        self._batches = batches
+        self._redaction = redaction
+
+    async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
+        """As the interface's own."""
+        return self._clean(await self._told(self._batches.upload(tag, questions)))
+
+    async def start(self, tag: str, file: str) -> str:
+        """As the interface's own."""
+        return self._clean(await self._told(self._batches.start(tag, file)))
+
+    async def find(self, tag: str, file: str | None) -> str | None:
+        """As the interface's own."""
+        found = await self._told(self._batches.find(tag, file))
+        return None if found is None else self._clean(found)
+
+    async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
+        """As the interface's own."""
+        found = await self._told(self._batches.ended(job, questions))
+        if found is None:
+            return None
+        outcomes = {
+            key: self._redaction.reply(one) if isinstance(one, Reply) else self._redaction.failure(one)
+            for key, one in found.outcomes.items()
+        }
+        return Ended(outcomes, self._redaction.failure(found.rest))
+
+    async def _told(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except Failure as failure:
+            raise self._redaction.failure(failure) from None
+
+    def _clean(self, name: str) -> str:
+        """A server's name for a file or a job, which the ledger keeps and the server is given back."""
+        if self._redaction.hide(name) != name:
+            raise Failure("malformed", "the server's name for a file or a job holds the API key or another secret")
+        return name
 
 
 class OpenAIBatches:

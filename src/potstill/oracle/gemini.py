@@ -8,7 +8,6 @@ as answer, and counts against the token limit.
 from __future__ import annotations
 
 import asyncio
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from potstill.oracle.reading import storable
 from potstill.oracle.waits import retry_after, span
 from potstill.oracle.wire import (
     LiveOracle,
-    api_key,
     charged,
     counts,
     holds,
@@ -58,6 +56,7 @@ class GeminiOracle(LiveOracle):
     """
 
     name = "gemini"
+    address_variable = "GOOGLE_GEMINI_BASE_URL"
     forms = ("json_schema", "json_object", "text")
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
@@ -65,11 +64,10 @@ class GeminiOracle(LiveOracle):
         self._errors = require("google.genai.errors", "gemini")
         settings = settings or Settings()
         super().__init__(model, settings)
-        self._address = settings.base_url or os.environ.get("GOOGLE_GEMINI_BASE_URL") or None
         types = library.types
         self._client: genai.Client = library.Client(
             vertexai=False,
-            api_key=api_key(("GEMINI_API_KEY", "GOOGLE_API_KEY"), settings.api_key_env, needed=self._address is None),
+            api_key=self._know_key(("GEMINI_API_KEY", "GOOGLE_API_KEY"), needed=self._address is None),
             http_options=types.HttpOptions(
                 base_url=self._address,
                 timeout=round(1000 * settings.timeout),
@@ -82,11 +80,6 @@ class GeminiOracle(LiveOracle):
         )
         self._types = types
         self._lost: tuple[type[Exception], ...] = (OSError, EOFError, *_transport_errors())
-
-    @property
-    def server(self) -> str:
-        """What `abilities` are those of: address and model."""
-        return f"{self.name} {self._address or ''} {self._served}"
 
     async def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,6 @@ read strictly in each case.
 from __future__ import annotations
 
 import asyncio
-import os
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -21,7 +20,6 @@ from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
     LiveOracle,
-    api_key,
     charged,
     counts,
     holds,
@@ -56,18 +54,18 @@ class OpenAIOracle(LiveOracle):
     """
 
     name = "openai"
+    address_variable = "OPENAI_BASE_URL"
     forms = ("bounded_schema", "json_schema", "json_object", "text")
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
         self._library = require("openai", "oracle")
         settings = settings or Settings()
         super().__init__(model, settings)
-        self._address = settings.base_url or os.environ.get("OPENAI_BASE_URL") or None
         own = self._address is not None and not (urlsplit(self._address).hostname or "").endswith("openai.com")
         # On aiohttp, which takes half the time of the library's usual transport.
         fast = find_spec("aiohttp") is not None
         self._client: openai.AsyncOpenAI = self._library.AsyncOpenAI(
-            api_key=api_key(("OPENAI_API_KEY",), settings.api_key_env, needed=not own),
+            api_key=self._know_key(("OPENAI_API_KEY",), needed=not own),
             base_url=self._address,
             max_retries=0,
             timeout=settings.timeout,
@@ -77,11 +75,6 @@ class OpenAIOracle(LiveOracle):
         # OpenAI's reasoning models know only the new name; servers of other makers may ignore it in silence.
         self._limit = "max_tokens" if own else "max_completion_tokens"
         self._limit_known = False
-
-    @property
-    def server(self) -> str:
-        """What `abilities` are those of: address and model."""
-        return f"{self.name} {self._address or ''} {self._served}"
 
     @property
     def abilities(self) -> dict[str, Any]:

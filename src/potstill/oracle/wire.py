@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from potstill.errors import OracleError
 from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.reading import storable
+from potstill.oracle.redaction import Redaction, secret_headers, secrets_around, secrets_of_address
 from potstill.oracle.waits import retry_after
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class LiveOracle(ABC):
     """
 
     name: str
+    address_variable: str
     free = False
     revision = ""
     forms: tuple[str, ...]
@@ -51,11 +53,15 @@ class LiveOracle(ABC):
     def __init__(self, model: str, settings: Settings) -> None:
         self._served = model
         self._settings = settings
+        self._address = settings.base_url or os.environ.get(self.address_variable) or None
         self._form: str | None = None
         self._likely: str | None = None
         self._not_understood: Counter[str] = Counter()
         self._refused: list[str] = []
         self._send_temperature = settings.temperature is not None
+        self.redaction = Redaction(secrets_of_address(self._address or ""))
+        self.redaction.add(*secret_headers(settings.headers))
+        self.redaction.add(*secrets_around())
 
     @property
     def model(self) -> str:
@@ -74,8 +80,8 @@ class LiveOracle(ABC):
 
     @property
     def server(self) -> str:
-        """What `abilities` are those of: address and model."""
-        return f"{self.name} {self._settings.base_url or ''} {self._served}"
+        """What `abilities` are those of: address, without what is secret in it, and model."""
+        return self.redaction.hide(f"{self.name} {self._address or ''} {self._served}")
 
     @property
     def abilities(self) -> dict[str, Any]:
@@ -100,15 +106,26 @@ class LiveOracle(ABC):
         try:
             reply = await self._send(request, form)
         except NotUnderstood as refusal:
-            raise self._refuse(form, refusal) from None
+            raise self.redaction.failure(self._refuse(form, refusal)) from None
         except Failure as failure:
             if failure.reason != UNSUPPORTED:
                 self._refused.clear()
                 if failure.charged == "tokens" or failure.reason == "refused":
                     self._form = form  # understood, though the answer is of no use
-            raise
+            raise self.redaction.failure(failure) from None
         self._form = form
-        return reply
+        return self.redaction.reply(reply)
+
+    def _know_key(self, variables: tuple[str, ...], *, needed: bool) -> str:
+        """The key from the environment, which from now on is taken out of all that the server says.
+
+        Raises:
+            OracleError: there is none.
+        """
+        key = api_key(variables, self._settings.api_key_env, needed=needed)
+        if key != NO_KEY:
+            self.redaction.add([key])
+        return key
 
     @abstractmethod
     async def close(self) -> None:
@@ -319,6 +336,10 @@ def counts(*values: object) -> tuple[int, ...] | None:
     return None
 
 
+NO_KEY = "none"
+"""Stands for a key where a server needs none."""
+
+
 def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True) -> str:
     """The key from the environment: the variable that was told, else the first that is set.
 
@@ -331,7 +352,7 @@ def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True
             return key
     if told or needed:
         raise OracleError(f"no API key: set the environment variable {wanted[0]}")
-    return "none"
+    return NO_KEY
 
 
 def one_line(text: str) -> str:
