@@ -49,7 +49,7 @@ _ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "g
 class Asking:
     """An oracle as the options name it, what is known of its price, and the limits.
 
-    Prices that are given win over the user's own `table`, and that over the one that ships.
+    Prices that are given win over the user's own `table`, and that over the data of genai-prices.
     """
 
     spec: str
@@ -157,11 +157,19 @@ def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json:
     if plan.cost is None:
         print("price unknown; give --price-in and --price-out, per million tokens")
     else:
-        half = ", at half the price as jobs" if batch else ""
-        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call{half}")
+        jobs = "" if not batch else f", at {_price_of_jobs(known)}"
+        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call{jobs}")
     if known is not None:
         print(said(known))
     print("up to a day for each round of jobs" if batch else f"about {in_words(plan.seconds)}")
+
+
+def _price_of_jobs(known: Known | None) -> str:
+    """What a question in a job costs, in words."""
+    if known is None or known.price.in_jobs().input == known.price.input / 2:
+        return "half the price as jobs"
+    jobs = known.price.in_jobs()
+    return f"{jobs.input:g} and {jobs.output:g} per million tokens as jobs"
 
 
 def in_words(seconds: float) -> str:

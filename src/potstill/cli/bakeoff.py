@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.asking import AnswerTokens, Asking, Concurrency, Prices, Timeout, print_plan
+from potstill.cli.asking import AnswerTokens, Asking, Concurrency, Prices, Timeout, print_plan, said
 
 if TYPE_CHECKING:
     from potstill.audit.bakeoff import Bakeoff
@@ -64,7 +64,13 @@ def bakeoff(
         return
     contenders = [Contender(one.opened(), one.price) for one in asked]
     found = bake_off(folder, chosen, articles, contenders, sample=sample, seed=seed, samples=samples, limits=limits)
-    print(found.model_dump_json(indent=2) if as_json else _text(found))
+    if as_json:
+        print(found.model_dump_json(indent=2))
+        return
+    print(_text(found))
+    for one in asked:
+        if one.known is not None:
+            print(f"{one.spec}: {said(one.known)}")
 
 
 def _asking(spec: str, limits: Limits, prices: Path | None, api_key_env: str | None, timeout: float) -> Asking:

@@ -24,6 +24,7 @@ from potstill.cli.asking import (
     Timeout,
     in_words,
     print_plan,
+    said,
 )
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from potstill.labelling import Summary
     from potstill.labelling.changes import Prompts
+    from potstill.labelling.prices import Known
 
 
 def register(app: typer.Typer) -> None:
@@ -142,7 +144,7 @@ def label(
         from potstill.targets import carry_targets
 
         carry_targets(filter_, run)
-    _print_summary(summary, as_json=as_json)
+    _print_summary(summary, asking.known, as_json=as_json)
     if summary.fatal:
         raise OracleError(
             f"labelling stopped: {summary.stopped}; all answers so far are kept, and the same command goes on"
@@ -164,11 +166,11 @@ def _frames(articles: str | None, kept: Path) -> Iterator[pl.DataFrame]:
         yield new
 
 
-def _print_summary(summary: Summary, *, as_json: bool) -> None:
+def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> None:
     from potstill.labelling.terms import counted
 
     if as_json:
-        print(json.dumps(summary.as_dict(), indent=2, ensure_ascii=False))
+        print(json.dumps(summary.as_dict() | {"price_from": known and known.source}, indent=2, ensure_ascii=False))
         return
     print(f"{summary.bought:,} answers bought, {summary.already:,} were in the ledger, {summary.wanted:,} wanted")
     for what, counts in (
@@ -187,6 +189,8 @@ def _print_summary(summary: Summary, *, as_json: bool) -> None:
         f"{summary.calls:,} calls, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out{cost}, "
         f"{in_words(summary.seconds)}"
     )
+    if known is not None:
+        print(said(known))
     if summary.unanswered:
         counted_at = "" if summary.unanswered_cost is None else f", {summary.unanswered_cost:,.6f} of the cost above,"
         print(

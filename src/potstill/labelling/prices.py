@@ -1,16 +1,19 @@
-"""Prices: what a million tokens of a model cost, from the user's own table or the one that ships.
+"""Prices: what a million tokens of a model cost, from the user's own table or the data of the package genai-prices.
 
-In: an oracle's spec and where it is reached. Out: a price with where it is from and of which month, or none: a price
-that nobody is sure of is worse than none.
+In: an oracle's spec and where it is reached. Out: a price with where it is from and of which date, or none: a price
+that nobody is sure of is worse than none. The data ship with the package; nothing is fetched.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from importlib.resources import files
+from datetime import UTC, datetime, time, timedelta
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -19,16 +22,29 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from potstill.errors import BadInput
 from potstill.labelling.budget import Price
 
-_HOMES = {"openai": "openai.com", "anthropic": "anthropic.com", "gemini": "googleapis.com"}
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from genai_prices.types import MatchLogic, ModelInfo, ModelPrice, Provider
+
+_PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
+
+# What a name may have behind that of the model: a date, a version's number, and words for the newest of a model.
+_SUFFIX = re.compile(r"(?:[-@:](?:latest|preview|exp|\d{8}|\d{4}-\d\d-\d\d|\d\d-\d\d(?:\d\d)?|\d{3,4}))+$")
+
+# Parts of a price that a question and an answer in text never have.
+_OTHER_PARTS = re.compile("audio|image|video|document|searches|cache_write")
+_PARTS = frozenset({"input_mtok", "output_mtok", "cache_read_mtok"})
 
 
 class Entry(BaseModel):
-    """One model's line in a table."""
+    """One model's line in the user's table."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     input: float = Field(ge=0, lt=1e6)
     output: float = Field(ge=0, lt=1e6)
+    cached: float | None = Field(default=None, ge=0, lt=1e6)
     month: str | None = Field(default=None, pattern=r"^\d{4}-\d{2}$")
 
 
@@ -41,49 +57,169 @@ class Known:
 
 
 def find_price(spec: str, base_url: str | None = None, table: str | Path | None = None) -> Known | None:
-    """The price of a model; None where it is in no table.
+    """The price of a model; None where nobody knows it.
 
-    A name with a date behind it (`gpt-5-mini-2025-08-07`) has the price of the name. The table that ships holds
-    only for the provider's own address.
+    A name with a date behind it (`gpt-5-mini-2025-08-07`) has the price of the name. At another address than the
+    provider's own, a price is known only where the address is that of a provider in the data.
 
     Args:
         spec: the oracle's, as `openai:gpt-5-mini`.
         base_url: where it is reached, unless at the provider's own address.
-        table: the user's own, YAML like the one that ships; it wins.
+        table: the user's own, YAML with lines such as `openai:gpt-5-mini: {input: 0.25, output: 2}`; it wins.
 
     Raises:
         BadInput: the user's table is missing or broken.
     """
-    if table is not None:
-        path = Path(table)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BadInput(f"{path}: cannot be read ({error})") from None
-        if (entry := _entry(_table(text, str(path)), spec)) is not None:
-            return Known(Price(entry.input, entry.output), str(path))
-    provider = spec.partition(":")[0]
-    host = urlsplit(base_url or "").hostname
-    if host is not None and not f".{host}".endswith(f".{_HOMES.get(provider, '')}"):
+    if table is not None and (entry := _own(Path(table), spec)) is not None:
+        month = f", of {entry.month}" if entry.month else ""
+        return Known(Price(entry.input, entry.output, entry.cached), f"{table}{month}")
+    kind, _, model = spec.partition(":")
+    if kind not in _PROVIDERS or not model or find_spec("genai_prices") is None:
         return None
-    entry = _entry(_table(files("potstill").joinpath("builtin/prices.yaml").read_text("utf-8"), "prices.yaml"), spec)
-    if entry is None:
-        return None
-    return Known(Price(entry.input, entry.output), f"US dollars of {entry.month}, from the table that ships")
+    provider = _provider(_PROVIDERS[kind]) if base_url is None else _provider_at(base_url)
+    found = None if provider is None else _model(provider, model.removeprefix("models/").lower())
+    price = None if found is None else _price(found)
+    return None if price is None else Known(price, f"US dollars, from {data_source()}")
 
 
-def _table(text: str, where: str) -> dict[str, Entry]:
+def data_source() -> str:
+    """The package whose data are used, and their date: that of the newest price in them."""
+    return f"genai-prices {version('genai-prices')}, data of {_date_of_the_data()}"
+
+
+def _own(path: Path, spec: str) -> Entry | None:
+    """A model's line in the user's table."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path}: cannot be read ({error})") from None
     try:
         found: Any = yaml.safe_load(text)
-        return TypeAdapter(dict[str, Entry]).validate_python(found or {})
+        table = TypeAdapter(dict[str, Entry]).validate_python(found or {})
     except yaml.YAMLError as error:
-        raise BadInput(f"{where}: broken YAML ({' '.join(str(error).split())})") from None
+        raise BadInput(f"{path}: broken YAML ({' '.join(str(error).split())})") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = " ".join(str(part) for part in first["loc"]) or "the table"
-        raise BadInput(f"{where}: {place}: {first['msg']}, got {first['input']!r}") from None
+        raise BadInput(f"{path}: {place}: {first['msg']}, got {first['input']!r}") from None
+    return table.get(spec) or table.get(_SUFFIX.sub("", spec))
 
 
-def _entry(table: dict[str, Entry], spec: str) -> Entry | None:
-    dateless = re.sub(r"-(?:\d{8}|\d{4}-\d{2}-\d{2})$", "", spec)
-    return table.get(spec) or table.get(dateless)
+@cache
+def _providers() -> tuple[Provider, ...]:
+    """The data as they ship; `genai_prices.data_snapshot` would take those of an update, which is never asked for."""
+    from genai_prices.data import providers
+
+    return tuple(providers)
+
+
+@cache
+def _date_of_the_data() -> str:
+    """The newest date, up to today, from which a price in the data holds."""
+    today = datetime.now(UTC).date()
+    starts = [
+        getattr(one.constraint, "start_date", None)
+        for provider in _providers()
+        for model in provider.models
+        for one in [*(model.prices if isinstance(model.prices, list) else []), *(model.price_variants or ())]
+    ]
+    return str(max((start for start in starts if start is not None and start <= today), default="an unknown date"))
+
+
+def _provider(name: str) -> Provider | None:
+    return next((one for one in _providers() if one.id == name), None)
+
+
+def _provider_at(address: str) -> Provider | None:
+    """The provider whose address this is: its whole host, not one that begins or ends as that does."""
+    try:
+        parts = urlsplit(address)
+        host = parts.hostname
+    except ValueError:
+        return None
+    if parts.scheme != "https" or not host or parts.username is not None:
+        return None
+    place = f"https://{host}"
+    for provider in _providers():
+        found = re.match(provider.api_pattern.replace(".*", "[^/]*"), f"{place}{parts.path}")
+        rest = place[found.end() :] if found is not None else None
+        # A few patterns end before the top-level domain.
+        if found is not None and (not rest or (found[0].endswith(".") and re.fullmatch("[a-z]{2,3}", rest))):
+            return provider
+    return None
+
+
+def _model(provider: Provider, name: str) -> ModelInfo | None:
+    """The model of this name; the data's own rules are wide (`starts with`), so the name must be one they spell out."""
+    found = provider.find_model(name, all_providers=list(_providers()))
+    if found is None:
+        return None
+    spelled = {found.id.lower(), *_literals(found.match)}
+    named = {name, _SUFFIX.sub("", name)}
+    exact = any(re.search(pattern, name) for pattern in _patterns(found.match) if pattern.endswith("$"))
+    return found if exact or not named.isdisjoint(spelled) else None
+
+
+def _literals(match: MatchLogic) -> Iterator[str]:
+    """The names that a rule spells out, in lower case."""
+    for clause in _clauses(match):
+        for kind in ("equals", "starts_with", "contains"):
+            if (text := getattr(clause, kind, None)) is not None:
+                yield str(text).lower()
+
+
+def _patterns(match: MatchLogic) -> Iterator[str]:
+    """The rule's regular expressions for a whole name."""
+    for clause in _clauses(match):
+        pattern = str(getattr(clause, "regex", ""))
+        if pattern.startswith("^") and not pattern.startswith("^(?!"):
+            yield pattern
+
+
+def _clauses(match: MatchLogic) -> Iterator[Any]:
+    inner: Any = getattr(match, "or_", None) or getattr(match, "and_", None)
+    if inner is None:
+        yield match
+        return
+    for clause in inner:
+        yield from _clauses(clause)
+
+
+def _price(model: ModelInfo) -> Price | None:
+    """What a model costs now, the dearest where that changes with the hour; None for prices of another kind."""
+    single, jobs = _at_its_dearest(model, {}), _at_its_dearest(model, {"processing": "batch"})
+    if single is None or jobs is None:
+        return None
+    # Without prices for jobs, a job is taken to cost as much: a limit must hold.
+    return Price(single.input, single.output, single.cached, jobs, single.long)
+
+
+def _at_its_dearest(model: ModelInfo, context: dict[str, str]) -> Price | None:
+    midnight = datetime.combine(datetime.now(UTC).date(), time(), UTC)
+    hours = [midnight + timedelta(minutes=30 * step) for step in range(48)] if isinstance(model.prices, list) else []
+    found = [_read(model.get_prices(hour, context)) for hour in hours or [midnight]]
+    prices = [price for price in found if price is not None]
+    if len(prices) < len(found):
+        return None
+    return max(prices, key=lambda price: (price.input + price.output, price.cached or 0.0))
+
+
+def _read(prices: ModelPrice) -> Price | None:
+    """The data's price in our terms."""
+    parts = {name: value for name, value in vars(prices).items() if value is not None and not _OTHER_PARTS.search(name)}
+    if not {"input_mtok", "output_mtok"} <= parts.keys() or not parts.keys() <= _PARTS:
+        return None
+    starts = sorted({tier.start for value in parts.values() for tier in getattr(value, "tiers", ())})
+
+    def at(tokens: int, long: tuple[tuple[int, Price], ...] = ()) -> Price:
+        rates = {name: _rate(value, tokens) for name, value in parts.items()}
+        return Price(rates["input_mtok"], rates["output_mtok"], rates.get("cache_read_mtok"), None, long)
+
+    return at(0, tuple((start, at(start + 1)) for start in starts))
+
+
+def _rate(value: Any, tokens: int) -> float:  # noqa: ANN401 - a Decimal, or prices by the length of the question
+    rate = getattr(value, "base", value)
+    for tier in getattr(value, "tiers", ()):
+        rate = tier.price if tokens > tier.start else rate
+    return float(rate)
