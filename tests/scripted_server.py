@@ -42,10 +42,13 @@ class ScriptedServer:
     """Serves `script(request, number)` from a thread.
 
     `requests` keeps what came, `heads` the lines above it, and `most` how many there were at once.
+
+    With `tls`, an SSL context, under https.
     """
 
-    def __init__(self, script: Callable[[dict, int], Answer]):
+    def __init__(self, script: Callable[[dict, int], Answer], tls=None):
         self.script = script
+        self.tls = tls
         self.requests: list[dict] = []
         self.heads: list[str] = []
         self.running = self.most = 0
@@ -64,7 +67,8 @@ class ScriptedServer:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}/v1"
+        # A certificate is for a name.
+        return f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
 
     def _serve(self):
         asyncio.set_event_loop(self._loop)
@@ -72,7 +76,7 @@ class ScriptedServer:
 
     async def _main(self):
         self._stop = asyncio.Event()
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=500)
+        server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=500, ssl=self.tls)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._stop.wait()

@@ -3,7 +3,7 @@
 import asyncio
 import json
 
-from scripted_server import ScriptedServer
+from scripted_server import Answer, ScriptedServer, completion
 
 from potstill.filters import load_filter
 from potstill.oracle import UNSUPPORTED, Failure, Settings, open_oracle
@@ -12,6 +12,28 @@ from potstill.oracle.prompt import Prompt
 PROMPT = Prompt.of(load_filter("front-page"))
 SCORES = dict.fromkeys(PROMPT.filter.dimension_names, 4.5)
 GOOD = json.dumps({"scores": SCORES, "evidence": "bridge fell"})
+
+KEYS = {"openai:m": "OPENAI_API_KEY", "anthropic:m": "ANTHROPIC_API_KEY", "gemini:m": "GEMINI_API_KEY"}
+"""Each provider, and the variable of its key."""
+
+
+def said(spec, text=GOOD):
+    """The body of an answer with that text, as each provider gives it."""
+    if spec.startswith("openai:"):
+        return completion(text)
+    if spec.startswith("anthropic:"):
+        body = {"type": "message", "content": [{"type": "text", "text": text}], "stop_reason": "end_turn",
+                "usage": {"input_tokens": 100, "output_tokens": 20}}  # fmt: skip
+    else:
+        content = {"parts": [{"text": text}], "role": "model"}
+        body = {"candidates": [{"content": content, "finishReason": "STOP"}],
+                "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 20}}  # fmt: skip
+    return Answer(body=json.dumps(body).encode())
+
+
+def address(spec, url):
+    """A server's address as this provider takes it: OpenAI's ends in a version, the others' libraries add theirs."""
+    return url if spec.startswith("openai:") else url.removesuffix("/v1")
 
 
 async def outcome_of(oracle, question):
@@ -36,8 +58,6 @@ def ask(spec, script, *, times=1, request=None, **settings):
         return outcomes
 
     with ScriptedServer(script) as server:
-        # OpenAI's addresses end in a version; the others' libraries add theirs.
-        address = server.url if spec.startswith("openai:") else server.url.removesuffix("/v1")
-        told = Settings(**{"base_url": address, "timeout": 5.0} | settings)
+        told = Settings(**{"base_url": address(spec, server.url), "timeout": 5.0} | settings)
         outcomes = asyncio.run(all_of_them(open_oracle(spec, told)))
     return server, outcomes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,15 +65,17 @@ class Asking:
 
         Raises:
             BadInput: only one of the two prices is given, or the user's table is broken.
+            OracleError: the address is none that can be asked.
         """
         from potstill.labelling.prices import find_price
+        from potstill.oracle.environment import address
 
         if (self.price_in is None) != (self.price_out is None):
             raise BadInput("--price-in and --price-out go together")
+        variable = _ADDRESSES.get(self.spec.partition(":")[0])
+        asked_at = None if variable is None else address(self.settings.base_url, variable)
         if self.price_in is None:
-            variable = _ADDRESSES.get(self.spec.partition(":")[0], "")
-            address = self.settings.base_url or os.environ.get(variable)
-            object.__setattr__(self, "known", find_price(self.spec, address, self.table))
+            object.__setattr__(self, "known", find_price(self.spec, asked_at, self.table))
 
     @property
     def price(self) -> Price | None:

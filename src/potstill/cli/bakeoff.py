@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,14 +77,26 @@ def bakeoff(
 def _asking(spec: str, limits: Limits, prices: Path | None, api_key_env: str | None, timeout: float) -> Asking:
     """An oracle with a server, and a key, of its own: `openai:MODEL@URL#VARIABLE`."""
     from potstill.oracle import Settings
+    from potstill.oracle.environment import check_address
 
-    name, mark, url = spec.rpartition("@")
-    if not mark or not url.startswith(("http://", "https://")):
-        name, url = spec, ""
+    name, url = _parts(spec)
     # An address's fragment is never sent, so it can hold something for us.
     url, _, variable = url.partition("#")
+    if url:
+        check_address(url, f"--oracle {name}@")
     settings = Settings(base_url=url or None, api_key_env=variable or api_key_env, timeout=timeout)
     return Asking(name, settings, limits, table=prices)
+
+
+def _parts(spec: str) -> tuple[str, str]:
+    """An oracle's name, and the address behind an @; a model's own name may hold one, as in `claude@20250219`."""
+    with_scheme = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", spec)
+    if with_scheme is not None:
+        return spec[: with_scheme.start()], spec[with_scheme.end() :]
+    name, _, rest = spec.partition("@")
+    # A file's name may hold anything.
+    meant = not spec.startswith("replay:") and re.search(r"[:/]", rest)
+    return (name, rest) if meant else (spec, "")
 
 
 def _print_plans(

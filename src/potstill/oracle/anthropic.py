@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
 from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
+from potstill.oracle.environment import set_up
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
     LiveOracle,
     charged,
+    connecting,
     counts,
     holds,
-    lost,
     one_line,
     read_answer,
     the_object,
+    transport_errors,
 )
 
 if TYPE_CHECKING:
@@ -48,21 +50,29 @@ class AnthropicOracle(LiveOracle):
 
     name = "anthropic"
     address_variable = "ANTHROPIC_BASE_URL"
+    own_address = "https://api.anthropic.com"
     forms = ("json_schema", "text")
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
         self._library = require("anthropic", "anthropic")
         settings = settings or Settings()
         super().__init__(model, settings)
+        key = self._know_key(("ANTHROPIC_API_KEY",), needed=self._address is None)
+        self._client: anthropic.AsyncAnthropic = set_up(self.name, lambda: self._connect(key))
+        self.transport = (*transport_errors("anthropic"), ValueError)
+
+    def _connect(self, key: str) -> anthropic.AsyncAnthropic:
+        timeout = self._library.Timeout(self._settings.timeout, connect=connecting(self._settings.timeout))
         fast = find_spec("aiohttp") is not None
-        self._client: anthropic.AsyncAnthropic = self._library.AsyncAnthropic(
-            api_key=self._know_key(("ANTHROPIC_API_KEY",), needed=self._address is None),
+        client: anthropic.AsyncAnthropic = self._library.AsyncAnthropic(
+            api_key=key,
             base_url=self._address,
             max_retries=0,
-            timeout=settings.timeout,
-            http_client=self._library.DefaultAioHttpClient(timeout=settings.timeout) if fast else None,
-            default_headers=dict(settings.headers),
+            timeout=timeout,
+            http_client=self._library.DefaultAioHttpClient(timeout=timeout) if fast else None,
+            default_headers=dict(self._settings.headers),
         )
+        return client
 
     @property
     def client(self) -> anthropic.AsyncAnthropic:
@@ -100,10 +110,10 @@ class AnthropicOracle(LiveOracle):
             raise self._status_failure(
                 error.status_code, _message(error), error.message, error.response.headers
             ) from None
-        except (TimeoutError, self._library.APIConnectionError) as error:
-            raise lost(error, self._settings.timeout) from None
+        except (self._library.APIConnectionError, *self.transport) as error:
+            raise self.lost(error) from None
         except self._library.APIError as error:
-            raise Failure("malformed", str(error), charged="unknown") from None
+            raise Failure("malformed", one_line(str(error)), charged="unknown") from None
 
     def _body(self, request: Request, form: str) -> dict[str, Any]:
         system = "\n\n".join(message["content"] for message in request.messages if message["role"] == "system")

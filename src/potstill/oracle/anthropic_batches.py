@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from potstill.errors import require
 from potstill.oracle import Failure
 from potstill.oracle.batches import Ended
-from potstill.oracle.wire import lost, one_line, status_failure
+from potstill.oracle.wire import one_line, status_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -154,8 +154,8 @@ class AnthropicBatches:
             return await call
         except self._anthropic.APIStatusError as error:
             raise status_failure(error.status_code, error.message, error.message, error.response.headers) from None
-        except (TimeoutError, self._anthropic.APIConnectionError) as error:
-            raise lost(error, 0.0) from None
+        except (self._anthropic.APIConnectionError, *self._oracle.transport) as error:
+            raise self._oracle.lost(error) from None
         except self._anthropic.APIError as error:
             raise Failure("malformed", str(error)) from None
 

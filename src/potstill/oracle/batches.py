@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from potstill.errors import BadInput
 from potstill.oracle import Failure, Reply
 from potstill.oracle.openai import OpenAIOracle
-from potstill.oracle.wire import lost, one_line, status_failure
+from potstill.oracle.wire import one_line, status_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
@@ -222,12 +222,13 @@ class OpenAIBatches:
         """What the library gives, or a failure in our words."""
         import openai
 
+        ended: tuple[type[Exception], ...] = (openai.APIConnectionError, *self._oracle.transport)
         try:
             return await call
         except openai.APIStatusError as error:
             said = f"{error.message} {error.code} {error.type}"
             raise status_failure(error.status_code, error.message, said, error.response.headers) from None
-        except (TimeoutError, openai.APIConnectionError) as error:
-            raise lost(error, 0.0) from None
+        except ended as error:
+            raise self._oracle.lost(error) from None
         except openai.APIError as error:
             raise Failure("malformed", str(error)) from None

@@ -8,11 +8,11 @@ as answer, and counts against the token limit.
 from __future__ import annotations
 
 import asyncio
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
+from potstill.oracle.environment import proxy_of, set_up
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.waits import retry_after, span
@@ -21,14 +21,15 @@ from potstill.oracle.wire import (
     charged,
     counts,
     holds,
-    lost,
     one_line,
     read_answer,
     the_object,
+    transport_errors,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Mapping
+    from types import ModuleType
     from typing import TypeVar
 
     from google import genai
@@ -57,6 +58,7 @@ class GeminiOracle(LiveOracle):
 
     name = "gemini"
     address_variable = "GOOGLE_GEMINI_BASE_URL"
+    own_address = "https://generativelanguage.googleapis.com"
     forms = ("json_schema", "json_object", "text")
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
@@ -64,22 +66,29 @@ class GeminiOracle(LiveOracle):
         self._errors = require("google.genai.errors", "gemini")
         settings = settings or Settings()
         super().__init__(model, settings)
-        types = library.types
-        self._client: genai.Client = library.Client(
+        self._types = library.types
+        key = self._know_key(("GEMINI_API_KEY", "GOOGLE_API_KEY"), needed=self._address is None)
+        self._client: genai.Client = set_up(self.name, lambda: self._connect(library, key))
+        self.transport = transport_errors("gemini")
+
+    def _connect(self, library: ModuleType, key: str) -> genai.Client:
+        proxy = proxy_of(self._address or self.own_address)
+        client: genai.Client = library.Client(
             vertexai=False,
-            api_key=self._know_key(("GEMINI_API_KEY", "GOOGLE_API_KEY"), needed=self._address is None),
-            http_options=types.HttpOptions(
+            api_key=key,
+            http_options=self._types.HttpOptions(
                 base_url=self._address,
-                timeout=round(1000 * settings.timeout),
-                headers=dict(settings.headers),
-                # A redirection would send the question, and the key, to another address; one name for each transport.
-                async_client_args={"allow_redirects": False, "follow_redirects": False},
+                timeout=round(1000 * self._settings.timeout),
+                headers=dict(self._settings.headers),
+                # By itself the library passes over all_proxy, and proxies without a scheme.
+                # And a redirection would send question and key to another address; one name for each transport.
+                async_client_args={"allow_redirects": False, "follow_redirects": False}
+                | ({} if proxy is None else {"proxy": proxy.url}),
                 # Without this the library repeats a question whose connection broke, and that may be paid twice.
-                retry_options=types.HttpRetryOptions(attempts=1),
+                retry_options=self._types.HttpRetryOptions(attempts=1),
             ),
         )
-        self._types = types
-        self._lost: tuple[type[Exception], ...] = (OSError, EOFError, *_transport_errors())
+        return client
 
     async def close(self) -> None:
         """Close the connections."""
@@ -114,12 +123,12 @@ class GeminiOracle(LiveOracle):
                 return await call
         except self._errors.APIError as error:
             raise self._refusal(error) from None
+        except self.transport as error:
+            raise self.lost(error) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # What the library makes of a body that is not what it expects.
             fault = f"the server's answer cannot be read: {one_line(str(error))}"
             raise Failure("malformed", fault, charged="unknown") from None
-        except self._lost as error:
-            raise lost(error, self._settings.timeout) from None
 
     async def _send(self, request: Request, form: str) -> Reply:
         answer: Any = await self.asked(
@@ -163,12 +172,6 @@ class GeminiOracle(LiveOracle):
         if error.code == 400 and ("API_KEY_INVALID" in said or error.status == "FAILED_PRECONDITION"):
             return Failure("not_allowed", f"HTTP 400: {one_line(message)}")
         return self._status_failure(error.code, message, said, headers)
-
-
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What the transports that the library may use raise."""
-    known = (("aiohttp", "ClientError"), ("httpx2", "HTTPError"), ("httpx", "HTTPError"))
-    return tuple(getattr(require(module, "gemini"), name) for module, name in known if find_spec(module) is not None)
 
 
 def _told(details: list[Any]) -> tuple[float | None, bool]:

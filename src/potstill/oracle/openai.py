@@ -16,17 +16,19 @@ from urllib.parse import urlsplit
 
 from potstill.errors import require
 from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
+from potstill.oracle.environment import check_header, set_up
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
     LiveOracle,
     charged,
+    connecting,
     counts,
     holds,
-    lost,
     one_line,
     read_answer,
     the_object,
+    transport_errors,
 )
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class OpenAIOracle(LiveOracle):
 
     name = "openai"
     address_variable = "OPENAI_BASE_URL"
+    own_address = "https://api.openai.com/v1"
     forms = ("bounded_schema", "json_schema", "json_object", "text")
 
     def __init__(self, model: str, settings: Settings | None = None) -> None:
@@ -62,19 +65,28 @@ class OpenAIOracle(LiveOracle):
         settings = settings or Settings()
         super().__init__(model, settings)
         own = self._address is not None and not (urlsplit(self._address).hostname or "").endswith("openai.com")
-        # On aiohttp, which takes half the time of the library's usual transport.
-        fast = find_spec("aiohttp") is not None
-        self._client: openai.AsyncOpenAI = self._library.AsyncOpenAI(
-            api_key=self._know_key(("OPENAI_API_KEY",), needed=not own),
-            base_url=self._address,
-            max_retries=0,
-            timeout=settings.timeout,
-            http_client=self._library.DefaultAioHttpClient(timeout=settings.timeout) if fast else None,
-            default_headers=dict(settings.headers),
-        )
+        key = self._know_key(("OPENAI_API_KEY",), needed=not own)
+        for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+            check_header(os.environ.get(variable, ""), variable)
+        self._client: openai.AsyncOpenAI = set_up(self.name, lambda: self._connect(key))
+        self.transport = (*transport_errors("oracle"), ValueError)
         # OpenAI's reasoning models know only the new name; servers of other makers may ignore it in silence.
         self._limit = "max_tokens" if own else "max_completion_tokens"
         self._limit_known = False
+
+    def _connect(self, key: str) -> openai.AsyncOpenAI:
+        timeout = self._library.Timeout(self._settings.timeout, connect=connecting(self._settings.timeout))
+        # On aiohttp, which takes half the time of the library's usual transport.
+        fast = find_spec("aiohttp") is not None
+        client: openai.AsyncOpenAI = self._library.AsyncOpenAI(
+            api_key=key,
+            base_url=self._address,
+            max_retries=0,
+            timeout=timeout,
+            http_client=self._library.DefaultAioHttpClient(timeout=timeout) if fast else None,
+            default_headers=dict(self._settings.headers),
+        )
+        return client
 
     @property
     def abilities(self) -> dict[str, Any]:
@@ -131,10 +143,10 @@ class OpenAIOracle(LiveOracle):
                 raise Failure(UNSUPPORTED, f"HTTP {error.status_code}: {one_line(error.message)}") from None
             said = f"{error.message} {error.code} {error.type}"
             raise self._status_failure(error.status_code, error.message, said, error.response.headers) from None
-        except (TimeoutError, self._library.APIConnectionError) as error:
-            raise lost(error, self._settings.timeout) from None
+        except (self._library.APIConnectionError, *self.transport) as error:
+            raise self.lost(error) from None
         except self._library.APIError as error:
-            raise Failure("malformed", str(error), charged="unknown") from None
+            raise Failure("malformed", one_line(str(error)), charged="unknown") from None
 
     def _body(self, request: Request, form: str) -> dict[str, Any]:
         body: dict[str, Any] = {

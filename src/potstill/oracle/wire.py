@@ -9,13 +9,24 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
+import ssl
+import traceback
 from abc import ABC, abstractmethod
 from collections import Counter
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from potstill.errors import OracleError
+from potstill.errors import require
 from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
+from potstill.oracle.environment import (
+    NO_KEY,
+    address,
+    api_key,
+    check_environment,
+    printable,
+    proxy_of,
+    without_logins,
+)
 from potstill.oracle.reading import storable
 from potstill.oracle.redaction import Redaction, secret_headers, secrets_around, secrets_of_address
 from potstill.oracle.waits import retry_after
@@ -42,6 +53,11 @@ class LiveOracle(ABC):
     `forms` are the ways to hold a server to the answer's form, the firmest first. Each call of `ask` sends one
     request. Until the server has understood one, a form that it refuses is a failure with the reason `unsupported`,
     and the next call sends the next form; whoever calls should do so with one question at a time.
+    The address is `settings.base_url`, else that of the environment variable `address_variable`, else the provider's
+    `own_address`.
+
+    Raises:
+        OracleError: no call can be made with this address, or with the environment's proxies and certificates.
     """
 
     name: str
@@ -49,11 +65,15 @@ class LiveOracle(ABC):
     free = False
     revision = ""
     forms: tuple[str, ...]
+    own_address: str
+    transport: tuple[type[Exception], ...]
+    """What the library's transport raises when a call ends without an answer."""
 
     def __init__(self, model: str, settings: Settings) -> None:
+        self._address = address(settings.base_url, self.address_variable)
+        check_environment()
         self._served = model
         self._settings = settings
-        self._address = settings.base_url or os.environ.get(self.address_variable) or None
         self._form: str | None = None
         self._likely: str | None = None
         self._not_understood: Counter[str] = Counter()
@@ -82,6 +102,11 @@ class LiveOracle(ABC):
     def server(self) -> str:
         """What `abilities` are those of: address, without what is secret in it, and model."""
         return self.redaction.hide(f"{self.name} {self._address or ''} {self._served}")
+
+    @property
+    def address(self) -> str:
+        """Where questions go, for a message: without user name, password and key."""
+        return printable(self._address or self.own_address)
 
     @property
     def abilities(self) -> dict[str, Any]:
@@ -160,6 +185,10 @@ class LiveOracle(ABC):
         self._refused.clear()
         return failure
 
+    def lost(self, error: BaseException) -> Failure:
+        """What it means that a call to this oracle's server ended without an answer."""
+        return lost(error, self._settings.timeout, self._address or self.own_address)
+
     def _status_failure(self, status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
         """What an HTTP status means, as a `NotUnderstood` while that may be what it means."""
         failure = status_failure(status, message, said, headers)
@@ -178,7 +207,7 @@ class NotUnderstood(Failure):
 
 # Refusals before any work: providers document that they cost nothing. A server that breaks, or a gateway that has
 # waited too long (408, 499, every 5xx but 501), may have had the model answer, and the answer may be billed.
-_UNBILLED = frozenset({400, 401, 402, 403, 404, 405, 406, 409, 410, 411, 413, 414, 415, 422, 429, 431, 451, 501})
+_UNBILLED = frozenset({400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 413, 414, 415, 422, 429, 431, 451, 501})
 
 
 def status_failure(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
@@ -203,16 +232,18 @@ def _named(status: int, message: str, said: str, headers: Mapping[str, str]) -> 
         status: 300 or more.
         message: the server's, for a person.
         said: message and codes, in lower case.
-        headers: of the answer, with names in lower case.
+        headers: of the answer.
     """
     detail = f"HTTP {status}: {one_line(message)}"
     if status < 400:
-        target = one_line(headers.get("location", "")) or "an address that it does not name"
+        target = printable(one_line(headers.get("location", ""))) or "an address that it does not name"
         return Failure("not_allowed", f"HTTP {status}: the server redirects to {target}; give the address itself")
     if status == 402 or (status in {400, 403, 429} and any(word in said for word in _QUOTA_WORDS)):
         return Failure("quota", detail)
     if status in {401, 403}:
         return Failure("refused" if "moderation" in said or "flagged" in said else "not_allowed", detail)
+    if status == 407:
+        return Failure("not_allowed", f"{detail} (the proxy of the environment wants another login)")
     if status == 429:
         return Failure("rate_limited", detail, retry_after=retry_after(headers))
     if status in {408, 409} or (status >= 500 and status != 501):
@@ -224,27 +255,78 @@ def _named(status: int, message: str, said: str, headers: Mapping[str, str]) -> 
     return Failure("bad_request", detail)
 
 
-_NEVER_SENT = frozenset({"ConnectError", "ClientConnectorError", "ClientConnectorDNSError"})
+# Errors of aiohttp and of httpx before the question has left; their subclasses too.
+_NEVER_SENT = frozenset({"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL",
+                         "ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol",
+                         "LocalProtocolError"})  # fmt: skip
+_LONGEST_CONNECTING = 20.0
 
 
-def lost(error: BaseException, seconds: float) -> Failure:
-    """What it means that a call ended without an answer, from the errors that a library wrapped in each other."""
+def connecting(seconds: float) -> float:
+    """Seconds to wait for a connection, less than the whole answer may take: what is cut off then was never sent."""
+    return min(_LONGEST_CONNECTING, 0.9 * seconds)
+
+
+def lost(error: BaseException, seconds: float, url: str = "") -> Failure:
+    """What it means that a call ended without an answer, from the errors that a library wrapped in each other.
+
+    A call that never left costs nothing: no connection, a certificate that is not trusted, a proxy that says no.
+
+    Args:
+        error: what the library raised.
+        seconds: what the whole answer may take.
+        url: where the question was to go.
+    """
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
+    connecting_still = any(_was_connecting(one) for one in chain)
     # asyncio's own timeout is caused by the cancelling that it did.
     while len(chain) > 1 and isinstance(chain[-1], asyncio.CancelledError):
         chain.pop()
     # What aiohttp says counts; some libraries call its broken connections refused ones.
-    names = [type(one).__name__ for one in chain if type(one).__module__.startswith("aiohttp")]
-    names = names or [type(one).__name__ for one in chain]
-    root, detail = chain[-1], f"{type(chain[-1]).__name__}: {one_line(str(chain[-1]))}"
-    if not _NEVER_SENT.isdisjoint(names):
-        return Failure("connection", detail, charged="nothing")
+    telling = [one for one in chain if type(one).__module__.startswith("aiohttp")] or chain
+    root = chain[-1]
+    detail = f"{type(root).__name__}: {one_line(without_logins(str(root)))}"
+    if not _NEVER_SENT.isdisjoint(cls.__name__ for one in telling for cls in type(one).__mro__):
+        detail = f"no connection in {connecting(seconds):g} s" if isinstance(root, TimeoutError) else detail
+        return Failure("connection", f"{detail}{_hint(root, url)}", charged="nothing")
     # Only the root tells: aiohttp's "Server disconnected" arrives under the name of a timeout.
-    if isinstance(root, TimeoutError) or "Timeout" in names[-1]:
+    if isinstance(root, TimeoutError) or "Timeout" in type(telling[-1]).__name__:
+        if connecting_still:
+            return Failure("connection", f"no connection in {seconds:g} s{_hint(root, url)}", charged="nothing")
         return Failure("timeout", f"no whole answer in {seconds:g} s", charged="unknown")
     return Failure("connection", detail, charged="unknown")
+
+
+def _was_connecting(error: BaseException) -> bool:
+    """Whether aiohttp had no connection yet when the call was cut off."""
+    return any(
+        frame.f_globals.get("__name__") == "aiohttp.connector" for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+
+
+def _hint(root: BaseException, url: str) -> str:
+    """What a person may look at when no connection could be made."""
+    proxy = proxy_of(url) if url else None
+    through = f", through {proxy}" if proxy is not None else ""
+    if isinstance(root, ssl.SSLCertVerificationError):
+        return f"{through}; SSL_CERT_FILE names a file of certificates to trust"
+    if isinstance(root, ssl.SSLError):
+        return f"{through}; the server may speak http:// and not https://"
+    return through
+
+
+def transport_errors(extra: str) -> tuple[type[Exception], ...]:
+    """What the transports that a library may use raise, wrapped or not.
+
+    Args:
+        extra: that installs the library.
+    """
+    known = (("aiohttp", "ClientError"), ("httpx2", "HTTPError"), ("httpx2", "InvalidURL"), ("httpx", "HTTPError"),
+             ("httpx", "InvalidURL"))  # fmt: skip
+    found = [getattr(require(module, extra), name) for module, name in known if find_spec(module) is not None]
+    return (OSError, EOFError, *found)
 
 
 def the_object(text: str) -> dict[str, Any]:
@@ -334,25 +416,6 @@ def counts(*values: object) -> tuple[int, ...] | None:
     if all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
         return values  # type: ignore[return-value]  # just checked
     return None
-
-
-NO_KEY = "none"
-"""Stands for a key where a server needs none."""
-
-
-def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True) -> str:
-    """The key from the environment: the variable that was told, else the first that is set.
-
-    Raises:
-        OracleError: there is none.
-    """
-    wanted = variables if told is None else (told,)
-    for variable in wanted:
-        if key := os.environ.get(variable, ""):
-            return key
-    if told or needed:
-        raise OracleError(f"no API key: set the environment variable {wanted[0]}")
-    return NO_KEY
 
 
 def one_line(text: str) -> str:
