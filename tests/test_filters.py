@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 
 import pytest
 import yaml
@@ -10,8 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import FilterError
+from potstill.conditions import parse
 from potstill.files import canonical
 from potstill.filters import Filter, builtin_filters, explain, lint, load_filter, parse_filter, save_filter, scaffold
+from potstill.filters.model import ALWAYS, Reach
+from potstill.filters.reading import Dumper
 
 YAML = """\
 name: small-one
@@ -262,6 +266,110 @@ def test_tiers_that_cover_all_scores_need_no_last_one_without_condition():
 )
 def test_what_is_not_strict_yaml_is_refused(text, message):
     assert message in refusal(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: " + "x" * 600_000, "600,003 characters, at most 300,000 are read"),
+        ("a: [" + "1," * 30_000 + "1]", "line 1: more than 20,000 keys and values"),
+        ("a: " + "{" * 100_000, "line 1: nested too deep; at most 30 levels are read"),
+        ("- " * 50_000, "line 1: nested too deep; at most 30 levels are read"),
+        ("\n".join(" " * i + "a:" for i in range(700)), "line 30: nested too deep; at most 30 levels are read"),
+    ],
+)
+def test_yaml_that_would_take_long_to_read_is_refused(text, message):
+    assert message in refusal(text)
+
+
+def with_tiers(n: int) -> str:
+    content = yaml.safe_load(YAML)
+    content["tiers"] = [{"name": f"t{i}", "when": f"overall >= {10 - 10 * (i + 1) / n:.4f}"} for i in range(n - 1)]
+    content["tiers"].append({"name": "rest"})
+    return yaml.safe_dump(content, sort_keys=False)
+
+
+def test_a_filter_may_have_a_hundred_tiers_and_no_more():
+    assert len(read(with_tiers(100)).tiers) == 100
+    assert "tiers: got " in refusal(with_tiers(101))
+    assert "expected a list of at least one and at most 100" in refusal(with_tiers(101))
+
+
+def test_checking_tiers_takes_time_in_proportion_to_the_square_of_their_number():
+    def looked_at(n):
+        filter_ = read(with_tiers(n))
+        reach = Reach(filter_)
+        before = reach.budget.left
+        conditions = [ALWAYS if tier.when is None else parse(tier.when, reach.names) for tier in filter_.tiers]
+        assert all(reach.tier_matches(wanted, conditions[:at]) for at, wanted in enumerate(conditions))
+        return before - reach.budget.left
+
+    assert looked_at(80) < 5 * looked_at(40) < 25 * looked_at(20)
+
+
+def test_what_would_take_too_long_to_reason_about_counts_as_possible():
+    filter_ = read()
+    above = parse("overall > 3", filter_.condition_names)
+    assert not Reach(filter_).tier_matches(above, [above])
+    spent = Reach(filter_)
+    spent.budget.left = 3
+    assert spent.tier_matches(above, [above])
+
+
+def test_a_large_filter_is_read_without_reasoning_to_the_end():
+    names = [f"d{i}" for i in range(64)]
+    content = yaml.safe_load(YAML)
+    content["dimensions"] = {name: {"weight": 1 / 64, "description": name} for name in names}
+    when = " OR ".join(f"overall + {name} < {i % 9}" for i, name in enumerate(names))
+    content["gates"] = [{"when": when, "cap": 9 - i / 8, "reason": f"g{i}"} for i in range(60)]
+    content.pop("caps")
+    # Each gate computes the mean of 64 scores 64 times, and each tier is held against all gates.
+    assert len(read(yaml.safe_dump(content, sort_keys=False)).gates) == 60
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"any": ["x"] * 10_001}, "caps -> 0 -> any: got ["),
+        ({"any": ["x"] * 10_001}, "expected a list of at most 10,000"),
+        ({"any": ["x" * 501]}, "expected text of at most 500 characters"),
+        ({"patterns": ["x" * 1001]}, "expected text of at most 1,000 characters"),
+        ({"patterns": ["x"] * 61}, "61 patterns in caps and prefilter, at most 60 are legal"),
+    ],
+)
+def test_lists_of_words_have_bounds(rule, message):
+    content = yaml.safe_load(YAML)
+    content["prefilter"]["drop"] = []
+    content["caps"] = [{"cap": 3, "reason": "words", **rule}]
+    assert message in refusal(yaml.dump(content, Dumper=Dumper, sort_keys=False))
+
+
+def test_patterns_are_counted_over_all_rules_before_the_first_is_checked():
+    content = yaml.safe_load(YAML)
+    content["prefilter"]["drop"] = [{"reason": f"r{i}", "patterns": ["(unclosed", "x"]} for i in range(31)]
+    assert "62 patterns in caps and prefilter, at most 60 are legal" in refusal(yaml.safe_dump(content))
+
+
+def test_long_lists_of_terms_are_held_against_themselves_only_for_doubles():
+    content = yaml.safe_load(YAML)
+    content["caps"][0]["any"] = [f"word{i}" for i in range(600)] + ["word7", "word7 again"]
+    found = remarks(yaml.safe_dump(content, sort_keys=False))
+    assert "caps -> 0 -> any: 'word7' is given twice" in found
+    assert not any("adds nothing" in remark for remark in found)
+
+
+@pytest.mark.parametrize("name", ["filter.yaml", "rubric.md"])
+def test_a_file_that_is_a_pipe_or_too_large_is_refused(tmp_path, name):
+    (tmp_path / "filter.yaml").write_text(YAML)
+    (tmp_path / "rubric.md").write_text(RUBRIC)
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(FilterError, match=f"{name}: is not a file"):
+        load_filter(tmp_path)
+    (tmp_path / name).unlink()
+    (tmp_path / name).write_bytes(b"#" * 1_200_001)
+    with pytest.raises(FilterError, match=f"{name}: 1,200,001 bytes, at most 1,200,000 are read"):
+        load_filter(tmp_path)
 
 
 @given(st.text(max_size=80))

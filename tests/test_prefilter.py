@@ -276,6 +276,21 @@ def test_without_rules_all_are_kept():
     assert Prefilter().reasons(fold_all([])).to_list() == []
 
 
+def test_ten_thousand_terms_of_several_words_are_looked_for():
+    terms = tuple(f"company number {i} of many" for i in range(10_000))
+    rule = TermRule(any=terms, unless=terms[:10])
+    texts = fold_all(["Company Number 9999 of many rose", "company number 3 of many", "company number", None])
+    assert found_in(rule, texts).to_list() == [True, False, False, None]
+    assert matches(rule, "<b>company</b> number 77 of many")
+
+
+def test_many_words_are_found_as_few_are():
+    texts = fold_all(["a word7 b", "a word77x b", "WORD8 and <i>word9</i>", "", None, "words"])
+    many = TermRule(any=tuple(f"word{i}" for i in range(100)))
+    few = TermRule(any=("word7", "word8", "word9"))
+    assert found_in(many, texts).to_list() == found_in(few, texts).to_list() == [True, False, True, False, None, False]
+
+
 letters = st.text(alphabet="ab \u00e9-'\u65e5*&", min_size=1, max_size=4).filter(lambda term: fold(term).strip())
 rules = st.builds(
     TermRule,

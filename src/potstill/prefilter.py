@@ -25,7 +25,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from potstill.markup import UNSPACED, decoded, readable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+MOST_TERMS = 10_000
+"""How many terms a list of a rule may have."""
+
+MOST_PATTERNS = 60
+"""How many patterns a rule, and a filter in all, may have: a large one takes a tenth of a second to check."""
+
+MOST_RULES = 200
+"""How many rules a prefilter may have."""
+
+_LONGEST_TERM = 500
+_LONGEST_PATTERN = 1000
+
+# Rust compiles no pattern of more than 10 MB, which ten thousand terms of two words would need.
+_MOST_CHARACTERS = 8_000
+# From here on one search for all words at once is faster than one for each.
+_MANY_WORDS = 50
 
 # Apostrophes, single quotes and accents typed in their place; hyphens that only forbid a line break.
 _ALIKE = (
@@ -104,8 +121,8 @@ def _gist(error: ComputeError) -> str:
     return named[0] if named else lines[0].removeprefix("regex error: ")
 
 
-Term = Annotated[str, AfterValidator(_term)]
-Pattern = Annotated[str, AfterValidator(_pattern)]
+Term = Annotated[str, Field(max_length=_LONGEST_TERM), AfterValidator(_term)]
+Pattern = Annotated[str, Field(max_length=_LONGEST_PATTERN), AfterValidator(_pattern)]
 
 
 class TermRule(BaseModel):
@@ -113,9 +130,9 @@ class TermRule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    any: tuple[Term, ...] = ()
-    patterns: tuple[Pattern, ...] = ()
-    unless: tuple[Term, ...] = ()
+    any: tuple[Term, ...] = Field(default=(), max_length=MOST_TERMS)
+    patterns: tuple[Pattern, ...] = Field(default=(), max_length=MOST_PATTERNS)
+    unless: tuple[Term, ...] = Field(default=(), max_length=MOST_TERMS)
 
     @model_validator(mode="after")
     def _looks_for_something(self) -> TermRule:
@@ -145,15 +162,10 @@ def found(rule: TermRule, folded: pl.Series) -> pl.Series:
     telling = _telling(rule)
     if telling is None:
         return _matched(rule, folded)
-    texts, written = folded.struct.field("read").to_list(), folded.struct.field("written").to_list()
-    likely = [
-        row
-        for row, text in enumerate(texts)
-        if text is None or _may_have(text, telling) or _may_have(written[row] or "", telling)
-    ]
-    if len(likely) == len(texts):
+    likely = _likely(folded, telling)
+    if len(likely) == len(folded):
         return _matched(rule, folded)
-    result: list[bool | None] = [False] * len(texts)
+    result: list[bool | None] = [False] * len(folded)
     if likely:
         for row, matches in zip(likely, _matched(rule, folded.gather(likely)), strict=True):
             result[row] = matches
@@ -162,6 +174,21 @@ def found(rule: TermRule, folded: pl.Series) -> pl.Series:
 
 def _matched(rule: TermRule, folded: pl.Series) -> pl.Series:
     return pl.DataFrame({"folded": folded}).select(matcher(rule)).to_series()
+
+
+def _likely(folded: pl.Series, telling: Mapping[str, list[list[str]]]) -> list[int]:
+    """The rows in which the rule's patterns must look: all others have none of its words."""
+    read, written = folded.struct.field("read"), folded.struct.field("written")
+    if len(telling) > _MANY_WORDS:
+        words = list(telling)
+        has = read.is_null() | read.str.contains_any(words) | written.str.contains_any(words).fill_null(value=False)
+        return has.arg_true().to_list()
+    others = written.to_list()
+    return [
+        row
+        for row, text in enumerate(read.to_list())
+        if text is None or _may_have(text, telling) or _may_have(others[row] or "", telling)
+    ]
 
 
 def _may_have(text: str, telling: Mapping[str, list[list[str]]]) -> bool:
@@ -189,7 +216,7 @@ class Prefilter(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    drop: tuple[DropRule, ...] = ()
+    drop: tuple[DropRule, ...] = Field(default=(), max_length=MOST_RULES)
 
     def reasons(self, folded: pl.Series) -> pl.Series:
         """Why each text is dropped: a String Series `reason`, null where it is kept. The first rule wins."""
@@ -222,7 +249,7 @@ def _written(terms: Sequence[str]) -> list[str]:
 
 
 def term_patterns(terms: Sequence[str]) -> list[str]:
-    """Rust patterns of which one matches a folded text that has one of the terms; at most four.
+    """Rust patterns of which one matches a folded text that has one of the terms; few, whatever their number.
 
     Rust's engine has no look-around, so a pattern takes in the character at each end that must be an edge: a
     term's end that is a letter of a spaced script may not touch another such letter.
@@ -233,7 +260,25 @@ def term_patterns(terms: Sequence[str]) -> list[str]:
         before = rf"(?:^|{_EDGE})" if _NEEDS_EDGE.match(folded[0]) else ""
         after = rf"(?:$|{_EDGE})" if _NEEDS_EDGE.match(folded[-1]) else ""
         groups.setdefault((before, after), set()).add(r"[\s-]+".join(map(_literal, _GAP.split(folded))))
-    return [f"{before}(?:{'|'.join(sorted(words))}){after}" for (before, after), words in sorted(groups.items())]
+    return [
+        f"{before}(?:{'|'.join(some)}){after}"
+        for (before, after), words in sorted(groups.items())
+        for some in _in_parts(sorted(words))
+    ]
+
+
+def _in_parts(words: list[str]) -> Iterator[list[str]]:
+    """The words in lists that are small enough for one pattern each."""
+    part: list[str] = []
+    size = 0
+    for word in words:
+        if part and size + len(word) > _MOST_CHARACTERS:
+            yield part
+            part, size = [], 0
+        part.append(word)
+        size += len(word)
+    if part:
+        yield part
 
 
 def _literal(word: str) -> str:

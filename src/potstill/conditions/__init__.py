@@ -8,9 +8,9 @@ A condition fails closed: it is false for a row in which an input is missing or 
 """
 
 from potstill.conditions.computing import rounded
-from potstill.conditions.condition import Condition, parse
-from potstill.conditions.reasoning import can_hold
+from potstill.conditions.condition import Condition, any_of, parse
+from potstill.conditions.reasoning import Budget, can_hold
 from potstill.conditions.tokens import KEYWORDS
 from potstill.conditions.tree import DECIMALS, Operator
 
-__all__ = ["DECIMALS", "KEYWORDS", "Condition", "Operator", "can_hold", "parse", "rounded"]
+__all__ = ["DECIMALS", "KEYWORDS", "Budget", "Condition", "Operator", "any_of", "can_hold", "parse", "rounded"]

@@ -18,7 +18,7 @@ from potstill.conditions.tree import And, Comparison, Name, Or, Truth, negated, 
 from potstill.errors import ConditionError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from potstill.conditions.computing import Columns
     from potstill.records import BoolArray
@@ -86,6 +86,11 @@ class Condition:
 
     def __str__(self) -> str:
         return spell(self.tree)
+
+
+def any_of(conditions: Sequence[Condition]) -> Condition:
+    """What holds where one of several conditions does."""
+    return Condition(Or(tuple(one.tree for one in conditions)))
 
 
 def parse(text: str, names: Collection[str]) -> Condition:

@@ -7,8 +7,7 @@ too narrow: wider than exact where arithmetic is involved.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from potstill.conditions.tree import DECIMALS, Arithmetic, Minus, Name, Number, Value, walk
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 _SLACK = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     """The values something may have; an open end is not one of them."""
 
     low: float
@@ -53,7 +51,7 @@ def _interval(node: Value, box: Mapping[str, Interval]) -> Interval:
         case Number(value):
             return Interval(value, value)
         case Name(name):
-            return box.get(name, _ANYTHING)
+            return box[name]
         case Minus(value):
             inner = _interval(value, box)
             return Interval(-inner.high, -inner.low, inner.high_open, inner.low_open)
@@ -66,21 +64,19 @@ def _computed(operator: str, one: Interval, other: Interval) -> Interval:
     """The closed hull of a computed value, widened by more than rounding can move it."""
     if operator == "/" and other.low <= 0 <= other.high:
         return _ANYTHING
-    ends = [_calculate(operator, a, b) for a in (one.low, one.high) for b in (other.low, other.high)]
-    if any(math.isnan(end) for end in ends):
+    match operator:
+        case "+":
+            low, high = one.low + other.low, one.high + other.high
+        case "-":
+            low, high = one.low - other.high, one.high - other.low
+        case _:
+            ends = [_calculate(operator, a, b) for a in (one.low, one.high) for b in (other.low, other.high)]
+            low, high = (math.nan, math.nan) if any(map(math.isnan, ends)) else (min(ends), max(ends))
+    if math.isnan(low) or math.isnan(high):
         return _ANYTHING
-    low, high = min(ends), max(ends)
     slack = _SLACK * max(1.0, abs(low), abs(high))
     return Interval(low - slack, high + slack)
 
 
 def _calculate(operator: str, one: float, other: float) -> float:
-    match operator:
-        case "+":
-            return one + other
-        case "-":
-            return one - other
-        case "*":
-            return one * other
-        case _:
-            return one / other
+    return one * other if operator == "*" else one / other

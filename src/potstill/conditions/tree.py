@@ -87,18 +87,19 @@ Node: TypeAlias = Value | Truth
 
 def walk(node: Node) -> Iterator[Node]:
     """A node and all that is below it, from left to right."""
-    yield node
-    match node:
-        case Minus(part) | Not(part):
-            yield from walk(part)
-        case Arithmetic(_, left, right) | Comparison(_, left, right):
-            yield from walk(left)
-            yield from walk(right)
-        case And(parts) | Or(parts):
-            for part in parts:
-                yield from walk(part)
-        case _:
-            pass
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        match node:
+            case Minus(part) | Not(part):
+                waiting.append(part)
+            case Arithmetic(_, left, right) | Comparison(_, left, right):
+                waiting += (right, left)
+            case And(parts) | Or(parts):
+                waiting += reversed(parts)
+            case _:
+                pass
 
 
 def negated(truth: Truth) -> Truth:

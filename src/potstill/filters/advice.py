@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from potstill.verdict import Cap, Gate, Tier
+
+
+_COMPARED = 500
+"""Terms of a list up to which each is held against each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +90,15 @@ def _idle_limits(filter_: Filter) -> Iterator[tuple[str, str]]:
 
 def _idle_terms(path: str, rule: TermRule) -> Iterator[tuple[str, str]]:
     for key, terms in (("any", rule.any), ("unless", rule.unless)):
+        for repeated in sorted(term for term, times in Counter(terms).items() if times > 1):
+            yield f"{path} -> {key}", f"{repeated!r} is given twice"
+    if max(len(rule.any), len(rule.unless)) > _COMPARED:
+        return
+    for key, terms in (("any", rule.any), ("unless", rule.unless)):
         for wide, narrow in _pairs(terms, terms):
             # Of two that are the same, the second is the idle one.
             if fold(wide) != fold(narrow) or terms.index(wide) < terms.index(narrow):
                 yield f"{path} -> {key}", f"{narrow!r} adds nothing to {wide!r}"
-        for repeated in sorted({term for term in terms if terms.count(term) > 1}):
-            yield f"{path} -> {key}", f"{repeated!r} is given twice"
     for wide, narrow in _pairs(rule.unless, rule.any):
         yield f"{path} -> any", f"{narrow!r} can never count, as it holds {wide!r} of unless"
 

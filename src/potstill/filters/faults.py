@@ -82,16 +82,23 @@ def _expected(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each ki
                 return f"{noun} from {low:g} to {high:g}"
             return noun if low is None else f"{noun} of at least {low:g}"
         case "string":
-            if "pattern" in schema:
-                return "small letters and digits, joined by - . or _"
-            return "text" if "minLength" not in schema else "some text"
+            return _expected_text(schema)
         case "boolean":
             return "true or false"
         case "array":
-            return "a list" if "minItems" not in schema else "a list of at least one"
+            most = f" and at most {schema['maxItems']:,}" if "maxItems" in schema else ""
+            return f"a list of at least one{most}" if "minItems" in schema else f"a list{most.replace(' and', ' of')}"
         case "object" if "properties" in schema:
             return f"keys: {', '.join(schema['properties'])}"
         case "object":
             most = schema.get("maxProperties")
             return "names and what belongs to each" + ("" if most is None else f", 1 to {most} of them")
     return "something else"
+
+
+def _expected_text(schema: dict[str, Any]) -> str:
+    if "pattern" in schema:
+        return "small letters and digits, joined by - . or _"
+    if "maxLength" in schema:
+        return f"text of at most {schema['maxLength']:,} characters"
+    return "text" if "minLength" not in schema else "some text"

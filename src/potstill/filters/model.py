@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from potstill.conditions import KEYWORDS, Condition, can_hold, parse
+from potstill.conditions import KEYWORDS, Budget, Condition, any_of, can_hold, parse
 from potstill.errors import ConditionError
 from potstill.files import digest
 from potstill.prefilter import Prefilter
@@ -28,6 +28,12 @@ RESERVED = frozenset(
     | {word.lower() for word in KEYWORDS}
 )
 """Names that no dimension may have, in any case: columns of a verdict, and words of conditions."""
+
+MOST_TIERS = 100
+"""How many tiers a filter may have."""
+
+MOST_EXAMPLES = 100
+"""How many examples a filter may have."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MOST_DIMENSIONS = 64
@@ -78,9 +84,9 @@ class Filter(_Part):
     dimensions: dict[str, Dimension] = Field(min_length=1, max_length=_MOST_DIMENSIONS)
     gates: tuple[Gate, ...] = Field(default=(), max_length=MOST_LIMITS)
     caps: tuple[Cap, ...] = Field(default=(), max_length=MOST_LIMITS)
-    tiers: tuple[Tier, ...] = Field(min_length=1)
+    tiers: tuple[Tier, ...] = Field(min_length=1, max_length=MOST_TIERS)
     prefilter: Prefilter = Prefilter()
-    examples: tuple[Example, ...] = ()
+    examples: tuple[Example, ...] = Field(default=(), max_length=MOST_EXAMPLES)
     rubric: str = Field(min_length=1)
 
     @property
@@ -229,22 +235,26 @@ def _check_examples(filter_: Filter) -> None:
 
 
 class Reach:
-    """What scores a filter can give: its scale, its weighted mean, and how gates and caps limit `overall`."""
+    """What scores a filter can give: its scale, its weighted mean, and how gates and caps limit `overall`.
+
+    All questions share one budget. Where a filter is so large that it is spent, what is left counts as possible.
+    """
 
     def __init__(self, filter_: Filter) -> None:
         self.names = filter_.condition_names
         self.scale = filter_.scale
         weights = zip(filter_.dimensions, filter_.weights.tolist(), strict=True)
         self.mean = " + ".join(f"{weight!r} * {name}" for name, weight in weights)
-        reached = parse(f"{OVERALL} = {self.mean}", self.names)
+        self.budget = Budget()
+        reached = [parse(f"{OVERALL} = {self.mean}", self.names)]
         self.limited = [parse(f"{OVERALL} <= {self.mean}", self.names)]
         limits: list[Gate | Cap] = [*filter_.gates, *filter_.caps]
         for limit in limits:
             fires = ALWAYS if limit.when is None else self.before(limit.when)
-            reached |= fires & parse(f"{OVERALL} = {limit.cap!r}", self.names)
+            reached.append(fires & parse(f"{OVERALL} = {limit.cap!r}", self.names))
             if isinstance(limit, Gate):
                 self.limited.append(~fires | parse(f"{OVERALL} <= {limit.cap!r}", self.names))
-        self.limited.append(reached)
+        self.limited.append(any_of(reached))
 
     def before(self, when: str) -> Condition:
         """A condition of a gate or a cap, which reads `overall` before any limit."""
@@ -252,11 +262,12 @@ class Reach:
 
     def limit_fires(self, fires: Condition) -> bool:
         """Whether a gate's condition can hold; False only where certainly not."""
-        return can_hold(fires, [], self.scale.min, self.scale.max)
+        return can_hold(fires, [], self.scale.min, self.scale.max, budget=self.budget)
 
     def tier_matches(self, wanted: Condition, without: Iterable[Condition]) -> bool:
         """Whether a tier's condition can hold where those of others don't; False only where certainly not."""
-        return can_hold(wanted, list(without), self.scale.min, self.scale.max, given=self.limited)
+        low, high = self.scale.min, self.scale.max
+        return can_hold(wanted, list(without), low, high, given=self.limited, budget=self.budget)
 
 
 ALWAYS = parse("0 = 0", ())

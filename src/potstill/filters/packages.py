@@ -14,10 +14,13 @@ from potstill.errors import FilterError
 from potstill.files import write_text
 from potstill.filters.faults import explain_fault, keys_at
 from potstill.filters.model import Filter
-from potstill.filters.reading import Dumper, line_of, read_yaml
+from potstill.filters.reading import MOST_CHARACTERS, Dumper, line_of, read_yaml
+from potstill.prefilter import MOST_PATTERNS
 
 YAML_NAME = "filter.yaml"
 RUBRIC_NAME = "rubric.md"
+
+_MOST_BYTES = 4 * MOST_CHARACTERS
 
 
 def builtin_filters() -> list[str]:
@@ -70,6 +73,7 @@ def parse_filter(yaml_text: str, rubric: str, where: str) -> Filter:
     if "rubric" in content:
         line = line_of(root, ("rubric",))
         raise FilterError(f"{where}: line {line}: rubric: belongs in {RUBRIC_NAME} beside this file")
+    _refuse_many_patterns(content, root, where)
     rubric = "\n".join(rubric.splitlines()).strip()
     if not rubric:
         raise FilterError(f"{where}: {RUBRIC_NAME} is empty; it tells the oracle how to score")
@@ -78,6 +82,17 @@ def parse_filter(yaml_text: str, rubric: str, where: str) -> Filter:
         return Filter.model_validate_json(json.dumps({**content, "rubric": rubric + "\n"}))
     except ValidationError as error:
         raise FilterError(f"{where}: {explain_fault(error, root)}") from None
+
+
+def _refuse_many_patterns(content: dict[str, Any], root: yaml.Node | None, where: str) -> None:
+    """Refuse patterns that would take seconds to check, before the first is."""
+    prefilter = content.get("prefilter")
+    rules = [content.get("caps"), prefilter.get("drop") if isinstance(prefilter, dict) else None]
+    found = [rule.get("patterns") for some in rules if isinstance(some, list) for rule in some if isinstance(rule, dict)]
+    count = sum(len(patterns) for patterns in found if isinstance(patterns, list))
+    if count > MOST_PATTERNS:
+        line = line_of(root, ("caps",) if content.get("caps") else ("prefilter",))
+        raise FilterError(f"{where}: line {line}: {count:,} patterns in caps and prefilter, at most {MOST_PATTERNS} are legal")
 
 
 def scaffold(name: str, folder: str | Path = ".") -> Path:
@@ -113,6 +128,11 @@ def _without_gaps(value: Any) -> Any:  # noqa: ANN401 - anything YAML can hold
 
 def _read(path: Path) -> str:
     try:
+        # A pipe would be waited for; what is not there is told below.
+        if path.exists() and not path.is_file():
+            raise FilterError(f"{path}: is not a file")
+        if path.exists() and path.stat().st_size > _MOST_BYTES:
+            raise FilterError(f"{path}: {path.stat().st_size:,} bytes, at most {_MOST_BYTES:,} are read")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise FilterError(f"{path}: no such file; a filter is {YAML_NAME} and {RUBRIC_NAME} in one folder") from None

@@ -17,10 +17,39 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+MOST_CHARACTERS = 300_000
+"""How long a YAML text may be; reading one of so many characters takes about a second."""
+
+MOST_NODES = 20_000
+"""How many keys, values and lists a YAML text may hold; reading so many takes about a second."""
+
+_DEEPEST = 30
+
+
 class _Loader(yaml.SafeLoader):
     """YAML of keys, lists, strings, numbers and booleans: no aliases, tags, dates or doubled keys."""
 
+    nodes = 0
+    depth = 0
+
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise yaml.MarkedYAMLError(None, None, f"more than {MOST_NODES:,} keys and values", self.get_mark())
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise yaml.MarkedYAMLError(None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark())
+        node = self._composed(parent, index)
+        self.depth -= 1
+        return node
+
+    def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - PyYAML's
+        # The scanner reads ahead of what is composed, in time that grows with the square of the depth.
+        if self.flow_level > _DEEPEST:
+            raise yaml.MarkedYAMLError(None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark())
+        super().fetch_flow_collection_start(TokenClass)
+
+    def _composed(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         start = self.get_mark()
         if self.check_event(yaml.AliasEvent):
             raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not read here", start)
@@ -87,9 +116,11 @@ def read_yaml(text: str, where: str) -> tuple[Any, yaml.Node | None]:
     """Plain values from YAML, and its tree for `line_of`; both None for an empty text.
 
     Raises:
-        FilterError: it is not YAML, or is indented with tabs, or holds a key twice, an alias or a tag; the
-            message names the line.
+        FilterError: it is not YAML, or is indented with tabs, or holds a key twice, an alias or a tag, or is too large
+            or nested too deep; the message names the line.
     """
+    if len(text) > MOST_CHARACTERS:
+        raise FilterError(f"{where}: {len(text):,} characters, at most {MOST_CHARACTERS:,} are read")
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
