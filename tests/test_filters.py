@@ -10,8 +10,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.errors import FilterError
 from potstill.conditions import parse
+from potstill.errors import FilterError
 from potstill.files import canonical
 from potstill.filters import Filter, builtin_filters, explain, lint, load_filter, parse_filter, save_filter, scaffold
 from potstill.filters.model import ALWAYS, Reach

@@ -88,11 +88,15 @@ def _refuse_many_patterns(content: dict[str, Any], root: yaml.Node | None, where
     """Refuse patterns that would take seconds to check, before the first is."""
     prefilter = content.get("prefilter")
     rules = [content.get("caps"), prefilter.get("drop") if isinstance(prefilter, dict) else None]
-    found = [rule.get("patterns") for some in rules if isinstance(some, list) for rule in some if isinstance(rule, dict)]
+    found = [
+        rule.get("patterns") for some in rules if isinstance(some, list) for rule in some if isinstance(rule, dict)
+    ]
     count = sum(len(patterns) for patterns in found if isinstance(patterns, list))
     if count > MOST_PATTERNS:
         line = line_of(root, ("caps",) if content.get("caps") else ("prefilter",))
-        raise FilterError(f"{where}: line {line}: {count:,} patterns in caps and prefilter, at most {MOST_PATTERNS} are legal")
+        raise FilterError(
+            f"{where}: line {line}: {count:,} patterns in caps and prefilter, at most {MOST_PATTERNS} are legal"
+        )
 
 
 def scaffold(name: str, folder: str | Path = ".") -> Path:

@@ -38,7 +38,9 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(None, None, f"more than {MOST_NODES:,} keys and values", self.get_mark())
         self.depth += 1
         if self.depth > _DEEPEST:
-            raise yaml.MarkedYAMLError(None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark())
+            raise yaml.MarkedYAMLError(
+                None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark()
+            )
         node = self._composed(parent, index)
         self.depth -= 1
         return node
@@ -46,7 +48,9 @@ class _Loader(yaml.SafeLoader):
     def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - PyYAML's
         # The scanner reads ahead of what is composed, in time that grows with the square of the depth.
         if self.flow_level > _DEEPEST:
-            raise yaml.MarkedYAMLError(None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark())
+            raise yaml.MarkedYAMLError(
+                None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark()
+            )
         super().fetch_flow_collection_start(TokenClass)
 
     def _composed(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
