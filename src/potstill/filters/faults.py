@@ -86,8 +86,8 @@ def _expected(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each ki
         case "boolean":
             return "true or false"
         case "array":
-            most = f" and at most {schema['maxItems']:,}" if "maxItems" in schema else ""
-            return f"a list of at least one{most}" if "minItems" in schema else f"a list{most.replace(' and', ' of')}"
+            limit = f" and at most {schema['maxItems']:,}" if "maxItems" in schema else ""
+            return f"a list of at least one{limit}" if "minItems" in schema else f"a list{limit.replace(' and', ' of')}"
         case "object" if "properties" in schema:
             return f"keys: {', '.join(schema['properties'])}"
         case "object":
