@@ -347,21 +347,21 @@ def test_a_cost_limit_needs_a_price(ledger):
 @pytest.mark.parametrize(
     ("field", "value", "legal"),
     [
-        ("rpm", 0, "0.001 to 1,000,000,000"),
-        ("tpm", -1, "0.001 to 1,000,000,000"),
-        ("max_cost", -0.1, "0 to 1,000,000,000"),
-        ("max_cost", float("nan"), "0 to 1,000,000,000"),
-        ("max_cost", float("inf"), "0 to 1,000,000,000"),
-        ("max_cost", 1e300, "0 to 1,000,000,000"),
-        ("max_calls", 10**12, "0 to 1,000,000,000"),
-        ("concurrency", 100_000, "1 to 1,000"),
-        ("max_tokens", 10**9, "1 to 1,000,000"),
-        ("tries", 0, "1 to 1,000"),
-        ("patience", float("inf"), "0 to 1,000,000"),
+        ("rpm", 0, "a number above 0 and up to 1,000,000,000"),
+        ("tpm", -1, "a number above 0 and up to 1,000,000,000"),
+        ("max_cost", -0.1, "a number from 0 to 1,000,000,000"),
+        ("max_cost", float("nan"), "a number from 0 to 1,000,000,000"),
+        ("max_cost", float("inf"), "a number from 0 to 1,000,000,000"),
+        ("max_cost", 1e300, "a number from 0 to 1,000,000,000"),
+        ("max_calls", 10**12, "a number from 0 to 1,000,000,000"),
+        ("concurrency", 100_000, "a number above 0 and up to 1,000"),
+        ("max_tokens", 10**9, "a number above 0 and up to 1,000,000"),
+        ("tries", 0, "a number above 0 and up to 1,000"),
+        ("patience", float("inf"), "a number from 0 to 1,000,000"),
     ],
 )
 def test_a_limit_that_is_none_is_refused_with_what_is_legal(field, value, legal):
-    with pytest.raises(BadInput, match=f"--{field.replace('_', '-')}: got .*, legal {legal}$"):
+    with pytest.raises(BadInput, match=f"--{field.replace('_', '-')}: got .*, expected {legal}$"):
         Limits(**{field: value})
 
 

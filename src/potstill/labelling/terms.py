@@ -38,7 +38,9 @@ class Limits:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
-                raise BadInput(f"--{name.replace('_', '-')}: got {str(value)[:30]}, legal {low:g} to {high:,}")
+                legal = f"a number above 0 and up to {high:,}" if low else f"a number from 0 to {high:,}"
+                got = f"{value:g}" if isinstance(value, float) else str(value)[:30]
+                raise BadInput(f"--{name.replace('_', '-')}: got {got}, expected {legal}")
 
 
 MOST_SAMPLES = 1000
