@@ -35,12 +35,17 @@ THOUGHTS = {
     "triangles": "◁think▷{draft}? No.◁/think▷",
     "special tokens": "<|begin_of_thought|>{draft}? No.<|end_of_thought|>",
     "channels": "<|channel|>analysis<|message|>{draft}? No.<|end|><|start|>assistant<|channel|>final<|message|>",
+    "several words": "<chain-of-thought>{draft}? No.</chain-of-thought>\n",
+    "a word in square brackets": "[reasoning]{draft}? No.[/reasoning]\n",
+    "a word with a prefix": "<antThinking>{draft}? No.</antThinking>\n",
+    "numbered tokens": "<unused94>thought\n{draft}? No.<unused95>",
     "two blocks": "<think>{draft}</think>\n<think>Lower: {draft}</think>\n",
     "two blocks of different kinds": "[THINK]{draft}[/THINK]\n<reasoning>{draft}</reasoning>\n",
     "prose between two blocks": "<think>{draft}</think>\nLet me see.\n<think>{draft}</think>\n",
     "a block in a block": "<think>{draft}<think>{draft}</think> and </think>",
     "a fenced block": "```thinking\n{draft}? No.\n```\n",
     "a fenced block with a fence in it": "```thinking\n```json\n{draft}\n```\nNo.\n```\n",
+    "a block in a longer fence": "````thinking\n```json\n{draft}\n```\nNo.\n````\n",
     "nothing in it": "<think>\n\n</think>\n\n",
     "a tag that closes itself": "<think/>\n",
     "many braces": "<think>" + "{5} " * 200 + "{draft}</think>",
@@ -50,6 +55,7 @@ FENCES = {
     "with space around": "\n\n  {}\n\n",
     "in a fence": "```json\n{}\n```",
     "in a plain fence": "```\n{}\n```\n",
+    "in a longer fence": "````json\n{}\n````",
     "in a fence on one line": "```json {} ```",
     "in answer tags": "<answer>\n{}\n</answer>",
     "with the mark that ends a turn": "{}<|im_end|>",
@@ -200,8 +206,8 @@ def test_scores_come_only_from_the_object_that_ends_the_text(before, after, alon
     except Failure:
         return
     assert found == json.loads(FINAL)
-    assert not after.replace("```", "").replace("~~~", "").strip()
-    assert not (cut and before.strip("\ufeff \n\t`~")) or "think" in before
+    assert not after.replace("`", "").replace("~", "").strip()
+    assert not (cut and before.replace("`", "").replace("~", "").replace("\ufeff", "").strip())
 
 
 @given(st.text(max_size=100), st.sampled_from([(True, True), (True, False), (False, True), (False, False)]))
@@ -211,5 +217,7 @@ def test_evidence_of_any_text_comes_back_as_it_is(evidence, options):
 
 
 def test_long_texts_of_marks_and_braces_are_read_in_a_moment():
-    for part in ("<think>", "</think>", "{", '{"a":', "```\n", "[THINK", "< ", "<|a|>", "I will not "):
+    for part in ("<think>", "</think>", "{", '{"a":', "```\n", "[THINK", "< ", "<|a|>", "I will not ", "`", "~ ", "\n"):
         fault(part * 40_000)
+        fault(f"{FINAL}\n{part * 40_000}x")
+        fault(f"{part * 40_000}x y {FINAL}", alone=True)

@@ -30,26 +30,26 @@ MARKS = 20
 """Marks at the end of thinking that are tried, from the last one back; a real one has few others after it."""
 
 _NAME = (
-    r"(?:\w{1,20}[:_-])?(?:think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratch_?pad|monologue"
-    r"|deliberation|planning|brainstorm(?:ing)?|draft)(?:_\w{1,20})?"
+    r"(?:[a-z0-9]{1,20}[:_-]){0,3}(?:(?:ant)?think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratch_?pad|monologue"
+    r"|deliberation|planning|brainstorm(?:ing)?|draft|cot)(?:_\w{1,20})?"
 )
 # <think>, <thinking budget="9">, <seed:think>, [THINK], ◁think▷, <|begin_of_thought|>, and gpt-oss's raw channels.
 _OPENED = re.compile(
-    rf"<\s*{_NAME}(?:\s[^<>]{{0,200}})?(?<!/)>|\[\s*think(?:ing)?\b[^\[\]]{{0,200}}\]|◁{_NAME}▷"
+    rf"<\s*{_NAME}(?:\s[^<>]{{0,200}})?(?<!/)>|\[\s*(?:think(?:ing)?|thoughts?|reasoning)(?:\s[^\[\]]{{0,200}})?\]|◁{_NAME}▷"
     rf"|<\|(?:begin_of_|start_of_|start_)?{_NAME}\|>|<\|channel\|>\s*(?:analysis|commentary)\b|<unused94>",
     re.IGNORECASE,
 )
 _CLOSED = re.compile(
-    rf"<\s*/\s*{_NAME}\s*>|<\s*{_NAME}\s*/>|\[\s*/\s*think(?:ing)?\s*\]|◁/{_NAME}▷"
+    rf"<\s*/\s*{_NAME}\s*>|<\s*{_NAME}\s*/>|\[\s*/\s*{_NAME}\s*\]|◁/{_NAME}▷"
     rf"|<\|(?:/|end_of_|end_){_NAME}\|>|<\|channel\|>\s*final\s*<\|message\|>|<unused95>",
     re.IGNORECASE,
 )
-_FENCED_THINKING = re.compile(rf"^[ \t]*(?:```|~~~)[ \t]*{_NAME}\b[^\n]*$", re.IGNORECASE | re.MULTILINE)
-_BARE_FENCE = re.compile(r"^[ \t]*(?:```|~~~)[ \t]*$", re.MULTILINE)
+_FENCED_THINKING = re.compile(rf"^[ \t]*(?:`{{3,}}+|~{{3,}}+)[ \t]*{_NAME}\b[^\n]*$", re.IGNORECASE | re.MULTILINE)
+_BARE_FENCE = re.compile(r"^[ \t]*(?:`{3,}+|~{3,}+)[ \t]*$", re.MULTILINE)
 
 # What may stand right before the object, and after it.
-_WRAPPING = re.compile(r"(?:(?:```|~~~)[ \t]*\w*|<(?:answer|response)>|<\|\w{1,30}\|>)\Z", re.IGNORECASE)
-_ENDS = re.compile(r"(?:```|~~~|</(?:answer|response)>|<\|\w{1,30}\|>|</s>)+", re.IGNORECASE)
+_WRAPPING = re.compile(r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*\w*|<(?:answer|response)>|<\|\w{1,30}\|>)\Z", re.IGNORECASE)
+_ENDS = re.compile(r"(?:`{3,}+|~{3,}+|</(?:answer|response)>|<\|\w{1,30}\|>|</s>)+", re.IGNORECASE)
 
 _VERBS = (
     r"(?:scor|rat|judg|evaluat|assess|grad|answer|compl(?:y|ies)|follow|assist|help|provid|produc|giv|obey|fulfil|engag"
