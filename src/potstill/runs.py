@@ -282,7 +282,7 @@ class Run:
     ) -> tuple[State, str]:
         record = self.manifest.stages.get(stage.name)
         if record is None:
-            return "missing", "never run"
+            return "missing", (_begun(self.path("ledger")) if stage.name == "label" else "") or "never run"
         done: tuple[State, str] = ("done", f"{record.started}, {record.seconds:.1f} s")
         return next(self._faults(stage, record, above, now), done)
 
@@ -336,6 +336,26 @@ def _stage(name: str) -> Stage:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _begun(path: Path) -> str:
+    """What a ledger says of labelling that has not ended well; empty where there is nothing to say."""
+    if not path.exists():
+        return ""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            [answers] = database.execute("SELECT count(*) FROM calls").fetchone()
+            [failed] = database.execute(
+                "SELECT count(DISTINCT key) FROM failures WHERE key NOT IN (SELECT key FROM calls)"
+            ).fetchone()
+            costs = database.execute("SELECT cost FROM calls UNION ALL SELECT cost FROM failures")
+            spent = sum(cost for (cost,) in costs) / 1e12
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"{path}: not a readable ledger ({error})") from None
+    if not answers and not failed:
+        return ""
+    had = f"{answers:,} answers, " if answers else ""
+    return f"not finished: {had}{failed:,} failed, ${spent:,.2f} spent"
 
 
 def _ledger_hash(path: Path) -> str:

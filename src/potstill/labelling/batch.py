@@ -269,9 +269,12 @@ class BatchSession(Session):
             return
         if isinstance(outcome, Reply):
             self.bought += 1
+            self.alike.answered()
             self._step()
         elif outcome.reason in FATAL:
             self._stop(str(outcome), fatal=True)
+        elif self._hopeless_alike(question, outcome):
+            return
         elif self._again(question, outcome):
             self.rounds[question.key] += 1
             self.again.append(wanted)

@@ -285,6 +285,17 @@ class Ledger:
                 (prompt.hash, json.dumps(prompt.parts, ensure_ascii=False), prompt.system, _now()),
             )
 
+    def reopen(self, keys: Iterable[str]) -> None:
+        """Let these questions be asked again, though they failed for good; that they failed stays written down."""
+        with self._writing() as database:
+            database.executemany("UPDATE failures SET final = 0 WHERE key = ?", [(key,) for key in keys])
+
+    def has_answers(self, oracle: str) -> bool:
+        """Whether this oracle ever answered."""
+        with self._lock:
+            found = self._database.execute("SELECT 1 FROM calls WHERE oracle = ? LIMIT 1", (oracle,)).fetchone()
+        return found is not None
+
     def settle_killed(self) -> int:
         """Turn calls that never came back into failures at the most they can have cost; how many there were."""
         with self._writing() as database:

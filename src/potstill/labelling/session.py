@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from potstill.errors import ArticleError, PotstillError
+from potstill.labelling.alike import Alike
 from potstill.labelling.budget import TRILLION, Budget, Price, most_tokens
 from potstill.labelling.ledger import Answered, Failed, Opened, Question, window_hash
 from potstill.labelling.pace import Pace
 from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 from potstill.labelling.usage import Tally
 from potstill.labelling.writer import Writer
-from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply
+from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply, of_server
 from potstill.oracle.injection import tries
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Session:
         self.in_flight: set[str] = set()
         self.wanted = self.already = self.bought = 0
         self.tally = Tally(price, oracle.free)
+        self.alike = Alike(answered_before=ledger.has_answers(f"{oracle.name}:{oracle.model}"))
         self.finding_out = asyncio.Lock()
         self.failed: Counter[str] = Counter()
         self.given_up: Counter[str] = Counter()
@@ -105,6 +107,8 @@ class Session:
             await asyncio.gather(*workers, return_exceptions=True)
             await self.writer.finish()
             self._remember()
+            if again := self.alike.to_reopen():
+                self.ledger.reopen(again)
         if self.error is not None:
             raise self.error
         return Summary(
@@ -216,14 +220,15 @@ class Session:
             if isinstance(outcome, Reply):
                 self.bought += 1
                 self.hopeless = 0
+                self.alike.answered()
                 self.landed.append(time.monotonic())
                 self._step()
                 return
-            if self._must_stop(outcome, tries):
+            if self._must_stop(outcome, tries) or self._hopeless_alike(question, outcome):
                 return
             if outcome.reason == UNSUPPORTED:
                 continue
-            if outcome.reason in REPAIRABLE and not repaired and not self.oracle.free:
+            if outcome.reason in REPAIRABLE and not repaired and not self.oracle.free and not of_server(outcome):
                 repaired = True
                 request = self.prompt.repair(request, outcome)
             elif outcome.retryable and self._may_try(outcome, tries, since):
@@ -277,7 +282,7 @@ class Session:
             seconds = time.monotonic() - started
             if isinstance(outcome, Failure) and outcome.reason == "rate_limited":
                 self.pace.slowed(called_at, outcome.retry_after)
-            elif isinstance(outcome, Reply) or not outcome.retryable:
+            elif isinstance(outcome, Reply) or (self.bought and not outcome.retryable):
                 self.pace.answered()
             outcome, cost = self.tally.settle(request, outcome, worst)
             await self.writer.put(_event(question, outcome, cost, seconds, repaired=repaired, free=self.oracle.free))
@@ -292,6 +297,14 @@ class Session:
             self._stop(f"the server asks to wait {failure.retry_after:.0f} s; go on later", fatal=True)
         elif failure.reason == "connection" and failure.charged == "nothing" and not self.bought and tries >= 2:
             self._stop(f"the oracle cannot be reached ({failure.detail})", fatal=True)
+        return self.stopped is not None
+
+    def _hopeless_alike(self, question: Question, failure: Failure) -> bool:
+        """Whether the oracle is taken never to answer; its questions stay open for when the cause is mended."""
+        if not self.oracle.free and self.alike.failed(question.key, failure):
+            self.failed[failure.reason] += 1
+            self.first_failure = self.first_failure or f"{question.article}: {failure}"
+            self._stop(self.alike.why(failure, getattr(self.oracle, "address", "")), fatal=True)
         return self.stopped is not None
 
     def _stop(self, why: str, *, fatal: bool = False) -> None:

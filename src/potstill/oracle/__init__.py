@@ -115,6 +115,12 @@ class Failure(Exception):
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
 
 
+def of_server(failure: Failure) -> bool:
+    """Whether a failure lies with the server or its address, whatever the question was."""
+    return failure.detail.startswith(("the server's answer", "no choices", "no content", "no candidates", "HTTP 404",
+                                      "HTTP 405"))  # fmt: skip
+
+
 class Oracle(Protocol):
     """Something that answers questions about articles."""
 

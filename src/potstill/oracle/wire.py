@@ -193,6 +193,9 @@ class LiveOracle(ABC):
         """What an HTTP status means, as a `NotUnderstood` while that may be what it means."""
         failure = status_failure(status, message, said, headers)
         unclear = failure.reason in {"bad_request", "server"} and (status in _NOT_UNDERSTOOD or status == 500)
+        if status == 404:
+            # Most often the address is wrong; some gateways answer so to a form that no model of theirs knows.
+            unclear = unclear and any(word in said.lower() for word in ("format", "schema", "support", "parameter"))
         return NotUnderstood(status, failure) if self._form is None and unclear else failure
 
 
