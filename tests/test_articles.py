@@ -302,3 +302,55 @@ def test_any_fields_survive_a_journey_through_json_lines(tmp_path_factory, rows)
         for frame in read_articles(path, batch_size=2):
             writer.write(frame)
     assert [json.loads(line) for line in (folder / "out.jsonl").read_text().split("\n")[:-1]] == rows
+
+
+def test_blank_lines_without_end_are_refused_before_they_take_minutes(tmp_path):
+    blank = b"\n" * 100_000
+    kept = tmp_path / "kept.jsonl.gz"
+    kept.write_bytes(gzip.compress(blank + json.dumps(STORIES[0]).encode() + b"\n" + blank))
+    assert read_all(kept)["id"].to_list() == ["a1"]
+    for name, write in (("a.jsonl.gz", gzip.compress), ("a.jsonl.zst", zstandard.compress), ("a.jsonl", bytes)):
+        (tmp_path / name).write_bytes(write(blank + b"\n"))
+        assert refusal(tmp_path / name) == "line 100001: more than 100,000 blank lines in a row"
+        with pytest.raises(ArticleError, match="blank lines in a row"):
+            count_articles(tmp_path / name)
+    (tmp_path / "a.csv").write_bytes(b"id,content\n" + blank + b"\n")
+    assert refusal(tmp_path / "a.csv") == "line 100002: more than 100,000 blank lines in a row"
+    wide = (b" " * 9_000_000 + b"\n") * 2
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(wide))
+    assert refusal(tmp_path / "b.jsonl.gz") == "line 2: more than 16,000,000 bytes of blank lines in a row"
+
+
+def test_a_stream_of_blank_lines_is_refused_as_a_file_is():
+    code = "from potstill.articles import read_articles\nlist(read_articles('-'))"
+    done = subprocess.run([sys.executable, "-c", code], input=b"\n" * 100_001, capture_output=True, check=False)
+    assert b"stdin: line 100001: more than 100,000 blank lines in a row" in done.stderr
+
+
+def test_a_compressed_file_that_expands_without_measure_is_refused(tmp_path, monkeypatch):
+    rows = [{"id": str(i), "content": "It rained.", "padding": "0" * 1_000_000} for i in range(20)]
+    path = write_lines(tmp_path / "bomb.jsonl.zst", *rows)
+    assert read_all(path).height == 20
+    monkeypatch.setattr("potstill.articles.lines._GIGABYTE", 2_000_000)
+    assert refusal(path) == "line 2: expands to more than 1,000 times its size, which no articles do"
+    plain = write_lines(tmp_path / "plain.jsonl", *rows)
+    assert read_all(plain).height == 20
+
+
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_table_of_very_many_columns_is_refused_by_its_header(tmp_path, ending):
+    def table(width):
+        frame = pl.DataFrame({"content": ["It rained."]} | {f"c{i}": ["x"] for i in range(width - 1)})
+        path = tmp_path / f"{width}{ending}"
+        frame.write_csv(path) if ending == ".csv" else frame.write_parquet(path)
+        return path
+
+    assert read_all(table(5000)).width == 5002
+    place = "row" if ending == ".parquet" else "line"
+    assert refusal(table(5001)) == f"{place} 1: 5,001 columns, at most 5,000 are read"
+
+
+def test_a_header_of_a_million_equal_names_is_refused_by_their_number(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("content" + ",x" * 1_000_000 + "\n")
+    assert refusal(path) == "line 1: 1,000,001 columns, at most 5,000 are read"

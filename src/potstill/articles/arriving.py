@@ -13,7 +13,7 @@ import time
 from typing import IO, TYPE_CHECKING
 
 from potstill.articles.faults import fail
-from potstill.articles.lines import MAX_LINE_BYTES, numbered
+from potstill.articles.lines import MAX_LINE_BYTES, BlankLines, numbered
 from potstill.articles.rows import chunks
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ class _Lines:
         self._begun: list[bytes] = []
         self._length = 0
         self._number = 0
+        self._blank = BlankLines(path)
         self.whole: list[tuple[int, bytes]] = []
         self.ended = False
 
@@ -98,7 +99,9 @@ class _Lines:
 
     def _end(self) -> None:
         self._number += 1
-        self.whole.append((self._number, b"".join(self._begun)))
+        line = b"".join(self._begun)
+        self._blank.see(self._number, line)
+        self.whole.append((self._number, line))
         self._begun, self._length = [], 0
 
 

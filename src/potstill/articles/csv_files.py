@@ -15,7 +15,7 @@ import polars as pl
 from potstill.articles.extra import dumps, own_extra
 from potstill.articles.faults import fail, shown
 from potstill.articles.lines import MAX_LINE_BYTES, lines_of
-from potstill.articles.rows import Batch, Columns, OnEmpty, chunks, refuse_without_content, take
+from potstill.articles.rows import Batch, Columns, OnEmpty, chunks, refuse_many_columns, refuse_without_content, take
 from potstill.errors import ArticleError
 
 if TYPE_CHECKING:
@@ -61,9 +61,12 @@ def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]
         header = next(reader, [])
     except csv.Error as error:
         fail(path, reader.line_num, f"broken CSV ({error})")
-    if len(set(header)) < len(header):
-        twice = next(name for name in header if header.count(name) > 1)
-        fail(path, 1, f"the column {shown(twice)} is there twice")
+    refuse_many_columns(path, len(header))
+    seen: set[str] = set()
+    for name in header:
+        if name in seen:
+            fail(path, 1, f"the column {shown(name)} is there twice")
+        seen.add(name)
     return header, _csv_rows(path, reader, header)
 
 

@@ -18,6 +18,38 @@ if TYPE_CHECKING:
 MAX_LINE_BYTES = 16_000_000
 """A longer line is refused, before it fills the memory."""
 
+MOST_BLANK_LINES = 100_000
+"""More blank lines in a row are refused: a small compressed file can hold millions, which would take minutes."""
+
+MOST_EXPANSION = 1000
+"""How many times its own size a compressed file may hold, once it has given a gigabyte."""
+
+_GIGABYTE = 1_000_000_000
+
+
+class BlankLines:
+    """Counts the blank lines in a row of a file; `path` names it in errors."""
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        self._lines = self._bytes = 0
+
+    def see(self, number: int, line: bytes) -> None:
+        """Count a line, or begin anew at one that is not blank.
+
+        Raises:
+            ArticleError: there are too many in a row.
+        """
+        if line and not line.isspace():
+            self._lines = self._bytes = 0
+            return
+        self._lines += 1
+        self._bytes += len(line)
+        if self._lines > MOST_BLANK_LINES:
+            fail(self._path, number, f"more than {MOST_BLANK_LINES:,} blank lines in a row")
+        if self._bytes > MAX_LINE_BYTES:
+            fail(self._path, number, f"more than {MAX_LINE_BYTES:,} bytes of blank lines in a row")
+
 
 def lines_of(path: Path, ending: str) -> Iterator[tuple[int, bytes]]:
     """The lines of a file.
@@ -28,7 +60,11 @@ def lines_of(path: Path, ending: str) -> Iterator[tuple[int, bytes]]:
     number = 0
     try:
         with path.open("rb") as raw, decompressed(raw, ending) as stream:
+            given = 0
             for number, line in numbered(path, stream):
+                given += len(line)
+                if given > _GIGABYTE and stream is not raw:
+                    _refuse_expansion(path, number, given, raw)
                 yield number, line
     except BROKEN as error:
         raise ArticleError(f"{path}: line {number + 1}: broken compression ({error})") from None
@@ -37,8 +73,15 @@ def lines_of(path: Path, ending: str) -> Iterator[tuple[int, bytes]]:
 def numbered(path: str | Path, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """The lines of a stream; `path` names it in errors."""
     number = 0
+    blank = BlankLines(path)
     while line := stream.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) > MAX_LINE_BYTES:
             fail(path, number, f"the line is longer than {MAX_LINE_BYTES:,} bytes")
+        blank.see(number, line)
         yield number, line
+
+
+def _refuse_expansion(path: Path, number: int, given: int, raw: IO[bytes]) -> None:
+    if raw.seekable() and given > MOST_EXPANSION * raw.tell():
+        fail(path, number, f"expands to more than {MOST_EXPANSION:,} times its size, which no articles do")

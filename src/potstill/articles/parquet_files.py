@@ -17,7 +17,7 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from potstill.articles.extra import own_extra
-from potstill.articles.rows import Batch, Columns, OnEmpty, refuse_without_content, take
+from potstill.articles.rows import Batch, Columns, OnEmpty, refuse_many_columns, refuse_without_content, take
 from potstill.errors import ArticleError, BadInput
 from potstill.parquet import open_parquet
 
@@ -39,6 +39,7 @@ def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty, *, as_text: 
     """
     with _errors():
         file = open_parquet(path)
+    refuse_many_columns(path, file.columns.width)
     if not file.rows:
         refuse_without_content(path, file.columns.columns)
         yield _checked(path, file.columns, 0, on_empty)

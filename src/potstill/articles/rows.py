@@ -23,6 +23,9 @@ MAX_TEXT_CHARACTERS = 1_000_000
 """A longer title or content is a mistake upstream (a page dump, a joined file), not an article. Counted in characters,
 so that no script has less room than another."""
 
+MOST_COLUMNS = 5000
+"""A table of more columns is no table of articles, and would take minutes."""
+
 _MAX_ID_CHARS = 1000
 
 T = TypeVar("T")
@@ -89,6 +92,16 @@ def refuse_without_content(path: str | Path, names: Collection[str], number: int
     if "content" not in names:
         near = "; there is " + ", ".join(map(shown, islice(names, 8))) if names else ""
         fail(path, number, f"field content is missing{near}")
+
+
+def refuse_many_columns(path: str | Path, columns: int) -> None:
+    """Refuse a table that is too wide.
+
+    Raises:
+        ArticleError: it has more than `MOST_COLUMNS`.
+    """
+    if columns > MOST_COLUMNS:
+        fail(path, 1, f"{columns:,} columns, at most {MOST_COLUMNS:,} are read")
 
 
 def _text(path: str | Path, number: int, name: str, value: object) -> str:
