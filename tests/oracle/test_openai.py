@@ -63,7 +63,7 @@ def test_a_good_answer_comes_with_its_tokens():
         (completion(None, refusal="I can't help with that."), "refused", "tokens"),
         (completion(GOOD, finish="content_filter"), "refused", "tokens"),
         (Answer(body=b'{"choices": []}'), "empty", "unknown"),
-        (Answer(body=b'{"choices": null}'), "empty", "unknown"),
+        (Answer(body=b'{"choices": null}'), "server", "nothing"),
         (Answer(body=b'{"choices": [{"message": null}]}'), "empty", "unknown"),
         (Answer(body=b'{"choices": ['), "malformed", "unknown"),
         (Answer(body=b"[]"), "malformed", "unknown"),

@@ -27,6 +27,7 @@ from potstill.oracle.environment import (
     proxy_of,
     without_logins,
 )
+from potstill.oracle.error_bodies import error_in
 from potstill.oracle.reading import storable
 from potstill.oracle.redaction import Redaction, secret_headers, secrets_around, secrets_of_address
 from potstill.oracle.waits import retry_after
@@ -343,9 +344,24 @@ def the_object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         fault = f"the server's answer is no JSON: {one_line(text[:80]) or 'it is empty'}"
         raise Failure("malformed", fault, charged="unknown", raw=text[:4000]) from None
+    if (error := error_in(value)) is not None:
+        raise _stated(*error, text)
     if not isinstance(value, dict):
         raise Failure("malformed", "the server's answer is no JSON object", charged="unknown", raw=text[:4000])
     return value
+
+
+def _stated(status: int, words: str, text: str) -> Failure:
+    """An error that came with HTTP 200: what its status means. It costs nothing, but where the model may have answered.
+
+    A gateway that has waited too long may be billed for what it did not wait for.
+    """
+    failure = status_failure(status, words, f"{words} {text[:4000]}", {})
+    failure.detail = f"HTTP 200 with an error, {status}: {one_line(words)}"
+    failure.raw = storable(text[:4000])
+    if status not in {408, 504, 524}:
+        failure.charged = "nothing"
+    return failure
 
 
 def _whole(digits: str) -> int | float:

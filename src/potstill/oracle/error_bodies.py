@@ -1,0 +1,68 @@
+"""Errors that come with HTTP 200: many gateways answer so, each in its own form.
+
+In: the JSON of an answer. Out: the status that an error in it names, and the server's words; None for an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Words of providers and of google.rpc, in lower case, with the HTTP status that each stands for; the first that fits.
+_STATUS = (
+    (402, ("insufficient_quota", "billing", "credit balance", "insufficient credits", "insufficient balance",
+           "exceeded your current quota")),
+    (429, ("rate_limit", "rate limit", "resource_exhausted", "too many requests", "throttl")),
+    (401, ("authentication", "unauthenticated", "unauthorized", "invalid_api_key", "api key", "not authenticated")),
+    (403, ("permission", "forbidden")),
+    (529, ("overloaded", "unavailable", "capacity", "loading")),
+    (504, ("timeout", "timed out", "deadline_exceeded", "deadline exceeded")),
+    (404, ("not_found", "not found", "unexpected endpoint", "unknown endpoint")),
+    (400, ("invalid_request", "invalid_argument", "bad_request", "badrequest", "failed_precondition",
+           "context_length")),
+)  # fmt: skip
+
+
+def error_in(value: object) -> tuple[int, str] | None:
+    """The HTTP status that an error in an answer names, and what the server says; None where there is no error.
+
+    Args:
+        value: the JSON of an answer; some servers put the error into a list.
+    """
+    if isinstance(value, list):
+        return next(filter(None, map(error_in, value)), None)
+    if not isinstance(value, dict):
+        return None
+    choice = _first(value.get("choices"))
+    error = value.get("error") or choice.get("error")
+    if not error and (value.get("object") == "error" or value.get("type") == "error"):
+        error = value
+    if not error and choice.get("finish_reason") == "error":
+        return 502, "the server ended the answer with an error"
+    if not error and "choices" in value and value["choices"] is None:
+        return 502, "the answer holds no choices (null)"
+    return None if not error else (_status(error), _words(error))
+
+
+def _first(choices: object) -> dict[str, Any]:
+    found = choices[0] if isinstance(choices, list) and choices else None
+    return found if isinstance(found, dict) else {}
+
+
+def _status(error: object) -> int:
+    """The status in numbers, else in words; 500 where it names none."""
+    facts = [error.get(name) for name in ("code", "status", "status_code")] if isinstance(error, dict) else [error]
+    for fact in facts:
+        found = re.fullmatch(r"\s*([45]\d\d)\b.*", str(fact), re.DOTALL)
+        if found:
+            return int(found[1])
+    said = str(error).lower()
+    return next((status for status, words in _STATUS if any(word in said for word in words)), 500)
+
+
+def _words(error: object) -> str:
+    """The server's message, behind its code or kind."""
+    if not isinstance(error, dict):
+        return str(error)
+    facts = [error.get(name) for name in ("code", "type", "status", "message")]
+    return ": ".join(str(fact) for fact in facts if fact) or str(error)

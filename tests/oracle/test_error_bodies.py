@@ -1,0 +1,36 @@
+"""Errors that come with HTTP 200 are what they say they are, for every provider, and cost nothing."""
+
+import json
+
+import pytest
+from asking import KEYS, ask
+from scripted_server import Answer
+
+from potstill.oracle.error_bodies import error_in
+
+FORMS = [
+    ({"error": {"code": 429, "message": "slow down"}}, "rate_limited"),
+    ({"error": {"code": 502, "message": "upstream"}}, "server"),
+    ({"error": {"code": "insufficient_quota", "message": "pay"}}, "quota"),
+    ({"error": {"code": 401, "message": "no"}}, "not_allowed"),
+    ({"error": "Rate limit exceeded"}, "rate_limited"),
+    ({"choices": None}, "server"),
+    ({"choices": [{"finish_reason": "error", "message": {"content": ""}}]}, "server"),
+    ({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, "server"),
+    ({"type": "error", "error": {"type": "rate_limit_error", "message": "busy"}}, "rate_limited"),
+    ({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}, "rate_limited"),
+    ([{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}], "rate_limited"),
+]
+
+
+@pytest.mark.parametrize("spec", sorted(KEYS))
+def test_an_error_with_http_200_is_what_it_says_and_costs_nothing(spec, monkeypatch):
+    monkeypatch.setenv(KEYS[spec], "k3y")
+    _, found = ask(spec, lambda request, number: Answer(body=json.dumps(FORMS[number][0]).encode()), times=len(FORMS))
+    assert [(one.reason, one.charged) for one in found] == [(reason, "nothing") for _, reason in FORMS]
+    assert "slow down" in found[0].detail
+
+
+@pytest.mark.parametrize("body", [{"choices": [{"message": {}}], "error": None}, {"content": [], "error": {}}, 7, "x"])
+def test_an_answer_is_no_error(body):
+    assert error_in(body) is None
