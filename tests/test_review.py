@@ -162,6 +162,8 @@ class TestOrder:
         ({"wind": "4", "rain": 1}, "wind: got '4', legal 0 to 10"),
         ({"wind": True, "rain": 1}, "wind: got True"),
         ({"wind": float("nan"), "rain": 1}, "wind: got nan"),
+        ({"wind": 10**5000, "rain": 1}, "wind: got an integer of more than 30 digits, legal 0 to 10"),
+        ({"wind": "x" * 999, "rain": 1}, "wind: got 'x{59}\N{HORIZONTAL ELLIPSIS}, legal 0 to 10"),
         ({"wind": 1}, "got scores of wind; expected wind, rain"),
         ({"wind": None, "rain": None}, "no score at all"),
     ],
@@ -171,6 +173,14 @@ def test_scores_that_no_oracle_could_give_are_refused(tmp_path, scores, message)
         with pytest.raises(BadInput, match=message):
             review.judge("a1", scores)
         assert review.judged() == []
+
+
+def test_a_note_that_no_database_can_hold_is_refused_and_the_earlier_one_stays(tmp_path):
+    with Review.of(labelled_run(tmp_path), "Ann") as review:
+        review.judge("a1", RIGHT, "first")
+        with pytest.raises(BadInput, match="note: half of a surrogate pair at character 3"):
+            review.judge("a1", RIGHT, "a \ud800")
+        assert [(item.id, item.note) for item in review.judged()] == [("a1", "first")]
 
 
 def test_articles_nobody_labelled_are_not_reviewed(tmp_path):

@@ -8,7 +8,7 @@ before the oracle's, see `dataset.corrected`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, islice
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 import numpy as np
@@ -40,6 +40,10 @@ cheap student finds hard to believe, or those where two oracles, or one oracle's
 ORDERS: tuple[Order, ...] = ("random", "suspect", "disagreement")
 
 LONGEST_NAME = 60
+
+_LONGEST_SHOWN = 60
+_MOST_DIGITS = 30
+_MOST_NAMED = 20
 
 Scores = dict[str, float | None]
 
@@ -130,12 +134,13 @@ class Review:
             note: why, in the reviewer's words; kept as the label's evidence.
 
         Raises:
-            BadInput: no such article, a dimension is missing or unknown, or a score is off the scale.
+            BadInput: no such article, a dimension is missing or unknown, a score is off the scale, or the note holds
+                half of a surrogate pair.
             RunError: another process writes to the run just now.
         """
-        item = self._item(id_)
+        item = self.item(id_)
         found = self._checked(scores)
-        answer = Answered(self._question(item), found, note[:MAX_EVIDENCE].replace("\0", ""), "", False, 0, 0, 0, 0.0)
+        answer = Answered(self._question(item), found, checked_note(note), "", False, 0, 0, 0, 0.0)
         with self.run.locked():
             self._ledger.record([answer])
         item.given, item.note = found, answer.evidence
@@ -148,11 +153,21 @@ class Review:
             BadInput: no such article.
             RunError: another process writes to the run just now.
         """
-        item = self._item(id_)
+        item = self.item(id_)
         with self.run.locked():
             self._ledger.retract(self._question(item))
         item.given, item.note = None, ""
         return item
+
+    def item(self, id_: str) -> Item:
+        """The article of an id.
+
+        Raises:
+            BadInput: no such article.
+        """
+        if id_ not in self._place:
+            raise BadInput(f"no labelled article {_brief(id_)} in {self.run.folder}")
+        return self._place[id_]
 
     def judged(self) -> list[Item]:
         """The articles that this reviewer has judged."""
@@ -188,27 +203,23 @@ class Review:
                 )
         return pairs
 
-    def _item(self, id_: str) -> Item:
-        if id_ not in self._place:
-            raise BadInput(f"no labelled article {id_!r} in {self.run.folder}")
-        return self._place[id_]
-
     def _question(self, item: Item) -> Question:
         return Question(item.id, HUMAN + self.reviewer, self._prompt.hash, window_hash(item.text), 0)
 
     def _checked(self, scores: Mapping[str, object]) -> Scores:
         names, scale = self.filter.dimension_names, self.filter.scale
         if set(scores) != set(names):
-            raise BadInput(f"got scores of {', '.join(map(str, scores)) or 'nothing'}; expected {', '.join(names)}")
+            given = ", ".join(_brief(name, quoted=False) for name in islice(scores, _MOST_NAMED)) or "nothing"
+            raise BadInput(f"got scores of {given}; expected {', '.join(names)}")
         found: Scores = {}
         for name in names:
             value = scores[name]
             if value is None:
                 found[name] = None
             elif isinstance(value, bool) or not isinstance(value, int | float) or not scale.min <= value <= scale.max:
-                raise BadInput(f"{name}: got {value!r}, legal {scale.min:g} to {scale.max:g}")
+                raise BadInput(f"{name}: got {_brief(value)}, legal {scale.min:g} to {scale.max:g}")
             else:
-                found[name] = float(value)
+                found[name] = float(value) + 0.0  # -0.0 and 0.0 are one score
         if all(value is None for value in found.values()):
             raise BadInput("no score at all")
         return found
@@ -229,6 +240,27 @@ def checked_name(name: str) -> str:
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
         raise BadInput(f"--reviewer: got {name!r}, expected a name of 1 to {LONGEST_NAME} characters")
     return name
+
+
+def checked_note(note: str) -> str:
+    """A note as the ledger keeps it: without NUL, cut at the length of an oracle's evidence.
+
+    Raises:
+        BadInput: it holds half of a surrogate pair, which no database can store.
+    """
+    try:
+        note.encode()
+    except UnicodeEncodeError as error:
+        raise BadInput(f"note: half of a surrogate pair at character {error.start + 1}") from None
+    return note[:MAX_EVIDENCE].replace("\0", "")
+
+
+def _brief(value: object, *, quoted: bool = True) -> str:
+    """What came, as an error shows it: at most 60 characters of it."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_MOST_DIGITS:
+        return f"an integer of more than {_MOST_DIGITS} digits"
+    text = value if isinstance(value, str) and len(value) <= _LONGEST_SHOWN and not quoted else repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _labels_of(ledger: Ledger, filter_: Filter) -> pl.DataFrame:

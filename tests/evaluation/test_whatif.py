@@ -110,6 +110,8 @@ def test_dimensions_in_another_order_are_the_same_filter():
         ("weights.harm=2", "got 2, expected 0 to 1"),
         ("weights.harm=much", "got 'much', expected a number"),
         ("gates.1.cap=3", "no number 1; there are 1"),
+        ("gates.\N{SUPERSCRIPT TWO}=off", "no number \N{SUPERSCRIPT TWO}; there are 1"),
+        ("gates." + "9" * 5000 + "=off", "no number 9{80}\N{HORIZONTAL ELLIPSIS}; there are 1"),
         ("tiers.front.when=overall > 1", "no tier front; the filter has lead, brief"),
         ("tiers.lead.when=joy > 1", "joy"),
         ("scale.max=5", "legal are weights.NAME"),

@@ -2,16 +2,19 @@
 
 import http.client
 import json
-import threading
+import re
 from contextlib import contextmanager
+from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
 from browser import browser
 from reviewed import labelled_run, opinions
+from serving import exchange, head, running
 
 from potstill.errors import BadInput
-from potstill.pages.loopback import LARGEST, Loopback
+from potstill.pages.bodies import LARGEST
+from potstill.pages.loopback import Loopback
 from potstill.pages.review import Desk
 from potstill.review import Review
 
@@ -27,14 +30,8 @@ def served(folder, *, blind=False, order="random", run=None):
     """A review of 20 reports, and its page."""
     with Review.of(run or labelled_run(folder), "Ann", order=order) as review:
         review.items.sort(key=lambda item: int(item.id[1:]))
-        with Loopback(Desk(review, blind=blind)) as server:
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
-            thread.start()
-            try:
-                yield review, server
-            finally:
-                server.shutdown()
-                thread.join()
+        with Loopback(Desk(review, blind=blind)) as server, running(server):
+            yield review, server
 
 
 @contextmanager
@@ -195,6 +192,34 @@ class TestServer:
             ('{"id": "a1"}', 422, "expected scores by dimension"),
             ('{"id": "a1", "scores": {"wind": 11, "rain": 0}}', 422, "wind: got 11, legal 0 to 10"),
             ('{"id": "a99", "scores": {}}', 422, "no labelled article 'a99'"),
+            ('{"id": "a1", "scores": {"wind": null, "rain": 2}}', 422, "wind: got null, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": 1, "rain": NaN}}', 422, "rain: got nan, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": Infinity, "rain": 2}}', 422, "wind: got inf, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": -Infinity, "rain": 2}}', 422, "wind: got -inf, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": 1e999, "rain": 2}}', 422, "wind: got inf, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": "7", "rain": 2}}', 422, "wind: got '7', legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": true, "rain": 2}}', 422, "wind: got True, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": [7], "rain": 2}}', 422, "wind: got [7], legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": {}, "rain": 2}}', 422, "wind: got {}, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": -0.001, "rain": 2}}', 422, "wind: got -0.001, legal 0 to 10"),
+            (
+                f'{{"id": "a1", "scores": {{"wind": {"9" * 999}, "rain": 2}}}}',
+                422,
+                "more than 30 digits, legal 0 to 10",
+            ),
+            (
+                f'{{"id": "a1", "scores": {{"wind": {"9" * 9999}, "rain": 2}}}}',
+                400,
+                "an integer of thousands of digits",
+            ),
+            ('{"id": "a1", "scores": {"wind": 1}}', 422, "got scores of wind; expected wind, rain"),
+            ('{"id": "a1", "scores": {"wind": 1, "rain": 2, "x\\ny": 3}}', 422, "expected wind, rain"),
+            (f'{{"id": "a1", "scores": {{"{"w" * 9999}": 1}}}}', 422, "expected wind, rain"),
+            (f'{{"id": "{"a" * 9999}", "scores": {{}}}}', 422, "no labelled article 'aaa"),
+            ('{"id": "a1", "scores": [1, 2]}', 422, "expected scores by dimension"),
+            ('{"id": "a1", "scores": {"wind": 1, "rain": 2}, "note": 7}', 422, "and a note"),
+            ('{"id": "a1", "scores": {"wind": 1, "rain": 2}, "note": "\\ud800"}', 400, "half of a surrogate pair"),
+            ('{"id": "\\ud800", "scores": {"wind": 1, "rain": 2}}', 400, "half of a surrogate pair"),
         ],
     )
     def test_what_cannot_be_kept_is_told(self, tmp_path, body, status, message):
@@ -202,13 +227,59 @@ class TestServer:
             found, said = ask(server, "POST", "/api/judge", body)
             assert (found, review.judged()) == (status, [])
             assert message in said["error"]
+            assert len(said["error"]) <= 300
+            assert said["error"].isprintable()
+
+    def test_null_is_legal_where_the_oracle_gave_no_score_and_nowhere_else(self, tmp_path):
+        run = labelled_run(tmp_path, samples=lambda i: [opinions(i) | ({"wind": None} if i == 1 else {})])
+        with served(tmp_path, run=run) as (review, server):
+            masked = {"wind": None, "rain": 2}
+            assert ask(server, "POST", "/api/judge", json.dumps({"id": "a1", "scores": masked}))[0] == 200
+            status, said = ask(server, "POST", "/api/judge", json.dumps({"id": "a2", "scores": masked}))
+            assert (status, [item.id for item in review.judged()]) == (422, ["a1"])
+        assert said["error"] == "wind: got null, legal 0 to 10; null only where the oracle gave no score"
+
+    def test_characters_of_every_plane_are_kept_in_a_note(self, tmp_path):
+        note = "caf\u00e9 \N{GRINNING FACE} \u202e \ue000"
+        body = json.dumps({"id": "a1", "scores": {"wind": 1, "rain": 2}, "note": note})
+        with served(tmp_path) as (review, server):
+            assert ask(server, "POST", "/api/judge", body)[0] == 200
+            run = review.run
+        with Review.of(run, "Ann") as review:
+            assert [item.note for item in review.judged()] == [note]
+
+    def test_the_policy_of_the_page_is_sent_as_a_header_too(self, tmp_path):
+        with served(tmp_path) as (_, server):
+            answer = exchange(server, head(server, "GET /?{key}", "Connection: close")).decode()
+        headers, page = answer.split("\r\n\r\n", 1)
+        sent = next(line.partition(": ")[2] for line in headers.splitlines() if line.startswith("content-security"))
+        written = unescape(re.search(r'Security-Policy" content="([^"]+)"', page)[1])
+        assert sent == f"{written}; frame-ancestors 'none'"
+        assert "unsafe" not in sent
+        assert "cross-origin-opener-policy: same-origin" in headers
 
     def test_a_body_that_is_too_large_is_not_read(self, tmp_path):
         with served(tmp_path) as (_, server):
             status, said = ask(server, "POST", "/api/judge", JUDGED, content_length=str(LARGEST + 1))
-        assert (status, said["error"]) == (400, "expected a body of at most 1000000 bytes")
+        assert (status, said["error"]) == (413, "expected a body of at most 1000000 bytes")
 
-    @pytest.mark.parametrize("path", ["/nothing", "/api/item/20", "/api/item/-1", "/api/item/x"])
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/nothing",
+            "/api/item/20",
+            "/api/item/-1",
+            "/api/item/x",
+            "/api/item/",
+            "/api/item/0.0",
+            "/api/item/0/0",
+            "/api/item/%C2%B2",
+            "/api/item/%D9%A1",
+            f"/api/item/{10**19}",
+            f"/api/item/{'9' * 5000}",
+            f"/api/item/{'0' * 5000}",
+        ],
+    )
     def test_there_is_nothing_else(self, tmp_path, path):
         with served(tmp_path) as (_, server):
             assert ask(server, "GET", path)[0] == 404

@@ -2,11 +2,18 @@
 
 import http.client
 import json
-import threading
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from html import unescape
 from urllib.parse import urlsplit
 
 import pytest
 from evaluated_run import bundled_run, evaluated_run
+from serving import exchange, head, running
 
 from potstill.errors import RunError
 from potstill.evaluation.predictions import read_predictions
@@ -25,12 +32,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def server(folder):
-    with open_view(Run.open(folder)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with open_view(Run.open(folder)) as server, running(server):
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def request(server, method, path, body=None, **headers):
@@ -53,6 +56,32 @@ def test_the_page_runs_its_own_script_and_no_other(server):
     assert page.count("<script") == 1
 
 
+def policy_sent(server, line):
+    headers = exchange(server, head(server, line, "Connection: close")).decode().split("\r\n\r\n")[0]
+    return next(part.partition(": ")[2] for part in headers.splitlines() if part.startswith("content-security"))
+
+
+def test_the_report_is_sent_with_its_own_policy_and_apart_from_the_articles(server, folder):
+    sent = policy_sent(server, "GET /report?{key}")
+    report = (folder / "report" / "report.html").read_text()
+    assert unescape(re.search(r'Security-Policy" content="([^"]+)"', report)[1]) in sent
+    assert sent.endswith("; frame-ancestors 'none'; sandbox allow-scripts")
+    assert "unsafe-eval" not in sent
+    assert "script-src 'sha256-" in sent
+
+
+@pytest.mark.parametrize(
+    "policy", ["default-src * 'unsafe-inline' 'unsafe-eval'", "script-src &#x27;sha256-short&#x27;"]
+)
+def test_a_report_that_does_not_name_its_script_is_shown_without_one(folder, tmp_path, capsys, policy):
+    run = Run.open(shutil.copytree(folder, tmp_path / "run"))
+    report = run.path("report") / "report.html"
+    report.write_text(f'<meta http-equiv="Content-Security-Policy" content="{policy}">')
+    with open_view(run) as server, running(server):
+        assert "script-src 'none'" in policy_sent(server, "GET /report?{key}")
+    assert capsys.readouterr().err.endswith("so its plots stay empty; run: potstill report\n")
+
+
 def test_what_if_decides_the_stored_scores_again_and_names_what_moves(server, folder):
     body = {"settings": ["tiers.lead.when=overall >= 4.5"]}
     status, text = request(server, "POST", "/api/whatif", body)
@@ -71,6 +100,13 @@ def test_what_if_decides_the_stored_scores_again_and_names_what_moves(server, fo
         ({"settings": ["weights.none=1"]}, "no dimension none"),
         ({"settings": "weights.gain=1"}, "settings"),
         ({"other": []}, "settings"),
+        ({"settings": ["x"] * 101}, "settings"),
+        ({"settings": ["tiers.lead.when=" + "(" * 1000 + "overall > 1"]}, "settings -> 0"),
+        ({"settings": ["tiers.lead.when=" + "NOT " * 200 + "overall > 1"]}, "tiers.lead.when"),
+        ({"settings": ["tiers.lead.when=overall >= nan"]}, "unknown name 'nan'"),
+        ({"settings": ["gates.0.cap=nan"]}, "finite"),
+        ({"settings": ["gates.\N{SUPERSCRIPT TWO}=off"]}, "no number"),
+        ({"settings": ["gates." + "9" * 900 + "=off"]}, "no number"),
     ],
 )
 def test_settings_that_are_none_are_refused_with_the_reason(server, body, message):
@@ -103,6 +139,15 @@ def test_the_report_is_served_as_it_was_written(server, folder):
         ("POST", "/api/article", {"id": 7}, 422),
         ("POST", "/api/articles", {"sort": "anything"}, 422),
         ("POST", "/api/articles", [], 422),
+        ("POST", "/api/articles", None, 415),
+        ("POST", "/api/articles", {"offset": 10**19}, 422),
+        ("POST", "/api/articles", {"offset": -1}, 422),
+        ("POST", "/api/articles", {"offset": "0"}, 422),
+        ("POST", "/api/articles", {"offset": float("nan")}, 422),
+        ("POST", "/api/articles", {"text": "x" * 501}, 422),
+        ("POST", "/api/articles", {"facets": {str(i): "" for i in range(21)}}, 422),
+        ("POST", "/api/articles", {"facets": {"source": None}}, 422),
+        ("PUT", "/api/articles", {}, 405),
     ],
 )
 def test_other_questions_are_refused(server, method, path, body, status):
@@ -123,3 +168,18 @@ def test_a_run_that_is_not_evaluated_names_the_command(tmp_path):
     run = bundled_run(tmp_path, 40)
     with pytest.raises(RunError, match="potstill evaluate"):
         open_view(run)
+
+
+def test_an_interrupt_ends_the_command_without_a_traceback(folder):
+    command = [sys.executable, "-c", "from potstill.cli import main; main()", "view", str(folder)]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with started:
+        address = urlsplit(started.stdout.readline())
+        connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=60)
+        connection.request("GET", f"/?{address.query}")
+        assert connection.getresponse().status == 200
+        os.kill(started.pid, signal.SIGINT)
+        _, err = started.communicate(timeout=60)
+    assert started.returncode == 130
+    assert "Traceback" not in err
+    assert len(err.splitlines()) <= 1

@@ -1,10 +1,9 @@
 """The explorer and the report in a real browser: by keyboard, on a phone, in print, with hostile articles."""
 
-import threading
-
 import pytest
 from browser import browser
 from evaluated_run import evaluated_run
+from serving import running
 
 from potstill.pages.view import open_view
 from potstill.report import write_report
@@ -23,12 +22,8 @@ def chromium():
 def url(tmp_path_factory):
     run = evaluated_run(tmp_path_factory.mktemp("view"))
     write_report(run)
-    with open_view(Run.open(run.folder)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    with open_view(Run.open(run.folder)) as server, running(server):
         yield server.url
-        server.shutdown()
-        thread.join()
 
 
 def opened(chromium, url, **settings):
@@ -166,3 +161,40 @@ def test_a_report_opens_from_disk(chromium, tmp_path_factory, url):
     report.until("document.querySelectorAll('.plot svg').length === document.querySelectorAll('script.spec').length")
     assert report.complaints() == []
     assert report.requested() == [file.as_uri()]
+
+
+@pytest.mark.parametrize("place", ["served", "file"])
+def test_no_text_becomes_a_script_of_the_report(chromium, tmp_path_factory, url, place):
+    file = next(tmp_path_factory.getbasetemp().glob("view*/run/report/report.html"))
+    report = chromium.open(file.as_uri() if place == "file" else url.replace("/?", "/report?"))
+    report.until("document.querySelectorAll('.plot svg').length > 4")
+    report.ask(
+        "(() => { const s = document.createElement('script'); s.textContent = 'window.bad = 1';"
+        "document.body.append(s); const b = document.createElement('p'); document.body.append(b);"
+        "b.setAttribute('onclick', 'window.bad = 2'); b.click(); })()"
+    )
+    assert report.ask("window.bad") is None
+    told = report.call("Runtime.evaluate", expression="Function('return 1')()", allowUnsafeEvalBlockedByCSP=False)
+    assert told["result"]["className"] == "EvalError"
+
+
+def test_the_served_report_cannot_reach_the_articles(chromium, url):
+    report = chromium.open(url.replace("/?", "/report?"))
+    report.until("document.querySelectorAll('.plot svg').length > 4")
+    assert report.ask("window.origin") == "null"
+    assert report.ask(f"fetch({url!r}).then(() => 'read', () => 'refused')") == "refused"
+
+
+def test_a_plot_tells_of_what_the_pointer_is_on(chromium, url):
+    report = chromium.open(url.replace("/?", "/report?"))
+    report.until("document.querySelectorAll('.plot svg').length > 4")
+    x, y = report.ask(
+        "(() => { const mark = document.querySelector('#plot-ladder .mark-symbol path');"
+        "mark.scrollIntoView({block: 'center', behavior: 'instant'}); const box = mark.getBoundingClientRect();"
+        "return [box.x + box.width / 2, box.y + box.height / 2]; })()"
+    )
+    report.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+    report.until("document.querySelector('#vg-tooltip-element.visible')")
+    shown = report.ask("document.getElementById('vg-tooltip-element').innerText")
+    assert "mae" in shown
+    assert report.complaints() == []

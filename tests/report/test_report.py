@@ -1,9 +1,12 @@
 """A report is parsed back, and every figure in it is found in a record."""
 
+import base64
+import hashlib
 import json
 import math
 import re
 import shutil
+from html import unescape
 from html.parser import HTMLParser
 
 import polars as pl
@@ -292,3 +295,19 @@ def test_five_thousand_rows_stay_under_three_megabytes(run):
     many.drop("index").write_parquet(run.path("predictions"))
     write_report(run)
     assert (run.path("report") / "report.html").stat().st_size < 3_000_000
+
+
+def test_the_policy_lets_the_reports_own_script_run_and_neither_eval_nor_a_connection(original):
+    text = (Run.open(original).path("report") / "report.html").read_text()
+    policy = unescape(re.search(r'Security-Policy" content="([^"]+)"', text)[1])
+    script = text[text.index('<script type="module">') + len('<script type="module">') : text.rindex("</script>")]
+    hashed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    assert rules["script-src"] == f"'sha256-{hashed}'"
+    assert rules["default-src"] == "'none'"
+    assert "eval" not in policy
+    assert "connect-src" not in policy
+
+
+def test_a_report_is_smaller_than_1_3_megabytes(original):
+    assert (Run.open(original).path("report") / "report.html").stat().st_size < 1_300_000

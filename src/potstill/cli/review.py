@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,21 +48,22 @@ def review(
     as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as one JSON object.")] = False,
 ) -> None:
     """Accept or correct an oracle's labels by keyboard; yours go into the dataset in place of the oracle's."""
-    from potstill.pages.loopback import Loopback
+    from potstill.pages.loopback import Loopback, require_server
     from potstill.pages.review import Desk
     from potstill.review import Review
     from potstill.runs import Run
     from potstill.terminal import note
 
+    if not summary:
+        require_server()
     with Review.of(Run.open(run), reviewer, order=order.value, oracle=oracle, seed=seed) as opened:
         if not summary:
-            with Loopback(Desk(opened, blind=blind), port) as server:
+            # An interrupt is how a review ends, from the moment that its address is known.
+            with Loopback(Desk(opened, blind=blind), port) as server, suppress(KeyboardInterrupt):
                 note(f"{len(opened.items):,} articles to review, {len(opened.judged()):,} judged; Ctrl-C ends it")
                 note(server.url)
-                try:
-                    server.serve_forever()
-                except KeyboardInterrupt:
-                    note("")
+                server.serve_forever()
+            note("")
         _print(opened, as_json=as_json)
 
 

@@ -8,6 +8,7 @@ looked for again: which caps they touch was stored with the scores.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
 
 RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95)
 """Recalls of the positive tiers for which an evaluation records where to cut."""
+
+_PLACE = re.compile(r"[0-9]{1,9}")
+
+_LONGEST_SHOWN = 80
 
 MOST_MOVED = 50
 """Articles that are named, unless more are asked for."""
@@ -202,9 +207,10 @@ def edited(filter_: Filter, settings: Sequence[str]) -> Filter:
         path, equals, value = setting.partition("=")
         if not equals:
             raise BadInput(
-                f"--set {setting}: expected PATH=VALUE, such as weights.harm=0.3 or tiers.lead.when=overall >= 6"
+                f"--set {_brief(setting)}: expected PATH=VALUE, such as weights.harm=0.3 or tiers.lead.when=overall >= "
+                "6"
             )
-        _set(content, dropped, path.strip().split("."), value.strip(), f"--set {setting}")
+        _set(content, dropped, path.strip().split("."), value.strip(), f"--set {_brief(setting)}")
     for kind, places in dropped.items():
         content[kind] = [part for place, part in enumerate(content[kind]) if place not in places]
     try:
@@ -212,7 +218,7 @@ def edited(filter_: Filter, settings: Sequence[str]) -> Filter:
     except ValidationError as error:
         fault = error.errors()[0]
         where = " -> ".join(map(str, fault["loc"]))
-        raise BadInput(f"--set {' '.join(settings)}: {where}: {fault['msg']}") from None
+        raise BadInput(f"--set {_brief(' '.join(settings))}: {where}: {fault['msg']}") from None
 
 
 def _set(content: dict[str, Any], dropped: dict[str, set[int]], path: list[str], value: str, where: str) -> None:
@@ -232,7 +238,7 @@ def _set(content: dict[str, Any], dropped: dict[str, set[int]], path: list[str],
             found = next((tier for tier in content["tiers"] if tier["name"] == wanted), None)
             if found is None:
                 names = ", ".join(tier["name"] for tier in content["tiers"])
-                raise BadInput(f"{where}: no tier {wanted}; the filter has {names}")
+                raise BadInput(f"{where}: no tier {_brief(wanted)}; the filter has {names}")
             found["when"] = value
         case _:
             raise BadInput(
@@ -244,7 +250,7 @@ def _set(content: dict[str, Any], dropped: dict[str, set[int]], path: list[str],
 def _weigh(dimensions: dict[str, Any], name: str, weight: float, where: str) -> None:
     """Give one dimension a weight; the others share what is left as they did before."""
     if name not in dimensions:
-        raise BadInput(f"{where}: no dimension {name}; the filter has {', '.join(dimensions)}")
+        raise BadInput(f"{where}: no dimension {_brief(name)}; the filter has {', '.join(dimensions)}")
     if not 0 <= weight <= 1:
         raise BadInput(f"{where}: got {weight:g}, expected 0 to 1")
     others = sum(part["weight"] for key, part in dimensions.items() if key != name)
@@ -255,8 +261,8 @@ def _weigh(dimensions: dict[str, Any], name: str, weight: float, where: str) -> 
 
 
 def _item(items: list[dict[str, Any]], place: str, where: str) -> dict[str, Any]:
-    if not place.isdigit() or int(place) >= len(items):
-        raise BadInput(f"{where}: no number {place}; there are {len(items)}, counted from 0")
+    if _PLACE.fullmatch(place) is None or int(place) >= len(items):
+        raise BadInput(f"{where}: no number {_brief(place)}; there are {len(items)}, counted from 0")
     return items[int(place)]
 
 
@@ -264,7 +270,12 @@ def _as_number(value: str, where: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise BadInput(f"{where}: got {value!r}, expected a number") from None
+        raise BadInput(f"{where}: got {_brief(value)!r}, expected a number") from None
+
+
+def _brief(text: str) -> str:
+    """What was given, as an error shows it: so much of it that the reason still has its place."""
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def under(predictions: Predictions, before: Filter, after: Filter) -> Predictions:

@@ -26,6 +26,12 @@ PAGE = 50
 MOST_VALUES = 30
 """Values of a fact above which it is no filter: a list of them would be too long to choose from."""
 
+MOST_FACETS = 20
+"""Facts that one question may ask for at once."""
+
+MOST_ROWS = 2**31
+"""Where the last page of an answer may begin."""
+
 BEGINNING = 90
 """Characters by which an article without a title is listed."""
 
@@ -49,12 +55,12 @@ _TITLE = pl.coalesce(
 class Query(BaseModel):
     """What the page asks for. `facets` maps a fact to the value that it must have."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     text: str = Field(default="", max_length=500)
-    facets: dict[str, str] = Field(default_factory=dict)
+    facets: dict[str, str] = Field(default_factory=dict, max_length=MOST_FACETS)
     sort: Sort = "disagreement"
-    offset: int = Field(default=0, ge=0)
+    offset: int = Field(default=0, ge=0, le=MOST_ROWS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,46 +1,41 @@
-"""A small server on loopback for one person's page.
+"""A page for one person, served on loopback.
 
 In: a page and its answers. Out: an address with a secret in it. Only this machine can connect; other pages in the
 same browser cannot use it, as they neither know the secret nor, under another name for this address, get past the
-check of the host.
+check of the host. What is under it, and what it bears, is in `serving`, which needs the extra `serve`.
 """
 
 from __future__ import annotations
 
-import hmac
-import json
 import secrets
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import socket
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qs, urlsplit
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from potstill.errors import BadInput, PotstillError
+from potstill.errors import BadInput, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-LARGEST = 1_000_000
-"""Bytes of a request's body."""
+    from potstill.pages.sealed import Document
 
-PATIENCE = 60.0
-"""Seconds that an idle connection is kept."""
+_BACKLOG = 64
+"""Connections that the system holds until the server takes them."""
 
 
 class Answers(Protocol):
-    """What is served."""
+    """What is served. `get` and `post` are called from threads, several at a time."""
 
-    def page(self) -> str:
+    def page(self) -> Document:
         """The page at `/`."""
         ...
 
     def get(self, path: str) -> Mapping[str, Any] | None:
-        """The JSON at a path; None where there is none."""
+        """The JSON at a path under `/api/`; None where there is none."""
         ...
 
     def post(self, path: str, body: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - any JSON
-        """The JSON that answers a JSON body; None where the path takes none.
+        """The JSON that answers a JSON body at a path under `/api/`; None where the path takes none.
 
         Raises:
             PotstillError: the body is refused; its message is shown.
@@ -48,8 +43,18 @@ class Answers(Protocol):
         ...
 
 
-class Loopback(ThreadingHTTPServer):
-    """Serves until `shutdown`; `url` is what to open.
+def require_server() -> None:
+    """See that a page can be served, before any work for it.
+
+    Raises:
+        MissingExtra: the extra `serve` is not installed.
+    """
+    for module in ("starlette", "uvicorn"):
+        require(module, "serve")
+
+
+class Loopback:
+    """Listens from the start and serves while `serve_forever` runs; `url` is what to open.
 
     Args:
         answers: the page at `/` and its JSON.
@@ -58,109 +63,48 @@ class Loopback(ThreadingHTTPServer):
 
     Raises:
         BadInput: the port is taken.
+        MissingExtra: the extra `serve` is not installed.
     """
 
-    daemon_threads = True
-
     def __init__(
-        self, answers: Answers, port: int = 0, documents: Mapping[str, Callable[[], str]] = MappingProxyType({})
+        self, answers: Answers, port: int = 0, documents: Mapping[str, Callable[[], Document]] = MappingProxyType({})
     ) -> None:
-        self.answers = answers
-        self.documents = {"/": answers.page, **documents}
+        require_server()
+        from potstill.pages.serving import server_of
+
         self.secret = secrets.token_urlsafe(18)
         try:
-            super().__init__(("127.0.0.1", port), _Handler)
+            self._socket = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
         except OSError as error:
             raise BadInput(f"--port {port}: cannot be served ({error.strerror})") from None
+        self.server_address: tuple[str, int] = self._socket.getsockname()
+        self._server = server_of(answers, documents, self._socket, self.secret)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._socket.close()
+
+    @property
+    def server_port(self) -> int:
+        """The port that it listens on."""
+        return self.server_address[1]
 
     @property
     def url(self) -> str:
         """The page's address."""
         return f"http://127.0.0.1:{self.server_port}/?key={self.secret}"
 
+    def serve_forever(self) -> None:
+        """Serve until `shutdown` is called or, in the main thread, a signal ends the process.
 
-class _Handler(BaseHTTPRequestHandler):
-    """One request; `do_GET` and `do_POST` are the library's names."""
+        Raises:
+            KeyboardInterrupt: it was interrupted; answers under way have been sent.
+        """
+        self._server.run(sockets=[self._socket])
 
-    server: Loopback
-    protocol_version = "HTTP/1.1"
-    timeout = PATIENCE
-
-    def do_GET(self) -> None:
-        """The page, or some JSON."""
-        if not self._allowed():
-            return
-        path = urlsplit(self.path).path
-        document = self.server.documents.get(path)
-        if document is not None:
-            self._send(HTTPStatus.OK, "text/html; charset=utf-8", document().encode())
-            return
-        self._answer(self.server.answers.get(path))
-
-    def do_POST(self) -> None:
-        """JSON for JSON."""
-        # Read before anything is refused, because what stays unread would be taken for the next request.
-        body = self._body()
-        if body is None or not self._allowed():
-            return
-        try:
-            value = json.loads(body)
-        except (ValueError, RecursionError):
-            self._refuse(HTTPStatus.BAD_REQUEST, "not JSON")
-            return
-        try:
-            self._answer(self.server.answers.post(urlsplit(self.path).path, value))
-        except PotstillError as error:
-            self._refuse(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: the address holds the secret."""
-
-    def _body(self) -> bytes | None:
-        length = self.headers.get("content-length", "")
-        if not length.isdecimal() or int(length) > LARGEST:
-            self.close_connection = True
-            self._refuse(HTTPStatus.BAD_REQUEST, f"expected a body of at most {LARGEST} bytes")
-            return None
-        return self.rfile.read(int(length))
-
-    def _allowed(self) -> bool:
-        """Whether the request is the page's own; answers it if not."""
-        own = {f"127.0.0.1:{self.server.server_port}", f"localhost:{self.server.server_port}"}
-        origin = self.headers.get("origin")
-        key = parse_qs(urlsplit(self.path).query).get("key", [""])[0]
-        if self.headers.get("host") not in own or (origin is not None and urlsplit(origin).netloc not in own):
-            self._refuse(HTTPStatus.FORBIDDEN, "not from here")
-        elif not hmac.compare_digest(key.encode(), self.server.secret.encode()):
-            self._refuse(HTTPStatus.FORBIDDEN, "the address lacks its key; open the one that was printed")
-        elif self.command == "POST" and self.headers.get_content_type() != "application/json":
-            self._refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
-        else:
-            return True
-        return False
-
-    def _answer(self, value: Mapping[str, Any] | None) -> None:
-        if value is None:
-            self._refuse(HTTPStatus.NOT_FOUND, "no such page")
-        else:
-            self._json(HTTPStatus.OK, value)
-
-    def _refuse(self, status: HTTPStatus, why: str) -> None:
-        self._json(status, {"error": why})
-
-    def _json(self, status: HTTPStatus, value: Mapping[str, Any]) -> None:
-        self._send(status, "application/json", json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
-
-    def _send(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        for name, value in (
-            ("content-type", kind),
-            ("content-length", str(len(body))),
-            ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
-            ("x-content-type-options", "nosniff"),
-            ("x-frame-options", "DENY"),
-        ):
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
+    def shutdown(self) -> None:
+        """Ask `serve_forever` to end, from any thread; it does within moments."""
+        self._server.should_exit = True

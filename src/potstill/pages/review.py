@@ -6,17 +6,23 @@ state worth keeping: it can be closed and opened again at any time.
 
 from __future__ import annotations
 
+import re
 import threading
 from typing import TYPE_CHECKING, Any
 
-from potstill.errors import PotstillError
-from potstill.pages.sealed import asset, sealed
+from potstill.errors import BadInput, PotstillError
+from potstill.pages.sealed import Document, asset, sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from potstill.review import Item, Review
 
 RESAMPLES = 300
 """Of the bootstrap behind the agreement, while a person waits."""
+
+_WHOLE = re.compile(r"[0-9]{1,9}")
+"""The number of an article; a longer one is none, and a very long one could not even be read as an integer."""
 
 
 class Desk:
@@ -34,7 +40,7 @@ class Desk:
         # The server has a thread per connection; judgements are one at a time.
         self._lock = threading.Lock()
 
-    def page(self) -> str:
+    def page(self) -> Document:
         """The page, whole: it fetches nothing but answers of `get` and `post`."""
         return sealed(
             f"Review of {self.review.filter.name}",
@@ -51,12 +57,14 @@ class Desk:
             if path == "/api/agreement":
                 return {"pairs": [pair.model_dump(mode="json") for pair in self.review.agreement(resamples=RESAMPLES)]}
             number = path.removeprefix("/api/item/")
-            if number != path and number.isdecimal() and int(number) < len(self.review.items):
-                return self._shown(self.review.items[int(number)])
-            return None
+            if number == path or _WHOLE.fullmatch(number) is None or int(number) >= len(self.review.items):
+                return None
+            return self._shown(self.review.items[int(number)])
 
     def post(self, path: str, body: Any) -> dict[str, Any] | None:  # noqa: ANN401 - JSON from outside, checked here
         """The answer to `/api/judge` and `/api/retract`; None for any other path.
+
+        A score of null is legal only where the reviewed oracle's label has none either.
 
         Raises:
             PotstillError: what was sent cannot be kept.
@@ -70,10 +78,21 @@ class Desk:
                 scores, note = body.get("scores"), body.get("note", "")
                 if not isinstance(scores, dict) or not isinstance(note, str):
                     raise PotstillError("expected scores by dimension, and a note")
+                self._check_masks(body["id"], scores)
                 item = self.review.judge(body["id"], scores, note)
             else:
                 item = self.review.retract(body["id"])
             return {"item": self._shown(item), "counts": self._counts()}
+
+    def _check_masks(self, id_: str, scores: Mapping[str, object]) -> None:
+        """Refuse a score that is left out although the oracle gave one."""
+        scale = self.review.filter.scale
+        masked = {name for name, value in self.review.item(id_).scores.items() if value is None}
+        for name in self.review.filter.dimension_names:
+            if name in scores and scores[name] is None and name not in masked:
+                raise BadInput(
+                    f"{name}: got null, legal {scale.min:g} to {scale.max:g}; null only where the oracle gave no score"
+                )
 
     def _state(self) -> dict[str, Any]:
         filter_ = self.review.filter

@@ -6,7 +6,7 @@ JSON and are set as text, and the page can run no script but its own.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -14,14 +14,21 @@ from potstill.errors import BadInput
 from potstill.evaluation.predictions import read_predictions
 from potstill.evaluation.whatif import edited, what_if
 from potstill.pages.explorer import Explorer, Query
-from potstill.pages.loopback import Loopback
-from potstill.pages.sealed import asset, sealed
+from potstill.pages.loopback import Loopback, require_server
+from potstill.pages.sealed import Document, asset, sealed
+from potstill.report.policy import report_policy, script_named
+from potstill.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from potstill.evaluation.predictions import Predictions
     from potstill.runs import Run
+
+
+LONGEST_SETTING = 1000
+"""Characters of one setting of a filter."""
 
 
 class Settings(BaseModel):
@@ -29,7 +36,7 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    settings: tuple[str, ...] = Field(max_length=100)
+    settings: tuple[Annotated[str, Field(max_length=LONGEST_SETTING)], ...] = Field(max_length=100)
 
 
 class View:
@@ -40,7 +47,7 @@ class View:
         self.predictions = predictions
         self.has_report = has_report
 
-    def page(self) -> str:
+    def page(self) -> Document:
         """The page, whole: it fetches nothing but answers of `get` and `post`."""
         return sealed(
             f"Articles of {self.explorer.filter.name}",
@@ -81,7 +88,7 @@ class View:
             return self.explorer.ask(Query.model_validate(body))
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadInput(f"{' -> '.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise BadInput(f"{' -> '.join(map(str, first['loc'])) or 'the question'}: {first['msg']}") from None
 
     def _what_if(self, settings: Sequence[str]) -> dict[str, Any]:
         """Stored scores decided again; each article that moves with the title by which it is listed."""
@@ -99,11 +106,21 @@ def open_view(run: Run, port: int = 0) -> Loopback:
     Raises:
         RunError: the run has not been evaluated.
         BadInput: the port is taken.
+        MissingExtra: the extra `serve` is not installed.
     """
+    require_server()
     report = run.path("report") / "report.html"
-    documents: dict[str, Callable[[], str]] = {}
+    documents: dict[str, Callable[[], Document]] = {}
     if report.is_file():
-        documents["/report"] = lambda: report.read_text(encoding="utf-8")
+        documents["/report"] = lambda: report_of(report)
+        if script_named(report.read_text(encoding="utf-8")) is None:
+            note(f"{report}: written by another version of potstill, so its plots stay empty; run: potstill report")
     explorer = Explorer.of(run)
     predictions = read_predictions(run.folder, explorer.filter)
     return Loopback(View(explorer, predictions, has_report=bool(documents)), port, documents)
+
+
+def report_of(path: Path) -> Document:
+    """A report as it is served: its own script runs, apart from the other pages; one not named by its hash does not."""
+    content = path.read_text(encoding="utf-8")
+    return Document(content, report_policy(script_named(content) or "'none'"), sandboxed=True)

@@ -33,16 +33,14 @@ from potstill.report.blocks import (
     distinct,
     figures,
 )
+from potstill.report.policy import report_policy, source_hash
 from potstill.report.themes import PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Vega compiles its expressions to functions, hence unsafe-eval; nothing may be fetched, from anywhere.
-_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; img-src data: blob:; "
-    "base-uri 'none'; form-action 'none'"
-)
+_CREDITS = """/* With Vega, Vega-Lite, Vega-Embed, Vega-Tooltip and Vega-Interpreter, (c) University of Washington
+Interactive Data Lab and contributors, BSD-3-Clause, and D3, (c) Mike Bostock, ISC. */"""
 
 _APPENDIX = Section("sources", "Where every figure comes from", ())
 
@@ -59,13 +57,14 @@ def render_html(document: Document, sources: dict[str, str | None]) -> str:
         for section in sections
     )
     links = "".join(f'<li><a href="#{section.id}">{escape(section.title)}</a></li>' for section in sections)
+    script = _script()
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">
+<meta http-equiv="Content-Security-Policy" content="{escape(report_policy(source_hash(script)))}">
 <meta name="referrer" content="no-referrer">
 <title>{escape(document.title)} · potstill</title>
 <style>
@@ -89,10 +88,7 @@ where it stands.</p></footer>
 <div id="trace" role="status" hidden></div>
 <noscript><style>.plot{{display:none}}</style></noscript>
 {"".join(_specs(document))}
-<script type="module">
-{_bundle()}
-{_asset("page.js")}
-{_asset("whatif.js")}</script>
+<script type="module">{script}</script>
 </body>
 </html>
 """
@@ -256,11 +252,12 @@ def _specs(document: Document) -> Iterator[str]:
         yield f'<script type="application/json" class="spec" data-for="{place}">{content}</script>\n'
 
 
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
+def _script() -> str:
+    """The one script of the page: Vega, Vega-Lite and Vega-Embed, and what uses them."""
     bundle: str = require("vl_convert", "report").javascript_bundle()
     # In a script's strings an escaped slash is a slash.
-    return bundle.replace("</script", "<\\/script")
+    bundle = bundle.replace("</script", "<\\/script")
+    return f"\n{_CREDITS}\n{bundle}\n{_asset('page.js')}\n{_asset('whatif.js')}"
 
 
 def _asset(name: str) -> str:

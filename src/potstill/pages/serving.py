@@ -1,0 +1,339 @@
+"""The web application under a page, on Starlette and uvicorn, with every bound that a hostile client can meet.
+
+In: a page with its answers, a listening socket and a secret. Out: a uvicorn server. A request is answered in this
+order: its host and origin must be the page's own, its address must hold the key, and only then are its path, its
+method and its body looked at. A client that is slow, idle or endless is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import logging
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import h11
+import uvicorn
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from potstill.errors import BadInput, PotstillError
+from potstill.pages.bodies import LARGEST, one_line, parse_body
+from potstill.terminal import note
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Mapping
+
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from uvicorn.server import ServerState
+
+    from potstill.pages.loopback import Answers
+    from potstill.pages.sealed import Document
+
+PATIENCE = 20.0
+"""Seconds that a client may take to send a request's head, and again its body; an idle connection ends after them."""
+
+MOST_CONNECTIONS = 64
+"""Connections at once. A browser opens six. One more ends the one that has been idle longest, so that whoever holds
+many open cannot keep the page's own reader out."""
+
+_HEAD_BYTES = 16_384
+"""Of a request's line and headers."""
+
+_MOST_PARAMETERS = 8
+"""Of the query in an address."""
+
+_STOPPING = 2
+"""Seconds that answers under way have to end when the server stops."""
+
+HEADERS = (
+    ("cache-control", "no-store"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+"""Sent with every answer; the content security policy depends on what is sent."""
+
+_OWN_ALONE = "same-origin"
+_NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
+
+
+def server_of(
+    answers: Answers, documents: Mapping[str, Callable[[], Document]], listening: socket.socket, secret: str
+) -> uvicorn.Server:
+    """A server for one page; `run(sockets=[listening])` serves, `should_exit = True` ends it.
+
+    Args:
+        answers: the page at `/` and its JSON.
+        documents: further pages by path, each made when it is asked for.
+        listening: a socket bound to loopback.
+        secret: the key that every address must hold.
+    """
+    port = listening.getsockname()[1]
+    hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
+    application = _Gate(_routed(answers, documents), hosts, secret)
+    return uvicorn.Server(
+        uvicorn.Config(
+            application,
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            loop="asyncio",
+            workers=1,
+            interface="asgi3",
+            # An address holds the secret, so no request is written down; what fails is told by the application.
+            log_config=None,
+            log_level=logging.CRITICAL,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            date_header=False,
+            headers=list(HEADERS),
+            # Connections have their own bound below; this one holds requests that outlive theirs.
+            limit_concurrency=MOST_CONNECTIONS + 1,
+            backlog=MOST_CONNECTIONS,
+            timeout_graceful_shutdown=_STOPPING,
+            h11_max_incomplete_event_size=_HEAD_BYTES,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """Why a request is not let in."""
+
+    status: HTTPStatus
+    why: str
+
+
+class _Gate:
+    """Lets in requests of the page's own, and sends the security headers with every answer."""
+
+    def __init__(self, inner: ASGIApp, hosts: frozenset[str], secret: str) -> None:
+        self._inner = inner
+        self._hosts = hosts
+        self._origins = frozenset(f"http://{host}" for host in hosts)
+        self._secret = secret.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sealed_send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.setdefault("content-security-policy", f"{_NOTHING}; frame-ancestors 'none'")
+                if "sandbox" not in headers["content-security-policy"]:
+                    # A browser shows no page that is both sandboxed and has an opener policy.
+                    headers["cross-origin-opener-policy"] = _OWN_ALONE
+            await send(message)
+
+        refused = self._refused(Headers(scope=scope), scope["query_string"])
+        # The body of a request that is not let in is never kept: what comes of it is thrown away as it arrives.
+        answer = self._inner if refused is None else _refusal(refused.status, refused.why)
+        await answer(scope, receive, sealed_send)
+
+    def _refused(self, headers: Headers, query: bytes) -> _Refused | None:
+        if headers.get("host") not in self._hosts or not set(headers.getlist("origin")) <= self._origins:
+            return _Refused(HTTPStatus.FORBIDDEN, "not from here")
+        if not hmac.compare_digest(_key(query), self._secret):
+            return _Refused(HTTPStatus.FORBIDDEN, "the address lacks its key; open the one that was printed")
+        if "content-length" in headers and "transfer-encoding" in headers:
+            return _Refused(HTTPStatus.BAD_REQUEST, "got both a Content-Length and a Transfer-Encoding, expected one")
+        return None
+
+
+def _key(query: bytes) -> bytes:
+    """The one `key` of a query; nothing where there is none, or more than one."""
+    try:
+        keys = parse_qs(query.decode("latin-1"), max_num_fields=_MOST_PARAMETERS).get("key", [])
+    except ValueError:
+        return b""
+    return keys[0].encode("utf-8", "replace") if len(keys) == 1 else b""
+
+
+def _routed(answers: Answers, documents: Mapping[str, Callable[[], Document]]) -> Starlette:
+    """The page's paths and methods."""
+    pages = {"/": answers.page, **documents}
+
+    async def get(request: Request) -> Response:
+        return _answered(await run_in_threadpool(answers.get, request.url.path))
+
+    async def post(request: Request) -> Response:
+        try:
+            value = parse_body(await _body(request))
+        except BadInput as error:
+            return _refusal(HTTPStatus.BAD_REQUEST, str(error))
+        return _answered(await run_in_threadpool(answers.post, request.url.path, value))
+
+    routes = [
+        *(Route(path, _page(made)) for path, made in pages.items()),
+        Route("/api/{rest:path}", get, methods=["GET"]),
+        Route("/api/{rest:path}", post, methods=["POST"]),
+    ]
+    application = Starlette(
+        routes=routes,
+        exception_handlers={
+            HTTPException: _on_status,
+            PotstillError: _on_fault,
+            ClientDisconnect: _on_disconnect,
+            Exception: _on_defect,
+        },
+    )
+    application.router.redirect_slashes = False
+    return application
+
+
+def _page(made: Callable[[], Document]) -> Callable[[Request], Any]:
+    async def page(_: Request) -> Response:
+        document = await run_in_threadpool(made)
+        policy = f"{document.policy}; frame-ancestors 'none'"
+        if document.sandboxed:
+            policy += "; sandbox allow-scripts"
+        return HTMLResponse(document.html, headers={"content-security-policy": policy})
+
+    return page
+
+
+async def _body(request: Request) -> bytes:
+    """A request's body, as long as it is JSON of a legal size that comes in time.
+
+    Raises:
+        HTTPException: it is none.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
+    too_large = HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {LARGEST} bytes")
+    # The protocol has refused whatever is no number of at most 20 digits.
+    if int(request.headers.get("content-length", "0")) > LARGEST:
+        raise too_large
+    body = bytearray()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            async for part in request.stream():
+                body += part
+                if len(body) > LARGEST:
+                    raise too_large
+    except TimeoutError:
+        why = f"the body did not come within {PATIENCE:g} seconds"
+        raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, why, {"connection": "close"}) from None
+    return bytes(body)
+
+
+def _answered(value: Mapping[str, Any] | None) -> Response:
+    return JSONResponse(value) if value is not None else _refusal(HTTPStatus.NOT_FOUND, "no such page")
+
+
+def _refusal(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
+    return JSONResponse({"error": one_line(why)}, status, headers)
+
+
+async def _on_status(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - for the type checker: Starlette passes no other
+    return _refusal(error.status_code, error.detail, error.headers)
+
+
+async def _on_fault(_: Request, error: Exception) -> Response:
+    return _refusal(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+
+
+async def _on_disconnect(*_: object) -> Response:
+    return Response(status_code=HTTPStatus.BAD_REQUEST)
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    note(f"error: {request.url.path}: {type(error).__name__}: {one_line(str(error))}")
+    return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "this could not be answered; the terminal says more")
+
+
+class _Connection(H11Protocol):
+    """A client's connection, which ends when nothing whole comes from it in time, or when others need its place."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.since = self.loop.time()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the library has it
+        """Begin to wait for a request; where there are too many connections, end another one."""
+        super().connection_made(transport)
+        self._wait()
+        others = [one for one in self.connections if isinstance(one, _Connection) and one is not self]
+        if len(others) >= MOST_CONNECTIONS:
+            idlest = min(others, key=lambda one: (one.busy, one.since))
+            # Counted out at once: the loop tells of the loss only later, and more connections may come before.
+            self.connections.discard(idlest)
+            idlest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request."""
+        self._wait()
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless an answer has begun already, and hang up."""
+        if self.cycle is not None:
+            self.cycle.disconnected = True
+        if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
+            self.transport.abort()
+            return
+        body = json.dumps({"error": msg}).encode()
+        headers = {
+            **dict(HEADERS),
+            "content-security-policy": f"{_NOTHING}; frame-ancestors 'none'",
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+            "connection": "close",
+        }
+        status = HTTPStatus.BAD_REQUEST
+        answer = h11.Response(status_code=status, headers=list(headers.items()), reason=status.phrase)
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
+
+    def shutdown(self) -> None:
+        """End when the answer under way has been sent, or at once where there is none."""
+        if self.busy:
+            self.cycle.keep_alive = False
+        else:
+            self.transport.close()
+
+    def _wait(self) -> None:
+        self.since = self.loop.time()
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = self.loop.call_later(PATIENCE, self._expire)
+
+    def _expire(self) -> None:
+        # An answer that is being made has as long as it needs, one that the client does not take has not.
+        if self.busy and not self.flow.write_paused:
+            self._wait()
+        else:
+            self.transport.abort()
