@@ -20,6 +20,8 @@ from potstill.errors import PotstillError, one_line
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from potstill.pages.loopback import Answers
+
 # The small bundle and run are the ones that the tests make.
 sys.path.append(str(Path(__file__).parents[1] / "tests"))
 
@@ -285,18 +287,46 @@ def _bundle_targets() -> dict[str, Target]:
 # Pages
 
 
-def review_post(data: bytes, _: Path) -> None:
-    """The body of a correction that the review page sends."""
-    from potstill.errors import BadInput
-    from potstill.files import parse_json
+@cache
+def _desk():  # noqa: ANN202 - loaded late
+    from potstill.pages.review import Desk
+    from potstill.review import Review
+    from potstill.runs import Run
 
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError:
-        return
-    value = parse_json(text, "correction")
-    if not isinstance(value, dict):
-        raise BadInput("correction: expected an object")
+    return Desk(Review.of(Run.open(whole_run()), "Ann"))
+
+
+@cache
+def _view():  # noqa: ANN202 - loaded late
+    from potstill.evaluation.predictions import read_predictions
+    from potstill.pages.explorer import Explorer
+    from potstill.pages.view import View
+    from potstill.runs import Run
+
+    run = Run.open(whole_run())
+    return View(Explorer.of(run), read_predictions(run.folder, run.filter), has_report=False)
+
+
+def _post(answers: Answers, data: bytes, *paths: str) -> None:
+    from potstill.pages.bodies import parse_body
+
+    value = parse_body(data)
+    for path in paths:
+        try:
+            found = answers.post(path, value)
+        except PotstillError as error:
+            found = {"error": one_line(str(error))}
+        json.dumps(found, ensure_ascii=False, allow_nan=False).encode()
+
+
+def review_post(data: bytes, _: Path) -> None:
+    """The body of what the review page sends."""
+    _post(_desk(), data, "/api/judge", "/api/retract")
+
+
+def view_post(data: bytes, _: Path) -> None:
+    """The body of what the page of articles sends."""
+    _post(_view(), data, "/api/articles", "/api/article", "/api/whatif")
 
 
 _ROW = {"id": "a", "title": "T", "content": "Some text &amp; more.", "published": "2021-06-01T21:41:00Z", "n": 3}
@@ -349,6 +379,20 @@ TARGETS: dict[str, Target] = {
     "history": Target(
         history, (json.dumps([{"epoch": 1, "train_mae": 1.0, "val_mae": 1.1, "learning_rate": 1e-4}]).encode(),)
     ),
-    "review": Target(review_post, (json.dumps({"id": "a", "scores": {"gain": 1}, "note": "n"}).encode(),)),
+    "review": Target(
+        review_post,
+        (
+            b'{"id": "a1", "scores": {"gain": 1, "near": 2.5}, "note": "n"}',
+            b'{"id": "a1", "scores": {"gain": null, "near": NaN}, "note": "\\ud83d\\ude00"}',
+        ),
+    ),
+    "view": Target(
+        view_post,
+        (
+            b'{"text": "story", "facets": {"tier_oracle": "lead"}, "sort": "title", "offset": 3}',
+            b'{"id": "a7"}',
+            b'{"settings": ["tiers.lead.when=overall >= 4.5", "weights.gain=0.5", "gates.0=off", "caps.0.cap=2"]}',
+        ),
+    ),
 }
 """The targets that need neither a bundle nor a run."""

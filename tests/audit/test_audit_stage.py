@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import browser
 from labels import WEATHER, news
 from scripted_server import ScriptedServer, completion
 from typer.testing import CliRunner
@@ -104,6 +105,17 @@ class TestPage:
         page = write_audit(found, tmp_path).read_text(encoding="utf-8")
         assert "no article was asked about twice" in page
         assert "not asked for" in page
+
+    def test_every_plot_is_drawn_by_the_pages_own_script_alone(self, audited, tmp_path):
+        path = write_audit(audited, tmp_path)
+        with browser() as chromium:
+            page = chromium.open(path.as_uri())
+            page.until(
+                "document.querySelectorAll('.plot svg').length === document.querySelectorAll('script.spec').length"
+            )
+            assert page.ask("document.querySelectorAll('.plot svg').length") > 2
+            assert page.complaints() == []
+            assert page.requested() == [path.as_uri()]
 
 
 def potstill(*arguments):

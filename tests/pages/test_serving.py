@@ -401,6 +401,11 @@ class TestSlowAndIdleClients:
             client.sendall(50 * sent)
         assert capfd.readouterr().err == ""
 
+    def test_a_client_that_closes_its_side_after_a_whole_request_is_answered(self, server):
+        assert status(exchange(server, head(server, "GET /?{key}"), half_close=True)) == 200
+        sent = head(server, POST, JSON, "Content-Length: 2") + b"{}"
+        assert exchange(server, sent, half_close=True).endswith(b'{"got":{}}')
+
     def test_a_client_that_closes_its_side_is_let_go(self, server):
         exchange(server, b"", half_close=True)
         exchange(server, b"GET / HT", half_close=True)

@@ -1,7 +1,7 @@
 """What a browser sends as JSON, read with bounds.
 
-In: the bytes of a request's body. Out: the value, or one clear line that says what is wrong with it. NaN and the
-infinities, which are no JSON, pass here: whoever reads a field of numbers refuses them and can name the field.
+In: the bytes of a request's body. Out: the value, or one clear line that says what is wrong with it. Other than in
+a file, NaN and the infinities pass here: whoever reads a field of numbers refuses them, and can name the field.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ LARGEST = 1_000_000
 
 DEEPEST = 20
 """Lists and objects inside one another."""
-
-_LONGEST_LINE = 300
 
 _TOO_DEEP = f"expected lists and objects at most {DEEPEST} deep"
 
@@ -43,12 +41,6 @@ def parse_body(body: bytes) -> Any:  # noqa: ANN401 - anything JSON can hold
         raise BadInput("not JSON that can be read: an integer of thousands of digits") from None
     _check(value, 0)
     return value
-
-
-def one_line(text: str) -> str:
-    """A message for a person: one line of at most 300 characters, each of which can be shown."""
-    line = "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in " ".join(text.split()))
-    return line if len(line) <= _LONGEST_LINE else line[: _LONGEST_LINE - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def _check(value: object, depth: int) -> None:

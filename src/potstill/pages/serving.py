@@ -27,8 +27,8 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from potstill.errors import BadInput, PotstillError
-from potstill.pages.bodies import LARGEST, one_line, parse_body
+from potstill.errors import BadInput, PotstillError, one_line
+from potstill.pages.bodies import LARGEST, parse_body
 from potstill.terminal import note
 
 if TYPE_CHECKING:
@@ -252,7 +252,7 @@ async def _on_disconnect(*_: object) -> Response:
 
 
 async def _on_defect(request: Request, error: Exception) -> Response:
-    note(f"error: {request.url.path}: {type(error).__name__}: {one_line(str(error))}")
+    note(one_line(f"error: {request.url.path}: {type(error).__name__}: {error}"))
     return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "this could not be answered; the terminal says more")
 
 
@@ -291,6 +291,13 @@ class _Connection(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
+
+    def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
+        """Keep the connection for an answer when the client, having sent a whole request, will send no more."""
+        if not self.busy or self.cycle.more_body:
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request."""
