@@ -3,6 +3,7 @@
 import io
 import re
 import sys
+import time
 
 import pytest
 from rich.console import Console
@@ -53,8 +54,140 @@ def test_what_is_said_is_made_into_words_only_when_it_is_drawn(screen):
     assert Standing.asked < 500
 
 
-def test_nothing_is_drawn_where_nobody_looks(monkeypatch, capsys):
+def test_no_bar_is_drawn_off_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(terminal, "console", Console(file=sys.stderr))
     with terminal.steps("labelling", 2) as advance:
         advance(2, "done")
     assert capsys.readouterr().err == ""
+
+
+STANDING = "spent 0.2270, 3.2/s, failed calls: rate_limited 12, 16 at once"
+
+
+def drawn_at(width, monkeypatch, detail=STANDING, description="labelling", done=120):
+    """The lines of the last drawing of a bar, without what moves the cursor."""
+    drawn = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=drawn, force_terminal=True, width=width, color_system=None))
+    with terminal.steps(description, 2000) as advance:
+        advance(done, detail)
+        drawn.seek(0)
+        drawn.truncate()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.getvalue()).replace("\r", "")
+    return [line.rstrip() for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 200])
+def test_a_bar_shows_every_figure_whole_at_any_width(monkeypatch, width):
+    lines = drawn_at(width, monkeypatch)
+    assert all(len(line) <= width for line in lines)
+    words = " ".join(" ".join(lines).split())
+    assert "120/2,000" in words
+    assert words.endswith(STANDING)
+    assert "…" not in words
+
+
+def test_the_bar_shrinks_before_anything_takes_a_second_line(monkeypatch):
+    assert [len(drawn_at(width, monkeypatch)) for width in (60, 80, 100, 120)] == [3, 2, 1, 1]
+    narrow, wide = (drawn_at(width, monkeypatch, done=1000)[0].count("━") for width in (100, 120))
+    assert 0 < narrow < wide
+
+
+def test_a_name_that_is_too_long_is_cut_and_the_figures_are_not(monkeypatch):
+    first = drawn_at(60, monkeypatch, detail="", description="train " + "minilm-full-median-" * 5)[0]
+    assert first.startswith("train minilm-full")
+    assert "…" in first
+    assert "120/2,000" in first
+
+
+def test_a_bar_without_a_total_shows_the_time_gone_by(screen):
+    with terminal.steps("proving", None):
+        pass
+    assert re.search(r"proving .*0:00:00", last(screen))
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def lines():
+    """Plain lines, the clock that they go by, and what has been said."""
+    said, clock = [], Clock()
+    made = terminal.Lines(said.append, every=30.0, clock=clock)
+
+    def later(seconds, step=None, done=0.0):
+        clock.now += seconds
+        if step is not None:
+            step.done += done
+        made.look()
+        return said
+
+    made.later = later
+    return made
+
+
+def test_off_a_terminal_a_line_is_said_every_half_minute(lines):
+    step = lines.begin("labelling", 2000)
+    assert lines.later(29, step, 100) == []
+    assert lines.later(1) == ["labelling: 100 of 2,000 (5%), 30 s so far, about 10 min left"]
+    assert len(lines.later(10, step, 10)) == 1
+    assert lines.later(20, step, 190)[1:] == ["labelling: 300 of 2,000 (15%), 60 s so far, about 4 min left"]
+
+
+def test_a_line_names_the_work_that_other_work_is_part_of_and_how_it_stands(lines):
+    lines.begin("tune", None)
+    step = lines.begin("train minilm-lora", 10)
+    step.detail = "epoch 2"
+    assert lines.later(30, step, 5) == [
+        "tune, train minilm-lora: 5 of 10 (50%), 30 s so far, about 30 s left; epoch 2"
+    ]  # fmt: skip
+    lines.end(step)
+    assert lines.later(30)[1:] == ["tune: 60 s so far"]
+
+
+def test_work_that_has_ended_is_not_spoken_of(lines):
+    lines.end(lines.begin("labelling", 3))
+    assert lines.later(300) == []
+
+
+def test_an_input_without_an_end_that_brings_nothing_is_not_spoken_of_again(lines):
+    step = lines.begin("scoring", None)
+    assert lines.later(30, step, 7) == ["scoring: 7 done, 30 s so far"]
+    assert len(lines.later(30)) == 1
+    assert lines.later(30, step, 1)[1:] == ["scoring: 8 done, 90 s so far"]
+
+
+def test_the_time_left_goes_by_the_last_minutes(lines):
+    step = lines.begin("labelling", 10_000)
+    lines.later(30, step, 5000)  # what was in the ledger already
+    for _ in range(terminal.RECENT):
+        lines.later(30, step, 10)
+    # 4,900 are left, at 10 each half minute.
+    assert lines.later(30, step, 10)[-1].endswith("about 4.1 h left")
+
+
+def test_the_lines_come_from_a_thread_while_the_work_is_silent(monkeypatch, capsys):
+    monkeypatch.setattr(terminal, "console", Console(file=sys.stderr))
+    monkeypatch.setattr(terminal._speaker, "lines", terminal.Lines(terminal._say, every=0.0))
+    with terminal.working("evaluate"), terminal.steps("folds", 10) as advance:
+        advance(3)
+        shown = ""
+        while "folds" not in shown:
+            time.sleep(0.05)
+            shown = capsys.readouterr().err
+    assert shown.startswith("evaluate, folds: 3 of 10 (30%), ")
+
+
+def test_quiet_silences_the_lines_and_the_log_has_them(monkeypatch, capsys, caplog):
+    monkeypatch.setattr(terminal, "console", Console(file=sys.stderr, quiet=True))
+    with caplog.at_level("INFO", logger="potstill"):
+        terminal._say("evaluate: 30 s so far")
+        terminal.note("minilm: done already")
+    assert capsys.readouterr().err == ""
+    assert caplog.messages == ["evaluate: 30 s so far", "minilm: done already"]

@@ -17,13 +17,14 @@ import shutil
 import stat
 import sys
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from potstill.errors import BadInput, PotstillError
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterable, Iterator
 
 STANDARD = "-"
@@ -359,6 +360,48 @@ def foreign(path: Path | str, error: type[PotstillError] = BadInput) -> Iterator
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
         said = (reason.strip() or "no reason given").splitlines()[0]
         raise error(f"{path}: cannot be used ({type(fault).__name__}: {said})") from fault
+
+
+def writable(folder: Path) -> bool:
+    """Whether files can be made in a folder, or in the nearest one above it that is there."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK)
+
+
+def read_database(path: Path) -> sqlite3.Connection:
+    """Open an SQLite file that is only read; in a folder that cannot be written too.
+
+    Reading a database with a write-ahead log makes files beside it. Where none can be made, it is read as it lies
+    there, or, where the log holds something, from a copy in memory.
+
+    Raises:
+        BadInput: the file cannot be read.
+        sqlite3.DatabaseError: it is no database.
+    """
+    import sqlite3
+
+    try:
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+    # As a URI with its special characters escaped, because a folder's name may hold any of them.
+    uri = path.absolute().as_uri()
+    how: dict[str, Any] = {"uri": True, "isolation_level": None, "check_same_thread": False, "timeout": 30}
+    if writable(path.parent):
+        return sqlite3.connect(f"{uri}?mode=ro", **how)
+    log = path.with_name(f"{path.name}-wal")
+    if not log.exists() or not log.stat().st_size:
+        return sqlite3.connect(f"{uri}?mode=ro&immutable=1", **how)
+    with tempfile.TemporaryDirectory(prefix="potstill-ledger-") as name:
+        copy = Path(name) / path.name
+        for one in (path, log):
+            shutil.copyfile(one, copy.with_name(one.name))
+        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        with closing(sqlite3.connect(copy)) as source:
+            source.backup(memory)
+        return memory
 
 
 def canonical(value: Any) -> str:  # noqa: ANN401 - anything JSON can hold

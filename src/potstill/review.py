@@ -84,7 +84,16 @@ class Review:
         self._place = {item.id: item for item in self.items}
 
     @classmethod
-    def of(cls, run: Run, reviewer: str, *, order: Order = "random", oracle: str | None = None, seed: int = 0) -> Self:
+    def of(
+        cls,
+        run: Run,
+        reviewer: str,
+        *,
+        order: Order = "random",
+        oracle: str | None = None,
+        seed: int = 0,
+        read_only: bool = False,
+    ) -> Self:
         """Open a run's labels for a reviewer, in the order asked for.
 
         Args:
@@ -93,6 +102,7 @@ class Review:
             order: which articles come first.
             oracle: whose labels are reviewed, where the ledger holds several oracles'.
             seed: of the random order, and of the folds behind `suspect`.
+            read_only: only look at what has been judged.
 
         Raises:
             BadInput: the name is not usable.
@@ -104,7 +114,7 @@ class Review:
         name = checked_name(reviewer)
         path = run.need("ledger", "label")
         articles = with_facts(pl.read_parquet(run.need("articles", "label")))
-        ledger = Ledger(path)
+        ledger = Ledger.reading(path) if read_only else Ledger(path)
         try:
             labels = _labels_of(ledger, run.filter)
             machine = labels.filter(~pl.col("oracle").str.starts_with(HUMAN))

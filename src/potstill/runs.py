@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from potstill.errors import RunError
-from potstill.files import read_json, sha256, write_json
+from potstill.files import read_database, read_json, sha256, writable, write_json
 from potstill.filters import Filter, load_filter, save_filter
 
 if TYPE_CHECKING:
@@ -226,11 +226,22 @@ class Run:
         Raises:
             RunError: another process writes to it.
         """
+        lock = FileLock(self.path("lock"))
         try:
-            with FileLock(self.path("lock"), timeout=0):
-                yield
+            lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{self.folder}: another potstill process is writing to this run") from None
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be written ({error.strerror}); nothing was done") from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @property
+    def writable(self) -> bool:
+        """Whether results can be kept in the run; one that is only to be read need not be."""
+        return writable(self.folder)
 
     @contextmanager
     def recording(
@@ -362,8 +373,7 @@ def _ledger_hash(path: Path) -> str:
     """Hash of the ledger's view `labels`: what later stages read, and nothing of when or how it was bought."""
     hasher = hashlib.sha256()
     try:
-        # As a URI with its special characters escaped, because a folder's name may hold any of them.
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        with closing(read_database(path)) as database:
             for row in database.execute("SELECT article, oracle, sample, scores FROM labels ORDER BY 1, 2, 3"):
                 hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
     except sqlite3.DatabaseError as error:

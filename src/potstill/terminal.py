@@ -1,20 +1,51 @@
-"""What a person sees while work goes on: progress bars on stderr, silent when it is not a terminal."""
+"""What a person learns while work goes on: progress bars on a terminal, plain lines elsewhere, notes, a log.
+
+In: work that says how far it is. Out: on a terminal, bars on stderr; where stderr is not a terminal, one plain line
+every 30 seconds; and everything of that in the log, for `--log-file` and `-v`. Results never come this way: they go
+to stdout.
+"""
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
+from collections import deque
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.cells import cell_len, set_cell_size
+from rich.console import Console, Group
+from rich.padding import Padding
+from rich.progress import Progress
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
+
+    from rich.console import ConsoleOptions, RenderableType, RenderResult
+    from rich.progress import Task
 
 T = TypeVar("T")
 
 console = Console(stderr=True)
-"""Where progress and logs go; results go to stdout."""
+"""Where progress and notes go; results go to stdout."""
+
+log = logging.getLogger("potstill")
+"""What `--log-file` keeps and `-v` shows. No text of an article and no key is ever written to it."""
+log.addHandler(logging.NullHandler())
+
+LINE_EVERY = 30.0
+"""Seconds between two plain lines about the same work."""
+
+NARROWEST_BAR, WIDEST_BAR = 4, 40
+"""Columns of a bar; where fewer are left, it is not drawn."""
+
+RECENT = 10
+"""Plain lines over which the pace is measured that the remaining time is estimated from."""
 
 
 def set_quiet(quiet: bool) -> None:  # noqa: FBT001 - one flag, passed on from `-q`
@@ -23,41 +54,190 @@ def set_quiet(quiet: bool) -> None:  # noqa: FBT001 - one flag, passed on from `
 
 
 def note(message: str) -> None:
-    """One line for a person, on stderr."""
+    """One line for a person, on stderr and in the log."""
+    log.info("%s", message, extra={"shown": True})
     console.print(message, highlight=False, markup=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """A time for a person: `12 s`, `3 min`, `1.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Advance(Protocol):
     """Moves a bar on, and says in a few words how things stand."""
 
     def __call__(self, amount: float, detail: object = "") -> None:
-        """So many steps more are done; `detail` is made into words when the bar is next drawn."""
+        """So many steps more are done; `detail` is made into words when progress is next shown."""
         ...
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """A piece of work that is under way, as the plain lines tell it."""
+
+    description: str
+    total: float | None
+    started: float
+    done: float = 0.0
+    detail: object = ""
+    seen: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    """When a line was last said, and how much was done then; the latest last."""
+
+    def remaining(self, now: float) -> float | None:
+        """Seconds that are left at the recent pace; None where nobody can tell."""
+        since, before = self.seen[0] if self.seen else (self.started, 0.0)
+        if self.total is None or self.done <= before or now <= since:
+            return None
+        return max(self.total - self.done, 0.0) * (now - since) / (self.done - before)
+
+    @property
+    def waits(self) -> bool:
+        """Whether this counts an input without an end that has brought nothing since the last line."""
+        return self.total is None and bool(self.seen) and 0 < self.done == self.seen[-1][1]
+
+    def words(self, now: float) -> str:
+        """How far it is, how long it has taken, and how long it will take yet."""
+        parts = [f"{duration(now - self.started)} so far"]
+        if self.total is not None:
+            share = f" ({self.done / self.total:.0%})" if self.total else ""
+            parts.insert(0, f"{self.done:,.0f} of {self.total:,.0f}{share}")
+            left = self.remaining(now)
+            parts += [] if left is None else [f"about {duration(left)} left"]
+        elif self.done:
+            parts.insert(0, f"{self.done:,.0f} done")
+        detail = str(self.detail)
+        return ", ".join(parts) + (f"; {detail}" if detail else "")
+
+
+class Lines:
+    """One plain line about the work under way whenever `every` seconds have gone by; steps may lie in one another."""
+
+    def __init__(
+        self, say: Callable[[str], None], *, every: float = LINE_EVERY, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._every = every
+        self._clock = clock
+        self._open: list[Step] = []
+        self._last = clock()
+        self._lock = threading.Lock()
+
+    def begin(self, description: str, total: float | None) -> Step:
+        """A step is under way from now on."""
+        with self._lock:
+            now = self._clock()
+            if not self._open:
+                self._last = now
+            step = Step(description, total, now)
+            self._open.append(step)
+            return step
+
+    def end(self, step: Step) -> None:
+        """A step is done, or given up."""
+        with self._lock:
+            self._open.remove(step)
+
+    def look(self) -> None:
+        """Say a line if it is time."""
+        with self._lock:
+            now = self._clock()
+            if not self._open or now - self._last < self._every:
+                return
+            self._last = now
+            inner, waits = self._open[-1], self._open[-1].waits
+            line = f"{', '.join(step.description for step in self._open)}: {inner.words(now)}"
+            for step in self._open:
+                step.seen.append((now, step.done))
+        if not waits:
+            self._say(line)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a step is under way."""
+        return bool(self._open)
+
+
+def _say(line: str) -> None:
+    # A terminal has the bar.
+    log.info("%s", line, extra={"shown": True})
+    if not console.is_terminal:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Speaker:
+    """Looks once a second, from a thread of its own, whether a line is due; the thread ends with the work."""
+
+    def __init__(self) -> None:
+        self.lines = Lines(_say)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def begin(self, description: str, total: float | None) -> Step:
+        with self._lock:
+            step = self.lines.begin(description, total)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._watch, name="progress lines", daemon=True)
+                self._thread.start()
+        return step
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(1.0)
+            self.lines.look()
+            with self._lock:
+                if not self.lines.busy:
+                    self._thread = None
+                    return
+
+
+_speaker = _Speaker()
+
+
+@contextmanager
+def working(description: str) -> Iterator[None]:
+    """Work that has no bar of its own, such as a whole command: off a terminal it is not silent either."""
+    step = _speaker.begin(description, None)
+    try:
+        yield
+    finally:
+        _speaker.lines.end(step)
 
 
 @contextmanager
 def steps(description: str, total: float | None) -> Iterator[Advance]:
-    """A progress bar; call what it yields with the number of steps just done, and how things stand."""
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}", style="dim", markup=False),
+    """Show how work goes on; call what it yields with the number of steps just done, and how things stand.
+
+    Args:
+        description: what is done, in a few words.
+        total: how many steps there are; None where nobody knows, for a bar that only shows that work goes on.
+    """
+    bar = _Bars(
         console=console,
         transient=True,
         disable=console.quiet or not console.is_terminal,
     )
-    with bar:
-        task = bar.add_task(description, total=total, detail="")
+    step = _speaker.begin(description, total)
+    log.debug("%s: begun", description)
+    try:
+        with bar:
+            task = bar.add_task(description, total=total, detail="")
 
-        def advance(amount: float, detail: object = "") -> None:
-            bar.update(task, advance=amount, detail=detail)
-            # A total that was an estimate grows with what it underrated.
-            if total is not None and bar.tasks[task].completed > total:
-                bar.update(task, total=bar.tasks[task].completed)
+            def advance(amount: float, detail: object = "") -> None:
+                step.done += amount
+                step.detail = detail
+                bar.update(task, advance=amount, detail=detail)
+                # A total that was an estimate grows with what it underrated.
+                if step.total is not None and step.done > step.total:
+                    step.total = step.done
+                    bar.update(task, total=step.done)
 
-        yield advance
+            yield advance
+    finally:
+        _speaker.lines.end(step)
+        log.debug("%s: ended after %.1f s", description, time.monotonic() - step.started)
 
 
 def track(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:
@@ -66,3 +246,65 @@ def track(items: Iterable[T], description: str, total: float | None = None) -> I
         for item in items:
             yield item
             advance(1)
+
+
+class _Bars(Progress):
+    """Bars whose figures stay whole: where a terminal is narrow, the bar shrinks, then details take their own lines."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """All bars, one below the other."""
+        yield Group(*(_Bar(task) for task in self.tasks if task.visible))
+
+
+class _Bar:
+    """One task: its name, a bar, how many of how many, the time left, and how things stand."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __rich_console__(self, _: Console, options: ConsoleOptions) -> RenderResult:
+        task, width = self._task, options.max_width
+        figures = " ".join(part for part in (_count(task), _time(task)) if part)
+        detail = str(task.fields["detail"])
+        whole = cell_len(" ".join(part for part in (task.description, figures, detail) if part))
+        if whole <= width:
+            yield self._line(figures, detail, width)
+            return
+        yield self._line(figures, "", width)
+        yield Padding(Text(detail, style="dim"), (0, 0, 0, 2))
+
+    def _line(self, figures: str, detail: str, width: int) -> RenderableType:
+        task = self._task
+        # What does not fit beside the figures is cut from the name.
+        room = max(width - cell_len(figures) - 1, 1)
+        name = task.description
+        name = name if cell_len(name) <= room else set_cell_size(name, room - 1) + "…"
+        cells: list[RenderableType] = [Text(name), Text(figures, style="progress.remaining")]
+        if detail:
+            cells.append(Text(detail, style="dim"))
+        free = width - sum(cell_len(str(cell)) + 1 for cell in cells)
+        if free >= NARROWEST_BAR:
+            bar = ProgressBar(
+                total=task.total, completed=task.completed, width=min(free, WIDEST_BAR), pulse=task.total is None
+            )
+            cells.insert(1, bar)
+        line = Table.grid(padding=(0, 1, 0, 0))
+        line.add_row(*cells)
+        return line
+
+
+def _count(task: Task) -> str:
+    done = f"{task.completed:,.0f}"
+    if task.total is None:
+        return done if task.completed else ""
+    return f"{done}/{task.total:,.0f}"
+
+
+def _time(task: Task) -> str:
+    """The time left, or, where that can't be known, the time gone by."""
+    seconds = task.elapsed if task.total is None else task.time_remaining
+    if seconds is None:
+        return "-:--:--"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}"

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 
 import pytest
@@ -7,9 +8,9 @@ from evaluated_run import evaluated_run
 from typer.testing import CliRunner
 
 from potstill.cli import targets as commands
-from potstill.errors import BadInput, RunError, TargetMissed
+from potstill.errors import LONGEST_MESSAGE, BadInput, RunError, TargetMissed
 from potstill.runs import Run
-from potstill.targets import accept_run, carry_targets, decide, decisions_of, load_acceptance
+from potstill.targets import accept_run, carry_targets, decide, decisions_of, load_acceptance, read_targets
 
 
 @pytest.fixture(scope="module")
@@ -128,3 +129,12 @@ def test_a_broken_log_names_its_line(run):
         stream.write("{}\n")
     with pytest.raises(RunError, match="line 2"):
         decisions_of(run.path("decisions"))
+
+
+def test_a_run_without_targets_is_told_what_such_a_file_looks_like(tmp_path, run):
+    with pytest.raises(BadInput, match="no such file; write one, such as this line: ") as caught:
+        accept_run(run)
+    assert len(str(caught.value)) <= LONGEST_MESSAGE
+    example = re.search(r"this line: (targets: .*\]) \(or", str(caught.value)).group(1)
+    (tmp_path / "targets.yaml").write_text(example)
+    assert [str(one) for one in read_targets(tmp_path / "targets.yaml")] == ["at least 0.35"]

@@ -51,7 +51,7 @@ def judge(
     if summary.fatal:
         raise OracleError(f"the audit of dropped articles stopped: {summary.stopped}; answers so far are kept")
     columns = [f"y_{name}" for name in filter_.dimension_names]
-    with Ledger(ledger) as opened:
+    with Ledger.reading(ledger) as opened:
         answers = opened.answers(filter_)
     wanted = set(sample["id"].to_list())
     name = f"{oracle.name}:{oracle.model}"

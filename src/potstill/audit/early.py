@@ -34,7 +34,7 @@ def early_warning(ledger: Path, filter_: Filter) -> str | None:
     """
     if not ledger.exists():
         return None
-    with Ledger(ledger) as opened:
+    with Ledger.reading(ledger) as opened:
         if set(opened.accepted_prompts()) != {Prompt.of(filter_).hash} or opened.spent().calls > EARLY:
             return None
         labels = opened.labels(filter_).filter(~pl.col("oracle").str.starts_with(HUMAN))

@@ -45,7 +45,7 @@ def of_run(run: Run) -> tuple[pl.DataFrame, Oracles]:
     ledger = run.need("ledger", "label")
     articles = with_facts(pl.read_parquet(run.need("articles", "label")))
     filter_ = run.filter
-    with closing(Ledger(ledger)) as opened:
+    with closing(Ledger.reading(ledger)) as opened:
         answers = opened.answers(filter_)
     found: Oracles = {}
     columns = [f"y_{name}" for name in filter_.dimension_names]

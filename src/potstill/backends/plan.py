@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from potstill.backends.machine import Machine, this_machine
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BadInput
-from potstill.files import read_json, write_json
+from potstill.files import read_json, writable, write_json
 from potstill.students.encoding import TOKEN_BUDGET
 
 if TYPE_CHECKING:
@@ -127,6 +127,17 @@ def plan_path(bundle: Path) -> Path:
 def bench_path(bundle: Path) -> Path:
     """Where the measurement of a bundle, by `potstill bench`, is kept: beside its plan."""
     return plan_path(bundle).with_name("bench.json")
+
+
+def refuse_unwritable(bundle: Path) -> None:
+    """Refuse to measure for minutes what could not be kept.
+
+    Raises:
+        BadInput: the folder beside the bundle cannot be written.
+    """
+    folder = plan_path(bundle).parent
+    if not writable(folder):
+        raise BadInput(f"{folder}: cannot be written (Permission denied); nothing was measured")
 
 
 def write_plan(bundle: Path, plan: Plan) -> Path:

@@ -123,7 +123,7 @@ class Asking:
         elif ":" in self.spec:
             provider, _, model = self.spec.partition(":")
             identity = f"{provider}:{self.settings.identity(model)}"
-        opened = Ledger(ledger) if ledger.exists() else None
+        opened = Ledger.reading(ledger) if ledger.exists() else None
         try:
             return plan(
                 articles, filter_, identity, revision=revision, samples=samples, price=price, limits=self.limits,

@@ -86,6 +86,7 @@ def audit(
     """Say what labels are worth: spread, repeat error, redundancy, suspects, learning curve, prefilter misses."""
     from potstill.audit import audit_labels, judge, labelled
     from potstill.files import check_output_folder
+    from potstill.interrupts import on_interrupt
     from potstill.labelling import Limits
     from potstill.oracle import Settings
     from potstill.report.audit import write_audit
@@ -124,6 +125,7 @@ def audit(
         if asking is not None and drop_sample is not None:
             chosen = source.dropped(drop_sample, seed)
             if chosen.height:
+                on_interrupt("the answers that were bought are kept, and the same command finds them again")
                 dropped = judge(
                     folder / DROPPED, chosen, source.filter, asking.opened(), limits=limits, price=asking.price
                 )

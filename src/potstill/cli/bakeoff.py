@@ -54,6 +54,7 @@ def bakeoff(
     """Have several oracles score the same articles: agreement, bias, price per article, and what becomes of tiers."""
     from potstill.audit.bakeoff import Contender, bake_off
     from potstill.filters import load_filter
+    from potstill.interrupts import on_interrupt
     from potstill.labelling import Limits, Repeats
 
     Repeats(samples)  # refuses a number that is none before anything is opened
@@ -63,6 +64,7 @@ def bakeoff(
     if plan:
         _print_plans(folder, chosen, articles, asked, sample, seed, samples, as_json=as_json)
         return
+    on_interrupt("the same command goes on")
     contenders = [Contender(one.opened(), one.price) for one in asked]
     found = bake_off(folder, chosen, articles, contenders, sample=sample, seed=seed, samples=samples, limits=limits)
     if as_json:

@@ -147,6 +147,7 @@ def _fresh(
     from potstill.errors import BadInput
     from potstill.evaluation.fresh import prepare
     from potstill.evaluation.records import Bootstrap
+    from potstill.interrupts import on_interrupt
 
     if articles is None:
         raise BadInput("--oracle needs --articles FILE: new articles to label")
@@ -155,6 +156,7 @@ def _fresh(
         drawn, filter_ = check.sample.articles, check.scorer.bundle.filter
         print_plan(asking.plan([drawn], filter_, check.ledger, samples), asking.known, as_json=as_json)
         return
+    on_interrupt("the answers that were bought are kept, and the same command goes on")
     bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
     found = check.carry_out(
         asking.opened(), samples=samples, limits=asking.limits, price=asking.price, bootstrap=bootstrap

@@ -104,6 +104,7 @@ def label(
     from potstill.audit.early import early_warning
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
+    from potstill.interrupts import on_interrupt
     from potstill.labelling import Batching, Limits, Repeats, label_run
     from potstill.oracle import Settings
     from potstill.runs import LAYOUT, Run
@@ -128,6 +129,7 @@ def label(
         found = asking.plan(frames, judged_by, ledger, repeats, batch=batch, prompts=prompts)
         print_plan(found, asking.known, batch=batch, as_json=as_json)
         return
+    on_interrupt("the same command goes on")
     summary = label_run(
         run,
         chosen,

@@ -39,10 +39,12 @@ def ladder(
     as_json: Annotated[bool, typer.Option("--json", help="The ladder as JSON.")] = False,
 ) -> None:
     """Train the rungs that fit the time, cheapest first, and say which to take; run it again to go on."""
+    from potstill.interrupts import on_interrupt
     from potstill.ladder import RUNGS, climb
     from potstill.runs import Run
 
     opened = Run.open(run)
+    on_interrupt("the same command goes on")
     found = climb(opened, recipe or RUNGS, minutes=minutes, milliseconds=latency, seed=seed, device=device, tiny=tiny)
     if plot is not None:
         from potstill.report.climb import write_picture

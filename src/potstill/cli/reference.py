@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from typer.models import ArgumentInfo, OptionInfo
 
 from potstill.cli import build
+from potstill.cli.app import options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,14 +31,19 @@ def summary() -> dict[str, str]:
 def reference() -> str:
     """The Markdown of `docs/commands.md`."""
     parts = ["# Commands", "Generated from the commands themselves; `make docs` renews it."]
+    parts += ["Options that stand before the command, as in `potstill -v train run`:", "\n".join(_table(options))]
     parts += [_section(name, command) for name, command in commands().items()]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(name: str, command: Callable[..., Any]) -> str:
+    table = _table(command)
+    return "\n".join([f"## {name}", "", _help(command), *([""] if table else []), *table])
+
+
+def _table(command: Callable[..., Any]) -> list[str]:
     rows = list(_rows(command))
-    table = ["", "| parameter | meaning | default |", "|---|---|---|", *rows] if rows else []
-    return "\n".join([f"## {name}", "", _help(command), *table])
+    return ["| parameter | meaning | default |", "|---|---|---|", *rows] if rows else []
 
 
 def _help(command: Callable[..., Any]) -> str:
@@ -49,11 +55,14 @@ def _rows(command: Callable[..., Any]) -> Iterator[str]:
     for parameter in inspect.signature(command).parameters.values():
         notes = getattr(hints.get(parameter.name), "__metadata__", ())
         info = next((note for note in notes if isinstance(note, ArgumentInfo | OptionInfo)), None)
-        meaning = " ".join((info.help or "").split()).replace("|", "\\|") if info else ""
+        if info is None:
+            # Typer's own context.
+            continue
+        meaning = " ".join((info.help or "").split()).replace("|", "\\|")
         yield f"| `{_spelling(parameter.name, info)}` | {meaning} | {_default(parameter.default)} |"
 
 
-def _spelling(name: str, info: ArgumentInfo | OptionInfo | None) -> str:
+def _spelling(name: str, info: ArgumentInfo | OptionInfo) -> str:
     if not isinstance(info, OptionInfo):
         return name.upper()
     # In an annotation typer keeps the first spelling where a default would stand.

@@ -51,18 +51,21 @@ def review(
     from potstill.pages.loopback import Loopback, require_server
     from potstill.pages.review import Desk
     from potstill.review import Review
+    from potstill.interrupts import wait_for
     from potstill.runs import Run
     from potstill.terminal import note
 
     if not summary:
         require_server()
-    with Review.of(Run.open(run), reviewer, order=order.value, oracle=oracle, seed=seed) as opened:
+    with Review.of(Run.open(run), reviewer, order=order.value, oracle=oracle, seed=seed, read_only=summary) as opened:
         if not summary:
             # An interrupt is how a review ends, from the moment that its address is known.
             with Loopback(Desk(opened, blind=blind), port) as server, suppress(KeyboardInterrupt):
                 note(f"{len(opened.items):,} articles to review, {len(opened.judged()):,} judged; Ctrl-C ends it")
                 note(server.url)
                 server.serve_forever()
+            # What has been judged is printed, which may take longer than an interrupt otherwise allows.
+            wait_for(None)
             note("")
         _print(opened, as_json=as_json)
 

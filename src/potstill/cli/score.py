@@ -196,8 +196,10 @@ def _run(
         return score_together(scorer, file, output, **how)
     if third is None:
         return score_file(scorer, file, output, **how)
+    from potstill.interrupts import on_interrupt
     from potstill.scorer.asking import open_asking
 
+    on_interrupt("the answers that were bought are kept, and the same command finds them again")
     with open_asking(scorer, third.opened, ledger, limits=third.limits, price=third.price) as asking:
         return score_file(scorer, file, output, asking=asking, **how)
 

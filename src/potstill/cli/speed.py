@@ -63,8 +63,10 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="The measurement as JSON.")] = False,
 ) -> None:
     """Measure a bundle here: latency, throughput, where the time goes, memory, cost; kept beside it for reports."""
+    from potstill.backends.plan import refuse_unwritable
     from potstill.speed.benching import bench_bundle, write_bench
 
+    refuse_unwritable(bundle)
     found = bench_bundle(bundle, articles, price_per_hour=price_per_hour, limit=limit, rounds=rounds)
     path = write_bench(bundle, found)
     if plot is not None:

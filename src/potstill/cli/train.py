@@ -53,6 +53,7 @@ def train(
 ) -> None:
     """Fit students on a run's training part; without --recipe, the rungs that take seconds to a minute."""
     from potstill.bundle import load_bundle
+    from potstill.interrupts import on_interrupt
     from potstill.runs import Run
     from potstill.training import DEFAULT_RECIPES, train_run, train_together
 
@@ -65,6 +66,7 @@ def train(
         "crossfit": crossfit,
         "opening": lambda path: load_bundle(path).student,
     }
+    on_interrupt("the same command goes on" if resume else "the same command with --resume goes on")
     opened = [Run.open(folder) for folder in (run, *(others or ()))]
     each = train_together(opened, wanted, **how) if others else [train_run(opened[0], wanted, **how)]
     if as_json:

@@ -34,11 +34,13 @@ def tune(
     as_json: Annotated[bool, typer.Option("--json", help="The study as JSON.")] = False,
 ) -> None:
     """Search a declared space for a better recipe, on validation alone, until the time is spent."""
+    from potstill.interrupts import on_interrupt
     from potstill.runs import Run
     from potstill.tuning import TUNING_LAYOUT, load_space
     from potstill.tuning import tune as search
 
     opened = Run.open(run)
+    on_interrupt("the same command goes on")
     study = search(
         opened,
         load_space(space),

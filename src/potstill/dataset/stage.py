@@ -56,7 +56,7 @@ def build_dataset(
         other = Dataset.load(like.need("rows", "dataset"), like.filter.dimension_names)
         parameters["like"] = like.fingerprint("rows")
     with run.recording("dataset", parameters=parameters, seeds={"split": seed}):
-        with Ledger(ledger) as opened:
+        with Ledger.reading(ledger) as opened:
             labels = opened.labels(filter_)
         dataset, record, pairs = assemble(
             articles, labels, filter_, seed=seed, fractions=fractions, whole=whole, oracle=oracle, like=other

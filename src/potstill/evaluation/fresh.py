@@ -268,13 +268,13 @@ def evaluate_fresh(
 def _labels(path: Path, filter_: Filter, oracle: str) -> pl.DataFrame:
     """Columns id and `y_<dimension>` of the oracle's labels, null where masked."""
     columns = [f"y_{name}" for name in filter_.dimension_names]
-    with Ledger(path) as ledger:
+    with Ledger.reading(path) as ledger:
         found = ledger.labels(filter_)
     return found.filter(pl.col("oracle") == oracle).select(pl.col("article").alias("id"), *columns)
 
 
 def _floor(path: Path, filter_: Filter, oracle: str, ids: pl.Series) -> Floor | None:
-    with Ledger(path) as ledger:
+    with Ledger.reading(path) as ledger:
         answers = ledger.answers(filter_).filter((pl.col("oracle") == oracle) & pl.col("article").is_in(ids.to_list()))
     columns = [f"y_{name}" for name in filter_.dimension_names]
     each = (group.select(columns).to_numpy().astype(np.float64) for _, group in answers.group_by("article"))

@@ -8,6 +8,7 @@ judged on the test part, which chose nothing.
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,7 @@ from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
 from potstill.students.recipes import DistilledRecipe, EncoderHeadRecipe, EnsembleRecipe, FineTunedRecipe, parse_recipe
 from potstill.students.storage import load_student
-from potstill.terminal import steps
+from potstill.terminal import note, steps
 from potstill.training.fit import LAYOUT, fitter, frozen_encoder, read_scores
 from potstill.training.folding import out_of_fold
 from potstill.verdict import cap_hits
@@ -96,6 +97,8 @@ def evaluate_run(
 ) -> Evaluation:
     """Judge a run's ladder and bundle, recorded as the stage `evaluate`.
 
+    A run whose folder cannot be written is judged too, and nothing is recorded.
+
     Args:
         run: an open run whose bundle is made.
         k: folds for the cheap rungs; 0 for none. Left out, ten for up to `MOST_FOLDED` rows, and none above.
@@ -117,7 +120,8 @@ def evaluate_run(
         k = min(FOLDS, dataset.frame["cluster"].n_unique()) if few else 0
     bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
     parameters = {"folds": k, "resamples": resamples, "timed": timed}
-    with run.recording("evaluate", parameters=parameters, seeds={"folds": seed, "bootstrap": seed}):
+    seeds = {"folds": seed, "bootstrap": seed}
+    with run.recording("evaluate", parameters=parameters, seeds=seeds) if run.writable else nullcontext():
         scorer = Scorer.load(bundle, follow_plan=False)
         chosen = scorer.bundle.manifest.recipe
         found = candidates(run.need("students", "train"))
@@ -145,6 +149,9 @@ def evaluate_run(
             findings=findings(ladder, choice, shipped, floor, span=filter_.scale.max - filter_.scale.min),
             bootstrap=bootstrap,
         )
+        if not run.writable:
+            note(f"{run.folder}: cannot be written, so this evaluation is not recorded there")
+            return evaluation
         with replacing(run.path("predictions")) as temporary:
             table.write_parquet(temporary)
         save_evaluation(evaluation, run.path("evaluation"))
@@ -385,7 +392,7 @@ def run_floor(run: Run, filter_: Filter, dataset: Dataset) -> Floor | None:
     """From the ledger's answers for the dataset's articles, by the oracle that labelled it."""
     if not run.path("ledger").exists():
         return None
-    with Ledger(run.path("ledger")) as ledger:
+    with Ledger.reading(run.path("ledger")) as ledger:
         answers = ledger.answers(filter_)
     stage = run.manifest.stages.get("dataset")
     oracle = stage.parameters.get("record", {}).get("oracle") if stage is not None else None

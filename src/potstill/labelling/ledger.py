@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sqlite3
 import threading
 from contextlib import closing, contextmanager
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from potstill.errors import BadInput, LabelError
+from potstill.files import read_database, writable
 from potstill.oracle.hidden import shown
 
 if TYPE_CHECKING:
@@ -179,12 +181,19 @@ class Ledger:
         BadInput: it cannot be opened or made.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, _read_only: bool = False) -> None:
         self.path = Path(path)
         new = not self.path.exists()
         # One connection, which the event loop reads and a thread writes.
         self._lock = threading.RLock()
         try:
+            if _read_only:
+                self._database = read_database(self.path)
+                self._check_version()
+                return
+            if not new and not (os.access(self.path, os.W_OK) and writable(self.path.parent)):
+                # SQLite would open it all the same, and only say so at the first answer that it cannot keep.
+                raise BadInput(f"{self.path}: cannot be written (Permission denied); nothing was done")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Autocommit, so that every transaction is one that is written out below.
             self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
@@ -193,6 +202,16 @@ class Ledger:
             raise LabelError(f"{self.path}: not a ledger ({error})") from None
         except OSError as error:
             raise BadInput(f"{self.path}: cannot be opened ({error.strerror})") from None
+
+    @classmethod
+    def reading(cls, path: str | Path) -> Self:
+        """Open a ledger that is only read: nothing is made or changed, so a folder that cannot be written is no matter.
+
+        Raises:
+            LabelError: the file is no ledger, or a newer potstill wrote it.
+            BadInput: it cannot be read.
+        """
+        return cls(path, _read_only=True)
 
     def __enter__(self) -> Self:
         return self
@@ -444,13 +463,19 @@ class Ledger:
             version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"  # noqa: S608 - a constant
             database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_FLAGS} {version} COMMIT;")
             return
-        with closing(database.execute("SELECT value FROM meta WHERE name = 'schema_version'")) as rows:
-            found = int(rows.fetchone()[0])
+        self._check_version()
+        database.executescript(_FLAGS)
+
+    def _check_version(self) -> None:
+        with closing(self._database.execute("SELECT value FROM meta WHERE name = 'schema_version'")) as rows:
+            row = rows.fetchone()
+        if row is None or not str(row[0]).isdecimal():
+            raise LabelError(f"{self.path}: not a ledger (it has no schema_version)")
+        found = int(row[0])
         if found > SCHEMA_VERSION:
             raise LabelError(
                 f"{self.path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})"
             )
-        database.executescript(_FLAGS)
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:

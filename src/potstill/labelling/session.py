@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from potstill.errors import ArticleError, PotstillError
+from potstill.interrupts import wait_for
 from potstill.labelling.alike import Alike
 from potstill.labelling.budget import TRILLION, Budget, Price, most_tokens
 from potstill.labelling.ledger import Answered, Failed, Opened, Question, window_hash
@@ -75,6 +76,7 @@ class Session:
         self.writer = Writer(ledger)
         self.others = [hash_ for hash_ in ledger.accepted_prompts() if hash_ != prompt.hash]
         self.in_flight: set[str] = set()
+        self.asking: set[asyncio.Task[None]] = set()
         self.wanted = self.already = self.bought = 0
         self.tally = Tally(price, oracle.free)
         self.alike = Alike(answered_before=ledger.has_answers(f"{oracle.name}:{oracle.model}"))
@@ -95,10 +97,17 @@ class Session:
         jobs = self._jobs(frames)
         workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.limits.concurrency)]
         try:
-            await asyncio.gather(*workers)
+            # Not `gather`, which would take the calls in flight down with it when it is interrupted.
+            ended, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+            for worker in ended:
+                worker.result()
         except asyncio.CancelledError:
-            # Interrupted: no new calls, and those in flight may still land; a second interrupt does not wait.
+            # No new calls; those in flight may be charged, and may still be answered.
             self._stop("interrupted")
+            for worker in set(workers) - self.asking:
+                worker.cancel()
+            if self.asking:
+                wait_for(f"{len(self.asking)} calls may still be answered: waiting {LAST_WAIT:.0f} s at most")
             await asyncio.wait(workers, timeout=LAST_WAIT)
             raise
         finally:
@@ -271,6 +280,7 @@ class Session:
             if self.stopped is not None:  # while this waited for the budget
                 self.budget.settle(worst, None)
                 return None
+            self._mark(asking=True)
             if not self.oracle.free:
                 await self.writer.put(Opened(question, worst))
             started, called_at = time.monotonic(), self.pace.now()
@@ -287,7 +297,14 @@ class Session:
             outcome, cost = self.tally.settle(request, outcome, worst)
             await self.writer.put(_event(question, outcome, cost, seconds, repaired=repaired, free=self.oracle.free))
             self.budget.settle(worst, cost)
+            self._mark(asking=False)
             return outcome
+
+    def _mark(self, *, asking: bool) -> None:
+        """Note whether the worker that runs has a call in flight."""
+        worker = asyncio.current_task()
+        if worker is not None:
+            (self.asking.add if asking else self.asking.discard)(worker)
 
     def _must_stop(self, failure: Failure, tries: int) -> bool:
         """Whether no question has a chance any more, and why."""

@@ -86,7 +86,7 @@ class Explorer:
         filter_ = run.filter
         predictions = pl.read_parquet(run.need("predictions", "evaluate"))
         rows = pl.read_parquet(run.need("rows", "dataset"))
-        with Ledger(run.need("ledger", "label")) as ledger:
+        with Ledger.reading(run.need("ledger", "label")) as ledger:
             labels = ledger.labels(filter_)
         evidence = labels.group_by("article", maintain_order=True).agg(pl.col("evidence").drop_nulls().first())
         return cls(assemble(predictions, rows, evidence, filter_.dimension_names), filter_)

@@ -12,6 +12,7 @@ import hashlib
 import io
 import os
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from potstill.errors import BadInput
 from potstill.files import read_json, replacing, temporary_prefix, write_json
+from potstill.interrupts import on_interrupt
 from potstill.terminal import note
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Parts:
         """
         with replacing(self._path(number, articles)) as temporary:
             results.write_ipc(temporary, compression="lz4")
+        on_interrupt("what is scored is kept, and the same command with --resume goes on")
 
     def _path(self, number: int, articles: pl.DataFrame) -> Path:
         return self.folder / f"{number:08d}-{_digest(articles)}.arrow"
@@ -78,7 +81,8 @@ def open_parts(target: Path, settings: Mapping[str, Any], *, resume: bool) -> It
         finally:
             if done or not any(folder.glob("*.arrow")):
                 shutil.rmtree(folder, ignore_errors=True)
-            else:
+            elif not isinstance(sys.exception(), KeyboardInterrupt):
+                # An interrupted command says so itself, as its last line.
                 note(f"{target}: what is scored is kept; go on with --resume")
 
 

@@ -13,8 +13,9 @@ import time
 from collections import deque
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from queue import Full, Queue
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -115,24 +116,47 @@ def in_processes(
     pool = ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(), start, work)
     )
+    before = set(active_children())
     asked: deque[Any] = deque()
+    done = False
     try:
         for item in items:
-            asked.append(pool.submit(_one, item))
+            with _interrupts_held():
+                asked.append(pool.submit(_one, item))
             while len(asked) > (0 if pause(item) else processes + 1):
                 yield asked.popleft().result()
         while asked:
             yield asked.popleft().result()
+        done = True
     except BrokenProcessPool:
         raise Unavailable(
             "a scoring process was ended from outside, perhaps for want of memory; try --processes 1"
         ) from None
     finally:
+        # What they are at is not wanted any more where something went wrong or an interrupt came.
+        for child in () if done else set(active_children()) - before:
+            child.terminate()
         pool.shutdown(cancel_futures=True)
 
 
 _here: dict[str, Any] = {}
 """What a process of `in_processes` keeps between items."""
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Keep the terminal's interrupt from processes that are started in the block; it reaches this one after it.
+
+    A process inherits what is held, so that one which is still being imported says nothing of its own.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin(parent: int, start: Callable[[], Any], work: Callable[[Any, Any], Any]) -> None:

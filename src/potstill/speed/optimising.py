@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.backends.machine import this_machine
-from potstill.backends.plan import MOST_DRIFT, PORTABLE, Plan, Speed, Tried, Variant, library_versions, write_plan
+from potstill.backends.plan import (
+    MOST_DRIFT,
+    PORTABLE,
+    Plan,
+    Speed,
+    Tried,
+    Variant,
+    library_versions,
+    refuse_unwritable,
+    write_plan,
+)
 from potstill.bundle import load_bundle
 from potstill.bundle.golden import windows
 from potstill.bundle.reading import open_encoder
@@ -107,6 +117,7 @@ def optimise_bundle(
     if not isinstance(student, NeuralStudent | BlendStudent) or not runs:
         kind = "an adapter, for torch" if bundle.manifest.encoders else f"a {bundle.manifest.student} student"
         raise BadInput(f"{folder}: holds {kind}; there is one way to run it, so there is nothing to choose")
+    refuse_unwritable(Path(folder))
     if articles is None:
         material = from_run(bundle, limits.articles, seed)
     else:

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from potstill.runs import Run
 
 TARGETS_NAME = "targets.yaml"
+
+EXAMPLE = "targets: [{figure: shipped/judgement/mean/skill, at_least: 0.35}]"
+"""A whole file of targets, for whoever has none: the bundle removes 35% of the constant's error."""
+
 SCHEMA_VERSION = 1
 
 
@@ -83,7 +87,7 @@ def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = N
     """
     path = targets or run.path("filter") / TARGETS_NAME
     if targets is None and not path.is_file():
-        raise BadInput(f"{path}: no such file; write it, or name another with --targets")
+        raise BadInput(f"{path}: no such file; write one, such as this line: {EXAMPLE} (or name one with --targets)")
     wanted = read_targets(path)
     record = run.need("evaluation", "evaluate")
     stage = next(status for status in run.status() if status.stage == "evaluate")

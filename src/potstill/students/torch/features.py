@@ -1,7 +1,8 @@
 """Features kept on disk, so that a frozen backbone reads each text once.
 
 In: hashes of texts, and their features. Out: the features of those that are known. One folder belongs to one
-encoder; each call that brings news adds a safetensors file, whole or not at all, and nothing is ever changed.
+encoder; each call that brings news adds a safetensors file, whole or not at all, and nothing is ever changed. In a
+folder that cannot be written, nothing is kept: what is not known is computed again.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from potstill.files import replacing
+from potstill.files import replacing, writable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,11 +40,13 @@ class FeatureCache:
         return {key: self._known[key] for key in keys if key in self._known}
 
     def add(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
-        """Keep features, shape (keys, width).
+        """Keep features, shape (keys, width), where the folder can be written.
 
         Raises:
-            BadInput: the folder cannot be written.
+            BadInput: the disk is full.
         """
+        if not writable(self.folder):
+            return
         table = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _DIGEST)
         # Named by its content: two processes that encode the same texts write the same file.
         path = self.folder / f"{hashlib.sha256(table.tobytes()).hexdigest()[:32]}.safetensors"
@@ -59,7 +62,7 @@ class FeatureCache:
             try:
                 stored = load_file(path)
                 rows, features = stored["keys"], stored["features"]
-            except (SafetensorError, KeyError):
+            except (SafetensorError, KeyError, OSError):
                 # A broken file is as good as none: its texts are encoded again.
                 continue
             if features.shape != (rows.shape[0], self.width) or not np.isfinite(features).all():
