@@ -104,7 +104,8 @@ def audit(
     )
     opened = None if run is None else Run.open(run)
     folder = out or (Path() if opened is None else opened.path("audit"))
-    check_output_folder(folder, folders=[None if opened is None else opened.path("bundle")])
+    if not plan:
+        check_output_folder(folder, folders=[None if opened is None else opened.path("bundle")])
     limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens)
     settings = Settings(base_url=base_url, api_key_env=api_key_env)
     asking = None if oracle is None else Asking(oracle, settings, limits, price_in, price_out, prices)

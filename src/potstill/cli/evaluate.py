@@ -151,7 +151,7 @@ def _fresh(
 
     if articles is None:
         raise BadInput("--oracle needs --articles FILE: new articles to label")
-    check = prepare(place, articles, n, seed=seed, folder=out, ledger=ledger)
+    check = prepare(place, articles, n, seed=seed, folder=out, ledger=ledger, keeps=not plan)
     if plan:
         drawn, filter_ = check.sample.articles, check.scorer.bundle.filter
         print_plan(asking.plan([drawn], filter_, check.ledger, samples), asking.known, as_json=as_json)

@@ -103,6 +103,7 @@ def prepare(
     seed: int = 0,
     folder: Path | None = None,
     ledger: Path | None = None,
+    keeps: bool = True,
 ) -> FreshCheck:
     """Open a bundle and draw the articles to judge it on; nobody is asked yet.
 
@@ -113,6 +114,7 @@ def prepare(
         seed: of the draw.
         folder: for results and bought labels; a run's own where the bundle is a run's and nothing else is said.
         ledger: another place for the bought labels.
+        keeps: whether results and labels will be kept; a mere plan writes nothing.
 
     Raises:
         BadInput: there are too few articles, or no place for the labels.
@@ -127,9 +129,8 @@ def prepare(
     kept = ledger or (None if folder is None else folder / FRESH_LAYOUT["ledger"])
     if kept is None:
         raise BadInput("say where the bought labels are kept: -o FOLDER or --ledger FILE")
-    if folder is not None:
-        check_output_folder(folder, folders=[bundle])
-    check_output_folder(kept.parent, folders=[bundle])
+    for place_of_results in [*([] if folder is None else [folder]), kept.parent] if keeps else []:
+        check_output_folder(place_of_results, folders=[bundle])
     scorer = Scorer.load(bundle, follow_plan=False)
     filter_ = scorer.bundle.filter
     seen = set() if run is None else seen_by(run, filter_)
