@@ -48,10 +48,10 @@ def review(
     as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as one JSON object.")] = False,
 ) -> None:
     """Accept or correct an oracle's labels by keyboard; yours go into the dataset in place of the oracle's."""
+    from potstill.interrupts import wait_for
     from potstill.pages.loopback import Loopback, require_server
     from potstill.pages.review import Desk
     from potstill.review import Review
-    from potstill.interrupts import wait_for
     from potstill.runs import Run
     from potstill.terminal import note
 
@@ -63,9 +63,9 @@ def review(
             with Loopback(Desk(opened, blind=blind), port) as server, suppress(KeyboardInterrupt):
                 note(f"{len(opened.items):,} articles to review, {len(opened.judged()):,} judged; Ctrl-C ends it")
                 note(server.url)
+                # What has been judged is printed then, which may take longer than an interrupt otherwise allows.
+                wait_for(None)
                 server.serve_forever()
-            # What has been judged is printed, which may take longer than an interrupt otherwise allows.
-            wait_for(None)
             note("")
         _print(opened, as_json=as_json)
 
