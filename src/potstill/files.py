@@ -8,6 +8,7 @@ old one. What is no file, such as a pipe or a terminal, is written to.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import math
@@ -388,17 +389,17 @@ def read_database(path: Path) -> sqlite3.Connection:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
     # As a URI with its special characters escaped, because a folder's name may hold any of them.
     uri = path.absolute().as_uri()
-    how: dict[str, Any] = {"uri": True, "isolation_level": None, "check_same_thread": False, "timeout": 30}
+    connect = functools.partial(sqlite3.connect, isolation_level=None, check_same_thread=False, timeout=30)
     if writable(path.parent):
-        return sqlite3.connect(f"{uri}?mode=ro", **how)
+        return connect(f"{uri}?mode=ro", uri=True)
     log = path.with_name(f"{path.name}-wal")
     if not log.exists() or not log.stat().st_size:
-        return sqlite3.connect(f"{uri}?mode=ro&immutable=1", **how)
+        return connect(f"{uri}?mode=ro&immutable=1", uri=True)
     with tempfile.TemporaryDirectory(prefix="potstill-ledger-") as name:
         copy = Path(name) / path.name
         for one in (path, log):
             shutil.copyfile(one, copy.with_name(one.name))
-        memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        memory = connect(":memory:")
         with closing(sqlite3.connect(copy)) as source:
             source.backup(memory)
         return memory

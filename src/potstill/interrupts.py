@@ -35,6 +35,8 @@ class _State:
     promise: str | None = None
     count: int = 0
     waits: bool = False
+    enough: int = 2
+    """Signals that end the process."""
     ended: bool = False
     lock = threading.Lock()
 
@@ -53,13 +55,18 @@ def interrupted() -> bool:
     return _State.count > 0
 
 
-def wait_for(what: str | None) -> None:
+def serving() -> None:
+    """Declare that an interrupt is how the command ends, and that its server raises each signal again for us."""
+    _State.waits, _State.enough = True, 3
+
+
+def wait_for(what: str) -> None:
     """Declare that the interrupted work takes its time to stop, so that only a second interrupt ends it.
 
     Args:
-        what: a sentence that tells a person what is waited for; None to say nothing.
+        what: tells a person what is waited for.
     """
-    if not _State.waits and what is not None:
+    if not _State.waits:
         _write(f"{what}; a second interrupt ends this at once.\n")
     _State.waits = True
 
@@ -85,7 +92,7 @@ def listening() -> Iterator[None]:
     """Have SIGTERM act as SIGINT does, and the process end if the first interrupt does not end it; main thread only."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    _State.promise, _State.count, _State.waits, _State.ended = None, 0, False, False
+    _State.promise, _State.count, _State.waits, _State.enough, _State.ended = None, 0, False, 2, False
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     wakeup = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     watcher = threading.Thread(target=_watch, args=(reader,), name="interrupts", daemon=True)
@@ -115,7 +122,7 @@ def _watch(reader: int) -> None:
     timer: threading.Timer | None = None
     while numbers := os.read(reader, 64):
         _State.count += sum(number in _SIGNALS for number in numbers)
-        if _State.count > 1:
+        if _State.count >= _State.enough:
             _end()
         elif _State.count and timer is None:
             timer = _after(PATIENCE, _end_if_stuck)

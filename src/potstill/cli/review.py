@@ -48,7 +48,7 @@ def review(
     as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as one JSON object.")] = False,
 ) -> None:
     """Accept or correct an oracle's labels by keyboard; yours go into the dataset in place of the oracle's."""
-    from potstill.interrupts import wait_for
+    from potstill.interrupts import serving
     from potstill.pages.loopback import Loopback, require_server
     from potstill.pages.review import Desk
     from potstill.review import Review
@@ -64,7 +64,7 @@ def review(
                 note(f"{len(opened.items):,} articles to review, {len(opened.judged()):,} judged; Ctrl-C ends it")
                 note(server.url)
                 # What has been judged is printed then, which may take longer than an interrupt otherwise allows.
-                wait_for(None)
+                serving()
                 server.serve_forever()
             note("")
         _print(opened, as_json=as_json)

@@ -18,9 +18,11 @@ def view(
     port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes any that is free.")] = 0,
 ) -> None:
     """Serve a run's report and its articles, with oracle and student side by side, to this machine's browser."""
+    from potstill.interrupts import serving
     from potstill.pages.view import open_view
     from potstill.runs import Run
 
     with open_view(Run.open(run), port) as server:
         print(server.url, flush=True)
+        serving()
         server.serve_forever()
