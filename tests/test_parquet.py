@@ -8,7 +8,7 @@ import sys
 import polars as pl
 import pytest
 
-from potstill import parquet
+from potstill import parquet, processes
 from potstill.articles import read_articles
 from potstill.errors import BadInput
 from potstill.parquet import open_parquet, read_parquet
@@ -75,32 +75,32 @@ def test_what_is_not_there_is_refused(tmp_path):
 
 
 def test_a_file_that_ends_the_reading_process_is_refused_and_the_next_one_is_read(path, monkeypatch):
-    started = parquet._started
+    started = processes._started
 
-    def that_ends(**_):
+    def that_ends(_):
         return subprocess.Popen(
             [sys.executable, "-c", "import os; input(); os.abort()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
 
     parquet._PROCESS.end()
-    monkeypatch.setattr(parquet, "_started", that_ends)
+    monkeypatch.setattr(processes, "_started", that_ends)
     assert refusal(path) == "not a readable Parquet file (reading it ended the reading process: SIGABRT)"
-    monkeypatch.setattr(parquet, "_started", started)
+    monkeypatch.setattr(processes, "_started", started)
     assert read_parquet(path).equals(FRAME)
 
 
 def test_an_interrupt_while_waiting_is_no_answer_to_the_next_request(path, monkeypatch):
-    exchange = parquet._exchange
+    exchange = processes._exchange
 
     def interrupted(process, request):
         exchange(process, request)
         raise KeyboardInterrupt
 
     read_parquet(path)
-    monkeypatch.setattr(parquet, "_exchange", interrupted)
+    monkeypatch.setattr(processes, "_exchange", interrupted)
     with pytest.raises(KeyboardInterrupt):
         read_parquet(path)
-    monkeypatch.setattr(parquet, "_exchange", exchange)
+    monkeypatch.setattr(processes, "_exchange", exchange)
     assert read_parquet(path).equals(FRAME)
 
 

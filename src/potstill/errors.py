@@ -24,6 +24,7 @@ Commands catch PotstillError once, print its one line and exit with `exit_code`.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
@@ -128,6 +129,16 @@ def one_line(message: str, longest: int = LONGEST_MESSAGE) -> str:
 
 def _spelled(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")
+
+
+def require_installed(module: str, extra: str) -> None:
+    """As `require`, for a dependency that another process imports.
+
+    Raises:
+        MissingExtra: it is not installed; the message holds the command that installs it.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise MissingExtra(module, extra)
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -7,14 +7,8 @@ the reading library end its process, or ask for more memory than there is; so a 
 
 from __future__ import annotations
 
-import atexit
 import io
-import json
 import os
-import signal
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +17,7 @@ import polars as pl
 
 from potstill.errors import BadInput
 from potstill.files import is_stream
-from potstill.parquet_process import ANSWER, HEADER
+from potstill.processes import ANSWER, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,84 +97,4 @@ def _ask(path: Path, **request: object) -> tuple[dict[str, Any], pl.DataFrame]:
     return facts, pl.read_ipc_stream(io.BytesIO(table))
 
 
-class _Process:
-    """The process that reads; there is one, and it is started again after it has ended."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._owner = 0
-
-    def ask(self, request: dict[str, object]) -> tuple[bytes, dict[str, Any], bytes]:
-        """The answer to a request.
-
-        Raises:
-            EOFError: the process has ended over it; says how.
-        """
-        with self._lock:
-            process = self._running()
-            answered = False
-            try:
-                answer = _exchange(process, request)
-                answered = True
-            finally:
-                # What an interrupt cuts short must not be taken for the answer to the next request.
-                if not answered:
-                    self.end()
-            return answer
-
-    def end(self) -> None:
-        """End the process, if this one has started it."""
-        process, self._process = self._process, None
-        if process is None or self._owner != os.getpid():
-            return
-        process.kill()
-        process.communicate()
-
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._owner != os.getpid() or self._process.poll() is not None:
-            self._process, self._owner = _started(), os.getpid()
-        return self._process
-
-
-def _started() -> subprocess.Popen[bytes]:
-    # It imports what this process imports, from the same places, and nothing from the folder it happens to be in.
-    places = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109 - as text
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "potstill.parquet_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "PYTHONPATH": places},
-    )
-
-
-def _exchange(process: subprocess.Popen[bytes], request: dict[str, object]) -> tuple[bytes, dict[str, Any], bytes]:
-    question, answer = process.stdin, process.stdout
-    if question is None or answer is None:
-        raise AssertionError
-    try:
-        question.write(json.dumps(request).encode() + b"\n")
-        question.flush()
-    except OSError:
-        raise EOFError(_ending(process)) from None
-    header = answer.read(HEADER.size)
-    if len(header) < HEADER.size:
-        raise EOFError(_ending(process))
-    kind, told, table = HEADER.unpack(header)
-    facts, rows = answer.read(told), answer.read(table)
-    if len(facts) + len(rows) < told + table:
-        raise EOFError(_ending(process))
-    return kind, json.loads(facts), rows
-
-
-def _ending(process: subprocess.Popen[bytes]) -> str:
-    code = process.wait()
-    if code < 0:
-        return f"reading it ended the reading process: {signal.Signals(-code).name}"
-    return f"reading it ended the reading process with exit code {code}"
-
-
-_PROCESS = _Process()
-
-atexit.register(_PROCESS.end)
+_PROCESS = Worker("potstill.parquet_process")

@@ -7,7 +7,7 @@ import pytest
 from tiny_bundle import YAML, articles, tfidf_bundle
 from typer.testing import CliRunner
 
-from potstill.articles import open_writer
+from potstill.articles import article_id, open_writer
 from potstill.cli import build
 from potstill.errors import BundleError
 from potstill.filters import parse_filter
@@ -197,3 +197,45 @@ class TestSeveralFilters:
         assert (twice.returncode, b"one pass takes one bundle a filter" in twice.stderr) == (2, True)
         both = command("score", bundle, source, "--with", other, "--cascade", tmp_path)
         assert (both.returncode, b"leave out --cascade or --with" in both.stderr) == (2, True)
+
+
+def test_one_quoted_text_is_scored(bundle, tmp_path):
+    done = command("score", bundle, "--text", "Rain “fell” on the harbour & the hills.")
+    assert done.returncode == 0, done.stderr
+    (row,) = [json.loads(line) for line in done.stdout.splitlines()]
+    assert row["id"] == article_id("", "Rain “fell” on the harbour & the hills.")
+    assert row["tier"] in {"lead", "page", "drawer"}
+    done = invoke("score", bundle, "--text", "Rain.", "--keep-text", "-o", tmp_path / "out.csv")
+    assert done.exit_code == 0, done.output
+    assert "Rain." in (tmp_path / "out.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give either a file of articles or --text TEXT"),
+        (["in.jsonl", "--text", "Rain."], "give either a file of articles or --text TEXT"),
+        (["--text", " "], "--text: is empty"),
+        (["--text", b"caf\xe9"], "--text: holds bytes that are no text"),
+        (["https://herald.example/a"], "fetch it first: curl -L -o page.html https://herald.example/a"),
+    ],
+)
+def test_one_text_or_one_file_is_scored_and_no_address(bundle, arguments, message):
+    program = "from potstill.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "score", str(bundle), *arguments],
+        capture_output=True, check=False, env={**os.environ, "COLUMNS": "200"},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert message in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_folder_of_texts_is_scored(bundle, tmp_path):
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("Rain fell.")
+    (tmp_path / "texts" / "b.txt").write_text("")
+    done = invoke("score", bundle, tmp_path / "texts", "-o", tmp_path / "out.jsonl")
+    assert done.exit_code == 0, done.output
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [(row["id"], row["tier"] == "unscored") for row in rows] == [("a.txt", False), ("b.txt", True)]

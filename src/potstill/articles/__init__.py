@@ -1,13 +1,13 @@
-"""Articles in and out: JSONL (also .gz and .zst), CSV and Parquet, a batch at a time.
+"""Articles in and out: JSONL (also .gz and .zst), CSV and Parquet, a batch at a time; texts, web pages and feeds in.
 
-In: a file, or `-` for JSON lines on stdin. Out: Polars frames with the columns `id`, `title`, `content` and
-whatever else the rows held, passed through unread: as columns of their own from CSV (text) and Parquet (typed),
-and from JSONL, whose lines may differ in their fields, as one String column `extra` that holds a JSON object.
-A bad row stops the reading with one line that names the file, the row and the field, because a row that is
-silently skipped is a hole in somebody's data. Memory does not grow with the file.
+In: a file, a folder of texts and pages, or `-` for JSON lines on stdin. Out: Polars frames with the columns `id`,
+`title`, `content` and whatever else the rows held, passed through unread: as columns of their own from CSV (text),
+Parquet (typed), pages and feeds, and from JSONL, whose lines may differ in their fields, as one String column `extra`
+that holds a JSON object. A bad row stops the reading with one line that names the file, the row and the field, because
+a row that is silently skipped is a hole in somebody's data. Memory does not grow with a file of rows.
 """
 
-from potstill.articles.endings import FORMATS, form_of
+from potstill.articles.endings import FORMATS, INPUTS, form_of
 from potstill.articles.reading import (
     count_articles,
     read_all,
@@ -22,6 +22,7 @@ from potstill.articles.writing import Writer, open_writer
 
 __all__ = [
     "FORMATS",
+    "INPUTS",
     "MAX_TEXT_CHARACTERS",
     "OnEmpty",
     "Writer",

@@ -10,6 +10,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, NoReturn
 
+from potstill.articles.endings import FEEDS, PAGES
 from potstill.errors import ArticleError
 
 if TYPE_CHECKING:
@@ -34,9 +35,16 @@ _KINDS: dict[type, str] = {
 
 
 def fail(path: str | Path, number: int, what: str) -> NoReturn:
-    """Raise the ArticleError of a line, or of a row in Parquet; `number` counts from 1."""
-    place = "row" if str(path).lower().endswith(".parquet") else "line"
-    raise ArticleError(f"{path}: {place} {number}: {what}") from None
+    """Raise the ArticleError of a line, of a row in Parquet or of an entry of a feed; `number` counts from 1."""
+    raise ArticleError(f"{path}: {place_of(path, number)}{what}") from None
+
+
+def place_of(path: str | Path, number: int) -> str:
+    """Where a row stands in its file, as a message begins; nothing where a file is one article."""
+    name = str(path).lower()
+    if name.endswith((".txt", *PAGES)):
+        return ""
+    return f"{'row' if name.endswith('.parquet') else 'entry' if name.endswith(FEEDS) else 'line'} {number}: "
 
 
 def kind_of(value: object) -> str:

@@ -13,12 +13,13 @@ import polars as pl
 
 from potstill.articles.arriving import arriving
 from potstill.articles.csv_files import csv_batches, csv_table
-from potstill.articles.endings import existing_file
-from potstill.articles.faults import fail, shown
+from potstill.articles.endings import FORMATS, existing_file, existing_input
+from potstill.articles.faults import fail, place_of, shown
 from potstill.articles.json_lines import json_batches, json_object
 from potstill.articles.lines import lines_of
 from potstill.articles.parquet_files import count_parquet, parquet_batches
 from potstill.articles.rows import chunks
+from potstill.articles.whole import count_whole, whole_batches
 from potstill.errors import ArticleError
 from potstill.files import STANDARD, is_stream
 
@@ -38,7 +39,7 @@ def read_articles(
     and an empty one says that nothing more has come.
 
     Args:
-        path: a file with one of the endings in `FORMATS`, or `-` for JSON lines on stdin.
+        path: a file with one of the endings in `INPUTS`, a folder of texts and pages, or `-` for JSON lines on stdin.
         batch_size: rows in each frame but the last.
         on_empty: whether an article with neither title nor content is an error, or kept with empty strings.
         as_text: whether a date or time that could not be written as text is an error.
@@ -49,6 +50,7 @@ def read_articles(
 
     Raises:
         ArticleError: the file is missing or broken, or a row of it is; the message names row and field.
+        MissingExtra: pages and feeds need the extra `web`.
     """
     for frame, _ in _batches(path, batch_size, on_empty, as_text=as_text):
         yield frame
@@ -96,7 +98,7 @@ def refuse_duplicates(path: str | Path, frame: pl.DataFrame, rows: list[int], se
     for id_, row in zip(frame["id"], rows, strict=True):
         first = seen.setdefault(id_, row)
         if first != row:
-            fail(path, row, f"duplicate id {shown(id_)}, already at line {first}")
+            fail(path, row, f"duplicate id {shown(id_)}, already at {place_of(path, first).rstrip(': ')}")
 
 
 def count_articles(path: str | Path) -> int | None:
@@ -107,9 +109,11 @@ def count_articles(path: str | Path) -> int | None:
     """
     if str(path) == STANDARD:
         return None
-    path, ending = existing_file(path)
+    path, ending = existing_input(path)
     if is_stream(path):
         return None
+    if ending not in FORMATS:
+        return count_whole(path, ending)
     if ending == ".parquet":
         return count_parquet(path)
     if ending == ".csv":
@@ -121,8 +125,10 @@ def _batches(path: str | Path, batch_size: int, on_empty: OnEmpty, *, as_text: b
     if str(path) == STANDARD:
         yield from json_batches("stdin", arriving("stdin", _standard_input(), batch_size), on_empty)
         return
-    path, ending = existing_file(path)
-    if ending == ".parquet":
+    path, ending = existing_input(path)
+    if ending not in FORMATS:
+        yield from whole_batches(path, ending, batch_size, on_empty)
+    elif ending == ".parquet":
         yield from parquet_batches(path, batch_size, on_empty, as_text=as_text)
     elif ending == ".csv":
         yield from csv_batches(path, batch_size, on_empty)

@@ -50,7 +50,7 @@ def label(
         str | None, typer.Option("--filter", metavar="FILTER", help="A folder, or the name of a filter that ships.")
     ] = None,
     articles: Annotated[
-        str | None, typer.Option(help="Articles to add: .jsonl[.gz|.zst], .csv, .parquet, or - for JSONL on stdin.")
+        str | None, typer.Option(help="Articles to add, as `potstill score` reads them, or - for JSONL on stdin.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Answers per article; labels are their means.")] = 1,
     repeat_share: Annotated[

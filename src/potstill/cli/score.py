@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +32,8 @@ from potstill.files import forget_standard_output
 from potstill.terminal import note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from potstill.scorer import Scorer, Summary, Tally, Together, TogetherSummary
 
 
@@ -41,9 +45,14 @@ def register(app: typer.Typer) -> None:
 def score(
     bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
     file: Annotated[
-        str,
-        typer.Argument(help="Articles (.jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet), or - for JSON lines on stdin."),
-    ],
+        str | None,
+        typer.Argument(
+            help="Articles: .jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet, or a folder of .txt files; with the extra "
+            "web also .html pages, a folder of them, and RSS or Atom feeds (.xml, .rss, .atom). - for JSON lines on "
+            "stdin."
+        ),
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Score this text instead of a file.")] = None,
     others: Annotated[
         list[Path] | None,
         typer.Option(
@@ -54,7 +63,10 @@ def score(
         ),
     ] = None,
     output: Annotated[
-        str, typer.Option("--output", "-o", help="Where results go, by the same endings; - is JSON lines on stdout.")
+        str,
+        typer.Option(
+            "--output", "-o", help="Where results go: .jsonl[.gz|.zst], .csv or .parquet; - is JSON lines on stdout."
+        ),
     ] = "-",
     keep_text: Annotated[bool, typer.Option("--keep-text", help="Write each article's content too.")] = False,
     level: Annotated[float, typer.Option(help="Share of labels that an interval is meant to hold.")] = 0.9,
@@ -131,50 +143,72 @@ def score(
         third = Asking(oracle, settings, limits, price_in, price_out, prices)
     _agree(third, plan or (max_cost, max_calls, ledger) != (None, None, None), others, cascade)
     kept = ledger or bundle.with_name(f"{bundle.resolve().name}.oracle.sqlite")
-    check_target(
-        file,
-        output,
-        keep_text=keep_text,
-        folders=[bundle, *(others or ()), cascade],
-        read=() if third is None else (kept, prices, replayed(third.spec)),
-    )
-    options: dict[str, Any] = {
-        "threads": threads,
-        "device": device,
-        "level": level,
-        "probabilities": probabilities,
-        "ask_oracle_above": ask_oracle_above,
-        "follow_plan": not portable,
-    }
-    scorer: Scorer | Together
-    if others:
-        scorer = Together.load([bundle, *others], **options)
-    else:
-        below = level if third is not None and ask_oracle_above is None else None
-        scorer = Scorer.load(bundle, cascade=cascade, ask_oracle_below=below, **options)
-    _explain(scorer)
-    if third is not None and plan:
-        from potstill.scorer.asking import to_ask
+    with _articles(file, text) as source:
+        check_target(
+            source,
+            output,
+            keep_text=keep_text,
+            folders=[bundle, *(others or ()), cascade],
+            read=() if third is None else (kept, prices, replayed(third.spec)),
+        )
+        options: dict[str, Any] = {
+            "threads": threads,
+            "device": device,
+            "level": level,
+            "probabilities": probabilities,
+            "ask_oracle_above": ask_oracle_above,
+            "follow_plan": not portable,
+        }
+        scorer: Scorer | Together
+        if others:
+            scorer = Together.load([bundle, *others], **options)
+        else:
+            below = level if third is not None and ask_oracle_above is None else None
+            scorer = Scorer.load(bundle, cascade=cascade, ask_oracle_below=below, **options)
+        _explain(scorer)
+        if third is not None and plan:
+            from potstill.scorer.asking import to_ask
 
-        one = scorer.scorers[0]
-        print_plan(third.plan(to_ask(one, file, batch_size), one.bundle.filter, kept), third.known, as_json=as_json)
+            one = scorer.scorers[0]
+            asked = third.plan(to_ask(one, source, batch_size), one.bundle.filter, kept)
+            print_plan(asked, third.known, as_json=as_json)
+            return
+        how: dict[str, Any] = {
+            "keep_text": keep_text,
+            "batch_size": batch_size,
+            "resume": resume,
+            "processes": processes,
+        }
+        try:
+            summary = _run(scorer, source, output, how, third, kept)
+        except BrokenPipeError:
+            # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
+            forget_standard_output()
+            raise typer.Exit(0) from None
+        if as_json:
+            print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)
+            return
+        _say(summary)
+
+
+@contextmanager
+def _articles(file: str | None, text: str | None) -> Iterator[str]:
+    """The file of articles, or one that holds the text alone for as long as it is needed."""
+    if text is None and file is not None:
+        yield file
         return
-    how: dict[str, Any] = {
-        "keep_text": keep_text,
-        "batch_size": batch_size,
-        "resume": resume,
-        "processes": processes,
-    }
+    if text is None or file is not None:
+        raise BadInput("give either a file of articles or --text TEXT")
+    if not text.strip():
+        raise BadInput("--text: is empty")
     try:
-        summary = _run(scorer, file, output, how, third, kept)
-    except BrokenPipeError:
-        # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
-        forget_standard_output()
-        raise typer.Exit(0) from None
-    if as_json:
-        print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)
-        return
-    _say(summary)
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadInput("--text: holds bytes that are no text in the encoding of this terminal") from None
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "text.jsonl"
+        path.write_text(json.dumps({"content": text}), encoding="utf-8")
+        yield str(path)
 
 
 def _agree(third: Asking | None, said: bool, others: list[Path] | None, cascade: Path | None) -> None:
