@@ -30,7 +30,7 @@ from potstill.students.storage import load_arrays, save_arrays, save_student
 FILES = {
     "tfidf": {
         "bundle.json", "filter.yaml", "rubric.md", "student.json", "student.safetensors", "calibration.json",
-        "golden.jsonl", "facts.json",
+        "golden.jsonl", "verdicts.json", "facts.json",
     },
 }  # fmt: skip
 FILES["neural"] = FILES["tfidf"] | {"model.onnx", "tokenizer.json"}
@@ -165,7 +165,7 @@ class TestDamage:
             load_bundle(bundle / place)
 
     def test_one_of_a_newer_potstill_is_refused(self, bundle):
-        write_json(bundle / "bundle.json", {"schema_version": 2, "news": True})
+        write_json(bundle / "bundle.json", {"schema_version": 3, "news": True})
         with pytest.raises(BundleError, match="newer than this potstill"):
             load_bundle(bundle)
 

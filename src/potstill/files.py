@@ -26,7 +26,7 @@ from potstill.errors import BadInput, PotstillError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
 STANDARD = "-"
 """The name of standard input, and of standard output."""
@@ -268,21 +268,33 @@ def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON 
     write_text(path, canonical(value))
 
 
-def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
-    """Read a whole file; what is no file, such as a pipe that would never end, is not opened.
+def check_file(path: Path, *, most: int | None = None) -> None:
+    """See that a path is a file: a pipe or a device may never end.
 
     Raises:
-        BadInput: it is missing, is no file, has more than `most` bytes or cannot be read.
+        BadInput: it is missing, is no file, or has more than `most` bytes.
     """
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise BadInput(f"{path}: is {_kind(found.st_mode)}, expected a file")
-        if found.st_size > most:
-            raise BadInput(f"{path}: has {found.st_size:,} bytes; at most {most:,} are read")
-        return path.read_bytes()
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise BadInput(f"{path}: is {_kind(found.st_mode)}, expected a file")
+    if most is not None and found.st_size > most:
+        raise BadInput(f"{path}: has {found.st_size:,} bytes; at most {most:,} are read")
+
+
+def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
+    """Read a whole file.
+
+    Raises:
+        BadInput: as `check_file`, or it cannot be read.
+    """
+    check_file(path, most=most)
+    try:
+        return path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
 
@@ -343,7 +355,8 @@ def parse_json(text: str, where: str, *, nan: bool = False) -> Any:  # noqa: ANN
 def foreign(path: Path | str, error: type[PotstillError] = BadInput) -> Iterator[None]:
     """Do inside this what reads or uses a file that somebody else may have made: any fault is said of that file.
 
-    Libraries raise errors of many kinds for a broken file, and a file from elsewhere can be broken in every way.
+    Libraries raise errors of many kinds for a broken file, and a file from elsewhere can be broken in every way. Those
+    written in Rust also panic, which Python does not count among its exceptions.
 
     Args:
         path: names the file.
@@ -357,7 +370,9 @@ def foreign(path: Path | str, error: type[PotstillError] = BadInput) -> Iterator
         yield
     except PotstillError:
         raise
-    except Exception as fault:
+    except BaseException as fault:
+        if not isinstance(fault, Exception) and type(fault).__name__ != "PanicException":
+            raise
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
         said = (reason.strip() or "no reason given").splitlines()[0]
         raise error(f"{path}: cannot be used ({type(fault).__name__}: {said})") from fault
@@ -415,10 +430,15 @@ def digest(value: Any) -> str:  # noqa: ANN401 - anything JSON can hold
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, or of a folder's sorted relative paths and their hashes, in hex."""
+def sha256(path: Path, *, leave_out: Collection[str] = ()) -> str:
+    """SHA-256 of a file, or of a folder's sorted relative paths and their hashes, in hex.
+
+    Files of a folder that have one of the names in `leave_out` are left out.
+    """
     if path.is_dir():
-        files = sorted(p for p in path.rglob("*") if p.is_file() and not p.name.endswith(".part"))
+        files = sorted(
+            p for p in path.rglob("*") if p.is_file() and not p.name.endswith(".part") and p.name not in leave_out
+        )
         return digest({p.relative_to(path).as_posix(): sha256(p) for p in files})
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -62,6 +62,10 @@ LAYOUT: Mapping[str, str] = {
 """Every path inside a run folder, by name; no other module spells one."""
 
 
+SIGNATURE = "signature.json"
+"""The file of a bundle's signature: a bundle that is signed is the same bundle."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stage of the river: what it reads and writes, by the names of `LAYOUT`, and the command that runs it.
@@ -274,7 +278,7 @@ class Run:
         path = self.path(name)
         if not path.exists():
             return None
-        return _ledger_hash(path) if name == "ledger" else sha256(path)
+        return _ledger_hash(path) if name == "ledger" else sha256(path, leave_out={SIGNATURE})
 
     def status(self) -> list[StageStatus]:
         """Where each stage stands, in the order of the river."""

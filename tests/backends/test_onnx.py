@@ -2,13 +2,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_tokenizer
 
 from potstill.backends import Backend
+from potstill.backends.graph import INPUTS
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError
 from potstill.export import export_encoder
-from potstill.students.encoding import token_batches
+from potstill.students import tokens
+from potstill.students.encoding import EncoderFacts, token_batches
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +84,67 @@ def test_a_broken_tokenizer_is_named(exported, tmp_path, content):
     broken.write_bytes(content)
     with pytest.raises(BundleError, match=r"tokenizer\.json"):
         OnnxEncoder(exported.model, broken, exported.facts)
+
+
+def graph(folder, *nodes, weights=()):
+    """A graph that reads what an encoder's does, and gives what its nodes make of it."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper
+
+    inputs = [helper.make_tensor_value_info(name, onnx.TensorProto.INT64, ["texts", "tokens"]) for name in INPUTS]
+    outputs = [helper.make_empty_tensor_value_info("features")]
+    made = helper.make_graph(
+        [helper.make_node(kind, read, given, **rest) for kind, read, given, rest in nodes],
+        "graph",
+        inputs,
+        outputs,
+        initializer=[onnx.numpy_helper.from_array(values, name) for name, values in weights],
+    )
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), folder / "model.onnx")
+    return folder / "model.onnx"
+
+
+EMBEDDINGS = [("embeddings", np.ones((300, 32), dtype=np.float32))]
+LOOK_UP = ("Gather", ["embeddings", "input_ids"], ["words"], {})
+HOSTILE = {
+    "a vector for each token": ([LOOK_UP, ("Identity", ["words"], ["features"], {})], EMBEDDINGS),
+    "whole numbers of another shape": ([("Identity", ["input_ids"], ["features"], {})], []),
+    "text": ([("Cast", ["input_ids"], ["features"], {"to": 8})], []),
+    "tokens that it has no vector for": (
+        [LOOK_UP, ("ReduceMean", ["words"], ["features"], {"axes": [1], "keepdims": 0})],
+        [("embeddings", np.ones((2, 32), dtype=np.float32))],
+    ),
+    "another shape than it says": (
+        [LOOK_UP, ("Reshape", ["words", "shape"], ["features"], {})],
+        [*EMBEDDINGS, ("shape", np.array([7, 11]))],
+    ),
+    "terabytes": ([("ConstantOfShape", ["shape"], ["features"], {})], [("shape", np.array([2**40]))]),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_graph_that_fails_when_it_runs_is_named_in_one_line(exported, tmp_path, what, capfd):
+    nodes, weights = HOSTILE[what]
+    encoder = OnnxEncoder(graph(tmp_path, *nodes, weights=weights), exported.tokenizer, exported.facts)
+    with pytest.raises(BundleError, match=r"model\.onnx: (cannot be used|gives features)") as refused:
+        encoder.encode(TEXTS)
+    assert len(str(refused.value).splitlines()) == 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_tokenizer_that_leaves_no_room_for_a_text_is_named(exported):
+    with pytest.raises(BundleError, match=r"tokenizer\.json: its special tokens leave no room for a text in 2 tokens"):
+        OnnxEncoder(exported.model, exported.tokenizer, exported.facts.model_copy(update={"max_tokens": 2}))
+
+
+@pytest.mark.parametrize(("field", "value"), [("pad_id", 2**31), ("max_tokens", 10**7), ("width", 10**7)])
+def test_facts_beyond_any_encoder_are_refused(exported, field, value):
+    with pytest.raises(ValidationError, match=field):
+        EncoderFacts.model_validate(exported.facts.model_dump() | {field: value})
+
+
+def test_long_texts_are_read_a_few_at_a_time_and_stay_in_order(exported, monkeypatch):
+    encoder = opened(exported)
+    whole = encoder.tokens(TEXTS * 3)
+    monkeypatch.setattr(tokens, "_MOST_CHARACTERS", 50)
+    assert encoder.tokens(TEXTS * 3) == whole

@@ -116,7 +116,7 @@ def test_what_goes_wrong_in_one_of_them_is_raised_and_the_next_call_works(export
     encoder.encode(TEXTS * 2)
     inferred = openvino._inferred
     monkeypatch.setattr(openvino, "_inferred", lambda *given: broken(*given, then=inferred))
-    with pytest.raises(RuntimeError, match="no memory"):
+    with pytest.raises(BundleError, match=r"model\.onnx: cannot be used \(RuntimeError: no memory\)"):
         encoder.encode(TEXTS * 2)
     monkeypatch.undo()
     np.testing.assert_allclose(encoder.encode(TEXTS * 2)[: len(TEXTS)], portable, atol=1e-4)

@@ -139,7 +139,7 @@ class TestNeuralStudents:
         bundle = build_bundle(run)
         names = {path.name for path in bundle.folder.iterdir()}
         assert {"model.onnx", "model-1.onnx", "tokenizer.json", "tokenizer-1.json"} <= names
-        assert verify_bundle(bundle.folder).files == 12
+        assert verify_bundle(bundle.folder).files == 13
 
 
 @pytest.fixture(scope="module")

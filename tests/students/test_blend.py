@@ -104,7 +104,7 @@ def test_without_any_encoder_it_needs_none(tmp_path):
     [
         (WEIGHTS[:2], r"weights \(2, 2\) for 3 members and 2 dimensions"),
         (WEIGHTS * 2, "not those of a mean"),
-        (WEIGHTS * np.nan, "not those of a mean"),
+        (WEIGHTS * np.nan, "weights holds a number that is not finite"),
         (np.array([[2.0, 1.0], [-1.0, 0.0], [0.0, 0.0]]), "not those of a mean"),
     ],
 )

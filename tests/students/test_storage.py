@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 from headlines import LetterEncoder, headlines
 
@@ -9,7 +10,7 @@ from potstill.students.constant import fit_constant
 from potstill.students.neural import fit_encoder_head
 from potstill.students.recipes import load_recipe
 from potstill.students.source_median import fit_source_median
-from potstill.students.storage import load_student, save_student
+from potstill.students.storage import load_arrays, load_student, save_arrays, save_student
 from potstill.students.tfidf import fit_tfidf
 
 FIT = {
@@ -58,6 +59,13 @@ def saved(tmp_path):
         ({"kind": "oracle"}, "unknown kind of student 'oracle'"),
         ({"colour": "red"}, "expected"),
         ({"kind": "tfidf-ridge"}, "'spans' is missing"),
+        ({"kind": ["constant"]}, "unknown kind of student"),
+        ({"kind": "neural"}, "'encoder' is missing from the settings"),
+        ({"kind": "neural", "settings": {"encoder": {"width": -1}}}, r"student\.json: cannot be used"),
+        ({"kind": "blend", "settings": {"members": 3}}, "do not fit together"),
+        ({"dimensions": "calm"}, "dimensions are a list of names"),
+        ({"dimensions": []}, "dimensions are a list of names"),
+        ({"settings": []}, "settings an object"),
     ],
 )
 def test_facts_that_do_not_fit_are_refused_by_name(saved, change, message):
@@ -89,3 +97,57 @@ def test_what_is_written_is_the_same_every_time(saved, tmp_path):
 
 def test_others_may_read_what_is_written(saved):
     assert (saved / "student.safetensors").stat().st_mode & 0o444 == (saved / "student.json").stat().st_mode & 0o444
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"schema_version": ' + "1" * 5000 + "}", "{", "[]", "\xff"])
+def test_facts_that_are_no_json_within_the_bounds_are_refused_by_name(saved, content):
+    (saved / "student.json").write_text(content, encoding="latin-1")
+    with pytest.raises(BundleError, match=r"student\.json: "):
+        load_student(saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_an_array_with_a_number_that_is_not_finite_is_refused_by_name(saved, value):
+    values = load_arrays(saved / "student.safetensors")["values"].copy()
+    values[-1] = value
+    save_arrays({"values": values}, saved / "student.safetensors")
+    with pytest.raises(BundleError, match=r"student\.safetensors: values holds a number that is not finite"):
+        load_student(saved)
+
+
+def changed_span(span):
+    return lambda facts, _: facts["settings"]["spans"].update(words=span)
+
+
+def changed_array(name, change):
+    return lambda _, arrays: arrays.update({name: change(arrays[name])})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed_span([1, 10**9]),
+        changed_span([0, 1]),
+        changed_span([2, 1]),
+        changed_span(["1", "2"]),
+        changed_span([1]),
+        changed_array("words.idf", lambda array: array[:-1]),
+        changed_array("words.keys", lambda array: array[:-1]),
+        changed_array("words.keys", lambda array: array.astype(np.float64)),
+        changed_array("characters.weights", lambda array: array[:, :1]),
+        changed_array("words.symbols", lambda array: array + 128),
+        changed_array("words.offsets", lambda array: array.astype(np.float32)),
+        changed_array("characters.offsets", lambda array: array[::2]),
+        changed_array("bias", lambda array: array[:-1]),
+        changed_array("bias", lambda array: array > 0),
+        changed_array("bias", lambda array: array[None]),
+    ],
+)
+def test_a_vocabulary_that_does_not_fit_is_refused_before_a_text_could_meet_it(tmp_path, change):
+    save_student(fit_tfidf(load_recipe("tfidf-ridge"), headlines()), tmp_path)
+    facts, arrays = read_json(tmp_path / "student.json"), load_arrays(tmp_path / "student.safetensors")
+    change(facts, arrays)
+    write_json(tmp_path / "student.json", facts)
+    save_arrays(arrays, tmp_path / "student.safetensors")
+    with pytest.raises(BundleError, match=r"student\."):
+        load_student(tmp_path)

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from potstill.backends.tokenizer import open_tokenizer
 from potstill.errors import BundleError
+from potstill.files import foreign
 from potstill.students.encoding import TOKEN_BUDGET, token_batches
 from potstill.students.tokens import TextReader
 
@@ -24,7 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from tokenizers import Tokenizer
 
     from potstill.records import BoolArray, IntArray
     from potstill.students.encoding import EncoderFacts
@@ -47,10 +48,11 @@ class GraphEncoder(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, tokenizer: Path, facts: EncoderFacts, token_budget: int = TOKEN_BUDGET) -> None:
+    def __init__(self, model: Path, tokenizer: Path, facts: EncoderFacts, token_budget: int = TOKEN_BUDGET) -> None:
         """Open the tokenizer.
 
         Args:
+            model: the graph's file, which the subclass opens.
             tokenizer: `tokenizer.json`.
             facts: what the encoder is.
             token_budget: tokens in a batch.
@@ -58,10 +60,15 @@ class GraphEncoder(ABC):
         Raises:
             BundleError: the file cannot be used; the message names it.
         """
+        self._model_path = model
         self.facts = facts
         self.width = facts.width
         self._token_budget = token_budget
-        self._reader = TextReader(_open_tokenizer(tokenizer), facts)
+        self._tokenizer_path = tokenizer
+        with foreign(tokenizer, BundleError):
+            self._reader = TextReader(open_tokenizer(tokenizer), facts)
+        if self._reader.room < 1:
+            raise BundleError(f"{tokenizer}: its special tokens leave no room for a text in {facts.max_tokens} tokens")
         self._running = threading.Lock()
 
     @abstractmethod
@@ -79,8 +86,14 @@ class GraphEncoder(ABC):
         lengths = np.array([len(one) for one in tokens], dtype=np.int64)
         batches = list(token_batches(lengths, self._token_budget))
         padded = [self._padded([tokens[index] for index in batch]) for batch in batches]
-        with self._running:
+        with self._running, foreign(self._model_path, BundleError):
             for batch, found in zip(batches, self.run_batches(padded), strict=True):
+                if not isinstance(found, np.ndarray) or found.shape != (len(batch), self.width):
+                    shape = getattr(found, "shape", type(found).__name__)
+                    raise BundleError(
+                        f"{self._model_path}: gives features {shape} for {len(batch)} texts, "
+                        f"expected {(len(batch), self.width)}"
+                    )
                 features[batch] = found
         return features
 
@@ -90,15 +103,19 @@ class GraphEncoder(ABC):
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """The numbers of each text's tokens, special ones included, at most `max_tokens`."""
-        return self._reader.read(texts)[0]
+        return self._read(texts)[0]
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
         """Which texts have more than `max_tokens` tokens, shape (texts,)."""
         found = np.zeros(len(texts), dtype=np.bool_)
         for start in range(0, len(texts), _CHUNK):
-            _, cut = self._reader.read(texts[start : start + _CHUNK])
+            _, cut = self._read(texts[start : start + _CHUNK])
             found[start : start + len(cut)] = cut
         return found
+
+    def _read(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
+        with foreign(self._tokenizer_path, BundleError):
+            return self._reader.read(texts)
 
     def _padded(self, tokens: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
         # A tokenizer without special tokens may find nothing in a text; one unmasked pad stands for it.
@@ -119,16 +136,3 @@ def check_interface(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -
     """
     if tuple(inputs) != INPUTS or tuple(outputs) != (OUTPUT,):
         raise BundleError(f"{path}: reads {', '.join(inputs)}; an encoder reads {', '.join(INPUTS)} and gives {OUTPUT}")
-
-
-def _open_tokenizer(path: Path) -> Tokenizer:
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        # tokenizers raises Exception itself, not a class of its own, for whatever is wrong with a file.
-        if type(error) is not Exception:
-            raise
-        raise BundleError(f"{path}: not a tokenizer ({error})") from None
-    return tokenizer

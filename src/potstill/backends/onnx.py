@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from potstill.backends.graph import INPUTS, OUTPUT, GraphEncoder, check_interface
-from potstill.errors import BundleError
+from potstill.errors import BadInput, BundleError
+from potstill.files import check_file
 from potstill.students.encoding import TOKEN_BUDGET
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class OnnxEncoder(GraphEncoder):
         Raises:
             BundleError: either file cannot be used; the message names it.
         """
-        super().__init__(tokenizer, facts, token_budget)
+        super().__init__(model, tokenizer, facts, token_budget)
         self._session = _open_session(model, threads)
 
     def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
@@ -62,25 +63,21 @@ class OnnxEncoder(GraphEncoder):
 
 def _open_session(path: Path, threads: int | None) -> InferenceSession:
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    # Whatever fails is raised as well; at 3 it would also be printed.
+    options.log_severity_level = 4
     try:
+        check_file(path)
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (
-        errors.Fail,
-        errors.InvalidArgument,
-        errors.InvalidGraph,
-        errors.InvalidProtobuf,
-        errors.NoSuchFile,
-        errors.NotImplemented,
-        errors.RuntimeException,
-    ) as error:
-        raise BundleError(f"{path}: not a graph that ONNX Runtime can run ({error})") from None
+    except BadInput as error:
+        raise BundleError(str(error)) from None
+    except Exception as error:
+        # ONNX Runtime has a class of its own for each of its status codes.
+        raise BundleError(f"{path}: not a graph that ONNX Runtime can run ({' '.join(str(error).split())})") from error
     names = [[value.name for value in values] for values in (session.get_inputs(), session.get_outputs())]
     check_interface(path, *names)
     return session

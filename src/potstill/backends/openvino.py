@@ -76,7 +76,7 @@ class OpenVinoEncoder(GraphEncoder):
             MissingExtra: openvino is not installed.
             BundleError: a file cannot be used, or the processor has no instructions for `precision`.
         """
-        super().__init__(tokenizer, facts, token_budget)
+        super().__init__(model, tokenizer, facts, token_budget)
         if precision not in precisions():
             raise BundleError(f"{model}: this processor has no instructions for {precision}")
         self._sources = (model, precision, threads)
@@ -161,5 +161,4 @@ def _compiled(path: Path, precision: Precision, threads: int | None, streams: in
         check_interface(path, *names)
         return core.compile_model(model, _DEVICE, options)
     except RuntimeError as error:
-        first = str(error).strip().splitlines()[0]
-        raise BundleError(f"{path}: not a graph that OpenVINO can run ({first})") from None
+        raise BundleError(f"{path}: not a graph that OpenVINO can run ({' '.join(str(error).split())})") from None

@@ -20,7 +20,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from potstill.bundle.deciding import LEVEL, decide_raw
-from potstill.errors import BundleError
+from potstill.errors import BadInput, BundleError
+from potstill.files import read_text
 from potstill.prefilter import fold_all
 from potstill.records import Article
 
@@ -176,8 +177,12 @@ def read_golden(path: Path, dimensions: Sequence[str]) -> list[Golden]:
         BundleError: a line is broken, is about other dimensions, or there are none.
     """
     rows = []
+    try:
+        text = read_text(path)
+    except BadInput as error:
+        raise BundleError(str(error)) from None
     # Not splitlines: a text may hold line separators of Unicode's own.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n")[:-1], start=1):
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
             row = Golden.model_validate_json(line)
         except ValidationError as error:

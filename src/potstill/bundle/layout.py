@@ -2,25 +2,27 @@
 
 In: a folder. Out: a manifest whose every claim about the folder has been checked: no file missing, none extra,
 each with the SHA-256 that was written down. The manifest itself is held to one spelling and carries its own
-hash, so that it proves itself as well.
+hash, so that it proves itself as well. A signature may lie beside it, which signs the manifest and is not in it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from potstill.errors import BundleError
-from potstill.files import canonical, digest, sha256, write_text
+from potstill.errors import BadInput, BundleError
+from potstill.files import canonical, check_file, digest, foreign, parse_json, read_bytes, sha256, write_text
 from potstill.students.encoding import EncoderFacts  # noqa: TC001 - pydantic reads it when the class is made
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
+"""Bundles of version 1 have no golden verdicts, so what they claim of their filter can't be proven."""
 
 Kind = Literal["self-contained", "adapter"]
 
@@ -32,20 +34,29 @@ BUNDLE_LAYOUT: Mapping[str, str] = {
     "arrays": "student.safetensors",
     "calibration": "calibration.json",
     "golden": "golden.jsonl",
+    "verdicts": "verdicts.json",
     "facts": "facts.json",
     "model": "model.onnx",
     "tokenizer": "tokenizer.json",
     "adapter": "adapter.safetensors",
     "lora": "adapter.json",
+    "signature": "signature.json",
 }
 """Every file of a bundle, by name. A student with several encoders has a numbered `model` and `tokenizer` for
 each after the first: `model-1.onnx`, `tokenizer-1.json`, and so on."""
 
-_EACH = ("filter", "rubric", "student", "arrays", "calibration", "golden", "facts")
+_EACH = ("filter", "rubric", "student", "arrays", "calibration", "golden", "verdicts", "facts")
 _PER_ENCODER: Mapping[Kind, tuple[str, ...]] = {
     "self-contained": ("model", "tokenizer"),
     "adapter": ("adapter", "lora"),
 }
+
+
+RAW_TOLERANCE = 1e-4
+"""How far a raw score may be from the trainer's, as a share of the scale: 0.001 of 0 to 10. None may allow more."""
+
+EXACT_TOLERANCE = 1e-7
+"""The same for what follows from recorded raw scores."""
 
 
 class _Part(BaseModel):
@@ -64,7 +75,7 @@ class Tolerance(_Part):
 class Manifest(_Part):
     """`bundle.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     kind: Kind
     filter: str
     filter_version: int
@@ -78,7 +89,12 @@ class Manifest(_Part):
     """None for a student that needs no network; several where their features are joined."""
     tolerance: Tolerance
     files: dict[str, str]
-    """Every other file of the bundle -> its SHA-256."""
+    """Every other file of the bundle but a signature -> its SHA-256."""
+
+
+def tolerance_of(span: float) -> Tolerance:
+    """What golden texts are allowed on a scale that is so wide."""
+    return Tolerance(raw=RAW_TOLERANCE * span, exact=EXACT_TOLERANCE * span)
 
 
 def file_name(name: str, index: int = 0) -> str:
@@ -106,57 +122,73 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     """Read `bundle.json` and hold it against itself; the manifest and the bundle's hash.
 
     Raises:
-        BundleError: there is none, a newer potstill wrote it, or it has been changed.
+        BundleError: there is none, another version of potstill wrote it, it has been changed, or it lists other files
+            than such a bundle has.
     """
     path = folder / BUNDLE_LAYOUT["manifest"]
     content = _object(path)
     version = content.get("schema_version")
     if isinstance(version, int) and version > SCHEMA_VERSION:
         raise BundleError(f"{path}: schema_version {version} is newer than this potstill reads ({SCHEMA_VERSION})")
+    if version == 1:
+        raise BundleError(
+            f"{folder}: was made by an older potstill and proves less; make it again: potstill bundle RUN"
+        )
     own = content.pop("sha256", None)
     if own != digest(content):
         raise BundleError(f"{path}: changed after it was written (its own hash does not fit)")
     try:
-        return Manifest.model_validate_json(json.dumps(content), strict=True), str(own)
+        manifest = Manifest.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = " -> ".join(str(part) for part in first["loc"])
         raise BundleError(f"{path}: {where}: {first['msg']}") from None
+    expected = expected_files(manifest.kind, len(manifest.encoders))
+    for name in sorted(expected ^ set(manifest.files)):
+        what = "is not listed" if name in expected else "is listed, but no such bundle has it"
+        raise BundleError(f"{folder / name}: {what} in {path.name}")
+    return manifest, str(own)
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """See that the folder holds the files that its kind needs, no others, and each as it was written.
+    """See that the folder holds the files that its manifest lists, no others, and each as it was written.
 
     Raises:
         BundleError: it does not; the message names the file.
     """
-    expected = expected_files(manifest.kind, len(manifest.encoders))
-    for name in sorted(expected ^ set(manifest.files)):
-        what = "is not listed" if name in expected else "is listed, but no such bundle has it"
-        raise BundleError(f"{folder / name}: {what} in {BUNDLE_LAYOUT['manifest']}")
-    found = {path.name for path in folder.iterdir()} - {BUNDLE_LAYOUT["manifest"]}
+    expected = set(manifest.files)
+    with foreign(folder, BundleError):
+        found = {path.name for path in folder.iterdir()} - {BUNDLE_LAYOUT["manifest"], BUNDLE_LAYOUT["signature"]}
     for name in sorted(found ^ expected):
         what = "is missing" if name in expected else "is no part of the bundle"
         raise BundleError(f"{folder / name}: {what}")
     for name, wanted in sorted(manifest.files.items()):
-        if not (folder / name).is_file():
-            raise BundleError(f"{folder / name}: is no file")
-        if sha256(folder / name) != wanted:
-            raise BundleError(f"{folder / name}: changed after it was written (SHA-256 does not fit)")
+        with foreign(folder / name, BundleError):
+            _check_file(folder / name)
+            if sha256(folder / name) != wanted:
+                raise BundleError(f"{folder / name}: changed after it was written (SHA-256 does not fit)")
 
 
 def _object(path: Path) -> dict[str, Any]:
     """A JSON object in the one spelling that `canonical` gives, so that no byte can change unseen."""
+    if not os.path.lexists(path):
+        raise BundleError(f"{path.parent}: not a bundle (no {path.name})")
     try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{path.parent}: not a bundle (no {path.name})") from None
+        raw = read_bytes(path)
+    except BadInput as error:
+        raise BundleError(str(error)) from None
     try:
-        content = json.loads(raw)
+        content = parse_json(raw.decode("utf-8"), str(path))
         whole = isinstance(content, dict) and canonical(content).encode() == raw
-    except (ValueError, RecursionError):
-        # Broken JSON, broken UTF-8, or a NaN, which canonical JSON has no spelling for.
+    except (BadInput, UnicodeDecodeError):
         whole = False
     if not whole:
         raise BundleError(f"{path}: changed after it was written (not the JSON that potstill writes)")
     return content  # type: ignore[no-any-return]  # it is a dict, as seen above
+
+
+def _check_file(path: Path) -> None:
+    try:
+        check_file(path)
+    except BadInput as error:
+        raise BundleError(str(error)) from None

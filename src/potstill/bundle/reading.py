@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from pydantic import ValidationError
 
 from potstill.backends.plan import PORTABLE, open_variant
+from potstill.backends.weights import check_weights
 from potstill.bundle.golden import prove, read_golden
-from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, file_name, read_manifest
+from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, file_name, read_manifest, tolerance_of
+from potstill.bundle.signing import Trust, fingerprint, read_signature
+from potstill.bundle.verdicts import identity_of, prove_verdicts, read_verdicts
 from potstill.calibration import Calibration
-from potstill.errors import BadInput, BundleError, require
-from potstill.files import read_json
+from potstill.errors import BadInput, BundleError, MissingExtra, PotstillError, require
+from potstill.files import foreign, read_json
 from potstill.filters import load_filter
 from potstill.students.blend import encoder_of
 from potstill.students.neural import joined, parts_of
@@ -36,11 +40,12 @@ if TYPE_CHECKING:
     Opener = Callable[[Path, Manifest, Variant, str], Encoder | None]
 
 Check = Literal["hashes", "short", "all"]
-"""How much of a bundle is proven on loading: its files' hashes, also the short golden texts, or all of them."""
+"""How much of a bundle is proven on loading: its files' hashes, also the short golden texts and the golden verdicts, or
+all of them."""
+
+SignatureState = Literal["none", "unchecked", "valid", "trusted"]
 
 _STUDENT_FILES = "student.json and student.safetensors"
-_MISFIT = (ValueError, IndexError, TypeError, AttributeError)
-"""What numpy says of arrays and settings whose shapes or types somebody has changed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,11 +84,47 @@ class Bundle:
             span = self.filter.scale.max - self.filter.scale.min
             tolerance = tolerance.model_copy(update={"raw": max(tolerance.raw, self.plan.drift * span)})
         try:
-            return len(rows), prove(rows, self.student, self.filter, self.calibration, tolerance)
+            # What overflows is found by what comes out; numpy would print a warning besides.
+            with np.errstate(all="ignore"):
+                return len(rows), prove(rows, self.student, self.filter, self.calibration, tolerance)
         except BundleError as error:
-            raise BundleError(f"{self.folder}: {error}") from None
-        except _MISFIT as error:
+            # An encoder's files are named already.
+            named = str(error).startswith(str(self.folder))
+            raise error if named else BundleError(f"{self.folder}: {error}") from None
+        except PotstillError:
+            raise
+        except Exception as error:
             raise BundleError(f"{self.folder}: {_STUDENT_FILES} do not fit together ({error})") from error
+
+    def check_weights(self) -> None:
+        """See that all weights of its networks are finite; those of its student are looked at whenever it is opened.
+
+        Raises:
+            BundleError: one is not.
+        """
+        if self.manifest.kind == "self-contained":
+            for index in range(len(self.manifest.encoders)):
+                check_weights(self.folder / file_name("model", index))
+
+    def prove_verdicts(self, *, whole: bool) -> int:
+        """Hold filter, calibration and manifest against the golden verdicts; how many there are.
+
+        Args:
+            whole: also see that none was left out, and prove tiers' probabilities.
+
+        Raises:
+            BundleError: one does not come out as recorded.
+        """
+        path = self.folder / BUNDLE_LAYOUT["verdicts"]
+        identity = identity_of(self.manifest, self.filter)
+        with foreign(path, BundleError), np.errstate(all="ignore"):
+            verdicts = read_verdicts(path)
+            try:
+                return prove_verdicts(
+                    verdicts, identity, self.filter, self.calibration, self.manifest.tolerance, whole=whole
+                )
+            except BundleError as error:
+                raise BundleError(f"{path}: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +139,16 @@ class Verification:
     files: int
     bytes: int
     golden_texts: int
+    golden_verdicts: int
+    """Scores and words whose verdicts were recorded."""
     largest_difference: float
     """Of a raw score from the trainer's, on the filter's scale."""
     allowed_difference: float
     seconds: float
+    signed_by: str | None = None
+    """The fingerprint of the key; None where the bundle is not signed."""
+    signature: SignatureState = "none"
+    """Whether it is by a key that the caller named; else it may be valid, or unchecked for want of the library."""
 
 
 def load_bundle(
@@ -112,6 +159,7 @@ def load_bundle(
     device: str = "auto",
     plan: Plan | None = None,
     opener: Opener | None = None,
+    trust: Trust | None = None,
 ) -> Bundle:
     """Open a bundle and see that it is what it claims to be.
 
@@ -123,24 +171,26 @@ def load_bundle(
         plan: how encoders run, and how far golden texts' raw scores may be off for it; the portable way where it
             is None.
         opener: opens the encoders in place of `open_encoder`, so that bundles can share them.
+        trust: what its signature must be (`signing.trust_of`); it is looked at before anything else is opened.
 
     Raises:
-        BundleError: a file is missing, extra, changed, or of a newer potstill, or the parts do not fit each
-            other, or golden texts come out differently; the message names the file or the text.
+        BundleError: a file is missing, extra, changed, or of another version of potstill, or the parts do not fit
+            each other, or golden texts or verdicts come out differently, or it is not signed as it must be; the
+            message names the file or the text.
         MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
     """
     folder = Path(path)
     manifest, own = read_manifest(folder)
+    if trust is not None:
+        trust.check(folder, own)
     check_files(folder, manifest)
     filter_ = _named_filter(folder, manifest)
+    _check_tolerance(folder, manifest, filter_)
     variant = PORTABLE if plan is None else plan.variant
     if threads is not None:
         variant = variant.model_copy(update={"threads": threads})
     encoder = (opener or open_encoder)(folder, manifest, variant, device)
-    try:
-        student = load_student(folder, encoder)
-    except _MISFIT as error:
-        raise BundleError(f"{folder}: {_STUDENT_FILES} do not fit together ({error})") from error
+    student = load_student(folder, encoder)
     if student.dimensions != manifest.dimensions:
         raise BundleError(
             f"{folder / BUNDLE_LAYOUT['student']}: dimensions {', '.join(student.dimensions)}; "
@@ -148,22 +198,27 @@ def load_bundle(
         )
     if student.kind != manifest.student or len(_encoders(student)) != len(manifest.encoders):
         raise BundleError(f"{folder / BUNDLE_LAYOUT['student']}: is a {student.kind} student, not as listed")
-    calibration = _calibration(folder / BUNDLE_LAYOUT["calibration"], manifest)
+    calibration = _calibration(folder / BUNDLE_LAYOUT["calibration"], manifest, filter_)
     bundle = Bundle(folder, own, manifest, filter_, student, calibration, plan)
     if check != "hashes":
+        bundle.check_weights()
         bundle.prove(short=check == "short")
+        bundle.prove_verdicts(whole=check == "all")
     return bundle
 
 
-def verify_bundle(path: str | Path, *, device: str = "auto") -> Verification:
-    """Prove a bundle whole: every hash and every golden text.
+def verify_bundle(path: str | Path, *, device: str = "auto", trust: Trust | None = None) -> Verification:
+    """Prove a bundle whole: every hash, every golden text and every golden verdict, and a signature if it has one.
 
     Raises:
         BundleError, MissingExtra, MissingModel: as `load_bundle`.
     """
     started = time.perf_counter()
-    bundle = load_bundle(path, check="hashes", device=device)
+    bundle = load_bundle(path, check="hashes", device=device, trust=trust)
+    signer, signature = _signature(bundle, trust)
+    bundle.check_weights()
     count, largest = bundle.prove(short=False)
+    verdicts = bundle.prove_verdicts(whole=True)
     files = sorted(bundle.manifest.files)
     return Verification(
         bundle=str(bundle.folder),
@@ -174,10 +229,28 @@ def verify_bundle(path: str | Path, *, device: str = "auto") -> Verification:
         files=len(files) + 1,
         bytes=sum((bundle.folder / name).stat().st_size for name in (*files, BUNDLE_LAYOUT["manifest"])),
         golden_texts=count,
+        golden_verdicts=verdicts,
         largest_difference=largest,
         allowed_difference=bundle.manifest.tolerance.raw,
         seconds=round(time.perf_counter() - started, 3),
+        signed_by=signer,
+        signature=signature,
     )
+
+
+def _signature(bundle: Bundle, trust: Trust | None) -> tuple[str | None, SignatureState]:
+    """The fingerprint of the key that signed a bundle, and what is known of the signature."""
+    found = read_signature(bundle.folder)
+    if found is None:
+        return None, "none"
+    signer = fingerprint(bytes.fromhex(found.public_key))
+    if trust is not None and trust.keys:
+        return signer, "trusted"
+    try:
+        Trust().check(bundle.folder, bundle.hash)
+    except MissingExtra:
+        return signer, "unchecked"
+    return signer, "valid"
 
 
 def open_encoder(folder: Path, manifest: Manifest, variant: Variant, device: str = "auto") -> Encoder | None:
@@ -194,7 +267,8 @@ def open_encoder(folder: Path, manifest: Manifest, variant: Variant, device: str
 
         if len(manifest.encoders) != 1:
             raise BundleError(f"{folder / BUNDLE_LAYOUT['manifest']}: an adapter bundle has one encoder")
-        return open_adapter(folder, folder / BUNDLE_LAYOUT["lora"], manifest.encoders[0], device=device)
+        with foreign(folder / BUNDLE_LAYOUT["adapter"], BundleError):
+            return open_adapter(folder, folder / BUNDLE_LAYOUT["lora"], manifest.encoders[0], device=device)
     parts = tuple(
         open_variant(variant, folder / file_name("model", index), folder / file_name("tokenizer", index), facts)
         for index, facts in enumerate(manifest.encoders)
@@ -210,7 +284,8 @@ def _encoders(student: Student) -> tuple[Encoder, ...]:
 def _named_filter(folder: Path, manifest: Manifest) -> Filter:
     path = folder / BUNDLE_LAYOUT["filter"]
     try:
-        filter_ = load_filter(folder)
+        with foreign(path, BundleError):
+            filter_ = load_filter(folder)
     except BadInput as error:
         raise BundleError(str(error)) from None
     if filter_.content_hash != manifest.filter_hash:
@@ -220,18 +295,47 @@ def _named_filter(folder: Path, manifest: Manifest) -> Filter:
             f"{path}: dimensions {', '.join(filter_.dimension_names)}; the student's are "
             f"{', '.join(manifest.dimensions)}"
         )
+    if (filter_.name, filter_.version) != (manifest.filter, manifest.filter_version):
+        raise BundleError(
+            f"{folder / BUNDLE_LAYOUT['manifest']}: names the filter {manifest.filter} v{manifest.filter_version}; "
+            f"{path.name} is {filter_.name} v{filter_.version}"
+        )
     return filter_
 
 
-def _calibration(path: Path, manifest: Manifest) -> Calibration:
+def _check_tolerance(folder: Path, manifest: Manifest, filter_: Filter) -> None:
+    """See that the golden texts are held to what potstill holds every bundle to."""
+    most = tolerance_of(filter_.scale.max - filter_.scale.min)
+    for name, given, allowed in (
+        ("raw", manifest.tolerance.raw, most.raw),
+        ("exact", manifest.tolerance.exact, most.exact),
+    ):
+        if given > allowed * (1 + 1e-9):
+            raise BundleError(
+                f"{folder / BUNDLE_LAYOUT['manifest']}: tolerance -> {name}: {given:g}; no bundle may allow more than "
+                f"{allowed:g} on this scale"
+            )
+
+
+def _calibration(path: Path, manifest: Manifest, filter_: Filter) -> Calibration:
     try:
-        calibration = Calibration.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " -> ".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where}: {first['msg']}") from None
+        with foreign(path, BundleError):
+            calibration = _read_calibration(path)
     except BadInput as error:
         raise BundleError(str(error)) from None
     if calibration.dimensions != manifest.dimensions:
         raise BundleError(f"{path}: calibrates {', '.join(calibration.dimensions)}; the bundle's dimensions are others")
+    if (calibration.low, calibration.high) != (filter_.scale.min, filter_.scale.max):
+        raise BundleError(
+            f"{path}: for a scale from {calibration.low:g} to {calibration.high:g}; the filter's is from "
+            f"{filter_.scale.min:g} to {filter_.scale.max:g}"
+        )
     return calibration
+
+
+def _read_calibration(path: Path) -> Calibration:
+    try:
+        return Calibration.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BundleError(f"{path}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -15,12 +15,13 @@ from potstill.bundle.layout import (
     BUNDLE_LAYOUT,
     Kind,
     Manifest,
-    Tolerance,
     expected_files,
     file_name,
+    tolerance_of,
     write_manifest,
 )
 from potstill.bundle.reading import Bundle, load_bundle
+from potstill.bundle.verdicts import identity_of, verdicts_of, write_verdicts
 from potstill.files import replacing_folder, sha256, write_json
 from potstill.filters import save_filter
 from potstill.students.storage import AnyStudent, save_student
@@ -33,12 +34,6 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.records import Article
     from potstill.students.encoding import EncoderFacts
-
-RAW_TOLERANCE = 1e-4
-"""How far a raw score may be from the trainer's, as a share of the scale: 0.001 of 0 to 10."""
-
-EXACT_TOLERANCE = 1e-7
-"""The same for what follows from recorded raw scores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +73,21 @@ def write_bundle(
         BundleError: the bundle does not load, or does not say what `student` says.
         BadInput: the disk is full or the folder cannot be written.
     """
-    span = filter_.scale.max - filter_.scale.min
     raw = student.predict(windows(golden, filter_))
     rows = golden_of(golden, raw, filter_, calibration)
+    manifest = Manifest(
+        kind=kind,
+        filter=filter_.name,
+        filter_version=filter_.version,
+        filter_hash=filter_.content_hash,
+        dimensions=filter_.dimension_names,
+        recipe=recipe,
+        student=student.kind,
+        encoders=tuple(encoder.facts for encoder in encoders),
+        tolerance=tolerance_of(filter_.scale.max - filter_.scale.min),
+        files={},
+    )
+    verdicts = verdicts_of(identity_of(manifest, filter_), filter_, calibration)
     with replacing_folder(folder) as temporary:
         save_filter(filter_, temporary)
         save_student(student, temporary, encoder_beside=True)
@@ -89,22 +96,9 @@ def write_bundle(
                 shutil.copyfile(file, temporary / file_name(name, index))
         write_json(temporary / BUNDLE_LAYOUT["calibration"], calibration.model_dump(mode="json"))
         write_golden(rows, temporary / BUNDLE_LAYOUT["golden"])
+        write_verdicts(verdicts, temporary / BUNDLE_LAYOUT["verdicts"])
         write_json(temporary / BUNDLE_LAYOUT["facts"], dict(facts))
-        names = expected_files(kind, len(encoders))
-        write_manifest(
-            temporary,
-            Manifest(
-                kind=kind,
-                filter=filter_.name,
-                filter_version=filter_.version,
-                filter_hash=filter_.content_hash,
-                dimensions=filter_.dimension_names,
-                recipe=recipe,
-                student=student.kind,
-                encoders=tuple(encoder.facts for encoder in encoders),
-                tolerance=Tolerance(raw=RAW_TOLERANCE * span, exact=EXACT_TOLERANCE * span),
-                files={name: sha256(temporary / name) for name in sorted(names)},
-            ),
-        )
+        files = {name: sha256(temporary / name) for name in sorted(expected_files(kind, len(encoders)))}
+        write_manifest(temporary, manifest.model_copy(update={"files": files}))
         load_bundle(temporary, check="all")
     return load_bundle(folder, check="hashes")

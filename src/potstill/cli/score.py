@@ -27,6 +27,7 @@ from potstill.cli.asking import (
     print_plan,
     replayed,
 )
+from potstill.cli.bundle import RequireSignature, TrustedKeys
 from potstill.errors import BadInput
 from potstill.files import forget_standard_output
 from potstill.terminal import note
@@ -126,6 +127,8 @@ def score(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a run with the same arguments was stopped.")
     ] = False,
+    trusted_key: TrustedKeys = None,
+    require_signature: RequireSignature = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; for bundles that run on torch.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout (stderr with -o -).")] = False,
 ) -> None:
@@ -158,6 +161,8 @@ def score(
             "probabilities": probabilities,
             "ask_oracle_above": ask_oracle_above,
             "follow_plan": not portable,
+            "trusted_keys": trusted_key or (),
+            "require_signature": require_signature,
         }
         scorer: Scorer | Together
         if others:

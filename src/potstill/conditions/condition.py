@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.conditions.computing import finite_in, truth_of
+from potstill.conditions.intervals import constant
 from potstill.conditions.parsing import read_tree
-from potstill.conditions.tree import And, Comparison, Name, Or, Truth, negated, replace, spell, walk
+from potstill.conditions.tree import And, Comparison, Name, Number, Or, Truth, negated, replace, spell, walk
 from potstill.errors import ConditionError
 
 if TYPE_CHECKING:
@@ -39,6 +40,20 @@ class Condition:
     def operators(self) -> frozenset[str]:
         """The comparisons that the condition makes."""
         return frozenset(node.operator for node in walk(self.tree) if isinstance(node, Comparison))
+
+    @property
+    def compared(self) -> dict[str, frozenset[float]]:
+        """For each name the numbers in the comparisons that it is part of."""
+        found: dict[str, set[float]] = {name: set() for name in self.names}
+        for node in walk(self.tree):
+            if isinstance(node, Comparison):
+                parts = list(walk(node))
+                numbers = {part.value for part in parts if isinstance(part, Number)}
+                numbers |= {value for side in (node.left, node.right) if (value := constant(side)) is not None}
+                for part in parts:
+                    if isinstance(part, Name):
+                        found[part.name] |= numbers
+        return {name: frozenset(numbers) for name, numbers in found.items()}
 
     def holds(self, columns: Columns) -> BoolArray:
         """Of which rows the condition is true; false where `defined` is false.

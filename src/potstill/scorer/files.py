@@ -18,7 +18,7 @@ from potstill.articles import check_columns, count_articles, form_of, open_write
 from potstill.backends.machine import usable_cores
 from potstill.backends.plan import PORTABLE
 from potstill.bundle import load_bundle
-from potstill.errors import BadInput
+from potstill.errors import BadInput, BundleError
 from potstill.files import STANDARD, check_output, is_stream
 from potstill.records import DROPPED, UNSCORED
 from potstill.scorer.parts import open_parts
@@ -110,9 +110,10 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Opens the same scorers in another process; their bundles have been proven in this one."""
+    """Opens the same scorers in another process; their bundles, of these `hashes`, have been proven in this one."""
 
     folders: tuple[Path, ...]
+    hashes: tuple[str, ...]
     together: bool
     level: float
     probabilities: bool
@@ -125,7 +126,9 @@ class _Start:
             made = Together.load(self.folders, check="hashes", follow_plan=False, **options)
         else:
             made = Scorer(load_bundle(self.folders[0], check="hashes"), **options)
-        for scorer, unsure in zip(made.scorers, self.unsure, strict=True):
+        for scorer, unsure, proven in zip(made.scorers, self.unsure, self.hashes, strict=True):
+            if scorer.bundle.hash != proven:
+                raise BundleError(f"{scorer.bundle.folder}: has changed since it was proven")
             scorer.unsure = unsure
         return made
 
@@ -369,8 +372,9 @@ def _results(
 
         each = scorer.scorers
         folders, unsure = tuple(one.bundle.folder for one in each), tuple(one.unsure for one in each)
+        hashes = tuple(one.bundle.hash for one in each)
         together = isinstance(scorer, Together)
-        start = _Start(folders, together, each[0].level, each[0].probabilities, unsure)
+        start = _Start(folders, hashes, together, each[0].level, each[0].probabilities, unsure)
         for result in in_processes(_noted(batches, passed), work, start, processes, pause=pause):
             yield passed.popleft(), result
         return

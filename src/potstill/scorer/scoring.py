@@ -23,6 +23,7 @@ from potstill.backends.plan import plan_path, read_plan
 from potstill.bundle.deciding import LEVEL, Decided, decide_raw, merged
 from potstill.bundle.layout import read_manifest
 from potstill.bundle.reading import Bundle, load_bundle
+from potstill.bundle.signing import trust_of
 from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput, BundleError, Unavailable
 from potstill.prefilter import fold_all
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from potstill.bundle.reading import Check
+    from potstill.bundle.signing import Trust
     from potstill.calibration import Cut
     from potstill.records import BoolArray, FloatArray
     from potstill.scorer.early import Early
@@ -115,20 +117,29 @@ class Scorer:
         ask_oracle_below: float | None = None,
         follow_plan: bool = True,
         cascade: str | Path | None = None,
+        trusted_keys: Sequence[str | Path] = (),
+        require_signature: bool = False,
     ) -> Self:
         """Open a bundle and score with it; the arguments are those of `load_bundle` and of the class.
 
         With `follow_plan` it runs as `potstill optimize` found best, where that was for this bundle on this machine
         with these libraries and golden texts come out as near as it was proven; else it runs the portable way, and
-        says why. `cascade` is a folder that `potstill cascade` made for this bundle.
+        says why. `cascade` is a folder that `potstill cascade` made for this bundle. With `trusted_keys`, files of
+        public keys, the bundle must be signed by one of them, and with `require_signature` by some key.
 
         Raises:
             BadInput: what is asked for can't be had.
-            BundleError: the bundle does not prove itself.
-            MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
+            BundleError: the bundle does not prove itself, or is not signed as it must be.
+            MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine, or the library
+                that checks signatures.
         """
-        bundle = _planned(Path(path), check, threads) if follow_plan else None
-        bundle = bundle or load_bundle(path, check=check, threads=threads, device=device)
+        trust = trust_of(trusted_keys, require_signature=require_signature)
+        if trust is not None and cascade is not None:
+            raise BadInput(
+                "no signature covers a cascade: leave out --cascade, or --trusted-key and --require-signature"
+            )
+        bundle = _planned(Path(path), check, threads, trust) if follow_plan else None
+        bundle = bundle or load_bundle(path, check=check, threads=threads, device=device, trust=trust)
         early = None if cascade is None else load_early(cascade, bundle, check=check)
         return cls(
             bundle,
@@ -266,7 +277,9 @@ class Scorer:
         """Raw scores of some rows, NaN in the others."""
         raw = np.full((read.height, len(self.dimensions)), np.nan)
         if which.any():
-            raw[which] = bundle.student.predict(read if which.all() else read.filter(pl.Series(which)))
+            # What overflows is not finite, and is told as that.
+            with np.errstate(all="ignore"):
+                raw[which] = bundle.student.predict(read if which.all() else read.filter(pl.Series(which)))
         return raw
 
     def _decide(self, raw: FloatArray, prepared: Prepared) -> Decided:
@@ -413,12 +426,15 @@ class Outcome:
         return self.judged.frame.with_columns(added)
 
 
-def _planned(folder: Path, check: Check, threads: int | None) -> Bundle | None:
+def _planned(folder: Path, check: Check, threads: int | None, trust: Trust | None) -> Bundle | None:
     """The bundle, run as its plan says; None where it has no plan that can be followed."""
-    plan, why = read_plan(folder, read_manifest(folder)[1])
+    own = read_manifest(folder)[1]
+    if trust is not None:
+        trust.check(folder, own)
+    plan, why = read_plan(folder, own)
     if plan is not None:
         try:
-            return load_bundle(folder, check=check, threads=threads, plan=plan)
+            return load_bundle(folder, check=check, threads=threads, plan=plan, trust=trust)
         except (BundleError, Unavailable) as error:
             # Should the bundle be what is broken, the portable way will say so.
             why = str(error)

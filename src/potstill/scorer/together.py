@@ -17,6 +17,7 @@ from potstill.backends.plan import plan_path, read_plan
 from potstill.bundle.deciding import LEVEL
 from potstill.bundle.layout import read_manifest
 from potstill.bundle.reading import load_bundle
+from potstill.bundle.signing import trust_of
 from potstill.errors import BadInput, BundleError, Unavailable
 from potstill.scorer.scoring import BATCH, Scorer, Windows, beside, frame_of
 from potstill.scorer.trunks import Trunks, trunk_keys
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from potstill.bundle import Bundle
     from potstill.bundle.layout import Manifest
     from potstill.bundle.reading import Check
+    from potstill.bundle.signing import Trust
     from potstill.records import Article, Verdict
     from potstill.scorer.scoring import Outcome, Prepared
     from potstill.text import Window
@@ -62,6 +64,8 @@ class Together:
         probabilities: bool = False,
         ask_oracle_above: float | None = None,
         follow_plan: bool = True,
+        trusted_keys: Sequence[str | Path] = (),
+        require_signature: bool = False,
     ) -> Self:
         """Open bundles of different filters; the arguments are those of `Scorer.load`, and hold for each.
 
@@ -70,13 +74,18 @@ class Together:
 
         Raises:
             BadInput: none is given, two are of one filter, or what is asked for can't be had of one.
-            BundleError: one does not prove itself.
-            MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
+            BundleError: one does not prove itself, or is not signed as it must be.
+            MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine, or the library
+                that checks signatures.
         """
+        trust = trust_of(trusted_keys, require_signature=require_signature)
         folders = [Path(path) for path in paths]
         if not folders:
             raise BadInput("no bundle was named")
         read = [read_manifest(folder) for folder in folders]
+        if trust is not None:
+            for folder, (_, bundle_hash) in zip(folders, read, strict=True):
+                trust.check(folder, bundle_hash)
         manifests = [manifest for manifest, _ in read]
         _distinct(manifests, folders)
         plans = _plans(folders, read) if follow_plan else [None] * len(folders)
@@ -84,7 +93,9 @@ class Together:
         bundles: dict[int, Bundle] = {}
         with trunks.one_pass():
             for group in _sharing(manifests):
-                bundles |= _opened(group, folders, plans, trunks, check=check, threads=threads, device=device)
+                bundles |= _opened(
+                    group, folders, plans, trunks, check=check, threads=threads, device=device, trust=trust
+                )
         scorers = [
             Scorer(bundles[place], level=level, probabilities=probabilities, ask_oracle_above=ask_oracle_above)
             for place in range(len(folders))
@@ -228,11 +239,14 @@ def _opened(
     check: Check,
     threads: int | None,
     device: str,
+    trust: Trust | None,
 ) -> dict[int, Bundle]:
     """The bundles of a group by their places, all as their plans say, or else all the portable way."""
 
     def load(place: int, plan: Plan | None) -> Bundle:
-        return load_bundle(folders[place], check=check, threads=threads, device=device, plan=plan, opener=trunks.open)
+        return load_bundle(
+            folders[place], check=check, threads=threads, device=device, plan=plan, opener=trunks.open, trust=trust
+        )
 
     if plans[group[0]] is not None:
         before = trunks.names

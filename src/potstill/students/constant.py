@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from potstill.errors import DatasetError
+from potstill.errors import BundleError, DatasetError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,6 +49,7 @@ class ConstantStudent:
     ) -> ConstantStudent:
         """The way back from `arrays` and `settings`."""
         del settings
+        check_shape("values", arrays["values"], (len(dimensions),))
         return cls(dimensions, arrays["values"])
 
 
@@ -61,6 +62,16 @@ def fit_constant(recipe: ConstantRecipe, train: Examples, *, seed: int = 0) -> C
     del recipe, seed
     check_labelled(train)
     return ConstantStudent(tuple(train.dimensions), np.nanmedian(train.scores, axis=0))
+
+
+def check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
+    """See that a stored array holds real numbers and has the shape that it must have.
+
+    Raises:
+        BundleError: it does not; the message names it.
+    """
+    if array.dtype.kind not in "fiu" or array.shape != shape:
+        raise BundleError(f"student: {name} holds {array.dtype} {array.shape}, expected numbers {shape}")
 
 
 def check_labelled(train: Examples) -> None:

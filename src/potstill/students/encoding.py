@@ -28,6 +28,10 @@ TOKEN_BUDGET = 4096
 """Tokens in a batch, padding included. On a CPU larger batches buy nothing; smaller ones waste a little."""
 
 
+_MOST = 1_000_000
+"""No encoder has so many features, tokens or layers, nor so long a prefix."""
+
+
 class EncoderFacts(BaseModel):
     """What must be known of an encoder beside its weights and its tokenizer."""
 
@@ -37,14 +41,14 @@ class EncoderFacts(BaseModel):
     """Name of the backbone it was made from."""
     backbone_sha256: str
     """Hash of that backbone's weights, as they were before any training."""
-    width: int = Field(ge=1)
+    width: int = Field(ge=1, le=_MOST)
     """Features per text, of all layers or queries together."""
-    max_tokens: int = Field(ge=1)
+    max_tokens: int = Field(ge=1, le=_MOST)
     """Longer texts are cut to this many tokens, special ones included; see `window`."""
     pooling: Pooling
-    queries: int = Field(default=0, ge=0, json_schema_extra=_LATER)
+    queries: int = Field(default=0, ge=0, le=_MOST, json_schema_extra=_LATER)
     """Learned queries of attention pooling; each gives a vector as wide as the network."""
-    layers: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    layers: tuple[Annotated[int, Field(ge=0, le=_MOST)], ...] = ()
     """Hidden layers that are read, 0 for the embeddings: their pooled states side by side, or the states mixed before
     they are pooled; the last alone where empty."""
     mixed: bool = Field(default=False, json_schema_extra=_LATER)
@@ -53,9 +57,9 @@ class EncoderFacts(BaseModel):
     """Whether a decoder's tokens attend to those behind them too."""
     window: Window = Field(default="head", json_schema_extra=_LATER)
     """Which tokens of a longer text are read."""
-    prefix: str = ""
+    prefix: str = Field(default="", max_length=_MOST)
     """Put before every text, such as `query: ` for the E5 family, or a rubric."""
-    pad_id: int = Field(default=0, ge=0)
+    pad_id: int = Field(default=0, ge=0, le=2**31 - 1)
 
     @property
     def widths(self) -> tuple[int, ...]:

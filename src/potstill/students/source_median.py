@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from potstill.errors import DatasetError
-from potstill.students.constant import check_labelled
+from potstill.students.constant import check_labelled, check_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,7 +62,10 @@ class SourceMedianStudent:
         cls, dimensions: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
     ) -> SourceMedianStudent:
         """The way back from `arrays` and `settings`."""
-        return cls(dimensions, tuple(settings["sources"]), arrays["medians"], arrays["overall"])
+        sources = tuple(settings["sources"])
+        check_shape("medians", arrays["medians"], (len(sources), len(dimensions)))
+        check_shape("overall", arrays["overall"], (len(dimensions),))
+        return cls(dimensions, sources, arrays["medians"], arrays["overall"])
 
 
 def fit_source_median(recipe: SourceMedianRecipe, train: Examples, *, seed: int = 0) -> SourceMedianStudent:

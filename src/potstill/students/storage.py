@@ -12,8 +12,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from potstill.errors import BundleError
-from potstill.files import digest, read_json, replacing, sha256, write_json
+from potstill.errors import BadInput, BundleError, PotstillError
+from potstill.files import check_file, digest, foreign, read_json, replacing, sha256, write_json
 from potstill.students.blend import BlendStudent, check_weights, encoder_of
 from potstill.students.constant import ConstantStudent
 from potstill.students.neural import DescribedEncoder, NeuralStudent, joined, parts_of, restore_encoder
@@ -83,15 +83,25 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
     facts = _facts(path)
     arrays = _Arrays(load_arrays(arrays_path))
     dimensions, settings = tuple(facts["dimensions"]), facts["settings"]
+    # A blend of students without encoders has no such setting.
+    if encoder is None and (facts["kind"] == NeuralStudent.kind or "encoder" in settings):
+        if "encoder" not in settings:
+            raise BundleError(f"{path}: 'encoder' is missing from the settings")
+        with foreign(path, BundleError):
+            encoder = restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
     try:
-        # A blend of students without encoders has no such setting.
-        if facts["kind"] == NeuralStudent.kind or "encoder" in settings:
-            encoder = encoder or restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
         return _restored(facts["kind"], dimensions, arrays, settings, encoder, arrays_path)
+    except PotstillError:
+        raise
     except _NoArrayError as error:
         raise BundleError(f"{arrays_path}: the array {error.args[0]!r} is missing") from None
     except KeyError as error:
         raise BundleError(f"{path}: {error.args[0]!r} is missing from the settings") from None
+    except Exception as error:
+        # Whatever numpy and Python say of arrays and settings whose shapes, types or values somebody has changed.
+        raise BundleError(
+            f"{folder}: {LAYOUT['facts']} and {LAYOUT['arrays']} do not fit together ({error})"
+        ) from error
 
 
 def student_hash(folder: Path) -> str:
@@ -118,14 +128,20 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read arrays from a safetensors file.
 
     Raises:
-        BundleError: it is missing or broken.
+        BundleError: it is missing or broken, or an array holds a number that is not finite.
     """
-    try:
-        return dict(load_file(path))
-    except FileNotFoundError:
-        raise BundleError(f"{path}: no such file") from None
-    except SafetensorError as error:
-        raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
+    with foreign(path, BundleError):
+        try:
+            check_file(path)
+            arrays = dict(load_file(path))
+        except BadInput as error:
+            raise BundleError(str(error)) from None
+        except SafetensorError as error:
+            raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise BundleError(f"{path}: {name} holds a number that is not finite")
+    return arrays
 
 
 class _NoArrayError(Exception):
@@ -153,11 +169,11 @@ def _restored(
 ) -> AnyStudent:
     if kind == BlendStudent.kind:
         return _blend(dimensions, arrays, settings, encoder, path)
-    if kind != NeuralStudent.kind:
-        return _PLAIN[kind].restore(dimensions, arrays, settings)
-    if encoder is None:
-        raise BundleError(f"{path}: a neural student, and no encoder for it")
     try:
+        if kind != NeuralStudent.kind:
+            return _PLAIN[kind].restore(dimensions, arrays, settings)
+        if encoder is None:
+            raise BundleError("a neural student, and no encoder for it")
         return NeuralStudent.restore(dimensions, arrays, settings, encoder)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
@@ -188,7 +204,10 @@ def _blend(
 
 
 def _facts(path: Path) -> dict[str, Any]:
-    facts = read_json(path)
+    try:
+        facts = read_json(path)
+    except BadInput as error:
+        raise BundleError(str(error)) from None
     if not isinstance(facts, dict) or not isinstance(facts.get("schema_version"), int):
         raise BundleError(f"{path}: schema_version is missing")
     if facts["schema_version"] > SCHEMA_VERSION:
@@ -197,6 +216,10 @@ def _facts(path: Path) -> dict[str, Any]:
         )
     if set(facts) != _KEYS:
         raise BundleError(f"{path}: has the keys {sorted(facts)}, expected {sorted(_KEYS)}")
-    if facts["kind"] not in {*_PLAIN, NeuralStudent.kind, BlendStudent.kind}:
+    dimensions, settings = facts["dimensions"], facts["settings"]
+    named = isinstance(dimensions, list) and dimensions and all(isinstance(name, str) for name in dimensions)
+    if not named or not isinstance(settings, dict):
+        raise BundleError(f"{path}: dimensions are a list of names, and settings an object; got others")
+    if facts["kind"] not in [*_PLAIN, NeuralStudent.kind, BlendStudent.kind]:
         raise BundleError(f"{path}: unknown kind of student {facts['kind']!r}")
     return facts

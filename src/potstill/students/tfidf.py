@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from potstill.errors import BundleError, require
-from potstill.students.constant import check_labelled
+from potstill.students.constant import check_labelled, check_shape
 from potstill.students.levels import Levels
 from potstill.students.ridge import choose, dual
 
@@ -41,6 +41,9 @@ LARGEST_GRAM = 8_000
 
 _WORD = re.compile(r"\w\w+")
 _ASCII_SPACED = bytes(code if chr(code).isalnum() or chr(code) == "_" else ord(" ") for code in range(128)) + bytes(128)
+_LONGEST_SPAN = 64
+"""Symbols of an n-gram: a key has 64 bits."""
+
 _PLANE = 0x10000
 _CODE_POINTS = 0x110000
 _MERGE = 2_000
@@ -213,25 +216,33 @@ class TfidfStudent:
     ) -> TfidfStudent:
         """The way back from `arrays` and `settings`."""
         kinds: tuple[Symbols, ...] = ("words", "characters")
-        blocks = tuple(
-            Block(
-                Terms(
-                    kind,
-                    (settings["spans"][kind][0], settings["spans"][kind][1]),
-                    _unpacked(arrays[f"{kind}.symbols"], arrays[f"{kind}.offsets"]),
-                    arrays[f"{kind}.keys"],
-                ),
-                arrays[f"{kind}.idf"],
-                arrays[f"{kind}.weights"],
-            )
-            for kind in kinds
-            if kind in settings["spans"]
-        )
-        bias = arrays["bias"]
+        spans, bias = settings["spans"], arrays["bias"]
+        check_shape("bias", bias, (bias.size,))
+        blocks = tuple(_restored_block(kind, spans[kind], arrays, bias.size) for kind in kinds if kind in spans)
         levels = Levels.from_arrays(arrays, bias.size) if "levels" in arrays else None
         if (levels.counts.size if levels else bias.size) != len(dimensions):
             raise BundleError(f"student: its arrays do not give {len(dimensions)} scores")
         return cls(dimensions, blocks, bias, float(settings["alpha"]), levels)
+
+
+def _restored_block(kind: Symbols, span: Sequence[Any], arrays: Mapping[str, NDArray[Any]], outputs: int) -> Block:
+    """A vocabulary's block, from the arrays whose names begin with its kind.
+
+    Raises:
+        BundleError: the span or an array does not fit the others.
+    """
+    first, last = span
+    if not (isinstance(first, int) and isinstance(last, int) and 1 <= first <= last <= _LONGEST_SPAN):
+        raise BundleError(f"student: n-grams of {kind} from {first} to {last}, expected 1 to {_LONGEST_SPAN}, rising")
+    keys, idf, weights = (arrays[f"{kind}.{name}"] for name in ("keys", "idf", "weights"))
+    if keys.dtype != np.uint64 or keys.ndim != 1:
+        raise BundleError(f"student: {kind}.keys holds {keys.dtype} {keys.shape}, expected uint64, one for each term")
+    check_shape(f"{kind}.idf", idf, keys.shape)
+    check_shape(f"{kind}.weights", weights, (keys.size, outputs))
+    symbols = _unpacked(arrays[f"{kind}.symbols"], arrays[f"{kind}.offsets"])
+    if kind == "characters" and any(len(symbol) != 1 for symbol in symbols):
+        raise BundleError(f"student: {kind}.symbols are not single characters")
+    return Block(Terms(kind, (first, last), symbols, keys), idf, weights)
 
 
 def bits_for(kind: Symbols, span: Span) -> int:

@@ -9,11 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from tokenizers import Tokenizer
 
     from potstill.students.encoding import EncoderFacts
+
+
+_MOST_CHARACTERS = 2**18
+"""Characters that are made into tokens at a time: before a text is cut, each of its tokens takes about 100 bytes."""
 
 
 class TextReader:
@@ -28,7 +32,8 @@ class TextReader:
         special = tokenizer.encode("a").special_tokens_mask
         self._before = special.index(0) if 0 in special else 0
         self._after = special[::-1].index(0) if 0 in special else len(special)
-        room = facts.max_tokens - self._before - self._after
+        self.room = room = facts.max_tokens - self._before - self._after
+        """Tokens that the special ones leave for the prefix and a text."""
         whole = min(room, prefix_tokens(tokenizer, facts.prefix))
         self._first = room if facts.window == "head" else whole + (room - whole + 1) // 2
         self._last = room - self._first
@@ -37,12 +42,31 @@ class TextReader:
 
     def read(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
         """Each text's tokens, special ones included, and whether it was cut; a text may have none."""
-        found = [one.ids for one in self._tokenizer.encode_batch_fast([self._facts.prefix + text for text in texts])]
-        cut = [len(ids) > self._facts.max_tokens for ids in found]
-        return [self._cut(ids) if long else ids for ids, long in zip(found, cut, strict=True)], cut
+        tokens: list[list[int]] = []
+        cut: list[bool] = []
+        for some in _few_at_a_time([self._facts.prefix + text for text in texts]):
+            for one in self._tokenizer.encode_batch_fast(some):
+                ids = one.ids
+                cut.append(len(ids) > self._facts.max_tokens)
+                tokens.append(self._cut(ids) if cut[-1] else ids)
+        return tokens, cut
 
     def _cut(self, ids: list[int]) -> list[int]:
         return ids[: self._before + self._first] + ids[len(ids) - self._last - self._after :]
+
+
+def _few_at_a_time(texts: list[str]) -> Iterator[list[str]]:
+    """Texts in order, as many at a time as have `_MOST_CHARACTERS` together; one that is longer comes alone."""
+    some: list[str] = []
+    characters = 0
+    for text in texts:
+        if some and characters + len(text) > _MOST_CHARACTERS:
+            yield some
+            some, characters = [], 0
+        some.append(text)
+        characters += len(text)
+    if some:
+        yield some
 
 
 def prefix_tokens(tokenizer: Tokenizer, prefix: str) -> int:

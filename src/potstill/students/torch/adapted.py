@@ -123,5 +123,7 @@ def merge_adapter(
         for name, parameter in places.items():
             if adapter[name].shape != parameter.shape:
                 raise BundleError(f"{where}: {name} does not have the shape {tuple(parameter.shape)}")
+            if not torch.isfinite(adapter[name]).all():
+                raise BundleError(f"{where}: {name} holds a number that is not finite")
             parameter.copy_(adapter[name])
     return merged(model)

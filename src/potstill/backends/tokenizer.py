@@ -1,0 +1,209 @@
+"""A tokenizer from a file that somebody else may have made: opened, looked over, and tried.
+
+In: `tokenizer.json`. Out: a tokenizer, or a BundleError. Such a file is a small program: it may put a million letters
+in the place of one, and then one article takes gigabytes, so what its parts can add to a text is bounded before any
+text is read. The library panics on some faults and prints that itself; its own words are kept off the terminal while
+the file is tried.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import os
+import sys
+import threading
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from potstill.errors import BadInput, BundleError
+from potstill.files import check_file, foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
+MOST_BYTES = 256 * 2**20
+"""Bytes of a tokenizer's file: the largest vocabularies in use take a tenth of that."""
+
+LONGEST_ADDED = 64
+"""Characters that one part may put into a text at one place, and tokens that it may put around one."""
+
+MOST_GROWTH = 16
+"""By how much replacements may lengthen a text, all together."""
+
+MOST_PARTS = 256
+"""Parts of normalising, splitting and post-processing."""
+
+LONGEST_PATTERN = 5_000
+LONGEST_WORD = 1_000
+"""Letters of a word that WordPiece looks up whole: its time grows with their square."""
+
+_SILENCING = threading.Lock()
+
+_TRIED = (
+    "",
+    "a",
+    'The river rose 2.5 m overnight; "volunteers" -- 40 of them -- filled sandbags, it\'s said.\n\n(See p. 7)',
+    "Der Bürgermeister eröffnete die Brücke über den Fluß. ﬁnis ½ … ﷺ",
+    "市政府周二宣布了一项新的住房计划。Рыбаки вернулись. أعلنت المدينة. गाँव 🙂",
+    "a" * 500 + " " * 40 + "\t!",
+)
+"""Texts on which faults show before an article meets them."""
+
+
+def open_tokenizer(path: Path) -> Tokenizer:
+    """Open a tokenizer's file.
+
+    Raises:
+        BundleError: it is missing, broken or beyond the bounds; the message names it.
+    """
+    from tokenizers import Tokenizer
+
+    try:
+        check_file(path, most=MOST_BYTES)
+    except BadInput as error:
+        raise BundleError(str(error)) from None
+    with foreign(path, BundleError), _rust_silent():
+        try:
+            tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            # tokenizers raises Exception itself, not a class of its own, for whatever is wrong with a file.
+            if type(error) is not Exception:
+                raise
+            raise BundleError(f"{path}: not a tokenizer ({error})") from None
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        fault = _fault(tokenizer)
+        if fault is not None:
+            raise BundleError(f"{path}: {fault}")
+        tokenizer.encode_batch_fast(list(_TRIED))
+    return tokenizer
+
+
+def _fault(tokenizer: Tokenizer) -> str | None:
+    """What is beyond the bounds, in words."""
+    parts = {name: _described(getattr(tokenizer, name)) for name in ("normalizer", "pre_tokenizer", "post_processor")}
+    nodes = list(islice(_objects(parts), MOST_PARTS + 2))
+    if len(nodes) > MOST_PARTS + 1:
+        return f"has more than {MOST_PARTS} parts"
+    for node in nodes:
+        for name, value in node.items():
+            if isinstance(value, str) and len(value) > _longest(name):
+                return f"{node.get('type', 'a part')}: {name} has {len(value):,} characters, too many to be legal"
+            if isinstance(value, list) and len(value) > LONGEST_ADDED and name in {"single", "pair", "ids", "tokens"}:
+                return f"{node.get('type', 'a part')}: {name} adds {len(value):,} tokens to a text"
+    growth = _growth([node for node in _objects(parts["normalizer"]) if node.get("type") == "Replace"])
+    if growth > MOST_GROWTH:
+        return f"its replacements can make a text {growth:,} times as long; at most {MOST_GROWTH} times is legal"
+    return _fault_of_charsmap(nodes) or _fault_of_templates(nodes) or _fault_of_model(tokenizer.model)
+
+
+def _longest(name: str) -> int:
+    if name == "precompiled_charsmap":
+        return MOST_BYTES
+    return LONGEST_PATTERN if name in {"Regex", "String"} else LONGEST_ADDED
+
+
+def _growth(replacements: list[dict[str, Any]]) -> int:
+    """By how much replacements, one after the other, can lengthen a text.
+
+    One that looks for a letter which an earlier one puts in may replace it again.
+    """
+    most = 1
+    done: list[tuple[str, int]] = []
+    for node in replacements:
+        content, looked_for = str(node["content"]), node["pattern"].get("String")
+        own = max(1, -(-len(content) // len(looked_for)) if looked_for else len(content) + _matches_nothing(node))
+        before = [growth for added, growth in done if not looked_for or any(letter in added for letter in looked_for)]
+        own *= max(before, default=1)
+        done.append((content, own))
+        most = max(most, own)
+    return most
+
+
+def _matches_nothing(replacement: dict[str, Any]) -> bool:
+    """Whether a replacement is also made where there is nothing, between any two letters."""
+    from tokenizers import Regex, normalizers
+
+    pattern = replacement["pattern"].get("Regex")
+    return pattern is None or len(normalizers.Replace(Regex(pattern), "yy").normalize_str("\ue000")) > 2
+
+
+def _fault_of_charsmap(nodes: list[dict[str, Any]]) -> str | None:
+    """A table of characters that gives a long text for one of them."""
+    for node in nodes:
+        encoded = node.get("precompiled_charsmap")
+        if not isinstance(encoded, str):
+            continue
+        with suppress(binascii.Error, ValueError):
+            table = base64.b64decode(encoded, validate=True)
+            texts = table[4 + int.from_bytes(table[:4], "little") :]
+            longest = max(map(len, texts.split(b"\0")), default=0)
+            if longest > 4 * LONGEST_ADDED:
+                return f"Precompiled: gives {longest:,} bytes for one character"
+    return None
+
+
+def _fault_of_templates(nodes: list[dict[str, Any]]) -> str | None:
+    """A template that repeats the text, or reads a second one."""
+    for node in nodes:
+        single = node.get("single")
+        if isinstance(single, list):
+            read = [one["Sequence"].get("id") for one in single if isinstance(one, dict) and "Sequence" in one]
+            if read != ["A"]:
+                return f"TemplateProcessing: reads {', '.join(map(str, read)) or 'no text'}, expected the text once"
+    return None
+
+
+def _fault_of_model(model: Any) -> str | None:  # noqa: ANN401 - one of the library's classes
+    for name in ("continuing_subword_prefix", "end_of_word_suffix", "unk_token"):
+        value = getattr(model, name, None)
+        if isinstance(value, str) and len(value) > LONGEST_ADDED:
+            return f"{name} has {len(value):,} characters, too many to be legal"
+    longest = getattr(model, "max_input_chars_per_word", 0)
+    if longest > LONGEST_WORD:
+        return f"looks up words of up to {longest:,} letters; at most {LONGEST_WORD:,} is legal"
+    return None
+
+
+def _described(part: Any) -> Any:  # noqa: ANN401 - one of the library's classes, and JSON
+    return None if part is None else json.loads(part.__getstate__())
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - JSON
+    """All objects in a JSON value, the outer before the inner, in order."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, dict):
+            yield one
+            waiting += reversed(one.values())
+        elif isinstance(one, list):
+            waiting += reversed(one)
+
+
+@contextmanager
+def _rust_silent() -> Iterator[None]:
+    """Keep off the terminal what a panic prints, which goes to the stream itself and not through Python."""
+    with _SILENCING:
+        # A process may have been started without this stream.
+        with suppress(OSError, ValueError, AttributeError):
+            sys.stderr.flush()
+        try:
+            kept = os.dup(2)
+        except OSError:
+            yield
+            return
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        try:
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(nowhere)
+            os.close(kept)

@@ -1,0 +1,246 @@
+"""Signatures: who made a bundle, where hashes only show that it is as somebody made it.
+
+In: a bundle's manifest, which holds the hash of every other file, and a private key. Out: `signature.json` beside it,
+an Ed25519 signature of the manifest's bytes. Whoever knows the public key can see that the holder of the private one
+signed this very bundle; it is checked before anything else of the bundle is opened. Keys are PEM files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, read_manifest
+from potstill.errors import BadInput, BundleError, require
+from potstill.files import foreign, read_bytes, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SCHEMA_VERSION: Final = 1
+
+PUBLIC = ".pub"
+"""What the name of a public key's file ends in, after that of its private key."""
+
+_SIGNED = b"potstill bundle, schema 1\n"
+"""Stands before the manifest in what is signed, so that a signature of something else is none of a bundle."""
+
+_MOST_KEY_BYTES = 64 * 1024
+
+
+class Signature(BaseModel):
+    """`signature.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    algorithm: Literal["ed25519"] = "ed25519"
+    public_key: str = Field(pattern=r"^[0-9a-f]{64}$")
+    signature: str = Field(pattern=r"^[0-9a-f]{128}$")
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a bundle's signature must be: by one of `keys`, raw public ones; by any key where there are none."""
+
+    keys: tuple[bytes, ...] = ()
+
+    def check(self, folder: Path, bundle_hash: str) -> str:
+        """See that a bundle is signed as wanted; the key's fingerprint.
+
+        Args:
+            folder: the bundle's.
+            bundle_hash: its hash, as `read_manifest` gave it.
+
+        Raises:
+            BundleError: it is not signed, by another key, or the signature does not fit the manifest.
+            MissingExtra: cryptography is not installed.
+        """
+        signature = read_signature(folder)
+        if signature is None:
+            raise BundleError(
+                f"{folder}: is not signed (no {BUNDLE_LAYOUT['signature']}); whoever made it can: potstill sign "
+                f"{folder} --key FILE"
+            )
+        signer = fingerprint(bytes.fromhex(signature.public_key))
+        trusted = [fingerprint(key) for key in self.keys]
+        if trusted and signer not in trusted:
+            raise BundleError(
+                f"{folder / BUNDLE_LAYOUT['signature']}: signed by the key {signer}, not by one that is trusted "
+                f"({', '.join(trusted)})"
+            )
+        _check(folder, bundle_hash, signature)
+        return signer
+
+
+def trust_of(trusted_keys: Iterable[str | Path] = (), *, require_signature: bool = False) -> Trust | None:
+    """What is asked of a bundle's signature; None where nothing is.
+
+    Args:
+        trusted_keys: files of public keys; a bundle must be signed by one of them.
+        require_signature: whether it must be signed even where no key is named, by whatever key.
+
+    Raises:
+        BadInput: a file holds no Ed25519 public key.
+        MissingExtra: cryptography is not installed.
+    """
+    keys = tuple(_public_key(Path(path)) for path in trusted_keys)
+    return Trust(keys) if keys or require_signature else None
+
+
+def sign_bundle(folder: Path, key: Path) -> str:
+    """Sign a bundle that is whole; the key's fingerprint. An earlier signature is replaced.
+
+    Raises:
+        BundleError: a file of the bundle is missing, extra or changed.
+        BadInput: `key` is no Ed25519 private key that its owner alone may read, or the folder cannot be written.
+        MissingExtra: cryptography is not installed.
+    """
+    private = _private_key(key)
+    manifest, bundle_hash = read_manifest(folder)
+    check_files(folder, manifest)
+    public = private.public_key().public_bytes_raw()
+    signature = Signature(public_key=public.hex(), signature=private.sign(_message(folder, bundle_hash)).hex())
+    write_json(folder / BUNDLE_LAYOUT["signature"], signature.model_dump(mode="json"))
+    return fingerprint(public)
+
+
+def new_key(path: Path) -> str:
+    """Make a key pair: the private key in `path`, which its owner alone may read, the public one in `path`.pub.
+
+    Returns:
+        The key's fingerprint.
+
+    Raises:
+        BadInput: one of the files is there, or cannot be written.
+        MissingExtra: cryptography is not installed.
+    """
+    _, serialization = _library()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    public_path = path.with_name(path.name + PUBLIC)
+    for place in (path, public_path):
+        if place.exists() or place.is_symlink():
+            raise BadInput(f"{place}: exists already; a key is never overwritten")
+    private = Ed25519PrivateKey.generate()
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # With its mode from the beginning, so that nobody else can open it in between.
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(pem)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror})") from None
+    public = private.public_key()
+    text = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+    write_text(public_path, text)
+    return fingerprint(public.public_bytes_raw())
+
+
+def read_signature(folder: Path) -> Signature | None:
+    """A bundle's signature, unchecked; None where there is none.
+
+    Raises:
+        BundleError: it is broken.
+    """
+    path = folder / BUNDLE_LAYOUT["signature"]
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        return Signature.model_validate(read_json(path, most=_MOST_KEY_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise BundleError(f"{path}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None
+    except BadInput as error:
+        raise BundleError(str(error)) from None
+
+
+def fingerprint(public_key: bytes) -> str:
+    """How a key is named for people: SHA-256 of the raw public key, its first 32 hexadecimal digits."""
+    return f"SHA256:{hashlib.sha256(public_key).hexdigest()[:32]}"
+
+
+def _check(folder: Path, bundle_hash: str, signature: Signature) -> None:
+    invalid, _ = _library()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    path = folder / BUNDLE_LAYOUT["signature"]
+    with foreign(path, BundleError):
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(signature.public_key))
+        try:
+            public.verify(bytes.fromhex(signature.signature), _message(folder, bundle_hash))
+        except invalid:
+            raise BundleError(
+                f"{path}: the signature does not fit {BUNDLE_LAYOUT['manifest']}; the bundle is another than was signed"
+            ) from None
+
+
+def _message(folder: Path, bundle_hash: str) -> bytes:
+    """What is signed: all bytes of the manifest.
+
+    Raises:
+        BundleError: it is no longer the manifest that was read.
+    """
+    path = folder / BUNDLE_LAYOUT["manifest"]
+    manifest = read_bytes(path)
+    if bundle_hash.encode() not in manifest:
+        raise BundleError(f"{path}: has changed while it was read")
+    return _SIGNED + manifest
+
+
+def _private_key(path: Path) -> Any:  # noqa: ANN401 - cryptography is imported late
+    _, serialization = _library()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    content = read_bytes(path, most=_MOST_KEY_BYTES)
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise BadInput(f"{path}: others may read this private key; run: chmod 600 {path}")
+    # What the library says of a broken key may quote it.
+    try:
+        key = serialization.load_pem_private_key(content, password=None)
+    except TypeError:
+        raise BadInput(f"{path}: is encrypted; potstill reads private keys without a passphrase") from None
+    except Exception as error:
+        raise BadInput(f"{path}: holds no private key in PEM ({type(error).__name__})") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadInput(f"{path}: is a private key of another kind, expected Ed25519; make one: potstill sign --new-key")
+    return key
+
+
+def _public_key(path: Path) -> bytes:
+    _, serialization = _library()
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    content = read_bytes(path, most=_MOST_KEY_BYTES)
+    if b"PRIVATE KEY" in content:
+        raise BadInput(
+            f"{path}: is a private key; name the public one, which `potstill sign --new-key` wrote beside it"
+        )
+    try:
+        key = serialization.load_pem_public_key(content)
+    except Exception as error:
+        raise BadInput(f"{path}: holds no public key in PEM ({type(error).__name__})") from error
+    if not isinstance(key, Ed25519PublicKey):
+        raise BadInput(f"{path}: is a public key of another kind, expected Ed25519")
+    return key.public_bytes_raw()
+
+
+def _library() -> tuple[type[Exception], Any]:
+    """The library's error for a wrong signature, and its module of key formats.
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    return (
+        require("cryptography.exceptions", "sign").InvalidSignature,
+        require("cryptography.hazmat.primitives.serialization", "sign"),
+    )
