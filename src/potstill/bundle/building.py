@@ -314,11 +314,11 @@ def _graphs(bundles: Sequence[Path], part: Any) -> list[Made]:  # noqa: ANN401 -
     from potstill.export import Made
 
     found = []
-    for folder in bundles if not part.trained and part.learned is None else ():
+    for folder in bundles if bundles and not part.trained and part.learned is None else ():
         try:
             manifest, _ = read_manifest(folder)
             exports = read_json(folder / BUNDLE_LAYOUT["facts"])["exports"]
-        except (BundleError, BadInput, KeyError, TypeError):
+        except (BundleError, BadInput, KeyError, IndexError, TypeError):
             continue  # no bundle, or one that does not prove itself: its graph is not used
         for place, facts in enumerate(manifest.encoders if manifest.kind == "self-contained" else ()):
             name = file_name("model", place)

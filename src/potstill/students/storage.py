@@ -169,11 +169,11 @@ def _restored(
 ) -> AnyStudent:
     if kind == BlendStudent.kind:
         return _blend(dimensions, arrays, settings, encoder, path)
+    if encoder is None and kind == NeuralStudent.kind:
+        raise BundleError(f"{path}: a neural student, and no encoder for it")
     try:
-        if kind != NeuralStudent.kind:
+        if encoder is None or kind != NeuralStudent.kind:
             return _PLAIN[kind].restore(dimensions, arrays, settings)
-        if encoder is None:
-            raise BundleError("a neural student, and no encoder for it")
         return NeuralStudent.restore(dimensions, arrays, settings, encoder)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
