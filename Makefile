@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN ?= demo-run
 FILTER ?=
 
-.PHONY: install check audit test test-llm fuzz demo bench docs clean
+.PHONY: install check test test-llm fuzz demo bench docs clean
 
 # torch comes first and pinned, so that no other package pulls in a build of its own choice.
 $(BIN)/.installed: pyproject.toml constraints.txt
