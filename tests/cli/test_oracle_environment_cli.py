@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 
 import numpy as np
@@ -9,7 +10,6 @@ import pytest
 from scripted_server import ScriptedServer
 from tiny_bundle import FILTER, articles, tfidf_bundle
 
-from potstill.cli import main
 from potstill.filters import save_filter
 
 VARIABLES = {
@@ -67,12 +67,11 @@ def words_of(command, provider, things, out):
     }[command]  # fmt: skip
 
 
-def potstill(words, monkeypatch, capsys):
+def potstill(words):
     """What the command line writes on stderr, and its exit code."""
-    monkeypatch.setattr(sys, "argv", ["potstill", *map(str, words)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return capsys.readouterr().err, ended.value.code
+    program = [sys.executable, "-c", "from potstill.cli import main; main()", *map(str, words)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return done.stderr, done.returncode
 
 
 FAULTS = {
@@ -97,7 +96,7 @@ def test_a_fault_of_the_environment_is_one_line_that_names_its_variable(
     value, expected = FAULTS[fault]
     monkeypatch.setenv(address, "http://127.0.0.1:9")
     monkeypatch.setenv({"key": key, "address": address}.get(fault.split()[0], fault), value)
-    stderr, code = potstill(words_of(command, provider, things, tmp_path), monkeypatch, capsys)
+    stderr, code = potstill(words_of(command, provider, things, tmp_path))
     lines = [line for line in stderr.splitlines() if line.startswith("error: ")]
     assert (len(lines), code) == (1, 2), stderr
     assert lines[0].startswith(f"error: {expected.format(key=key, address=address)}")
@@ -112,7 +111,7 @@ def test_a_proxy_that_is_not_there_is_one_line_that_names_its_variable_without_t
     provider = sorted(VARIABLES)[COMMANDS.index(command) % 3]
     monkeypatch.setenv(VARIABLES[provider][1], "http://example.invalid/v1")
     monkeypatch.setenv("http_proxy", "http://ann:s3cret@127.0.0.1:9")
-    stderr, code = potstill(words_of(command, provider, things, tmp_path), monkeypatch, capsys)
+    stderr, code = potstill(words_of(command, provider, things, tmp_path))
     assert code == 2
     assert "the proxy http://127.0.0.1:9 that http_proxy names" in stderr.splitlines()[-1]
     assert "s3cret" not in stderr
@@ -125,7 +124,7 @@ def test_a_proxy_that_is_not_there_is_one_line_that_names_its_variable_without_t
 def test_an_address_of_a_bake_offs_own_is_looked_at_too(oracle, things, tmp_path, monkeypatch, capsys):
     words = words_of("bakeoff", "openai", things, tmp_path)
     words[words.index("openai:m")] = oracle
-    stderr, code = potstill(words, monkeypatch, capsys)
+    stderr, code = potstill(words)
     assert (code, stderr.count("\n")) == (2, 1)
     assert stderr.startswith("error: --oracle openai:m@: ")
     assert "s3cret" not in stderr
@@ -135,13 +134,7 @@ def test_a_models_own_name_may_hold_an_at_sign(things, tmp_path, monkeypatch, ca
     with ScriptedServer(lambda request, number: None) as server:
         words = words_of("bakeoff", "openai", things, tmp_path)
         words[words.index("openai:m")] = f"openai:m@20250219@{server.url}"
-        monkeypatch.setattr(sys, "argv", ["potstill", *map(str, words), "--plan"])
-        main_says(capsys)
+        program = [sys.executable, "-c", "from potstill.cli import main; main()", *map(str, words), "--plan"]
+        done = subprocess.run(program, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+        assert "openai:m@20250219:" in done.stdout
         assert server.requests == []
-
-
-def main_says(capsys):
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert not ended.value.code
-    assert "openai:m@20250219:" in capsys.readouterr().out
