@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -94,7 +95,10 @@ def _refuse_odd_names(arguments: list[str]) -> None:
     Raises:
         BadInput: there is one.
     """
-    for argument in arguments:
+    for before, argument in pairwise(["", *arguments]):
+        # A quoted text is no name, and is not printed; the command says what is wrong with it.
+        if before == "--text" or argument.startswith("--text="):
+            continue
         if _has_surrogate(argument):
             raise BadInput(
                 f"{argument}: this name is not valid {sys.getfilesystemencoding().upper()}, and the libraries that "
