@@ -48,6 +48,25 @@ def test_recorded_answers_become_the_labels_of_a_new_run(tmp_path, news, recorde
     assert (again["bought"], again["already"]) == (0, 4)
 
 
+def test_the_texts_of_a_folder_are_labelled(tmp_path, recorded):
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for name in ("a0", "a1"):
+        (texts / name).with_suffix(".txt").write_text(f"Story {name}.")
+    labels = tmp_path / "labels.jsonl"
+    labels.write_text(labels.read_text().replace('"a0"', '"a0.txt"').replace('"a1"', '"a1.txt"'))
+    out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", texts, "--oracle", recorded)
+    assert out.startswith("2 answers bought, 0 were in the ledger, 2 wanted\n")
+
+
+def test_an_address_is_not_fetched(tmp_path, recorded):
+    with pytest.raises(BadInput, match=r"fetch it first: curl -L -o feed\.xml https://herald\.example/feed\.xml$"):
+        potstill(
+            tmp_path / "run", "--filter", "front-page", "--oracle", recorded,
+            "--articles", "https://herald.example/feed.xml",
+        )  # fmt: skip
+
+
 def test_targets_beside_the_filter_come_into_the_run_when_it_starts_and_not_later(tmp_path, news, recorded):
     save_filter(FRONT_PAGE, tmp_path / "mine")
     targets = tmp_path / "mine" / "targets.yaml"

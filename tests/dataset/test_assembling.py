@@ -1,4 +1,5 @@
 import time
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
@@ -66,6 +67,14 @@ class TestAssemble:
             assert made.frame["source"].to_list() == ["bbc"] * 20
             assert made.all().frame["language"].to_list() == ["en"] * 20
             assert "published" not in made.frame.columns
+
+    @pytest.mark.parametrize(
+        ("value", "text"),
+        [(["a", "b"], '["a","b"]'), ({"name": "a"}, '{"name":"a"}'), (timedelta(hours=1), "PT3600S")],
+    )
+    def test_a_fact_that_is_no_text_is_as_it_would_be_in_json_lines(self, value, text):
+        made, _, _ = assemble(some_articles(source=[value] * 20), some_labels(), FILTER)
+        assert made.frame["source"].to_list() == [text] * 20
 
     def test_a_dimension_of_one_value_is_remarked_on(self):
         _, record, _ = assemble(some_articles(), some_labels(y_rain=[4.0] * 20), FILTER)

@@ -55,7 +55,7 @@ def decide_raw(
 
     Args:
         raw: what the student said, shape (rows, dimensions); a row with a score that is not finite is unscored.
-        folded: the rows' windows as `prefilter.fold` gives them, for the words of the caps; not read where there
+        folded: the rows' windows as `prefilter.fold_all` gives them, for the words of the caps; not read where there
             are no caps.
         filter_: weights, gates, caps and tiers.
         calibration: what maps raw scores to the scale, and gives intervals.

@@ -202,13 +202,20 @@ def with_facts(articles: pl.DataFrame) -> pl.DataFrame:
     columns: list[pl.Expr] = []
     for name in FACTS:
         if name in articles.columns:
-            columns.append(pl.col(name).cast(pl.String))
+            dtype = articles.schema[name]
+            as_json = dtype.is_nested() or isinstance(dtype, pl.Duration)
+            columns.append(_in_json(name) if as_json else pl.col(name).cast(pl.String))
         elif "extra" in articles.columns:
             # A field may be anything in one line and a string in the next.
             columns.append(pl.col("extra").str.json_path_match(f"$.{name}").alias(name))
         else:
             columns.append(pl.lit(None, dtype=pl.String).alias(name))
     return articles.select("id", "title", "content", *columns)
+
+
+def _in_json(name: str) -> pl.Expr:
+    """A column that is no text, as it would stand in JSON lines."""
+    return pl.struct(name).struct.json_encode().str.json_path_match(f"$.{name}").alias(name)
 
 
 def _constant_dimensions(scores: FloatArray, names: Sequence[str]) -> list[str]:
