@@ -194,6 +194,8 @@ def test_a_bad_row_of_a_parquet_file_is_named(tmp_path):
     assert refusal(path) == "row 2: field content: the text is empty, and so is the title"
     pl.DataFrame({"id": [1]}).write_parquet(path)
     assert refusal(path) == 'row 1: field content is missing; there is "id"'
+    pl.DataFrame({"text": ["x"], "n": [1]}).write_parquet(path)
+    assert refusal(path) == 'row 1: field content is missing; there is "text", "n"'
     path.write_bytes(b"PAR1 no PAR1")
     assert refusal(path).startswith("not a readable Parquet file (")
 

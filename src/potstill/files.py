@@ -161,12 +161,35 @@ def check_output_folder(path: Path, *, folders: Iterable[str | Path | None] = ()
     _refuse_inside(path, path, folders)
 
 
+def check_ledger(
+    path: Path, *, inputs: Iterable[str | Path | None] = (), folders: Iterable[str | Path | None] = ()
+) -> None:
+    """As `check_output`, for a file that is written in place, whose folder may not be there yet.
+
+    Raises:
+        BadInput: as `check_output` and `check_output_folder`.
+    """
+    check_output_folder(path.parent, folders=folders)
+    if path.parent.is_dir():
+        check_output(path, inputs=inputs, folders=folders)
+
+
 def is_stream(path: Path) -> bool:
     """Whether a path is no file and no folder but a pipe, a device, or what this process has open already."""
     if _descriptor(path) is not None:
         return True
     status = _status(path)
     return status is not None and not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode)
+
+
+def refuse_stream(path: Path) -> None:
+    """Refuse what can be read only once where it is read more than once, so that nobody waits for it for ever.
+
+    Raises:
+        BadInput: it is a pipe or a device.
+    """
+    if is_stream(path):
+        raise BadInput(f"{path}: is a pipe or a device, and this is read more than once; make it a file first")
 
 
 class Sink:
@@ -566,12 +589,14 @@ def _replaceable(path: Path) -> os.stat_result | None:
 
 def _end_of_link(path: Path) -> Path:
     """Where a link leads, or will lead once something is there; any other path as it is."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 - raises nothing
 
 
 def _same_file(path: str | Path, other: str | Path) -> bool:
-    """Whether two names are of one file; pipes and devices are no files."""
+    """Whether two names are of one file, or will be once it is there; pipes and devices are no files."""
     first, second = _opened_status(path, sys.stdout), _opened_status(other, sys.stdin)
+    if first is None and second is None:
+        return STANDARD not in {str(path), str(other)} and os.path.realpath(path) == os.path.realpath(other)
     if first is None or second is None or not stat.S_ISREG(first.st_mode):
         return False
     return os.path.samestat(first, second)
@@ -593,7 +618,7 @@ def _descriptor(path: Path) -> int | None:
         found = _DESCRIPTOR.fullmatch(str(path))
         if found is not None:
             return int(found[2]) if found[2] else ("stdin", "stdout", "stderr").index(found[1])
-        if not path.is_symlink():
+        if not os.path.islink(path):  # noqa: PTH114 - as above
             return None
         path = path.parent / path.readlink()
     return None

@@ -7,6 +7,7 @@ the reading library end its process, or ask for more memory than there is; so a 
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from dataclasses import dataclass
@@ -90,6 +91,8 @@ def _ask(path: Path, **request: object) -> tuple[dict[str, Any], pl.DataFrame]:
         kind, facts, table = _PROCESS.ask({"path": os.path.join(os.getcwd(), path), **request})  # noqa: PTH109, PTH118
     except EOFError as error:
         raise _unreadable(path, str(error)) from None
+    if kind != ANSWER and facts["reason"] == os.strerror(errno.ENOENT):
+        raise BadInput(f"{path}: no such file")
     if kind != ANSWER and facts["of_system"]:
         raise BadInput(f"{path}: cannot be read ({facts['reason']})")
     if kind != ANSWER:

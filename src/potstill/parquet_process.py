@@ -50,6 +50,8 @@ def _rows(request: Mapping[str, Any]) -> tuple[dict[str, Any], pl.DataFrame]:
         facts = _identity(stream)
         bound_memory(facts["size"])
         frame = _scan(stream).slice(request["start"], request["rows"]).collect()
+    if any(len(column) != frame.height for column in frame.get_columns()):
+        raise ValueError("its columns are of different lengths")
     if request["text"]:
         _try_as_text(frame)
     return facts, frame

@@ -23,6 +23,7 @@ from potstill.dataset.assembling import of_one_oracle, with_facts
 from potstill.errors import BadInput, LabelError
 from potstill.labelling.ledger import HUMAN, Answered, Ledger, Question, window_hash
 from potstill.oracle.prompt import MAX_EVIDENCE, Prompt
+from potstill.parquet import read_parquet
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Review:
         """
         name = checked_name(reviewer)
         path = run.need("ledger", "label")
-        articles = with_facts(pl.read_parquet(run.need("articles", "label")))
+        articles = with_facts(read_parquet(run.need("articles", "label")))
         ledger = Ledger.reading(path) if read_only else Ledger(path)
         try:
             labels = _labels_of(ledger, run.filter)

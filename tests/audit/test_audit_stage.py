@@ -1,4 +1,5 @@
 import json
+import os
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -155,6 +156,16 @@ class TestCommand:
         result = potstill("audit", *arguments)
         assert isinstance(result.exception, BadInput)
         assert message in str(result.exception)
+
+    def test_labels_that_come_through_a_pipe_are_refused_and_not_waited_for(self, tmp_path):
+        os.mkfifo(tmp_path / "labels.jsonl")
+        result = potstill("audit", "--labels", tmp_path / "labels.jsonl", "-o", tmp_path / "out")
+        assert "is a pipe or a device, and this is read more than once" in str(result.exception)
+
+    def test_a_file_is_no_folder_for_an_audit(self, tmp_path):
+        (tmp_path / "labels.jsonl").write_text('{"id": "a", "scores": {"x": 1}}\n')
+        result = potstill("audit", "--labels", tmp_path / "labels.jsonl", "-o", tmp_path / "labels.jsonl")
+        assert "labels.jsonl is a file" in str(result.exception)
 
 
 class TestRun:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from potstill.articles import article_id, open_writer
 from potstill.cli import build
-from potstill.errors import BundleError
+from potstill.errors import BadInput, BundleError
 from potstill.filters import parse_filter
 
 
@@ -137,6 +137,40 @@ def test_a_damaged_bundle_is_refused_with_exit_2(bundle, source, tmp_path):
     assert done.returncode == 2
     assert "rubric.md: changed" in done.stderr.decode()
     assert not (tmp_path / "out.jsonl").exists()
+
+
+class TestPlaces:
+    """Files that several options name, and names that no file can have."""
+
+    @pytest.mark.parametrize(
+        ("ledger", "out", "message"),
+        [
+            ("{bundle}/bought.sqlite", "out.jsonl", "which must not change; name another place"),
+            ("in.jsonl", "out.jsonl", "in.jsonl: is the input in.jsonl itself"),
+            ("answers.jsonl", "out.jsonl", "answers.jsonl: is the input answers.jsonl itself"),
+            ("new.jsonl", "new.jsonl", "new.jsonl: is the input new.jsonl itself"),
+            ("bought.sqlite", "answers.jsonl", "answers.jsonl: is the input answers.jsonl itself"),
+        ],
+    )
+    def test_a_ledger_and_recorded_answers_are_not_overwritten(
+        self, bundle, source, tmp_path, monkeypatch, ledger, out, message
+    ):
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "answers.jsonl").write_text('{"id": "a0", "scores": {"gain": 1, "near": 1}}\n')
+        before = {path: path.read_bytes() for path in (*tmp_path.iterdir(), *bundle.iterdir())}
+        asking = ["--oracle", "replay:answers.jsonl", "--max-calls", 1, "--ledger", ledger.format(bundle=bundle)]
+        done = invoke("score", bundle, "in.jsonl", "-o", out, *asking)
+        assert isinstance(done.exception, BadInput)
+        assert message in str(done.exception)
+        assert {path: path.read_bytes() for path in (*tmp_path.iterdir(), *bundle.iterdir())} == before
+
+    @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
+    def test_a_name_that_is_too_long_is_one_line(self, bundle, source, tmp_path, ending):
+        name = "n" * 300 + ending
+        for words in ((tmp_path / name, "-o", tmp_path / "out.jsonl"), (source, "-o", tmp_path / name)):
+            done = invoke("score", bundle, *words)
+            assert isinstance(done.exception, BadInput)
+            assert "(File name too long)" in str(done.exception)
 
 
 class TestVerify:

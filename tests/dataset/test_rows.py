@@ -40,7 +40,7 @@ class TestDataset:
         with pytest.raises(DatasetError, match=r"absent\.parquet: no such file"):
             Dataset.load(tmp_path / "absent.parquet", ("wind",))
         (tmp_path / "broken.parquet").write_bytes(b"PAR?")
-        with pytest.raises(DatasetError, match=r"broken\.parquet: not a Parquet file"):
+        with pytest.raises(DatasetError, match=r"broken\.parquet: not a readable Parquet file"):
             Dataset.load(tmp_path / "broken.parquet", ("wind",))
         pl.DataFrame({"id": ["a"]}).write_parquet(tmp_path / "foreign.parquet")
         with pytest.raises(DatasetError, match="no column 'text'"):

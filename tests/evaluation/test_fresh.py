@@ -131,6 +131,15 @@ class TestFresh:
         assert found.findings[0].rule == "fewer-labels-than-drawn"
         assert "--max-calls 16" in found.findings[0].text
 
+    @pytest.mark.parametrize("words", [("-o", "{}"), ("-o", "{}/new"), ("-o", "x", "--ledger", "{}/bought.sqlite")])
+    def test_a_bundle_takes_no_results(self, bundle, news, tmp_path, monkeypatch, words):
+        monkeypatch.chdir(tmp_path)
+        before = sorted(path.name for path in bundle.iterdir())
+        asking = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl"]
+        with pytest.raises(BadInput, match="which must not change; name another place"):
+            potstill(bundle, *asking, *(word.format(bundle) for word in words))
+        assert sorted(path.name for path in bundle.iterdir()) == before
+
     def test_labels_of_another_rubric_are_not_mixed_in(self, bundle, news, tmp_path):
         other = FILTER.model_copy(update={"rubric": "Score them otherwise."})
         oracle = open_oracle(f"replay:{news / 'answers.jsonl'}")

@@ -5,8 +5,10 @@ In: a path. Out: its ending, one of `FORMATS` or of `INPUTS`, or an error that l
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import stat
 from pathlib import Path
 
 from potstill.errors import ArticleError
@@ -38,14 +40,27 @@ def existing_input(path: str | Path) -> tuple[Path, str]:
     """
     _refuse_address(path)
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - raises nothing
         if path.name.lower().endswith(INPUTS):
             raise ArticleError(f"{path}: is a folder, expected a file")
         return path, FOLDER
     ending = form_of(path, INPUTS)
-    if not path.exists():
-        raise ArticleError(f"{path}: no such file")
+    _status(path)
     return path, ending
+
+
+def _status(path: Path) -> os.stat_result:
+    """What is there.
+
+    Raises:
+        ArticleError: nothing is, or it cannot be looked at.
+    """
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        raise ArticleError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ArticleError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _refuse_address(path: str | Path) -> None:
@@ -73,10 +88,8 @@ def existing_file(path: str | Path) -> tuple[Path, str]:
     _refuse_address(path)
     path = Path(path)
     ending = form_of(path)
-    if path.is_dir():
+    if stat.S_ISDIR(_status(path).st_mode):
         raise ArticleError(f"{path}: is a folder, expected a file")
-    if not path.exists():
-        raise ArticleError(f"{path}: no such file")
     return path, ending
 
 

@@ -40,8 +40,8 @@ def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty, *, as_text: 
     with _errors():
         file = open_parquet(path)
     refuse_many_columns(path, file.columns.width)
+    refuse_without_content(path, file.columns.columns)
     if not file.rows:
-        refuse_without_content(path, file.columns.columns)
         yield _checked(path, file.columns, 0, on_empty)
     start = 0
     # A slice at a time, because the streaming engine reads several row groups ahead.

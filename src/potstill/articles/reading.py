@@ -56,15 +56,15 @@ def read_articles(
         yield frame
 
 
-def read_all(path: str | Path, *, on_empty: OnEmpty = "error") -> pl.DataFrame:
-    """Read a whole file of articles at once.
+def read_all(path: str | Path, *, on_empty: OnEmpty = "error", as_text: bool = False) -> pl.DataFrame:
+    """Read a whole file of articles at once; see `read_articles`.
 
     Raises:
         ArticleError: as `read_articles`, or two rows have the same id; the message names both.
     """
     seen: dict[str, int] = {}
     frames: list[pl.DataFrame] = []
-    for frame, rows in _batches(path, 1000, on_empty):
+    for frame, rows in _batches(path, 1000, on_empty, as_text=as_text):
         refuse_duplicates(path, frame, rows, seen)
         frames.append(frame)
     return pl.concat(frames, how="diagonal_relaxed")

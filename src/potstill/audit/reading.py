@@ -17,9 +17,11 @@ from potstill.articles import read_all, read_objects
 from potstill.audit.labelled import Answer
 from potstill.dataset.assembling import with_facts
 from potstill.errors import ArticleError, LabelError
+from potstill.files import refuse_stream
 from potstill.filters import Dimension, Filter
 from potstill.filters.model import Scale
 from potstill.labelling import Ledger
+from potstill.parquet import read_parquet
 from potstill.verdict import Tier
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ def of_run(run: Run) -> tuple[pl.DataFrame, Oracles]:
         LabelError: a label does not fit the run's filter.
     """
     ledger = run.need("ledger", "label")
-    articles = with_facts(pl.read_parquet(run.need("articles", "label")))
+    articles = with_facts(read_parquet(run.need("articles", "label")))
     filter_ = run.filter
     with closing(Ledger.reading(ledger)) as opened:
         answers = opened.answers(filter_)
@@ -76,7 +78,9 @@ def of_files(
     Raises:
         LabelError: a row is broken, has an unknown dimension or a score off the scale; the message names the line.
         ArticleError: a file is missing or broken.
+        BadInput: the labels come through a pipe.
     """
+    refuse_stream(labels)
     rows = list(_rows(labels, field))
     names = list(filter_.dimension_names) if filter_ is not None else _dimensions(rows)
     if not names:

@@ -26,7 +26,7 @@ def sample(
     dropped: Annotated[bool, typer.Option("--dropped", help="Choose among what the prefilter drops.")] = False,
 ) -> None:
     """Choose which articles the oracle should label next; only a random sample may be used to judge a student."""
-    from potstill.articles import form_of, open_writer, read_all
+    from potstill.articles import check_columns, form_of, open_writer, read_all
     from potstill.audit import dropped_by, labelled, of_run
     from potstill.files import check_output
     from potstill.runs import LAYOUT, Run
@@ -34,12 +34,13 @@ def sample(
     from potstill.terminal import note
 
     opened = Run.open(run)
-    form_of(out)
     check_output(out, inputs=[articles, *map(opened.path, LAYOUT)], folders=[opened.path("bundle")])
     filter_ = opened.filter
-    pool = read_all(articles)
-    gone = dropped_by(pool, filter_)
-    pool = gone.drop("reason") if dropped else pool.filter(~pool["id"].is_in(gone["id"].to_list()))
+    pool = read_all(articles, as_text=form_of(out) != ".parquet")
+    check_columns(out, pool.schema)
+    # Ids and not the frame of what is dropped, whose reasons would be in the place of a column of that name.
+    gone = pool["id"].is_in(dropped_by(pool, filter_)["id"].to_list())
+    pool = pool.filter(gone if dropped else ~gone)
     known = None
     if opened.path("ledger").exists() and opened.path("articles").exists():
         rows, oracles = of_run(opened)

@@ -133,6 +133,7 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout (stderr with -o -).")] = False,
 ) -> None:
     """Score articles: dimensions, intervals, overall, tier, and why."""
+    from potstill.files import check_ledger
     from potstill.scorer import Scorer, Together
     from potstill.scorer.files import check_target
 
@@ -154,6 +155,8 @@ def score(
             folders=[bundle, *(others or ()), cascade],
             read=() if third is None else (kept, prices, replayed(third.spec)),
         )
+        if third is not None:
+            check_ledger(kept, inputs=[source, prices, replayed(third.spec)], folders=[bundle, cascade])
         options: dict[str, Any] = {
             "threads": threads,
             "device": device,

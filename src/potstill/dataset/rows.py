@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from potstill.dataset.examples import Examples
 from potstill.dataset.splitting import PARTS
-from potstill.errors import DatasetError
+from potstill.errors import BadInput, DatasetError
 from potstill.files import replacing
+from potstill.parquet import read_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +48,9 @@ class Dataset:
             DatasetError: there is no such file, it is no Parquet file, or a column is missing.
         """
         try:
-            frame = pl.read_parquet(path)
-        except FileNotFoundError:
-            raise DatasetError(f"{path}: no such file") from None
-        except pl.exceptions.ComputeError as error:
-            raise DatasetError(f"{path}: not a Parquet file ({str(error).splitlines()[0]})") from None
+            frame = read_parquet(path)
+        except BadInput as error:
+            raise DatasetError(str(error)) from None
         needed = ["id", "text", "cluster", "split", *(f"y_{name}" for name in dimensions)]
         missing = [column for column in needed if column not in frame.columns]
         if missing:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from potstill.dataset.assembling import assemble
 from potstill.dataset.duplicates import SIMILAR
 from potstill.dataset.rows import Dataset
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, Fractions
 from potstill.files import write_json
+from potstill.parquet import read_parquet
 
 if TYPE_CHECKING:
     from potstill.dataset.assembling import Whole
@@ -49,7 +48,7 @@ def build_dataset(
 
     filter_ = run.filter
     ledger = run.need("ledger", "label")
-    articles = pl.read_parquet(run.need("articles", "label"))
+    articles = read_parquet(run.need("articles", "label"))
     parameters: dict[str, Any] = {"fractions": fractions.model_dump(), "whole": whole, "oracle": oracle}
     other = None
     if like is not None:

@@ -224,7 +224,7 @@ def _side(spec: str) -> _Side:
     path = Path(spec)
     if (path / BUNDLE_LAYOUT["manifest"]).is_file():
         return _Side(_of_bundle(path), [])
-    if path.suffix == ".json" and path.is_file():
+    if path.suffix.lower() == ".json" and path.is_file():
         return _Side(_published(path), [])
     seeds, filter_ = _read(spec)
     return _Side(_entry(spec, seeds, filter_), seeds)

@@ -25,7 +25,7 @@ from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_f
 from potstill.evaluation.records import Asked, Finding, FreshEvaluation
 from potstill.evaluation.slices import slices_of
 from potstill.evaluation.stage import choice_of
-from potstill.files import check_output_folder, replacing, write_json
+from potstill.files import check_ledger, check_output_folder, replacing, write_json
 from potstill.labelling import Ledger, label
 from potstill.labelling.changes import refuse_others
 from potstill.oracle.prompt import Prompt
@@ -129,8 +129,10 @@ def prepare(
     kept = ledger or (None if folder is None else folder / FRESH_LAYOUT["ledger"])
     if kept is None:
         raise BadInput("say where the bought labels are kept: -o FOLDER or --ledger FILE")
-    for place_of_results in [*([] if folder is None else [folder]), kept.parent] if keeps else []:
-        check_output_folder(place_of_results, folders=[bundle])
+    if keeps:
+        if folder is not None:
+            check_output_folder(folder, folders=[bundle])
+        check_ledger(kept, inputs=[articles], folders=[bundle])
     scorer = Scorer.load(bundle, follow_plan=False)
     filter_ = scorer.bundle.filter
     seen = set() if run is None else seen_by(run, filter_)

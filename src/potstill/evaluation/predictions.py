@@ -18,6 +18,7 @@ import polars as pl
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge
 from potstill.files import parse_json, read_json, read_text
+from potstill.parquet import read_parquet
 from potstill.runs import Run
 from potstill.verdict import cap_columns, cap_hits
 
@@ -89,7 +90,7 @@ def read_predictions(path: str | Path, filter_: Filter, *, source: Source | None
     path = Path(path)
     if path.is_dir():
         return _of_run(Run.open(path), filter_, source)
-    if not path.is_file():
+    if not path.exists():
         raise BadInput(f"{path}: no such file")
     frame = _frame(path, filter_)
     frame = _of_source(frame, path, source)
@@ -98,10 +99,10 @@ def read_predictions(path: str | Path, filter_: Filter, *, source: Source | None
 
 def _of_run(run: Run, filter_: Filter, source: Source | None) -> Predictions:
     path = run.need("predictions", "evaluate")
-    frame = _of_source(pl.read_parquet(path), path, source)
+    frame = _of_source(read_parquet(path), path, source)
     rows = run.path("rows")
     if rows.exists():
-        known = pl.read_parquet(rows)
+        known = read_parquet(rows)
         wanted = [name for name in ("text", "cut", "language", "published") if name in known.columns]
         about = known.select("id", *wanted, *(["source"] if "source" in known.columns else []))
         # `source` of the predictions says which rows they are; of an article, who printed it.
@@ -125,14 +126,12 @@ def _of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.Dat
 
 def _frame(path: Path, filter_: Filter) -> pl.DataFrame:
     """Any of the formats as one table with `id`, `y_<dimension>` and `p_<dimension>`."""
-    if path.suffix == ".parquet":
-        try:
-            return pl.read_parquet(path, glob=False)
-        except (pl.exceptions.ComputeError, OSError) as error:
-            raise BadInput(f"{path}: not Parquet ({str(error).splitlines()[0]})") from None
-    if path.suffix in {".jsonl", ".ndjson"}:
+    ending = path.suffix.lower()
+    if ending == ".parquet":
+        return read_parquet(path)
+    if ending in {".jsonl", ".ndjson"}:
         return _json_lines(path, filter_)
-    if path.suffix == ".json":
+    if ending == ".json":
         return _published(read_json(path, most=MOST_PUBLISHED, nan=True), path)
     raise BadInput(f"{path}: unknown ending; predictions are .json, .jsonl or .parquet")
 
@@ -140,7 +139,7 @@ def _frame(path: Path, filter_: Filter) -> pl.DataFrame:
 def _json_lines(path: Path, filter_: Filter) -> pl.DataFrame:
     rows: list[dict[str, Any]] = []
     numbers: list[int] = []
-    for number, line in enumerate(read_text(path, most=MOST_PUBLISHED).splitlines(), start=1):
+    for number, line in enumerate(read_text(path, most=MOST_PUBLISHED).split("\n"), start=1):
         if not line.strip():
             continue
         row = parse_json(line, f"{path}: line {number}", nan=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from potstill.errors import LabelError
-from potstill.files import sha256
+from potstill.files import refuse_stream, sha256
 from potstill.oracle import Failure, Reply
 
 if TYPE_CHECKING:
@@ -109,6 +109,7 @@ class ReplayOracle:
 
 def _find(path: str | Path) -> Path:
     given = Path(path)
+    refuse_stream(given)
     if given.is_file():
         return given
     shipped = Path(str(files("potstill") / "builtin" / f"{path}.jsonl"))

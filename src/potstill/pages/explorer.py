@@ -13,6 +13,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, Field
 
 from potstill.labelling import Ledger
+from potstill.parquet import read_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,8 +85,8 @@ class Explorer:
             LabelError: its ledger cannot be read.
         """
         filter_ = run.filter
-        predictions = pl.read_parquet(run.need("predictions", "evaluate"))
-        rows = pl.read_parquet(run.need("rows", "dataset"))
+        predictions = read_parquet(run.need("predictions", "evaluate"))
+        rows = read_parquet(run.need("rows", "dataset"))
         with Ledger.reading(run.need("ledger", "label")) as ledger:
             labels = ledger.labels(filter_)
         evidence = labels.group_by("article", maintain_order=True).agg(pl.col("evidence").drop_nulls().first())

@@ -10,12 +10,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import yaml
 
 from potstill.backends.plan import bench_path, plan_path
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.files import digest, read_json, sha256
+from potstill.parquet import read_parquet
 from potstill.runs import STAGES
 from potstill.scorer.early import CASCADE_LAYOUT
 from potstill.training.fit import LAYOUT
@@ -23,6 +23,8 @@ from potstill.training.fit import LAYOUT
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
+
+    import polars as pl
 
     from potstill.runs import Run
 
@@ -216,4 +218,4 @@ def _sizes(root: Path, folder: Path) -> Record:
 
 def _table(root: Path, path: Path) -> Table:
     file = path.relative_to(root).as_posix()
-    return Table(file, sha256(path), pl.read_parquet(path)) if path.is_file() else Table(file, None, None)
+    return Table(file, sha256(path), read_parquet(path)) if path.is_file() else Table(file, None, None)

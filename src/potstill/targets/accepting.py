@@ -21,6 +21,7 @@ from potstill.evaluation.judging import Predicted, constant_for, judge
 from potstill.evaluation.records import Interval, Judgement, load_evaluation
 from potstill.files import read_json, sha256, write_json, write_text
 from potstill.filters import builtin_filters
+from potstill.parquet import read_parquet
 from potstill.prefilter import fold_all
 from potstill.runs import LAYOUT
 from potstill.scorer import Scorer
@@ -183,7 +184,7 @@ def _scores(scorer: Scorer, rows: Examples, filter_: Filter) -> FloatArray:
 
 def _recorded(run: Run, rows: Examples, filter_: Filter) -> FloatArray:
     """The bundle's scores of the test part, as the evaluation stored them."""
-    table = pl.read_parquet(run.need("predictions", "evaluate")).filter(pl.col("source") == "test")
+    table = read_parquet(run.need("predictions", "evaluate")).filter(pl.col("source") == "test")
     place = {id_: i for i, id_ in enumerate(table["id"])}
     scores = table.select(f"p_{name}" for name in filter_.dimension_names).to_numpy().astype(np.float64)
     found: FloatArray = scores[[place[id_] for id_ in rows.ids]]

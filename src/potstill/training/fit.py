@@ -18,6 +18,7 @@ import polars as pl
 from potstill.dataset import Dataset, folds
 from potstill.errors import BadInput, DatasetError, RecipeError, TrainingError, require
 from potstill.files import digest, read_json, replacing, replacing_folder, write_json
+from potstill.parquet import read_parquet
 from potstill.runs import versions
 from potstill.students.blend import BlendStudent
 from potstill.students.constant import fit_constant
@@ -346,7 +347,7 @@ def _unseen(teacher: Path, train: Examples) -> FloatArray:
     nothing = np.full(train.scores.shape, np.nan)
     if not path.is_file():
         return nothing
-    frame = pl.read_parquet(path)
+    frame = read_parquet(path)
     if tuple(frame["id"].to_list()) != train.ids or not set(train.dimensions) <= set(frame.columns):
         return nothing
     return frame.select(train.dimensions).to_numpy().astype(np.float64)
@@ -399,7 +400,7 @@ def write_student(folder: Path, fitted: Fitted, record: StudentRecord, train: Ex
 
 def read_scores(path: Path, dimensions: Sequence[str]) -> tuple[list[str], FloatArray]:
     """The ids and scores, shape (rows, dimensions), of a file that `write_student` wrote."""
-    frame = pl.read_parquet(path)
+    frame = read_parquet(path)
     return frame["id"].to_list(), frame.select(dimensions).to_numpy().astype(np.float64)
 
 

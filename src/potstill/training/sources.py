@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import polars as pl
 
 from potstill.errors import BundleError, DatasetError, RecipeError, TrainingError
 from potstill.files import sha256
+from potstill.parquet import read_parquet
 from potstill.students.recipes import DistilledRecipe, EnsembleRecipe
 from potstill.students.source_median import SourceMedianStudent
 from potstill.students.storage import load_student, student_hash
@@ -119,7 +119,7 @@ def taught(
         return lessons(train, opinion), remark
     if not run.path("articles").is_file():
         raise DatasetError(f"{run.path('articles')} is missing, which holds the articles without labels")
-    rows, clusters = unlabelled_rows(pl.read_parquet(run.path("articles")), dataset, run.filter)
+    rows, clusters = unlabelled_rows(read_parquet(run.path("articles")), dataset, run.filter)
     remark += f", {rows.height} articles without labels"
     if not rows.height:
         return lessons(train, opinion), remark
