@@ -34,6 +34,7 @@ SMUGGLED = {
     "tag characters": (f"A bridge fell.{tags(ORDER)}", "A bridge fell."),
     "tag characters in a flag": (f"A flag: \U0001f3f4{tags(ORDER)}\U000e007f!", "A flag: \U0001f3f4!"),
     "variation selectors": (f"A smile 😀{selectors(ORDER)}.", "A smile 😀."),
+    "three variation selectors": ("A smile 😀\ufe01\ufe02\ufe03.", "A smile 😀."),
     "zero-width bits": (f"A bridge{bits(ORDER)} fell.", "A bridge fell."),
     "a zero-width space after each letter": ("\u200b".join(ORDER), ORDER),
     "a soft hyphen after each letter": ("\u00ad".join(ORDER), ORDER),
