@@ -204,12 +204,17 @@ MODES = {
     "200 that says 502": Mode(2, fails(502, "upstream is away"), "all"),
     "200 that says insufficient_quota": Mode(2, fails(429, "you exceeded your current quota", "insufficient_quota")),
     "200 that says 401": Mode(2, fails(401, "invalid key")),
-    "200 with an error text": Mode(2, after(lambda asked: asked.unbilled({"error": "upstream connect error"}))),
+    "200 with an error text": Mode(
+        2, after(lambda asked: asked.unbilled({"error": "upstream connect error"})), "all"
+    ),
     "200 with null for an answer": Mode(
-        2, after(lambda asked: asked.unbilled({"choices": None, "content": None, "candidates": None}))
+        2, after(lambda asked: asked.unbilled(dict.fromkeys(asked.dialect.body(GOOD, usage=None)))), "all"
     ),
     "200 that finished for an error": Mode(
-        2, after(lambda asked: asked.unbilled(asked.dialect.body("", finish="error", usage=None)))
+        2, after(lambda asked: asked.unbilled(asked.dialect.body("", finish="error", usage=None))), "all"
+    ),
+    "200 that finished for an error and is billed": Mode(
+        2, after(lambda asked: asked.says('{"scores": {', finish="error")), "all"
     ),
     # 3. Where no answer can come, labelling stops after a few tries and leaves the questions open.
     "another program's page": Mode(
@@ -354,7 +359,7 @@ def drive_away(address, dialect, folder, *, price=PRICE):
     articles = _articles(folder / "articles.jsonl", mode)
     with ScriptedServer(lambda request, number: sent(dialect.body(GOOD))) as server:
         limits = Limits(max_cost=mode.cap, tries=2)
-        message = _label(folder, articles, dialect, address.format(port=server.port), limits, price)
+        message = _label(folder, articles, dialect, address.format(port=server.port), limits, price, timeout=2.0)
         calls = len(server.requests)
         cost = _ledger(folder)[2].cost if (folder / "run" / "ledger.sqlite").exists() else 0
         _label(folder, articles, dialect, dialect.address(server), Limits(max_cost=mode.cap), price)
@@ -386,11 +391,11 @@ def _articles(path, mode):
     return path
 
 
-def _label(folder, articles, dialect, address, limits, price):
+def _label(folder, articles, dialect, address, limits, price, timeout=20.0):
     """Label, and give back what a person reads at the end."""
     os.environ[VARIABLE] = KEY
     try:
-        oracle = open_oracle(dialect.spec, Settings(address, VARIABLE, timeout=20.0))
+        oracle = open_oracle(dialect.spec, Settings(address, VARIABLE, timeout=timeout))
         summary = label_run(folder / "run", FRONT_PAGE, articles, oracle, limits=limits, price=price)
     except PotstillError as error:
         return str(error)

@@ -4,21 +4,15 @@ import pytest
 from dialects import DIALECTS
 from hostile_servers import ADDRESSES, KEY, MODES, drive, drive_away, kept
 
-# Entries of the modes whose mending is under way.
-UNDER_WAY = {2, 3}
-
 pytestmark = [pytest.mark.slow, pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)]
 
 
 @pytest.mark.parametrize("name", MODES)
-def test_labelling_against_a_hostile_server_keeps_its_promises(dialect, name, tmp_path, request):
-    if MODES[name].entry in UNDER_WAY:
-        request.applymarker(pytest.mark.xfail(reason="being mended"))
+def test_labelling_against_a_hostile_server_keeps_its_promises(dialect, name, tmp_path):
     outcome = drive(MODES[name], dialect, tmp_path)
     assert not kept(MODES[name], outcome), outcome
 
 
-@pytest.mark.xfail(reason="being mended")
 @pytest.mark.parametrize("name", ADDRESSES)
 def test_a_call_that_never_leaves_costs_nothing_and_leaves_its_question_open(dialect, name, tmp_path):
     found = drive_away(ADDRESSES[name], dialect, tmp_path)

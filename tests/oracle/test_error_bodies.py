@@ -16,6 +16,10 @@ FORMS = [
     ({"error": "Rate limit exceeded"}, "rate_limited"),
     ({"choices": None}, "server"),
     ({"choices": [{"finish_reason": "error", "message": {"content": ""}}]}, "server"),
+    ({"content": None, "stop_reason": None}, "server"),
+    ({"candidates": None}, "server"),
+    ({"content": [], "stop_reason": "error"}, "server"),
+    ({"candidates": [{"finishReason": "ERROR"}]}, "server"),
     ({"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}, "server"),
     ({"type": "error", "error": {"type": "rate_limit_error", "message": "busy"}}, "rate_limited"),
     ({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}, "rate_limited"),
@@ -29,6 +33,24 @@ def test_an_error_with_http_200_is_what_it_says_and_costs_nothing(spec, monkeypa
     _, found = ask(spec, lambda request, number: Answer(body=json.dumps(FORMS[number][0]).encode()), times=len(FORMS))
     assert [(one.reason, one.charged) for one in found] == [(reason, "nothing") for _, reason in FORMS]
     assert "slow down" in found[0].detail
+
+
+BILLED = [
+    {"choices": [{"finish_reason": "error", "message": {"content": "Half"}}], "usage": {"completion_tokens": 9}},
+    {"content": [], "stop_reason": "error", "usage": {"output_tokens": 9}},
+    {"candidates": [{"finishReason": "ERROR"}], "usageMetadata": {"thoughtsTokenCount": 9}},
+]
+
+
+@pytest.mark.parametrize("spec", sorted(KEYS))
+def test_an_error_that_counts_tokens_of_output_may_have_been_billed(spec, monkeypatch):
+    monkeypatch.setenv(KEYS[spec], "k3y")
+    _, found = ask(spec, lambda request, number: Answer(body=json.dumps(BILLED[number]).encode()), times=len(BILLED))
+    assert [(one.reason, one.charged) for one in found] == [("server", "unknown")] * len(BILLED)
+
+
+def test_a_question_that_is_blocked_is_no_error():
+    assert error_in({"candidates": None, "promptFeedback": {"blockReason": "SAFETY"}}) is None
 
 
 @pytest.mark.parametrize("body", [{"choices": [{"message": {}}], "error": None}, {"content": [], "error": {}}, 7, "x"])

@@ -22,6 +22,9 @@ _STATUS = (
            "context_length")),
 )  # fmt: skip
 
+_BROKEN_OFF = frozenset({"error", "network_error", "server_error", "internal_error"})
+_OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "thoughtsTokenCount")
+
 
 def error_in(value: object) -> tuple[int, str] | None:
     """The HTTP status that an error in an answer names, and what the server says; None where there is no error.
@@ -37,11 +40,20 @@ def error_in(value: object) -> tuple[int, str] | None:
     error = value.get("error") or choice.get("error")
     if not error and (value.get("object") == "error" or value.get("type") == "error"):
         error = value
-    if not error and choice.get("finish_reason") == "error":
+    if error:
+        return _status(error), _words(error)
+    ends = (choice.get("finish_reason"), value.get("stop_reason"), _first(value.get("candidates")).get("finishReason"))
+    if any(str(end).lower() in _BROKEN_OFF for end in ends):
         return 502, "the server ended the answer with an error"
-    if not error and "choices" in value and value["choices"] is None:
-        return 502, "the answer holds no choices (null)"
-    return None if not error else (_status(error), _words(error))
+    # Gemini gives none where it blocks a question, and says so.
+    nothing = [name for name in ("choices", "content", "candidates") if name in value and value[name] is None]
+    return (502, f"the answer's {nothing[0]} are null") if nothing and not value.get("promptFeedback") else None
+
+
+def is_billed(value: object) -> bool:
+    """Whether an answer counts tokens of output beside its error, so that what there was of it may be charged."""
+    usage = (value.get("usage") or value.get("usageMetadata")) if isinstance(value, dict) else None
+    return isinstance(usage, dict) and any(usage.get(name) for name in _OUTPUT)
 
 
 def _first(choices: object) -> dict[str, Any]:

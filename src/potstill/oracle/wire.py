@@ -27,7 +27,7 @@ from potstill.oracle.environment import (
     proxy_of,
     without_logins,
 )
-from potstill.oracle.error_bodies import error_in
+from potstill.oracle.error_bodies import error_in, is_billed
 from potstill.oracle.reading import storable
 from potstill.oracle.redaction import Redaction, secret_headers, secrets_around, secrets_of_address
 from potstill.oracle.waits import retry_after
@@ -345,22 +345,22 @@ def the_object(text: str) -> dict[str, Any]:
         fault = f"the server's answer is no JSON: {one_line(text[:80]) or 'it is empty'}"
         raise Failure("malformed", fault, charged="unknown", raw=text[:4000]) from None
     if (error := error_in(value)) is not None:
-        raise _stated(*error, text)
+        raise _stated(*error, text, billed=is_billed(value))
     if not isinstance(value, dict):
         raise Failure("malformed", "the server's answer is no JSON object", charged="unknown", raw=text[:4000])
     return value
 
 
-def _stated(status: int, words: str, text: str) -> Failure:
+def _stated(status: int, words: str, text: str, *, billed: bool) -> Failure:
     """An error that came with HTTP 200: what its status means. It costs nothing, but where the model may have answered.
 
-    A gateway that has waited too long may be billed for what it did not wait for.
+    A gateway that has waited too long may be billed for what it did not wait for, and one that counts tokens of
+    output, for those.
     """
     failure = status_failure(status, words, f"{words} {text[:4000]}", {})
     failure.detail = f"HTTP 200 with an error, {status}: {one_line(words)}"
     failure.raw = storable(text[:4000])
-    if status not in {408, 504, 524}:
-        failure.charged = "nothing"
+    failure.charged = "unknown" if billed or status in {408, 504, 524} else "nothing"
     return failure
 
 
