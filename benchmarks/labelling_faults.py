@@ -285,9 +285,6 @@ def main() -> None:
     parser.add_argument("--storm-articles", type=int, default=1400)
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument(
-        "--only", choices=("cost", "faults", "storms", "kills", "hostile"), help="One part; keeps the others."
-    )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "labelling_faults.json")
     parts: dict[str, Callable[[Path], Any]] = {
         "cost": lambda folder: cost(folder, 2.0),
