@@ -18,9 +18,12 @@ PROGRAM = """
 import contextlib, ctypes, io, json, os, sys
 tries = json.load(sys.stdin)
 if os.geteuid() == 0:
-    # No capabilities are left: root is then an owner of files like any other.
+    # No capabilities are left, here and in the processes that are started from here (PR_SET_NO_NEW_PRIVS): root is then
+    # an owner of files like any other.
     header, none = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    assert ctypes.CDLL(None, use_errno=True).capset(header, none) == 0, os.strerror(ctypes.get_errno())
+    system = ctypes.CDLL(None, use_errno=True)
+    assert system.prctl(38, 1, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())
+    assert system.capset(header, none) == 0, os.strerror(ctypes.get_errno())
 from potstill.cli import build
 from potstill.cli.process import _run
 
