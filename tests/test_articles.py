@@ -172,7 +172,7 @@ def test_an_endless_line_is_refused_before_it_fills_the_memory(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"id,title\n1,x\n", 'line 2: field content is missing; there is "id", "title"'),
+        (b"id,title\n1,x\n", 'line 1: field content is missing; there is "id", "title"'),
         (b"id,content\n1,x,y\n", "line 2: 3 fields, but the header has 2"),
         (b"id,content\n1,x\n2\n", "line 3: 1 fields, but the header has 2"),
         (b'id,content\n1,"x\n', "line 2: broken CSV (unexpected end of data)"),

@@ -28,7 +28,7 @@ from potstill.files import replacing_folder, write_json
 from potstill.metrics import exact_interval
 from potstill.prefilter import fold_all
 from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, signal, stands
-from potstill.terminal import note
+from potstill.terminal import note, steps
 from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def build_cascade(
         dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
         main = load_bundle(run.path("bundle"))
         candidate = _candidate(run, dataset, first, main.manifest.recipe)
-        with replacing_folder(folder) as made:
+        with replacing_folder(folder) as made, steps("finding what the first student may answer alone", None):
             bundle = write_candidate(
                 run, dataset, candidate, made / CASCADE_LAYOUT["first"], {"reason": f"answers before {main.hash}"}
             )

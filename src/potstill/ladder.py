@@ -21,6 +21,7 @@ from potstill.evaluation.latency import measure
 from potstill.evaluation.records import Interval, Latency  # noqa: TC001 - pydantic reads them
 from potstill.evaluation.stage import run_floor, saved
 from potstill.files import digest, read_json, write_json
+from potstill.load import Load  # noqa: TC001 - pydantic reads it
 from potstill.students.constant import fit_constant
 from potstill.students.neural import part_keys, reading_members
 from potstill.students.recipes import BlendRecipe, ConstantRecipe, EncoderHeadRecipe, load_recipe
@@ -29,6 +30,7 @@ from potstill.terminal import note
 from potstill.training import train_run
 from potstill.training.estimating import estimate
 from potstill.training.fit import finished, rows_hash, same_student
+from potstill.training.sources import changed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -84,6 +86,8 @@ class Step(_Record):
     why: str | None = None
     estimated_seconds: float | None = None
     seconds: float | None = None
+    load: Load | None = None
+    """How busy the machine was during the fit."""
     mae: float | None = None
     interval: Interval | None = None
     skill: float | None = None
@@ -241,6 +245,10 @@ class _Work:
         """The step trained, or with the reason why not; `need` and `left` are seconds."""
         record = finished(self.run.path("students") / step.name)
         done = record is not None and same_student(record, recipe, self.rows_hash, self.seed, tiny=self.tiny)
+        if done and record is not None and not changed(self.run, record.sources):
+            # Nothing is trained, so nothing is recorded of this training.
+            note(f"{step.name}: done already")
+            return self.measured(step, record)
         if not done and (need > left or left <= 0):
             why = f"it would take about {_words(need)}, and {_words(max(left, 0.0))} are left"
             note(f"{step.name}: {why}")
@@ -265,6 +273,7 @@ class _Work:
             "state": "trained",
             "why": None,
             "seconds": record.seconds,
+            "load": None if record.load is None else record.load.model_dump(),
             "mae": _rounded(mae),
             "interval": interval,
             "skill": _rounded(1 - mae / self.constant_mae),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 MINUTE = 60.0
 """Seconds over which the system's load average decays."""
@@ -105,3 +105,21 @@ class Watch:
 
 def _heavy(average: float | None, own: float, cores: int) -> bool:
     return average is not None and average > cores and average - own > OTHERS
+
+
+MARK = "~"
+"""Stands before a time that was measured under load."""
+
+
+def marked(text: str, load: Load | None) -> str:
+    """A time as it is shown, with `MARK` where it was measured under load."""
+    return MARK + text if load is not None and load.heavy else text
+
+
+def remark(loads: Iterable[Load | None]) -> list[str]:
+    """The line that explains `MARK` below a table of times; none where no time was measured under load."""
+    heavy = [load for load in loads if load is not None and load.heavy]
+    if not heavy:
+        return []
+    worst = max(heavy, key=lambda load: load.average or 0.0)
+    return [f"{MARK} {worst.words}: not what it takes by itself; measure again on a quiet machine"]

@@ -11,7 +11,6 @@ import hashlib
 import json
 import platform
 import sqlite3
-import time
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from potstill.errors import RunError
 from potstill.files import read_database, read_json, sha256, writable, write_json
 from potstill.filters import Filter, load_filter, save_filter
+from potstill.load import Load, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -127,6 +127,30 @@ class StageRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     started: str
     seconds: float
+    """What the stage's results took to make, those that were there before included."""
+    load: Load | None = None
+    """How busy the machine was meanwhile; None where nobody recorded it."""
+
+
+@dataclass(slots=True)
+class Recording:
+    """A stage that is being recorded.
+
+    `before` are the seconds that results took which are kept from an earlier time; `nothing_done` says that all are,
+    so that the earlier record's time stays.
+    """
+
+    started: str
+    watch: Watch
+    before: float = 0.0
+    nothing_done: bool = False
+
+    def times(self, earlier: StageRecord | None) -> dict[str, Any]:
+        """When the stage was begun, what it took, and under which load."""
+        if self.nothing_done and earlier is not None:
+            return {"started": earlier.started, "seconds": earlier.seconds, "load": earlier.load}
+        load = self.watch.load()
+        return {"started": self.started, "seconds": round(load.wall_seconds + self.before, 3), "load": load}
 
 
 class Manifest(BaseModel):
@@ -190,7 +214,7 @@ class Run:
         folder = Path(folder)
         path = folder / LAYOUT["manifest"]
         if not path.exists():
-            raise RunError(f"{folder}: not a run folder (no {path.name}); start one with: potstill label")
+            raise RunError(f"{folder}: not a run folder (no {path.name}); {_meant(folder)}")
         content = read_json(path)
         found = content.get("schema_version") if isinstance(content, dict) else None
         if isinstance(found, int) and found > SCHEMA_VERSION:
@@ -250,22 +274,21 @@ class Run:
     @contextmanager
     def recording(
         self, stage: str, *, parameters: Mapping[str, Any] | None = None, seeds: Mapping[str, int] | None = None
-    ) -> Iterator[None]:
+    ) -> Iterator[Recording]:
         """Do a stage's work inside this: the run is locked, and on success the manifest gets the record."""
         declared = _stage(stage)
         with self.locked():
             self.manifest = Run.open(self.folder).manifest
-            started, clock = _now(), time.monotonic()
+            recording = Recording(_now(), Watch())
             inputs = {name: self.fingerprint(name) for name in declared.reads}
-            yield
+            yield recording
             self.manifest.stages[stage] = StageRecord(
                 inputs={name: value for name, value in inputs.items() if value is not None},
                 outputs={name: value for name in declared.writes if (value := self.fingerprint(name)) is not None},
                 parameters=dict(parameters or {}),
                 seeds=dict(seeds or {}),
                 versions=versions(),
-                started=started,
-                seconds=round(time.monotonic() - clock, 3),
+                **recording.times(self.manifest.stages.get(stage)),
             )
             self._save()
 
@@ -347,6 +370,14 @@ def versions() -> dict[str, str]:
 
 def _stage(name: str) -> Stage:
     return next(stage for stage in STAGES if stage.name == name)
+
+
+def _meant(folder: Path) -> str:
+    """What somebody who names this folder as a run may have meant."""
+    above = folder.absolute().parent
+    if (folder / "bundle.json").exists() and (above / LAYOUT["manifest"]).exists():
+        return f"it is the bundle of the run {folder.parent}"
+    return "start one with: potstill label"
 
 
 def _now() -> str:

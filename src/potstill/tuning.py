@@ -26,9 +26,10 @@ from potstill.dataset import Dataset
 from potstill.errors import FilterError, RecipeError, RunError, TrainingError, require
 from potstill.files import digest, write_json, write_text
 from potstill.filters.reading import read_yaml
+from potstill.load import Load, Watch
 from potstill.runs import versions
 from potstill.students.recipes import FineTunedRecipe, load_recipe, parse_recipe
-from potstill.terminal import note
+from potstill.terminal import note, steps
 from potstill.training import fit
 from potstill.training.fit import rows_hash
 
@@ -90,6 +91,8 @@ class Trial(_Part):
     mae: float | None
     seconds: float
     why: str | None = None
+    load: Load | None = None
+    """How busy the machine was in those seconds; None where nobody recorded it."""
 
 
 class Study(_Part):
@@ -190,15 +193,17 @@ def tune(
     folder = run.path("tuning") / space.name
     folder.mkdir(parents=True, exist_ok=True)
     search = _Search(run, dataset, space, begin, folds, seed, device, tiny)
-    with run.locked():
+    with run.locked(), steps("searching", trials) as advance:
         study = search.opened(folder / TUNING_LAYOUT["journal"])
         start, took = clock(), [trial.seconds for trial in search.told(study)]
+        advance(len(took))
         while trials is None or len(search.told(study)) < trials:
             left = 60 * minutes - (clock() - start)
             if left <= 0 or (took and statistics.median(took) > left):
                 break
             took.append(search.tried(study, clock))
-            search.write(study, folder)
+            best = search.write(study, folder).found
+            advance(1, "" if best is None else f"MAE {best.mae:.4f} so far")
         return search.write(study, folder)
 
 
@@ -289,7 +294,7 @@ class _Search:
     def tried(self, study: Any, clock: Callable[[], float]) -> float:  # noqa: ANN401 - as above
         """Ask for a trial, fit it, tell its error; the seconds that it took."""
         optuna: Any = require("optuna", "tune")
-        start, trial = clock(), study.ask()
+        start, watch, trial = clock(), Watch(), study.ask()
         values = {name: _suggested(trial, name, allowed) for name, allowed in self.space.search.items()}
         trial.set_user_attr("values", values)
         said = ", ".join(f"{name} {value}" for name, value in values.items())
@@ -301,6 +306,7 @@ class _Search:
             mae = None
         seconds = clock() - start
         trial.set_user_attr("seconds", round(seconds, 3))
+        trial.set_user_attr("load", watch.load().model_dump())
         if mae is None:
             study.tell(trial, state=optuna.trial.TrialState.FAIL)
         else:
@@ -344,6 +350,7 @@ class _Search:
                 mae=None if trial.value is None else round(trial.value, 6),
                 seconds=trial.user_attrs["seconds"],
                 why=trial.user_attrs.get("why"),
+                load=trial.user_attrs.get("load"),
             )
             for trial in study.get_trials(deepcopy=False)
             if trial.state.is_finished() and "seconds" in trial.user_attrs

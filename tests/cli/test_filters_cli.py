@@ -54,7 +54,20 @@ def test_check_as_json(run):
 def test_what_new_starts_check_accepts(run, tmp_path):
     said = run("new", "my-topic", "--in", tmp_path)
     assert f"potstill check {tmp_path / 'my-topic'}" in said
-    assert run("check", tmp_path / "my-topic").endswith("legal, nothing to remark\n")
+    assert run("check", tmp_path / "my-topic").splitlines()[-4:] == [
+        *(f"remark: {part}: is still that of the template, which says nothing of what you look for: edit it"
+          for part in ("description", "dimensions", "rubric.md")),
+        "legal, 3 to look at",
+    ]  # fmt: skip
+
+
+def test_check_remarks_only_on_what_nobody_has_edited(run, tmp_path):
+    run("new", "my-topic", "--in", tmp_path)
+    rubric = tmp_path / "my-topic" / "rubric.md"
+    rubric.write_text(rubric.read_text().replace("Say here, in two or three sentences, what that is", "Floods"))
+    said = run("check", tmp_path / "my-topic")
+    assert "remark: description: is still that of the template" in said
+    assert "rubric.md: is still" not in said
 
 
 def test_check_names_what_is_odd(run, tmp_path):
@@ -63,9 +76,9 @@ def test_check_names_what_is_odd(run, tmp_path):
     file.write_text(file.read_text().replace(", positive: true", ""))
     said = run("check", tmp_path / "mine")
     assert "remark: tiers: none is positive, so no recall will be reported" in said
-    assert said.endswith("legal, 1 to look at\n")
+    assert said.endswith("legal, 4 to look at\n")
     findings = json.loads(run("check", tmp_path / "mine", "--json"))["findings"]
-    assert findings == [{"path": "tiers", "message": "none is positive, so no recall will be reported"}]
+    assert findings[3:] == [{"path": "tiers", "message": "none is positive, so no recall will be reported"}]
 
 
 def test_check_refuses_what_is_not_legal_with_exit_code_2(run, tmp_path):

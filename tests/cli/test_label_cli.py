@@ -111,7 +111,7 @@ def test_a_live_server_is_paid_within_its_limit(tmp_path, news):
         words = ["--oracle", "openai:tiny", "--base-url", server.url, "--price-in", "1", "--price-out", "1"]
         out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, *words, "--max-calls", "3")
         assert "stopped: the limit is reached: --max-calls 3" in out
-        assert "3 calls, 300 tokens in, 60 out, cost 0.000360" in out
+        assert "3 calls, 300 tokens in, 60 out, cost $0.000360" in out
         assert "1 answers bought" in potstill(tmp_path / "run", *words, "--max-cost", "1")
 
 

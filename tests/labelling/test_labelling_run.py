@@ -119,7 +119,7 @@ def test_progress_tells_how_things_stand(ledger):
         ledger, stories(5), ScriptedOracle(script), price=Price(1.0, 1.0), on_progress=lambda one: seen.append(str(one))
     )
     assert len(seen) == 5
-    assert "spent 0.0005" in seen[-1]
+    assert "spent $0.0005" in seen[-1]
     assert "failed calls: refused 1, server 1, 1 given up" in seen[-1]
     # One answer makes no rate.
     assert "/s" not in seen[0]
@@ -637,7 +637,7 @@ def test_a_person_sees_spend_rate_failures_and_the_time_left(ledger, monkeypatch
 
     buy(ledger, stories(200), ScriptedOracle(script), price=Price(1.0, 1.0))
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn.getvalue()).rpartition("labelling")[2]
-    assert re.search(r"200/200 +0:00:00 spent 0\.0\d+, [\d,.]+/s, failed calls: server \d+, \d+ at once", last), last
+    assert re.search(r"200/200 +0:00:00 spent \$0\.0\d+, [\d,.]+/s, failed calls: server \d+, \d+ at once", last), last
 
 
 def test_only_texts_with_hidden_characters_are_asked_about_again(ledger, monkeypatch):

@@ -11,7 +11,7 @@ from potstill.report.facts import Record
 from potstill.report.sections.climb import climb
 
 FAST = Latency.model_validate(
-    dict.fromkeys(Latency.model_fields, 1) | {"milliseconds_p50": 2.5, "machine": "a machine"}
+    dict.fromkeys(Latency.model_fields, 1) | {"milliseconds_p50": 2.5, "machine": "a machine", "load": None}
 )
 
 

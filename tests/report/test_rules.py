@@ -24,7 +24,7 @@ def test_a_dimension_is_rated_by_how_much_of_what_could_go_is_gone(mae, constant
 
 
 def test_a_skill_that_may_be_nothing_is_rated_none():
-    assert rate(0.3, 2.0, None, lowest_skill=-0.01) == "none"
+    assert rate(0.3, 2.0, None, lowest_skill=-0.01) == "unproven"
 
 
 def test_without_a_constant_there_is_no_rating():

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
     """The articles of a file, at least one batch; a row is checked when its batch is reached."""
     header, rows = csv_table(path)
+    if header:
+        # Before any row, of which the first may end many lines below.
+        refuse_without_content(path, header)
     found = False
     for batch in chunks(rows, batch_size):
         columns = Columns()
@@ -36,8 +39,6 @@ def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batc
         found = True
         yield _with_others(path, columns.frame(), header, others), columns.rows
     if not found:
-        if header:
-            refuse_without_content(path, header)
         yield _with_others(path, Columns().frame(), header, []), []
 
 

@@ -16,6 +16,7 @@ from potstill.backends.machine import Machine, this_machine
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BadInput
 from potstill.files import read_json, writable, write_json
+from potstill.load import Load  # noqa: TC001 - pydantic reads it
 from potstill.students.encoding import TOKEN_BUDGET
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class Plan(_Part):
     proven_on: str
     """The articles of `Change`, in words."""
     tried: tuple[Tried, ...]
+    load: Load | None = None
+    """How busy the machine was while variants were timed; None where nobody recorded it."""
 
 
 def plan_path(bundle: Path) -> Path:

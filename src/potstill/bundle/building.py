@@ -26,7 +26,7 @@ from potstill.runs import versions
 from potstill.students.blend import encoder_of
 from potstill.students.neural import NeuralStudent, parts_of
 from potstill.students.storage import load_student
-from potstill.terminal import note
+from potstill.terminal import note, steps
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
@@ -116,9 +116,10 @@ def build_bundle(
         note(f"bundle: {choice.reason}")
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
         place = run.path("bundle")
-        bundle = write_candidate(
-            run, dataset, chosen, place, choice.as_json(), kind=kind, seed=seed, graphs_of=[*graphs_of, place]
-        )
+        with steps("calibrating, exporting and proving the bundle", None):
+            bundle = write_candidate(
+                run, dataset, chosen, place, choice.as_json(), kind=kind, seed=seed, graphs_of=[*graphs_of, place]
+            )
         parameters |= {"choice": choice.as_json(), "kind": bundle.manifest.kind, "sha256": bundle.hash}
     return bundle
 

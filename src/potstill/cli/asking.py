@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.errors import BadInput
+from potstill.errors import BadInput, FilterError
 from potstill.terminal import note
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from potstill.labelling.prices import Known
     from potstill.oracle import Oracle, Settings
 
-PriceIn = Annotated[float | None, typer.Option(help="Price of a million tokens of questions.")]
-PriceOut = Annotated[float | None, typer.Option(help="Price of a million tokens of answers.")]
+PriceIn = Annotated[float | None, typer.Option(help="Price of a million tokens of questions, in US dollars.")]
+PriceOut = Annotated[float | None, typer.Option(help="Price of a million tokens of answers, in US dollars.")]
 Prices = Annotated[Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")]
 Rpm = Annotated[float | None, typer.Option(help="Calls a minute, at most.")]
 Concurrency = Annotated[int, typer.Option(help="Calls at once, at most; fewer if the server asks.")]
@@ -140,9 +140,25 @@ def replayed(spec: str) -> Path | None:
     return Path(rest.partition("#")[0]) if provider == "replay" else None
 
 
+def refuse_template(filter_: Filter, specs: Iterable[str]) -> None:
+    """Refuse to pay an oracle for judging by the rubric that `potstill new` wrote; recorded answers cost nothing.
+
+    Raises:
+        FilterError: nobody has edited the rubric.
+    """
+    from potstill.filters import untouched
+
+    if "rubric" in untouched(filter_) and not all(spec.startswith("replay:") for spec in specs):
+        raise FilterError(
+            f"{filter_.name}: rubric.md is still that of the template, which says nothing of what you look for; edit "
+            "it before you pay an oracle for judging by it"
+        )
+
+
 def said(known: Known) -> str:
     """Where a price is from, in words."""
-    return f"prices: {known.price.input:g} and {known.price.output:g} per million tokens in and out ({known.source})"
+    price = known.price
+    return f"prices: ${price.input:g} and ${price.output:g} per million tokens in and out ({known.source})"
 
 
 def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json: bool = False) -> None:
@@ -150,16 +166,18 @@ def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json:
     if as_json:
         print(json.dumps(plan.as_dict() | {"price_from": known.source if known else None}, indent=2))
         return
+    from potstill.labelling.terms import money
+
     each = "1 answer each" if plan.samples == 1 else f"up to {plan.samples} answers each"
     print(f"{plan.articles:,} articles, {each}: {plan.calls:,} calls to make")
     if plan.already_bought:
         print(f"{plan.already_bought:,} answers are in the ledger already")
     print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
-    if plan.cost is None:
+    if plan.cost is None or plan.worst_cost is None:
         print("price unknown; give --price-in and --price-out, per million tokens")
     else:
         jobs = "" if not batch else f", at {_price_of_jobs(known)}"
-        print(f"about {plan.cost:,.4f}, at most {plan.worst_cost:,.4f} with one answer to each call{jobs}")
+        print(f"about {money(plan.cost)}, at most {money(plan.worst_cost)} with one answer to each call{jobs}")
     if known is not None:
         print(said(known))
     print("up to a day for each round of jobs" if batch else f"about {in_words(plan.seconds)}")

@@ -91,6 +91,7 @@ def audit(
     from potstill.oracle import Settings
     from potstill.report.audit import write_audit
     from potstill.runs import Run
+    from potstill.terminal import steps
 
     _refuse(
         {
@@ -130,18 +131,19 @@ def audit(
                 dropped = judge(
                     folder / DROPPED, chosen, source.filter, asking.opened(), limits=limits, price=asking.price
                 )
-        found = audit_labels(
-            audited,
-            source.articles,
-            source.oracles,
-            dropped=dropped,
-            pool=source.pool,
-            learn=learn,
-            suspects=suspects,
-            seed=seed,
-            resamples=resamples,
-            inputs=source.inputs,
-        )
+        with steps("auditing", None):
+            found = audit_labels(
+                audited,
+                source.articles,
+                source.oracles,
+                dropped=dropped,
+                pool=source.pool,
+                learn=learn,
+                suspects=suspects,
+                seed=seed,
+                resamples=resamples,
+                inputs=source.inputs,
+            )
         page = write_audit(found, folder)
     if as_json:
         print(found.model_dump_json(indent=2))
@@ -266,7 +268,7 @@ def _pool(path: Path) -> pl.DataFrame:
     return with_facts(read_all(path))
 
 
-def _recording(run: Run | None, out: Path | None, facts: dict[str, Any], seed: int) -> AbstractContextManager[None]:
+def _recording(run: Run | None, out: Path | None, facts: dict[str, Any], seed: int) -> AbstractContextManager[object]:
     """A run's own audit is one of its stages; one that goes elsewhere is nobody's."""
     if run is None or out is not None:
         return nullcontext()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.asking import AnswerTokens, Asking, Concurrency, Prices, Timeout, print_plan, said
+from potstill.cli.asking import AnswerTokens, Asking, Concurrency, Prices, Timeout, print_plan, refuse_template, said
 
 if TYPE_CHECKING:
     from potstill.audit.bakeoff import Bakeoff
@@ -61,6 +61,8 @@ def bakeoff(
     limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens, concurrency=concurrency)
     asked = [_asking(spec, limits, prices, api_key_env, timeout) for spec in oracle]
     chosen = None if filter_ is None else load_filter(filter_)
+    if chosen is not None:
+        refuse_template(chosen, oracle)
     if plan:
         _print_plans(folder, chosen, articles, asked, sample, seed, samples, as_json=as_json)
         return
@@ -130,9 +132,11 @@ def _print_plans(
 
 
 def _text(found: Bakeoff) -> str:
+    from potstill.labelling.terms import money
+
     lines = [f"{found.articles:,} articles, {found.filter}"]
     for one in found.entrants:
-        cost = "price unknown" if one.cost_per_article is None else f"{one.cost_per_article:.6f} per article"
+        cost = "price unknown" if one.cost_per_article is None else f"{money(one.cost_per_article, 6)} per article"
         mean = "-" if one.means["overall"] is None else f"{one.means['overall']:.2f}"
         tiers = ", ".join(f"{name} {count:,}" for name, count in one.tiers.items() if count)
         lines += [f"{one.oracle}: {one.labels:,} labels, {cost}, mean overall {mean}; {tiers or 'no labels'}"]

@@ -87,9 +87,10 @@ def verify(
     """Prove a bundle: every file's hash, every golden text's scores, every golden verdict, and its signature."""
     from potstill.bundle import verify_bundle
     from potstill.bundle.signing import trust_of
+    from potstill.cli.places import bundle_of
 
     trust = trust_of(trusted_key or (), require_signature=require_signature)
-    found = verify_bundle(bundle, device=device, trust=trust)
+    found = verify_bundle(bundle_of(bundle), device=device, trust=trust)
     if as_json:
         print(json.dumps(asdict(found)))
         return

@@ -32,9 +32,11 @@ def compare(
     """Compare by skill, and tell differences from noise where the same rows were judged."""
     from potstill.evaluation import comparing
     from potstill.runs import Run
+    from potstill.terminal import steps
 
     run = Run.open(things[0]) if keep else None
-    found = comparing.compare_paths(things, by=sort)
+    with steps("comparing", None):
+        found = comparing.compare_paths(things, by=sort)
     if run is not None:
         found = comparing.keep(found, run)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))

@@ -66,6 +66,8 @@ def ladder_table(done: Distilled) -> Table:
     from rich import box
     from rich.table import Table
 
+    from potstill.load import marked, remark
+
     evaluation = done.evaluation
     shipped = evaluation.choice.rung if evaluation.choice else None
     table = Table(title=f"{evaluation.filter} v{evaluation.filter_version}: the ladder", box=box.SIMPLE)
@@ -82,7 +84,7 @@ def ladder_table(done: Distilled) -> Table:
             f"{interval.low:.2f}-{interval.high:.2f}" if interval else "-",
             _percent(mean.skill if mean else None),
             _percent(judged.tiers.accuracy if judged else None),
-            _shown(rung.latency.milliseconds_p50 if rung.latency else None, digits=1),
+            marked(_shown(rung.latency.milliseconds_p50, digits=1), rung.latency.load) if rung.latency else "-",
         )
     floor = evaluation.floor
     noise = (
@@ -94,6 +96,7 @@ def ladder_table(done: Distilled) -> Table:
     table.caption = (
         "* the bundle; skill: the share of the constant's error that is gone; tiers: agreement with the "
         f"oracle; ms: one article at a time; {noise}"
+        + "".join(f"; {line}" for line in remark(rung.latency.load for rung in evaluation.ladder if rung.latency))
     )
     return table
 

@@ -202,9 +202,11 @@ def described_history(found: HistoryEvaluation) -> list[str]:
 
 def described_fresh(found: FreshEvaluation) -> list[str]:
     """The lines for a person: what was asked, a table of dimensions, tiers, then the verdicts."""
+    from potstill.labelling.terms import money
+
     asked, tiers = found.asked, found.judgement.tiers
     left = "".join(f", {count:,} {reason}" for reason, count in asked.left_out.items())
-    cost = "" if asked.cost is None else f", cost {asked.cost:,.6f}"
+    cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
     bought = f"{asked.bought:,} bought, {asked.already:,} were in the ledger"
     each = "" if asked.samples == 1 else f", {asked.samples} answers each"
     lines = [
@@ -266,11 +268,14 @@ def _table(judged: Judgement) -> list[str]:
 
 def described(evaluation: Evaluation) -> list[str]:
     """The lines that the command prints for a person: the ladder, then the verdicts."""
+    from potstill.load import remark
+
     head = ("rung", "judged on", "MAE", "interval", "constant", "skill", "Spearman", "ms", "articles/s")
     shipped = evaluation.shipped.rung if evaluation.shipped is not None else None
     rows = [head, *(_rung(rung, shipped=rung.name == shipped) for rung in evaluation.ladder)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = [_line(row, widths) for row in rows]
+    lines += remark(rung.latency.load for rung in evaluation.ladder if rung.latency is not None)
     if evaluation.floor is not None:
         lines.append(
             f"floor {evaluation.floor.mean_floor:.3f} (repeat difference {evaluation.floor.mean_difference:.3f})"
@@ -279,6 +284,8 @@ def described(evaluation: Evaluation) -> list[str]:
 
 
 def _rung(rung: Rung, *, shipped: bool) -> tuple[str, ...]:
+    from potstill.load import marked
+
     name = f"{rung.name} *" if shipped else rung.name
     if rung.headline is None:
         return name, "not judged", *[""] * 7
@@ -293,8 +300,8 @@ def _rung(rung: Rung, *, shipped: bool) -> tuple[str, ...]:
         _number(figures.constant_mae),
         "-" if figures.skill is None else f"{figures.skill:.0%}",
         _number(figures.spearman),
-        "-" if cost is None else f"{cost.milliseconds_p50:.1f}",
-        "-" if cost is None else f"{cost.articles_per_second:,.0f}",
+        "-" if cost is None else marked(f"{cost.milliseconds_p50:.1f}", cost.load),
+        "-" if cost is None else marked(f"{cost.articles_per_second:,.0f}", cost.load),
     )
 
 

@@ -24,6 +24,7 @@ from potstill.cli.asking import (
     Timeout,
     in_words,
     print_plan,
+    refuse_template,
     said,
 )
 
@@ -122,6 +123,7 @@ def label(
     prompts: Prompts = "mix" if mix_prompts else "replace" if replace_prompt else "refuse"
     chosen = None if filter_ is None else load_filter(filter_)
     ledger, judged_by = run / LAYOUT["ledger"], chosen or Run.open(run).filter
+    refuse_template(judged_by, [oracle])
     if warning := early_warning(ledger, judged_by):
         note(f"warning: {warning}")
     if plan:
@@ -169,7 +171,7 @@ def _frames(articles: str | None, kept: Path) -> Iterator[pl.DataFrame]:
 
 
 def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> None:
-    from potstill.labelling.terms import counted
+    from potstill.labelling.terms import counted, money
 
     if as_json:
         print(json.dumps(summary.as_dict() | {"price_from": known and known.source}, indent=2, ensure_ascii=False))
@@ -186,7 +188,7 @@ def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> N
         print(f"{summary.flagged:,} articles speak to the oracle (the ledger's table flags): look at their labels")
     if summary.first_failure:
         print(f"the first failure: {summary.first_failure}")
-    cost = "" if summary.cost is None else f", cost {summary.cost:,.6f}"
+    cost = "" if summary.cost is None else f", cost {money(summary.cost, 6)}"
     print(
         f"{summary.calls:,} calls, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out{cost}, "
         f"{in_words(summary.seconds)}"
@@ -194,7 +196,9 @@ def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> N
     if known is not None:
         print(said(known))
     if summary.unanswered:
-        counted_at = "" if summary.unanswered_cost is None else f", {summary.unanswered_cost:,.6f} of the cost above,"
+        counted_at = (
+            "" if summary.unanswered_cost is None else f", {money(summary.unanswered_cost, 6)} of the cost above,"
+        )
         print(
             f"{summary.unanswered:,} of the calls were sent and the server did not say what they cost; they are counted"
             f"{counted_at} at the most that they can cost"

@@ -56,10 +56,15 @@ def ladder(
 
 def described(found: Ladder) -> Iterator[str]:
     """What a ladder says to a person, a line each."""
+    from potstill.load import marked, remark
+
     width = max(len(step.name) for step in found.steps) + 2
     yield f"{'rung':{width}}{'MAE':>8}{'skill':>8}{'ms':>10}{'seconds':>9}"
     for step in found.steps:
         yield f"{step.name:{width}}{_figures(step)}"
+    yield from remark(
+        load for step in found.steps for load in (step.load, step.latency.load if step.latency is not None else None)
+    )
     yield f"constant {found.constant_mae:.3f}; " + (
         "the oracle's own noise is not known: no article was asked about twice"
         if found.floor is None
@@ -69,7 +74,9 @@ def described(found: Ladder) -> Iterator[str]:
     if found.pick is None:
         yield f"no rung{budget}"
     else:
-        yield f"take {found.pick.name}{budget}: MAE {found.pick.mae:.3f}, {found.pick.milliseconds:.1f} ms an article"
+        picked = next((step.latency for step in found.steps if step.name == found.pick.name), None)
+        cost = marked(f"{found.pick.milliseconds:.1f}", None if picked is None else picked.load)
+        yield f"take {found.pick.name}{budget}: MAE {found.pick.mae:.3f}, {cost} ms an article"
         if found.pick.as_good:
             yield f"  cheaper, and not surely worse: {', '.join(found.pick.as_good)}"
     if found.next is not None:
@@ -81,9 +88,11 @@ def described(found: Ladder) -> Iterator[str]:
 def _figures(step: Step) -> str:
     if step.mae is None or step.seconds is None:
         return f"  {step.why}"
-    cost = "" if step.latency is None else f"{step.latency.milliseconds_p50:.1f}"
+    from potstill.load import marked
+
+    cost = "" if step.latency is None else marked(f"{step.latency.milliseconds_p50:.1f}", step.latency.load)
     skill = "" if step.skill is None else f"{step.skill:.0%}"
-    return f"{step.mae:>8.3f}{skill:>8}{cost:>10}{step.seconds:>9.1f}"
+    return f"{step.mae:>8.3f}{skill:>8}{cost:>10}{marked(f'{step.seconds:.1f}', step.load):>9}"
 
 
 def _next(found: Ladder) -> Iterator[str]:

@@ -28,6 +28,7 @@ from potstill.cli.asking import (
     replayed,
 )
 from potstill.cli.bundle import RequireSignature, TrustedKeys
+from potstill.cli.places import bundle_of
 from potstill.errors import BadInput
 from potstill.files import forget_standard_output
 from potstill.terminal import note
@@ -146,6 +147,7 @@ def score(
         settings = Settings(base_url, api_key_env, temperature, reasoning_effort)
         third = Asking(oracle, settings, limits, price_in, price_out, prices)
     _agree(third, plan or (max_cost, max_calls, ledger) != (None, None, None), others, cascade)
+    bundle, others = bundle_of(bundle), [bundle_of(other) for other in others or ()]
     kept = ledger or bundle.with_name(f"{bundle.resolve().name}.oracle.sqlite")
     with _articles(file, text) as source:
         check_target(
@@ -248,6 +250,7 @@ def _run(
 
 def _say(summary: Summary | TogetherSummary) -> None:
     """What a person reads when all is done."""
+    from potstill.labelling.terms import money
     from potstill.scorer import TogetherSummary
 
     speed = f"{summary.seconds:.1f} s ({summary.articles_per_second:,.0f}/s)"
@@ -263,7 +266,7 @@ def _say(summary: Summary | TogetherSummary) -> None:
         note(f"{whole}: {_counts(summary)}")
         _reasons(summary)
         if (asked := summary.asked) is not None:
-            cost = "" if asked.cost is None else f", cost {asked.cost:,.6f}"
+            cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
             note(
                 f"{asked.articles:,} articles to ask the oracle about: {asked.answered:,} answered, {asked.failed:,} "
                 f"without an answer, {asked.not_asked:,} not asked for want of budget; {asked.calls:,} calls{cost}"

@@ -35,8 +35,10 @@ def optimize(
     as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON.")] = False,
 ) -> None:
     """Find the fastest way to score with a bundle on this machine that keeps its scores; `score` then uses it."""
+    from potstill.cli.places import bundle_of
     from potstill.speed import Limits, optimise_bundle
 
+    bundle = bundle_of(bundle)
     limits = Limits(articles=limit, rounds=rounds, changed=changed)
     done = optimise_bundle(bundle, articles, limits=limits, seed=seed)
     if as_json:
@@ -55,7 +57,8 @@ def bench(
         Path | None, typer.Option(help="Articles to measure with; else rows of the bundle's run, or its golden texts.")
     ] = None,
     price_per_hour: Annotated[
-        float | None, typer.Option(min=0, help="Of a machine like this one, for the cost of a million articles.")
+        float | None,
+        typer.Option(min=0, help="Of a machine like this one, in US dollars, for the cost of a million articles."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="Articles measured.")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="How often throughput is measured.")] = 3,
@@ -64,8 +67,10 @@ def bench(
 ) -> None:
     """Measure a bundle here: latency, throughput, where the time goes, memory, cost; kept beside it for reports."""
     from potstill.backends.plan import refuse_unwritable
+    from potstill.cli.places import bundle_of
     from potstill.speed.benching import bench_bundle, write_bench
 
+    bundle = bundle_of(bundle)
     refuse_unwritable(bundle)
     found = bench_bundle(bundle, articles, price_per_hour=price_per_hour, limit=limit, rounds=rounds)
     path = write_bench(bundle, found)
@@ -99,8 +104,10 @@ def _figures(found: Bench) -> Iterator[str]:
         loaded, peak, disk = (x / 1e6 for x in (fresh.memory_loaded_bytes, fresh.memory_peak_bytes, found.disk_bytes))
         yield f"  memory           {loaded:,.0f} MB once loaded, {peak:,.0f} MB at most; {disk:,.1f} MB on disk"
     yield f"  first score      {fresh.first_score_seconds:.2f} s after the start of the process"
+    if found.load is not None and found.load.heavy:
+        yield f"  all of it was {found.load.words}: measure again on a quiet machine"
     if found.cost is not None:
-        yield f"  a million        {found.cost.per_million:,.2f} at {found.cost.price_per_hour:g} an hour"
+        yield f"  a million        ${found.cost.per_million:,.2f} at ${found.cost.price_per_hour:g} an hour"
 
 
 def _line(tried: Tried) -> str:

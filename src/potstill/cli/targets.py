@@ -26,11 +26,12 @@ def accept(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Judge a run's figures against declared targets; exits 1 when one is missed."""
+    from potstill.cli.places import bundle_of
     from potstill.errors import TargetMissed
     from potstill.runs import Run
     from potstill.targets import accept_run
 
-    found = accept_run(Run.open(run), targets, incumbent)
+    found = accept_run(Run.open(run), targets, None if incumbent is None else bundle_of(incumbent))
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
     missed = [outcome.figure for outcome in found.outcomes if not outcome.met]
     if missed:

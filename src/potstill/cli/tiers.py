@@ -72,8 +72,13 @@ def described(found: WhatIf) -> list[str]:
 
 def described_cut(cut: Threshold) -> str:
     """The threshold in a sentence."""
-    found = f"finds {_number(cut.recall)} of {cut.positives:,} positives (at least {_number(cut.recall_low)} at 95%)"
-    return f"overall >= {cut.overall_at_least:.4f} names {cut.rows:,} rows, {found}, precision {_number(cut.precision)}"
+    if cut.recall is None or cut.recall_low is None:
+        count = "" if cut.found is None else f"{cut.found:,} of "
+        found = f"finds {count}the {cut.positives:,} positives, which are too few for a recall"
+    else:
+        found = f"finds {cut.recall:.3f} of {cut.positives:,} positives (at least {cut.recall_low:.3f} at 95%)"
+    precision = "" if cut.precision is None else f", precision {cut.precision:.3f}"
+    return f"overall >= {cut.overall_at_least:.4f} names {cut.rows:,} rows, {found}{precision}"
 
 
 def _sides(before: Side, after: Side) -> list[tuple[str, str, str]]:

@@ -138,12 +138,15 @@ def recipes(
 
 def described(records: list[StudentRecord]) -> list[str]:
     """The lines that `train` prints for a person."""
+    from potstill.load import marked, remark
+
     width = max(len("student"), *(len(str(record.recipe["name"])) for record in records)) + 2
     lines = [f"{'student':{width}}{'validation MAE':>15}{'seconds':>10}"]
     for record in records:
         name = str(record.recipe["name"])
-        lines.append(f"{name:{width}}{record.validation.mae:>15.3f}{record.seconds:>10.1f}")
+        seconds = marked(f"{record.seconds:.1f}", record.load)
+        lines.append(f"{name:{width}}{record.validation.mae:>15.3f}{seconds:>10}")
         lines += [f"  {remark}" for remark in record.notes]
         if record.tiny:
             lines.append("  made on a tiny random backbone: its scores mean nothing")
-    return lines
+    return lines + remark(record.load for record in records)

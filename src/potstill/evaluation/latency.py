@@ -14,6 +14,7 @@ import numpy as np
 
 from potstill.backends.machine import usable_cores
 from potstill.evaluation.records import Latency
+from potstill.load import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,6 +45,7 @@ def measure(
     if not articles:
         return None
     score(articles[:WARM])
+    watch = Watch()
     singles: list[float] = []
     for article in _from(articles, WARM, SINGLES):
         if len(singles) >= FEWEST and sum(singles) > PATIENCE:
@@ -63,6 +65,7 @@ def measure(
         articles=len(singles) + len(batch),
         threads=usable_cores(),
         machine=f"{platform.system()} {platform.machine()}",
+        load=watch.load(),
     )
 
 

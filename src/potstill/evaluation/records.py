@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from potstill.errors import RunError
 from potstill.files import read_json, write_json
+from potstill.load import Load  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,6 +128,8 @@ class Threshold(_Record):
     overall_at_least: float
     rows: int
     positives: int
+    found: int | None = None
+    """Positives among the rows that are named; None where nobody recorded it."""
     recall: float | None
     recall_low: float | None
     precision: float | None
@@ -244,6 +247,13 @@ class Latency(_Record):
     articles: int
     threads: int
     machine: str
+    load: Load | None = None
+    """How busy the machine was meanwhile; None where nobody recorded it."""
+
+    @property
+    def under_load(self) -> bool:
+        """Whether the machine was too busy for these figures to be facts about the student."""
+        return self.load is not None and self.load.heavy
 
 
 class Finding(_Record):

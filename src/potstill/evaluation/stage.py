@@ -50,7 +50,7 @@ from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
 from potstill.students.recipes import DistilledRecipe, EncoderHeadRecipe, EnsembleRecipe, FineTunedRecipe, parse_recipe
 from potstill.students.storage import load_student
-from potstill.terminal import note, steps
+from potstill.terminal import note, steps, track
 from potstill.training.fit import LAYOUT, fitter, frozen_encoder, read_scores
 from potstill.training.folding import out_of_fold
 from potstill.verdict import cap_hits
@@ -126,8 +126,11 @@ def evaluate_run(
         chosen = scorer.bundle.manifest.recipe
         found = candidates(run.need("students", "train"))
         work = _Work(run, filter_, dataset, k, seed, bootstrap, timed)
-        predicted = {candidate.recipe.name: dict(work.predictions(candidate)) for candidate in found}
-        ladder = tuple(work.rung(candidate, predicted[candidate.recipe.name]) for candidate in found)
+        names_found = [candidate.recipe.name for candidate in found]
+        predicted = dict(zip(names_found, track(map(work.everything, found), "predicting", len(found)), strict=True))
+        ladder = tuple(
+            work.rung(candidate, predicted[candidate.recipe.name]) for candidate in track(found, "judging", len(found))
+        )
         floor = run_floor(run, filter_, dataset)
         choice = choice_of(bundle)
         shipped, judged, table = work.shipped(scorer, predicted.get(chosen, {}))
@@ -249,6 +252,10 @@ class _Work:
         except Unavailable:
             return
         yield "test", self._of_part("test", test, student.predict(test.frame))
+
+    def everything(self, candidate: Candidate) -> dict[Source, Predicted]:
+        """All of `predictions`, by where they are from."""
+        return dict(self.predictions(candidate))
 
     def rung(self, candidate: Candidate, predicted: Mapping[Source, Predicted]) -> Rung:
         """One student's place on the ladder."""

@@ -173,6 +173,7 @@ def threshold(
         overall_at_least=cut,
         rows=counts.predicted,
         positives=counts.actual,
+        found=counts.found,
         recall=counts.recall,
         recall_low=number(low) if counts.recall is not None else None,
         precision=counts.precision,

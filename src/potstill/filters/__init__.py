@@ -15,6 +15,7 @@ from potstill.filters.packages import (
     parse_filter,
     save_filter,
     scaffold,
+    untouched,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "parse_filter",
     "save_filter",
     "scaffold",
+    "untouched",
 ]

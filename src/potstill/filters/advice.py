@@ -10,7 +10,7 @@ import polars as pl
 
 from potstill.conditions import parse
 from potstill.filters.model import Filter, Reach
-from potstill.filters.packages import RUBRIC_NAME
+from potstill.filters.packages import RUBRIC_NAME, untouched
 from potstill.prefilter import TermRule, fold, fold_all, matcher
 
 if TYPE_CHECKING:
@@ -37,6 +37,9 @@ def lint(filter_: Filter) -> list[Finding]:
 
 
 def _findings(filter_: Filter) -> Iterator[tuple[str, str]]:
+    places = {"rubric": RUBRIC_NAME}
+    for part in untouched(filter_):
+        yield places.get(part, part), "is still that of the template, which says nothing of what you look for: edit it"
     yield from _idle_dimensions(filter_)
     yield from _idle_limits(filter_)
     if not filter_.positive_tiers:

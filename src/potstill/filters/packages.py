@@ -121,6 +121,24 @@ def scaffold(name: str, folder: str | Path = ".") -> Path:
     return place
 
 
+def untouched(filter_: Filter) -> tuple[str, ...]:
+    """What of a filter still is as `scaffold` wrote it: `description`, `dimensions`, `rubric`."""
+    template = {file: (_builtin("template") / file).read_text(encoding="utf-8") for file in (YAML_NAME, RUBRIC_NAME)}
+    blank = parse_filter(template[YAML_NAME].replace("NAME", "name"), template[RUBRIC_NAME], "the template")
+
+    def body(rubric: str) -> list[str]:
+        # The first line holds the filter's name and version.
+        return rubric.splitlines()[1:]
+
+    found = {
+        "description": filter_.description == blank.description,
+        "dimensions": {name: one.description for name, one in filter_.dimensions.items()}
+        == {name: one.description for name, one in blank.dimensions.items()},
+        "rubric": body(filter_.rubric) == body(blank.rubric),
+    }
+    return tuple(name for name, same in found.items() if same)
+
+
 def _without_gaps(value: Any) -> Any:  # noqa: ANN401 - anything YAML can hold
     """The value without keys that hold nothing or say no."""
     if isinstance(value, dict):

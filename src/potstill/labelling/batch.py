@@ -17,6 +17,7 @@ from potstill.errors import BadInput, LabelError, PotstillError
 from potstill.labelling.budget import TRILLION, Price
 from potstill.labelling.ledger import Answered, Failed, Job, Opened
 from potstill.labelling.session import Session
+from potstill.labelling.terms import money
 from potstill.oracle import FATAL, REPAIRABLE, Failure, Reply
 from potstill.oracle.batches import batches_of
 from potstill.terminal import note
@@ -94,7 +95,7 @@ def drop_jobs(ledger: Ledger, names: Collection[str]) -> str:
         ledger.land_job(jobs[name].tag, lost)
         calls += len(lost)
         cost += sum(call.cost for call in lost)
-    counted = f" They count as {cost / TRILLION:,.4f}, the most that they can cost." if cost else ""
+    counted = f" They count as {money(cost / TRILLION)}, the most that they can cost." if cost else ""
     return (
         f"given up: {', '.join(names)}, with {calls:,} questions; those that the "
         f"provider answers all the same are paid for, and asked again.{counted}"

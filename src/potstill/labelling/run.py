@@ -147,7 +147,7 @@ def label_run(
     facts: dict[str, Any] = {"oracle": f"{oracle.name}:{oracle.model}", "samples": repeats.samples}
     if repeats.share < 1:
         facts |= {"repeat_share": repeats.share, "repeat_seed": repeats.seed}
-    with run.recording("label", parameters=facts):
+    with run.recording("label", parameters=facts) as recording:
         if articles is not None:
             add_articles(run.path("articles"), articles)
         path = run.need("articles", "label")
@@ -158,6 +158,7 @@ def label_run(
             )  # fmt: skip
         if not summary.already and not summary.bought:
             raise _nothing(summary)
+        recording.nothing_done = not summary.calls
         facts["summary"] = summary.as_dict()
     return summary
 

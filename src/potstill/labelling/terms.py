@@ -113,13 +113,18 @@ class Progress:
     at_once: int
 
     def __str__(self) -> str:
-        parts = [] if self.cost is None else [f"spent {self.cost:,.4f}"]
+        parts = [] if self.cost is None else [f"spent {money(self.cost)}"]
         parts += [f"{self.rate:,.1f}/s"] if self.rate else []
         if self.faults:
             parts += ["failed calls: " + counted(self.faults)]
         if self.given_up:
             parts += [f"{self.given_up:,} given up"]
         return ", ".join([*parts, f"{self.at_once} at once"])
+
+
+def money(amount: float, digits: int = 4) -> str:
+    """An amount as it is shown: providers' prices are in US dollars, and so are those that a user gives."""
+    return f"${amount:,.{digits}f}"
 
 
 def counted(reasons: Mapping[str, int]) -> str:

@@ -39,8 +39,8 @@ _THRESHOLDS: Final[dict[str, Any]] = {
 RULES = Record("rules", digest(_THRESHOLDS), _THRESHOLDS)
 """Every threshold, as a record with its own hash."""
 
-RATINGS = ("excellent", "good", "fair", "weak", "none")
-"""From best to worst; `none`: not better than the constant beyond doubt."""
+RATINGS = ("excellent", "good", "fair", "weak", "unproven", "none")
+"""From best to worst; `unproven`: better than the constant, but not beyond doubt; `none`: not better than it."""
 
 
 def threshold(*path: str) -> float:
@@ -61,8 +61,10 @@ def rate(
     """
     if mae is None or constant is None or constant <= 0:
         return None
-    if mae >= constant or (lowest_skill is not None and lowest_skill <= 0):
+    if mae >= constant:
         return "none"
+    if lowest_skill is not None and lowest_skill <= 0:
+        return "unproven"
     least = floor or 0.0
     # A constant below the floor has nothing to lose.
     share = 1.0 if constant <= least else (constant - mae) / (constant - least)

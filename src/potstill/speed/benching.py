@@ -23,6 +23,7 @@ from potstill.backends.plan import PORTABLE, Variant, bench_path, library_versio
 from potstill.bundle.golden import windows
 from potstill.errors import BadInput
 from potstill.files import write_json
+from potstill.load import Load, Watch
 from potstill.records import Article
 from potstill.scorer import Scorer
 from potstill.speed.fresh import Fresh, measure_fresh
@@ -115,6 +116,8 @@ class Bench(_Part):
     disk_bytes: int
     fresh: Fresh
     cost: Cost | None
+    load: Load | None = None
+    """How busy the machine was meanwhile; None where nobody recorded it."""
 
 
 def bench_bundle(
@@ -155,6 +158,7 @@ def bench_bundle(
     with tempfile.TemporaryDirectory(prefix="potstill-bench-") as name, steps("measuring", 5) as advance:
         scratch = Path(name)
         source = scratch / "articles.jsonl"
+        watch = Watch()
         source.write_text("".join(_line(row, text) for row, text in enumerate(texts)), encoding="utf-8", newline="\n")
         alone = _alone(scorer, texts, patience, clock)
         advance(1)
@@ -166,6 +170,7 @@ def bench_bundle(
         seconds = stage_seconds(scorer, source, scratch / "results.jsonl", clock=clock)
         advance(1)
         fresh = measure_fresh(folder, source)
+        load = watch.load()
         advance(1)
     rate = float(np.median(bulk))
     return Bench(
@@ -186,6 +191,7 @@ def bench_bundle(
         disk_bytes=sum(path.stat().st_size for path in folder.iterdir() if path.is_file()),
         fresh=fresh,
         cost=None if price_per_hour is None else _cost(price_per_hour, rate),
+        load=load,
     )
 
 

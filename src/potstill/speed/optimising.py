@@ -29,6 +29,7 @@ from potstill.bundle import load_bundle
 from potstill.bundle.golden import windows
 from potstill.bundle.reading import open_encoder
 from potstill.errors import BadInput, BundleError, MissingExtra
+from potstill.load import Watch
 from potstill.records import Article
 from potstill.speed.material import Material, from_file, from_run
 from potstill.speed.proving import LARGEST_CHANGED, answers, change_of, objection
@@ -126,22 +127,24 @@ def optimise_bundle(
     with steps("proving", None):
         admitted, others = _prove(bundle, portable, material, limits.changed)
     frame = _timed(bundle, material, limits.timed, seed)
+    watch = Watch()
     with steps("timing", None):
         _race(admitted, frame, limits.rounds, seed)
         winner = _fastest(admitted)
         # The winner runs again beside its settings, since only what ran side by side may be compared.
         settings = [_Candidate(winner.variant, winner.student, winner.change), *_settings(bundle, winner)]
         _race(settings, frame, limits.rounds, seed)
-    chosen = _fastest(settings)
+    load, chosen = watch.load(), _fastest(settings)
     plan = Plan(
         bundle=bundle.hash,
         machine=this_machine(),
         versions=library_versions(),
         variant=chosen.variant,
         drift=_drift(bundle, chosen),
-        why=_why(admitted, settings, chosen),
+        why=_why(admitted, settings, chosen) + (f"; {load.words}" if load.heavy else ""),
         proven_on=material.origin,
         tried=(*_timed_ones(admitted, settings, chosen), *others),
+        load=load,
     )
     return Optimised(plan, write_plan(Path(folder), plan))
 

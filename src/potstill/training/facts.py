@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, computed_field
 
+from potstill.load import Load  # noqa: TC001 - pydantic reads it
 from potstill.metrics import mae, rmse
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ class Fitted:
     validation: FloatArray
     held_out: FloatArray
     seconds: float
+    load: Load | None = None
+    """How busy the machine was in those seconds."""
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] | None = None
     """What its network was run in; None for a student that runs none."""
@@ -170,6 +173,8 @@ class StudentRecord(_Fact):
     resumed_from: tuple[int, ...]
     """Steps at which training was taken up again."""
     seconds: float
+    load: Load | None = None
+    """How busy the machine was in those seconds; None where nobody recorded it."""
     peak_memory_bytes: int | None
     """The largest memory of the whole process up to the end of the fit, where the system tells."""
     peak_device_memory_bytes: int | None

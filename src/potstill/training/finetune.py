@@ -7,7 +7,6 @@ calibration has predictions of rows that the model never saw.
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import torch
 
 from potstill.errors import DatasetError, RecipeError, TrainingError
 from potstill.files import digest
+from potstill.load import Watch
 from potstill.students.constant import check_labelled
 from potstill.students.encoding import token_batches
 from potstill.students.heads import LinearHead
@@ -91,7 +91,7 @@ def fine_tune(
         TrainingError: what trains is not what the recipe implies, or a number is not finite.
         MissingModel, RecipeError, DatasetError: the backbone, the recipe or the examples cannot be used.
     """
-    clock = time.monotonic()
+    watch = Watch()
     check_labelled(train)
     if np.isnan(validation.scores).all():
         raise DatasetError("the validation part has no label at all")
@@ -168,7 +168,8 @@ def fine_tune(
         student=student,
         validation=student.predict(validation.frame),
         held_out=held_out,
-        seconds=round(time.monotonic() - clock, 3),
+        seconds=(load := watch.load()).wall_seconds,
+        load=load,
         device=where,
         precision=precision,
         history=tuple(outcome.history),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import sys
-import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import polars as pl
 from potstill.dataset import Dataset, folds
 from potstill.errors import BadInput, DatasetError, RecipeError, TrainingError, require
 from potstill.files import digest, read_json, replacing, replacing_folder, write_json
+from potstill.load import Watch
 from potstill.parquet import read_parquet
 from potstill.runs import versions
 from potstill.students.blend import BlendStudent
@@ -52,12 +52,12 @@ from potstill.training.folding import out_of_fold
 from potstill.training.sources import changed, in_order, members_of, place_of, sources_of, taught
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from potstill.dataset import Examples
     from potstill.records import FloatArray
-    from potstill.runs import Run
+    from potstill.runs import Recording, Run
     from potstill.students import Encoder, Student
     from potstill.students.blend import Blended
     from potstill.students.recipes import Recipe
@@ -143,7 +143,7 @@ def fit(
             backbone=small,
             rubric=rubric,
         )
-    clock = time.monotonic()
+    watch = Watch()
     encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
     student, held_out = _fitted(recipe, train, seed=seed, encoder=encoder, crossfit=crossfit)
     cut = None
@@ -153,7 +153,8 @@ def fit(
         student=student,
         validation=student.predict(validation.frame),
         held_out=held_out,
-        seconds=round(time.monotonic() - clock, 3),
+        seconds=(load := watch.load()).wall_seconds,
+        load=load,
         # Frozen networks are read in float32 on every machine, as the exported graph is; see docs/decisions.md.
         precision=None if encoder is None else "fp32",
         backbones={} if encoder is None else _hashes(encoder),
@@ -255,12 +256,32 @@ def train_run(
     wanted = load_recipes(recipes)
     dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
     parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
-    with run.recording("train", parameters=parameters, seeds={"train": seed}):
+    with run.recording("train", parameters=parameters, seeds={"train": seed}) as recording:
         put_away_others(run, rows_hash(run, dataset))
         each = functools.partial(train_recipe, run, dataset, resume=resume, seed=seed, device=device, tiny=tiny)
+        kept = {recipe.name: finished(run.path("students") / recipe.name) for recipe in wanted}
         records = [each(recipe, crossfit=crossfit, opening=opening) for recipe in wanted]
+        earlier = run.manifest.stages.get("train")
+        same = earlier is not None and earlier.parameters == parameters
+        count_kept(recording, records, kept.values(), same=same)
         _tell_of_changed_sources(run)
     return records
+
+
+def count_kept(
+    recording: Recording, records: Sequence[StudentRecord], before: Iterable[StudentRecord | None], *, same: bool
+) -> None:
+    """Have a stage's time hold that of the students that were there before.
+
+    Args:
+        recording: of the stage.
+        records: of all its students.
+        before: what was there of each before it began.
+        same: whether the earlier record is of these very students; its time stays where nothing was trained.
+    """
+    kept = [record for record, one in zip(records, before, strict=True) if record == one]
+    recording.before = sum(record.seconds for record in kept)
+    recording.nothing_done = same and len(kept) == len(records)
 
 
 def load_recipes(recipes: Sequence[str | Path]) -> list[Recipe]:
@@ -355,7 +376,7 @@ def _unseen(teacher: Path, train: Examples) -> FloatArray:
 
 def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Examples, seed: int) -> Fitted:
     """The mean of students that are there, of their scores of unseen rows as well."""
-    clock = time.monotonic()
+    watch = Watch()
     members = members_of(run, recipe)
     said = np.array([member.predict(validation.frame) for member in members])
     kept, weights, judged = weigh_fitted(recipe.weights, said, validation, seed=seed)
@@ -369,7 +390,8 @@ def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Exa
         student=student,
         validation=judged,
         held_out=np.einsum("md,mrd->rd", weights, unseen),
-        seconds=round(time.monotonic() - clock, 3),
+        seconds=(load := watch.load()).wall_seconds,
+        load=load,
         backbones={name: sha for record in records if record is not None for name, sha in record.backbones.items()},
         notes=(
             remark,
@@ -502,6 +524,7 @@ def record_of(
         precision=fitted.precision,
         resumed_from=fitted.resumed_from,
         seconds=fitted.seconds,
+        load=fitted.load,
         peak_memory_bytes=peak_memory(),
         peak_device_memory_bytes=fitted.peak_device_memory_bytes,
         notes=fitted.notes,

@@ -27,6 +27,7 @@ from potstill.terminal import note
 from potstill.training.facts import Companion, EpochRecord, Fitted, Measures, StudentRecord
 from potstill.training.fit import (
     DEFAULT_RECIPES,
+    count_kept,
     finished,
     load_recipes,
     put_away_others,
@@ -321,9 +322,11 @@ def train_together(
     order = sorted(range(len(runs)), key=lambda place: runs[place].filter.name)
     records: list[list[StudentRecord]] = [[] for _ in runs]
     with ExitStack() as stack:
+        recordings = []
         for run, rows in zip(runs, hashes, strict=True):
-            stack.enter_context(run.recording("train", parameters=parameters, seeds={"train": seed}))
+            recordings.append(stack.enter_context(run.recording("train", parameters=parameters, seeds={"train": seed})))
             put_away_others(run, rows)
+        before = [[finished(run.path("students") / recipe.name) for recipe in wanted] for run in runs]
         for recipe in wanted:
             if isinstance(recipe, FineTunedRecipe):
                 made = _train_one_network(
@@ -353,6 +356,10 @@ def train_together(
                             opening=opening,
                         )
                     )
+        for run, recording, own, found in zip(runs, recordings, records, before, strict=True):
+            earlier = run.manifest.stages.get("train")
+            same = earlier is not None and earlier.parameters == parameters
+            count_kept(recording, own, found, same=same)
     return records
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from potstill.report.blocks import Block, Column, Figure, Inline, Paragraph, Row, Section, Table
+from potstill.report.blocks import Block, Column, Figure, Inline, Paragraph, Row, Section, Table, Text
 from potstill.report.climb import plot_climb, prepare_climb
-from potstill.report.sections.parts import DASH, interval, show
+from potstill.report.sections.parts import DASH, busy, interval, load_remark, show
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
@@ -67,9 +67,18 @@ def _advice(found: Record) -> tuple[Inline, ...]:
         show(found, "score", "pick", "mae"),
         " and takes ",
         show(found, "milliseconds", "pick", "milliseconds"),
-        " ms an article.",
+        " ms an article",
+        *_picked_load(found),
+        ".",
         *cheaper,
     )
+
+
+def _picked_load(found: Record) -> Text:
+    """What stands behind the time of the rung to take."""
+    name = found.at("pick", "name").value
+    places = [place for place in range(found.size("steps")) if found.at("steps", place, "name").value == name]
+    return load_remark(found, "steps", places[0], "latency", "load") if places else ()
 
 
 def _next(found: Record) -> tuple[Inline, ...]:
@@ -122,8 +131,11 @@ def _table(found: Record) -> Table:
             (show(found, "score", *at, "mae"),),
             interval(found, "score", *at, "interval", absent=DASH),
             (show(found, "percent", *at, "skill", absent=DASH),),
-            (show(found, "milliseconds", *at, "latency", "milliseconds_p50", absent=DASH),),
-            (show(found, "seconds", *at, "seconds"),),
+            (
+                show(found, "milliseconds", *at, "latency", "milliseconds_p50", absent=DASH),
+                *busy(found, *at, "latency", "load"),
+            ),
+            (show(found, "seconds", *at, "seconds"), *busy(found, *at, "load")),
             (DASH,),
         )
         left_out = (

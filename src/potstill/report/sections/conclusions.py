@@ -13,7 +13,7 @@ from potstill.report import charts
 from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
 from potstill.report.rules import RULES, grade, holds, rate, threshold
 from potstill.report.sections.decisions import current
-from potstill.report.sections.parts import INTERVAL_LEVEL, headline, interval, show, spaced
+from potstill.report.sections.parts import INTERVAL_LEVEL, headline, interval, load_remark, show, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from potstill.report.facts import Fact, Facts, Record
     from potstill.report.sections.parts import Path
 
-_TONES = {"excellent": "good", "good": "good", "weak": "caution", "none": "bad"}
+_TONES = {"excellent": "good", "good": "good", "weak": "caution", "unproven": "caution", "none": "bad"}
 
 
 def strengths(facts: Facts) -> Section:
@@ -42,7 +42,10 @@ def strengths(facts: Facts) -> Section:
             _rule("percent", "rating", "good"),
             ", fair from ",
             _rule("percent", "rating", "fair"),
-            "; none where the interval of its skill does not lie above zero.",
+            (
+                "; unproven where it is better than the constant and the interval of its skill still holds zero; none "
+                "where it is not better."
+            ),
         )
     )
     if not found:
@@ -189,11 +192,17 @@ def _each_dimension(evaluation: Record, at: Path) -> Iterator[Paragraph]:
                 show(evaluation, "score", *path, "mae"),
                 ", skill ",
                 show(evaluation, "percent", *path, "skill"),
+                *_doubt(evaluation, word, path),
                 *distance,
                 ".",
             ),
             _TONES[word],
         )
+
+
+def _doubt(evaluation: Record, word: str | None, path: Path) -> Text:
+    """The interval that leaves a dimension unproven."""
+    return (" (", *interval(evaluation, "percent", *path, "skill_interval"), ")") if word == "unproven" else ()
 
 
 def _held(facts: Facts) -> Iterator[Paragraph]:
@@ -222,7 +231,7 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
     words = [rating(evaluation, at, name) for name in charts.ordered(evaluation, *at, "dimensions")]
     yield (
         "Every dimension beats its constant",
-        None if not words or None in words else "none" not in words,
+        None if not words or None in words else not {"none", "unproven"} & set(words),
         ("ratings: ", ", ".join(str(word) for word in words) if words else "not recorded"),
     )
     accuracy = evaluation.at(*at, "tiers", "accuracy_interval", "low").value
@@ -270,10 +279,15 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
         (f"{facts.acceptance.file}: ", Shown(met, "plain") if current(facts) else "not recorded for this evaluation"),
     )
     cost = evaluation.at("shipped", "latency", "milliseconds_p50")
+    load = evaluation.at("shipped", "latency", "load", "heavy")
     yield (
         "Its cost is measured",
-        True if cost.recorded else None,
-        (Shown(cost, "milliseconds", "not measured"), " ms an article"),
+        not load.value if cost.recorded else None,
+        (
+            Shown(cost, "milliseconds", "not measured"),
+            " ms an article",
+            *load_remark(evaluation, "shipped", "latency", "load"),
+        ),
     )
 
 

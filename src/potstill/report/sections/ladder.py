@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from potstill.report import charts
 from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Shown, Table, Text
-from potstill.report.sections.parts import Path, figures, interval, judgement, latency, show
+from potstill.report.sections.parts import Path, figures, interval, judgement, latency, show, under_load
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts
@@ -98,6 +98,7 @@ def _speed_table(facts: Facts) -> Table:
                     (latency(evaluation, at, "milliseconds", "milliseconds_p50"),),
                     (latency(evaluation, at, "rate", "articles_per_second"),),
                     (show(evaluation, "count", *at, "articles"),),
+                    under_load(evaluation, *at, "load") if evaluation.at(*at).recorded else (Shown(missing, "text"),),
                     (
                         show(evaluation, "text", *at, "machine"),
                         ", ",
@@ -115,6 +116,7 @@ def _speed_table(facts: Facts) -> Table:
         (
             Column("Rung", numeric=False),
             *map(Column, ("ms, median", "Articles/s in bulk", "Timed")),
+            Column("Load", numeric=False),
             Column("Machine", numeric=False, wraps=True),
         ),
         tuple(rows),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Column, Paragraph, Row, Section, Table, Text
-from potstill.report.sections.parts import listed, show
+from potstill.report.sections.parts import busy, listed, show
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts
@@ -29,7 +29,7 @@ def making(facts: Facts) -> Section:
                 (
                     (name,),
                     (show(stage, "date", "started"),),
-                    (show(stage, "seconds", "seconds"),),
+                    (show(stage, "seconds", "seconds"), *busy(stage, "load")),
                     listed(stage, "seeds"),
                 )
             )

@@ -81,6 +81,28 @@ def latency(evaluation: Record, at: Path, kind: Kind, name: str) -> Shown:
     return Shown(evaluation.at(*at, name), kind, "not measured" if evaluation.recorded else "not recorded")
 
 
+def under_load(record: Record, *path: str | int) -> Text:
+    """How busy the machine was while times of a record were measured, in words; `path` leads to its load.
+
+    An older record does not say; a time that was measured on a busy machine is never shown as a fact.
+    """
+    if not record.at(*path, "cores").recorded:
+        return ("not recorded",)
+    average = show(record, "rate", *path, "average", absent="unknown")
+    figures: Text = (average, " on ", show(record, "count", *path, "cores"), " cores")
+    return ("measured under load: ", *figures) if record.at(*path, "heavy").value else figures
+
+
+def load_remark(record: Record, *path: str | int) -> Text:
+    """What stands behind a time that was measured under load; nothing behind others."""
+    return ("; ", *under_load(record, *path)) if record.at(*path, "heavy").value else ()
+
+
+def busy(record: Record, *path: str | int) -> Text:
+    """As `load_remark`, short, for a table."""
+    return (" (measured under load)",) if record.at(*path, "heavy").value else ()
+
+
 def interval(record: Record, kind: Kind, *path: str | int, absent: str | None = None) -> Text:
     """The ends of an interval."""
     low, high = (show(record, kind, *path, end, absent=absent) for end in ("low", "high"))

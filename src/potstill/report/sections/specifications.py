@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Column, Figure, Panels, Paragraph, Row, Section, Table, Text
-from potstill.report.sections.parts import chosen_student, latency, listed, show
+from potstill.report.sections.parts import chosen_student, latency, listed, load_remark, show, under_load
 from potstill.report.speed import plot_rates, plot_stages, prepare_rates, prepare_stages
 
 if TYPE_CHECKING:
@@ -31,13 +31,24 @@ def specifications(facts: Facts) -> Section:
         ("Largest length in tokens", (show(bundle, "count", "encoders", 0, "max_tokens", absent="none"),)),
         ("Parameters", (show(student, "count", "counts", "total", absent="no network was trained"),)),
         ("Parameters that trained", (show(student, "count", "counts", "trainable", absent="no network was trained"),)),
-        ("Median of one article", (latency(evaluation, at, "milliseconds", "milliseconds_p50"), " ms")),
-        ("In bulk", (latency(evaluation, at, "rate", "articles_per_second"), " articles/s")),
+        (
+            "Median of one article",
+            (latency(evaluation, at, "milliseconds", "milliseconds_p50"), " ms", *load_remark(evaluation, *at, "load")),
+        ),
+        (
+            "In bulk",
+            (
+                latency(evaluation, at, "rate", "articles_per_second"),
+                " articles/s",
+                *load_remark(evaluation, *at, "load"),
+            ),
+        ),
+        ("Load while measured", under_load(evaluation, *at, "load")),
         (
             "Measured on",
             (show(evaluation, "text", *at, "machine"), ", ", show(evaluation, "count", *at, "threads"), " threads"),
         ),
-        ("Made in", (show(student, "seconds", "seconds"),)),
+        ("Made in", (show(student, "seconds", "seconds"), *load_remark(student, "load"))),
         ("Largest memory while training", (show(student, "bytes", "peak_memory_bytes"),)),
         ("Device memory while training", (show(student, "bytes", "peak_device_memory_bytes", absent="no device"),)),
         ("Started from", listed(student, "backbones", kind="hash")),
@@ -59,6 +70,7 @@ def _speed(facts: Facts) -> tuple[Block, ...]:
     if bench.at("bundle").value != facts.bundle.at("sha256").value:
         return (Paragraph(("Speed and memory in scoring were not measured: potstill bench does that.",)),)
     lines: tuple[tuple[str, Text], ...] = (
+        ("Load while measured", under_load(bench, "load")),
         ("One article alone", (show(bench, "milliseconds", "latency", "p50"), " ms, the median")),
         ("Nineteen articles in twenty within", (show(bench, "milliseconds", "latency", "p95"), " ms")),
         ("Ninety-nine in a hundred within", (show(bench, "milliseconds", "latency", "p99"), " ms")),

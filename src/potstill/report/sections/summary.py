@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Block, Findings, Paragraph, Section, Text, Tile, Tiles
-from potstill.report.sections.parts import NO_FLOOR, headline, interval, latency, show, words
+from potstill.report.sections.parts import NO_FLOOR, headline, interval, latency, load_remark, show, words
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts
@@ -50,6 +50,7 @@ def summary(facts: Facts) -> Section:
                 "milliseconds, median; ",
                 latency(evaluation, ("shipped", "latency"), "rate", "articles_per_second"),
                 " articles/s in bulk",
+                *load_remark(evaluation, "shipped", "latency", "load"),
             ),
         ),
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from potstill.report import charts
 from potstill.report.blocks import Block, Column, Figure, Findings, Paragraph, Row, Section, Shown, Table
 from potstill.report.rules import RULES, epoch_status
-from potstill.report.sections.parts import DASH, interval, kept_place, listed, show, words
+from potstill.report.sections.parts import DASH, busy, interval, kept_place, listed, show, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,7 +192,7 @@ def _students_table(facts: Facts) -> Table:
             Row(
                 (
                     (name,),
-                    (show(record, "seconds", "seconds"),),
+                    (show(record, "seconds", "seconds"), *busy(record, "load")),
                     (show(record, "count", "train_rows"),),
                     (show(record, "percent", "truncated_share", absent="none"),),
                     (show(record, "count", "epochs", absent=DASH),),

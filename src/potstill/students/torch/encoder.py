@@ -7,6 +7,7 @@ batch. Batches hold texts of like length, since padding is what costs on a CPU.
 from __future__ import annotations
 
 import hashlib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from potstill.students.tokens import TextReader
 from potstill.students.torch.backbones import WEIGHTS, Backbone, find_backbone
 from potstill.students.torch.features import FeatureCache
 from potstill.students.torch.pooling import Learned, features, states
+from potstill.terminal import steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
     from potstill.records import BoolArray
     from potstill.students.encoding import Pooling, Window
+
+FEWEST_SHOWN = 128
+"""Texts from which on reading them has a bar."""
 
 _CHUNK = 1024
 """Texts that are tokenised, encoded and cached at a time: what a kill loses at most."""
@@ -206,9 +211,12 @@ class TorchEncoder:
         tokens, _ = self._reader.read(texts)
         lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
         found = np.zeros((len(texts), self.width), dtype=np.float32)
-        with torch.inference_mode():
+        # A few texts are read in no time, and may be what somebody measures.
+        progress = steps("reading texts", len(texts)) if len(texts) >= FEWEST_SHOWN else nullcontext(_silent)
+        with torch.inference_mode(), progress as advance:
             for batch in token_batches(lengths, self._budget):
                 found[batch] = self._run([tokens[row] for row in batch])
+                advance(len(batch))
         return found
 
     def _run(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -388,3 +396,7 @@ def _layers(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
 def text_reader(tokenizer: PreTrainedTokenizerBase, facts: EncoderFacts) -> TextReader:
     """How an encoder of these facts reads texts; the tokenizer is copied, and stays as it is."""
     return TextReader(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), facts)
+
+
+def _silent(_: float, __: object = "") -> None:
+    """In place of a bar."""
