@@ -19,7 +19,7 @@ from potstill.errors import BundleError, DatasetError
 from potstill.students import tfidf
 from potstill.students.recipes import TfidfRecipe
 from potstill.students.storage import load_student, save_student
-from potstill.students.tfidf import Terms, fit_tfidf, learn_terms, normalised, words_of
+from potstill.students.tfidf import Counted, Terms, fit_tfidf, learn_terms, normalised, symbols_of, words_of
 
 RECIPE = TfidfRecipe(name="tfidf", student="tfidf-ridge", alphas=(1.0,))
 UNSEEN = [
@@ -50,8 +50,17 @@ def scikit_learn(train, alpha):
     return predict
 
 
+def learnt(kind, span, texts, min_documents, max_features):
+    """The vocabulary of some texts."""
+    counted = Counted(symbols_of(kind, span, texts, min_documents), texts)
+    return learn_terms(counted, min_documents, max_features)
+
+
+@pytest.mark.parametrize("kept", [0, 10_000_000])
 @pytest.mark.parametrize("masked", [False, True])
-def test_scores_are_those_of_scikit_learn(masked):
+def test_scores_are_those_of_scikit_learn(masked, kept, monkeypatch):
+    # Whether the counted n-grams are kept between passes or not.
+    monkeypatch.setattr(tfidf, "MOST_KEPT", kept)
     train = headlines(masked=masked)
     student = fit_tfidf(RECIPE, train)
     texts = [*UNSEEN, *train.texts]
@@ -73,7 +82,7 @@ def test_the_vocabulary_is_that_of_scikit_learn(texts, min_documents):
         ("characters", (2, 4), TfidfVectorizer(
             preprocessor=normalised, analyzer="char", ngram_range=(2, 4), min_df=min_documents)),
     ):  # fmt: skip
-        terms = learn_terms(kind, span, [normalised(text) for text in texts], min(min_documents, len(texts)), 10_000)
+        terms = learnt(kind, span, [normalised(text) for text in texts], min(min_documents, len(texts)), 10_000)
         try:
             expected = len(vectorizer.fit(texts).vocabulary_) if min_documents <= len(texts) else terms.keys.size
         except ValueError:  # scikit-learn refuses texts without any term
@@ -82,14 +91,14 @@ def test_the_vocabulary_is_that_of_scikit_learn(texts, min_documents):
 
 
 def test_the_commonest_terms_are_kept_where_there_are_too_many():
-    terms = learn_terms("words", (1, 1), ["fire flood", "fire storm", "fire flood"], 1, 2)
+    terms = learnt("words", (1, 1), ["fire flood", "fire storm", "fire flood"], 1, 2)
     kept = [word for word in terms.symbols if terms.look_up(word)[0].size]
     assert kept == ["fire", "flood"]
 
 
 def test_symbols_beyond_the_room_in_a_key_are_unknown_and_never_taken_for_others(monkeypatch):
     monkeypatch.setattr(tfidf, "bits_for", lambda _kind, _span: 2)
-    terms = learn_terms("characters", (1, 1), ["aaabbcde", "aaabbc", "ab"], 1, 100)
+    terms = learnt("characters", (1, 1), ["aaabbcde", "aaabbc", "ab"], 1, 100)
     assert terms.symbols == ("a", "b", "c")
     assert terms.look_up("d")[0].size == 0
 

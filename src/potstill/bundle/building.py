@@ -151,7 +151,7 @@ def write_candidate(
         RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
     """
     filter_ = run.filter
-    fitted = load_student(chosen.folder)
+    fitted = load_student(chosen.folder, cache=run.path("cache"))
     calibration = _calibration(chosen, fitted, dataset, filter_, seed)
     golden = [*TEXTS, *word_lists(dataset.part("train").frame["text"].to_list(), seed=seed)]
     with tempfile.TemporaryDirectory(dir=run.folder, prefix=".bundle.", suffix=".part") as scratch:

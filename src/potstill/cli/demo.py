@@ -70,7 +70,7 @@ def ladder_table(done: Distilled) -> Table:
 
     evaluation = done.evaluation
     shipped = evaluation.choice.rung if evaluation.choice else None
-    table = Table(title=f"{evaluation.filter} v{evaluation.filter_version}: the ladder", box=box.SIMPLE)
+    table = Table(title=f"{evaluation.filter} v{evaluation.filter_version}: the ladder", box=box.SIMPLE, pad_edge=False)
     for name in ("student", "judged on", "MAE", "95%", "skill", "tiers", "ms"):
         table.add_column(name, justify="left" if name in {"student", "judged on"} else "right", no_wrap=True)
     for rung in evaluation.ladder:

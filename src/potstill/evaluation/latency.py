@@ -24,7 +24,7 @@ T = TypeVar("T")
 SINGLES, BATCH, WARM = 24, 64, 2
 """Articles timed one by one, articles timed together, and articles scored first without a clock."""
 
-PATIENCE = 2.0
+PATIENCE = 0.5
 """Seconds after which no further single article is timed, and what the batch should take at most."""
 
 FEWEST = 5

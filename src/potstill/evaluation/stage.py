@@ -128,12 +128,14 @@ def evaluate_run(
         work = _Work(run, filter_, dataset, k, seed, bootstrap, timed)
         names_found = [candidate.recipe.name for candidate in found]
         predicted = dict(zip(names_found, track(map(work.everything, found), "predicting", len(found)), strict=True))
+        cost = work.cost(scorer)
         ladder = tuple(
-            work.rung(candidate, predicted[candidate.recipe.name]) for candidate in track(found, "judging", len(found))
+            work.rung(candidate, predicted[candidate.recipe.name], cost if candidate.recipe.name == chosen else None)
+            for candidate in track(found, "judging", len(found))
         )
         floor = run_floor(run, filter_, dataset)
         choice = choice_of(bundle)
-        shipped, judged, table = work.shipped(scorer, predicted.get(chosen, {}))
+        shipped, judged, table = work.shipped(scorer, predicted.get(chosen, {}), cost)
         everything = dataset.all()
         evaluation = Evaluation(
             filter=filter_.name,
@@ -257,12 +259,20 @@ class _Work:
         """All of `predictions`, by where they are from."""
         return dict(self.predictions(candidate))
 
-    def rung(self, candidate: Candidate, predicted: Mapping[Source, Predicted]) -> Rung:
-        """One student's place on the ladder."""
+    def cost(self, scorer: Scorer) -> Latency | None:
+        """What an article of the test part costs the bundle, from its text to its verdict."""
+        if not self.timed:
+            return None
+        return measure(lambda texts: list(scorer.score_many(texts)), self.dataset.part("test").texts)
+
+    def rung(self, candidate: Candidate, predicted: Mapping[Source, Predicted], cost: Latency | None) -> Rung:
+        """One student's place on the ladder; `cost` is known of the one that is shipped, which is not timed again."""
         judgements: dict[Source, Judgement] = {
             source: judge(scores, self.filter_, self.bootstrap) for source, scores in predicted.items()
         }
-        latency, missing = self._latency(candidate) if self.timed else (None, "not asked for")
+        latency, missing = cost, None
+        if cost is None:
+            latency, missing = self._latency(candidate) if self.timed else (None, "not asked for")
         return Rung(
             name=candidate.recipe.name,
             student=candidate.recipe.student,
@@ -273,7 +283,9 @@ class _Work:
             training=_training(candidate.folder),
         )
 
-    def shipped(self, scorer: Scorer, predicted: Mapping[Source, Predicted]) -> tuple[Shipped, Predicted, pl.DataFrame]:
+    def shipped(
+        self, scorer: Scorer, predicted: Mapping[Source, Predicted], cost: Latency | None
+    ) -> tuple[Shipped, Predicted, pl.DataFrame]:
         """The bundle on the test part, its scores there, and the table of all predictions of its rung."""
         test = self.dataset.part("test")
         raw = scorer.bundle.student.predict(test.frame)
@@ -283,7 +295,6 @@ class _Work:
         judged = self._of_part("test", test, decided.scores)
         tables = [self._table(judged, decided.low, decided.high)]
         tables += [self._table(scores) for source, scores in predicted.items() if source != "test"]
-        articles = test.texts
         return (
             Shipped(
                 rung=scorer.bundle.manifest.recipe,
@@ -303,7 +314,7 @@ class _Work:
                     self.filter_,
                     judged.cap_hits,
                 ),
-                latency=measure(lambda texts: list(scorer.score_many(texts)), articles) if self.timed else None,
+                latency=cost,
                 slices=slices_of(judged, self._facts(test)),
             ),
             judged,

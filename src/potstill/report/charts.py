@@ -18,6 +18,7 @@ from potstill.report.facts import pointer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from potstill.report.blocks import Figure
     from potstill.report.facts import Record
     from potstill.report.themes import Theme
 
@@ -349,6 +350,23 @@ def library() -> Any:  # noqa: ANN401 - a module that comes late
     return require("altair", "report")
 
 
+def specification(figure: Figure, theme: Theme) -> dict[str, Any]:
+    """A figure's plot as Vega-Lite.
+
+    Altair is spared its check of every row of data against Vega-Lite's schema, which takes most of a report's time;
+    the tests of the plots make it.
+
+    Raises:
+        MissingExtra: altair is not installed.
+    """
+    require("altair", "report")
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):
+        spec: dict[str, Any] = figure.plot(figure.data, theme).to_dict(validate=False)
+    return spec
+
+
 def inline(rows: Rows) -> Any:  # noqa: ANN401 - as above
     """Rows as data inside the plot."""
     return library().InlineData(values=[dict(row) for row in rows])
@@ -373,11 +391,12 @@ def _spaced(name: str) -> str:
 
 def finished(chart: Any, theme: Theme, height: int) -> Any:  # noqa: ANN401 - as above
     """Size and style; the same for every chart."""
-    return (
-        chart.properties(width=theme.width, height=height, background=theme.background)
-        .configure(font=theme.font, padding=4)
-        .configure_view(stroke=None)
-        .configure_axis(
+    alt = library()
+    style = alt.Config(
+        font=theme.font,
+        padding=4,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
             labelColor=theme.muted,
             titleColor=theme.muted,
             gridColor=theme.line,
@@ -386,7 +405,9 @@ def finished(chart: Any, theme: Theme, height: int) -> Any:  # noqa: ANN401 - as
             labelFontSize=11,
             titleFontSize=11,
             titleFontWeight="normal",
-        )
-        .configure_axisY(labelColor=theme.ink)
-        .configure_legend(labelColor=theme.ink, labelFontSize=12, symbolSize=80)
+        ),
+        axisY=alt.AxisConfig(labelColor=theme.ink),
+        legend=alt.LegendConfig(labelColor=theme.ink, labelFontSize=12, symbolSize=80),
     )
+    # All at once: each call of a chart copies its data.
+    return chart.properties(width=theme.width, height=height, background=theme.background, config=style)

@@ -8,9 +8,10 @@ connection by its own content security policy.
 from __future__ import annotations
 
 import json
+from functools import cache
 from html import escape
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from potstill.errors import require
 from potstill.report.blocks import (
@@ -33,6 +34,7 @@ from potstill.report.blocks import (
     distinct,
     figures,
 )
+from potstill.report.charts import specification
 from potstill.report.policy import report_policy, source_hash
 from potstill.report.themes import PAGE
 
@@ -245,7 +247,7 @@ def _appendix(document: Document, sources: dict[str, str | None]) -> str:
 
 def _specs(document: Document) -> Iterator[str]:
     for figure in figures(document):
-        spec: dict[str, Any] = figure.plot(figure.data, PAGE).to_dict()
+        spec = specification(figure, PAGE)
         # No text in it, such as an article's id, can end the script element.
         content = json.dumps(spec, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
         place = f"plot-{escape(figure.name)}"
@@ -254,10 +256,14 @@ def _specs(document: Document) -> Iterator[str]:
 
 def _script() -> str:
     """The one script of the page: Vega, Vega-Lite and Vega-Embed, and what uses them."""
+    return f"\n{_CREDITS}\n{_libraries()}\n{_asset('page.js')}\n{_asset('whatif.js')}"
+
+
+@cache
+def _libraries() -> str:
     bundle: str = require("vl_convert", "report").javascript_bundle()
     # In a script's strings an escaped slash is a slash.
-    bundle = bundle.replace("</script", "<\\/script")
-    return f"\n{_CREDITS}\n{bundle}\n{_asset('page.js')}\n{_asset('whatif.js')}"
+    return bundle.replace("</script", "<\\/script")
 
 
 def _asset(name: str) -> str:

@@ -23,6 +23,7 @@ from potstill.report.blocks import (
     distinct,
     figures,
 )
+from potstill.report.charts import specification
 from potstill.report.themes import PRINT
 
 _TONES = {"good": "Good", "caution": "Caution", "bad": "Against it", "neutral": "To know", "todo": "To do"}
@@ -64,7 +65,7 @@ def render_pngs(document: Document) -> dict[str, bytes]:
     """
     convert = require("vl_convert", "report")
     return {
-        figure.png: convert.vegalite_to_png(figure.plot(figure.data, PRINT).to_dict(), scale=2)
+        figure.png: convert.vegalite_to_png(specification(figure, PRINT), scale=2)
         for figure in figures(document)
         if figure.png is not None
     }

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from itertools import pairwise, repeat
+from itertools import islice, pairwise, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -24,7 +24,7 @@ from potstill.students.levels import Levels
 from potstill.students.ridge import choose, dual
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import polars as pl
     from numpy.typing import NDArray
@@ -46,6 +46,9 @@ _LONGEST_SPAN = 64
 
 _PLANE = 0x10000
 _CODE_POINTS = 0x110000
+MOST_KEPT = 4_000_000
+"""Characters of all texts up to which their counted n-grams are kept between passes: up to about 200 MB."""
+
 _MERGE = 2_000
 """Texts whose terms are counted before they are merged into the running table."""
 
@@ -139,9 +142,12 @@ class Terms:
 
     def look_up(self, text: str) -> tuple[IntArray, FloatArray]:
         """Places of the text's terms in `keys`, ascending, and 1 + ln(count) of each."""
+        return self.known(*self.grams(text))
+
+    def known(self, grams: NDArray[np.uint64], counts: IntArray) -> tuple[IntArray, FloatArray]:
+        """As `look_up`, of a text whose n-grams are counted."""
         if not self.keys.size:
             return np.empty(0, dtype=np.int64), np.empty(0)
-        grams, counts = self.grams(text)
         places = np.searchsorted(self.keys, grams)
         places[places == self.keys.size] = 0
         known = self.keys[places] == grams
@@ -260,12 +266,12 @@ def fit_tfidf(recipe: TfidfRecipe, train: Examples, *, seed: int = 0) -> TfidfSt
     check_labelled(train)
     texts = [normalised(text or "") for text in train.frame["text"]]
     spans: dict[Symbols, Span | None] = {"words": recipe.words, "characters": recipe.characters}
-    terms = [
-        learn_terms(kind, span, texts, recipe.min_documents, recipe.max_features)
-        for kind, span in spans.items()
-        if span is not None
-    ]
-    built = [_matrix(vocabulary, texts) for vocabulary in terms]
+    terms, built = [], []
+    for kind, span in spans.items():
+        if span is not None:
+            counted = Counted(symbols_of(kind, span, texts, recipe.min_documents), texts)
+            terms.append(learn_terms(counted, recipe.min_documents, recipe.max_features))
+            built.append(_matrix(terms[-1], counted))
     sparse = require("scipy.sparse", "train")
     features = sparse.hstack([matrix for matrix, _ in built], format="csr")
     levels = Levels.of(train.scores) if recipe.learns == "distribution" else None
@@ -278,8 +284,25 @@ def fit_tfidf(recipe: TfidfRecipe, train: Examples, *, seed: int = 0) -> TfidfSt
     return TfidfStudent(tuple(train.dimensions), tuple(blocks), bias, alpha, levels)
 
 
-def learn_terms(kind: Symbols, span: Span, texts: Sequence[str], min_documents: int, max_features: int) -> Terms:
-    """The vocabulary of normalised texts: terms in at least `min_documents`, the commonest where too many."""
+class Counted:
+    """Each text's counted n-grams, as `Terms.grams` gives them; kept for the next pass unless they are too many."""
+
+    def __init__(self, terms: Terms, texts: Sequence[str]) -> None:
+        """`terms` give the symbols."""
+        self.terms = terms
+        self.texts = texts
+        few = sum(map(len, texts)) <= MOST_KEPT
+        self._kept = [terms.grams(text) for text in texts] if few else None
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.uint64], IntArray]]:
+        return map(self.terms.grams, self.texts) if self._kept is None else iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+def symbols_of(kind: Symbols, span: Span, texts: Sequence[str], min_documents: int) -> Terms:
+    """A vocabulary that has symbols and no terms yet: the commonest symbols that are in at least `min_documents`."""
     documents: Counter[str] = Counter()
     for text in texts:
         documents.update(set(words_of(text)) if kind == "words" else set(text))
@@ -287,19 +310,24 @@ def learn_terms(kind: Symbols, span: Span, texts: Sequence[str], min_documents: 
     common = [item for item in documents.items() if item[1] >= min_documents]
     common.sort(key=lambda item: (-item[1], item[0]))
     room = (1 << bits_for(kind, span)) - 1
-    empty = Terms(kind, span, tuple(symbol for symbol, _ in common[:room]), np.empty(0, dtype=np.uint64))
-    keys, counts = _document_frequencies(empty, texts)
+    return Terms(kind, span, tuple(symbol for symbol, _ in common[:room]), np.empty(0, dtype=np.uint64))
+
+
+def learn_terms(counted: Counted, min_documents: int, max_features: int) -> Terms:
+    """The vocabulary of normalised texts: terms in at least `min_documents`, the commonest where too many."""
+    keys, counts = _document_frequencies(counted)
     kept = counts >= min_documents
     keys, counts = keys[kept], counts[kept]
     if keys.size > max_features:
         keys = np.sort(keys[np.argsort(-counts, kind="stable")[:max_features]])
-    return Terms(kind, span, empty.symbols, keys)
+    return replace(counted.terms, keys=keys)
 
 
-def _document_frequencies(terms: Terms, texts: Sequence[str]) -> tuple[NDArray[np.uint64], IntArray]:
+def _document_frequencies(counted: Counted) -> tuple[NDArray[np.uint64], IntArray]:
     keys, counts = np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64)
-    for start in range(0, len(texts), _MERGE):
-        new = np.concatenate([terms.grams(text)[0] for text in texts[start : start + _MERGE]])
+    each = iter(counted)
+    while some := [grams for grams, _ in islice(each, _MERGE)]:
+        new = np.concatenate(some)
         found, number = np.unique(new, return_counts=True)
         merged, place = np.unique(np.concatenate([keys, found]), return_inverse=True)
         counts = np.bincount(place, np.concatenate([counts, number]), merged.size).astype(np.int64)
@@ -307,16 +335,16 @@ def _document_frequencies(terms: Terms, texts: Sequence[str]) -> tuple[NDArray[n
     return keys, counts
 
 
-def _matrix(terms: Terms, texts: Sequence[str]) -> tuple[Any, FloatArray]:
+def _matrix(terms: Terms, counted: Counted) -> tuple[Any, FloatArray]:
     """TF-IDF rows of unit length as a sparse matrix (texts, terms), and the inverse document frequencies."""
     sparse = require("scipy.sparse", "train")
-    found = [terms.look_up(text) for text in texts]
+    found = [terms.known(grams, counts) for grams, counts in counted]
     columns = np.concatenate([places for places, _ in found])
     ends = np.cumsum([0, *(places.size for places, _ in found)])
-    idf = np.log((1.0 + len(texts)) / (1.0 + np.bincount(columns, minlength=terms.keys.size))) + 1.0
+    idf = np.log((1.0 + len(counted)) / (1.0 + np.bincount(columns, minlength=terms.keys.size))) + 1.0
     values = [frequency * idf[places] for places, frequency in found]
     unit = [row / np.sqrt(row @ row) if row.size else row for row in values]
-    return sparse.csr_matrix((np.concatenate(unit), columns, ends), shape=(len(texts), terms.keys.size)), idf
+    return sparse.csr_matrix((np.concatenate(unit), columns, ends), shape=(len(counted), terms.keys.size)), idf
 
 
 def _ridge(

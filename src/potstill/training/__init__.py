@@ -9,7 +9,7 @@ share one network in `joint`.
 from potstill.training.facts import Counts, EpochRecord, Fitted, Measures, StudentRecord
 from potstill.training.fit import DEFAULT_RECIPES, fit, fitter, predict_unseen, train_run
 from potstill.training.folding import out_of_fold
-from potstill.training.joint import train_together
+from potstill.training.joint import share_features, train_together
 
 __all__ = [
     "DEFAULT_RECIPES",
@@ -22,6 +22,7 @@ __all__ = [
     "fitter",
     "out_of_fold",
     "predict_unseen",
+    "share_features",
     "train_run",
     "train_together",
 ]

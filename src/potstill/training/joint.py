@@ -342,7 +342,7 @@ def train_together(
                     records[place].append(record)
             else:
                 for own, run, dataset in zip(records, runs, datasets, strict=True):
-                    _share_features(runs[0], run)
+                    share_features(runs[0], run)
                     own.append(
                         train_recipe(
                             run,
@@ -411,8 +411,8 @@ def _train_one_network(
     return records
 
 
-def _share_features(first: Run, run: Run) -> None:
-    """What a frozen encoder has read for one run it need not read again for another."""
+def share_features(first: Run, run: Run) -> None:
+    """Copy the features that frozen encoders have made for one run into the cache of another, which may be the same."""
     if run is not first:
         # One level down: a folder for each encoder, which holds nothing else.
         for path in sorted(first.path("cache").glob("*/*.safetensors")):

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from tokenizers import Tokenizer
 
 from potstill.errors import BundleError, RecipeError
 from potstill.files import digest, read_json, replacing, write_json
-from potstill.students.encoding import TOKEN_BUDGET, EncoderFacts, token_batches
+from potstill.students.encoding import GPU_TOKEN_BUDGET, TOKEN_BUDGET, EncoderFacts, token_batches
 from potstill.students.tokens import TextReader
 from potstill.students.torch.backbones import WEIGHTS, Backbone, find_backbone
 from potstill.students.torch.features import FeatureCache
@@ -46,6 +48,18 @@ LAYOUT = {"facts": "encoder.json", "pooling": "pooling.safetensors"}
 """What an encoder that was trained writes beside transformers' own files."""
 
 
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class _Network:
+    """A frozen network and its tokenizer, which nothing changes."""
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+
+
+_OPEN: WeakValueDictionary[tuple[str, ...], _Network] = WeakValueDictionary()
+"""The frozen networks that some encoder holds, by their folder, weights, facts and device."""
+
+
 class TorchEncoder:
     """A backbone in torch, in fp32, with its tokenizer and pooling.
 
@@ -58,7 +72,7 @@ class TorchEncoder:
         learned: what pooling learned, where the facts say that it did; it is saved too.
         device: where it runs: `auto`, `cpu`, `cuda`, `mps`.
         cache: a folder for the features of texts that were encoded before.
-        token_budget: tokens in a batch, padding included.
+        token_budget: tokens in a batch, padding included; what suits the device where it is None.
     """
 
     name = "torch"
@@ -73,7 +87,7 @@ class TorchEncoder:
         learned: Learned | None = None,
         device: str = "cpu",
         cache: Path | None = None,
-        token_budget: int = TOKEN_BUDGET,
+        token_budget: int | None = None,
     ) -> None:
         self.device = pick_device(device)
         self.model = model.to(self.device).eval()
@@ -81,8 +95,9 @@ class TorchEncoder:
         self.tokenizer = tokenizer
         self.facts = facts
         self.trained = trained
-        self._budget = token_budget
+        self._budget = token_budget or (TOKEN_BUDGET if self.device.type == "cpu" else GPU_TOKEN_BUDGET)
         self._reader = text_reader(tokenizer, facts)
+        self._network: _Network | None = None
         kept = cache is not None and not trained and learned is None
         self._cache = FeatureCache(cache / self.key, facts.width) if cache is not None and kept else None
 
@@ -106,9 +121,20 @@ class TorchEncoder:
             RecipeError: it is of no use (architecture, weights or tokenizer), or has no such layer.
         """
         found = backbone if isinstance(backbone, Backbone) else find_backbone(backbone)
-        tokenizer = found.load_tokenizer()
-        facts = encoder_facts(found, tokenizer, max_tokens=max_tokens, pooling=pooling, layers=layers)
-        return cls(without_unread_layers(found.load_model(), facts), tokenizer, facts, device=device, cache=cache)
+        facts = encoder_facts(found, found.load_tokenizer(), max_tokens=max_tokens, pooling=pooling, layers=layers)
+        return cls._frozen(found, facts, device, cache)
+
+    @classmethod
+    def _frozen(cls, backbone: Backbone, facts: EncoderFacts, device: str, cache: Path | None) -> TorchEncoder:
+        """An encoder of untrained weights; it shares the network of one that is open already."""
+        key = (str(backbone.folder.resolve()), backbone.sha256, facts.model_dump_json(), str(pick_device(device)))
+        network = _OPEN.get(key)
+        if network is None:
+            network = _Network(as_read(backbone.load_model(), facts), backbone.load_tokenizer())
+            _OPEN[key] = network
+        encoder = cls(network.model, network.tokenizer, facts, device=device, cache=cache)
+        encoder._network = network
+        return encoder
 
     @property
     def width(self) -> int:
@@ -201,9 +227,11 @@ class TorchEncoder:
                     f"{backbone.folder / WEIGHTS}: SHA-256 is {backbone.sha256}; the student was made with "
                     f"{facts.backbone_sha256}"
                 )
+        learned = _learned(facts, folder / LAYOUT["pooling"])
+        if not trained and learned is None:
+            return cls._frozen(backbone, facts, device, cache)
         # What was trained was saved without the layers that nobody reads.
         model = both_ways(backbone.load_model(), facts) if trained else as_read(backbone.load_model(), facts)
-        learned = _learned(facts, folder / LAYOUT["pooling"])
         tokenizer = backbone.load_tokenizer()
         return cls(model, tokenizer, facts, trained=trained, learned=learned, device=device, cache=cache)
 
