@@ -576,10 +576,11 @@ def test_explain_says_every_rule():
 # -- scaffold
 
 
-def test_a_new_filter_is_legal_and_lints(tmp_path):
+def test_a_new_filter_is_legal_and_what_is_to_be_edited_is_named(tmp_path):
     place = scaffold("my-topic", tmp_path)
     found = load_filter(place)
-    assert (found.name, lint(found)) == ("my-topic", [])
+    assert found.name == "my-topic"
+    assert [finding.path for finding in lint(found)] == ["description", "dimensions", "rubric.md"]
     assert "my-topic" in found.rubric
     assert "NAME" not in (place / "filter.yaml").read_text() + (place / "rubric.md").read_text()
 

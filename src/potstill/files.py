@@ -323,13 +323,13 @@ def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
 
 
 def read_text(path: Path, *, most: int = MOST_BYTES) -> str:
-    """Read a whole UTF-8 file.
+    """Read a whole UTF-8 file; a byte order mark at its start is skipped.
 
     Raises:
         BadInput: as `read_bytes`, or it is not UTF-8.
     """
     try:
-        return read_bytes(path, most=most).decode("utf-8")
+        return read_bytes(path, most=most).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None
 
@@ -353,6 +353,23 @@ def read_json(path: Path, *, most: int = MOST_BYTES, nan: bool = False) -> Any: 
         raise BadInput(f"{path}: line {error.lineno}: broken JSON ({error.msg})") from None
     except ValueError as error:
         raise BadInput(f"{path}: {error}") from None
+
+
+def read_object(path: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
+    """Read one JSON file that holds an object.
+
+    Raises:
+        BadInput: as `read_json`, or it holds something else; the message names the file.
+    """
+    content = read_json(path, most=most)
+    if not isinstance(content, dict):
+        raise BadInput(f"{path}: holds {_JSON_KINDS[type(content)]}, expected an object")
+    return content
+
+
+_JSON_KINDS = {
+    list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"
+}  # fmt: skip
 
 
 def parse_json(text: str, where: str, *, nan: bool = False) -> Any:  # noqa: ANN401 - anything JSON can hold
@@ -421,6 +438,7 @@ def read_database(path: Path) -> sqlite3.Connection:
     import sqlite3
 
     try:
+        check_file(path)
         with path.open("rb"):
             pass
     except OSError as error:
@@ -457,12 +475,16 @@ def sha256(path: Path, *, leave_out: Collection[str] = ()) -> str:
     """SHA-256 of a file, or of a folder's sorted relative paths and their hashes, in hex.
 
     Files of a folder that have one of the names in `leave_out` are left out.
+
+    Raises:
+        BadInput: as `check_file`, where it is no folder.
     """
     if path.is_dir():
         files = sorted(
             p for p in path.rglob("*") if p.is_file() and not p.name.endswith(".part") and p.name not in leave_out
         )
         return digest({p.relative_to(path).as_posix(): sha256(p) for p in files})
+    check_file(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

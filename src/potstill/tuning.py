@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, Validatio
 
 from potstill import metrics
 from potstill.dataset import Dataset
-from potstill.errors import FilterError, RecipeError, RunError, TrainingError, require
-from potstill.files import digest, write_json, write_text
+from potstill.errors import BadInput, RecipeError, RunError, TrainingError, require
+from potstill.files import digest, read_text, write_json, write_text
 from potstill.filters.reading import read_yaml
 from potstill.load import Load, Watch
 from potstill.runs import versions
@@ -137,9 +137,9 @@ def load_space(path: str | Path) -> Space:
     if not path.is_file():
         raise RecipeError(f"{path}: no such file")
     try:
-        content, _ = read_yaml(path.read_text(encoding="utf-8-sig"), str(path))
+        content, _ = read_yaml(read_text(path), str(path))
         space = Space.model_validate(content)
-    except (FilterError, UnicodeDecodeError) as error:
+    except BadInput as error:
         raise RecipeError(str(error)) from None
     except ValidationError as error:
         first = error.errors()[0]

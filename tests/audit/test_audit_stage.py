@@ -243,7 +243,7 @@ class TestRun:
         words = ["audit", run / "run", "--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--oracle", "openai:none"]
         said = potstill(*words, "--prices", prices, "--plan").stdout
         assert said.startswith("8 articles, 1 answer each: 8 calls to make")
-        assert f"prices: 1 and 4 per million tokens in and out ({prices})" in said
+        assert f"prices: $1 and $4 per million tokens in and out ({prices})" in said
         assert not (run / "run" / "audit").exists()
 
     def test_a_limit_in_money_holds_by_the_table_of_prices(self, run):

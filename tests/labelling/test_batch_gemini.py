@@ -132,7 +132,7 @@ def test_a_job_that_cannot_be_awaited_is_given_up_at_its_worst_price(tmp_path, c
         spent = ledger.spent().cost / TRILLION
     said = " ".join(capsys.readouterr().err.split())
     assert "given up: batches/b0, with 3 questions; those that the provider answers all the same are paid for" in said
-    [counted] = re.findall(r"They count as (\S+), the most", said)
+    [counted] = re.findall(r"They count as \$(\S+), the most", said)
     assert spent == pytest.approx(float(counted) + summary.cost, abs=1e-4)
 
 

@@ -116,11 +116,11 @@ def test_the_users_own_table_wins_wherever_the_server_is(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("openai:x: {input: -1, output: 4}", "openai:x input: .* greater than or equal to 0"),
-        ("openai:x: {input: 1}", "openai:x output: Field required"),
-        ("openai:x: {input: .nan, output: 1}", "openai:x input"),
+        ("openai:x: {input: -1, output: 4}", "line 1: openai:x -> input: .* greater than or equal to 0"),
+        ("openai:x: {input: 1}", "line 1: openai:x -> output: Field required"),
+        ("openai:x: {input: .nan, output: 1}", "line 1: openai:x -> input"),
         ("- 1", "valid dictionary"),
-        ("a: [", "broken YAML"),
+        ("a: [", "line 1: expected the node content"),
     ],
 )
 def test_a_broken_table_is_refused_with_its_place(tmp_path, text, message):

@@ -22,7 +22,7 @@ from potstill.bundle.signing import Trust, fingerprint, read_signature
 from potstill.bundle.verdicts import identity_of, prove_verdicts, read_verdicts
 from potstill.calibration import Calibration
 from potstill.errors import BadInput, BundleError, MissingExtra, PotstillError, require
-from potstill.files import foreign, read_json
+from potstill.files import foreign, read_json, read_object
 from potstill.filters import load_filter
 from potstill.students.blend import encoder_of
 from potstill.students.neural import joined, parts_of
@@ -64,8 +64,7 @@ class Bundle:
     @property
     def facts(self) -> dict[str, Any]:
         """What was written down when it was built: why this student, its figures, versions."""
-        facts: dict[str, Any] = read_json(self.folder / BUNDLE_LAYOUT["facts"])
-        return facts
+        return read_object(self.folder / BUNDLE_LAYOUT["facts"])
 
     @property
     def golden(self) -> list[Golden]:

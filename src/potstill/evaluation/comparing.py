@@ -21,7 +21,7 @@ from potstill.bundle.layout import check_files, read_manifest
 from potstill.errors import BadInput
 from potstill.evaluation.predictions import read_predictions, run_filter
 from potstill.evaluation.records import Interval
-from potstill.files import read_json, sha256, write_json
+from potstill.files import read_json, read_object, sha256, write_json
 from potstill.filters import load_filter
 from potstill.metrics import number
 
@@ -234,7 +234,7 @@ def _of_bundle(folder: Path) -> Entry:
     """What a bundle says of itself: its student's validation error, and that of the constant beside it."""
     manifest, _ = read_manifest(folder)
     check_files(folder, manifest)
-    errors = (read_json(folder / BUNDLE_LAYOUT["facts"]).get("choice") or {}).get("validation_mae", {})
+    errors = (read_object(folder / BUNDLE_LAYOUT["facts"]).get("choice") or {}).get("validation_mae", {})
     mae = errors.get(manifest.recipe)
     if mae is None:
         raise BadInput(f"{folder}: its facts hold no validation error; compare the run that it came from")

@@ -44,7 +44,7 @@ from potstill.evaluation.records import (
 )
 from potstill.evaluation.slices import slices_of
 from potstill.evaluation.whatif import cuts_of
-from potstill.files import read_json, replacing
+from potstill.files import read_json, read_object, replacing
 from potstill.labelling import Ledger
 from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
@@ -171,7 +171,7 @@ def candidates(students: Path) -> list[Candidate]:
     """
     found = []
     for path in sorted(students.glob(f"*/{LAYOUT['record']}")):
-        record = read_json(path)
+        record = read_object(path)
         recipe = parse_recipe(json.dumps(record["recipe"]), str(path))
         found.append(Candidate(recipe, path.parent, bool(record.get("tiny"))))
     if not found:
@@ -202,7 +202,7 @@ def choice_of(bundle: Path) -> Choice | None:
         BundleError: the facts are not those that `build_bundle` writes.
     """
     path = bundle / BUNDLE_LAYOUT["facts"]
-    content = read_json(path).get("choice")
+    content = read_object(path).get("choice")
     try:
         return None if content is None else Choice.model_validate(content)
     except ValidationError as error:

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from potstill.errors import BadInput
+from potstill.files import read_text
+from potstill.filters.reading import line_of, read_yaml
 from potstill.labelling.budget import Price
 
 if TYPE_CHECKING:
@@ -89,19 +90,14 @@ def data_source() -> str:
 
 def _own(path: Path, spec: str) -> Entry | None:
     """A model's line in the user's table."""
+    content, root = read_yaml(read_text(path), str(path))
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path}: cannot be read ({error})") from None
-    try:
-        found: Any = yaml.safe_load(text)
-        table = TypeAdapter(dict[str, Entry]).validate_python(found or {})
-    except yaml.YAMLError as error:
-        raise BadInput(f"{path}: broken YAML ({' '.join(str(error).split())})") from None
+        table = TypeAdapter(dict[str, Entry]).validate_python(content or {})
     except ValidationError as error:
         first = error.errors()[0]
-        place = " ".join(str(part) for part in first["loc"]) or "the table"
-        raise BadInput(f"{path}: {place}: {first['msg']}, got {first['input']!r}") from None
+        place = " -> ".join(str(part) for part in first["loc"]) or "the table"
+        line = line_of(root, first["loc"])
+        raise BadInput(f"{path}: line {line}: {place}: {first['msg']}, got {first['input']!r}") from None
     return table.get(spec) or table.get(_SUFFIX.sub("", spec))
 
 

@@ -6,15 +6,13 @@ record or a field that is not there gives a fact without a value, which a report
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from potstill.backends.plan import bench_path, plan_path
 from potstill.bundle import BUNDLE_LAYOUT
-from potstill.files import digest, read_json, sha256
+from potstill.files import digest, parse_json, read_json, read_object, read_text, sha256
+from potstill.filters.reading import read_yaml
 from potstill.parquet import read_parquet
 from potstill.runs import STAGES
 from potstill.scorer.early import CASCADE_LAYOUT
@@ -185,17 +183,22 @@ def pointer(*path: str | int) -> str:
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 
+_LISTS = {"history.json"}
+"""Files whose JSON is a list; all others hold an object."""
+
+
 def json_record(root: Path, path: Path) -> Record:
     """A JSON file as a record whose name is its path inside `root`, or the lack of one."""
     file = path.relative_to(root).as_posix()
-    return Record(file, sha256(path), read_json(path)) if path.is_file() else Record(file, None, None)
+    read = read_json if path.name in _LISTS else read_object
+    return Record(file, sha256(path), read(path)) if path.is_file() else Record(file, None, None)
 
 
 def _yaml(root: Path, path: Path) -> Record:
     file = path.relative_to(root).as_posix()
     if not path.is_file():
         return Record(file, None, None)
-    return Record(file, sha256(path), yaml.safe_load(path.read_text(encoding="utf-8")))
+    return Record(file, sha256(path), read_yaml(read_text(path), str(path))[0])
 
 
 def _lines(root: Path, path: Path) -> Record:
@@ -203,8 +206,10 @@ def _lines(root: Path, path: Path) -> Record:
     file = path.relative_to(root).as_posix()
     if not path.is_file():
         return Record(file, None, None)
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return Record(file, sha256(path), [json.loads(line) for line in lines if line.strip()])
+    # Not splitlines: a text may hold line separators of Unicode's own.
+    lines = enumerate(read_text(path).split("\n"), start=1)
+    found = [parse_json(line, f"{path}: line {number}") for number, line in lines if line.strip()]
+    return Record(file, sha256(path), found)
 
 
 def _sizes(root: Path, folder: Path) -> Record:

@@ -21,7 +21,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from potstill.errors import BadInput
-from potstill.files import read_json, replacing, temporary_prefix, write_json
+from potstill.files import read_object, replacing, temporary_prefix, write_json
 from potstill.interrupts import on_interrupt
 from potstill.terminal import note
 
@@ -108,7 +108,7 @@ def _begin(folder: Path, target: Path, settings: Mapping[str, Any], *, resume: b
     """Check or clear the folder, and clear what a kill left of the target."""
     path = folder / _LAYOUT["settings"]
     if resume and path.exists():
-        before = read_json(path)
+        before = read_object(path)
         others = sorted(name for name in {*before, *settings} if before.get(name) != settings.get(name))
         if others:
             raise BadInput(

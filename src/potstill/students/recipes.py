@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from potstill.errors import FilterError, RecipeError
-from potstill.files import digest
+from potstill.errors import BadInput, FilterError, RecipeError
+from potstill.files import digest, read_text
 from potstill.filters.reading import read_yaml
 from potstill.students.encoding import Window  # noqa: TC001 - pydantic reads it when the class is made
 from potstill.students.graded import LINKS, Decode, Link
@@ -404,9 +404,9 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         if not path.is_file():
             raise RecipeError(f"{path}: no such recipe file")
         try:
-            text = path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise RecipeError(f"{path}: not UTF-8 at byte {error.start}") from None
+            text = read_text(path)
+        except BadInput as error:
+            raise RecipeError(str(error)) from None
         return parse_recipe(text, str(path))
     preset = _builtin() / f"{name_or_path}.yaml"
     if not preset.is_file():

@@ -19,7 +19,7 @@ from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.judging import Predicted, constant_for, judge
 from potstill.evaluation.records import Interval, Judgement, load_evaluation
-from potstill.files import read_json, sha256, write_json, write_text
+from potstill.files import read_json, read_text, sha256, write_json, write_text
 from potstill.filters import builtin_filters
 from potstill.parquet import read_parquet
 from potstill.prefilter import fold_all
@@ -124,7 +124,7 @@ def carry_targets(package: str | Path, run: Path) -> Path | None:
     if package in builtin_filters() or not source.is_file() or target.exists() or not target.parent.is_dir():
         return None
     read_targets(source)
-    write_text(target, source.read_text(encoding="utf-8-sig"))
+    write_text(target, read_text(source))
     return target
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from potstill.errors import BadInput, RunError
-from potstill.files import read_json, sha256
+from potstill.files import read_object, read_text, sha256
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def decide(run: Run, why: str, *, accepted: bool) -> Decision:
             accepted=accepted,
             why=why.strip(),
             evaluation_sha256=digest,
-            bundle_sha256=((read_json(evaluation).get("shipped") or {}).get("bundle_sha256")),
+            bundle_sha256=((read_object(evaluation).get("shipped") or {}).get("bundle_sha256")),
             targets_met=_targets_met(run, digest),
         )
         with run.path("decisions").open("a", encoding="utf-8", newline="\n") as stream:
@@ -71,7 +71,8 @@ def decisions_of(path: Path) -> tuple[Decision, ...]:
     if not path.exists():
         return ()
     found = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not splitlines: a reason may hold line separators of Unicode's own.
+    for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
         try:
             found.append(Decision.model_validate_json(line))
         except ValidationError as error:
@@ -81,5 +82,5 @@ def decisions_of(path: Path) -> tuple[Decision, ...]:
 
 def _targets_met(run: Run, evaluation: str) -> bool | None:
     path = run.path("acceptance")
-    record = read_json(path) if path.exists() else {}
+    record = read_object(path) if path.exists() else {}
     return bool(record["met"]) if record.get("evaluation_sha256") == evaluation else None

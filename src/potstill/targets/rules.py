@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from potstill.errors import BadInput
+from potstill.files import read_text
 from potstill.filters.reading import line_of, read_yaml
 
 if TYPE_CHECKING:
@@ -102,13 +103,7 @@ def read_targets(path: Path) -> tuple[Target, ...]:
     Raises:
         BadInput: it is missing or not legal; the message names the line and the field.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise BadInput(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None
-    content, root = read_yaml(text, str(path))
+    content, root = read_yaml(read_text(path), str(path))
     try:
         return _File.model_validate_json(json.dumps(content)).targets
     except ValidationError as error:

@@ -1,3 +1,4 @@
+import copy
 import json
 
 import numpy as np
@@ -146,10 +147,11 @@ def test_a_student_is_not_opened_on_other_weights_than_it_was_made_with(bert, tm
 
 def test_a_trained_encoder_is_saved_whole_and_never_cached(bert, tmp_path):
     opened = TorchEncoder.open(bert, pooling="cls")
+    model = copy.deepcopy(opened.model)
     with torch.no_grad():
-        for parameter in opened.model.parameters():
+        for parameter in model.parameters():
             parameter.add_(0.01)
-    trained = TorchEncoder(opened.model, opened.tokenizer, opened.facts, trained=True, cache=tmp_path / "cache")
+    trained = TorchEncoder(model, opened.tokenizer, opened.facts, trained=True, cache=tmp_path / "cache")
     head = LinearHead(np.ones((32, 1), dtype=np.float32), np.zeros(1, dtype=np.float32))
     save_student(NeuralStudent(trained, head, ("urgency",)), tmp_path / "student")
     again = load_student(tmp_path / "student", cache=tmp_path / "cache")
@@ -159,6 +161,13 @@ def test_a_trained_encoder_is_saved_whole_and_never_cached(bert, tmp_path):
     names = {file.name for file in (tmp_path / "student" / "encoder").iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "encoder.json"} <= names
     assert not any(name.endswith((".bin", ".pt", ".pkl")) for name in names)
+
+
+def test_a_frozen_network_that_is_open_is_shared_and_one_read_otherwise_is_not(bert):
+    opened = TorchEncoder.open(bert)
+    assert TorchEncoder.open(bert).model is opened.model
+    assert TorchEncoder.restore(opened.settings(), bert.folder).model is opened.model
+    assert TorchEncoder.open(bert, layers=[-2]).model is not opened.model
 
 
 def test_trained_weights_of_another_student_are_refused(bert, tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.errors import require
-from potstill.files import read_json, replacing, sha256
+from potstill.files import read_object, replacing, sha256
 from potstill.report.audit.sections import compose
 from potstill.report.facts import Record
 from potstill.report.html import render_html
@@ -35,7 +35,7 @@ def write_audit(audit: Audit, folder: Path) -> Path:
     require("vl_convert", "report")
     path = folder / LAYOUT["record"]
     audit.save(path)
-    record = Record(LAYOUT["record"], sha256(path), read_json(path))
+    record = Record(LAYOUT["record"], sha256(path), read_object(path))
     page = folder / LAYOUT["html"]
     with replacing(page) as temporary:
         temporary.write_text(render_html(compose(record), {record.file: record.sha256}), encoding="utf-8", newline="\n")

