@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -142,6 +143,37 @@ def _articles(name: str) -> Callable[[bytes, Path], object]:
 
     run.__doc__ = f"Articles in a file `{name}`."
     return run
+
+
+def page(data: bytes, _: Path) -> None:
+    """A web page, in this process, so that its parsers' own code guides the fuzzing."""
+    from potstill import web_process
+
+    # Its refusals, which `potstill.articles.pages` passes on with the file's name.
+    with suppress(ValueError):
+        web_process.page(web_process.as_text(data))
+
+
+def feed(data: bytes, _: Path) -> None:
+    """An RSS or Atom feed, as `page`."""
+    from potstill import web_process
+
+    with suppress(ValueError):
+        web_process.feed(web_process.as_text(data))
+
+
+def prices(data: bytes, folder: Path) -> None:
+    """A table of prices."""
+    from potstill.labelling.prices import find_price
+
+    find_price("openai:m", None, _file(data, folder, "prices.yaml"))
+
+
+def decisions(data: bytes, folder: Path) -> None:
+    """A run's log of decisions."""
+    from potstill.targets import decisions_of
+
+    decisions_of(_file(data, folder, "decisions.jsonl"))
 
 
 def times(data: bytes, _: Path) -> None:
@@ -347,6 +379,35 @@ TARGETS: dict[str, Target] = {
         _articles("articles.jsonl"), (json.dumps(_ROW).encode() + b"\n" + json.dumps(_ROW | {"id": "b"}).encode(),)
     ),
     "csv": Target(_articles("articles.csv"), (b'id,title,content\na,T,"Some, text"\nb,U,more\n',)),
+    "page": Target(
+        page,
+        (
+            (
+                b"<html lang='en'><head><title>T</title></head><body><article><h1>T</h1><p>A village reopened its "
+                b"library on Saturday &amp; four hundred people came.</p></article></body></html>"
+            ),
+        ),
+    ),
+    "feed": Target(
+        feed,
+        (
+            (
+                b"<rss version='2.0'><channel><item><guid>1</guid><title>T</title><description>A &lt;b&gt;story"
+                b"&lt;/b&gt;</description><pubDate>Tue, 01 Jun 2021 21:41:00 +0200</pubDate></item></channel></rss>"
+            ),
+            b"<feed xmlns='http://www.w3.org/2005/Atom'><entry><id>1</id><title>T</title><content>C</content></entry></feed>",
+        ),
+    ),
+    "prices": Target(prices, (b"openai:m: {input: 0.25, output: 2}\n",)),
+    "decisions": Target(
+        decisions,
+        (
+            (
+                b'{"when": "2026-11-30T09:00:00+00:00", "accepted": true, "why": "good", "evaluation_sha256": "a", '
+                b'"bundle_sha256": null, "targets_met": null}\n'
+            ),
+        ),
+    ),
     "times": Target(times, (b"June 1, 2021 9:41 PM", b"Tue, 01 Jun 2021 21:41:00 +0200", b"1622583660")),
     "reply": Target(
         reply,
