@@ -21,6 +21,8 @@ check: install
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@echo "The dependencies were not audited: that takes a copy of the advisories, and no package carries a current one."
+	@echo "With a network: pip install pip-audit && pip-audit --no-deps --disable-pip -r constraints.txt"
 
 test: install
 	$(BIN)/python -m pytest -n auto

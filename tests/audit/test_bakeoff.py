@@ -5,13 +5,13 @@ import json
 
 import polars as pl
 import pytest
-from scripted_server import ScriptedServer, completion
+from scripted_server import ScriptedServer, completion, error
 from typer.testing import CliRunner
 
 from potstill.articles import open_writer
 from potstill.audit.bakeoff import Contender, bake_off
 from potstill.cli import build
-from potstill.errors import BadInput
+from potstill.errors import BadInput, LabelError
 from potstill.filters import load_filter
 from potstill.labelling import Limits, Price
 from potstill.oracle import Settings, open_oracle
@@ -154,3 +154,18 @@ def test_the_command_says_who_is_more_generous(tmp_path, news, servers):
     assert "reach: difference 5.00, bias -5.00" in told.output
     as_json = CliRunner().invoke(build(), [*command, "--json"])
     assert json.loads(as_json.stdout)["pairs"][0]["mean_bias"] == -5.0
+
+
+def test_an_oracle_that_can_never_answer_keeps_no_other_from_being_asked(tmp_path, news, servers, capsys):
+    with ScriptedServer(lambda request, number: error(404, "Not Found")) as dead:
+
+        def never(name):
+            return Contender(open_oracle(f"openai:{name}", Settings(base_url=dead.url, timeout=10.0)))
+
+        found = bake_off(tmp_path / "run", FRONT_PAGE, news, [never("dead"), *contenders(servers)], sample=5)
+        with pytest.raises(LabelError, match=r"no two of the oracles.*openai:dead: .*404.*openai:gone: .*404"):
+            bake_off(tmp_path / "other", FRONT_PAGE, news, [never("dead"), never("gone")], sample=5)
+    assert [one.labels for one in found.entrants] == [0, 5, 5]
+    assert list(found.stopped) == ["openai:dead"]
+    assert "404" in found.stopped["openai:dead"]
+    assert "openai:dead" in capsys.readouterr().err

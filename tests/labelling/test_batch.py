@@ -74,6 +74,30 @@ def test_failed_ones_are_sent_again_and_no_failure_becomes_a_score(tmp_path):
         assert sorted(ledger.failures()["reason"]) == ["malformed", "out_of_range", "server", "server", "server"]
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"error": {"code": 429, "message": "slow down"}}, "rate_limited"),
+        ({"error": {"code": 502, "message": "bad gateway"}}, "server"),
+        ({"error": "upstream failed"}, "server"),
+        ({"choices": None}, "server"),
+        ({"choices": [{"finish_reason": "error", "message": {"content": ""}}]}, "server"),
+    ],
+)
+def test_an_error_in_a_result_with_status_200_is_taken_as_the_error_that_it_names(tmp_path, body, reason):
+    def script(question, times):
+        fault = number_of(question) == 2 and times == 1
+        return line(question["custom_id"], body=body) if fault else right(question, times)
+
+    with BatchServer(script) as server:
+        summary = buy(server, tmp_path / "l", 4, price=Price(10, 100))
+    assert (summary.bought, summary.failed) == (4, {})
+    # Four answers are charged, and the error is not.
+    assert summary.cost == pytest.approx(4 * (100 * 5 + 20 * 50) / 1e6)
+    with Ledger(tmp_path / "l") as ledger:
+        assert list(ledger.failures()["reason"]) == [reason]
+
+
 def test_what_never_works_is_given_up_after_three_jobs(tmp_path):
     def script(question, times):
         return line(question["custom_id"], "nonsense") if number_of(question) == 2 else right(question, times)

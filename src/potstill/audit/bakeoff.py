@@ -21,11 +21,12 @@ from pydantic import BaseModel, ConfigDict
 from potstill.articles import open_writer, read_all, read_articles
 from potstill.audit.agreement import side_by_side
 from potstill.audit.records import Pair  # noqa: TC001 - pydantic reads it
-from potstill.errors import BadInput, LabelError
+from potstill.errors import BadInput, LabelError, OracleError
 from potstill.labelling import Ledger, Limits, Price, label_run
 from potstill.labelling.budget import TRILLION
 from potstill.metrics import number, with_overall
-from potstill.runs import Run
+from potstill.runs import LAYOUT, Run
+from potstill.terminal import note
 from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:
@@ -125,12 +126,20 @@ def bake_off(
             with open_writer(source) as writer:
                 writer.write(drawn(articles, sample, seed))
         for contender in contenders:
-            summary = label_run(
-                place, filter_, source, contender.oracle, samples=samples, limits=limits, price=contender.price
-            )
+            try:
+                summary = label_run(
+                    place, filter_, source, contender.oracle, samples=samples, limits=limits, price=contender.price
+                )
+            except (OracleError, LabelError) as error:
+                # One that gives no label at all does not keep the others from being asked.
+                if not (place / LAYOUT["articles"]).exists():
+                    raise
+                stopped[contender.name] = str(error)
+                note(f"{contender.name}: {error}")
+            else:
+                if summary.stopped is not None:
+                    stopped[contender.name] = summary.stopped
             source = None
-            if summary.stopped is not None:
-                stopped[contender.name] = summary.stopped
     return compare_run(place, contenders, stopped)
 
 
@@ -163,7 +172,8 @@ def compare_run(
     scores = {contender.name: _aligned(labels, frame["id"], contender.name, filter_) for contender in contenders}
     pairs = side_by_side(scores, filter_, cap_hits=hits)
     if not pairs:
-        raise LabelError(f"{run.path('ledger')}: no two of the oracles have labelled the same article")
+        reasons = "".join(f"; {name}: {why}" for name, why in stopped.items())
+        raise LabelError(f"{run.path('ledger')}: no two of the oracles have labelled the same article{reasons}")
     return Bakeoff(
         filter=filter_.name,
         articles=frame.height,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from potstill.oracle import FATAL, UNSUPPORTED, Failure, of_server
+from potstill.oracle import FATAL, UNSUPPORTED, Failure
 
 ALIKE = 20
 """Failures for one reason, before any answer, after which an oracle is taken never to answer."""
@@ -43,7 +43,7 @@ class Alike:
         """Count a failure of the question with this key; whether going on is hopeless."""
         if failure.retryable or failure.reason in {*FATAL, UNSUPPORTED}:
             return False
-        server = of_server(failure)
+        server = failure.of_server
         if self._answered_before and not server:
             return False
         self._keys[key] = server

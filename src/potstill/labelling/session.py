@@ -22,7 +22,7 @@ from potstill.labelling.pace import Pace
 from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 from potstill.labelling.usage import Tally
 from potstill.labelling.writer import Writer
-from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply, of_server
+from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply
 from potstill.oracle.injection import tries
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class Session:
                 return
             if outcome.reason == UNSUPPORTED:
                 continue
-            if outcome.reason in REPAIRABLE and not repaired and not self.oracle.free and not of_server(outcome):
+            if outcome.reason in REPAIRABLE and not repaired and not self.oracle.free and not outcome.of_server:
                 repaired = True
                 request = self.prompt.repair(request, outcome)
             elif outcome.retryable and self._may_try(outcome, tries, since):

@@ -105,6 +105,8 @@ class Failure(Exception):
     raw: str = ""
     cached: int = 0
     doubt: str = ""
+    of_server: bool = False
+    """Whether it lies with the server or its address, whatever the question was."""
 
     @property
     def retryable(self) -> bool:
@@ -113,12 +115,6 @@ class Failure(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}" if self.detail else self.reason
-
-
-def of_server(failure: Failure) -> bool:
-    """Whether a failure lies with the server or its address, whatever the question was."""
-    return failure.detail.startswith(("the server's answer", "no choices", "no content", "no candidates", "HTTP 404",
-                                      "HTTP 405"))  # fmt: skip
 
 
 class Oracle(Protocol):

@@ -128,7 +128,7 @@ class GeminiOracle(LiveOracle):
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             # What the library makes of a body that is not what it expects.
             fault = f"the server's answer cannot be read: {one_line(str(error))}"
-            raise Failure("malformed", fault, charged="unknown") from None
+            raise Failure("malformed", fault, charged="unknown", of_server=True) from None
 
     async def _send(self, request: Request, form: str) -> Reply:
         answer: Any = await self.asked(
@@ -207,7 +207,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
         failure.reason, failure.detail = "refused", f"the question was blocked: {one_line(str(blocked))}"
         raise failure
     if not isinstance(candidate, dict):
-        failure.detail = "no candidates in the answer"
+        failure.detail, failure.of_server = "no candidates in the answer", True
         raise failure
     finish = str(candidate.get("finishReason") or "")
     content = candidate.get("content")

@@ -256,7 +256,7 @@ def _named(status: int, message: str, said: str, headers: Mapping[str, str]) -> 
         return Failure("refused", detail)
     if status == 404 and "model" in said:
         return Failure("not_allowed", detail)
-    return Failure("bad_request", detail)
+    return Failure("bad_request", detail, of_server=status in {404, 405})
 
 
 # Errors of aiohttp and of httpx before the question has left; their subclasses too.
@@ -343,11 +343,12 @@ def the_object(text: str) -> dict[str, Any]:
         value = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError):
         fault = f"the server's answer is no JSON: {one_line(text[:80]) or 'it is empty'}"
-        raise Failure("malformed", fault, charged="unknown", raw=text[:4000]) from None
+        raise Failure("malformed", fault, charged="unknown", raw=text[:4000], of_server=True) from None
     if (error := error_in(value)) is not None:
         raise _stated(*error, text, billed=is_billed(value))
     if not isinstance(value, dict):
-        raise Failure("malformed", "the server's answer is no JSON object", charged="unknown", raw=text[:4000])
+        fault = "the server's answer is no JSON object"
+        raise Failure("malformed", fault, charged="unknown", raw=text[:4000], of_server=True)
     return value
 
 
