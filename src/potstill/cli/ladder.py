@@ -47,10 +47,11 @@ def ladder(
     on_interrupt("the same command goes on")
     found = climb(opened, recipe or RUNGS, minutes=minutes, milliseconds=latency, seed=seed, device=device, tiny=tiny)
     if plot is not None:
+        from potstill.ladder import Ladder
         from potstill.report.climb import write_picture
         from potstill.report.facts import json_record
 
-        write_picture(json_record(opened.folder, opened.path("ladder")), plot)
+        write_picture(json_record(opened.folder, opened.path("ladder"), Ladder), plot)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
 
 

@@ -9,13 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from potstill.backends.plan import bench_path, plan_path
+from potstill.backends.plan import Plan, bench_path, plan_path
 from potstill.bundle import BUNDLE_LAYOUT
+from potstill.bundle.layout import Manifest
+from potstill.calibration import Calibration
+from potstill.evaluation.comparing import Comparing
+from potstill.evaluation.records import Choice, Evaluation, FreshEvaluation
 from potstill.files import digest, parse_json, read_json, read_object, read_text, sha256
 from potstill.filters.reading import read_yaml
+from potstill.ladder import Ladder
 from potstill.parquet import read_parquet
-from potstill.runs import STAGES
-from potstill.scorer.early import CASCADE_LAYOUT
+from potstill.report.shapes import NoSuchFieldError, leads
+from potstill.runs import STAGES, StageRecord
+from potstill.scorer.early import CASCADE_LAYOUT, Cascade
+from potstill.speed.benching import Bench
+from potstill.targets import Acceptance, Decision
+from potstill.training.facts import EpochRecord, StudentRecord
 from potstill.training.fit import LAYOUT
 
 if TYPE_CHECKING:
@@ -49,14 +58,21 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A JSON record of a run, or the lack of one (`content` is None)."""
+    """A JSON record of a run, or the lack of one (`content` is None); `shape` is the type that it is written from."""
 
     file: str
     sha256: str | None
     content: Any = field(repr=False)
+    shape: Any = field(default=Any, repr=False)
 
     def at(self, *path: str | int) -> Fact:
-        """The value at a path of keys and positions, or a fact without a value."""
+        """The value at a path of keys and positions, or a fact without a value.
+
+        Raises:
+            NoSuchFieldError: records of this shape have no such path, whether this one is there or not.
+        """
+        if not leads(self.shape, path):
+            raise NoSuchFieldError(f"{self.file}: records of this kind have no {pointer(*path)}")
         value = self.content
         for step in path:
             in_object = isinstance(value, dict) and step in value
@@ -126,12 +142,29 @@ class Facts:
 
     def stage(self, name: str) -> Record:
         """The manifest's record of a stage, or the lack of one."""
-        return self.stages.get(name, Record(f"run.json#{name}", None, None))
+        return self.stages.get(name, Record(f"run.json#{name}", None, None, StageRecord))
 
     def history(self, rung: str) -> Record:
         """A rung's epochs, or the lack of them."""
-        return self.histories.get(rung, Record(f"students/{rung}/{HISTORY}", None, None))
+        return self.histories.get(rung, Record(f"students/{rung}/{HISTORY}", None, None, tuple[EpochRecord, ...]))
 
+
+class _WrittenManifest(Manifest):
+    """A bundle's manifest with the hash that is written into it."""
+
+    sha256: str
+
+
+_PAIRS = {"schema_version": int, "threshold": float, "pairs": list[tuple[str, str, float]]}
+_MADE = {
+    "schema_version": int,
+    "choice": Choice,
+    "student": StudentRecord,
+    "calibration": Any,
+    "exports": Any,
+    "versions": dict[str, str],
+}
+"""What a bundle's facts hold."""
 
 RECORD, HISTORY = LAYOUT["record"], LAYOUT["history"]
 CALIBRATION = BUNDLE_LAYOUT["calibration"]
@@ -145,36 +178,36 @@ def collect(run: Run) -> Facts:
     manifest = run.manifest
     stages = {
         # The manifest grows as stages end, this report's own too, so a stage's record has its own hash.
-        stage.name: Record(f"run.json#{stage.name}", digest(content), content)
+        stage.name: Record(f"run.json#{stage.name}", digest(content), content, StageRecord)
         for stage in STAGES
         # A report cannot tell of its own making, and shall not tell of the one that it replaces.
         if stage.name in manifest.stages and stage.name != "report"
         for content in (manifest.stages[stage.name].model_dump(mode="json"),)
     }
-    histories = {path.name: json_record(root, path / HISTORY) for path in folders}
+    histories = {path.name: json_record(root, path / HISTORY, tuple[EpochRecord, ...]) for path in folders}
     started = {"filter": manifest.filter, "created": manifest.created}
     return Facts(
-        evaluation=json_record(root, run.path("evaluation")),
+        evaluation=json_record(root, run.path("evaluation"), Evaluation),
         predictions=_table(root, run.path("predictions")),
-        fresh=json_record(root, run.path("fresh_record")),
-        students={path.name: json_record(root, path / RECORD) for path in folders},
+        fresh=json_record(root, run.path("fresh_record"), FreshEvaluation),
+        students={path.name: json_record(root, path / RECORD, StudentRecord) for path in folders},
         # A student that is fitted in one go has a history without epochs.
         histories={name: record for name, record in histories.items() if record.content},
-        calibration=json_record(root, run.path("bundle") / CALIBRATION),
-        pairs=json_record(root, run.path("pairs")),
+        calibration=json_record(root, run.path("bundle") / CALIBRATION, Calibration),
+        pairs=json_record(root, run.path("pairs"), _PAIRS),
         stages=stages,
-        manifest=Record("run.json#start", digest(started), started),
+        manifest=Record("run.json#start", digest(started), started, started),
         filter=_yaml(root, run.path("filter") / BUNDLE_LAYOUT["filter"]),
-        bundle=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"]),
-        made=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"]),
+        bundle=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"], _WrittenManifest),
+        made=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"], _MADE),
         sizes=_sizes(root, run.path("bundle")),
-        bench=json_record(root, bench_path(run.path("bundle"))),
-        plan=json_record(root, plan_path(run.path("bundle"))),
-        cascade=json_record(root, run.path("cascade") / CASCADE_LAYOUT["record"]),
-        acceptance=json_record(root, run.path("acceptance")),
+        bench=json_record(root, bench_path(run.path("bundle")), Bench),
+        plan=json_record(root, plan_path(run.path("bundle")), Plan),
+        cascade=json_record(root, run.path("cascade") / CASCADE_LAYOUT["record"], Cascade),
+        acceptance=json_record(root, run.path("acceptance"), Acceptance),
         decisions=_lines(root, run.path("decisions")),
-        comparison=json_record(root, run.path("comparison")),
-        ladder=json_record(root, run.path("ladder")),
+        comparison=json_record(root, run.path("comparison"), Comparing),
+        ladder=json_record(root, run.path("ladder"), Ladder),
     )
 
 
@@ -187,11 +220,11 @@ _LISTS = {"history.json"}
 """Files whose JSON is a list; all others hold an object."""
 
 
-def json_record(root: Path, path: Path) -> Record:
+def json_record(root: Path, path: Path, shape: Any = Any) -> Record:  # noqa: ANN401 - any type
     """A JSON file as a record whose name is its path inside `root`, or the lack of one."""
     file = path.relative_to(root).as_posix()
     read = read_json if path.name in _LISTS else read_object
-    return Record(file, sha256(path), read(path)) if path.is_file() else Record(file, None, None)
+    return Record(file, sha256(path), read(path), shape) if path.is_file() else Record(file, None, None, shape)
 
 
 def _yaml(root: Path, path: Path) -> Record:
@@ -205,11 +238,11 @@ def _lines(root: Path, path: Path) -> Record:
     """A file of JSON lines, as a list."""
     file = path.relative_to(root).as_posix()
     if not path.is_file():
-        return Record(file, None, None)
+        return Record(file, None, None, tuple[Decision, ...])
     # Not splitlines: a text may hold line separators of Unicode's own.
     lines = enumerate(read_text(path).split("\n"), start=1)
     found = [parse_json(line, f"{path}: line {number}") for number, line in lines if line.strip()]
-    return Record(file, sha256(path), found)
+    return Record(file, sha256(path), found, tuple[Decision, ...])
 
 
 def _sizes(root: Path, folder: Path) -> Record:

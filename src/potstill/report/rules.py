@@ -36,7 +36,7 @@ _THRESHOLDS: Final[dict[str, Any]] = {
     "cut": {"many": 0.1},
 }
 
-RULES = Record("rules", digest(_THRESHOLDS), _THRESHOLDS)
+RULES = Record("rules", digest(_THRESHOLDS), _THRESHOLDS, _THRESHOLDS)
 """Every threshold, as a record with its own hash."""
 
 RATINGS = ("excellent", "good", "fair", "weak", "unproven", "none")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from potstill.audit import Audit
 from potstill.errors import require
 from potstill.files import read_object, replacing, sha256
 from potstill.report.audit.sections import compose
@@ -16,7 +17,6 @@ from potstill.report.html import render_html
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from potstill.audit import Audit
 
 __all__ = ["write_audit"]
 
@@ -35,7 +35,7 @@ def write_audit(audit: Audit, folder: Path) -> Path:
     require("vl_convert", "report")
     path = folder / LAYOUT["record"]
     audit.save(path)
-    record = Record(LAYOUT["record"], sha256(path), read_object(path))
+    record = Record(LAYOUT["record"], sha256(path), read_object(path), Audit)
     page = folder / LAYOUT["html"]
     with replacing(page) as temporary:
         temporary.write_text(render_html(compose(record), {record.file: record.sha256}), encoding="utf-8", newline="\n")

@@ -89,7 +89,8 @@ def _speed_table(facts: Facts) -> Table:
     ]
     places.append((("the bundle, whole path",), ("shipped",)))
     for label, path in places:
-        missing = evaluation.at(*path, "latency_missing")
+        # Only of a rung is it recorded why it was not timed.
+        missing = evaluation.at(*path, "latency" if path == ("shipped",) else "latency_missing")
         at = (*path, "latency")
         rows.append(
             Row(

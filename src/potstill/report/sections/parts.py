@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Shown
 from potstill.report.facts import Record
+from potstill.training.facts import StudentRecord
 
 if TYPE_CHECKING:
     from potstill.report.blocks import Inline, Kind, Text
@@ -40,7 +41,7 @@ def judgement(evaluation: Record, place: int) -> Path:
 def chosen_student(facts: Facts) -> Record:
     """The record of the student that became the bundle, or the lack of one."""
     rung = str(facts.evaluation.at("shipped", "rung").value)
-    return facts.students.get(rung, Record(f"students/{rung}/record.json", None, None))
+    return facts.students.get(rung, Record(f"students/{rung}/record.json", None, None, StudentRecord))
 
 
 def chosen_history(facts: Facts) -> Record:
