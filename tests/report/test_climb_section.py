@@ -9,6 +9,7 @@ from potstill.ladder import Ladder, Next, Pick, Step
 from potstill.report.blocks import Figure, Paragraph, Table
 from potstill.report.facts import Record
 from potstill.report.sections.climb import climb
+from potstill.training.facts import StudentRecord
 
 FAST = Latency.model_validate(
     dict.fromkeys(Latency.model_fields, 1) | {"milliseconds_p50": 2.5, "machine": "a machine", "load": None}
@@ -53,8 +54,8 @@ def section(rows="rows", **changes):
     content = FOUND.model_copy(update=changes).model_dump(mode="json")
     return climb(
         SimpleNamespace(
-            ladder=Record("ladder.json", "00" * 32, content),
-            students={"dear": Record("students/dear/record.json", "11" * 32, {"rows_hash": rows})},
+            ladder=Record("ladder.json", "00" * 32, content, Ladder),
+            students={"dear": Record("students/dear/record.json", "11" * 32, {"rows_hash": rows}, StudentRecord)},
         )
     )
 

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import pytest
 
 from potstill.calibration import LEVELS
+from potstill.evaluation import Evaluation
 from potstill.report.blocks import Findings, Paragraph, Table
 from potstill.report.facts import Facts, Record
 from potstill.report.facts import Table as Frame
@@ -14,6 +15,7 @@ from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.recommendations import recommendations
 from potstill.report.sections.slices import slices
+from potstill.training.facts import EpochRecord, StudentRecord
 
 MISSING = Record("nothing.json", None, None)
 
@@ -71,7 +73,7 @@ def content():
 def facts_of(evaluation, **records):
     nothing = MappingProxyType({})
     facts = Facts(
-        evaluation=Record("evaluation.json", "cd" * 32, evaluation),
+        evaluation=Record("evaluation.json", "cd" * 32, evaluation, Evaluation),
         predictions=Frame("predictions.parquet", None, None),
         fresh=MISSING,
         students=nothing,
@@ -182,8 +184,10 @@ def trained(best):
         for epoch, train in ((1, 0.9), (2, 0.5))
     ]
     return {
-        "students": {"ridge": Record("students/ridge/record.json", "aa", {"best_epoch": best, "epochs": 2})},
-        "histories": {"ridge": Record("students/ridge/history.json", "bb", history)},
+        "students": {
+            "ridge": Record("students/ridge/record.json", "aa", {"best_epoch": best, "epochs": 2}, StudentRecord)
+        },
+        "histories": {"ridge": Record("students/ridge/history.json", "bb", history, tuple[EpochRecord, ...])},
     }
 
 
