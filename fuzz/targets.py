@@ -178,10 +178,12 @@ def decisions(data: bytes, folder: Path) -> None:
 
 def times(data: bytes, _: Path) -> None:
     """A time of publication."""
-    from potstill.times import read_time, year_of
+    from potstill.times import TimeError, read_time, year_of
 
     year_of(_text(data))
-    read_time(_text(data))
+    # Whoever calls it says of which article the time is.
+    with suppress(TimeError):
+        read_time(_text(data))
 
 
 # Answers of an oracle

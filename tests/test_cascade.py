@@ -48,6 +48,7 @@ class TestBound:
     def test_and_with_more_of_them_one_may_be_lost(self, trials, recall, lost):
         assert may_lose(trials, recall) == lost
 
+    @pytest.mark.long
     def test_the_promise_holds_in_nineteen_of_twenty_draws(self):
         rng = np.random.default_rng(0)
         kept = 0

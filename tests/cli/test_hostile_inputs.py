@@ -34,6 +34,9 @@ CONTENTS = {
     "bytes": bytes(range(256)),
 }
 
+COMMON = {"an integer of 5,000 digits", "100,000 brackets", "no UTF-8", "nothing", "a list"}
+"""What every file is tried with each time; the long tests try all."""
+
 KINDS = {
     "a folder": lambda path: path.mkdir(),
     "a pipe": os.mkfifo,
@@ -137,7 +140,7 @@ def well_ended(ending, arguments):
 @pytest.mark.parametrize(
     ("content", "name"),
     [
-        (content, name)
+        pytest.param(content, name, marks=[] if content in COMMON else [pytest.mark.long])
         for name in FILES
         for content in CONTENTS
         # A table of prices may be empty.

@@ -174,7 +174,7 @@ def test_a_job_whose_name_was_lost_is_found_again(tmp_path, keeps_tags):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("keeps_tags", [True, False])
+@pytest.mark.parametrize("keeps_tags", [pytest.param(True, marks=pytest.mark.long), False])
 def test_kills_at_any_moment_cost_nothing(tmp_path, keeps_tags):
     chance = random.Random(keeps_tags)
     count = 8 * KILLS

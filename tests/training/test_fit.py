@@ -43,7 +43,21 @@ def fifty():
     return Examples(tuple(frame["id"]), frame, scores, np.arange(50), DIMENSIONS)
 
 
-@pytest.mark.parametrize("name", [name for name in presets() if not needs(load_recipe(name))])
+EVERYDAY = {
+    "constant", "source-median", "tfidf-ridge", "tfidf-median", "minilm-median", "minilm-e5-tfidf-blend", "minilm-lora",
+    "e5-static", "qwen2.5-1.5b-lora-printed",
+}  # fmt: skip
+"""A preset of each kind; the others are trained by the long tests."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[] if name in EVERYDAY else [pytest.mark.long])
+        for name in presets()
+        if not needs(load_recipe(name))
+    ],
+)
 def test_every_preset_trains_on_fifty_rows(tmp_path, name):
     rows = fifty()
     recipe = load_recipe(name)

@@ -46,7 +46,11 @@ def unbroken(processes, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: "-".join(f"{k}-{v}" for k, v in kill.items()))
+@pytest.mark.parametrize(
+    "kill",
+    [pytest.param(kill, marks=[] if kill in (KILLS[0], KILLS[-1]) else [pytest.mark.long]) for kill in KILLS],
+    ids=lambda kill: "-".join(f"{k}-{v}" for k, v in kill.items()),
+)
 def test_a_killed_training_resumes_to_the_weights_of_the_unbroken_one(processes, unbroken, tmp_path, kill):
     assert run(processes, trainings.train_until_killed, tmp_path / "work", **kill) == -9
 
