@@ -56,3 +56,32 @@ def test_a_question_that_is_blocked_is_no_error():
 @pytest.mark.parametrize("body", [{"choices": [{"message": {}}], "error": None}, {"content": [], "error": {}}, 7, "x"])
 def test_an_answer_is_no_error(body):
     assert error_in(body) is None
+
+
+@pytest.mark.parametrize("kind", ["application/json", "text/html"])
+@pytest.mark.parametrize(
+    ("status", "reason", "charged"),
+    [
+        (401, "not_allowed", "nothing"),
+        (404, "bad_request", "nothing"),
+        (429, "rate_limited", "nothing"),
+        (503, "server", "unknown"),
+        (504, "server", "unknown"),
+    ],
+)
+@pytest.mark.parametrize("spec", KEYS)
+def test_an_http_error_in_plain_words_is_taken_by_its_status(spec, status, reason, charged, kind, monkeypatch):
+    monkeypatch.setenv(KEYS[spec], "k")
+    answer = Answer(status=status, body=b"no healthy upstream", headers={"content-type": kind})
+    _, [failure] = ask(spec, lambda request, number: answer)
+    assert (failure.reason, failure.charged) == (reason, charged)
+    assert f"HTTP {status}" in failure.detail
+
+
+@pytest.mark.parametrize("spec", KEYS)
+def test_an_answer_without_an_answer_is_kept_in_the_servers_words(spec, monkeypatch):
+    monkeypatch.setenv(KEYS[spec], "k")
+    body = b'{"detail": "Rate limit exceeded, slow down"}'
+    _, [failure] = ask(spec, lambda request, number: Answer(body=body))
+    assert failure.of_server
+    assert "slow down" in failure.raw

@@ -141,7 +141,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
     failure = charged(_used(body.get("usage")), body.get("usage"))
     content, stop = body.get("content"), body.get("stop_reason")
     if not isinstance(content, list):
-        failure.detail, failure.of_server = "no content in the answer", True
+        failure.detail, failure.of_server, failure.raw = "no content in the answer", True, text[:4000]
         raise failure
     blocks = [block for block in content if isinstance(block, dict)]
     said = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")

@@ -8,6 +8,7 @@ as answer, and counts against the token limit.
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
@@ -28,7 +29,7 @@ from potstill.oracle.wire import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from types import ModuleType
     from typing import TypeVar
 
@@ -82,7 +83,7 @@ class GeminiOracle(LiveOracle):
                 headers=dict(self._settings.headers),
                 # By itself the library passes over all_proxy, and proxies without a scheme.
                 # And a redirection would send question and key to another address; one name for each transport.
-                async_client_args={"allow_redirects": False, "follow_redirects": False}
+                async_client_args={"allow_redirects": False, "follow_redirects": False, "middlewares": (_plain_errors,)}
                 | ({} if proxy is None else {"proxy": proxy.url}),
                 # Without this the library repeats a question whose connection broke, and that may be paid twice.
                 retry_options=self._types.HttpRetryOptions(attempts=1),
@@ -123,6 +124,8 @@ class GeminiOracle(LiveOracle):
                 return await call
         except self._errors.APIError as error:
             raise self._refusal(error) from None
+        except _PlainError as error:
+            raise self._status_failure(error.status, error.text, error.text, error.headers) from None
         except self.transport as error:
             raise self.lost(error) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -174,6 +177,35 @@ class GeminiOracle(LiveOracle):
         return self._status_failure(error.code, message, said, headers)
 
 
+class _PlainError(Exception):
+    """An HTTP error whose body is no JSON object, as gateways send them."""
+
+    def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = headers
+
+
+async def _plain_errors(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401 - aiohttp's
+    """Keep the library from reading such a body as JSON, which would lose the status.
+
+    Raises:
+        _PlainError: the answer is an error and no JSON object.
+    """
+    response = await handler(request)
+    if response.status < 300:
+        return response
+    body = (await response.read()).decode("utf-8", "replace")
+    try:
+        stated = isinstance(json.loads(body), dict)
+    except (ValueError, RecursionError):
+        stated = False
+    if not stated:
+        raise _PlainError(response.status, body or str(response.reason or ""), response.headers)
+    return response
+
+
 def _told(details: list[Any]) -> tuple[float | None, bool]:
     """From an error's details: seconds to wait, and whether a day's limit is used up."""
     wait, day = None, False
@@ -207,7 +239,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
         failure.reason, failure.detail = "refused", f"the question was blocked: {one_line(str(blocked))}"
         raise failure
     if not isinstance(candidate, dict):
-        failure.detail, failure.of_server = "no candidates in the answer", True
+        failure.detail, failure.of_server, failure.raw = "no candidates in the answer", True, text[:4000]
         raise failure
     finish = str(candidate.get("finishReason") or "")
     content = candidate.get("content")

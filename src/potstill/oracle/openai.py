@@ -188,7 +188,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
     message = choice.get("message") if isinstance(choice, dict) else None
     failure = charged(_used(body.get("usage")), body.get("usage"))
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        failure.detail, failure.of_server = "no choices in the answer", True
+        failure.detail, failure.of_server, failure.raw = "no choices in the answer", True, text[:4000]
         raise failure
     finish = choice.get("finish_reason")
     parts = _parts(message.get("content"))

@@ -204,7 +204,7 @@ class NotUnderstood(Failure):
     """A refusal that may mean the form of the question, while the server's abilities are unknown."""
 
     def __init__(self, status: int, failure: Failure) -> None:
-        super().__init__(failure.reason, failure.detail, failure.retry_after)
+        super().__init__(failure.reason, failure.detail, failure.retry_after, of_server=failure.of_server)
         self.status = status
         self.failure = failure
 
