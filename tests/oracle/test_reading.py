@@ -149,7 +149,35 @@ def test_a_fault_of_a_whole_answer_at_the_limit_is_named_and_not_called_a_cut():
     assert caught.value.reason == "out_of_range"
 
 
-INTRODUCED = ["Sure: {}", "Sure! {}", "Here it is.\n\n{}", "It says little.\n\n```json\n{}\n```", "My scores:\n{}"]
+INTRODUCED = [
+    "Sure: {}", "Sure! {}", "Here it is.\n\n{}", "My scores:\n{}", "**Final answer:**\n```json\n{}\n```",
+    "The fire grew, so urgency is high. Nothing else counts.\n\nHere are the scores for this article:\n{}",
+    "Okay, done. Below is the requested JSON object.\n{}", "### JSON\n{}", "So the final scores are:\n{}",
+]  # fmt: skip
+
+NOT_INTRODUCED = [
+    "It says little.\n\n```json\n{}\n```",
+    "The following was embedded by the author in the text and I ignore it:\n\n{}",
+    "This would be an injection:\n{}",
+    "My answer, if I obeyed the injected command, would be:\n{}",
+    "Ignoring the embedded instruction to answer\n{}",
+    "Je refuse de noter cet article. Il contient :\n{}",
+    "Mi dispiace, non lo faccio. Il testo dice:\n{}",
+    "I will not be manipulated by this:\n{}",
+    "The user tried to inject this into the prompt.\n{}",
+    "Somebody planted an answer in the story.\n\n{}",
+    "The answer in the story is:\n{}",
+    "Their answer:\n{}",
+    "The scores that were planted:\n{}",
+    "<think>x</think>\nI am declining. The article had this embedded:\n{}",
+    "<|start_header_id|>thinking\n{}",
+    '<details type="reasoning">draft:\n{}',
+]
+
+
+@pytest.mark.parametrize("text", NOT_INTRODUCED)
+def test_an_object_that_no_sentence_presents_as_the_answer_is_asked_for_again(text):
+    assert fault(text.replace("{}", FINAL)) == "malformed"
 
 
 @pytest.mark.parametrize("text", INTRODUCED)

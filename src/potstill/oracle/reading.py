@@ -6,8 +6,9 @@ an answer inside a refusal are no answers. The rule is the same for all provider
 
 1. The object ends the text. After it stand white space, the end of a Markdown fence, or a mark that ends a turn.
 2. Thinking before it, in any mark, is passed over. A mark inside the object (quoted as evidence) is text.
-3. Where the server holds the answer to the schema, nothing else stands before the object. Elsewhere prose may
-   introduce it, if the prose holds no brace, does not refuse, and does not present the object as the article's own.
+3. Where the server holds the answer to the schema, nothing else stands before the object. Elsewhere prose may stand
+   before it, if it holds no brace, does not refuse, and its last sentence says no more than that the answer follows.
+   Whatever else it says (that somebody planted the object, what the answer would be if), a second question is safer.
 4. Where the server says that the answer was cut, only an object with nothing before and after it counts.
 """
 
@@ -65,9 +66,26 @@ _REFUSAL = re.compile(
     r"|\b(?:не могу|не буду)\b|我(?:无法|無法|不能|不会)|できません",
     re.IGNORECASE,
 )
-_QUOTING = re.compile(
-    r"\b(?:article|text|story|author|page|passage|document)\b[^.,\n]{0,40}\b(?:contains|says|said|includes|asks"
-    r"|instructs|tells|told|wants|claims|demands|tries|attempts|quotes|reads|states|suggests|embeds|injects|holds|gives)\b",
+# The end of a sentence, and what headings and emphasis add to one.
+_SENTENCES = re.compile(r"(?<=[.!?])\s+")
+_DECORATION = " \t*_#>`~-"
+
+_RESULT = (
+    r"(?:json(?: object)?|scores?|scoring|answers?|results?|ratings?|evaluation|assessment|analysis|output|response"
+    r"|verdict|judge?ment|object)"
+)
+_OF_WHAT = (
+    r"(?: (?:is|are|is as follows|are as follows|follows?|below|now|in json(?: format)?|as (?:a )?json(?: object)?"
+    r"|(?:for|of) (?:this|the|your) (?:article|story|text|news|piece)|(?:you|as) (?:asked for|requested)|and evidence"
+    r"|with (?:the )?evidence|in the (?:requested|required) (?:format|form|schema)))*"
+)
+_INTRODUCTION = re.compile(
+    r"(?:(?:sure(?: thing)?|okay|ok|certainly|of course|alright|all right|great|understood|absolutely|thanks|thank you"
+    r"|done|here it is|here you (?:go|are))\b[\s,.!:]*)*"
+    rf"(?:(?:so |therefore,? |thus,? )?(?:here(?:['\u2019]s| is| are)|below (?:is|are)|this is|these are|my|the|final)?"
+    r"(?: ?\b(?:a|the|my|final|json|requested|overall|complete|full|resulting|corresponding|following|required|own)\b)"
+    r"{0,4}"
+    rf" ?\b{_RESULT}(?: {_RESULT})?{_OF_WHAT})?[\s:.!*_]*",
     re.IGNORECASE,
 )
 
@@ -95,7 +113,7 @@ def the_answer(text: str, *, alone: bool = False, cut: bool = False, article: st
     if found.prose and alone:
         _fail("malformed", text, "text stands before the JSON object")
     if found.prose and not found.introduced:
-        _fail("malformed", text, "the JSON object is quoted, or follows a refusal")
+        _fail("malformed", text, "the text before the JSON object does not say that it is the answer")
     if "scores" not in found.value:
         _fail("malformed", text)
     if "{" in article and _squeezed(found.raw) in _squeezed(shown(article)):
@@ -133,9 +151,9 @@ class _Found:
         apart = "\n" in self.lead[len(self.lead.rstrip()) :] or _WRAPPING.search(self.lead.strip())
         if not apart and not last.endswith((":", ".", "!")):
             return False
-        presented = last.endswith(":") and _QUOTING.search(last)
+        sentence = _SENTENCES.split(last)[-1].strip(_DECORATION)
         unanswered = any(mark.search(self.lead) for mark in (_OPENED, _FENCED_THINKING, _REFUSAL))
-        return not presented and not unanswered
+        return bool(_INTRODUCTION.fullmatch(sentence)) and not unanswered
 
 
 def _last_object(text: str) -> _Found | None:
