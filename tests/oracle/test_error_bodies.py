@@ -24,6 +24,11 @@ FORMS = [
     ({"type": "error", "error": {"type": "rate_limit_error", "message": "busy"}}, "rate_limited"),
     ({"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}, "rate_limited"),
     ([{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}], "rate_limited"),
+    ({"detail": "Rate limit exceeded, slow down"}, "rate_limited"),
+    ({"message": "Too many requests", "status": 429}, "rate_limited"),
+    ({"code": 401, "msg": "no such key"}, "not_allowed"),
+    ({"errors": [{"code": "unauthorized", "message": "no"}], "success": False}, "not_allowed"),
+    ({"fault": {"faultstring": "Rate limit quota violation"}}, "rate_limited"),
 ]
 
 
@@ -33,6 +38,21 @@ def test_an_error_with_http_200_is_what_it_says_and_costs_nothing(spec, monkeypa
     _, found = ask(spec, lambda request, number: Answer(body=json.dumps(FORMS[number][0]).encode()), times=len(FORMS))
     assert [(one.reason, one.charged) for one in found] == [(reason, "nothing") for _, reason in FORMS]
     assert "slow down" in found[0].detail
+
+
+@pytest.mark.parametrize("spec", sorted(KEYS))
+def test_an_error_in_a_stream_that_nobody_asked_for_is_what_it_says(spec, monkeypatch):
+    monkeypatch.setenv(KEYS[spec], "k3y")
+    body = b'event: error\ndata: {"type": "error", "error": {"type": "overloaded_error", "message": "busy"}}\n\n'
+    _, [found] = ask(spec, lambda request, number: Answer(body=body))
+    assert (found.reason, found.charged) == ("server", "nothing")
+
+
+@pytest.mark.parametrize(
+    "body", [{"detail": "Not here"}, {"errors": [{"code": 7003, "message": "no route"}]}, {"ok": 1}]
+)
+def test_a_body_that_names_no_error_that_is_known_is_not_waited_for(body):
+    assert error_in(body) is None
 
 
 BILLED = [
@@ -81,7 +101,7 @@ def test_an_http_error_in_plain_words_is_taken_by_its_status(spec, status, reaso
 @pytest.mark.parametrize("spec", KEYS)
 def test_an_answer_without_an_answer_is_kept_in_the_servers_words(spec, monkeypatch):
     monkeypatch.setenv(KEYS[spec], "k")
-    body = b'{"detail": "Rate limit exceeded, slow down"}'
+    body = b'{"detail": "Nobody lives here"}'
     _, [failure] = ask(spec, lambda request, number: Answer(body=body))
     assert failure.of_server
-    assert "slow down" in failure.raw
+    assert "Nobody lives here" in failure.raw

@@ -5,6 +5,7 @@ In: the JSON of an answer. Out: the status that an error in it names, and the se
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -21,6 +22,11 @@ _STATUS = (
     (400, ("invalid_request", "invalid_argument", "bad_request", "badrequest", "failed_precondition",
            "context_length")),
 )  # fmt: skip
+
+_ANSWERS = frozenset({"choices", "content", "candidates", "promptFeedback", "usage", "usageMetadata"})
+"""Parts of an answer, of which an error of a gateway has none."""
+
+_NUMBERS = ("code", "status", "status_code", "statusCode", "httpStatus")
 
 _BROKEN_OFF = frozenset({"error", "network_error", "server_error", "internal_error"})
 _OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "thoughtsTokenCount")
@@ -41,13 +47,35 @@ def error_in(value: object) -> tuple[int, str] | None:
     if not error and (value.get("object") == "error" or value.get("type") == "error"):
         error = value
     if error:
-        return _status(error), _words(error)
+        return _status(error) or 500, _words(error)
+    if not value.keys() & _ANSWERS:
+        return _of_a_gateway(value)
     ends = (choice.get("finish_reason"), value.get("stop_reason"), _first(value.get("candidates")).get("finishReason"))
     if any(str(end).lower() in _BROKEN_OFF for end in ends):
         return 502, "the server ended the answer with an error"
     # Gemini gives none where it blocks a question, and says so.
     nothing = [name for name in ("choices", "content", "candidates") if name in value and value[name] is None]
     return (502, f"the answer's {nothing[0]} are null") if nothing and not value.get("promptFeedback") else None
+
+
+def _of_a_gateway(value: dict[str, Any]) -> tuple[int, str] | None:
+    """The error in a body that has no part of an answer, where it names one that is known."""
+    error = value.get("fault") or value.get("errors") or value
+    status = _status(error)
+    return None if status is None else (status, _words(error))
+
+
+def error_in_stream(text: str) -> tuple[int, str] | None:
+    """As `error_in`, of an answer that came as server-sent events although none were asked for."""
+    for line in text.splitlines()[:100]:
+        if line.startswith("data:"):
+            try:
+                found = error_in(json.loads(line.removeprefix("data:")))
+            except (ValueError, RecursionError):
+                continue
+            if found is not None:
+                return found
+    return None
 
 
 def is_billed(value: object) -> bool:
@@ -61,20 +89,20 @@ def _first(choices: object) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _status(error: object) -> int:
-    """The status in numbers, else in words; 500 where it names none."""
-    facts = [error.get(name) for name in ("code", "status", "status_code")] if isinstance(error, dict) else [error]
+def _status(error: object) -> int | None:
+    """The status in numbers, else in words; None where it names none."""
+    facts = [error.get(name) for name in _NUMBERS] if isinstance(error, dict) else [error]
     for fact in facts:
         found = re.fullmatch(r"\s*([45]\d\d)\b.*", str(fact), re.DOTALL)
         if found:
             return int(found[1])
     said = str(error).lower()
-    return next((status for status, words in _STATUS if any(word in said for word in words)), 500)
+    return next((status for status, words in _STATUS if any(word in said for word in words)), None)
 
 
 def _words(error: object) -> str:
     """The server's message, behind its code or kind."""
     if not isinstance(error, dict):
         return str(error)
-    facts = [error.get(name) for name in ("code", "type", "status", "message")]
+    facts = [error.get(name) for name in ("code", "type", "status", "message", "msg", "detail", "faultstring")]
     return ": ".join(str(fact) for fact in facts if fact) or str(error)

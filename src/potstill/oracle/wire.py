@@ -27,7 +27,7 @@ from potstill.oracle.environment import (
     proxy_of,
     without_logins,
 )
-from potstill.oracle.error_bodies import error_in, is_billed
+from potstill.oracle.error_bodies import error_in, error_in_stream, is_billed
 from potstill.oracle.reading import storable
 from potstill.oracle.redaction import Redaction, secret_headers, secrets_around, secrets_of_address
 from potstill.oracle.waits import retry_after
@@ -342,6 +342,8 @@ def the_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_int=_whole)
     except (ValueError, RecursionError):
+        if (error := error_in_stream(text)) is not None:
+            raise _stated(*error, text, billed=False) from None
         fault = f"the server's answer is no JSON: {one_line(text[:80]) or 'it is empty'}"
         raise Failure("malformed", fault, charged="unknown", raw=text[:4000], of_server=True) from None
     if (error := error_in(value)) is not None:
