@@ -122,5 +122,6 @@ def ending_of(path: Path, legal: tuple[str, ...] = FORMATS) -> str:
         if name.endswith(ending):
             return ending
     # One text alone, or a text a line? Nobody can tell by the name.
-    texts = "; .txt files are read from a folder of them, an article each" if name.endswith(".txt") else ""
+    read = name.endswith(".txt") and legal == INPUTS
+    texts = "; .txt files are read from a folder of them, an article each" if read else ""
     raise ArticleError(f"{path}: unknown kind of file, expected one of {', '.join(legal)}{texts}")
