@@ -508,7 +508,6 @@ def test_the_hash_of_a_folder_is_of_names_and_contents_and_nothing_else(tmp_path
         (r'{"name": "\ud800"}', "half of a surrogate pair"),
         ("{", "line 1: broken JSON"),
         ("\n{,", "line 2: broken JSON"),
-        ("\ufeff{}", "broken JSON"),
     ],
 )
 def test_json_that_is_broken_or_beyond_the_bounds_is_refused_in_one_line_that_names_the_file(tmp_path, text, fault):
@@ -601,3 +600,9 @@ def test_any_fault_of_a_foreign_file_is_said_of_that_file_in_one_line(fault):
 def test_what_potstill_itself_says_of_a_foreign_file_stays():
     with pytest.raises(BadInput, match=r"^another: line 3$"), foreign("student.json", BundleError):
         raise BadInput("another: line 3")
+
+
+def test_a_byte_order_mark_which_windows_puts_before_a_text_is_skipped(tmp_path):
+    path = tmp_path / "prices.json"
+    path.write_text('\ufeff{"input": 1}', encoding="utf-8")
+    assert read_json(path) == {"input": 1}
