@@ -73,7 +73,6 @@ def make_bundle(folder: Path, scratch: Path, rows: Examples, filter_: Filter, to
         calibration=fit_calibration(predicted, rows.scores, rows.clusters, dimensions=rows.dimensions),
         golden=golden,
         encoders=[EncoderFiles(exported.facts, {"model": exported.model, "tokenizer": exported.tokenizer})],
-        facts={},
     )
 
 

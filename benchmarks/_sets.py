@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.filters import Filter
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
     Rows: TypeAlias = list[dict[str, Any]]
 

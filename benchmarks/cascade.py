@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from potstill.bundle import Bundle
     from potstill.dataset import Examples
-    from potstill.records import BoolArray, FloatArray
+    from potstill.types import BoolArray, FloatArray
 
 RESULT = Path(__file__).parent / "results" / "cascade.json"
 FRACTIONS = Fractions(train=0.8, validation=0.1, test=0.1)

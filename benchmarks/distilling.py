@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from _sets import LabelledSet
 
     from potstill.dataset import Examples
-    from potstill.records import FloatArray
     from potstill.students import Student
+    from potstill.types import FloatArray
 
 EPOCHS, TOKENS = 3, 96
 """Of networks: fewer than the recipe's, so that it takes minutes."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.bundle import Bundle
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 RESULT = Path(__file__).parent / "results" / "int8.json"
 

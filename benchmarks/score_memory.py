@@ -111,7 +111,7 @@ def make_bundle(folder: Path, characters: tuple[int, int] | None = (3, 5)) -> Pa
     calibration = fit_calibration(student.predict(frame[:200]), scores[:200], rows.clusters[:200], dimensions=names)
     golden = [*TEXTS, *word_lists(texts, seed=0)]
     return write_bundle(
-        folder, student=student, recipe="memory", filter_=filter_, calibration=calibration, golden=golden, facts={}
+        folder, student=student, recipe="memory", filter_=filter_, calibration=calibration, golden=golden
     ).folder
 
 

@@ -34,7 +34,7 @@ from potstill.labelling import Ledger
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # The package's maker is unknown, so its weights are pinned.

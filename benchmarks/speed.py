@@ -412,7 +412,6 @@ def student_bundle(
         calibration=calibration,
         golden=[*TEXTS, *word_lists(rows.texts, seed=0)],
         encoders=encoders,
-        facts={},
     )
 
 

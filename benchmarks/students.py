@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.dataset import Examples
-    from potstill.records import BoolArray, FloatArray
     from potstill.students import Student
+    from potstill.types import BoolArray, FloatArray
 
 RESULT = HERE / "results" / "students.json"
 FRACTIONS = Fractions(train=0.8, validation=0.1, test=0.1)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from potstill.dataset import Dataset, Examples
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 RESULT = Path(__file__).parent / "results" / "together.json"
 TURN = 50
@@ -168,7 +168,6 @@ def bundles(folder: Path) -> list[Path]:
             ),
             golden=golden,
             encoders=[EncoderFiles(exported.facts, {"model": exported.model, "tokenizer": exported.tokenizer})],
-            facts={},
         )
         found.append(made.folder)
     return found

@@ -243,7 +243,7 @@ def whole_run() -> Path:
 
 def _of_run(name: str) -> Callable[[bytes, Path], object]:
     def run(data: bytes, folder: Path) -> None:
-        from potstill.evaluation import load_evaluation
+        from potstill.evaluation import Evaluation
         from potstill.evaluation.history import read_history
         from potstill.evaluation.stage import candidates
         from potstill.runs import Run
@@ -255,7 +255,7 @@ def _of_run(name: str) -> Callable[[bytes, Path], object]:
         opened = Run.open(copy)
         opened.status()
         if name == "evaluation.json":
-            load_evaluation(copy / name)
+            Evaluation.from_file(copy / name)
         if name.startswith("students"):
             candidates(copy / "students")
         if name.endswith("history.json"):

@@ -20,6 +20,7 @@ from tiny_bundle import (
 from tiny_network import tiny_tokenizer
 
 from potstill.bundle import BUNDLE_LAYOUT, load_bundle, verify_bundle, write_bundle
+from potstill.bundle.facts import BundleFacts
 from potstill.bundle.golden import TEXTS, word_lists
 from potstill.bundle.layout import read_manifest, write_manifest
 from potstill.errors import BundleError
@@ -101,7 +102,7 @@ class TestWhole:
 
     def test_it_may_be_moved_and_renamed(self, bundle, tmp_path):
         moved = bundle.rename(tmp_path / "ein Bündel")
-        assert load_bundle(moved, check="all").facts == {"made": "in a test"}
+        assert load_bundle(moved, check="all").facts == BundleFacts()
 
 
 class TestDamage:
@@ -367,7 +368,7 @@ class TestWriting:
         with pytest.raises(BundleError, match="golden text"):
             write_bundle(
                 bundle, student=Moody(), recipe="x", filter_=FILTER, calibration=calibration_of(tfidf_student()),
-                golden=TEXTS, facts={},
+                golden=TEXTS
             )  # fmt: skip
         assert load_bundle(bundle).hash == before
         assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
@@ -378,7 +379,7 @@ class TestWriting:
         with pytest.raises(BundleError, match="golden text library: the student's gain is nan"):
             write_bundle(
                 tmp_path / "bundle", student=broken, recipe="x", filter_=FILTER, golden=TEXTS,
-                calibration=calibration_of(student), facts={},
+                calibration=calibration_of(student)
             )  # fmt: skip
         assert not list(tmp_path.iterdir())
 

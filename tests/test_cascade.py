@@ -20,12 +20,12 @@ from potstill.errors import BadInput, BundleError, RunError
 from potstill.files import sha256
 from potstill.filters import parse_filter
 from potstill.oracle import open_oracle
-from potstill.records import Article
 from potstill.runs import Run
 from potstill.scorer import Scorer, score_file
 from potstill.scorer.asking import open_asking
 from potstill.scorer.early import Cascade
 from potstill.training import train_run
+from potstill.types import Article
 
 SECONDS = (0.001, 0.1)
 

@@ -7,10 +7,10 @@ from rich.console import Console
 from potstill.cli.demo import ladder_table, verdict_table
 from potstill.demo import FILTERS, NEW_TEXTS, RECIPES, Demo, Distilled, lee_articles, recorded_samples, run_demo
 from potstill.errors import BadInput
-from potstill.evaluation import load_evaluation
+from potstill.evaluation import Evaluation
 from potstill.filters import load_filter
-from potstill.records import Verdict
 from potstill.students.recipes import load_recipe
+from potstill.types import Verdict
 
 
 def test_the_corpus_has_its_350_stories_each_with_an_id_of_its_own():
@@ -56,7 +56,7 @@ def shown(table, width):
 
 def test_the_ladder_fits_a_terminal_of_eighty_columns_and_the_texts_follow(tmp_path):
     run = evaluated_run(tmp_path)
-    evaluation = load_evaluation(run.path("evaluation"))
+    evaluation = Evaluation.from_file(run.path("evaluation"))
     one = Distilled(run, evaluation, tmp_path / "report.html")
     verdicts = tuple(
         {

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from potstill.cli import ladder as command
 from potstill.errors import BadInput, MissingModel, RecipeError, RunError
-from potstill.ladder import Step, climb, load_ladder, next_of
+from potstill.ladder import Ladder, Step, climb, next_of
 from potstill.report.climb import prepare_climb, write_picture
 from potstill.report.facts import json_record
 
@@ -38,7 +38,7 @@ def record(climbed):
 
 def test_the_record_on_disk_is_what_the_call_gave(climbed):
     run, found = climbed
-    assert load_ladder(run.path("ladder")) == found
+    assert Ladder.from_file(run.path("ladder")) == found
 
 
 def test_cheap_rungs_come_first_and_one_that_does_not_fit_says_why(climbed):
@@ -169,7 +169,7 @@ class TestPicture:
 
 def test_a_ladder_that_is_not_there_names_its_command(tmp_path):
     with pytest.raises(RunError, match="run: potstill ladder"):
-        load_ladder(tmp_path / "ladder.json")
+        Ladder.from_file(tmp_path / "ladder.json")
 
 
 def test_the_command_says_what_to_take(climbed):

@@ -1,6 +1,5 @@
 """A search goes on where it was left, begins with the recipe as it is, and its best is a recipe that trains."""
 
-import json
 import sys
 
 import numpy as np
@@ -63,8 +62,7 @@ class TestSearch:
 
     def test_the_record_on_disk_is_what_the_call_gave(self, tuned):
         run, _, study = tuned
-        kept = json.loads((run.path("tuning") / "my-tfidf" / "study.json").read_text())
-        assert tuning.Study.model_validate(kept) == study
+        assert tuning.Study.from_file(run.path("tuning") / "my-tfidf" / "study.json") == study
 
     def test_it_goes_on_with_what_was_tried(self, tuned):
         run, space, before = tuned

@@ -101,7 +101,6 @@ def tfidf_bundle(folder, filter_=FILTER):
         filter_=filter_,
         calibration=calibration_of(student),
         golden=golden(examples()),
-        facts={"made": "in a test"},
     )
 
 
@@ -124,7 +123,6 @@ def neural_bundle(folder, scratch, seed=0, tokenizer_seed=0):
         calibration=calibration_of(student),
         golden=golden(examples()),
         encoders=[files],
-        facts={"made": "in a test"},
     )
 
 

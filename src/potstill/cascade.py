@@ -22,9 +22,10 @@ import numpy as np
 from potstill.bundle import load_bundle
 from potstill.bundle.building import Candidate, read_candidates, write_candidate
 from potstill.bundle.deciding import decide_raw
+from potstill.bundle.facts import Choice
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
-from potstill.files import replacing_folder, write_json
+from potstill.files import replacing_folder
 from potstill.metrics import exact_interval
 from potstill.prefilter import fold_all
 from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, signal, stands
@@ -39,8 +40,8 @@ if TYPE_CHECKING:
     from potstill.bundle import Bundle
     from potstill.dataset import Examples
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray, IntArray
     from potstill.runs import Run
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 CONFIDENCE = 0.95
 """Of every bound here, one-sided."""
@@ -151,9 +152,7 @@ def build_cascade(
         main = load_bundle(run.path("bundle"))
         candidate = _candidate(run, dataset, first, main.manifest.recipe)
         with replacing_folder(folder) as made, steps("finding what the first student may answer alone", None):
-            bundle = write_candidate(
-                run, dataset, candidate, made / CASCADE_LAYOUT["first"], {"reason": f"answers before {main.hash}"}
-            )
+            bundle = write_candidate(run, dataset, candidate, made / CASCADE_LAYOUT["first"], _choice(candidate, main))
             unseen = _unseen(candidate, dataset, bundle.student.predict, filter_)
             if not unseen.positive.any():
                 raise RunError(f"{run.folder}: none of {unseen.positive.size:,} articles is positive; nothing is lost")
@@ -179,9 +178,13 @@ def build_cascade(
                 test=test,
                 why=_why(chosen, recall, unseen.trials.size, first),
             )
-            write_json(made / CASCADE_LAYOUT["record"], record.model_dump(mode="json"))
+            record.save(made / CASCADE_LAYOUT["record"])
     note(f"cascade: {record.why}")
     return record
+
+
+def _choice(candidate: Candidate, main: Bundle) -> Choice:
+    return Choice(rung=candidate.name, validation_mae={}, reason=f"answers before {main.hash}")
 
 
 def _candidate(run: Run, dataset: Dataset, first: str, shipped: str) -> Candidate:

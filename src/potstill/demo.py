@@ -23,13 +23,13 @@ from potstill.files import write_text
 from potstill.filters import load_filter
 from potstill.labelling import label_run
 from potstill.oracle import open_oracle
-from potstill.records import Article, Verdict
 from potstill.report import write_report
 from potstill.runs import Run
 from potstill.scorer import Together
 from potstill.students.storage import load_student
 from potstill.terminal import note
 from potstill.training import share_features, train_run, train_together
+from potstill.types import Article, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

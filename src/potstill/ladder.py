@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from potstill import metrics
 from potstill.dataset import Dataset
 from potstill.errors import RecipeError, RunError, TrainingError, Unavailable
 from potstill.evaluation.latency import measure
-from potstill.evaluation.records import Interval, Latency  # noqa: TC001 - pydantic reads them
+from potstill.evaluation.records import Latency  # noqa: TC001 - pydantic reads it
 from potstill.evaluation.stage import run_floor, saved
-from potstill.files import digest, read_json, write_json
+from potstill.files import digest
 from potstill.load import Load  # noqa: TC001 - pydantic reads it
+from potstill.records import Interval, Part, Record
 from potstill.students.constant import fit_constant
 from potstill.students.neural import part_keys, reading_members
 from potstill.students.recipes import BlendRecipe, ConstantRecipe, EncoderHeadRecipe, load_recipe
@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from potstill.dataset import Examples
-    from potstill.records import FloatArray
     from potstill.runs import Run
     from potstill.students.recipes import Recipe
     from potstill.training import StudentRecord
+    from potstill.types import FloatArray
 
 SCHEMA_VERSION = 1
 
@@ -68,11 +68,7 @@ FEWEST = 3
 """Rungs that read, below which nothing is said of the next."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Step(_Record):
+class Step(Part):
     """One rung: trained, with its figures, or left out, with the reason in `why`.
 
     `mae` is on the validation part, clipped to the scale, the mean over dimensions; `interval` over clusters of
@@ -95,7 +91,7 @@ class Step(_Record):
     tiny: bool = False
 
 
-class Pick(_Record):
+class Pick(Part):
     """The rung to take: the least error of those within the budget.
 
     `as_good` names cheaper rungs whose error is not surely larger: the 95% interval of the difference, over clusters,
@@ -108,7 +104,7 @@ class Pick(_Record):
     as_good: tuple[str, ...]
 
 
-class Next(_Record):
+class Next(Part):
     """What the first rung that the time did not allow would buy, if error went on falling with time as it did.
 
     A straight line through the least error so far against the logarithm of seconds, over `points` rungs, that stops
@@ -122,10 +118,13 @@ class Next(_Record):
     gain: float | None
 
 
-class Ladder(_Record):
+class Ladder(Record):
     """`ladder.json`."""
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+    made_by = "potstill ladder RUN"
+
+    schema_version: int = 1
     rows: str
     """SHA-256 of the dataset's rows."""
     seed: int
@@ -141,20 +140,6 @@ class Ladder(_Record):
     steps: tuple[Step, ...]
     pick: Pick | None
     next: Next | None
-
-
-def load_ladder(path: Path) -> Ladder:
-    """Read a ladder back.
-
-    Raises:
-        RunError: there is none, or it is not one that this potstill reads.
-    """
-    if not path.is_file():
-        raise RunError(f"{path} is missing; run: potstill ladder {path.parent}")
-    try:
-        return Ladder.model_validate(read_json(path))
-    except ValidationError as error:
-        raise RunError(f"{path}: {error.errors()[0]['msg']}") from None
 
 
 def climb(
@@ -209,13 +194,13 @@ def climb(
         steps[place] = work.climbed(step, recipe, named[step.name], need, left)
         if steps[place].state == "trained":
             encoded |= _readings(recipe)
-        write_json(run.path("ladder"), work.ladder(steps).model_dump(mode="json"))
+        work.ladder(steps).save(run.path("ladder"))
     trained = [named[step.name] for step in steps if step.state == "trained"]
     if trained:
         # The run's record of the stage is to name all of them; each is done already.
         train_run(run, trained, resume=True, seed=seed, device=device, tiny=tiny)
     found = work.ladder(steps)
-    write_json(run.path("ladder"), found.model_dump(mode="json"))
+    found.save(run.path("ladder"))
     return found
 
 
@@ -266,20 +251,20 @@ class _Work:
         scores = self.scores(step.name)
         mae = metrics.average(metrics.mae(scores, rows.scores))
         low, high = metrics.bootstrap_mean(_errors(scores, rows)[:, None], rows.clusters, seed=self.seed)
-        interval = {"low": _rounded(np.asarray(low).item()), "high": _rounded(np.asarray(high).item())}
+        interval = Interval(low=_rounded(np.asarray(low).item()), high=_rounded(np.asarray(high).item()))
         student = load_student(self.run.path("students") / step.name)
         latency = measure(lambda places: student.predict(rows.frame[list(places)]), range(len(rows)))
         figures = {
             "state": "trained",
             "why": None,
             "seconds": record.seconds,
-            "load": None if record.load is None else record.load.model_dump(),
+            "load": record.load,
             "mae": _rounded(mae),
             "interval": interval,
             "skill": _rounded(1 - mae / self.constant_mae),
-            "latency": None if latency is None else latency.model_dump(),
+            "latency": latency,
         }
-        return Step.model_validate(step.model_dump() | figures)
+        return step.model_copy(update=figures)
 
     @property
     def rows_hash(self) -> str:

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -23,10 +23,8 @@ OTHERS = 0.5
 """Load of other processes below which a machine is not busy, however high the load that this process makes itself."""
 
 
-class Load(BaseModel):
+class Load(Part):
     """How busy a machine was while something was timed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     cores: int
     """Of the machine: what its load is held against."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 FEWEST_POSITIVES = 20
 """Positives below which a recall would be a story about a few rows: counts are given instead."""
@@ -34,7 +34,7 @@ BLOCK = 4_000_000
 """Cells of resamples worked on at once, so that a million clusters do not ask for a thousand times their memory."""
 
 
-class Interval(NamedTuple):
+class Bounds(NamedTuple):
     """Both ends of an interval; each has the shape of the statistic."""
 
     low: FloatArray
@@ -272,7 +272,7 @@ def positive_intervals(
     n: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
-) -> tuple[Interval, Interval]:
+) -> tuple[Bounds, Bounds]:
     """Bootstrap intervals of recall and precision of the positive tiers, each with ends of shape (1,)."""
     both = (y & predicted).astype(np.float64)[:, None]
     settings = {"n": n, "seed": seed, "level": level}
@@ -320,7 +320,7 @@ def bootstrap(
     n: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
-) -> Interval:
+) -> Bounds:
     """Percentile interval of any statistic, over resamples of whole clusters (Efron 1979; Davison & Hinkley 1997).
 
     Args:
@@ -342,7 +342,7 @@ def bootstrap(
 
 def bootstrap_mean(
     values: FloatArray, clusters: IntArray, *, n: int = RESAMPLES, seed: int = 0, level: float = 0.95
-) -> Interval:
+) -> Bounds:
     """Percentile interval of each column's mean, NaN left out; all resamples at once.
 
     With absolute errors as `values` it is the interval of the MAE; ends have shape (columns,).
@@ -361,7 +361,7 @@ def bootstrap_ratio(
     n: int = RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
-) -> Interval:
+) -> Bounds:
     """Percentile interval of sum(numerator) / sum(denominator) per column; all resamples at once.
 
     Both have shape (rows, columns) and are finite. Recall is one (found over actual), and so is 1 - skill
@@ -573,7 +573,7 @@ def _per_cluster(values: FloatArray, index: NDArray[np.intp], size: int) -> Floa
     return sums
 
 
-def _percentiles(draws: FloatArray, level: float) -> Interval:
+def _percentiles(draws: FloatArray, level: float) -> Bounds:
     """Both ends of the middle `level` of the draws, NaN left out; NaN where nothing is left."""
     flat = draws.reshape(len(draws), -1)
     ends = np.full((2, flat.shape[1]), np.nan)
@@ -582,4 +582,4 @@ def _percentiles(draws: FloatArray, level: float) -> Interval:
         if known.size:
             ends[:, column] = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     low, high = ends.reshape(2, *draws.shape[1:])
-    return Interval(low, high)
+    return Bounds(low, high)

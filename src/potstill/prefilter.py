@@ -20,9 +20,10 @@ import numpy as np
 import polars as pl
 import regex
 from polars.exceptions import ComputeError
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from potstill.markup import UNSPACED, decoded, readable
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -125,10 +126,8 @@ Term = Annotated[str, Field(max_length=_LONGEST_TERM), AfterValidator(_term)]
 Pattern = Annotated[str, Field(max_length=_LONGEST_PATTERN), AfterValidator(_pattern)]
 
 
-class TermRule(BaseModel):
+class TermRule(Part):
     """Words to find: a text matches when it has one of `any` or `patterns` and none of `unless`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     any: tuple[Term, ...] = Field(default=(), max_length=MOST_TERMS)
     patterns: tuple[Pattern, ...] = Field(default=(), max_length=MOST_PATTERNS)
@@ -211,10 +210,8 @@ def _telling(rule: TermRule) -> dict[str, list[list[str]]] | None:
     return terms
 
 
-class Prefilter(BaseModel):
+class Prefilter(Part):
     """Rules that drop a text before it is scored; without any, all are kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     drop: tuple[DropRule, ...] = Field(default=(), max_length=MOST_RULES)
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from potstill.audit.records import Pair
     from potstill.filters import Filter
-    from potstill.records import FloatArray
     from potstill.runs import Run
+    from potstill.types import FloatArray
 
 Order = Literal["random", "suspect", "disagreement"]
 """Which articles come first: any (the only order whose agreement speaks for all labels), those whose labels a

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
 from potstill.errors import RunError
-from potstill.files import read_database, read_json, sha256, writable, write_json
+from potstill.files import read_database, sha256, writable
 from potstill.filters import Filter, load_filter, save_filter
 from potstill.load import Load, Watch
+from potstill.records import Part, Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,10 +116,8 @@ STAGES: tuple[Stage, ...] = (
 )
 
 
-class StageRecord(BaseModel):
+class StageRecord(Part):
     """What a stage wrote down about itself when it ended."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     inputs: dict[str, str]
     outputs: dict[str, str]
@@ -153,12 +152,13 @@ class Recording:
         return {"started": self.started, "seconds": round(load.wall_seconds + self.before, 3), "load": load}
 
 
-class Manifest(BaseModel):
+class Manifest(Record):
     """`run.json`."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(frozen=False)
+    fault = RunError
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     filter: str
     created: str
     stages: dict[str, StageRecord] = Field(default_factory=dict)
@@ -215,16 +215,7 @@ class Run:
         path = folder / LAYOUT["manifest"]
         if not path.exists():
             raise RunError(f"{folder}: not a run folder (no {path.name}); {_meant(folder)}")
-        content = read_json(path)
-        found = content.get("schema_version") if isinstance(content, dict) else None
-        if isinstance(found, int) and found > SCHEMA_VERSION:
-            raise RunError(f"{path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})")
-        try:
-            return cls(folder, Manifest.model_validate(content))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = " -> ".join(str(part) for part in first["loc"])
-            raise RunError(f"{path}: {where}: {first['msg']}") from None
+        return cls(folder, Manifest.from_file(path))
 
     @property
     def filter(self) -> Filter:
@@ -344,7 +335,7 @@ class Run:
                 yield "stale", f"{name} is {above[name].state}"
 
     def _save(self) -> None:
-        write_json(self.path("manifest"), self.manifest.model_dump(mode="json"))
+        self.manifest.save(self.path("manifest"))
 
 
 def versions() -> dict[str, str]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from potstill.dataset import Examples
     from potstill.filters import Filter
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 How = Literal["random", "high", "uncertain", "diverse"]
 """`random`: each article alike. `high`: where a cheap student expects the highest overall. `uncertain`: where cheap

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Literal
 
 import regex
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from potstill.records import Part
 
 JOINT = "\n[...]\n"
 """Stands where `head_tail` leaves the middle out."""
@@ -19,10 +21,8 @@ _GRAPHEME = regex.compile(r"\X")
 _LONGEST_GRAPHEME = 64
 
 
-class Window(BaseModel):
+class Window(Part):
     """How much of an article is read: its first `max_chars`, or its head and its tail in equal parts."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_chars: int = Field(default=2500, ge=len(JOINT) + 2, le=100_000)
     keep: Literal["head", "head_tail"] = "head"

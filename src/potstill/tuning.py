@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import yaml
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from potstill import metrics
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, RecipeError, RunError, TrainingError, require
-from potstill.files import digest, read_text, write_json, write_text
+from potstill.files import digest, read_text, write_text
 from potstill.filters.reading import read_yaml
 from potstill.load import Load, Watch
+from potstill.records import Part, Record
 from potstill.runs import versions
 from potstill.students.recipes import FineTunedRecipe, load_recipe, parse_recipe
 from potstill.terminal import note, steps
@@ -45,11 +46,7 @@ TUNING_LAYOUT = {"journal": "study.log", "record": "study.json", "best": "best.y
 """What the folder of one search holds."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Between(_Part):
+class Between(Part):
     """Numbers from `low` to `high`, both included; whole ones where both ends are whole. `log` for rates."""
 
     low: int | float
@@ -73,7 +70,7 @@ Allowed = Annotated[
 ]
 
 
-class Space(_Part):
+class Space(Part):
     """What to search: fields of a recipe by name, those within others with a dot, such as `lora.rank`."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
@@ -83,7 +80,7 @@ class Space(_Part):
     search: dict[str, Allowed] = Field(min_length=1)
 
 
-class Trial(_Part):
+class Trial(Part):
     """One recipe that was tried. `mae` is None where it could not be fitted, for the reason in `why`."""
 
     number: int
@@ -95,10 +92,13 @@ class Trial(_Part):
     """How busy the machine was in those seconds; None where nobody recorded it."""
 
 
-class Study(_Part):
+class Study(Record):
     """`study.json`: all that was tried, and on what."""
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+    made_by = "potstill tune RUN"
+
+    schema_version: int = 1
     name: str
     space: Space
     recipe_hash: str
@@ -138,13 +138,9 @@ def load_space(path: str | Path) -> Space:
         raise RecipeError(f"{path}: no such file")
     try:
         content, _ = read_yaml(read_text(path), str(path))
-        space = Space.model_validate(content)
     except BadInput as error:
         raise RecipeError(str(error)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " -> ".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{path}: {where or 'space'}: {first['msg']}, got {first['input']!r}") from None
+    space = Space.validated(content, str(path), error=RecipeError)
     beside = path.parent / space.start
     if beside.suffix in {".yaml", ".yml"}:
         space = space.model_copy(update={"start": str(beside)})
@@ -376,7 +372,7 @@ class _Search:
             start=next((trial.number for trial in fitted if trial.number in started), None),
             versions=versions(),
         )
-        write_json(folder / TUNING_LAYOUT["record"], found.model_dump(mode="json"))
+        found.save(folder / TUNING_LAYOUT["record"])
         if best is not None:
             write_text(folder / TUNING_LAYOUT["best"], self.as_yaml(found, best))
         return found

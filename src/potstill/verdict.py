@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from potstill.conditions import Condition, parse, rounded
 from potstill.errors import BadInput
 from potstill.prefilter import TermRule, fold_all, found
-from potstill.records import UNSCORED
+from potstill.records import Part
+from potstill.types import UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.conditions.computing import Columns
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 MOST_LIMITS = 60
 """How many gates, and how many caps, a filter may have."""
@@ -37,11 +38,7 @@ OVERALL = "overall"
 """The name by which conditions read the weighted mean."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Gate(_Part):
+class Gate(Part):
     """A condition on scores under which `overall` is at most `cap`."""
 
     when: str
@@ -52,14 +49,12 @@ class Gate(_Part):
 class Cap(TermRule):
     """Words in the text, and a condition if given, under which `overall` is at most `cap`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
     when: str | None = None
     cap: float
     reason: str = Field(min_length=1)
 
 
-class Tier(_Part):
+class Tier(Part):
     """A class of articles; without `when` it takes all that the tiers above it left."""
 
     name: str = Field(min_length=1)

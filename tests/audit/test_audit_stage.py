@@ -60,13 +60,13 @@ class TestAudit:
 
     def test_it_comes_back_from_disk_as_it_was(self, audited, tmp_path):
         audited.save(tmp_path / "audit.json")
-        assert Audit.load(tmp_path / "audit.json") == audited
+        assert Audit.from_file(tmp_path / "audit.json") == audited
 
     def test_a_newer_one_is_refused(self, audited, tmp_path):
         path = tmp_path / "audit.json"
         path.write_text(json.dumps({**audited.model_dump(mode="json"), "schema_version": 99}))
         with pytest.raises(LabelError, match="schema_version 99 is newer"):
-            Audit.load(path)
+            Audit.from_file(path)
 
     def test_without_texts_the_rest_is_audited_and_the_lack_is_told(self):
         articles, answers = news(60)
@@ -139,7 +139,7 @@ class TestCommand:
         labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
         result = potstill("audit", "--labels", labels, "-o", tmp_path / "out", "--json", "--resamples", 20)
         assert result.exit_code == 0, result.output
-        assert Audit.model_validate_json(result.stdout) == Audit.load(tmp_path / "out" / "audit.json")
+        assert Audit.model_validate_json(result.stdout) == Audit.from_file(tmp_path / "out" / "audit.json")
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -222,7 +222,7 @@ class TestRun:
         opened = Run.open(run / "run")
         record = opened.manifest.stages["audit"]
         assert record.seeds == {"audit": 3}
-        assert record.inputs == Audit.load(opened.path("audit_record")).inputs
+        assert record.inputs == Audit.from_file(opened.path("audit_record")).inputs
         assert record.outputs == {"audit_record": opened.fingerprint("audit_record")}
         status = potstill("status", run / "run").stdout
         assert re.search(r"^  audit +done ", status, re.MULTILINE)

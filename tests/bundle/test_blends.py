@@ -61,7 +61,6 @@ def bundle(blend, tmp_path_factory):
         golden=golden(examples()),
         encoders=encoders,
         kind=kind,
-        facts={"made": "in a test"},
     )
 
 
@@ -99,7 +98,6 @@ def test_changed_weights_do_not_pass_the_proof(bundle, blend, tmp_path):
             calibration=calibration_of(blend),
             golden=golden(examples()),
             encoders=encoders,
-            facts={},
         )
 
 

@@ -38,13 +38,13 @@ def neural(tmp_path_factory):
 class TestARunsBundle:
     def test_it_is_the_student_that_validation_prefers_and_says_by_how_much(self, cheap):
         bundle = build_bundle(cheap)
-        choice = bundle.facts["choice"]
-        assert bundle.manifest.recipe == choice["rung"] == "tfidf-ridge"
-        assert choice["runner_up"] == "constant"
-        assert choice["margin"] == pytest.approx(
-            choice["validation_mae"]["constant"] - choice["validation_mae"]["tfidf-ridge"], abs=1e-5
+        choice = bundle.facts.choice
+        assert bundle.manifest.recipe == choice.rung == "tfidf-ridge"
+        assert choice.runner_up == "constant"
+        assert choice.margin == pytest.approx(
+            choice.validation_mae["constant"] - choice.validation_mae["tfidf-ridge"], abs=1e-5
         )
-        assert choice["margin_interval"]["low"] <= choice["margin"] <= choice["margin_interval"]["high"]
+        assert choice.margin_interval.low <= choice.margin <= choice.margin_interval.high
 
     def test_the_source_median_is_never_a_candidate(self, cheap):
         dataset = Dataset.load(cheap.path("rows"), FILTER.dimension_names)
@@ -55,8 +55,8 @@ class TestARunsBundle:
     def test_another_student_can_be_asked_for_by_name(self, cheap):
         bundle = build_bundle(cheap, "constant")
         assert bundle.manifest.student == "constant"
-        assert bundle.facts["choice"]["margin"] < 0
-        assert "asked for by name" in bundle.facts["choice"]["reason"]
+        assert bundle.facts.choice.margin < 0
+        assert "asked for by name" in bundle.facts.choice.reason
 
     def test_the_stage_is_recorded_with_the_choice_and_stands_as_done(self, cheap):
         bundle = build_bundle(cheap)
@@ -107,7 +107,7 @@ class TestNeuralStudents:
         trainers = load_student(neural.path("students") / name)
         frame = examples(50, seed=4).frame
         np.testing.assert_allclose(bundle.student.predict(frame), trainers.predict(frame), atol=1e-3)
-        assert bundle.facts["exports"][0]["fused"]
+        assert bundle.facts.exports[0].fused
 
     def test_a_frozen_network_is_exported_once_and_its_graph_is_taken_from_the_older_bundle(self, neural, monkeypatch):
         first = build_bundle(neural, "minilm-ridge")
@@ -116,7 +116,7 @@ class TestNeuralStudents:
             patch.setattr("torch.onnx.export", None)
             again = build_bundle(neural, "minilm-ridge")
         assert (again.folder / "model.onnx").read_bytes() == graph
-        assert again.facts["exports"][0]["fused"]
+        assert again.facts.exports[0].fused
 
     def test_a_graph_that_was_changed_is_not_taken(self, neural, monkeypatch):
         bundle = build_bundle(neural, "minilm-ridge").folder
@@ -153,7 +153,7 @@ class TestAnAdapterBundle:
         names = {path.name for path in adapted.folder.iterdir()}
         assert {"adapter.safetensors", "adapter.json"} <= names
         assert not {"model.onnx", "tokenizer.json"} & names
-        backbones = adapted.facts["student"]["backbones"]
+        backbones = adapted.facts.student.backbones
         assert adapted.manifest.encoders[0].backbone_sha256 == next(iter(backbones.values()))
 
     def test_it_gives_the_trainers_scores(self, adapted, neural):
@@ -246,4 +246,4 @@ def test_facts_and_manifest_hold_no_time_of_day(cheap):
     """A bundle is a function of what it was made from."""
     bundle = build_bundle(cheap)
     assert "started" not in json.dumps(read_json(bundle.folder / "bundle.json"))
-    assert "created" not in json.dumps(bundle.facts["choice"])
+    assert "created" not in bundle.facts.choice.model_dump_json()

@@ -8,7 +8,7 @@ from tiny_bundle import neural_bundle, tfidf_bundle
 
 from potstill.bundle import load_bundle, verify_bundle
 from potstill.bundle.layout import read_manifest
-from potstill.bundle.verdicts import read_verdicts
+from potstill.bundle.verdicts import Verdicts
 from potstill.errors import BundleError
 from potstill.files import read_json, write_json
 from potstill.filters import parse_filter
@@ -255,7 +255,7 @@ class TestNumbers:
 
 
 def test_the_record_says_what_it_proves(bundle):
-    found = read_verdicts(bundle / "verdicts.json")
+    found = Verdicts.from_file(bundle / "verdicts.json")
     assert found.identity.recipe == "tfidf-ridge"
     assert found.identity.positive_tiers == ("lead",)
     texts = {one.text: (one.drops, one.caps) for one in found.words}

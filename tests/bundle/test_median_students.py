@@ -32,7 +32,6 @@ def written(folder, student, encoders=()):
         calibration=calibration_of(student),
         golden=golden(examples()),
         encoders=encoders,
-        facts={"made": "in a test"},
     )
 
 

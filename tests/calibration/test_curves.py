@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from potstill.calibration import (
     LEVELS,
@@ -16,7 +15,7 @@ from potstill.calibration import (
     no_calibration,
 )
 from potstill.calibration import curves as fitting
-from potstill.errors import DatasetError
+from potstill.errors import BadInput, BundleError, DatasetError
 
 NAMES = ("agency", "progress", "wonder")
 
@@ -284,8 +283,8 @@ class TestRecord:
     @pytest.mark.parametrize("version", [2, 4])
     def test_a_record_of_another_version_is_refused(self, version):
         record = json.loads(no_calibration(NAMES).model_dump_json())
-        with pytest.raises(ValidationError, match="schema_version"):
-            Calibration.model_validate(record | {"schema_version": version})
+        with pytest.raises(BundleError, match="schema_version"):
+            Calibration.from_json(record | {"schema_version": version}, "calibration.json")
 
     @pytest.mark.parametrize(
         ("changed", "message"),
@@ -311,6 +310,6 @@ class TestRecord:
             "reason": "it pays",
             "widths": [1.0] * len(LEVELS),
         }
-        assert Curve.model_validate(good).method == "isotonic"
-        with pytest.raises(ValidationError, match=message):
-            Curve.model_validate(good | changed)
+        assert Curve.validated(good, "a curve").method == "isotonic"
+        with pytest.raises(BadInput, match=message):
+            Curve.validated(good | changed, "a curve")

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from potstill.cli import evaluate, report, run
 from potstill.errors import RunError
-from potstill.evaluation import load_evaluation
+from potstill.evaluation import Evaluation
 from potstill.runs import Run
 
 
@@ -39,7 +39,7 @@ QUICK = ("--folds", 3, "--resamples", 20, "--no-time")
 
 def test_evaluate_prints_the_ladder_and_what_it_means(app, folder):
     output = invoke(app, "evaluate", folder, *QUICK).stdout
-    record = load_evaluation(Run.open(folder).path("evaluation"))
+    record = Evaluation.from_file(Run.open(folder).path("evaluation"))
     shipped = record.rung("tfidf-ridge").judgements["out-of-fold"].mean
     line = next(line for line in output.splitlines() if line.startswith("tfidf-ridge *"))
     assert f"{shipped.mae:.3f}" in line

@@ -1,13 +1,12 @@
 import pytest
 
+from potstill.bundle.facts import Choice
 from potstill.evaluation.findings import findings
 from potstill.evaluation.records import (
     Band,
-    Choice,
     Figures,
     Finding,
     Floor,
-    Interval,
     Judgement,
     Positives,
     Rung,
@@ -16,6 +15,7 @@ from potstill.evaluation.records import (
     Tiers,
     Training,
 )
+from potstill.records import Interval
 
 
 def figures(mae, skill, *, low=None, high=None):

@@ -5,7 +5,8 @@ from evaluated_run import FILTER
 from potstill.calibration import Abstention, fit_calibration, no_calibration
 from potstill.evaluation.findings import odds_findings
 from potstill.evaluation.odds import judge_odds
-from potstill.evaluation.records import AskedAbove, Interval
+from potstill.evaluation.records import AskedAbove
+from potstill.records import Interval
 from potstill.verdict import cap_hits
 
 

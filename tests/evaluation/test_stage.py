@@ -9,7 +9,7 @@ from evaluated_run import bundled_run
 from potstill.bundle.building import build_bundle
 from potstill.dataset import Dataset
 from potstill.errors import RunError
-from potstill.evaluation import evaluate_run, load_evaluation
+from potstill.evaluation import Evaluation, evaluate_run
 from potstill.evaluation.stage import candidates, saved
 from potstill.files import read_json, write_json
 from potstill.runs import Run
@@ -35,7 +35,7 @@ def run(original, tmp_path):
 
 def test_the_record_on_disk_is_what_the_call_gave(evaluated):
     run, evaluation = evaluated
-    assert load_evaluation(run.path("evaluation")) == evaluation
+    assert Evaluation.from_file(run.path("evaluation")) == evaluation
 
 
 def test_the_stage_is_done_and_its_report_missing(evaluated):
@@ -190,7 +190,7 @@ def test_a_newer_record_is_refused(evaluated, tmp_path):
     content = json.loads(evaluated[0].path("evaluation").read_text())
     write_json(tmp_path / "evaluation.json", content | {"schema_version": 2})
     with pytest.raises(RunError, match="schema_version 2 is newer"):
-        load_evaluation(tmp_path / "evaluation.json")
+        Evaluation.from_file(tmp_path / "evaluation.json")
 
 
 def test_a_broken_record_names_its_field(evaluated, tmp_path):
@@ -198,4 +198,4 @@ def test_a_broken_record_names_its_field(evaluated, tmp_path):
     content["data"]["rows"] = "many"
     write_json(tmp_path / "evaluation.json", content)
     with pytest.raises(RunError, match="data -> rows"):
-        load_evaluation(tmp_path / "evaluation.json")
+        Evaluation.from_file(tmp_path / "evaluation.json")

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from potstill.backends.plan import bench_path
 from potstill.cli import build
-from potstill.evaluation import evaluate_run, load_evaluation
+from potstill.evaluation import Evaluation, evaluate_run
 from potstill.evaluation.latency import measure
 from potstill.evaluation.records import Latency
 from potstill.report import write_report
@@ -57,7 +57,7 @@ def test_a_record_from_before_loads_were_recorded_is_read():
 
 
 def test_every_time_of_a_run_is_recorded_with_its_load(run):
-    evaluation = load_evaluation(run.path("evaluation"))
+    evaluation = Evaluation.from_file(run.path("evaluation"))
     assert all(rung.latency.load.heavy for rung in evaluation.ladder)
     assert evaluation.shipped.latency.load.heavy
     record = json.loads((run.path("students") / "tfidf-ridge" / "record.json").read_text())

@@ -119,7 +119,7 @@ def test_the_users_own_table_wins_wherever_the_server_is(tmp_path):
         ("openai:x: {input: -1, output: 4}", "line 1: openai:x -> input: .* greater than or equal to 0"),
         ("openai:x: {input: 1}", "line 1: openai:x -> output: Field required"),
         ("openai:x: {input: .nan, output: 1}", "line 1: openai:x -> input"),
-        ("- 1", "valid dictionary"),
+        ("- 1", "should be an object"),
         ("a: [", "line 1: expected the node content"),
     ],
 )

@@ -4,8 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from potstill.evaluation.records import Interval, Latency
+from potstill.evaluation.records import Latency
 from potstill.ladder import Ladder, Next, Pick, Step
+from potstill.records import Interval
 from potstill.report.blocks import Figure, Paragraph, Table
 from potstill.report.facts import Record
 from potstill.report.sections.climb import climb

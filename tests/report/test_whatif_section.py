@@ -7,7 +7,7 @@ import yaml
 from browser import browser
 from evaluated_run import evaluated_run
 
-from potstill.evaluation import load_evaluation
+from potstill.evaluation import Evaluation
 from potstill.evaluation.predictions import read_predictions
 from potstill.evaluation.whatif import RECALLS, edited, threshold, what_if
 from potstill.report import write_report
@@ -32,7 +32,7 @@ def block(run, kind):
 
 
 def test_thresholds_for_wanted_recalls_are_recorded_and_are_those_of_potstill_tiers(run):
-    cuts = load_evaluation(run.path("evaluation")).cuts
+    cuts = Evaluation.from_file(run.path("evaluation")).cuts
     rows = read_predictions(run.folder, run.filter)
     assert (cuts.source, cuts.rows) == ("out-of-fold", 150)
     assert list(cuts.by_recall) == ["50%", "70%", "80%", "90%", "95%"]

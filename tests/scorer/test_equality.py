@@ -16,9 +16,9 @@ from tiny_network import TEXTS
 
 from potstill.backends.plan import Variant
 from potstill.bundle.reading import open_encoder
-from potstill.records import Article
 from potstill.scorer import Scorer
 from potstill.students.neural import NeuralStudent
+from potstill.types import Article
 
 FP32, BF16 = 1e-3, 0.1
 WAYS = {

@@ -18,8 +18,8 @@ from tiny_network import TEXTS as NETWORK_TEXTS
 from potstill.articles import open_writer, read_all
 from potstill.bundle.golden import TEXTS
 from potstill.errors import ArticleError, BadInput, BundleError
-from potstill.records import Article
 from potstill.scorer import BATCH, EMPTY, NOT_FINITE, Scorer, score_file
+from potstill.types import Article
 
 
 @pytest.fixture(scope="module")

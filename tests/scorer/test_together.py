@@ -21,11 +21,11 @@ from potstill.dataset import Examples
 from potstill.errors import BadInput, BundleError
 from potstill.export import export_encoder
 from potstill.filters import parse_filter
-from potstill.records import Article
 from potstill.scorer import Scorer, Together, score_file, score_together
 from potstill.scorer.trunks import Shared, Trunks
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
+from potstill.types import Article
 
 
 def filter_of(name, *, chars=600, drop="git clone"):
@@ -58,7 +58,6 @@ def bundle_of(folder, filter_, network, files, seed):
         calibration=calibration,
         golden=golden(rows),
         encoders=[files],
-        facts={"made": "in a test"},
     ).folder
 
 

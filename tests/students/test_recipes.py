@@ -20,7 +20,7 @@ def test_the_hash_is_of_what_a_recipe_does_and_not_of_its_name():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: x\nstudent: oracle", "r.yaml: recipe: Input tag 'oracle'"),
+        ("name: x\nstudent: oracle", "r.yaml: Input tag 'oracle'"),
         ("name: x\nstudent: constant\ncolour: red", "constant -> colour: Extra inputs are not permitted, got 'red'"),
         ("name: x\nstudent: encoder-head\nhead: {kind: ridge, alphas: [0]}", "alphas -> 0: Input should be greater"),
         ("name: x\nstudent: encoder-head\nhead: {kind: ridge, alphas: []}", "at least 1 item"),
@@ -39,7 +39,7 @@ def test_the_hash_is_of_what_a_recipe_does_and_not_of_its_name():
             "take rbf-ridge or ridge",
         ),
         ("name: x\nstudent: encoder-head\nlayers: [-1, -1]\nhead: {kind: ridge}", "names a layer twice"),
-        ("- a", "r.yaml: recipe:"),
+        ("- a", "r.yaml: Input should be an object"),
     ],
 )
 def test_a_recipe_that_is_not_legal_is_refused_with_the_path_to_the_fault(text, message):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from potstill.cli import targets as commands
 from potstill.errors import LONGEST_MESSAGE, BadInput, RunError, TargetMissed
 from potstill.runs import Run
-from potstill.targets import accept_run, carry_targets, decide, decisions_of, load_acceptance, read_targets
+from potstill.targets import Acceptance, accept_run, carry_targets, decide, decisions_of, read_targets
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_targets_beside_the_filter_are_judged_and_recorded(run):
     found = accept_run(run)
     assert [(one.met, one.weak) for one in found.outcomes] == [(True, True), (False, False)]
     assert not found.met
-    assert load_acceptance(run.path("acceptance")) == found
+    assert Acceptance.from_file(run.path("acceptance")) == found
 
 
 def test_the_incumbent_is_judged_on_the_same_labels(run):

@@ -54,8 +54,8 @@ def findings_of(audit: Audit) -> tuple[Finding, ...]:
 
 def _curve(audit: Audit) -> Iterator[Finding]:
     if audit.curve is not None:
-        tone = "good" if audit.curve.advice == "stop" else "caution"
-        yield Finding(tone=tone, section="curve", text=f"Advice: {audit.curve.advice}. {audit.curve.reason}.")
+        text = f"Advice: {audit.curve.advice}. {audit.curve.reason}."
+        yield Finding(tone="good" if audit.curve.advice == "stop" else "caution", section="curve", text=text)
 
 
 def _repeats(audit: Audit) -> Iterator[Finding]:

@@ -16,14 +16,14 @@ from potstill import metrics
 from potstill.audit.means import Means
 from potstill.audit.records import Difference, Pair, TierAgreement
 from potstill.metrics import number
-from potstill.records import UNSCORED
+from potstill.types import UNSCORED
 from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 
 def side_by_side(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
 from potstill.articles import open_writer, read_all, read_articles
 from potstill.audit.agreement import side_by_side
@@ -25,6 +25,7 @@ from potstill.errors import BadInput, LabelError, OracleError
 from potstill.labelling import Ledger, Limits, Price, label_run
 from potstill.labelling.budget import TRILLION
 from potstill.metrics import number, with_overall
+from potstill.records import Part, Record
 from potstill.runs import LAYOUT, Run
 from potstill.terminal import note
 from potstill.verdict import cap_hits, decide_rows
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
 
     from potstill.filters import Filter
     from potstill.oracle import Oracle
-    from potstill.records import FloatArray
-
-SCHEMA_VERSION = 1
+    from potstill.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +51,13 @@ class Contender:
         return f"{self.oracle.name}:{self.oracle.model}"
 
 
-class Entrant(BaseModel):
+class Entrant(Part):
     """How one oracle did.
 
     `labels` counts articles with a label. Cost is in the prices' unit, per article with a label, failed calls
     included; None without a price. `means` are mean scores by dimension and `overall`, before gates and caps;
     `tiers` counts articles by tier.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     oracle: str
     labels: int
@@ -75,17 +72,15 @@ class Entrant(BaseModel):
     tiers: dict[str, int]
 
 
-class Bakeoff(BaseModel):
+class Bakeoff(Record):
     """Several oracles on the same articles; `stopped` says which were not asked about all, and why."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    schema_version: int = SCHEMA_VERSION
+    schema_version: int = 1
     filter: str
     articles: int
     entrants: tuple[Entrant, ...]
     pairs: tuple[Pair, ...]
-    stopped: dict[str, str] = {}
+    stopped: dict[str, str] = Field(default_factory=dict)
 
 
 def bake_off(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 FEWEST_ROWS = 10
 """Labelled rows below which an audit would be a story about each of them."""

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from potstill.audit.labelled import Labelled
-    from potstill.audit.records import Interval, Repeats
+    from potstill.audit.records import Repeats
     from potstill.dataset import Examples
-    from potstill.records import FloatArray, IntArray
+    from potstill.records import Interval
     from potstill.students import Student
+    from potstill.types import FloatArray, IntArray
 
 FEWEST_ROWS = 100
 """Labelled rows below which a curve has no length."""

@@ -15,8 +15,8 @@ from potstill.audit.records import LEVEL, interval
 from potstill.metrics import number
 
 if TYPE_CHECKING:
-    from potstill.audit.records import Interval
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.records import Interval
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 Mean: TypeAlias = "tuple[float | None, Interval | None]"
 

@@ -14,10 +14,11 @@ import polars as pl
 
 from potstill import metrics
 from potstill.audit.labelled import means
-from potstill.audit.records import LEVEL, Interval, Missed, MissedItem, Prefiltering
+from potstill.audit.records import LEVEL, Missed, MissedItem, Prefiltering
 from potstill.errors import FilterError
 from potstill.metrics import number
 from potstill.prefilter import fold_all
+from potstill.records import Interval
 from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:

@@ -5,32 +5,16 @@ In: numbers that the audit's parts worked out. Out: `audit.json`. A figure that 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill.errors import LabelError
-from potstill.files import read_json, write_json
 from potstill.metrics import number
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-SCHEMA_VERSION = 2
+from potstill.records import Interval, Part, Record
 
 LEVEL = 0.95
 """Coverage aimed at by every interval of an audit."""
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Interval(_Record):
-    """Both ends of an interval of coverage `LEVEL`; over clusters of near-duplicates unless said otherwise."""
-
-    low: float
-    high: float
 
 
 def interval(low: float, high: float) -> Interval | None:
@@ -39,7 +23,7 @@ def interval(low: float, high: float) -> Interval | None:
     return None if first is None or last is None else Interval(low=first, high=last)
 
 
-class Spread(_Record):
+class Spread(Part):
     """How one dimension (or the weighted overall) is used. Shares are of its labelled rows.
 
     `used` is the share of the scale between the 5th and the 95th percentile, `levels` the number of different
@@ -62,7 +46,7 @@ class Spread(_Record):
     histogram: tuple[int, ...]
 
 
-class Group(_Record):
+class Group(Part):
     """How one source's or language's labels use each dimension, `overall` last."""
 
     name: str
@@ -70,7 +54,7 @@ class Group(_Record):
     dimensions: dict[str, Spread]
 
 
-class Scores(_Record):
+class Scores(Part):
     """The spread of all labels, and of groups; groups of fewer than `least` rows are counted in `small`."""
 
     dimensions: tuple[Spread, ...]
@@ -80,7 +64,7 @@ class Scores(_Record):
     small: int
 
 
-class Repeat(_Record):
+class Repeat(Part):
     """One dimension of repeated answers.
 
     `difference` is the mean absolute difference of two answers, `floor` the expected error of a perfect student
@@ -98,7 +82,7 @@ class Repeat(_Record):
     signal_interval: Interval | None
 
 
-class Repeats(_Record):
+class Repeats(Part):
     """The oracle against itself. `articles` of `rows` were asked more than once; labels are means of `samples`.
 
     `mean_...` are means over dimensions.
@@ -117,7 +101,7 @@ class Repeats(_Record):
     mean_signal: float | None
 
 
-class Correlated(_Record):
+class Correlated(Part):
     """Two dimensions and their correlation."""
 
     first: str
@@ -125,14 +109,14 @@ class Correlated(_Record):
     r: float
 
 
-class Component(_Record):
+class Component(Part):
     """A principal component of the correlation matrix: its share of the variance, and its loadings."""
 
     share: float
     loadings: dict[str, float]
 
 
-class Redundancy(_Record):
+class Redundancy(Part):
     """How many things the dimensions measure.
 
     `effective` is the participation ratio of the correlation matrix's eigenvalues, (sum)^2 / (sum of squares),
@@ -153,7 +137,7 @@ class Redundancy(_Record):
     warning: bool
 
 
-class Difference(_Record):
+class Difference(Part):
     """Two oracles on one dimension: mean absolute difference, and bias = first less second."""
 
     dimension: str
@@ -165,7 +149,7 @@ class Difference(_Record):
     spearman: float | None
 
 
-class TierAgreement(_Record):
+class TierAgreement(Part):
     """What two oracles do to the tiers: `confusion` has the first's down and the second's across."""
 
     names: tuple[str, ...]
@@ -179,7 +163,7 @@ class TierAgreement(_Record):
     positive_both: int
 
 
-class Pair(_Record):
+class Pair(Part):
     """Two oracles on the articles that both have scored. `mean_...` are means over dimensions."""
 
     first: str
@@ -194,7 +178,7 @@ class Pair(_Record):
     tiers: TierAgreement | None
 
 
-class Suspect(_Record):
+class Suspect(Part):
     """A label that a student, who had not seen it, would not have given.
 
     `suspicion` is the root mean square over dimensions of the residual over that dimension's usual residual: 1 is
@@ -213,7 +197,7 @@ class Suspect(_Record):
     expected: dict[str, float]
 
 
-class Suspects(_Record):
+class Suspects(Part):
     """The labels most worth a second look, the worst first."""
 
     student: str
@@ -224,7 +208,7 @@ class Suspects(_Record):
     items: tuple[Suspect, ...]
 
 
-class Rung(_Record):
+class Rung(Part):
     """A cheap student's error over out-of-fold scores, mean over dimensions."""
 
     name: str
@@ -232,7 +216,7 @@ class Rung(_Record):
     interval: Interval | None
 
 
-class Baselines(_Record):
+class Baselines(Part):
     """What labels can be had for without reading: the constant, the per-source median, and a cheap reader.
 
     `source_gain` is the share of the constant's error that knowing the source removes.
@@ -245,7 +229,7 @@ class Baselines(_Record):
     source_gain_interval: Interval | None
 
 
-class Point(_Record):
+class Point(Part):
     """A subset size and the errors of students that learned from so many rows, one per seed."""
 
     rows: int
@@ -253,7 +237,7 @@ class Point(_Record):
     errors: tuple[float, ...]
 
 
-class Forecast(_Record):
+class Forecast(Part):
     """The error to be expected with so many labelled rows."""
 
     rows: int
@@ -261,7 +245,7 @@ class Forecast(_Record):
     interval: Interval | None
 
 
-class Curve(_Record):
+class Curve(Part):
     """Error by number of labels, fitted as asymptote + factor * rows ** -exponent; intervals over seeds and clusters.
 
     `gain` is what the next 1,000 labels would take off the error; `doubling` what twice the labels would.
@@ -287,7 +271,7 @@ class Curve(_Record):
     rule: str
 
 
-class Missed(_Record):
+class Missed(Part):
     """Dropped articles that the oracle judged, and how many of them it puts in a positive tier."""
 
     name: str
@@ -298,7 +282,7 @@ class Missed(_Record):
     interval: Interval | None
 
 
-class MissedItem(_Record):
+class MissedItem(Part):
     """A dropped article that should have been kept."""
 
     id: str
@@ -308,7 +292,7 @@ class MissedItem(_Record):
     tier: str
 
 
-class Prefiltering(_Record):
+class Prefiltering(Part):
     """What the prefilter drops, and what of it the oracle would have kept; intervals are Clopper and Pearson's."""
 
     articles: int
@@ -320,7 +304,7 @@ class Prefiltering(_Record):
     items: tuple[MissedItem, ...]
 
 
-class Copies(_Record):
+class Copies(Part):
     """Near-duplicates with labels that differ: one pair."""
 
     first: str
@@ -330,7 +314,7 @@ class Copies(_Record):
     difference: float
 
 
-class Duplicates(_Record):
+class Duplicates(Part):
     """Near-duplicates among the rows. `same_text` counts rows whose very text an earlier row has.
 
     `difference` is the mean absolute difference of the labels of the pairs, over dimensions.
@@ -346,7 +330,7 @@ class Duplicates(_Record):
     apart: tuple[Copies, ...]
 
 
-class Phrase(_Record):
+class Phrase(Part):
     """A run of words that many of a source's articles share."""
 
     source: str
@@ -355,7 +339,7 @@ class Phrase(_Record):
     share: float
 
 
-class Declared(_Record):
+class Declared(Part):
     """Known boilerplate of a kind (cookies, paywall...): rows that have it, and their mean overall and others'."""
 
     kind: str
@@ -366,7 +350,7 @@ class Declared(_Record):
     sources: tuple[str, ...]
 
 
-class Boilerplate(_Record):
+class Boilerplate(Part):
     """Text that belongs to the page and not to the article."""
 
     declared: tuple[Declared, ...]
@@ -374,7 +358,7 @@ class Boilerplate(_Record):
     rule: str
 
 
-class Marked(_Record):
+class Marked(Part):
     """Texts with markup: how many of `rows` have HTML tags, entities or Markdown, and how many any of them (`marked`).
 
     `taken` is the median share of their window's characters that is marks; `sources` has those with the most such
@@ -391,7 +375,7 @@ class Marked(_Record):
     sources: tuple[str, ...]
 
 
-class Truncation(_Record):
+class Truncation(Part):
     """What windows lose. `lost` is the median share of their characters that cut articles lose.
 
     `high` says which rows count as high scorers. `open_ended` counts articles that were cut short before they came
@@ -412,7 +396,7 @@ class Truncation(_Record):
     open_ended: int
 
 
-class Finding(_Record):
+class Finding(Part):
     """A verdict in words, and the section that it comes from."""
 
     tone: Literal["good", "caution", "bad", "neutral"]
@@ -420,10 +404,13 @@ class Finding(_Record):
     text: str
 
 
-class Audit(_Record):
+class Audit(Record):
     """`audit.json`: what labels are worth. A part that could not be had is null, and `skipped` says why."""
 
-    schema_version: int = SCHEMA_VERSION
+    fault = LabelError
+    made_by = "potstill audit"
+
+    schema_version: int = 2
     filter: str
     filter_version: int
     oracle: str
@@ -449,24 +436,3 @@ class Audit(_Record):
     markup: Marked | None = None
     skipped: dict[str, str] = Field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-
-    def save(self, path: Path) -> None:
-        """Write it, whole or not at all."""
-        write_json(path, self.model_dump(mode="json"))
-
-    @classmethod
-    def load(cls, path: Path) -> Audit:
-        """Read it back.
-
-        Raises:
-            LabelError: it is no audit, or a newer potstill wrote it.
-        """
-        content = read_json(path)
-        found = content.get("schema_version") if isinstance(content, dict) else None
-        if isinstance(found, int) and found > SCHEMA_VERSION:
-            raise LabelError(f"{path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})")
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise LabelError(f"{path}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from potstill.audit.records import Repeats
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 HIGH = 0.8
 """Correlation at which two dimensions are nearly one."""

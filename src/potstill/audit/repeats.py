@@ -13,12 +13,13 @@ import numpy as np
 
 from potstill import metrics
 from potstill.audit.means import Means
-from potstill.audit.records import LEVEL, Interval, Repeat, Repeats, interval
+from potstill.audit.records import LEVEL, Repeat, Repeats, interval
 from potstill.metrics import number
 
 if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
-    from potstill.records import FloatArray, IntArray
+    from potstill.records import Interval
+    from potstill.types import FloatArray, IntArray
 
 REMINDER = (
     "Repeats of one prompt show what changes from answer to answer. A bias that all answers share, such as a rubric "

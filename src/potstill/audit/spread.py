@@ -16,7 +16,7 @@ from potstill.metrics import number
 
 if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 BANDS = 10
 """Equal bands of the scale in a histogram."""

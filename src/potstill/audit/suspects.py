@@ -21,7 +21,7 @@ from potstill.training import fitter, predict_unseen
 
 if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 FOLDS = 5
 MANY_ROWS = 2000

@@ -19,7 +19,7 @@ from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
-    from potstill.records import BoolArray
+    from potstill.types import BoolArray
 
 TOP = 0.9
 """Quantile of overall above which a row is a high scorer, where positive tiers have too few."""

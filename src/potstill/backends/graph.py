@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.records import BoolArray, IntArray
     from potstill.students.encoding import EncoderFacts
+    from potstill.types import BoolArray, IntArray
 
 INPUTS = ("input_ids", "attention_mask")
 """What a graph reads: int64, shape (texts, tokens)."""

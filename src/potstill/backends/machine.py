@@ -10,7 +10,7 @@ import platform
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from potstill.records import Part
 
 _CPU_FACTS = Path("/proc/cpuinfo")
 
@@ -21,10 +21,8 @@ _THAT_MATTER = frozenset({
 """Instructions that kernels for matrices are chosen by, as Linux names them."""
 
 
-class Machine(BaseModel):
+class Machine(Part):
     """A processor as scoring sees it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     system: str
     """`Linux x86_64`, say."""

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from onnxruntime import InferenceSession
 
-    from potstill.records import IntArray
     from potstill.students.encoding import EncoderFacts
+    from potstill.types import IntArray
 
 
 class OnnxEncoder(GraphEncoder):

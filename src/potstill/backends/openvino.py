@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.records import IntArray
     from potstill.students.encoding import EncoderFacts
+    from potstill.types import IntArray
 
 Precision = Literal["f32", "bf16"]
 """What the processor multiplies in; weights on disk are fp32 either way."""

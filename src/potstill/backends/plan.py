@@ -10,13 +10,14 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill.backends.machine import Machine, this_machine
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BadInput
-from potstill.files import read_json, writable, write_json
+from potstill.files import writable
 from potstill.load import Load  # noqa: TC001 - pydantic reads it
+from potstill.records import Part, Record
 from potstill.students.encoding import TOKEN_BUDGET
 
 if TYPE_CHECKING:
@@ -31,11 +32,7 @@ MOST_DRIFT = 0.05
 """A plan may not let raw scores differ from the trainer's by more than this share of the scale."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Variant(_Part):
+class Variant(Part):
     """One way to run a bundle's encoders."""
 
     backend: Literal["onnx", "openvino"] = "onnx"
@@ -62,7 +59,7 @@ PORTABLE = Variant()
 """How a bundle runs without a plan."""
 
 
-class Change(_Part):
+class Change(Part):
     """What a variant changes of the portable backend's answers, on articles that chose nothing else."""
 
     articles: int
@@ -80,7 +77,7 @@ class Change(_Part):
     """Largest share of articles that may change tier: a one-sided 95% bound (Clopper and Pearson)."""
 
 
-class Speed(_Part):
+class Speed(Part):
     """What a variant does, timed beside the others in turn on the same articles."""
 
     articles_per_second: float
@@ -91,7 +88,7 @@ class Speed(_Part):
     """Of one article alone: the median."""
 
 
-class Tried(_Part):
+class Tried(Part):
     """A variant that was looked at, and what came of it."""
 
     variant: Variant
@@ -103,10 +100,12 @@ class Tried(_Part):
     why: str
 
 
-class Plan(_Part):
+class Plan(Record):
     """What `potstill optimize` chose for a bundle on a machine, and everything that it was chosen by."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    made_by = "potstill optimize BUNDLE"
+
+    schema_version: int = 1
     bundle: str
     """The bundle's hash."""
     machine: Machine
@@ -150,7 +149,7 @@ def write_plan(bundle: Path, plan: Plan) -> Path:
         BadInput: the folder cannot be written.
     """
     path = plan_path(bundle)
-    write_json(path, plan.model_dump(mode="json"))
+    plan.save(path)
     return path
 
 
@@ -168,8 +167,8 @@ def read_plan(bundle: Path, bundle_hash: str) -> tuple[Plan | None, str | None]:
     if not path.exists():
         return None, None
     try:
-        plan = Plan.model_validate(read_json(path))
-    except (BadInput, ValidationError):
+        plan = Plan.from_file(path)
+    except BadInput:
         return None, "it is broken, or of another potstill"
     misfit = _misfit(plan, bundle_hash)
     return (plan, None) if misfit is None else (None, misfit)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from potstill.errors import BadInput, BundleError
 from potstill.files import read_json
 from potstill.students.recipes import Lora
@@ -35,11 +33,9 @@ def open_adapter(folder: Path, lora: Path, facts: EncoderFacts, *, device: str =
         BundleError: the base has other weights, or the adapter does not fit it; the message names the file.
     """
     try:
-        shape = Lora.model_validate(read_json(lora))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(f"{lora}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None
+        content = read_json(lora)
     except BadInput as error:
         raise BundleError(str(error)) from None
+    shape = Lora.validated(content, str(lora), error=BundleError)
     settings = facts.model_dump(mode="json") | {"trained": True, "adapter": shape.model_dump(mode="json")}
     return AdaptedEncoder.restore(settings, folder, device=device)

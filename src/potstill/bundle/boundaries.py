@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
     from potstill.verdict import Cap, Gate, Judged, Tier
 
 GENERATOR = 1

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from potstill import metrics
+from potstill.bundle.facts import BundleFacts, Calibrated, Choice, Exported
 from potstill.bundle.golden import TEXTS, windows, word_lists
 from potstill.bundle.layout import BUNDLE_LAYOUT, file_name, read_manifest
 from potstill.bundle.writing import EncoderFiles, write_bundle
 from potstill.calibration import fit_calibration
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, BundleError, RunError, require
-from potstill.files import read_json, sha256, write_json
+from potstill.files import sha256, write_json
+from potstill.records import Interval
 from potstill.runs import versions
 from potstill.students.blend import encoder_of
 from potstill.students.neural import NeuralStudent, parts_of
@@ -38,10 +40,10 @@ if TYPE_CHECKING:
     from potstill.dataset import Examples
     from potstill.export import Made
     from potstill.filters import Filter
-    from potstill.records import FloatArray
     from potstill.runs import Run
     from potstill.students.storage import AnyStudent
     from potstill.training.facts import StudentRecord
+    from potstill.types import FloatArray
 
 NEVER_SHIPPED = frozenset({"source-median"})
 """Students that show what can be had without reading; nobody should score with them."""
@@ -58,34 +60,6 @@ class Candidate:
     folder: Path
     record: StudentRecord
     validation: FloatArray
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Why a student became the bundle; errors are means over dimensions of clipped predictions.
-
-    `margin` is by how much the runner-up's error is larger, with a 95% bootstrap interval over clusters; both
-    are None where there was nothing to choose from.
-    """
-
-    rung: str
-    validation_mae: dict[str, float]
-    runner_up: str | None
-    margin: float | None
-    margin_interval: tuple[float, float] | None
-    reason: str
-
-    def as_json(self) -> dict[str, Any]:
-        """As it is recorded."""
-        interval = self.margin_interval
-        return {
-            "rung": self.rung,
-            "validation_mae": {name: round(value, 6) for name, value in self.validation_mae.items()},
-            "runner_up": self.runner_up,
-            "margin": None if self.margin is None else round(self.margin, 6),
-            "margin_interval": interval and {"low": round(interval[0], 6), "high": round(interval[1], 6)},
-            "reason": self.reason,
-        }
 
 
 def build_bundle(
@@ -118,9 +92,9 @@ def build_bundle(
         place = run.path("bundle")
         with steps("calibrating, exporting and proving the bundle", None):
             bundle = write_candidate(
-                run, dataset, chosen, place, choice.as_json(), kind=kind, seed=seed, graphs_of=[*graphs_of, place]
+                run, dataset, chosen, place, choice, kind=kind, seed=seed, graphs_of=[*graphs_of, place]
             )
-        parameters |= {"choice": choice.as_json(), "kind": bundle.manifest.kind, "sha256": bundle.hash}
+        parameters |= {"choice": choice.model_dump(mode="json"), "kind": bundle.manifest.kind, "sha256": bundle.hash}
     return bundle
 
 
@@ -129,7 +103,7 @@ def write_candidate(
     dataset: Dataset,
     chosen: Candidate,
     folder: Path,
-    choice: dict[str, Any],
+    choice: Choice | None,
     *,
     kind: Kind | None = None,
     seed: int = 0,
@@ -142,7 +116,7 @@ def write_candidate(
         dataset: the run's.
         chosen: the student.
         folder: where the bundle goes; one that is there is replaced.
-        choice: why it was chosen; any JSON, for the bundle's facts.
+        choice: why it was chosen, for the bundle's facts.
         kind: as in `build_bundle`.
         seed: of the golden word lists and the calibration's folds.
         graphs_of: as in `build_bundle`.
@@ -166,17 +140,15 @@ def write_candidate(
             golden=golden,
             encoders=encoders,
             kind=shipped,
-            facts={
-                "schema_version": 1,
-                "choice": choice,
-                "student": chosen.record.model_dump(mode="json"),
-                "calibration": {
-                    "origin": calibration.origin,
-                    "kept": {curve.dimension: curve.method for curve in calibration.curves},
-                },
-                "exports": exports,
-                "versions": versions(),
-            },
+            facts=BundleFacts(
+                choice=choice,
+                student=chosen.record,
+                calibration=Calibrated(
+                    origin=calibration.origin, kept={curve.dimension: curve.method for curve in calibration.curves}
+                ),
+                exports=exports,
+                versions=versions(),
+            ),
         )
 
 
@@ -193,7 +165,7 @@ def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
     validation = dataset.part("validation")
     found = []
     for path in sorted(folder.glob(f"*/{LAYOUT['record']}")):
-        record = StudentRecord.model_validate(read_json(path))
+        record = StudentRecord.from_file(path)
         if record.recipe["student"] in NEVER_SHIPPED:
             continue
         ids, scores = read_scores(path.parent / LAYOUT["validation"], dataset.dimensions)
@@ -228,7 +200,12 @@ def choose(
         found = metrics.compare(errors[runner_up], errors[rung], validation.clusters, seed=seed)
         interval = (float(found.low), float(found.high))
     return Choice(
-        rung, means, runner_up, margin, interval, _why(rung, runner_up, means, interval, candidates, named=bool(wanted))
+        rung=rung,
+        validation_mae={name: round(value, 6) for name, value in means.items()},
+        runner_up=runner_up,
+        margin=None if margin is None else round(margin, 6),
+        margin_interval=interval and Interval(low=round(interval[0], 6), high=round(interval[1], 6)),
+        reason=_why(rung, runner_up, means, interval, candidates, named=bool(wanted)),
     )
 
 
@@ -261,7 +238,7 @@ def export_student(
     texts: Sequence[str],
     kind: Kind | None = None,
     graphs_of: Sequence[Path] = (),
-) -> tuple[Kind, list[EncoderFiles], list[dict[str, Any]]]:
+) -> tuple[Kind, list[EncoderFiles], tuple[Exported, ...]]:
     """Write a student's encoders as a bundle holds them; the kind of bundle, the files, and what to record.
 
     Args:
@@ -279,7 +256,7 @@ def export_student(
     if encoder is None:
         if kind == "adapter":
             raise BundleError(f"a {student.kind} student has no adapter")
-        return "self-contained", [], []
+        return "self-contained", [], ()
     require("torch", "train")
     from potstill.export import export_encoder, weight_bytes
     from potstill.students.torch.adapted import AdaptedEncoder
@@ -293,7 +270,7 @@ def export_student(
         encoder.save(folder)
         write_json(folder / "adapter.json", encoder.lora.model_dump(mode="json"))
         files = {"adapter": folder / "adapter.safetensors", "lora": folder / "adapter.json"}
-        return "adapter", [EncoderFiles(encoder.facts, files)], []
+        return "adapter", [EncoderFiles(encoder.facts, files)], ()
     if too_large:
         raise BundleError(f"weights above {LARGEST_GRAPH / 1e9:.1f} GB do not fit an ONNX file; train with lora")
     exported = [
@@ -303,10 +280,14 @@ def export_student(
     return (
         "self-contained",
         [EncoderFiles(one.facts, {"model": one.model, "tokenizer": one.tokenizer}) for one in exported],
-        [
-            {"backbone": one.facts.backbone, "fused": one.fused, "largest_difference": float(f"{one.difference:.3g}")}
+        tuple(
+            Exported(
+                backbone=one.facts.backbone,
+                fused=one.fused,
+                largest_difference=float(f"{one.difference:.3g}"),
+            )
             for one in exported
-        ],
+        ),
     )
 
 
@@ -318,13 +299,13 @@ def _graphs(bundles: Sequence[Path], part: Any) -> list[Made]:  # noqa: ANN401 -
     for folder in bundles if bundles and not part.trained and part.learned is None else ():
         try:
             manifest, _ = read_manifest(folder)
-            exports = read_json(folder / BUNDLE_LAYOUT["facts"])["exports"]
-        except (BundleError, BadInput, KeyError, IndexError, TypeError):
+            exports = BundleFacts.from_file(folder / BUNDLE_LAYOUT["facts"]).exports
+        except BadInput:
             continue  # no bundle, or one that does not prove itself: its graph is not used
         for place, facts in enumerate(manifest.encoders if manifest.kind == "self-contained" else ()):
             name = file_name("model", place)
-            if facts == part.facts and sha256(folder / name) == manifest.files[name]:
-                found.append(Made(folder / name, bool(exports[place]["fused"])))
+            if place < len(exports) and facts == part.facts and sha256(folder / name) == manifest.files[name]:
+                found.append(Made(folder / name, exports[place].fused))
     return found
 
 

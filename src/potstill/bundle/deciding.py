@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from potstill.calibration import Calibration
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray
+    from potstill.types import BoolArray, FloatArray
 
 LEVEL = 0.9
 """The share of labels that an interval is meant to hold."""

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from potstill.bundle.deciding import LEVEL, decide_raw
 from potstill.errors import BadInput, BundleError
 from potstill.files import read_text
 from potstill.prefilter import fold_all
-from potstill.records import Article
+from potstill.records import Part, first_fault
+from potstill.types import Article
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from potstill.bundle.layout import Tolerance
     from potstill.calibration import Calibration
     from potstill.filters import Filter
-    from potstill.records import FloatArray
     from potstill.students import Student
+    from potstill.types import FloatArray
 
 SHORT_CHARACTERS = 160
 """Texts up to here may be checked whenever the bundle is loaded; all others wait for `potstill verify`."""
@@ -78,10 +79,8 @@ TEXTS: tuple[Article, ...] = (
 _WORD = re.compile(r"\w\w+")
 
 
-class Golden(BaseModel):
+class Golden(Part):
     """One line of `golden.jsonl`; scores are by dimension."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     id: str
     title: str
@@ -156,7 +155,10 @@ def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, cal
             scores=_named(names, decided.scores[row]),
             low=_named(names, decided.low[row]),
             high=_named(names, decided.high[row]),
-            **verdict,
+            tier=verdict["tier"],
+            overall=verdict["overall"],
+            gates=tuple(verdict["gates"]),
+            caps=tuple(verdict["caps"]),
             reason=reasons[row],
             probabilities=_odds(filter_.tier_names, decided, row),
         )
@@ -186,7 +188,7 @@ def read_golden(path: Path, dimensions: Sequence[str]) -> list[Golden]:
         try:
             row = Golden.model_validate_json(line)
         except ValidationError as error:
-            raise BundleError(f"{path}: line {number}: {error.errors()[0]['msg']}") from None
+            raise BundleError(f"{path}: line {number}: {first_fault(error)}") from None
         for part in (row.raw, row.scores, row.low, row.high):
             if set(part) != set(dimensions):
                 raise BundleError(f"{path}: line {number}: scores of {', '.join(part)}, not of the filter's dimensions")

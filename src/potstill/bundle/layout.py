@@ -7,14 +7,14 @@ hash, so that it proves itself as well. A signature may lie beside it, which sig
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill.errors import BadInput, BundleError
 from potstill.files import canonical, check_file, digest, foreign, parse_json, read_bytes, sha256, write_text
+from potstill.records import Part, Record
 from potstill.students.encoding import EncoderFacts  # noqa: TC001 - pydantic reads it when the class is made
 
 if TYPE_CHECKING:
@@ -59,11 +59,7 @@ EXACT_TOLERANCE = 1e-7
 """The same for what follows from recorded raw scores."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Tolerance(_Part):
+class Tolerance(Part):
     """How near the golden texts' numbers must come, in points of the filter's scale."""
 
     raw: float = Field(gt=0)
@@ -72,10 +68,14 @@ class Tolerance(_Part):
     """For what is computed from recorded raw scores: calibration, intervals, overall."""
 
 
-class Manifest(_Part):
+class Manifest(Record):
     """`bundle.json`."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    fault = BundleError
+    made_by = "potstill bundle RUN"
+    oldest = 2
+
+    schema_version: int = 2
     kind: Kind
     filter: str
     filter_version: int
@@ -127,22 +127,11 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
     """
     path = folder / BUNDLE_LAYOUT["manifest"]
     content = _object(path)
-    version = content.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise BundleError(f"{path}: schema_version {version} is newer than this potstill reads ({SCHEMA_VERSION})")
-    if version == 1:
-        raise BundleError(
-            f"{folder}: was made by an older potstill and proves less; make it again: potstill bundle RUN"
-        )
     own = content.pop("sha256", None)
+    Manifest.check_version(content, str(path))
     if own != digest(content):
         raise BundleError(f"{path}: changed after it was written (its own hash does not fit)")
-    try:
-        manifest = Manifest.model_validate_json(json.dumps(content), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " -> ".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: {where}: {first['msg']}") from None
+    manifest = Manifest.from_json(content, str(path))
     expected = expected_files(manifest.kind, len(manifest.encoders))
     for name in sorted(expected ^ set(manifest.files)):
         what = "is not listed" if name in expected else "is listed, but no such bundle has it"

@@ -9,20 +9,19 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from pydantic import ValidationError
 
 from potstill.backends.plan import PORTABLE, open_variant
 from potstill.backends.weights import check_weights
 from potstill.bundle.golden import prove, read_golden
 from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, file_name, read_manifest, tolerance_of
 from potstill.bundle.signing import Trust, fingerprint, read_signature
-from potstill.bundle.verdicts import identity_of, prove_verdicts, read_verdicts
+from potstill.bundle.verdicts import Verdicts, identity_of, prove_verdicts
 from potstill.calibration import Calibration
 from potstill.errors import BadInput, BundleError, MissingExtra, PotstillError, require
-from potstill.files import foreign, read_json, read_object
+from potstill.files import foreign
 from potstill.filters import load_filter
 from potstill.students.blend import encoder_of
 from potstill.students.neural import joined, parts_of
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from potstill.backends.plan import Plan, Variant
+    from potstill.bundle.facts import BundleFacts
     from potstill.bundle.golden import Golden
     from potstill.bundle.layout import Manifest
     from potstill.filters import Filter
@@ -62,9 +62,11 @@ class Bundle:
     """How its encoders run here, where that is not the portable way."""
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> BundleFacts:
         """What was written down when it was built: why this student, its figures, versions."""
-        return read_object(self.folder / BUNDLE_LAYOUT["facts"])
+        from potstill.bundle.facts import BundleFacts
+
+        return BundleFacts.from_file(self.folder / BUNDLE_LAYOUT["facts"])
 
     @property
     def golden(self) -> list[Golden]:
@@ -117,7 +119,7 @@ class Bundle:
         path = self.folder / BUNDLE_LAYOUT["verdicts"]
         identity = identity_of(self.manifest, self.filter)
         with foreign(path, BundleError), np.errstate(all="ignore"):
-            verdicts = read_verdicts(path)
+            verdicts = Verdicts.from_file(path)
             try:
                 return prove_verdicts(
                     verdicts, identity, self.filter, self.calibration, self.manifest.tolerance, whole=whole
@@ -319,7 +321,7 @@ def _check_tolerance(folder: Path, manifest: Manifest, filter_: Filter) -> None:
 def _calibration(path: Path, manifest: Manifest, filter_: Filter) -> Calibration:
     try:
         with foreign(path, BundleError):
-            calibration = _read_calibration(path)
+            calibration = Calibration.from_file(path)
     except BadInput as error:
         raise BundleError(str(error)) from None
     if calibration.dimensions != manifest.dimensions:
@@ -330,11 +332,3 @@ def _calibration(path: Path, manifest: Manifest, filter_: Filter) -> Calibration
             f"{filter_.scale.min:g} to {filter_.scale.max:g}"
         )
     return calibration
-
-
-def _read_calibration(path: Path) -> Calibration:
-    try:
-        return Calibration.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(f"{path}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None

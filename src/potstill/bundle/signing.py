@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, read_manifest
 from potstill.errors import BadInput, BundleError, require
-from potstill.files import foreign, read_bytes, read_json, write_json, write_text
+from potstill.files import foreign, read_bytes, write_text
+from potstill.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,12 +35,13 @@ _SIGNED = b"potstill bundle, schema 1\n"
 _MOST_KEY_BYTES = 64 * 1024
 
 
-class Signature(BaseModel):
+class Signature(Record):
     """`signature.json`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    fault = BundleError
+    made_by = "potstill sign BUNDLE"
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: int = 1
     algorithm: Literal["ed25519"] = "ed25519"
     public_key: str = Field(pattern=r"^[0-9a-f]{64}$")
     signature: str = Field(pattern=r"^[0-9a-f]{128}$")
@@ -107,7 +109,7 @@ def sign_bundle(folder: Path, key: Path) -> str:
     check_files(folder, manifest)
     public = private.public_key().public_bytes_raw()
     signature = Signature(public_key=public.hex(), signature=private.sign(_message(folder, bundle_hash)).hex())
-    write_json(folder / BUNDLE_LAYOUT["signature"], signature.model_dump(mode="json"))
+    signature.save(folder / BUNDLE_LAYOUT["signature"])
     return fingerprint(public)
 
 
@@ -155,13 +157,7 @@ def read_signature(folder: Path) -> Signature | None:
     path = folder / BUNDLE_LAYOUT["signature"]
     if not path.exists() and not path.is_symlink():
         return None
-    try:
-        return Signature.model_validate(read_json(path, most=_MOST_KEY_BYTES))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(f"{path}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None
-    except BadInput as error:
-        raise BundleError(str(error)) from None
+    return Signature.from_file(path, most=_MOST_KEY_BYTES)
 
 
 def fingerprint(public_key: bytes) -> str:

@@ -13,20 +13,19 @@ import math
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill.bundle.boundaries import GENERATOR, NEAR, boundary_rows
 from potstill.bundle.rule_texts import rule_texts
 from potstill.calibration import LEVELS, cut_for
 from potstill.errors import BundleError
-from potstill.files import read_json, write_json
 from potstill.prefilter import fold_all, found
+from potstill.records import Part, Record
 from potstill.students.encoding import EncoderFacts
 from potstill.verdict import judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     import polars as pl
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from potstill.calibration import Calibration
     from potstill.calibration.curves import Curve
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray
+    from potstill.types import BoolArray, FloatArray
 
 SCHEMA_VERSION: Final = 1
 
@@ -48,11 +47,7 @@ _PLACES = 33
 """Raw scores, from below the scale to above it, at which each curve is recorded besides its knots."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Identity(_Part):
+class Identity(Part):
     """What a bundle says of itself."""
 
     kind: Literal["self-contained", "adapter"]
@@ -66,7 +61,7 @@ class Identity(_Part):
     encoders: tuple[EncoderFacts, ...]
 
 
-class Decision(_Part):
+class Decision(Part):
     """A row of scores, and the verdict on it; `marks`, `gates` and `caps` are places in the filter."""
 
     scores: tuple[float, ...]
@@ -78,7 +73,7 @@ class Decision(_Part):
     caps: tuple[int, ...]
 
 
-class Words(_Part):
+class Words(Part):
     """A text, and the places of the prefilter's rules and of the caps whose words are found in it."""
 
     text: str
@@ -86,7 +81,7 @@ class Words(_Part):
     caps: tuple[int, ...]
 
 
-class Calibrated(_Part):
+class Calibrated(Part):
     """What one dimension's calibration does: raw scores, calibrated ones, middles of intervals, widths by level."""
 
     dimension: str
@@ -97,17 +92,20 @@ class Calibrated(_Part):
     widths: tuple[float | None, ...] = Field(min_length=len(LEVELS), max_length=len(LEVELS))
 
 
-class Odds(_Part):
+class Odds(Part):
     """The probability of each tier, for the row of scores at a place among the decisions; None without one."""
 
     row: int = Field(ge=0)
     probabilities: tuple[float, ...] | None
 
 
-class Verdicts(_Part):
+class Verdicts(Record):
     """`verdicts.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    fault = BundleError
+    made_by = "potstill bundle RUN"
+
+    schema_version: int = 1
     generator: int
     """Which `boundaries.GENERATOR` chose the rows."""
     identity: Identity
@@ -142,24 +140,6 @@ def verdicts_of(identity: Identity, filter_: Filter, calibration: Calibration) -
         odds=tuple(_odds(scores, marks, list(odds), filter_, calibration)),
         ask_below=_ask_below(calibration),
     )
-
-
-def write_verdicts(verdicts: Verdicts, path: Path) -> None:
-    """Write golden verdicts as JSON."""
-    write_json(path, verdicts.model_dump(mode="json"))
-
-
-def read_verdicts(path: Path) -> Verdicts:
-    """Read golden verdicts.
-
-    Raises:
-        BadInput: the file is missing or broken, or not what potstill writes; the message names the place in it.
-    """
-    try:
-        return Verdicts.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(f"{path}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
 def prove_verdicts(

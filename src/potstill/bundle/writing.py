@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from potstill.bundle.facts import BundleFacts
 from potstill.bundle.golden import golden_of, windows, write_golden
 from potstill.bundle.layout import (
     BUNDLE_LAYOUT,
@@ -21,8 +22,8 @@ from potstill.bundle.layout import (
     write_manifest,
 )
 from potstill.bundle.reading import Bundle, load_bundle
-from potstill.bundle.verdicts import identity_of, verdicts_of, write_verdicts
-from potstill.files import replacing_folder, sha256, write_json
+from potstill.bundle.verdicts import identity_of, verdicts_of
+from potstill.files import replacing_folder, sha256
 from potstill.filters import save_filter
 from potstill.students.storage import AnyStudent, save_student
 
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
     from potstill.calibration import Calibration
     from potstill.filters import Filter
-    from potstill.records import Article
     from potstill.students.encoding import EncoderFacts
+    from potstill.types import Article
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def write_bundle(
     golden: Sequence[Article],
     encoders: Sequence[EncoderFiles] = (),
     kind: Kind = "self-contained",
-    facts: Mapping[str, Any],
+    facts: BundleFacts | None = None,
 ) -> Bundle:
     """Write a bundle whole and proven, or leave what was there.
 
@@ -67,7 +68,7 @@ def write_bundle(
         golden: the texts of the proof.
         encoders: files of a neural student's encoders, in its order.
         kind: whether those files are whole networks or an adapter to a base.
-        facts: what a reader should know of how it came about; any JSON.
+        facts: where it comes from.
 
     Raises:
         BundleError: the bundle does not load, or does not say what `student` says.
@@ -94,10 +95,10 @@ def write_bundle(
         for index, encoder in enumerate(encoders):
             for name, file in encoder.files.items():
                 shutil.copyfile(file, temporary / file_name(name, index))
-        write_json(temporary / BUNDLE_LAYOUT["calibration"], calibration.model_dump(mode="json"))
+        calibration.save(temporary / BUNDLE_LAYOUT["calibration"])
         write_golden(rows, temporary / BUNDLE_LAYOUT["golden"])
-        write_verdicts(verdicts, temporary / BUNDLE_LAYOUT["verdicts"])
-        write_json(temporary / BUNDLE_LAYOUT["facts"], dict(facts))
+        verdicts.save(temporary / BUNDLE_LAYOUT["verdicts"])
+        (facts or BundleFacts()).save(temporary / BUNDLE_LAYOUT["facts"])
         files = {name: sha256(temporary / name) for name in sorted(expected_files(kind, len(encoders)))}
         write_manifest(temporary, manifest.model_copy(update={"files": files}))
         load_bundle(temporary, check="all")

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from potstill import metrics
 from potstill.calibration.odds import fit_residuals
-from potstill.records import UNSCORED
+from potstill.records import Part
+from potstill.types import UNSCORED
 from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
     from potstill.verdict import Rules
 
 SURE = 0.95
@@ -39,13 +40,11 @@ _FOLDS = 5
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Abstention(BaseModel):
+class Abstention(Part):
     """Of `rows` articles, one of each cluster, how many are kept at a threshold, and how many of them are wrong.
 
     `probabilities` are the thresholds, falling: the probability of the tier that the verdict gives.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     rows: int = Field(ge=1)
     probabilities: tuple[Share, ...] = Field(min_length=1)

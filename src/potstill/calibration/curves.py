@@ -17,19 +17,20 @@ from statistics import NormalDist
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from potstill import metrics
 from potstill.calibration.abstention import Abstention, fit_abstention
 from potstill.calibration.odds import Residuals, fit_residuals
-from potstill.errors import BadInput, DatasetError
+from potstill.errors import BadInput, BundleError, DatasetError
+from potstill.records import Part, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     import polars as pl
 
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
     from potstill.verdict import Rules
 
 SCHEMA_VERSION: Final = 3
@@ -56,7 +57,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Knots = tuple["FloatArray", "FloatArray"]
 
 
-class Curve(BaseModel):
+class Curve(Part):
     """What is done to one dimension's raw scores.
 
     `x` and `y` are the knots of the curve, both rising, applied with `numpy.interp`; empty for `none`.
@@ -65,8 +66,6 @@ class Curve(BaseModel):
     are how far intervals reach to both sides of their middle (`middle`) at `LEVELS`, None where `n` is too small
     for the level: the interval is the whole scale then.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     dimension: str
     method: Method
@@ -103,16 +102,18 @@ class Curve(BaseModel):
         return _beyond(raw, self._points)
 
 
-class Calibration(BaseModel):
+class Calibration(Record):
     """A curve per dimension, in the filter's order, on the scale from `low` to `high`.
 
     `origin` says which rows it was fitted on. `residuals` are None without a row that has every dimension,
     `abstention` where no filter was given or the rows were too few.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    fault = BundleError
+    made_by = "potstill bundle RUN"
+    oldest = 3
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: int = 3
     low: Finite
     high: Finite
     origin: str = ""

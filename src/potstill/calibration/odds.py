@@ -10,15 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from potstill import metrics
+from potstill.records import Part
 from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
     from potstill.verdict import Rules
 
 MOST_RESIDUALS = 256
@@ -30,13 +31,11 @@ _MOST_DRAWS = 200_000
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Residuals(BaseModel):
+class Residuals(Part):
     """Rows of residuals, label minus calibrated score, a number per dimension in the filter's order.
 
     They are a sample of `n`. `step` is the grid that the labels lie on, such as whole points; None for none.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     n: int = Field(ge=1)
     step: Finite | None = Field(gt=0)

@@ -69,12 +69,12 @@ def bundle(
         student = choose_for_all(runs)
     built = [build_bundle(one, student, kind=kind, seed=seed) for one in runs]
     if as_json:
-        made = [{"bundle": str(one.folder), "sha256": one.hash, **one.facts} for one in built]
+        made = [{"bundle": str(one.folder), "sha256": one.hash, **one.facts.model_dump(mode="json")} for one in built]
         print(json.dumps(made if others else made[0]))
         return
     for one in built:
         print(f"{one.folder}  {one.manifest.kind}  {one.hash[:16]}")
-        print(one.facts["choice"]["reason"])
+        print(one.facts.choice.reason if one.facts.choice else "")
 
 
 def verify(

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
         FileEvaluation,
         FreshEvaluation,
         HistoryEvaluation,
-        Interval,
         Judgement,
         Rung,
         Tiers,
     )
+    from potstill.records import Interval
 
 
 def register(app: typer.Typer) -> None:

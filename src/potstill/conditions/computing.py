@@ -28,7 +28,7 @@ from potstill.conditions.tree import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from potstill.records import BoolArray, FloatArray
+    from potstill.types import BoolArray, FloatArray
 
     Columns: TypeAlias = Mapping[str, FloatArray]
     """Scores of all rows, shape (rows,), by name; NaN where one is missing."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from potstill.conditions.computing import Columns
-    from potstill.records import BoolArray
+    from potstill.types import BoolArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _SLACK = 1e-12
 
 
-class Interval(NamedTuple):
+class ValueRange(NamedTuple):
     """The values something may have; an open end is not one of them."""
 
     low: float
@@ -27,15 +27,15 @@ class Interval(NamedTuple):
     high_open: bool = False
 
 
-_ANYTHING = Interval(-math.inf, math.inf)
+_ANYTHING = ValueRange(-math.inf, math.inf)
 
 
-def compared(node: Value, box: Mapping[str, Interval]) -> Interval:
+def compared(node: Value, box: Mapping[str, ValueRange]) -> ValueRange:
     """The values of one side of a comparison, rounded as they are before rows are compared."""
     found = _interval(node, box)
     if not isinstance(node, Arithmetic | Minus):
         return found
-    return Interval(round(found.low, DECIMALS), round(found.high, DECIMALS))
+    return ValueRange(round(found.low, DECIMALS), round(found.high, DECIMALS))
 
 
 def constant(node: Value) -> float | None:
@@ -46,21 +46,21 @@ def constant(node: Value) -> float | None:
     return found.low if found.low == found.high else None
 
 
-def _interval(node: Value, box: Mapping[str, Interval]) -> Interval:
+def _interval(node: Value, box: Mapping[str, ValueRange]) -> ValueRange:
     match node:
         case Number(value):
-            return Interval(value, value)
+            return ValueRange(value, value)
         case Name(name):
             return box[name]
         case Minus(value):
             inner = _interval(value, box)
-            return Interval(-inner.high, -inner.low, inner.high_open, inner.low_open)
+            return ValueRange(-inner.high, -inner.low, inner.high_open, inner.low_open)
         case Arithmetic(operator, left, right):
             one, other = _interval(left, box), _interval(right, box)
             return _computed(operator, one, other)
 
 
-def _computed(operator: str, one: Interval, other: Interval) -> Interval:
+def _computed(operator: str, one: ValueRange, other: ValueRange) -> ValueRange:
     """The closed hull of a computed value, widened by more than rounding can move it."""
     if operator == "/" and other.low <= 0 <= other.high:
         return _ANYTHING
@@ -75,7 +75,7 @@ def _computed(operator: str, one: Interval, other: Interval) -> Interval:
     if math.isnan(low) or math.isnan(high):
         return _ANYTHING
     slack = _SLACK * max(1.0, abs(low), abs(high))
-    return Interval(low - slack, high + slack)
+    return ValueRange(low - slack, high + slack)
 
 
 def _calculate(operator: str, one: float, other: float) -> float:

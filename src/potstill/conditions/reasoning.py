@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from potstill.conditions.intervals import Interval, compared, constant
+from potstill.conditions.intervals import ValueRange, compared, constant
 from potstill.conditions.tree import And, Comparison, Name, Not, Operator, Or, Truth, negated, walk
 
 if TYPE_CHECKING:
@@ -31,14 +31,14 @@ class _SpentError(Exception):
     """The budget is spent, so what is undecided counts as possible."""
 
 
-class _Box(dict[str, Interval]):
+class _Box(dict[str, ValueRange]):
     """The interval that each name lies in; the whole range for those that were not split yet."""
 
-    def __init__(self, whole: Interval, known: Mapping[str, Interval] | None = None) -> None:
+    def __init__(self, whole: ValueRange, known: Mapping[str, ValueRange] | None = None) -> None:
         super().__init__(known or {})
         self._whole = whole
 
-    def __missing__(self, name: str) -> Interval:
+    def __missing__(self, name: str) -> ValueRange:
         return self._whole
 
     def split(self, name: str, at: float) -> list[_Box]:
@@ -46,10 +46,10 @@ class _Box(dict[str, Interval]):
         whole = self[name]
         parts = []
         if whole.low < at:
-            parts.append(Interval(whole.low, at, whole.low_open, high_open=True))
+            parts.append(ValueRange(whole.low, at, whole.low_open, high_open=True))
         if whole.high > at:
-            parts.append(Interval(at, whole.high, low_open=True, high_open=whole.high_open))
-        return [_Box(self._whole, {**self, name: part}) for part in (*parts, Interval(at, at))]
+            parts.append(ValueRange(at, whole.high, low_open=True, high_open=whole.high_open))
+        return [_Box(self._whole, {**self, name: part}) for part in (*parts, ValueRange(at, at))]
 
 
 def can_hold(
@@ -70,7 +70,7 @@ def can_hold(
     """
     tree: Truth = And((wanted.tree, *(Not(item.tree) for item in without), *(item.tree for item in given)))
     budget = Budget() if budget is None else budget
-    waiting = [(tree, _Box(Interval(low, high)))]
+    waiting = [(tree, _Box(ValueRange(low, high)))]
     try:
         while waiting:
             tree, box = waiting.pop()
@@ -133,7 +133,7 @@ def _opposite(truth: bool | None) -> bool | None:  # noqa: FBT001 - three-valued
     return None if truth is None else not truth
 
 
-def _compare(operator: Operator, one: Interval, other: Interval) -> bool | None:
+def _compare(operator: Operator, one: ValueRange, other: ValueRange) -> bool | None:
     match operator:
         case "<":
             return _below(one, other)
@@ -149,13 +149,13 @@ def _compare(operator: Operator, one: Interval, other: Interval) -> bool | None:
             return _opposite(_same(one, other))
 
 
-def _below(one: Interval, other: Interval) -> bool | None:
+def _below(one: ValueRange, other: ValueRange) -> bool | None:
     if one.high < other.low or (one.high == other.low and (one.high_open or other.low_open)):
         return True
     return False if one.low >= other.high else None
 
 
-def _same(one: Interval, other: Interval) -> bool | None:
+def _same(one: ValueRange, other: ValueRange) -> bool | None:
     if _below(one, other) or _below(other, one):
         return False
     return True if one.low == one.high == other.low == other.high else None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from potstill.dataset.rows import Dataset
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 
 def stories(datasets: Sequence[Sequence[str]]) -> list[IntArray]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from potstill.filters import Filter
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 Whole = Literal["source", "time"]
 """What else stays whole beside clusters: sources, or time (train on the past, test on what came after)."""

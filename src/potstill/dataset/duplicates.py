@@ -19,7 +19,7 @@ from potstill.terminal import track
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from potstill.records import IntArray
+    from potstill.types import IntArray
 
 SIMILAR = 0.5
 """Jaccard index of three-word shingles above which two articles are near-duplicates."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import ArrayLike
 
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

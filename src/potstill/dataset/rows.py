@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from potstill.dataset.examples import Examples
 from potstill.dataset.splitting import PARTS
 from potstill.errors import BadInput, DatasetError
 from potstill.files import replacing
 from potstill.parquet import read_parquet
+from potstill.records import Part, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 FACTS = ("source", "language", "published")
 """What is known of an article beside its text, where it is."""
@@ -82,10 +82,21 @@ class Dataset:
         return bool((self.frame["split"] == "calibration").any())
 
 
-class DatasetRecord(BaseModel):
-    """What a dataset is made of, for the manifest and the report."""
+class Pairs(Record):
+    """`pairs.json`: articles that are near-duplicates of each other."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    fault = DatasetError
+    made_by = "potstill dataset RUN"
+
+    schema_version: int = 1
+    threshold: float
+    """Jaccard similarity from which two articles count as near-duplicates."""
+    pairs: tuple[tuple[str, str, float], ...]
+    """Two ids, and their similarity."""
+
+
+class DatasetRecord(Part):
+    """What a dataset is made of, for the manifest and the report."""
 
     rows: int
     clusters: int

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from potstill.dataset.duplicates import joined
 from potstill.errors import DatasetError
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 PARTS = ("train", "validation", "calibration", "test")
 """The parts of a dataset, in the order of their use."""
@@ -33,10 +34,8 @@ SMALLEST_DATASET = 10
 """Rows below which three parts say nothing."""
 
 
-class Fractions(BaseModel):
+class Fractions(Part):
     """Shares of the parts; they sum to 1."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     train: float = Field(gt=0, lt=1)
     validation: float = Field(gt=0, lt=1)

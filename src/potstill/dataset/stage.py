@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.dataset.assembling import assemble
 from potstill.dataset.duplicates import SIMILAR
-from potstill.dataset.rows import Dataset
+from potstill.dataset.rows import Dataset, Pairs
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, Fractions
-from potstill.files import write_json
 from potstill.parquet import read_parquet
 
 if TYPE_CHECKING:
@@ -62,13 +61,7 @@ def build_dataset(
         )
         dataset.save(run.path("rows"))
         ids = dataset.frame["id"].to_list()
-        write_json(
-            run.path("pairs"),
-            {
-                "schema_version": 1,
-                "threshold": SIMILAR,
-                "pairs": [[ids[i], ids[j], round(jaccard, 6)] for i, j, jaccard in pairs],
-            },
-        )
+        alike = tuple((ids[i], ids[j], round(jaccard, 6)) for i, j, jaccard in pairs)
+        Pairs(threshold=SIMILAR, pairs=alike).save(run.path("pairs"))
         parameters["record"] = record.model_dump(mode="json")
     return record

@@ -12,7 +12,7 @@ from potstill.evaluation.fresh import evaluate_fresh
 from potstill.evaluation.judging import Predicted, judge
 from potstill.evaluation.predictions import Predictions, read_predictions
 from potstill.evaluation.published import evaluate_file
-from potstill.evaluation.records import Evaluation, load_evaluation
+from potstill.evaluation.records import Evaluation
 from potstill.evaluation.stage import evaluate_run
 
 __all__ = [
@@ -24,6 +24,5 @@ __all__ = [
     "evaluate_fresh",
     "evaluate_run",
     "judge",
-    "load_evaluation",
     "read_predictions",
 ]

@@ -13,39 +13,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill import metrics
 from potstill.bundle import BUNDLE_LAYOUT
+from potstill.bundle.facts import BundleFacts
 from potstill.bundle.layout import check_files, read_manifest
-from potstill.errors import BadInput
+from potstill.errors import BadInput, RunError
 from potstill.evaluation.predictions import read_predictions, run_filter
-from potstill.evaluation.records import Interval
-from potstill.files import read_json, read_object, sha256, write_json
+from potstill.files import read_json, sha256
 from potstill.filters import load_filter
 from potstill.metrics import number
+from potstill.records import Interval, Part, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from potstill.evaluation.predictions import Predictions
     from potstill.filters import Filter
-    from potstill.records import FloatArray, IntArray
     from potstill.runs import Run
+    from potstill.types import FloatArray, IntArray
 
 SURE = 0.05
 """A difference with a larger probability of being noise is called noise."""
 
 DRAWS = 10_000
 
-SCHEMA_VERSION = 1
 
-
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Entry(_Record):
+class Entry(Part):
     """One thing compared; figures are means over its seeds, each a mean over dimensions.
 
     `constant_mae` is that of each dimension's median of the same labels, for a bare bundle that of the run's constant
@@ -68,7 +63,7 @@ class Entry(_Record):
     recall: float | None = None
 
 
-class Pair(_Record):
+class Pair(Part):
     """Two entries on the rows that both judged; `difference` is the first's MAE less the second's.
 
     `p` is the two-sided probability of a difference at least as large by chance: by the draw of rows, and by that of
@@ -85,7 +80,7 @@ class Pair(_Record):
     seeds_counted: bool
 
 
-class Published(_Record):
+class Published(Part):
     """A file of figures that somebody printed, where there are no predictions."""
 
     filter: str
@@ -96,13 +91,16 @@ class Published(_Record):
     rows: int | None = Field(default=None, ge=1)
 
 
-class Comparing(_Record):
+class Comparing(Record):
     """The table, best skill first, and every pair that can be compared; `notes` say what cannot, and why.
 
     Kept in a run, `evaluation_sha256` is that of the run's evaluation then.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+    made_by = "potstill compare"
+
+    schema_version: int = 1
     evaluation_sha256: str | None = None
     sorted_by: str = "skill"
     entries: tuple[Entry, ...]
@@ -172,7 +170,7 @@ def keep(found: Comparing, run: Run) -> Comparing:
     evaluation = run.need("evaluation", "evaluate")
     with run.locked():
         kept = found.model_copy(update={"evaluation_sha256": sha256(evaluation)})
-        write_json(run.path("comparison"), kept.model_dump(mode="json"))
+        kept.save(run.path("comparison"))
     return kept
 
 
@@ -234,7 +232,8 @@ def _of_bundle(folder: Path) -> Entry:
     """What a bundle says of itself: its student's validation error, and that of the constant beside it."""
     manifest, _ = read_manifest(folder)
     check_files(folder, manifest)
-    errors = (read_object(folder / BUNDLE_LAYOUT["facts"]).get("choice") or {}).get("validation_mae", {})
+    choice = BundleFacts.from_file(folder / BUNDLE_LAYOUT["facts"]).choice
+    errors = {} if choice is None else choice.validation_mae
     mae = errors.get(manifest.recipe)
     if mae is None:
         raise BadInput(f"{folder}: its facts hold no validation error; compare the run that it came from")
@@ -245,11 +244,7 @@ def _published(path: Path) -> Entry:
     content = read_json(path)
     if not isinstance(content, dict) or "mae" not in content:
         raise BadInput(f"{path}: is not a file of figures (no mae); for predictions, name the filter: {path}@FILTER")
-    try:
-        found = Published.model_validate(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise BadInput(f"{path}: {' -> '.join(map(str, fault['loc']))}: {fault['msg']}") from None
+    found = Published.validated(content, str(path))
     entry = _figures(str(path), "published", found.filter, found.filter_version, found.mae, found.constant_mae)
     return entry.model_copy(update={"spearman": found.spearman, "rows": found.rows})
 

@@ -14,7 +14,8 @@ from potstill.evaluation.records import Finding
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from potstill.evaluation.records import Choice, Figures, Floor, Judgement, Odds, Rung, Shipped, Slice
+    from potstill.bundle.facts import Choice
+    from potstill.evaluation.records import Figures, Floor, Judgement, Odds, Rung, Shipped, Slice
 
 TRAINED = "fine-tuned"
 """The kind of student whose encoder was trained; the others are cheap."""

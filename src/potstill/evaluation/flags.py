@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.evaluation.history import read_history
-from potstill.evaluation.records import Finding, HistoryEvaluation, Interval, Plateau, Training
+from potstill.evaluation.records import Finding, HistoryEvaluation, Plateau, Training
 from potstill.files import sha256
 from potstill.metrics import number
+from potstill.records import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

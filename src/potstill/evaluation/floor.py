@@ -17,7 +17,7 @@ from potstill.evaluation.records import Floor
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 
 def floor_of(answers: Iterable[FloatArray], dimensions: Sequence[str]) -> Floor | None:

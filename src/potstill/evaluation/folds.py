@@ -15,7 +15,7 @@ from potstill.training.folding import turns
 if TYPE_CHECKING:
     from potstill.dataset import Examples
     from potstill.filters import Filter
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 
 def out_of_fold_constant(examples: Examples, folds: IntArray, filter_: Filter) -> FloatArray:

@@ -16,6 +16,8 @@ import numpy as np
 import polars as pl
 
 from potstill.articles import read_all
+from potstill.bundle import BUNDLE_LAYOUT
+from potstill.bundle.facts import BundleFacts
 from potstill.dataset import clusters_of, near_duplicates
 from potstill.errors import BadInput, LabelError, OracleError
 from potstill.evaluation.drawing import Sample, draw, seen_by
@@ -24,8 +26,7 @@ from potstill.evaluation.floor import floor_of
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge, number
 from potstill.evaluation.records import Asked, Finding, FreshEvaluation
 from potstill.evaluation.slices import slices_of
-from potstill.evaluation.stage import choice_of
-from potstill.files import check_ledger, check_output_folder, replacing, write_json
+from potstill.files import check_ledger, check_output_folder, replacing
 from potstill.labelling import Ledger, label
 from potstill.labelling.changes import refuse_others
 from potstill.oracle.prompt import Prompt
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.labelling import Limits, Price
     from potstill.oracle import Oracle
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 
 FRESH_LAYOUT: Mapping[str, str] = {
@@ -155,7 +156,7 @@ def write_fresh(found: FreshEvaluation, predictions: pl.DataFrame, folder: Path)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / FRESH_LAYOUT["predictions"]) as temporary:
         predictions.write_parquet(temporary)
-    write_json(folder / FRESH_LAYOUT["evaluation"], found.model_dump(mode="json"))
+    found.save(folder / FRESH_LAYOUT["evaluation"])
 
 
 def evaluate_fresh(
@@ -324,7 +325,7 @@ def _table(judged: pl.DataFrame, predicted: Predicted, filter_: Filter) -> pl.Da
 
 
 def _validation_mae(bundle: Path) -> float | None:
-    choice = choice_of(bundle)
+    choice = BundleFacts.from_file(bundle / BUNDLE_LAYOUT["facts"]).choice
     return None if choice is None else choice.validation_mae.get(choice.rung)
 
 

@@ -14,18 +14,10 @@ import numpy as np
 
 from potstill import metrics
 from potstill.evaluation.ranking import judge_ranking
-from potstill.evaluation.records import (
-    Band,
-    Bootstrap,
-    Figures,
-    Interval,
-    Judgement,
-    Positives,
-    Rounding,
-    Tiers,
-)
+from potstill.evaluation.records import Band, Bootstrap, Figures, Judgement, Positives, Rounding, Tiers
 from potstill.metrics import number as number  # noqa: PLC0414 - its users know it from here
-from potstill.records import UNSCORED
+from potstill.records import Interval
+from potstill.types import UNSCORED
 from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
@@ -33,7 +25,7 @@ if TYPE_CHECKING:
 
     from potstill.evaluation.records import Source
     from potstill.filters import Filter
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 BANDS = 5
 """Equal bands of the scale in which the mean error is given."""
@@ -286,7 +278,7 @@ def _settings(bootstrap: Bootstrap) -> _Settings:
     return _Settings(n=bootstrap.resamples, seed=bootstrap.seed, level=bootstrap.level)
 
 
-def _interval(found: metrics.Interval) -> Interval | None:
+def _interval(found: metrics.Bounds) -> Interval | None:
     return _ends(float(np.ravel(found.low)[0]), float(np.ravel(found.high)[0]))
 
 

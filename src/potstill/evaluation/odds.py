@@ -14,9 +14,10 @@ import numpy as np
 
 from potstill import metrics
 from potstill.calibration import SURE, cut_for, given_probability
-from potstill.evaluation.records import AskedAbove, Interval, Odds, Said
+from potstill.evaluation.records import AskedAbove, Odds, Said
 from potstill.metrics import number
-from potstill.records import UNSCORED
+from potstill.records import Interval
+from potstill.types import UNSCORED
 from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from potstill.calibration import Calibration
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 ERRORS = (0.05, 0.1, 0.2)
 """Error rates for which asking the oracle is tried."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from potstill.evaluation.records import Bootstrap, Judgement, Source
     from potstill.filters import Filter
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 _ORDER: tuple[Source, ...] = ("out-of-fold", "test", "validation")
 MOST_PUBLISHED = 512 * 2**20

@@ -13,12 +13,12 @@ import numpy as np
 
 from potstill.evaluation.records import AtK, Ranking
 from potstill.metrics import number
-from potstill.records import UNSCORED
+from potstill.types import UNSCORED
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from potstill.records import BoolArray, FloatArray
+    from potstill.types import BoolArray, FloatArray
 
 DEPTHS = (10, 50, 100, 500)
 """How far down the list is looked, beside the number of positives itself."""

@@ -7,16 +7,15 @@ never 0 and never left over from an earlier run.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
+from typing import Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
+from potstill.bundle.facts import Choice  # noqa: TC001 - pydantic reads it
 from potstill.errors import RunError
-from potstill.files import read_json, write_json
 from potstill.load import Load  # noqa: TC001 - pydantic reads it
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from potstill.records import Interval, Part, Record
 
 SCHEMA_VERSION = 1
 
@@ -25,18 +24,7 @@ Source: TypeAlias = Literal["out-of-fold", "validation", "test", "file", "fresh"
 that somebody made, or a bundle on new articles."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Interval(_Record):
-    """A bootstrap interval over clusters of near-duplicates, at the evaluation's `level`."""
-
-    low: float
-    high: float
-
-
-class Figures(_Record):
+class Figures(Part):
     """How near predictions are to labels, for one dimension, for their mean, or for the weighted overall.
 
     Errors are on the filter's scale. `bias` is prediction minus label. `skill` is 1 - mae / constant_mae, on
@@ -56,7 +44,7 @@ class Figures(_Record):
     skill_interval: Interval | None
 
 
-class Band(_Record):
+class Band(Part):
     """The rows whose label lies in [low, high), the last band with its upper end, and their mean error."""
 
     low: float
@@ -65,7 +53,7 @@ class Band(_Record):
     bias: float | None
 
 
-class Positives(_Record):
+class Positives(Part):
     """Tiers that a reader waits for: how many the oracle sees, how many of those the student finds.
 
     Recall and precision are null where the oracle sees fewer than `Tiers.fewest_positives`.
@@ -81,7 +69,7 @@ class Positives(_Record):
     precision_interval: Interval | None = None
 
 
-class Tiers(_Record):
+class Tiers(Part):
     """Agreement of tiers, both by the filter's own verdict, on rows where oracle and student give one.
 
     `confusion[i][j]` counts rows of the oracle's tier i and the student's tier j, in the order of `names`.
@@ -100,7 +88,7 @@ class Tiers(_Record):
     by_tier: tuple[Positives, ...]
 
 
-class Rounding(_Record):
+class Rounding(Part):
     """What clipping to the scale and rounding to the labels' `step` would do to the mean MAE over dimensions.
 
     It tells how much of an error comes from labels that can only take a few values.
@@ -111,7 +99,7 @@ class Rounding(_Record):
     mae_rounded: float | None
 
 
-class AtK(_Record):
+class AtK(Part):
     """Recall of the positive tiers and NDCG (gain: the oracle's overall) among the first `k` rows."""
 
     k: int
@@ -119,7 +107,7 @@ class AtK(_Record):
     ndcg: float | None
 
 
-class Threshold(_Record):
+class Threshold(Part):
     """Where to cut the student's overall. `recall_low` is what the recall is at least, at 95% confidence.
 
     The cut was chosen on these very rows: on others recall is near `recall_low` rather than `recall`.
@@ -135,7 +123,7 @@ class Threshold(_Record):
     precision: float | None
 
 
-class Cuts(_Record):
+class Cuts(Part):
     """Where to cut the student's overall for a wanted recall of the positive tiers, on `rows` rows of `source`."""
 
     source: Source
@@ -143,7 +131,7 @@ class Cuts(_Record):
     by_recall: dict[str, Threshold]
 
 
-class Ranking(_Record):
+class Ranking(Part):
     """How well the student's overall orders rows for a reader; ties count as all their orders.
 
     `average_precision` stands beside `by_chance`, what any order has on average: the share of positives.
@@ -157,7 +145,7 @@ class Ranking(_Record):
     at: tuple[AtK, ...]
 
 
-class Slice(_Record):
+class Slice(Part):
     """The rows that share a value of some fact, and whether the student is worse on them than on the others.
 
     `difference` is the slice's MAE less that of all other rows. `p` is two-sided, from errors summed by cluster;
@@ -178,7 +166,7 @@ class Slice(_Record):
     p_adjusted: float | None
 
 
-class Judgement(_Record):
+class Judgement(Part):
     """One set of predictions against the labels of the same rows."""
 
     source: Source
@@ -194,7 +182,7 @@ class Judgement(_Record):
     rounding: Rounding | None = None
 
 
-class Said(_Record):
+class Said(Part):
     """Rows whose probability lies in [low, high): the mean of what was `said`, and the share for which it `came`."""
 
     low: float
@@ -204,7 +192,7 @@ class Said(_Record):
     came: float | None
 
 
-class AskedAbove(_Record):
+class AskedAbove(Part):
     """Asking the oracle about unsure tiers, for a wanted `error` rate among those kept.
 
     `probability` is the threshold that the calibration's own rows support, None where they support none; then
@@ -221,7 +209,7 @@ class AskedAbove(_Record):
     observed_interval: Interval | None = None
 
 
-class Odds(_Record):
+class Odds(Part):
     """Tiers' probabilities against what came, on one row per cluster.
 
     `brier` is beside what the tiers' shares among the rows that the student learned from would have, said of every
@@ -239,7 +227,7 @@ class Odds(_Record):
     asked: tuple[AskedAbove, ...]
 
 
-class Latency(_Record):
+class Latency(Part):
     """What one article costs on the machine that evaluated: measured, one article at a time and in bulk."""
 
     milliseconds_p50: float
@@ -256,16 +244,16 @@ class Latency(_Record):
         return self.load is not None and self.load.heavy
 
 
-class Finding(_Record):
+class Finding(Part):
     """A verdict in plain words, with the rule that gave it and the figures that it rests on."""
 
     rule: str
     tone: Literal["good", "caution", "bad", "neutral"]
     text: str
-    evidence: dict[str, float | int | str | None] = Field(default_factory=dict)
+    evidence: Mapping[str, float | int | str | None] = Field(default_factory=dict)
 
 
-class Plateau(_Record):
+class Plateau(Part):
     """The slope of the last validation errors per epoch, and its 95% interval: a plateau's holds 0."""
 
     epochs: int
@@ -273,7 +261,7 @@ class Plateau(_Record):
     interval: Interval
 
 
-class Training(_Record):
+class Training(Part):
     """What a rung's own history says: the gap is validation MAE less train MAE at the epoch that was kept."""
 
     epochs: int
@@ -283,17 +271,19 @@ class Training(_Record):
     flags: tuple[Finding, ...] = ()
 
 
-class HistoryEvaluation(_Record):
+class HistoryEvaluation(Record):
     """What `potstill evaluate --history` prints; `unread` names facts in the files that no rule reads."""
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+
+    schema_version: int = 1
     file: str
     sha256: str | None
     training: Training
     unread: tuple[str, ...] = ()
 
 
-class Rung(_Record):
+class Rung(Part):
     """One student of the ladder; its figure is that of `judgements[headline]`."""
 
     name: str
@@ -305,21 +295,7 @@ class Rung(_Record):
     training: Training | None = None
 
 
-class Choice(_Record):
-    """Which rung became the bundle and why, as `bundle.building` recorded it.
-
-    `validation_mae` is the mean absolute error of each; `margin` is by how much the runner-up's is larger.
-    """
-
-    rung: str
-    validation_mae: dict[str, float]
-    runner_up: str | None = None
-    margin: float | None = None
-    margin_interval: Interval | None = None
-    reason: str = ""
-
-
-class Shipped(_Record):
+class Shipped(Part):
     """The bundle itself, calibrated and clipped as a user gets it, on the test part."""
 
     rung: str
@@ -332,7 +308,7 @@ class Shipped(_Record):
     slices: tuple[Slice, ...] = ()
 
 
-class Floor(_Record):
+class Floor(Part):
     """The error of a perfect student against these labels, from the oracle's disagreement with itself.
 
     `difference` is the mean absolute difference d of two answers for the same article, and `floor` the mean
@@ -348,7 +324,7 @@ class Floor(_Record):
     mean_floor: float
 
 
-class LabelSummary(_Record):
+class LabelSummary(Part):
     """One dimension's labels at a glance; `at_minimum` is the share that sits on the scale's lowest value."""
 
     labels: int
@@ -361,7 +337,7 @@ class LabelSummary(_Record):
     repeat_deviation: float | None
 
 
-class Data(_Record):
+class Data(Part):
     """The rows that the run works with."""
 
     rows: int
@@ -370,7 +346,7 @@ class Data(_Record):
     samples_per_article: float | None
 
 
-class Bootstrap(_Record):
+class Bootstrap(Part):
     """How intervals were drawn: clusters with replacement, percentiles of the statistic."""
 
     resamples: int
@@ -378,10 +354,13 @@ class Bootstrap(_Record):
     seed: int
 
 
-class Evaluation(_Record):
+class Evaluation(Record):
     """`evaluation.json`."""
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+    made_by = "potstill evaluate RUN"
+
+    schema_version: int = 1
     filter: str
     filter_version: int
     filter_hash: str
@@ -410,13 +389,15 @@ class Evaluation(_Record):
         raise RunError(f"{name}: no such rung; the ladder has: {', '.join(r.name for r in self.ladder)}")
 
 
-class FileEvaluation(_Record):
+class FileEvaluation(Record):
     """What `potstill evaluate --predictions` prints: a file of predictions and labels, judged.
 
     The constant is each dimension's median of the file's own labels, the best constant there could be.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+
+    schema_version: int = 1
     file: str
     sha256: str | None
     filter: str
@@ -430,7 +411,7 @@ class FileEvaluation(_Record):
     bootstrap: Bootstrap
 
 
-class Asked(_Record):
+class Asked(Part):
     """What was asked of an oracle about new articles, and what came of it.
 
     Of `articles`, `left_out` (by reason) were not drawn from; `drawn` were asked about, and `labelled` have a label.
@@ -455,7 +436,7 @@ class Asked(_Record):
     samples: int = 1
 
 
-class FreshEvaluation(_Record):
+class FreshEvaluation(Record):
     """What `potstill evaluate BUNDLE --oracle` writes down: a bundle on new articles that an oracle labelled for it.
 
     The constant is each dimension's median of the new labels, the best constant there could be. `coverage` is the
@@ -463,7 +444,10 @@ class FreshEvaluation(_Record):
     calibration, where the bundle's facts tell. `floor` is that of the new labels, where the oracle was asked twice.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+    made_by = "potstill evaluate RUN --oracle ORACLE --articles FILE"
+
+    schema_version: int = 1
     bundle: str
     bundle_sha256: str
     recipe: str
@@ -480,26 +464,3 @@ class FreshEvaluation(_Record):
     slices: tuple[Slice, ...] = ()
     findings: tuple[Finding, ...]
     bootstrap: Bootstrap
-
-
-def save_evaluation(evaluation: Evaluation, path: Path) -> None:
-    """Write `evaluation.json`, whole or not at all."""
-    write_json(path, evaluation.model_dump(mode="json"))
-
-
-def load_evaluation(path: Path) -> Evaluation:
-    """Read an `evaluation.json`.
-
-    Raises:
-        RunError: it is not one, or a newer potstill wrote it; the message names the field.
-    """
-    content = read_json(path)
-    found = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(found, int) and found > SCHEMA_VERSION:
-        raise RunError(f"{path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})")
-    try:
-        return Evaluation.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " -> ".join(str(part) for part in first["loc"])
-        raise RunError(f"{path}: {where}: {first['msg']}") from None

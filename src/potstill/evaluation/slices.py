@@ -15,15 +15,16 @@ import numpy as np
 import polars as pl
 
 from potstill import metrics
-from potstill.evaluation.records import Interval, Slice
+from potstill.evaluation.records import Slice
 from potstill.metrics import number
+from potstill.records import Interval
 from potstill.times import year_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from potstill.evaluation.judging import Predicted
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 FEWEST = 20
 """Clusters, inside and outside, below which a slice is too small for a normal interval."""

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from pydantic import ValidationError
 
 from potstill import metrics
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.deciding import LEVEL, decide_raw
+from potstill.bundle.facts import BundleFacts
 from potstill.dataset import Dataset, folds
-from potstill.errors import BundleError, RunError, Unavailable
+from potstill.errors import RunError, Unavailable
 from potstill.evaluation.findings import findings
 from potstill.evaluation.flags import training_of
 from potstill.evaluation.floor import floor_of
@@ -31,7 +31,6 @@ from potstill.evaluation.latency import measure
 from potstill.evaluation.odds import judge_odds
 from potstill.evaluation.records import (
     Bootstrap,
-    Choice,
     Data,
     Evaluation,
     LabelSummary,
@@ -40,7 +39,6 @@ from potstill.evaluation.records import (
     Shipped,
     Source,
     Training,
-    save_evaluation,
 )
 from potstill.evaluation.slices import slices_of
 from potstill.evaluation.whatif import cuts_of
@@ -62,10 +60,10 @@ if TYPE_CHECKING:
     from potstill.dataset import Examples
     from potstill.evaluation.records import Floor, Judgement
     from potstill.filters import Filter
-    from potstill.records import FloatArray
     from potstill.runs import Run
     from potstill.students import Student
     from potstill.students.recipes import Recipe
+    from potstill.types import FloatArray
 
 FOLDS = 10
 MOST_FOLDED = 1500
@@ -134,7 +132,7 @@ def evaluate_run(
             for candidate in track(found, "judging", len(found))
         )
         floor = run_floor(run, filter_, dataset)
-        choice = choice_of(bundle)
+        choice = BundleFacts.from_file(bundle / BUNDLE_LAYOUT["facts"]).choice
         shipped, judged, table = work.shipped(scorer, predicted.get(chosen, {}), cost)
         everything = dataset.all()
         evaluation = Evaluation(
@@ -159,7 +157,7 @@ def evaluate_run(
             return evaluation
         with replacing(run.path("predictions")) as temporary:
             table.write_parquet(temporary)
-        save_evaluation(evaluation, run.path("evaluation"))
+        evaluation.save(run.path("evaluation"))
     return evaluation
 
 
@@ -193,22 +191,6 @@ def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples
     except Unavailable:
         return None
     return fitter(recipe, seed=seed, encoder=encoder)
-
-
-def choice_of(bundle: Path) -> Choice | None:
-    """Which student became the bundle, as the bundle's facts tell; None for one that was not chosen from any.
-
-    Raises:
-        BundleError: the facts are not those that `build_bundle` writes.
-    """
-    path = bundle / BUNDLE_LAYOUT["facts"]
-    content = read_object(path).get("choice")
-    try:
-        return None if content is None else Choice.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = " -> ".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: choice -> {where}: {first['msg']}") from None
 
 
 def summarise(scores: FloatArray, dataset: Dataset, filter_: Filter) -> dict[str, LabelSummary]:

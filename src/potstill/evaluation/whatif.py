@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from potstill import metrics
 from potstill.errors import BadInput
 from potstill.evaluation.records import Cuts, Threshold
 from potstill.filters import Filter
 from potstill.metrics import number
-from potstill.records import UNSCORED
+from potstill.records import Part
+from potstill.types import UNSCORED
 from potstill.verdict import cap_columns, decide_rows
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from potstill.evaluation.judging import Predicted
     from potstill.evaluation.predictions import Predictions
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95)
 """Recalls of the positive tiers for which an evaluation records where to cut."""
@@ -42,11 +43,7 @@ MOST_MOVED = 50
 """Articles that are named, unless more are asked for."""
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Volume(_Record):
+class Volume(Part):
     """How many rows one tier holds by the oracle and by the student, and by both at once."""
 
     tier: str
@@ -55,7 +52,7 @@ class Volume(_Record):
     both: int
 
 
-class Side(_Record):
+class Side(Part):
     """What one filter makes of the scores. Recall and precision are of its positive tiers, as in an evaluation."""
 
     rows: int
@@ -68,7 +65,7 @@ class Side(_Record):
     precision: float | None
 
 
-class Move(_Record):
+class Move(Part):
     """How many of the student's articles go from one tier to another."""
 
     before: str
@@ -76,7 +73,7 @@ class Move(_Record):
     rows: int
 
 
-class Moved(_Record):
+class Moved(Part):
     """An article whose tier by the student changes, and what the oracle makes of it under the edited filter."""
 
     id: str
@@ -87,7 +84,7 @@ class Moved(_Record):
     overall_after: float | None
 
 
-class WhatIf(_Record):
+class WhatIf(Part):
     """Two filters on the same stored scores; `moved` counts all articles, `articles` names the first of them."""
 
     before: Side

@@ -10,14 +10,15 @@ import re
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from potstill.conditions import KEYWORDS, Budget, Condition, any_of, can_hold, parse
 from potstill.errors import ConditionError
 from potstill.files import digest
 from potstill.prefilter import Prefilter
-from potstill.records import DROPPED, UNSCORED, FloatArray
+from potstill.records import Part
 from potstill.text import Window
+from potstill.types import DROPPED, UNSCORED, FloatArray
 from potstill.verdict import MOST_LIMITS, OVERALL, Cap, Gate, Tier
 
 if TYPE_CHECKING:
@@ -39,11 +40,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MOST_DIMENSIONS = 64
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class Scale(_Part):
+class Scale(Part):
     """The range of every score, both ends included."""
 
     # A mean of larger numbers could not be rounded to nine decimals.
@@ -57,14 +54,14 @@ class Scale(_Part):
         return self
 
 
-class Dimension(_Part):
+class Dimension(Part):
     """Something to score, and its weight in `overall`."""
 
     weight: float = Field(ge=0, le=1)
     description: str = Field(min_length=1)
 
 
-class Example(_Part):
+class Example(Part):
     """An article with the scores it should get, shown to the oracle."""
 
     title: str = ""
@@ -73,7 +70,7 @@ class Example(_Part):
     evidence: str = ""
 
 
-class Filter(_Part):
+class Filter(Part):
     """A filter package, checked as a whole; see docs/filters.md for each field."""
 
     name: str = Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)

@@ -6,6 +6,7 @@ that nobody is sure of is worse than none. The data ship with the package; nothi
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -16,12 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from potstill.errors import BadInput
 from potstill.files import read_text
 from potstill.filters.reading import line_of, read_yaml
 from potstill.labelling.budget import Price
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +40,8 @@ _OTHER_PARTS = re.compile("audio|image|video|document|searches|cache_write")
 _PARTS = frozenset({"input_mtok", "output_mtok", "cache_read_mtok"})
 
 
-class Entry(BaseModel):
+class Entry(Part):
     """One model's line in the user's table."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     input: float = Field(ge=0, lt=1e6)
     output: float = Field(ge=0, lt=1e6)
@@ -92,7 +92,7 @@ def _own(path: Path, spec: str) -> Entry | None:
     """A model's line in the user's table."""
     content, root = read_yaml(read_text(path), str(path))
     try:
-        table = TypeAdapter(dict[str, Entry]).validate_python(content or {})
+        table = TypeAdapter(dict[str, Entry]).validate_json(json.dumps(content or {}))
     except ValidationError as error:
         first = error.errors()[0]
         place = " -> ".join(str(part) for part in first["loc"]) or "the table"

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from potstill.labelling import Ledger
 from potstill.parquet import read_parquet
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,10 +54,8 @@ _TITLE = pl.coalesce(
 )
 
 
-class Query(BaseModel):
+class Query(Part):
     """What the page asks for. `facets` maps a fact to the value that it must have."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     text: str = Field(default="", max_length=500)
     facets: dict[str, str] = Field(default_factory=dict, max_length=MOST_FACETS)

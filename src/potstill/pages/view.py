@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill.errors import BadInput
 from potstill.evaluation.predictions import read_predictions
@@ -16,6 +16,7 @@ from potstill.evaluation.whatif import edited, what_if
 from potstill.pages.explorer import Explorer, Query
 from potstill.pages.loopback import Loopback, require_server
 from potstill.pages.sealed import Document, asset, sealed
+from potstill.records import Part
 from potstill.report.policy import report_policy, script_named
 from potstill.terminal import note
 
@@ -31,10 +32,8 @@ LONGEST_SETTING = 1000
 """Characters of one setting of a filter."""
 
 
-class Settings(BaseModel):
+class Settings(Part):
     """How the filter is edited, each setting as in `evaluation.whatif.edited`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     settings: tuple[Annotated[str, Field(max_length=LONGEST_SETTING)], ...] = Field(max_length=100)
 
@@ -82,13 +81,9 @@ class View:
             return self.explorer.article(body["id"])
         if path not in {"/api/articles", "/api/whatif"}:
             return None
-        try:
-            if path == "/api/whatif":
-                return self._what_if(Settings.model_validate(body).settings)
-            return self.explorer.ask(Query.model_validate(body))
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise BadInput(f"{' -> '.join(map(str, first['loc'])) or 'the question'}: {first['msg']}") from None
+        if path == "/api/whatif":
+            return self._what_if(Settings.validated(body, "the question").settings)
+        return self.explorer.ask(Query.validated(body, "the question"))
 
     def _what_if(self, settings: Sequence[str]) -> dict[str, Any]:
         """Stored scores decided again; each article that moves with the title by which it is listed."""

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.backends.plan import Plan, bench_path, plan_path
 from potstill.bundle import BUNDLE_LAYOUT
+from potstill.bundle.facts import BundleFacts
 from potstill.bundle.layout import Manifest
 from potstill.calibration import Calibration
+from potstill.dataset.rows import Pairs
 from potstill.evaluation.comparing import Comparing
-from potstill.evaluation.records import Choice, Evaluation, FreshEvaluation
+from potstill.evaluation.records import Evaluation, FreshEvaluation
 from potstill.files import digest, parse_json, read_json, read_object, read_text, sha256
 from potstill.filters.reading import read_yaml
 from potstill.ladder import Ladder
@@ -155,17 +157,6 @@ class _WrittenManifest(Manifest):
     sha256: str
 
 
-_PAIRS = {"schema_version": int, "threshold": float, "pairs": list[tuple[str, str, float]]}
-_MADE = {
-    "schema_version": int,
-    "choice": Choice,
-    "student": StudentRecord,
-    "calibration": Any,
-    "exports": Any,
-    "versions": dict[str, str],
-}
-"""What a bundle's facts hold."""
-
 RECORD, HISTORY = LAYOUT["record"], LAYOUT["history"]
 CALIBRATION = BUNDLE_LAYOUT["calibration"]
 
@@ -194,12 +185,12 @@ def collect(run: Run) -> Facts:
         # A student that is fitted in one go has a history without epochs.
         histories={name: record for name, record in histories.items() if record.content},
         calibration=json_record(root, run.path("bundle") / CALIBRATION, Calibration),
-        pairs=json_record(root, run.path("pairs"), _PAIRS),
+        pairs=json_record(root, run.path("pairs"), Pairs),
         stages=stages,
         manifest=Record("run.json#start", digest(started), started, started),
         filter=_yaml(root, run.path("filter") / BUNDLE_LAYOUT["filter"]),
         bundle=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"], _WrittenManifest),
-        made=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"], _MADE),
+        made=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"], BundleFacts),
         sizes=_sizes(root, run.path("bundle")),
         bench=json_record(root, bench_path(run.path("bundle")), Bench),
         plan=json_record(root, plan_path(run.path("bundle")), Plan),

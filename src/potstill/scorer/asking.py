@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from potstill.labelling import Price
     from potstill.labelling import Summary as Labelled
     from potstill.oracle import Oracle
-    from potstill.records import FloatArray
     from potstill.scorer.scoring import Scorer
+    from potstill.types import FloatArray
 
 ORACLE = "oracle"
 """What `answered_by` says of a row with the oracle's scores."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from potstill.bundle import load_bundle
 from potstill.bundle.deciding import decide_raw
-from potstill.errors import BadInput, BundleError
-from potstill.files import read_json
+from potstill.errors import BundleError
+from potstill.records import Part, Record
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,19 +26,13 @@ if TYPE_CHECKING:
     from potstill.bundle.deciding import Decided
     from potstill.bundle.reading import Check
     from potstill.filters import Filter
-    from potstill.records import BoolArray, FloatArray
-
-SCHEMA_VERSION: Final = 1
+    from potstill.types import BoolArray, FloatArray
 
 CASCADE_LAYOUT = {"record": "cascade.json", "first": "first"}
 """What a cascade's folder holds: its record, and the bundle of the student that answers first."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Point(_Part):
+class Point(Part):
     """One threshold, and what it does."""
 
     recall: float
@@ -55,7 +49,7 @@ class Point(_Part):
     """Expected, from what the students took alone; on the articles looked at."""
 
 
-class Held(_Part):
+class Held(Part):
     """What the chosen threshold did on the test part, which chose nothing."""
 
     articles: int
@@ -65,10 +59,13 @@ class Held(_Part):
     """Positives that went on to the second student."""
 
 
-class Cascade(_Part):
+class Cascade(Record):
     """`cascade.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    fault = BundleError
+    made_by = "potstill cascade RUN"
+
+    schema_version: int = 1
     bundle: str
     """Hash of the second student's bundle."""
     student: str
@@ -142,13 +139,7 @@ def load_early(folder: str | Path, bundle: Bundle, *, check: Check = "short") ->
     """
     folder = Path(folder)
     path = folder / CASCADE_LAYOUT["record"]
-    try:
-        record = Cascade.model_validate(read_json(path))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise BundleError(f"{path}: {' -> '.join(map(str, first['loc']))}: {first['msg']}") from None
-    except BadInput as error:
-        raise BundleError(str(error)) from None
+    record = Cascade.from_file(path)
     if record.bundle != bundle.hash:
         raise BundleError(f"{path}: was made for another bundle than {bundle.folder}; run: potstill cascade")
     own = load_bundle(folder / CASCADE_LAYOUT["first"], check=check)

@@ -20,12 +20,12 @@ from potstill.backends.plan import PORTABLE
 from potstill.bundle import load_bundle
 from potstill.errors import BadInput, BundleError
 from potstill.files import STANDARD, check_output, is_stream
-from potstill.records import DROPPED, UNSCORED
 from potstill.scorer.parts import open_parts
 from potstill.scorer.scoring import BATCH, Scorer
 from potstill.scorer.side import ahead, in_processes
 from potstill.scorer.together import Together
 from potstill.terminal import steps
+from potstill.types import DROPPED, UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence

@@ -27,9 +27,9 @@ from potstill.bundle.signing import trust_of
 from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput, BundleError, Unavailable
 from potstill.prefilter import fold_all
-from potstill.records import DROPPED, Article, Verdict
 from potstill.scorer.early import load_early
 from potstill.terminal import note
+from potstill.types import DROPPED, Article, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from potstill.bundle.reading import Check
     from potstill.bundle.signing import Trust
     from potstill.calibration import Cut
-    from potstill.records import BoolArray, FloatArray
     from potstill.scorer.early import Early
     from potstill.text import Window
+    from potstill.types import BoolArray, FloatArray
     from potstill.verdict import Judged
 
 BATCH = 512

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from potstill.bundle.layout import Manifest
     from potstill.bundle.reading import Check
     from potstill.bundle.signing import Trust
-    from potstill.records import Article, Verdict
     from potstill.scorer.scoring import Outcome, Prepared
     from potstill.text import Window
+    from potstill.types import Article, Verdict
 
 VERDICTS = "verdicts"
 """The field of a line of JSON that holds an object for each filter."""

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from potstill.backends.plan import Variant
     from potstill.bundle.layout import Manifest
-    from potstill.records import BoolArray
     from potstill.students import Encoder
+    from potstill.types import BoolArray
 
 _NAMES = {"backbone", "backbone_sha256"}
 """Facts of an encoder that say where it came from and nothing of what its graph does."""

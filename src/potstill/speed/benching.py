@@ -12,25 +12,24 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from potstill.backends.machine import Machine, this_machine
 from potstill.backends.plan import PORTABLE, Variant, bench_path, library_versions
 from potstill.bundle.golden import windows
 from potstill.errors import BadInput
-from potstill.files import write_json
 from potstill.load import Load, Watch
-from potstill.records import Article
+from potstill.records import Part, Record
 from potstill.scorer import Scorer
 from potstill.speed.fresh import Fresh, measure_fresh
 from potstill.speed.material import Material, from_file, from_run
 from potstill.speed.stages import stage_seconds
 from potstill.speed.timing import percentile
 from potstill.terminal import steps
+from potstill.types import Article
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -53,11 +52,7 @@ FEWEST = 20
 """Articles that are timed alone, however long they take."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Latency(_Part):
+class Latency(Part):
     """Milliseconds of one article alone."""
 
     p50: float
@@ -66,7 +61,7 @@ class Latency(_Part):
     articles: int
 
 
-class Rate(_Part):
+class Rate(Part):
     """Articles per second at a length, or at a number given at a time; the best and the worst round as well."""
 
     words: int
@@ -77,7 +72,7 @@ class Rate(_Part):
     high: float
 
 
-class Stage(_Part):
+class Stage(Part):
     """A step of scoring and what it takes."""
 
     stage: str
@@ -86,17 +81,19 @@ class Stage(_Part):
     share: float
 
 
-class Cost(_Part):
+class Cost(Part):
     """Of a million articles like those measured, on a machine at this price, used whole."""
 
     price_per_hour: float
     per_million: float
 
 
-class Bench(_Part):
+class Bench(Record):
     """`bench.json`."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    made_by = "potstill bench BUNDLE"
+
+    schema_version: int = 1
     bundle: str
     student: str
     created: str
@@ -202,7 +199,7 @@ def write_bench(folder: Path, bench: Bench) -> Path:
         BadInput: the folder cannot be written.
     """
     path = bench_path(folder)
-    write_json(path, bench.model_dump(mode="json"))
+    bench.save(path)
     return path
 
 

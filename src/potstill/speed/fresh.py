@@ -16,17 +16,14 @@ import sys
 import time
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from potstill.errors import BundleError
+from potstill.records import Part
 
 _LINUX = Path("/proc/self/status")
 
 
-class Fresh(BaseModel):
+class Fresh(Part):
     """What a new process needed; memory is None where the system does not tell."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     first_score_seconds: float
     """From the start of the process: libraries, hashes, golden texts, one article."""

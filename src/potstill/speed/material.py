@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from potstill.bundle import Bundle
     from potstill.filters import Filter
-    from potstill.records import FloatArray
+    from potstill.types import FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

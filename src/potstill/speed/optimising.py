@@ -30,13 +30,13 @@ from potstill.bundle.golden import windows
 from potstill.bundle.reading import open_encoder
 from potstill.errors import BadInput, BundleError, MissingExtra
 from potstill.load import Watch
-from potstill.records import Article
 from potstill.speed.material import Material, from_file, from_run
 from potstill.speed.proving import LARGEST_CHANGED, answers, change_of, objection
 from potstill.speed.timing import interleaved
 from potstill.students.blend import BlendStudent
 from potstill.students.neural import NeuralStudent
 from potstill.terminal import steps
+from potstill.types import Article
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

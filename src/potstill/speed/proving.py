@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from potstill.bundle import Bundle
-    from potstill.records import FloatArray
     from potstill.students import Student
+    from potstill.types import FloatArray
 
 LARGEST_MAE = 0.001
 """By how much the error may move, as a share of the scale: 0.01 on 0 to 10."""

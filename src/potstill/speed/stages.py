@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.records import FloatArray
     from potstill.scorer import Scorer
     from potstill.speed.timing import Clock
     from potstill.students import Encoder
+    from potstill.types import FloatArray
 
 STAGES = ("read", "window", "prefilter", "tokenise", "network", "head", "student", "decide", "write")
 """In order. A student without a network has `student` in place of the three before it."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from potstill.records import BoolArray, FloatArray
+    from potstill.types import BoolArray, FloatArray
 
 
 @runtime_checkable

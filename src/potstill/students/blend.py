@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
-    from potstill.records import FloatArray
     from potstill.students import Encoder
     from potstill.students.pieces import Pieces
+    from potstill.types import FloatArray
 
     Features: TypeAlias = dict[tuple[int, Pieces | None], NDArray[np.float32]]
     """By the encoder's place among the blend's, and how it reads long texts."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer
+
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from potstill.records import IntArray
+    from potstill.types import IntArray
 
 Pooling = Literal["mean", "cls", "last", "attention"]
 """How the vectors of tokens become one: their mean, the first, the last, or means that learned queries weigh."""
@@ -35,10 +37,8 @@ _MOST = 1_000_000
 """No encoder has so many features, tokens or layers, nor so long a prefix."""
 
 
-class EncoderFacts(BaseModel):
+class EncoderFacts(Part):
     """What must be known of an encoder beside its weights and its tokenizer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     backbone: str
     """Name of the backbone it was made from."""

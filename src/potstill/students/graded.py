@@ -20,9 +20,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from potstill.records import FloatArray
     from potstill.students.heads import LinearHead
     from potstill.students.levels import Levels
+    from potstill.types import FloatArray
 
 Link: TypeAlias = Literal["ordinal", "corn", "distribution"]
 Decode: TypeAlias = Literal["median", "mean"]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.records import FloatArray, IntArray
     from potstill.students.recipes import HeadRecipe, KernelHead, KernelRidgeHead, Learned, RidgeHead
+    from potstill.types import FloatArray, IntArray
 
     Solve: TypeAlias = Callable[[FloatArray, FloatArray, float], tuple[FloatArray, FloatArray]]
     """(kernel, targets, penalty) -> coefficients, shape (rows, outputs), and bias."""

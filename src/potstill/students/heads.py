@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 _BLOCK = 1_000
 """Rows whose kernel is held in memory at once."""

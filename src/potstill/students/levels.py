@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 MOST_LEVELS = 21
 """Levels of one dimension; labels that have more values are cut at their quantiles."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import ValidationError
 
 from potstill.errors import BundleError, RecipeError, require
 from potstill.files import digest
@@ -26,9 +25,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.dataset import Examples
-    from potstill.records import BoolArray, FloatArray
     from potstill.students import Encoder
     from potstill.students.recipes import BlendRecipe, EncoderHeadRecipe
+    from potstill.types import BoolArray, FloatArray
 
 _HEAD = "head."
 _BESIDE_THE_ENCODER = {"name", "description", "backbones", "pieces", "learns", "head"}
@@ -132,10 +131,9 @@ class NeuralStudent:
             raise BundleError(f"head: gives {head.outputs} scores for {len(dimensions)} dimensions")
         if head.width != encoder.width:
             raise BundleError(f"head: made for features {head.width} wide; the encoder's are {encoder.width} wide")
-        try:
-            pieces = None if settings.get("pieces") is None else Pieces.model_validate(settings["pieces"])
-        except ValidationError as error:
-            raise BundleError(f"student: pieces: {error.errors()[0]['msg']}") from None
+        pieces = settings.get("pieces")
+        if pieces is not None:
+            pieces = Pieces.validated(pieces, "student: pieces", error=BundleError)
         return cls(encoder, head, dimensions, pieces)
 
 

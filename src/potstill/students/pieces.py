@@ -12,27 +12,27 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from potstill.records import BoolArray
     from potstill.students import Encoder
+    from potstill.types import BoolArray
 
 _LONGEST_WORD = 60
 """Characters within which white space is looked for; scripts without any are cut where they are."""
 
 
-class Pieces(BaseModel):
+class Pieces(Part):
     """How a text is divided: into pieces of about equal length, at most `chars` characters each.
 
     A text of more than `most` pieces is read up to the last of them.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     chars: int = Field(ge=2 * _LONGEST_WORD)
     most: int = Field(default=4, ge=2)

@@ -5,13 +5,12 @@ In: a preset's name or the path of a YAML file. Out: a strict object. The preset
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Field,
     JsonValue,
     TypeAdapter,
@@ -23,6 +22,7 @@ from pydantic import (
 from potstill.errors import BadInput, FilterError, RecipeError
 from potstill.files import digest, read_text
 from potstill.filters.reading import read_yaml
+from potstill.records import Part, first_fault
 from potstill.students.encoding import Window  # noqa: TC001 - pydantic reads it when the class is made
 from potstill.students.graded import LINKS, Decode, Link
 from potstill.students.pieces import Pieces  # noqa: TC001 - pydantic reads it when the class is made
@@ -44,11 +44,7 @@ LATER: dict[str, JsonValue] = {"later": True}
 """Marks, as `json_schema_extra`, a field that recipes gained after students had been made without it."""
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Recipe(_Part):
+class _Recipe(Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     description: str = ""
 
@@ -107,14 +103,14 @@ class TfidfRecipe(_Recipe):
         return self
 
 
-class RidgeHead(_Part):
+class RidgeHead(Part):
     """Ridge regression on features; alpha chosen by inner cross-validation."""
 
     kind: Literal["ridge"]
     alphas: Candidates = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
-class KernelHead(_Part):
+class KernelHead(Part):
     """RBF support vector regression on centred unit features; C and gamma chosen by inner cross-validation."""
 
     kind: Literal["support-vectors"]
@@ -123,7 +119,7 @@ class KernelHead(_Part):
     epsilon: float = Field(default=0.1, ge=0)
 
 
-class KernelRidgeHead(_Part):
+class KernelRidgeHead(Part):
     """RBF ridge regression on centred unit features; alpha and gamma chosen by inner cross-validation."""
 
     kind: Literal["rbf-ridge"]
@@ -157,7 +153,7 @@ class EncoderHeadRecipe(_Recipe):
         return self
 
 
-class Lora(_Part):
+class Lora(Part):
     """Low-rank adapters (Hu et al. 2021) on the named linear layers."""
 
     rank: int = Field(ge=1)
@@ -283,7 +279,7 @@ class BlendRecipe(_Recipe):
     def _named_presets(cls, members: object) -> object:
         if not isinstance(members, list | tuple):
             return members
-        return [_preset(member, *_MEMBERS) if isinstance(member, str) else member for member in members]
+        return tuple(_preset(member, *_MEMBERS) if isinstance(member, str) else member for member in members)
 
     @model_validator(mode="after")
     def _different(self) -> BlendRecipe:
@@ -425,11 +421,10 @@ def parse_recipe(text: str, where: str) -> Recipe:
     except FilterError as error:
         raise RecipeError(str(error)) from None
     try:
-        return _ADAPTER.validate_python(content)
+        # As JSON, where a list is a legal tuple; a value of another type is refused all the same.
+        return _ADAPTER.validate_json(json.dumps(content))
     except ValidationError as error:
-        first = error.errors()[0]
-        path = " -> ".join(str(part) for part in first["loc"])
-        raise RecipeError(f"{where}: {path or 'recipe'}: {first['msg']}, got {first['input']!r}") from None
+        raise RecipeError(f"{where}: {first_fault(error)}") from None
 
 
 def _preset(name: str, *legal: str) -> Recipe:

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from potstill.records import BoolArray, FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 Choice = TypeVar("Choice")
 FitPredict: TypeAlias = Callable[["IntArray", "IntArray", Choice], "FloatArray"]

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.dataset import Examples
-    from potstill.records import FloatArray
     from potstill.students.recipes import SourceMedianRecipe
+    from potstill.types import FloatArray
 
 
 @dataclass(frozen=True)

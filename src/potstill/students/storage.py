@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from potstill.errors import BadInput, BundleError, PotstillError
-from potstill.files import check_file, digest, foreign, read_json, replacing, sha256, write_json
+from potstill.files import check_file, digest, foreign, replacing, sha256
+from potstill.records import Record
 from potstill.students.blend import BlendStudent, check_weights, encoder_of
 from potstill.students.constant import ConstantStudent
 from potstill.students.neural import DescribedEncoder, NeuralStudent, joined, parts_of, restore_encoder
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from potstill.students import Encoder
 
-SCHEMA_VERSION = 1
 LAYOUT = {"facts": "student.json", "arrays": "student.safetensors", "encoder": "encoder"}
 """What a student's folder holds; `encoder` is there only where its weights were trained."""
 
@@ -39,7 +40,18 @@ _PLAIN: dict[str, type[ConstantStudent | SourceMedianStudent | TfidfStudent]] = 
     TfidfStudent.kind: TfidfStudent,
 }
 _BLENDED = {ConstantStudent.kind, TfidfStudent.kind, NeuralStudent.kind}
-_KEYS = {"schema_version", "kind", "dimensions", "settings"}
+
+
+class StudentFacts(Record):
+    """`student.json`: what a student is, beside its arrays."""
+
+    fault = BundleError
+
+    schema_version: int = 1
+    kind: str
+    dimensions: tuple[str, ...] = Field(min_length=1)
+    """In the order of the columns of its scores."""
+    settings: dict[str, Any]
 
 
 def save_student(student: AnyStudent, folder: Path, *, encoder_beside: bool = False) -> None:
@@ -59,13 +71,8 @@ def save_student(student: AnyStudent, folder: Path, *, encoder_beside: bool = Fa
         encoder = encoder_of(student)
         if isinstance(encoder, DescribedEncoder):
             encoder.save(folder / LAYOUT["encoder"])
-    facts = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": student.kind,
-        "dimensions": list(student.dimensions),
-        "settings": settings,
-    }
-    write_json(folder / LAYOUT["facts"], facts)
+    facts = StudentFacts(kind=student.kind, dimensions=tuple(student.dimensions), settings=settings)
+    facts.save(folder / LAYOUT["facts"])
 
 
 def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | None = None) -> AnyStudent:
@@ -82,15 +89,15 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
     path, arrays_path = folder / LAYOUT["facts"], folder / LAYOUT["arrays"]
     facts = _facts(path)
     arrays = _Arrays(load_arrays(arrays_path))
-    dimensions, settings = tuple(facts["dimensions"]), facts["settings"]
+    dimensions, settings = facts.dimensions, facts.settings
     # A blend of students without encoders has no such setting.
-    if encoder is None and (facts["kind"] == NeuralStudent.kind or "encoder" in settings):
+    if encoder is None and (facts.kind == NeuralStudent.kind or "encoder" in settings):
         if "encoder" not in settings:
             raise BundleError(f"{path}: 'encoder' is missing from the settings")
         with foreign(path, BundleError):
             encoder = restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
     try:
-        return _restored(facts["kind"], dimensions, arrays, settings, encoder, arrays_path)
+        return _restored(facts.kind, dimensions, arrays, settings, encoder, arrays_path)
     except PotstillError:
         raise
     except _NoArrayError as error:
@@ -203,23 +210,8 @@ def _blend(
     return BlendStudent(dimensions, tuple(members), arrays["weights"])
 
 
-def _facts(path: Path) -> dict[str, Any]:
-    try:
-        facts = read_json(path)
-    except BadInput as error:
-        raise BundleError(str(error)) from None
-    if not isinstance(facts, dict) or not isinstance(facts.get("schema_version"), int):
-        raise BundleError(f"{path}: schema_version is missing")
-    if facts["schema_version"] > SCHEMA_VERSION:
-        raise BundleError(
-            f"{path}: schema_version {facts['schema_version']} is newer than this potstill reads ({SCHEMA_VERSION})"
-        )
-    if set(facts) != _KEYS:
-        raise BundleError(f"{path}: has the keys {sorted(facts)}, expected {sorted(_KEYS)}")
-    dimensions, settings = facts["dimensions"], facts["settings"]
-    named = isinstance(dimensions, list) and dimensions and all(isinstance(name, str) for name in dimensions)
-    if not named or not isinstance(settings, dict):
-        raise BundleError(f"{path}: dimensions are a list of names, and settings an object; got others")
-    if facts["kind"] not in [*_PLAIN, NeuralStudent.kind, BlendStudent.kind]:
-        raise BundleError(f"{path}: unknown kind of student {facts['kind']!r}")
+def _facts(path: Path) -> StudentFacts:
+    facts = StudentFacts.from_file(path)
+    if facts.kind not in [*_PLAIN, NeuralStudent.kind, BlendStudent.kind]:
+        raise BundleError(f"{path}: unknown kind of student {facts.kind!r}")
     return facts

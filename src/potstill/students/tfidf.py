@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.dataset import Examples
-    from potstill.records import FloatArray, IntArray
     from potstill.students.recipes import TfidfRecipe
+    from potstill.types import FloatArray, IntArray
 
 Symbols = Literal["words", "characters"]
 Span = tuple[int, int]

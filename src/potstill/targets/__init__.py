@@ -5,7 +5,7 @@ per target, and a log of decisions. `rules` holds what a target is and judges on
 `decisions` keeps what people decided, and why.
 """
 
-from potstill.targets.accepting import EXAMPLE, Acceptance, accept_run, carry_targets, load_acceptance
+from potstill.targets.accepting import EXAMPLE, Acceptance, accept_run, carry_targets
 from potstill.targets.decisions import Decision, decide, decisions_of
 from potstill.targets.rules import Outcome, Target, judge_targets, read_targets
 
@@ -20,6 +20,5 @@ __all__ = [
     "decide",
     "decisions_of",
     "judge_targets",
-    "load_acceptance",
     "read_targets",
 ]

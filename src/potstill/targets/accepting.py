@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from potstill import metrics
 from potstill.bundle.deciding import decide_raw
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.judging import Predicted, constant_for, judge
-from potstill.evaluation.records import Interval, Judgement, load_evaluation
-from potstill.files import read_json, read_text, sha256, write_json, write_text
+from potstill.evaluation.records import Evaluation, Judgement
+from potstill.files import read_text, sha256, write_text
 from potstill.filters import builtin_filters
 from potstill.parquet import read_parquet
 from potstill.prefilter import fold_all
+from potstill.records import Interval, Part, Record
 from potstill.runs import LAYOUT
 from potstill.scorer import Scorer
 from potstill.targets.rules import Outcome, judge_targets, read_targets
@@ -31,8 +31,8 @@ from potstill.verdict import cap_hits
 if TYPE_CHECKING:
     from potstill.dataset import Examples
     from potstill.filters import Filter
-    from potstill.records import FloatArray
     from potstill.runs import Run
+    from potstill.types import FloatArray
 
 TARGETS_NAME = "targets.yaml"
 
@@ -42,11 +42,7 @@ EXAMPLE = "targets: [{figure: shipped/judgement/mean/skill, at_least: 0.35}]"
 SCHEMA_VERSION = 1
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Against(_Record):
+class Against(Part):
     """The bundle of the run against the incumbent, on the same test rows and labels.
 
     `difference` is the mean absolute error of the run's bundle less the incumbent's, below 0 where the run's is
@@ -61,10 +57,13 @@ class Against(_Record):
     p: float
 
 
-class Acceptance(_Record):
+class Acceptance(Record):
     """`acceptance.json`: every target's outcome, and what they were judged on, by hash."""
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+    made_by = "potstill accept RUN"
+
+    schema_version: int = 1
     targets: str
     targets_sha256: str
     evaluation_sha256: str
@@ -94,7 +93,7 @@ def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = N
     stage = next(status for status in run.status() if status.stage == "evaluate")
     if stage.state != "done":
         raise RunError(f"{run.folder}: evaluate is {stage.state} ({stage.why}); run: {stage.command}")
-    evaluation = load_evaluation(record)
+    evaluation = Evaluation.from_file(record)
     against = None if incumbent is None else against_incumbent(run, incumbent)
     figures = evaluation.model_dump(mode="json")
     if against is not None:
@@ -108,7 +107,7 @@ def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = N
         outcomes=outcomes,
         incumbent=against,
     )
-    write_json(run.path("acceptance"), found.model_dump(mode="json"))
+    found.save(run.path("acceptance"))
     return found
 
 
@@ -126,20 +125,6 @@ def carry_targets(package: str | Path, run: Path) -> Path | None:
     read_targets(source)
     write_text(target, read_text(source))
     return target
-
-
-def load_acceptance(path: Path) -> Acceptance:
-    """Read an `acceptance.json`.
-
-    Raises:
-        BadInput: it is missing or broken.
-        RunError: a newer potstill wrote it.
-    """
-    content = read_json(path)
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise RunError(f"{path}: schema_version {version} is newer than this potstill reads ({SCHEMA_VERSION})")
-    return Acceptance.model_validate(content)
 
 
 def against_incumbent(run: Run, folder: Path) -> Against:

@@ -11,10 +11,11 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from potstill.errors import BadInput, RunError
 from potstill.files import read_object, read_text, sha256
+from potstill.records import Part, first_fault
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
     from potstill.runs import Run
 
 
-class Decision(BaseModel):
+class Decision(Part):
     """One line of `decisions.jsonl`; `targets_met` is None where targets were not judged on this evaluation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     when: str
     accepted: bool
@@ -76,7 +75,7 @@ def decisions_of(path: Path) -> tuple[Decision, ...]:
         try:
             found.append(Decision.model_validate_json(line))
         except ValidationError as error:
-            raise RunError(f"{path}: line {number}: {error.errors()[0]['msg']}") from None
+            raise RunError(f"{path}: line {number}: {first_fault(error)}") from None
     return tuple(found)
 
 

@@ -11,11 +11,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from potstill.errors import BadInput
 from potstill.files import read_text
 from potstill.filters.reading import line_of, read_yaml
+from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,10 +30,8 @@ _KEYS = ("name", "by", "value", "k")
 """By which of its fields an item of a list is found; all items of a slice's `by` go on to the next step."""
 
 
-class Target(BaseModel):
+class Target(Part):
     """One line of `targets.yaml`: a figure's path and exactly one bound, absolute or times another's figure."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     figure: str = Field(min_length=1)
     below: float | None = None
@@ -64,19 +63,15 @@ class Target(BaseModel):
         return f"{kind.replace('_', ' ')} {number:g}" + (f" x {self.of}" if self.of else "")
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
+class _File(Part):
     targets: tuple[Target, ...] = Field(min_length=1)
 
 
-class Outcome(BaseModel):
+class Outcome(Part):
     """One target, judged. `value` is None where the evaluation recorded the figure as unknown: that is missed.
 
     `limit` is the bound in figures; `constant` what a student that reads nothing has, where that can be told.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     figure: str
     wanted: str

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from potstill.records import BoolArray, FloatArray, IntArray
     from potstill.students.encoding import EncoderFacts
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 POOL = 8
 """Batches whose rows are sorted by length together. More means less padding and less mixing."""

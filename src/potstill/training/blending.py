@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from potstill.dataset import Examples
-    from potstill.records import FloatArray, IntArray
     from potstill.students import Encoder
     from potstill.students.recipes import BlendRecipe, Weighing
+    from potstill.types import FloatArray, IntArray
 
 FOLDS = 5
 """Folds of the members' unseen rows, where nobody says how many."""

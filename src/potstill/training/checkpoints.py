@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from potstill.errors import BadInput, TrainingError
 from potstill.files import read_json, replacing_folder, sha256, write_json
+from potstill.records import Record
 from potstill.terminal import note
 
 if TYPE_CHECKING:
@@ -26,13 +27,21 @@ if TYPE_CHECKING:
 
     import torch
 
-SCHEMA_VERSION = 1
 KEEP = 2
 """How many checkpoints stay: the newest, and one to fall back to."""
 
 MANIFEST = "manifest.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6,})")
 _BEST = re.compile(r"best-(\d{4,})")
+
+
+class Files(Record):
+    """The files of a checkpoint, by name, and their SHA-256."""
+
+    fault = TrainingError
+
+    schema_version: int = 1
+    files: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,7 @@ def write(folder: Path, snapshot: Snapshot) -> None:
                 whole = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
                 save_file(whole, temporary / f"{name}.safetensors")
             hashes = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
-            write_json(temporary / MANIFEST, {"schema_version": SCHEMA_VERSION, "files": hashes})
+            Files(files=hashes).save(temporary / MANIFEST)
     except SafetensorError as error:
         raise BadInput(f"{folder}: cannot be written ({error}); older checkpoints are unchanged") from error
 
@@ -75,14 +84,10 @@ def write(folder: Path, snapshot: Snapshot) -> None:
 def fault(folder: Path) -> str | None:
     """Why a folder is not a whole checkpoint, or None where it is."""
     try:
-        manifest = read_json(folder / MANIFEST)
+        manifest = Files.from_file(folder / MANIFEST)
     except BadInput as error:
         return str(error)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
-        return f"{MANIFEST} lists no files"
-    if manifest.get("schema_version") != SCHEMA_VERSION:
-        return f"schema_version {manifest.get('schema_version')!r}, this potstill reads {SCHEMA_VERSION}"
-    for name, wanted in manifest["files"].items():
+    for name, wanted in manifest.files.items():
         file = folder / str(name)
         if not file.is_file() or sha256(file) != wanted:
             return f"{name} is not what was written"
@@ -97,7 +102,7 @@ def read(folder: Path) -> Snapshot:
     """
     if (why := fault(folder)) is not None:
         raise TrainingError(f"{folder}: {why}")
-    files = list(read_json(folder / MANIFEST)["files"])
+    files = list(Files.from_file(folder / MANIFEST).files)
     return Snapshot(
         documents={name.removesuffix(".json"): read_json(folder / name) for name in files if name.endswith(".json")},
         tensors={

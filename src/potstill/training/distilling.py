@@ -20,7 +20,7 @@ from potstill.prefilter import fold_all
 if TYPE_CHECKING:
     from potstill.dataset import Dataset
     from potstill.filters import Filter
-    from potstill.records import FloatArray, IntArray
+    from potstill.types import FloatArray, IntArray
 
 
 def unlabelled_rows(articles: pl.DataFrame, dataset: Dataset, filter_: Filter) -> tuple[pl.DataFrame, IntArray]:

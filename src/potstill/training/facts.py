@@ -9,24 +9,23 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, computed_field
+from pydantic import ConfigDict, Field, computed_field
 
+from potstill.errors import RunError
 from potstill.load import Load  # noqa: TC001 - pydantic reads it
 from potstill.metrics import mae, rmse
+from potstill.records import Part, Record
 
 if TYPE_CHECKING:
-    from potstill.records import FloatArray
     from potstill.students import Student
-
-SCHEMA_VERSION = 1
-
-
-class _Fact(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    from potstill.types import FloatArray
 
 
-class Counts(_Fact):
+class Counts(Part):
     """Parameters of a model by part, and how many of each part train."""
+
+    # The sums are written too, and worked out again when they are read.
+    model_config = ConfigDict(extra="ignore")
 
     base: int
     adapter: int
@@ -53,7 +52,7 @@ class Counts(_Fact):
         return self.base + self.adapter + self.pooling + self.head + self.head_copy
 
 
-class Measures(_Fact):
+class Measures(Part):
     """Errors of one model on one part of the data, each over the labels that are there.
 
     `mae` and `rmse` are means over dimensions; a dimension without labels is None.
@@ -87,7 +86,7 @@ def _named(values: FloatArray, dimensions: tuple[str, ...]) -> dict[str, float |
     return {name: None if np.isnan(value) else float(value) for name, value in zip(dimensions, values, strict=True)}
 
 
-class EpochRecord(_Fact):
+class EpochRecord(Part):
     """One epoch, evaluated when it had ended: the same weights on both parts, dropout off."""
 
     epoch: int
@@ -131,7 +130,7 @@ class Fitted:
     peak_device_memory_bytes: int | None = None
 
 
-class Companion(_Fact):
+class Companion(Part):
     """Another run that a student's network was trained for at the same time."""
 
     run: str
@@ -140,10 +139,13 @@ class Companion(_Fact):
     rows_hash: str
 
 
-class StudentRecord(_Fact):
+class StudentRecord(Record):
     """`record.json`: how one student of a run was made."""
 
-    schema_version: int = SCHEMA_VERSION
+    fault = RunError
+    made_by = "potstill train RUN"
+
+    schema_version: int = 1
     recipe: dict[str, Any]
     recipe_hash: str
     rows_hash: str
@@ -164,7 +166,7 @@ class StudentRecord(_Fact):
     """Share of the training texts that the student cannot read whole; None for one that reads everything."""
     backbones: dict[str, str]
     """Name -> SHA-256 of the weights it started from."""
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
     """What it was made from besides the training rows -> its hash: other students, articles without labels."""
     tiny: bool
     """Made on a tiny random backbone, to try the path; its scores mean nothing."""

@@ -16,7 +16,7 @@ import polars as pl
 
 from potstill.dataset import Dataset, folds
 from potstill.errors import BadInput, DatasetError, RecipeError, TrainingError, require
-from potstill.files import digest, read_json, replacing, replacing_folder, write_json
+from potstill.files import digest, replacing, replacing_folder, write_json
 from potstill.load import Watch
 from potstill.parquet import read_parquet
 from potstill.runs import versions
@@ -56,12 +56,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from potstill.dataset import Examples
-    from potstill.records import FloatArray
     from potstill.runs import Recording, Run
     from potstill.students import Encoder, Student
     from potstill.students.blend import Blended
     from potstill.students.recipes import Recipe
     from potstill.training.facts import Companion
+    from potstill.types import FloatArray
 
     Fit = Callable[[Examples], Student]
 
@@ -417,7 +417,7 @@ def write_student(folder: Path, fitted: Fitted, record: StudentRecord, train: Ex
         _write_scores(temporary / LAYOUT["held out"], train, fitted.held_out)
         _write_scores(temporary / LAYOUT["validation"], validation, fitted.validation)
         write_json(temporary / LAYOUT["history"], [epoch.model_dump(mode="json") for epoch in fitted.history])
-        write_json(temporary / LAYOUT["record"], record.model_dump(mode="json"))
+        record.save(temporary / LAYOUT["record"])
 
 
 def read_scores(path: Path, dimensions: Sequence[str]) -> tuple[list[str], FloatArray]:
@@ -547,8 +547,8 @@ def finished(folder: Path) -> StudentRecord | None:
     """The record of a student that is whole, or None."""
     path = folder / LAYOUT["record"]
     try:
-        return StudentRecord.model_validate(read_json(path))
-    except (BadInput, ValueError):
+        return StudentRecord.from_file(path)
+    except BadInput:
         return None
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from potstill.dataset import Examples
-    from potstill.records import BoolArray, FloatArray, IntArray
     from potstill.students import Student
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 
 def out_of_fold(

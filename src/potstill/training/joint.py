@@ -43,11 +43,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from potstill.records import BoolArray, FloatArray, IntArray
     from potstill.runs import Run
     from potstill.students import Student
     from potstill.students.heads import LinearHead
     from potstill.students.neural import NeuralStudent
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 _TRAIN, _VALIDATION = PARTS.index("train"), PARTS.index("validation")
 

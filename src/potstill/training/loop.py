@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from potstill.records import FloatArray
     from potstill.students.recipes import FineTunedRecipe
     from potstill.training.batches import Part, Tokens
     from potstill.training.objectives import Target
+    from potstill.types import FloatArray
 
     Advance = Callable[[float], None]
 
@@ -460,9 +460,9 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
         if progress["identity"].get(name) != wanted:
             raise TrainingError(f"{found}: its {name} is another; train without --resume to start anew")
     same_trainable(progress["trains"], model, str(found))
-    if Counts.model_validate(progress["counts"]) != task.implied:
+    if Counts.validated(progress["counts"], str(found)) != task.implied:
         raise TrainingError(f"{found}: its counts of what trains are not what the recipe implies")
-    outcome.history = [EpochRecord.model_validate(record) for record in progress["history"]]
+    outcome.history = [EpochRecord.validated(record, str(found)) for record in progress["history"]]
     outcome.best_epoch = progress["best_epoch"]
     # A recipe that was given more epochs than the finished training had goes on.
     outcome.stopped = progress["stopped"] and progress["recipe"]["epochs"] == task.recipe.epochs

@@ -20,10 +20,10 @@ from potstill.students.levels import Levels
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from potstill.records import FloatArray
     from potstill.students.graded import Decode, Link
     from potstill.students.heads import LinearHead
     from potstill.students.recipes import FineTunedRecipe
+    from potstill.types import FloatArray
 
 HUBER_DELTA = 1.0
 """In points of the labels' scale: errors below are squared, errors above count as they are."""

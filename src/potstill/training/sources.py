@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from potstill.dataset import Dataset, Examples
-    from potstill.records import FloatArray
     from potstill.runs import Run
     from potstill.students import Student
     from potstill.students.blend import Blended, BlendStudent
     from potstill.students.recipes import Recipe
+    from potstill.types import FloatArray
 
 ARTICLES = "articles.parquet"
 """Under which the hash of the articles without labels stands among the sources."""

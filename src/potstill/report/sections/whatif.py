@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from potstill.records import UNSCORED
 from potstill.report.blocks import Block, Column, Cut, Paragraph, Row, Section, Table, Text, WhatIf
 from potstill.report.sections.parts import DASH, show
+from potstill.types import UNSCORED
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record

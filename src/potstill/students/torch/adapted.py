@@ -7,6 +7,7 @@ be gigabytes.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -74,7 +75,8 @@ class AdaptedEncoder(TorchEncoder):
         """
         del cache
         known = {name: value for name, value in settings.items() if name not in {"trained", "adapter"}}
-        facts, lora = EncoderFacts.model_validate(known), Lora.model_validate(settings["adapter"])
+        facts = EncoderFacts.model_validate_json(json.dumps(known))
+        lora = Lora.model_validate_json(json.dumps(settings["adapter"]))
         backbone = find_backbone(facts.backbone)
         if backbone.sha256 != facts.backbone_sha256:
             raise BundleError(

