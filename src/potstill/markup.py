@@ -66,6 +66,7 @@ _ENTITY = re.compile(
 _LINK = re.compile(r"\[([^\[\]]{0,500})\](?:\([^()\s]{0,2000}(?:\s+\"[^\"]{0,300}\")?\)|\[[^\[\]]{0,100}\])")
 _RUN = re.compile(r"[*_`~][*_`~]*+")
 _ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~\n])")
+_QUOTED = re.compile(r"^[ \t]{0,3}>[> \t]*+", re.MULTILINE)
 _UNSPACED_LETTER = regex.compile(rf"[{UNSPACED}]")
 _LONGEST_RUN = 6
 
@@ -84,6 +85,8 @@ def readable(text: str) -> str:
     text = decoded(text)
     if "<" in text:
         text = _without_elements(text)
+    if ">" in text:
+        text = _QUOTED.sub("", text)
     if "\\" in text:
         text = _ESCAPE.sub("", text)
     if "[" in text:

@@ -90,9 +90,18 @@ def fold_all(texts: Iterable[str | None]) -> pl.Series:
         seen = None if text is None else readable(text)
         read.append(None if seen is None else fold(seen))
         # Most texts have no marks, and come back as they were.
-        written.append(None if text is None or seen == text else fold(text))
+        written.append(None if text is None or seen == text else _as_written(text))
     fields = {"read": read, "written": written}
     return pl.DataFrame(fields, schema=dict.fromkeys(fields, pl.String)).to_struct("folded")
+
+
+def _as_written(text: str) -> str:
+    """The folded text with its markup; a text with entities twice, the second time with what they stand for.
+
+    An encoded tag may be one that the article writes about.
+    """
+    meant = decoded(text)
+    return fold(text) if meant == text else f"{fold(text)}\n{fold(meant)}"
 
 
 def _term(term: str) -> str:

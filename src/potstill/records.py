@@ -138,7 +138,8 @@ def first_fault(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     where = " -> ".join(str(step) for step in first["loc"])
     came = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
-    return f"{where}: {first['msg']}{came}" if where else f"{first['msg']}{came}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}{came}" if where else f"{message}{came}"
 
 
 def _shown(value: object) -> str:

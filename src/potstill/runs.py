@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import sqlite3
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -234,8 +235,7 @@ class Run:
         """
         path = self.path(name)
         if not path.exists():
-            command = _stage(stage).command.format(run=self.folder)
-            raise RunError(f"{path} is missing; run: {command}")
+            raise RunError(f"{path} is missing; run: {self.command(_stage(stage))}")
         return path
 
     @contextmanager
@@ -301,10 +301,32 @@ class Run:
         for stage in STAGES:
             now |= {name: self.fingerprint(name) for name in (*stage.writes, *stage.reads) if name not in now}
             state, why = self._state(stage, found, now)
-            found[stage.name] = StageStatus(
-                stage.name, state, why, stage.command.format(run=self.folder), stage.optional
-            )
+            found[stage.name] = StageStatus(stage.name, state, why, self.command(stage), stage.optional)
         return list(found.values())
+
+    def check_done(self, stage: str) -> None:
+        """See that a stage has run and nothing that it read has changed since.
+
+        Raises:
+            RunError: it has not, or something has; the message holds the command that runs it.
+        """
+        found = next(status for status in self.status() if status.stage == stage)
+        if found.state != "done":
+            raise RunError(f"{self.folder}: {stage} is {found.state} ({found.why}); run: {found.command}")
+
+    def command(self, stage: Stage) -> str:
+        """The command that runs a stage, with what was asked for when it last ran."""
+        record = self.manifest.stages.get(stage.name)
+        parameters = {} if record is None else record.parameters
+        words = stage.command.format(run=shlex.quote(str(self.folder)))
+        if stage.name == "label" and (oracle := parameters.get("oracle") or _last_oracle(self.path("ledger"))):
+            words = words.replace("ORACLE", shlex.quote(oracle))
+        if stage.name == "train":
+            words += "".join(f" --with {shlex.quote(other)}" for other in parameters.get("with", ()))
+            words += "".join(f" --recipe {shlex.quote(name)}" for name in parameters.get("recipes", ()))
+        if stage.name == "bundle" and parameters.get("student"):
+            words += f" --student {shlex.quote(parameters['student'])}"
+        return words
 
     def _state(
         self, stage: Stage, above: Mapping[str, StageStatus], now: Mapping[str, str | None]
@@ -368,7 +390,7 @@ def _meant(folder: Path) -> str:
     above = folder.absolute().parent
     if (folder / "bundle.json").exists() and (above / LAYOUT["manifest"]).exists():
         return f"it is the bundle of the run {folder.parent}"
-    return "start one with: potstill label"
+    return f"start one with: potstill label {folder} --filter FILTER --articles FILE --oracle ORACLE"
 
 
 def _now() -> str:
@@ -392,7 +414,20 @@ def _begun(path: Path) -> str:
     if not answers and not failed:
         return ""
     had = f"{answers:,} answers, " if answers else ""
-    return f"not finished: {had}{failed:,} failed, ${spent:,.2f} spent"
+    return f"not finished: {had}{failed:,} failed, ${spent:,.4f} spent"
+
+
+def _last_oracle(path: Path) -> str | None:
+    """The oracle that a ledger asked last; None where it has asked none."""
+    if not path.exists():
+        return None
+    asked = "SELECT oracle, at FROM calls UNION ALL SELECT oracle, at FROM failures ORDER BY at DESC LIMIT 1"
+    try:
+        with closing(read_database(path)) as database:
+            found = database.execute(asked).fetchone()
+    except sqlite3.DatabaseError as error:
+        raise RunError(f"{path}: not a readable ledger ({error})") from None
+    return found and str(found[0])
 
 
 def _ledger_hash(path: Path) -> str:

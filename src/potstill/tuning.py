@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
 import statistics
 import time
@@ -78,6 +79,16 @@ class Space(Part):
     start: str
     """A preset, or the path of a recipe file; what is not searched stays as it is there."""
     search: dict[str, Allowed] = Field(min_length=1)
+
+    @property
+    def size(self) -> int | None:
+        """How many recipes there are to try; None where a field takes any number of a range."""
+        counts = [
+            len(allowed) if isinstance(allowed, list) else allowed.high - allowed.low + 1
+            for allowed in self.search.values()
+            if isinstance(allowed, list) or (isinstance(allowed.low, int) and isinstance(allowed.high, int))
+        ]
+        return math.prod(counts) if len(counts) == len(self.search) else None  # type: ignore[arg-type]  # all whole
 
 
 class Trial(Part):
@@ -193,7 +204,11 @@ def tune(
         study = search.opened(folder / TUNING_LAYOUT["journal"])
         start, took = clock(), [trial.seconds for trial in search.told(study)]
         advance(len(took))
+        size = space.size
         while trials is None or len(search.told(study)) < trials:
+            if size is not None and len({json.dumps(one.params, sort_keys=True) for one in search.told(study)}) >= size:
+                note(f"all {size:,} recipes of the space are tried")
+                break
             left = 60 * minutes - (clock() - start)
             if left <= 0 or (took and statistics.median(took) > left):
                 break

@@ -239,7 +239,7 @@ class TestTheChoice:
     def test_the_record_of_a_choice_is_json(self):
         truth = examples(10)
         choice = choose([candidate("a", truth.scores + 1), candidate("b", truth.scores + 2)], truth, FILTER)
-        assert json.loads(json.dumps(choice.as_json()))["runner_up"] == "b"
+        assert json.loads(json.dumps(choice.model_dump(mode="json")))["runner_up"] == "b"
 
 
 def test_facts_and_manifest_hold_no_time_of_day(cheap):

@@ -144,7 +144,7 @@ class TestFresh:
         other = FILTER.model_copy(update={"rubric": "Score them otherwise."})
         oracle = open_oracle(f"replay:{news / 'answers.jsonl'}")
         label(tmp_path / "ledger.sqlite", articles(3, seed=7)[0], other, oracle)
-        with pytest.raises(LabelError, match=r"another prompt\. Choose another ledger"):
+        with pytest.raises(LabelError, match=r"another prompt\..* Choose another ledger"):
             fresh(bundle, news, tmp_path, "--sample", 20)
 
     def test_too_few_labels_are_an_error_that_says_why(self, bundle, tmp_path):

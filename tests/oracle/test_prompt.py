@@ -157,8 +157,12 @@ def test_the_hash_covers_what_labels_depend_on_and_nothing_else():
 
 def test_the_difference_of_two_prompts_shows_the_lines_that_changed():
     other = Prompt.of(FRONT_PAGE.model_copy(update={"rubric": "Score it.\nBe strict.\n"}))
-    assert "+rubric: Be strict." in other.difference(
-        Prompt.of(FRONT_PAGE.model_copy(update={"rubric": "Score it.\n"})).parts
+    first = Prompt.of(FRONT_PAGE.model_copy(update={"rubric": "Score it.\n"}))
+    assert other.difference(first.parts) == "is now 'rubric: Be strict.'"
+    assert first.difference(other.parts) == "was 'rubric: Be strict.'"
+    third = Prompt.of(FRONT_PAGE.model_copy(update={"rubric": "Rate it.\nBe kind.\n" + "x" * 100}))
+    assert (
+        third.difference(other.parts) == "was 'rubric: Score it.', is now 'rubric: Rate it.', and 2 more lines differ"
     )
 
 

@@ -87,6 +87,7 @@ def build_bundle(
     with run.recording("bundle", parameters=parameters, seeds={"bundle": seed}):
         candidates = read_candidates(run, dataset)
         choice = choose(candidates, dataset.part("validation"), filter_, wanted=student, seed=seed)
+        choice = choice.model_copy(update={"constant_mae": _constant_mae(dataset)})
         note(f"bundle: {choice.reason}")
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
         place = run.path("bundle")
@@ -207,6 +208,12 @@ def choose(
         margin_interval=interval and Interval(low=round(interval[0], 6), high=round(interval[1], 6)),
         reason=_why(rung, runner_up, means, interval, candidates, named=bool(wanted)),
     )
+
+
+def _constant_mae(dataset: Dataset) -> float:
+    scores = dataset.part("validation").scores
+    constant = np.broadcast_to(metrics.constant(dataset.part("train").scores), scores.shape)
+    return round(metrics.average(metrics.mae(constant, scores)), 6)
 
 
 def choose_for_all(runs: Sequence[Run]) -> str:

@@ -26,6 +26,8 @@ class Choice(Part):
     margin: float | None = None
     margin_interval: Interval | None = None
     reason: str = ""
+    constant_mae: float | None = None
+    """The error of the training labels' medians on the same rows; None where nobody recorded it."""
 
 
 class Calibrated(Part):

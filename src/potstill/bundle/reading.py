@@ -7,6 +7,7 @@ nor transformers; adapter bundles open their base with both.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -184,6 +185,8 @@ def load_bundle(
     manifest, own = read_manifest(folder)
     if trust is not None:
         trust.check(folder, own)
+    else:
+        _refuse_false_signature(folder, own)
     check_files(folder, manifest)
     filter_ = _named_filter(folder, manifest)
     _check_tolerance(folder, manifest, filter_)
@@ -237,6 +240,13 @@ def verify_bundle(path: str | Path, *, device: str = "auto", trust: Trust | None
         signed_by=signer,
         signature=signature,
     )
+
+
+def _refuse_false_signature(folder: Path, own: str) -> None:
+    """Refuse a bundle whose signature does not fit, even where none is asked for; unchecked without cryptography."""
+    if read_signature(folder) is not None:
+        with suppress(MissingExtra):
+            Trust().check(folder, own)
 
 
 def _signature(bundle: Bundle, trust: Trust | None) -> tuple[str | None, SignatureState]:

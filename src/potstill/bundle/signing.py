@@ -198,6 +198,8 @@ def _private_key(path: Path) -> Any:  # noqa: ANN401 - cryptography is imported 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     content = read_bytes(path, most=_MOST_KEY_BYTES)
+    if b"PUBLIC KEY-----" in content:
+        raise BadInput(f"{path}: is a public key; sign with the private one, which is in the file without {PUBLIC}")
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise BadInput(f"{path}: others may read this private key; run: chmod 600 {path}")
     # What the library says of a broken key may quote it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,11 +67,20 @@ def build() -> typer.Typer:
     return app
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"potstill {installed_version('potstill')}")
+        raise typer.Exit
+
+
 def options(
     context: typer.Context,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Say on stderr what is done step by step, with times.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     log_file: Annotated[
         Path | None,
@@ -80,6 +90,7 @@ def options(
     ] = None,
 ) -> None:
     """Distil an LLM's judgement into a small local model, prove it, and score text with it."""
+    del version
     if quiet and verbose:
         raise BadInput("--quiet and --verbose exclude each other")
     set_quiet(quiet)

@@ -74,7 +74,6 @@ def bundle(
         return
     for one in built:
         print(f"{one.folder}  {one.manifest.kind}  {one.hash[:16]}")
-        print(one.facts.choice.reason if one.facts.choice else "")
 
 
 def verify(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -36,7 +37,8 @@ def status(
         return
     print(f"{run}: a run of {opened.manifest.filter}")
     print("\n".join(described(stages)))
-    print(f"next: {following}" if following is not None else "all stages are done")
+    score = f"potstill score {shlex.quote(str(run / 'bundle'))} FILE -o RESULTS"
+    print(f"next: {following}" if following is not None else f"all stages are done; score with: {score}")
 
 
 def described(stages: Sequence[StageStatus]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,7 @@ def view(
     from potstill.pages.view import open_view
     from potstill.runs import Run
 
-    with open_view(Run.open(run), port) as server:
+    with open_view(Run.open(run), port) as server, suppress(KeyboardInterrupt):
         print(server.url, flush=True)
         serving()
         server.serve_forever()

@@ -15,7 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from potstill.dataset.duplicates import joined
 from potstill.errors import DatasetError
-from potstill.records import Part
+from potstill.records import Part, first_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,9 +69,7 @@ class Fractions(Part):
         try:
             return cls(**dict(zip(names, numbers, strict=True)))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = f"{first['loc'][0]}: " if first["loc"] else ""
-            raise DatasetError(f"fractions {text!r}: {where}{first['msg']}") from None
+            raise DatasetError(f"fractions {text!r}: {first_fault(error)}") from None
 
     def without_calibration(self) -> Fractions:
         """The same, with the calibration part's share given to training."""

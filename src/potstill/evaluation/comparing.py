@@ -20,7 +20,7 @@ from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.facts import BundleFacts
 from potstill.bundle.layout import check_files, read_manifest
 from potstill.errors import BadInput, RunError
-from potstill.evaluation.predictions import read_predictions, run_filter
+from potstill.evaluation.predictions import SOURCES, read_predictions, run_filter
 from potstill.files import read_json, sha256
 from potstill.filters import load_filter
 from potstill.metrics import number
@@ -144,7 +144,13 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
         )
     for ours, theirs in combinations([side for side in read if side.seeds], 2):
         first, second = ours.entry.name, theirs.entry.name
-        pair = _pair(first, ours.seeds, second, theirs.seeds)
+        sources = {ours.entry.source, theirs.entry.source}
+        pair: Pair | str
+        if len(sources) > 1 and sources <= set(SOURCES):
+            # Rows that a student was calibrated on, or not, err differently whatever the student.
+            pair = f"one is judged on {' rows, the other on '.join(sorted(sources))} rows; evaluate both alike"
+        else:
+            pair = _pair(first, ours.seeds, second, theirs.seeds)
         if isinstance(pair, Pair):
             pairs.append(pair)
         else:
@@ -237,7 +243,8 @@ def _of_bundle(folder: Path) -> Entry:
     mae = errors.get(manifest.recipe)
     if mae is None:
         raise BadInput(f"{folder}: its facts hold no validation error; compare the run that it came from")
-    return _figures(str(folder), "validation", manifest.filter, manifest.filter_version, mae, errors.get("constant"))
+    constant = errors.get("constant", None if choice is None else choice.constant_mae)
+    return _figures(str(folder), "validation", manifest.filter, manifest.filter_version, mae, constant)
 
 
 def _published(path: Path) -> Entry:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.types import FloatArray, IntArray
 
-_ORDER: tuple[Source, ...] = ("out-of-fold", "test", "validation")
+SOURCES: tuple[Source, ...] = ("out-of-fold", "test", "validation")
 MOST_PUBLISHED = 512 * 2**20
 """Bytes of a file of predictions in JSON."""
 
@@ -118,7 +118,7 @@ def _of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.Dat
             raise BadInput(f"{path}: is not a run's predictions, which alone have a source ({source} was asked for)")
         return frame
     there = set(frame["source"].unique())
-    chosen = source or next((one for one in _ORDER if one in there), None)
+    chosen = source or next((one for one in SOURCES if one in there), None)
     if chosen not in there:
         raise BadInput(f"{path}: no rows of {chosen}; it holds {', '.join(sorted(there))}")
     return frame.filter(pl.col("source") == chosen)
@@ -279,6 +279,8 @@ def run_filter(path: str | Path) -> Filter:
     Raises:
         RunError: the path is no run, so that its filter has to be named.
     """
+    if not Path(path).exists():
+        raise BadInput(f"{path}: no such file or folder")
     if not Path(path).is_dir():
         raise RunError(
             f"{path}: a file of predictions does not say which filter it is of; name it with --filter (compare: "

@@ -36,6 +36,9 @@ MOST_TIERS = 100
 MOST_EXAMPLES = 100
 """How many examples a filter may have."""
 
+NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
+"""What a filter may be called."""
+
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MOST_DIMENSIONS = 64
 
@@ -73,7 +76,7 @@ class Example(Part):
 class Filter(Part):
     """A filter package, checked as a whole; see docs/filters.md for each field."""
 
-    name: str = Field(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=100)
+    name: str = Field(pattern=f"^{NAME.pattern}$", max_length=100)
     version: int = Field(ge=1)
     description: str = ""
     scale: Scale = Scale()

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from potstill.errors import FilterError
 from potstill.files import write_text
 from potstill.filters.faults import explain_fault, keys_at
-from potstill.filters.model import Filter
+from potstill.filters.model import NAME, Filter
 from potstill.filters.reading import MOST_CHARACTERS, Dumper, line_of, read_yaml
 from potstill.prefilter import MOST_PATTERNS
 
@@ -112,7 +112,9 @@ def scaffold(name: str, folder: str | Path = ".") -> Path:
         file: (_builtin("template") / file).read_text(encoding="utf-8").replace("NAME", name)
         for file in (YAML_NAME, RUBRIC_NAME)
     }
-    # Checked before anything is written: the name may not be legal.
+    if not NAME.fullmatch(name):
+        raise FilterError(f"{name}: not a filter's name; it has small letters, digits and hyphens, such as my-topic")
+    # Checked before anything is written.
     parse_filter(filled[YAML_NAME], filled[RUBRIC_NAME], f"new filter {name}")
     if place.exists():
         raise FilterError(f"{place}: exists already; nothing was written")

@@ -46,4 +46,4 @@ def refuse_others(ledger: Ledger, prompt: Prompt, ways: str = _WAYS) -> None:
     for hash_, parts in ledger.accepted_prompts().items():
         if hash_ != prompt.hash:
             differs = prompt.difference(parts)
-            raise LabelError(f"{ledger.path}: holds labels made with another prompt. {ways} What differs:\n{differs}")
+            raise LabelError(f"{ledger.path}: holds labels made with another prompt. What differs: {differs}. {ways}")

@@ -387,6 +387,27 @@ class Ledger:
         [made] = self._database.execute(f"SELECT ({calls}) + (SELECT count(*) FROM failures)", (HUMAN,)).fetchone()  # noqa: S608
         return Spent(made, _whole(*self._database.execute(costs).fetchone()))
 
+    def price_unpriced(self, oracle: str, price: Price) -> tuple[int, int]:
+        """Give a price to calls of an oracle that used tokens and were recorded without one.
+
+        Returns:
+            How many there were, and what they come to, in trillionths.
+        """
+        calls = total = 0
+        with self._writing():
+            for table in ("calls", "failures"):
+                used = f"SELECT number, tokens_in, tokens_out FROM {table} WHERE oracle = ? AND cost = 0"  # noqa: S608
+                costs = [
+                    (_money(price.of(tokens_in or 0, tokens_out or 0)), number)
+                    for number, tokens_in, tokens_out in self._database.execute(used, (oracle,))
+                    if tokens_in or tokens_out
+                ]
+                costs = [(cost, number) for cost, number in costs if cost]
+                self._database.executemany(f"UPDATE {table} SET cost = ? WHERE number = ?", costs)  # noqa: S608
+                calls += len(costs)
+                total += sum(cost for cost, _ in costs)
+        return calls, total
+
     def accepted_prompts(self) -> dict[str, dict[str, Any]]:
         """The prompts whose answers are labels and that have any: hash -> parts."""
         rows = self._database.execute(

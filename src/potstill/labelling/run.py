@@ -171,7 +171,8 @@ def _the_run(folder: Path, filter_: Filter | None, prompts: Prompts) -> Run:
     run = Run.open(folder)
     if run.filter.content_hash == filter_.content_hash:
         return run
-    if prompts != "refuse":
+    if prompts != "refuse" or run.filter.oracle_hash == filter_.oracle_hash:
+        # Labels do not depend on tiers, gates and caps; these may change freely.
         # Before the stage's record begins, which holds the filter that the labels are made with.
         with run.locked():
             save_filter(filter_, run.path("filter"))

@@ -19,11 +19,12 @@ from potstill.labelling.alike import Alike
 from potstill.labelling.budget import TRILLION, Budget, Price, most_tokens
 from potstill.labelling.ledger import Answered, Failed, Opened, Question, window_hash
 from potstill.labelling.pace import Pace
-from potstill.labelling.terms import Limits, Progress, Repeats, Summary
+from potstill.labelling.terms import Limits, Progress, Repeats, Summary, money
 from potstill.labelling.usage import Tally
 from potstill.labelling.writer import Writer
 from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply
 from potstill.oracle.injection import tries
+from potstill.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,6 +72,8 @@ class Session:
         self.landed: deque[float] = deque(maxlen=200)
         self.flagged = 0
         self.pace = pace or Pace(limits.concurrency, rpm=limits.rpm, tpm=limits.tpm)
+        if price is not None and not oracle.free:
+            _price_earlier(ledger, f"{oracle.name}:{oracle.model}", price)
         self.before = ledger.spent()
         self.budget = Budget(self.before, max_cost=limits.max_cost, max_calls=limits.max_calls)
         self.writer = Writer(ledger)
@@ -381,3 +384,10 @@ def _event(
         question, outcome.reason, outcome.detail, outcome.raw, final, outcome.tokens_in, outcome.tokens_out,
         cost, seconds,
     )  # fmt: skip
+
+
+def _price_earlier(ledger: Ledger, oracle: str, price: Price) -> None:
+    """Count calls of earlier sessions that had no prices at today's, so that a limit in money holds over all of them."""
+    calls, cost = ledger.price_unpriced(oracle, price)
+    if calls:
+        note(f"{calls:,} earlier calls were made without a price and are counted at today's: {money(cost / TRILLION)}")

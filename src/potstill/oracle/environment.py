@@ -109,7 +109,9 @@ def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True
             "no such name, and is not shown, as it may be a key"
         )
     if told or needed:
-        raise OracleError(f"no API key: set the environment variable {wanted[0]}")
+        raise OracleError(
+            f"no API key: set the environment variable {wanted[0]}, or name a server of your own with --base-url"
+        )
     return NO_KEY
 
 

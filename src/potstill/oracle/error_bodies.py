@@ -26,6 +26,22 @@ _STATUS = (
 _ANSWERS = frozenset({"choices", "content", "candidates", "promptFeedback", "usage", "usageMetadata"})
 """Parts of an answer, of which an error of a gateway has none."""
 
+_SIGNS = frozenset({"errors", "fault", "error_code", "error_msg", "error_message"})
+"""Keys that only the body of an error has."""
+
+_TEXTS = (
+    "code",
+    "error_code",
+    "type",
+    "status",
+    "message",
+    "msg",
+    "error_msg",
+    "error_message",
+    "detail",
+    "faultstring",
+)
+
 _NUMBERS = ("code", "status", "status_code", "statusCode", "httpStatus")
 
 _BROKEN_OFF = frozenset({"error", "network_error", "server_error", "internal_error"})
@@ -59,10 +75,19 @@ def error_in(value: object) -> tuple[int, str] | None:
 
 
 def _of_a_gateway(value: dict[str, Any]) -> tuple[int, str] | None:
-    """The error in a body that has no part of an answer, where it names one that is known."""
-    error = value.get("fault") or value.get("errors") or value
+    """The error in a body that has no part of an answer, where it says that it is one or names a status."""
+    errors = value.get("errors")
+    error = value.get("fault") or _first(errors) or errors or value
     status = _status(error)
+    if status is None and (value.get("success") is False or value.keys() & _SIGNS or _says_error(value)):
+        status = 500
     return None if status is None else (status, _words(error))
+
+
+def _says_error(value: dict[str, Any]) -> bool:
+    return str(value.get("status")).lower() in {"error", "fail", "failed", "failure"} or isinstance(
+        value.get("detail"), str | list
+    )
 
 
 def error_in_stream(text: str) -> tuple[int, str] | None:
@@ -82,6 +107,16 @@ def is_billed(value: object) -> bool:
     """Whether an answer counts tokens of output beside its error, so that what there was of it may be charged."""
     usage = (value.get("usage") or value.get("usageMetadata")) if isinstance(value, dict) else None
     return isinstance(usage, dict) and any(usage.get(name) for name in _OUTPUT)
+
+
+def words_in(body: object) -> str:
+    """What a server says in the body of an error: its message behind its code, or the body itself."""
+    if isinstance(body, list):
+        return words_in(body[0]) if body else ""
+    if isinstance(body, dict):
+        error = body.get("error") or body.get("fault") or _first(body.get("errors")) or body
+        return words_in(error) if isinstance(error, list) else _words(error)
+    return "" if body is None else str(body)
 
 
 def _first(choices: object) -> dict[str, Any]:
@@ -104,5 +139,5 @@ def _words(error: object) -> str:
     """The server's message, behind its code or kind."""
     if not isinstance(error, dict):
         return str(error)
-    facts = [error.get(name) for name in ("code", "type", "status", "message", "msg", "detail", "faultstring")]
+    facts = [error.get(name) for name in _TEXTS]
     return ": ".join(str(fact) for fact in facts if fact) or str(error)

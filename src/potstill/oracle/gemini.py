@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
@@ -73,6 +74,8 @@ class GeminiOracle(LiveOracle):
         self.transport = transport_errors("gemini")
 
     def _connect(self, library: ModuleType, key: str) -> genai.Client:
+        # The library looks at the environment too, and would tell of another key than the one that is used.
+        logging.getLogger("google_genai._api_client").setLevel(logging.ERROR)
         proxy = proxy_of(self._address or self.own_address)
         client: genai.Client = library.Client(
             vertexai=False,

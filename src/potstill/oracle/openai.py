@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from potstill.errors import require
 from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.environment import check_header, set_up
+from potstill.oracle.error_bodies import words_in
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
@@ -140,10 +141,12 @@ class OpenAIOracle(LiveOracle):
                     _PATH, cast_to=str, body=self._body(request, form), options={"follow_redirects": False}
                 )
         except self._library.APIStatusError as error:
-            if error.status_code in {400, 422} and self._adapts(error):
-                raise Failure(UNSUPPORTED, f"HTTP {error.status_code}: {one_line(error.message)}") from None
-            said = f"{error.message} {error.code} {error.type}"
-            raise self._status_failure(error.status_code, error.message, said, error.response.headers) from None
+            # The library's own message holds the server's words in one form of body alone.
+            words = words_in(error.body) or error.message
+            if error.status_code in {400, 422} and self._adapts(words, error.param):
+                raise Failure(UNSUPPORTED, f"HTTP {error.status_code}: {one_line(words)}") from None
+            said = f"{words} {error.code} {error.type}"
+            raise self._status_failure(error.status_code, words, said, error.response.headers) from None
         except (self._library.APIConnectionError, *self.transport) as error:
             raise self.lost(error) from None
         except self._library.APIError as error:
@@ -168,9 +171,9 @@ class OpenAIOracle(LiveOracle):
             body["reasoning_effort"] = self._settings.reasoning_effort
         return body
 
-    def _adapts(self, error: openai.APIStatusError) -> bool:
+    def _adapts(self, words: str, parameter: str | None) -> bool:
         """Whether the refusal names a parameter that can be given otherwise, or left out."""
-        text = f"{error.message} {error.param or ''}"
+        text = f"{words} {parameter or ''}"
         if self._limit in text and not self._limit_known:
             self._limit_known = True
             self._limit = "max_completion_tokens" if self._limit == "max_tokens" else "max_tokens"

@@ -229,10 +229,14 @@ class Prompt:
         return Answer(found, storable(evidence[:MAX_EVIDENCE]))
 
     def difference(self, parts: Mapping[str, Any]) -> str:
-        """What changed from another prompt's `parts` to this one's, as the lines of a diff."""
+        """The first line that changed from another prompt's `parts` to this one's, and how many more did."""
         before, after = _readable(parts), _readable(self.parts)
-        lines = difflib.unified_diff(before, after, "labels in the ledger", "filter now", lineterm="", n=0)
-        return "\n".join(line for line in lines if not line.startswith("@@"))
+        lines = list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]
+        old = [line[1:] for line in lines if line.startswith("-")]
+        new = [line[1:] for line in lines if line.startswith("+")]
+        changed = [f"{what} {_brief(found[0])!r}" for what, found in (("was", old), ("is now", new)) if found]
+        more = max(len(old), len(new)) - 1
+        return ", ".join(changed) + (f", and {more:,} more lines differ" if more > 0 else "")
 
     @cached_property
     def _prefix(self) -> list[Message]:
@@ -323,3 +327,7 @@ def _readable(parts: Mapping[str, Any]) -> list[str]:
         text = value if isinstance(value, str) else canonical(value)
         lines += [f"{name}: {line}" for line in text.splitlines()]
     return lines
+
+
+def _brief(line: str) -> str:
+    return line if len(line) <= 60 else f"{line[:57]}..."

@@ -49,7 +49,12 @@ _FENCED_THINKING = re.compile(rf"^[ \t]*(?:`{{3,}}+|~{{3,}}+)[ \t]*{_NAME}\b[^\n
 _BARE_FENCE = re.compile(r"^[ \t]*(?:`{3,}+|~{3,}+)[ \t]*$", re.MULTILINE)
 
 # What may stand right before the object, and after it.
-_WRAPPING = re.compile(r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*\w*|<(?:answer|response)>|<\|\w{1,30}\|>)\Z", re.IGNORECASE)
+_WRAPPING = re.compile(
+    r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*(?:json[c5]?|javascript|js)?|<(?:answer|response)>|<\|\w{1,30}\|>)\Z", re.IGNORECASE
+)
+    r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*(?:jsonc?5?|javascript|js)?|<(?:answer|response)>|<\|\w{1,30}\|>)\Z",
+    re.IGNORECASE,
+)
 _ENDS = re.compile(r"(?:`{3,}+|~{3,}+|</(?:answer|response)>|<\|\w{1,30}\|>|</s>)+", re.IGNORECASE)
 
 _VERBS = (
@@ -69,6 +74,9 @@ _REFUSAL = re.compile(
 # The end of a sentence, and what headings and emphasis add to one.
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _DECORATION = " \t*_#>`~-"
+
+# Keys beside the scores with which a model says that it gives none.
+_REFUSING = ("refusal", "refused", "error", "errors")
 
 _RESULT = (
     r"(?:json(?: object)?|scores?|scoring|answers?|results?|ratings?|evaluation|assessment|analysis|output|response"
@@ -116,6 +124,8 @@ def the_answer(text: str, *, alone: bool = False, cut: bool = False, article: st
         _fail("malformed", text, "the text before the JSON object does not say that it is the answer")
     if "scores" not in found.value:
         _fail("malformed", text)
+    if any(found.value.get(name) for name in _REFUSING):
+        _fail("refused", text, "the JSON object says that it is no answer")
     if "{" in article and _squeezed(found.raw) in _squeezed(shown(article)):
         _fail("malformed", text, "the JSON object is copied from the article")
     return found.value

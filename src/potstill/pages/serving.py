@@ -147,6 +147,8 @@ class _Gate:
             return _Refused(HTTPStatus.FORBIDDEN, "not from here")
         if not hmac.compare_digest(_key(query), self._secret):
             return _Refused(HTTPStatus.FORBIDDEN, "the address lacks its key; open the one that was printed")
+        if sum(len(name) + len(value) for name, value in headers.raw) > _HEAD_BYTES:
+            return _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head has more than {_HEAD_BYTES:,} bytes")
         if "content-length" in headers and "transfer-encoding" in headers:
             return _Refused(HTTPStatus.BAD_REQUEST, "got both a Content-Length and a Transfer-Encoding, expected one")
         return None

@@ -90,9 +90,7 @@ def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = N
         raise BadInput(f"{path}: no such file; write one, such as this line: {EXAMPLE} (or name one with --targets)")
     wanted = read_targets(path)
     record = run.need("evaluation", "evaluate")
-    stage = next(status for status in run.status() if status.stage == "evaluate")
-    if stage.state != "done":
-        raise RunError(f"{run.folder}: evaluate is {stage.state} ({stage.why}); run: {stage.command}")
+    run.check_done("evaluate")
     evaluation = Evaluation.from_file(record)
     against = None if incumbent is None else against_incumbent(run, incumbent)
     figures = evaluation.model_dump(mode="json")

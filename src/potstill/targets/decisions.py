@@ -39,11 +39,12 @@ def decide(run: Run, why: str, *, accepted: bool) -> Decision:
 
     Raises:
         BadInput: no reason is given.
-        RunError: the run is not evaluated, or another process writes to it.
+        RunError: the run is not evaluated, something has changed since, or another process writes to it.
     """
     if not why.strip():
         raise BadInput("--why: say why; a decision without a reason helps nobody")
     evaluation = run.need("evaluation", "evaluate")
+    run.check_done("evaluate")
     with run.locked():
         digest = sha256(evaluation)
         decision = Decision(

@@ -156,7 +156,7 @@ class StudentRecord(Record):
     held_out_rows: int
     """Rows of the training part whose predictions come from a model that never saw them."""
     validation: Measures
-    """The finished student on the validation part, unclipped and uncalibrated."""
+    """The finished student on the validation part, clipped to the scale and not calibrated."""
     counts: Counts | None
     best_epoch: int | None
     epochs: int | None

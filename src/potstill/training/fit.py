@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from potstill.dataset import Examples
+    from potstill.filters import Filter
     from potstill.runs import Recording, Run
     from potstill.students import Encoder, Student
     from potstill.students.blend import Blended
@@ -355,7 +356,7 @@ def train_recipe(
     if remark is not None:
         # Rows without labels stand after those with labels; what is said of them is nobody's to judge.
         fitted = replace(fitted, held_out=fitted.held_out[: len(train)], notes=(remark, *fitted.notes))
-    record = record_of(recipe, fitted, train, validation, rows=rows, seed=seed, tiny=tiny)
+    record = record_of(recipe, fitted, train, validation, run.filter, rows=rows, seed=seed, tiny=tiny)
     record = record.model_copy(update={"sources": sources})
     write_student(folder, fitted, record, train, validation)
     note(f"{recipe.name}: validation MAE {record.validation.mae:.3f}, {record.seconds:.1f} s")
@@ -492,7 +493,15 @@ def _hashes(encoder: Encoder) -> dict[str, str]:
 
 
 def record_of(
-    recipe: Recipe, fitted: Fitted, train: Examples, validation: Examples, *, rows: str, seed: int, tiny: bool
+    recipe: Recipe,
+    fitted: Fitted,
+    train: Examples,
+    validation: Examples,
+    filter_: Filter,
+    *,
+    rows: str,
+    seed: int,
+    tiny: bool,
 ) -> StudentRecord:
     """What is written down of a student that was fitted.
 
@@ -500,7 +509,8 @@ def record_of(
         TrainingError: a prediction of the validation part is not finite.
     """
     loss = next((epoch.validation.loss for epoch in fitted.history if epoch.epoch == fitted.best_epoch), None)
-    measured = Measures.of(fitted.validation, validation.scores, tuple(train.dimensions), loss)
+    clipped = np.clip(fitted.validation, filter_.scale.min, filter_.scale.max)
+    measured = Measures.of(clipped, validation.scores, tuple(train.dimensions), loss)
     if not np.isfinite(fitted.validation).all():
         raise TrainingError(f"{recipe.name}: a prediction of the validation part is not finite")
     return StudentRecord(

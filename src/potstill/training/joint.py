@@ -318,13 +318,15 @@ def train_together(
         "tiny": tiny,
         "together": [run.manifest.filter for run in runs],
     }
+    folders = [str(run.folder) for run in runs]
     # The same training whichever run is named first.
     order = sorted(range(len(runs)), key=lambda place: runs[place].filter.name)
     records: list[list[StudentRecord]] = [[] for _ in runs]
     with ExitStack() as stack:
         recordings = []
         for run, rows in zip(runs, hashes, strict=True):
-            recordings.append(stack.enter_context(run.recording("train", parameters=parameters, seeds={"train": seed})))
+            asked = parameters | {"with": [folder for folder in folders if folder != str(run.folder)]}
+            recordings.append(stack.enter_context(run.recording("train", parameters=asked, seeds={"train": seed})))
             put_away_others(run, rows)
         before = [[finished(run.path("students") / recipe.name) for recipe in wanted] for run in runs]
         for recipe in wanted:
@@ -358,7 +360,7 @@ def train_together(
                     )
         for run, recording, own, found in zip(runs, recordings, records, before, strict=True):
             earlier = run.manifest.stages.get("train")
-            same = earlier is not None and earlier.parameters == parameters
+            same = earlier is not None and {**earlier.parameters, "with": None} == {**parameters, "with": None}
             count_kept(recording, own, found, same=same)
     return records
 
@@ -400,9 +402,9 @@ def _train_one_network(
         tiny=tiny,
     )
     records = []
-    for member, one, rows, beside, folder in zip(members, fitted, hashes, others, folders, strict=True):
+    for run, member, one, rows, beside, folder in zip(runs, members, fitted, hashes, others, folders, strict=True):
         train, validation = member.part("train"), member.part("validation")
-        made = record_of(recipe, one, train, validation, rows=rows, seed=seed, tiny=tiny)
+        made = record_of(recipe, one, train, validation, run.filter, rows=rows, seed=seed, tiny=tiny)
         record = made.model_copy(update={"together": beside})
         write_student(folder, one, record, train, validation)
         note(f"{recipe.name}: {member.name}: validation MAE {record.validation.mae:.3f}")

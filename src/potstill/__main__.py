@@ -1,0 +1,5 @@
+"""`python -m potstill`: the same as the command `potstill`."""
+
+from potstill.cli import main
+
+main()
