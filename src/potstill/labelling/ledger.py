@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from potstill.filters import Filter
+    from potstill.labelling.budget import Price
     from potstill.oracle.prompt import Prompt
 
 SCHEMA_VERSION = 1

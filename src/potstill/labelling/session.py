@@ -387,7 +387,7 @@ def _event(
 
 
 def _price_earlier(ledger: Ledger, oracle: str, price: Price) -> None:
-    """Count calls of earlier sessions that had no prices at today's, so that a limit in money holds over all of them."""
+    """Count calls of earlier sessions without a price at today's, so that a limit in money holds over all of them."""
     calls, cost = ledger.price_unpriced(oracle, price)
     if calls:
         note(f"{calls:,} earlier calls were made without a price and are counted at today's: {money(cost / TRILLION)}")

@@ -50,9 +50,7 @@ _BARE_FENCE = re.compile(r"^[ \t]*(?:`{3,}+|~{3,}+)[ \t]*$", re.MULTILINE)
 
 # What may stand right before the object, and after it.
 _WRAPPING = re.compile(
-    r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*(?:json[c5]?|javascript|js)?|<(?:answer|response)>|<\|\w{1,30}\|>)\Z", re.IGNORECASE
-)
-    r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*(?:jsonc?5?|javascript|js)?|<(?:answer|response)>|<\|\w{1,30}\|>)\Z",
+    r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*(?:json[c5]?|javascript|js)?|<(?:answer|response)>|<\|\w{1,30}\|>)\Z",
     re.IGNORECASE,
 )
 _ENDS = re.compile(r"(?:`{3,}+|~{3,}+|</(?:answer|response)>|<\|\w{1,30}\|>|</s>)+", re.IGNORECASE)
