@@ -52,6 +52,9 @@ RECALLS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
 STREAM = 0.05
 """Share of positives on the stream that the frontier also shows."""
 
+PREFERRED = "tfidf-ridge"
+"""The student that answers first, where another is the bundle's."""
+
 TIMED = 64
 """Articles that both students are timed on."""
 
@@ -125,14 +128,14 @@ def point(unseen: Unseen, recall: float, seconds: tuple[float, float], confidenc
 
 
 def build_cascade(
-    run: Run, recall: float = 0.95, *, first: str = "tfidf-ridge", clock: Callable[[], float] = time.perf_counter
+    run: Run, recall: float = 0.95, *, first: str | None = None, clock: Callable[[], float] = time.perf_counter
 ) -> Cascade:
     """Put a cheap student before a run's bundle; recorded as the stage `cascade`.
 
     Args:
         run: an open run with a bundle.
         recall: share of positive articles that must go on to the bundle's student.
-        first: the cheap student, by its recipe's name.
+        first: the cheap student, by its recipe's name; `PREFERRED` where it is None, or another of its kind.
         clock: gives seconds.
 
     Raises:
@@ -163,7 +166,7 @@ def build_cascade(
             record = Cascade(
                 bundle=main.hash,
                 student=main.manifest.recipe,
-                first=first,
+                first=candidate.name,
                 wanted=recall,
                 confidence=CONFIDENCE,
                 chosen=chosen,
@@ -176,7 +179,7 @@ def build_cascade(
                 second_milliseconds=1000 * seconds[1],
                 frontier=frontier(unseen, recall, seconds),
                 test=test,
-                why=_why(chosen, recall, unseen.trials.size, first),
+                why=_why(chosen, recall, unseen.trials.size, candidate.name),
             )
             record.save(made / CASCADE_LAYOUT["record"])
     note(f"cascade: {record.why}")
@@ -187,9 +190,12 @@ def _choice(candidate: Candidate, main: Bundle) -> Choice:
     return Choice(rung=candidate.name, validation_mae={}, reason=f"answers before {main.hash}")
 
 
-def _candidate(run: Run, dataset: Dataset, first: str, shipped: str) -> Candidate:
+def _candidate(run: Run, dataset: Dataset, first: str | None, shipped: str) -> Candidate:
     candidates = read_candidates(run, dataset)
     names = [candidate.name for candidate in candidates if candidate.name != shipped]
+    if first is None:
+        cheap = [one.name for one in candidates if one.name in names and one.record.recipe["student"] == "tfidf-ridge"]
+        first = cheap[0] if cheap and PREFERRED not in names else PREFERRED
     if first not in names:
         others = ", ".join(names) or "none"
         raise RunError(f"{run.folder}: no student {first} besides the bundle's {shipped}; there are: {others}")

@@ -181,20 +181,26 @@ def climb(
     dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
     work = _Work(run, dataset, seed, device, tiny, minutes, milliseconds)
     guess = estimating or (_nothing if tiny else lambda *given: estimate(*given, device=device))
-    steps = [work.planned(load_recipe(name), guess) for name in named.values()]
-    steps.sort(key=lambda step: step.estimated_seconds or 0.0)
+    steps: list[Step] = []
     encoded: set[str] = set()
-    for place, step in enumerate(steps):
-        if step.state == "not possible":
-            continue
-        recipe = load_recipe(named[step.name])
-        left = 60 * minutes - (clock() - start)
-        # What another head has made a backbone read already lies in the run's cache.
-        need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
-        steps[place] = work.climbed(step, recipe, named[step.name], need, left)
-        if steps[place].state == "trained":
-            encoded |= _readings(recipe)
-        work.ladder(steps).save(run.path("ladder"))
+    # Those that read no network need no measuring, and come before the time is spent on that.
+    wanted = [load_recipe(name) for name in named.values()]
+    for group in ([one for one in wanted if not _has_network(one)], [one for one in wanted if _has_network(one)]):
+        planned = [work.planned(recipe, guess, 60 * minutes - (clock() - start)) for recipe in group]
+        planned.sort(key=lambda step: step.estimated_seconds or 0.0)
+        begun = len(steps)
+        steps += planned
+        for place, step in enumerate(planned, start=begun):
+            if step.state == "not possible" or step.why is not None:
+                continue
+            recipe = load_recipe(named[step.name])
+            left = 60 * minutes - (clock() - start)
+            # What another head has made a backbone read already lies in the run's cache.
+            need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
+            steps[place] = work.climbed(step, recipe, named[step.name], need, left)
+            if steps[place].state == "trained":
+                encoded |= _readings(recipe)
+            work.ladder(steps).save(run.path("ladder"))
     trained = [named[step.name] for step in steps if step.state == "trained"]
     if trained:
         # The run's record of the stage is to name all of them; each is done already.
@@ -216,10 +222,15 @@ class _Work:
     minutes: float
     milliseconds: float | None
 
-    def planned(self, recipe: Recipe, guess: Callable[[Recipe, Sequence[str], Sequence[str]], float]) -> Step:
+    def planned(
+        self, recipe: Recipe, guess: Callable[[Recipe, Sequence[str], Sequence[str]], float], left: float
+    ) -> Step:
+        """The step with its estimate, or with the reason why it is not possible; `left` are seconds."""
         step = Step(name=recipe.name, student=recipe.student, recipe_hash=recipe.hash, state="no time", tiny=self.tiny)
         if recipe.student == "source-median":
             return step.model_copy(update={"state": "not possible", "why": "never shipped: it reads nothing"})
+        if left <= 0 and finished(self.run.path("students") / recipe.name) is None:
+            return step.model_copy(update={"why": "the time was spent before it could be estimated"})
         try:
             seconds = guess(recipe, self.dataset.part("train").texts, self.dataset.part("validation").texts)
         except Unavailable as error:
@@ -374,6 +385,10 @@ def _readings(recipe: Recipe) -> set[str]:
     if not isinstance(recipe, EncoderHeadRecipe | BlendRecipe) or not reading_members(recipe):
         return {recipe.name}
     return {digest([key, str(member.pieces)]) for member in reading_members(recipe) for key in part_keys(member)}
+
+
+def _has_network(recipe: Recipe) -> bool:
+    return recipe.student not in {"constant", "source-median", "tfidf-ridge"}
 
 
 def _nothing(*_: object) -> float:

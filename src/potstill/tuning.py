@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import shutil
 import statistics
 import time
@@ -83,12 +82,15 @@ class Space(Part):
     @property
     def size(self) -> int | None:
         """How many recipes there are to try; None where a field takes any number of a range."""
-        counts = [
-            len(allowed) if isinstance(allowed, list) else allowed.high - allowed.low + 1
-            for allowed in self.search.values()
-            if isinstance(allowed, list) or (isinstance(allowed.low, int) and isinstance(allowed.high, int))
-        ]
-        return math.prod(counts) if len(counts) == len(self.search) else None  # type: ignore[arg-type]  # all whole
+        size = 1
+        for allowed in self.search.values():
+            if isinstance(allowed, list):
+                size *= len(allowed)
+            elif isinstance(allowed.low, int) and isinstance(allowed.high, int):
+                size *= allowed.high - allowed.low + 1
+            else:
+                return None
+        return size
 
 
 class Trial(Part):
@@ -206,7 +208,7 @@ def tune(
         advance(len(took))
         size = space.size
         while trials is None or len(search.told(study)) < trials:
-            if size is not None and len({json.dumps(one.params, sort_keys=True) for one in search.told(study)}) >= size:
+            if size is not None and len({json.dumps(one.values, sort_keys=True) for one in search.told(study)}) >= size:
                 note(f"all {size:,} recipes of the space are tried")
                 break
             left = 60 * minutes - (clock() - start)

@@ -105,3 +105,25 @@ def test_an_answer_without_an_answer_is_kept_in_the_servers_words(spec, monkeypa
     _, [failure] = ask(spec, lambda request, number: Answer(body=body))
     assert failure.of_server
     assert "Nobody lives here" in failure.raw
+    assert failure.detail.endswith(" in the answer: Nobody lives here")
+
+
+@pytest.mark.parametrize("status", [400, 503])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"teal is out of paint",
+        b"<html><body>teal is out of paint</body></html>",
+        b'{"error": "teal is out of paint"}',
+        b'{"error": {"message": "teal is out of paint"}}',
+        b'[{"error": {"message": "teal is out of paint"}}]',
+        b'{"detail": "teal is out of paint"}',
+        b'{"errors": [{"code": 7000, "message": "teal is out of paint"}]}',
+        b'{"fault": {"faultstring": "teal is out of paint"}}',
+    ],
+)
+@pytest.mark.parametrize("spec", KEYS)
+def test_the_words_of_an_http_error_are_kept_whatever_the_form_of_its_body(spec, body, status, monkeypatch):
+    monkeypatch.setenv(KEYS[spec], "k")
+    _, [failure] = ask(spec, lambda request, number: Answer(status=status, body=body))
+    assert "teal is out of paint" in failure.detail

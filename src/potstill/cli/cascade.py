@@ -18,7 +18,10 @@ def cascade(
     recall: Annotated[
         float, typer.Option(help="Share of positive articles that must go on to the bundle's student, at least.")
     ] = 0.95,
-    first: Annotated[str, typer.Option(help="The student that answers first, by its recipe's name.")] = "tfidf-ridge",
+    first: Annotated[
+        str | None,
+        typer.Option(help="Name of the student that answers first. Default: tfidf-ridge, or another TF-IDF student."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
 ) -> None:
     """Let a cheap student answer first, and alone where a stated share of positive articles is shown not to be lost."""

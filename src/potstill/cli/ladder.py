@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.errors import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -88,7 +90,7 @@ def described(found: Ladder) -> Iterator[str]:
 
 def _figures(step: Step) -> str:
     if step.mae is None or step.seconds is None:
-        return f"  {step.why}"
+        return f"  {one_line(step.why or '', 100)}"
     from potstill.load import marked
 
     cost = "" if step.latency is None else marked(f"{step.latency.milliseconds_p50:.1f}", step.latency.load)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from potstill.errors import require
 from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.environment import set_up
+from potstill.oracle.error_bodies import without_answer, words_in
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
@@ -141,7 +142,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
     failure = charged(_used(body.get("usage")), body.get("usage"))
     content, stop = body.get("content"), body.get("stop_reason")
     if not isinstance(content, list):
-        failure.detail, failure.of_server, failure.raw = "no content in the answer", True, text[:4000]
+        failure.detail, failure.of_server, failure.raw = without_answer("content", body), True, text[:4000]
         raise failure
     blocks = [block for block in content if isinstance(block, dict)]
     said = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
@@ -170,6 +171,4 @@ def _used(usage: object) -> tuple[int, int, int] | None:
 
 
 def _message(error: anthropic.APIStatusError) -> str:
-    body = error.body
-    inner = body.get("error") if isinstance(body, dict) else None
-    return str(inner.get("message") or error.message) if isinstance(inner, dict) else error.message
+    return words_in(error.body) or error.message

@@ -26,9 +26,6 @@ _STATUS = (
 _ANSWERS = frozenset({"choices", "content", "candidates", "promptFeedback", "usage", "usageMetadata"})
 """Parts of an answer, of which an error of a gateway has none."""
 
-_SIGNS = frozenset({"errors", "fault", "error_code", "error_msg", "error_message"})
-"""Keys that only the body of an error has."""
-
 _TEXTS = (
     "code",
     "error_code",
@@ -75,19 +72,11 @@ def error_in(value: object) -> tuple[int, str] | None:
 
 
 def _of_a_gateway(value: dict[str, Any]) -> tuple[int, str] | None:
-    """The error in a body that has no part of an answer, where it says that it is one or names a status."""
+    """The error in a body that has no part of an answer, where it names one that is known."""
     errors = value.get("errors")
     error = value.get("fault") or _first(errors) or errors or value
     status = _status(error)
-    if status is None and (value.get("success") is False or value.keys() & _SIGNS or _says_error(value)):
-        status = 500
     return None if status is None else (status, _words(error))
-
-
-def _says_error(value: dict[str, Any]) -> bool:
-    return str(value.get("status")).lower() in {"error", "fail", "failed", "failure"} or isinstance(
-        value.get("detail"), str | list
-    )
 
 
 def error_in_stream(text: str) -> tuple[int, str] | None:
@@ -107,6 +96,13 @@ def is_billed(value: object) -> bool:
     """Whether an answer counts tokens of output beside its error, so that what there was of it may be charged."""
     usage = (value.get("usage") or value.get("usageMetadata")) if isinstance(value, dict) else None
     return isinstance(usage, dict) and any(usage.get(name) for name in _OUTPUT)
+
+
+def without_answer(part: str, body: object) -> str:
+    """What is said of a body that lacks the part of an answer that it must have; with the server's words, if any."""
+    fields = body.keys() if isinstance(body, dict) else ()
+    words = words_in(body) if {*_TEXTS, "error", "errors", "fault"} & set(fields) else ""
+    return f"no {part} in the answer" + (f": {' '.join(words.split())[:200]}" if words else "")
 
 
 def words_in(body: object) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from potstill.errors import require
 from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.environment import proxy_of, set_up
+from potstill.oracle.error_bodies import without_answer, words_in
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.waits import retry_after, span
@@ -164,7 +165,7 @@ class GeminiOracle(LiveOracle):
 
     def _refusal(self, error: APIError) -> Failure:
         """What an HTTP status means; a limit per minute and one per day look alike but for their details."""
-        message = str(error.message or "")
+        message = str(error.message or words_in(error.details))
         inner = error.details.get("error") if isinstance(error.details, dict) else None
         details = inner.get("details") if isinstance(inner, dict) else None
         wait, day = _told(details if isinstance(details, list) else [])
@@ -201,11 +202,11 @@ async def _plain_errors(request: Any, handler: Callable[[Any], Awaitable[Any]]) 
         return response
     body = (await response.read()).decode("utf-8", "replace")
     try:
-        stated = isinstance(json.loads(body), dict)
+        stated = json.loads(body)
     except (ValueError, RecursionError):
-        stated = False
-    if not stated:
-        raise _PlainError(response.status, body or str(response.reason or ""), response.headers)
+        stated = body
+    if not isinstance(stated, dict):
+        raise _PlainError(response.status, words_in(stated) or str(response.reason or ""), response.headers)
     return response
 
 
@@ -242,7 +243,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
         failure.reason, failure.detail = "refused", f"the question was blocked: {one_line(str(blocked))}"
         raise failure
     if not isinstance(candidate, dict):
-        failure.detail, failure.of_server, failure.raw = "no candidates in the answer", True, text[:4000]
+        failure.detail, failure.of_server, failure.raw = without_answer("candidates", body), True, text[:4000]
         raise failure
     finish = str(candidate.get("finishReason") or "")
     content = candidate.get("content")

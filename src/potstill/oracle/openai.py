@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from potstill.errors import require
 from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.environment import check_header, set_up
-from potstill.oracle.error_bodies import words_in
+from potstill.oracle.error_bodies import without_answer, words_in
 from potstill.oracle.prompt import without
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
@@ -191,7 +191,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
     message = choice.get("message") if isinstance(choice, dict) else None
     failure = charged(_used(body.get("usage")), body.get("usage"))
     if not isinstance(choice, dict) or not isinstance(message, dict):
-        failure.detail, failure.of_server, failure.raw = "no choices in the answer", True, text[:4000]
+        failure.detail, failure.of_server, failure.raw = without_answer("choices", body), True, text[:4000]
         raise failure
     finish = choice.get("finish_reason")
     parts = _parts(message.get("content"))
