@@ -103,7 +103,7 @@ def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path):
     found = climb(
         started(tmp_path),
         ("minilm-ridge", "minilm-svr"),
-        minutes=1.5,
+        minutes=2.5,
         tiny=True,
         estimating=guess,
         clock=lambda: next(ticks),

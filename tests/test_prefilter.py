@@ -324,3 +324,12 @@ def test_of_several_rules_the_first_one_gives_the_reason_in_any_company():
     texts = fold_all(["buy a match now", "buy it now", "a river", "match"])
     assert both.reasons(texts).to_list() == ["sport", "ads", None, "sport"]
     assert [both.reasons(texts[row : row + 1]).item() for row in range(4)] == ["sport", "ads", None, "sport"]
+
+
+@pytest.mark.parametrize("text", ["use the &lt;iframe&gt; element", "use the <iframe> element"])
+def test_a_tag_that_an_article_writes_about_is_found(text):
+    assert matches(TermRule(patterns=(r"<iframe\b",)), text)
+
+
+def test_words_are_found_across_the_lines_of_a_quotation():
+    assert found("sponsored content", "> sponsored\n> content")

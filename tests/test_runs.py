@@ -12,7 +12,7 @@ from potstill.errors import RunError
 from potstill.filters import load_filter, save_filter
 from potstill.labelling.ledger import Answered, Ledger, Question, window_hash
 from potstill.oracle.prompt import Prompt
-from potstill.runs import LAYOUT, SCHEMA_VERSION, STAGES, Run
+from potstill.runs import LAYOUT, STAGES, Manifest, Run
 
 FRONT_PAGE = load_filter("front-page")
 
@@ -233,7 +233,7 @@ def edit(run, change):
 
 
 def test_a_newer_layout_is_refused(run):
-    edit(run, lambda content: content.update(schema_version=SCHEMA_VERSION + 1, new_key=[]))
+    edit(run, lambda content: content.update(schema_version=Manifest.newest() + 1, new_key=[]))
     with pytest.raises(RunError, match=r"run\.json: schema_version 2 is newer than this potstill reads \(1\)"):
         Run.open(run.folder)
 

@@ -38,6 +38,22 @@ def tuned(tmp_path_factory):
 
 
 class TestSearch:
+    def test_it_ends_when_all_recipes_are_tried(self, tmp_path):
+        run, space = (
+            started(tmp_path / "run"),
+            space_of(tmp_path, SPACE.split("  words", maxsplit=1)[0].replace("high: 4", "high: 2")),
+        )
+        assert space.size == 2
+        study = tune(run, space, minutes=5)
+        assert {trial.values["min_documents"] for trial in study.trials} == {1, 2}
+
+    @pytest.mark.parametrize(
+        ("field", "size"), [("alpha: {low: 0.1, high: 2.0}", None), ("learns: [score, distribution]", 8)]
+    )
+    def test_a_space_knows_how_many_recipes_it_holds(self, tmp_path, field, size):
+        text = f"name: a\nstart: tfidf-ridge\nsearch:\n  min_documents: {{low: 1, high: 4}}\n  {field}\n"
+        assert space_of(tmp_path, text).size == size
+
     def test_it_begins_with_the_recipe_as_it_is(self, tuned):
         _, _, study = tuned
         assert study.begun.number == 0

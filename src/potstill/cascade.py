@@ -150,10 +150,12 @@ def build_cascade(
         raise BadInput(f"filter {filter_.name}: no tier is marked positive: true, so there is nothing not to lose")
     folder = run.path("cascade")
     run.need("bundle", "bundle")
-    with run.recording("cascade", parameters={"recall": recall, "first": first}):
+    parameters = {"recall": recall, "first": first}
+    with run.recording("cascade", parameters=parameters):
         dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
         main = load_bundle(run.path("bundle"))
         candidate = _candidate(run, dataset, first, main.manifest.recipe)
+        parameters["first"] = candidate.name
         with replacing_folder(folder) as made, steps("finding what the first student may answer alone", None):
             bundle = write_candidate(run, dataset, candidate, made / CASCADE_LAYOUT["first"], _choice(candidate, main))
             unseen = _unseen(candidate, dataset, bundle.student.predict, filter_)

@@ -165,6 +165,26 @@ class TestCalibration:
         with pytest.raises(BundleError, match="when to ask the oracle is not as recorded"):
             load_bundle(bundle)
 
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda content: content["residuals"]["rows"][3].__setitem__(1, content["residuals"]["rows"][3][1] + 0.001),
+            lambda content: content["residuals"]["rows"].reverse(),
+            lambda content: content["abstention"]["probabilities"].__setitem__(
+                -1, content["abstention"]["probabilities"][-1] - 1e-5
+            ),
+            lambda content: content["abstention"]["kept"].__setitem__(-1, content["abstention"]["kept"][-1] - 1),
+        ],
+    )
+    def test_no_single_residual_or_threshold_can_change(self, bundle, change):
+        change_json(bundle, "calibration.json", change)
+        with pytest.raises(BundleError, match="residuals or the deferral table|when to ask the oracle"):  # noqa: RUF043
+            load_bundle(bundle)
+
+    def test_a_bundle_without_recorded_sums_is_read(self, bundle):
+        change_json(bundle, "verdicts.json", lambda content: content.pop("sums"))
+        assert load_bundle(bundle).manifest.recipe == "tfidf-ridge"
+
     def test_errors_that_were_made_a_little_smaller_are_refused_by_verify(self, bundle):
         def smaller(content):
             rows = content["residuals"]["rows"]
@@ -217,7 +237,7 @@ class TestManifest:
         content["files"].pop("verdicts.json")
         (bundle / "verdicts.json").unlink()
         write_json(bundle / "bundle.json", content | {"schema_version": 1})
-        with pytest.raises(BundleError, match=r"made by an older potstill .*; make it again: potstill bundle RUN$"):
+        with pytest.raises(BundleError, match=r"an older potstill wrote it; make it again: potstill bundle RUN$"):
             load_bundle(bundle)
 
 

@@ -76,6 +76,10 @@ class TestKeys:
             sign_bundle(bundle, tmp_path / "key")
         assert "MC4C" not in str(refused.value)
 
+    def test_a_public_key_is_told_from_the_private_one(self, bundle, key):
+        with pytest.raises(BadInput, match=r"ours\.pub: is a public key; sign with the private one"):
+            sign_bundle(bundle, key.with_name("ours.pub"))
+
     def test_keys_of_another_kind_and_encrypted_ones_are_named(self, bundle, tmp_path):
         from cryptography.hazmat.primitives import serialization as forms
         from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -150,9 +154,9 @@ class TestSignatures:
         sign_bundle(bundle, key)
         write_json(bundle / "facts.json", {"made": "by somebody else"})
         rehash(bundle)
-        assert load_bundle(bundle)
-        with pytest.raises(BundleError, match=r"signature\.json: the signature does not fit bundle\.json"):
-            load_bundle(bundle, trust=trusted)
+        for trust in (None, trusted):
+            with pytest.raises(BundleError, match=r"signature\.json: the signature does not fit bundle\.json"):
+                load_bundle(bundle, trust=trust)
         with pytest.raises(BundleError, match="does not fit"):
             verify_bundle(bundle)
 
@@ -188,6 +192,13 @@ class TestSignatures:
         write_json(bundle / "signature.json", read_json(bundle / "signature.json") | change)
         with pytest.raises(BundleError, match=r"signature\.json"):
             load_bundle(bundle, trust=trust_of(require_signature=True))
+
+    def test_a_signature_that_does_not_fit_is_refused_where_none_is_asked_for(self, bundle, key):
+        sign_bundle(bundle, key)
+        path = bundle / SIGNATURE
+        write_json(path, read_json(path) | {"signature": "0" * 128})
+        with pytest.raises(BundleError, match="signature"):
+            load_bundle(bundle)
 
     def test_what_does_not_fit_its_hashes_is_not_signed(self, bundle, key):
         (bundle / "facts.json").write_text("{}")

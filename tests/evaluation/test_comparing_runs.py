@@ -5,6 +5,7 @@ import pytest
 from evaluated_run import evaluated_run
 from typer.testing import CliRunner
 
+from potstill.bundle import load_bundle
 from potstill.cli import build
 from potstill.errors import BadInput, BundleError, RunError
 from potstill.evaluation.comparing import compare_paths
@@ -48,6 +49,11 @@ def test_a_bare_bundle_is_compared_by_the_skill_that_it_recorded(run, figures):
     assert entry.mae == recorded["tfidf-ridge"]
     assert entry.skill == pytest.approx(1 - recorded["tfidf-ridge"] / recorded["constant"], abs=1e-6)
     assert found.pairs == ()
+
+
+def test_a_bundle_knows_the_constants_error_though_no_constant_was_trained(run, figures):
+    facts = load_bundle(run.path("bundle")).facts
+    assert facts.choice.constant_mae == pytest.approx(facts.choice.validation_mae["constant"], abs=1e-6)
 
 
 def test_a_bundle_that_is_not_as_it_was_written_is_refused(run, figures):

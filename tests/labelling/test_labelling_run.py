@@ -17,7 +17,7 @@ from scripted_server import Answer, ScriptedServer, completion, error
 
 from potstill import terminal
 from potstill.articles import open_writer
-from potstill.errors import ArticleError, BadInput, LabelError, OracleError, RunError
+from potstill.errors import ArticleError, BadInput, LabelError, OracleError
 from potstill.labelling import Ledger, Limits, Price, Repeats, label, label_run
 from potstill.labelling.budget import TRILLION
 from potstill.labelling.pace import Pace
@@ -475,12 +475,18 @@ def test_a_run_without_a_single_label_is_no_success(tmp_path):
 def test_a_run_whose_rubric_changed_shows_what_differs_and_can_be_told(tmp_path):
     articles = news(tmp_path / "a.jsonl", stories(2))
     label_run(tmp_path / "run", FRONT_PAGE, articles, ScriptedOracle())
-    with pytest.raises(LabelError, match=r"\+rubric: Be strict\."):
+    with pytest.raises(LabelError, match=r"is now 'rubric: Be strict\.'"):
         label_run(tmp_path / "run", STRICTER, None, ScriptedOracle())
     assert label_run(tmp_path / "run", STRICTER, None, ScriptedOracle(), prompts="replace").bought == 2
     assert Run.open(tmp_path / "run").filter.rubric == STRICTER.rubric
-    with pytest.raises(RunError, match="with other contents than the filter given"):
-        label_run(tmp_path / "run", STRICTER.model_copy(update={"version": 9}), None, ScriptedOracle())
+
+
+def test_tiers_may_change_freely_and_nothing_is_asked_again(tmp_path):
+    articles = news(tmp_path / "a.jsonl", stories(2))
+    label_run(tmp_path / "run", FRONT_PAGE, articles, ScriptedOracle())
+    edited = FRONT_PAGE.model_copy(update={"version": 9, "tiers": FRONT_PAGE.tiers[1:]})
+    assert label_run(tmp_path / "run", edited, None, ScriptedOracle()).bought == 0
+    assert Run.open(tmp_path / "run").filter.content_hash == edited.content_hash
 
 
 # Against a real server.

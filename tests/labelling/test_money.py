@@ -53,6 +53,20 @@ def with_usage(dialect, counts):
     return Answer(body=text.replace("111111", tokens_in).replace("222222", tokens_out).encode())
 
 
+def test_calls_without_a_price_are_counted_once_one_is_known(tmp_path, capsys):
+    dialect, path = next(iter(DIALECTS.values())), tmp_path / "l.sqlite"
+    script = lambda request, number: Answer(body=json.dumps(dialect.body(GOOD, usage=(1000, 500))).encode())  # noqa: E731
+    _, first = buy(dialect, path, script, 3, price=None)
+    assert first.cost is None
+    spent = 3 * PRICE.of(1000, 500)
+    server, again = buy(dialect, path, script, 6, max_cost=(spent + worst(1) // 2) / TRILLION)
+    assert (again.bought, len(server.requests)) == (0, 0)
+    assert "--max-cost" in again.stopped
+    assert "3 earlier calls were made without a price and are counted at today's: $" in capsys.readouterr().err
+    with Ledger(path) as ledger:
+        assert ledger.spent().cost == spent
+
+
 # Counts that cannot be true.
 
 

@@ -21,6 +21,22 @@ def answer(score, evidence="bushfire"):
 
 FINAL, DRAFT = answer(4), answer(9)
 
+
+@pytest.mark.parametrize("key", ["refusal", "refused", "error", "errors"])
+def test_an_object_that_says_that_it_is_no_answer_is_none(key):
+    content = json.loads(FINAL) | {key: "I cannot score this article; these are placeholders"}
+    with pytest.raises(Failure) as failure:
+        the_answer(json.dumps(content))
+    assert failure.value.reason == "refused"
+    assert the_answer(json.dumps(json.loads(FINAL) | {key: None}))["scores"]
+
+
+@pytest.mark.parametrize("label", ["example", "text", "python"])
+def test_a_fence_of_another_kind_is_no_fence_of_an_answer(label):
+    with pytest.raises(Failure, match="does not say that it is the answer"):
+        the_answer(f"```{label}\n{FINAL}\n```")
+
+
 THOUGHTS = {
     "a closing tag alone": "Okay. A first draft: {draft} but that is too high.</think>",
     "a closing tag alone, after a draft at the very start": "{draft} is too high.</think>\n\n",

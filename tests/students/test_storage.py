@@ -151,3 +151,10 @@ def test_a_vocabulary_that_does_not_fit_is_refused_before_a_text_could_meet_it(t
     save_arrays(arrays, tmp_path / "student.safetensors")
     with pytest.raises(BundleError, match=r"student\."):
         load_student(tmp_path)
+
+
+def test_an_array_that_the_student_does_not_have_is_refused_by_name(saved):
+    path = saved / "student.safetensors"
+    save_arrays({**load_arrays(path), "hidden": np.ones(3)}, path)
+    with pytest.raises(BundleError, match=r"student\.safetensors: arrays that the student does not have: hidden"):
+        load_student(saved)

@@ -117,6 +117,13 @@ def test_decisions_are_kept_in_order_with_what_they_were_made_on(app, run):
     assert first.evaluation_sha256 == second.evaluation_sha256
 
 
+def test_no_decision_is_made_about_a_run_that_has_changed_since(run):
+    run.path("rows").write_bytes(run.path("rows").read_bytes() + b" ")
+    with pytest.raises(RunError, match="evaluate is stale"):
+        decide(run, "good enough", accepted=True)
+    assert not run.path("decisions").exists()
+
+
 def test_a_decision_needs_a_reason(run):
     with pytest.raises(BadInput, match="say why"):
         decide(run, "  ", accepted=True)

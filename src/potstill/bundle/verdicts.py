@@ -99,6 +99,16 @@ class Odds(Part):
     probabilities: tuple[float, ...] | None
 
 
+class Sums(Part):
+    """Sums of what probabilities and deferral are computed from, each number times its place, so that none can change.
+
+    `residuals` holds one per dimension; `abstention` those of the thresholds, of what they keep and of what is wrong.
+    """
+
+    residuals: tuple[float, ...]
+    abstention: tuple[float, ...]
+
+
 class Verdicts(Record):
     """`verdicts.json`."""
 
@@ -115,6 +125,8 @@ class Verdicts(Record):
     odds: tuple[Odds, ...]
     ask_below: tuple[float | None, ...] | None
     """For each of `RATES` the probability below which the oracle is asked; None where nothing is known of that."""
+    sums: Sums | None = None
+    """None in a bundle that was made before they were recorded."""
 
 
 def identity_of(manifest: Manifest, filter_: Filter) -> Identity:
@@ -139,6 +151,7 @@ def verdicts_of(identity: Identity, filter_: Filter, calibration: Calibration) -
         curves=tuple(_curve(curve, _raw_scores(curve, filter_), calibration) for curve in calibration.curves),
         odds=tuple(_odds(scores, marks, list(odds), filter_, calibration)),
         ask_below=_ask_below(calibration),
+        sums=_sums(calibration),
     )
 
 
@@ -172,6 +185,10 @@ def prove_verdicts(
     _same_curves(verdicts.curves, calibration, tolerance.exact)
     if verdicts.ask_below != _ask_below(calibration):
         raise BundleError("when to ask the oracle is not as recorded; calibration.json is not that of the training")
+    if verdicts.sums is not None and not _equal(verdicts.sums, _sums(calibration)):
+        raise BundleError(
+            "the residuals or the deferral table are not as recorded; calibration.json is not that of the training"
+        )
     if whole:
         _same_choice(verdicts, scores, marks, filter_)
         _same_odds(verdicts.odds, scores, marks, filter_, calibration, tolerance.exact)
@@ -266,6 +283,22 @@ def _ask_below(calibration: Calibration) -> tuple[float | None, ...] | None:
         return None
     cuts = (cut_for(calibration.abstention, rate) for rate in RATES)
     return tuple(None if cut is None else cut.probability for cut in cuts)
+
+
+def _sums(calibration: Calibration) -> Sums:
+    def placed(values: Sequence[Sequence[float]]) -> tuple[float, ...]:
+        return tuple(math.fsum(place * value for place, value in enumerate(column, start=1)) for column in values)
+
+    table = calibration.abstention
+    return Sums(
+        residuals=() if calibration.residuals is None else placed(list(zip(*calibration.residuals.rows, strict=True))),
+        abstention=() if table is None else placed([table.probabilities, table.kept, table.wrong]),
+    )
+
+
+def _equal(recorded: Sums, given: Sums) -> bool:
+    pairs = ((recorded.residuals, given.residuals), (recorded.abstention, given.abstention))
+    return all(len(a) == len(b) and np.allclose(a, b, rtol=1e-12, atol=1e-9) for a, b in pairs)
 
 
 def _same_identity(recorded: Identity, given: Identity) -> None:

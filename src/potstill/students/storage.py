@@ -97,7 +97,8 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
         with foreign(path, BundleError):
             encoder = restore_encoder(settings["encoder"], folder / LAYOUT["encoder"], cache)
     try:
-        return _restored(facts.kind, dimensions, arrays, settings, encoder, arrays_path)
+        student = _restored(facts.kind, dimensions, arrays, settings, encoder, arrays_path)
+        _refuse_strangers(student, arrays, arrays_path)
     except PotstillError:
         raise
     except _NoArrayError as error:
@@ -109,6 +110,13 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
         raise BundleError(
             f"{folder}: {LAYOUT['facts']} and {LAYOUT['arrays']} do not fit together ({error})"
         ) from error
+    else:
+        return student
+
+
+def _refuse_strangers(student: AnyStudent, arrays: _Arrays, path: Path) -> None:
+    if strangers := set(arrays) - set(student.arrays()):
+        raise BundleError(f"{path}: arrays that the student does not have: {', '.join(sorted(strangers))}")
 
 
 def student_hash(folder: Path) -> str:
