@@ -43,7 +43,7 @@ def facts(bundle="ab" * 32, content=FOUND):
     kept = None if content is None else content.model_dump(mode="json")
     return SimpleNamespace(
         cascade=Record("cascade/cascade.json", "00" * 32, kept, Cascade),
-        bundle=Record("bundle/bundle.json", "11" * 32, {"sha256": bundle}),
+        bundle=Record("bundle/bundle.json", "11" * 32, {"sha256": bundle}, {"sha256": ""}),
     )
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import polars as pl
 
 from potstill.report import charts
@@ -37,7 +39,7 @@ EVALUATION = {
         {"name": "broken", "headline": None, "judgements": {}},
     ],
 }
-RECORD = Record("evaluation.json", "0" * 64, EVALUATION)
+RECORD = Record("evaluation.json", "0" * 64, EVALUATION, Any)
 RIDGE = ("ladder", 1, "judgements", "out-of-fold")
 
 
@@ -70,7 +72,7 @@ def test_bands_without_rows_are_left_out():
 
 
 def test_epochs_give_a_row_per_part():
-    history = Record("history.json", "0" * 64, [{"epoch": 1, "train": {"mae": 1.5}, "validation": {"mae": 1.7}}])
+    history = Record("history.json", "0" * 64, [{"epoch": 1, "train": {"mae": 1.5}, "validation": {"mae": 1.7}}], Any)
     rows = charts.prepare_epochs(history, "mae")
     assert [(row["part"], row["value"], row["field"]) for row in rows] == [
         ("train", 1.5, "/0/train/mae"),

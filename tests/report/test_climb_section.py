@@ -103,7 +103,10 @@ def test_the_chart_has_the_floor_and_a_point_for_each_trained_rung():
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (climb(SimpleNamespace(ladder=Record("ladder.json", None, None), students={})), "No ladder was climbed"),
+        (
+            climb(SimpleNamespace(ladder=Record("ladder.json", None, None, Ladder), students={})),
+            "No ladder was climbed",
+        ),
         (section("others"), "climbed on other rows"),
     ],
 )

@@ -2,10 +2,12 @@
 
 import dataclasses
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 
-from potstill.calibration import LEVELS
+from potstill.bundle.facts import BundleFacts
+from potstill.calibration import LEVELS, Calibration
 from potstill.evaluation import Evaluation
 from potstill.report.blocks import Findings, Paragraph, Table
 from potstill.report.facts import Facts, Record
@@ -15,9 +17,11 @@ from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.recommendations import recommendations
 from potstill.report.sections.slices import slices
+from potstill.targets import Acceptance, Decision
 from potstill.training.facts import EpochRecord, StudentRecord
 
-MISSING = Record("nothing.json", None, None)
+WRITTEN = {"sha256": ""}
+MISSING = Record("nothing.json", None, None, Any)
 
 
 def figures(mae, constant, low):
@@ -83,7 +87,7 @@ def facts_of(evaluation, **records):
         stages=nothing,
         manifest=MISSING,
         filter=MISSING,
-        bundle=Record("bundle/bundle.json", "ef" * 32, {"sha256": "ab" * 32}),
+        bundle=Record("bundle/bundle.json", "ef" * 32, {"sha256": "ab" * 32}, WRITTEN),
         made=MISSING,
         sizes=MISSING,
         bench=MISSING,
@@ -91,7 +95,9 @@ def facts_of(evaluation, **records):
         cascade=MISSING,
         ladder=MISSING,
         comparison=MISSING,
-        acceptance=Record("acceptance.json", "00" * 32, {"met": True, "evaluation_sha256": "cd" * 32, "outcomes": []}),
+        acceptance=Record(
+            "acceptance.json", "00" * 32, {"met": True, "evaluation_sha256": "cd" * 32, "outcomes": []}, Acceptance
+        ),
         decisions=MISSING,
     )
     return dataclasses.replace(facts, **records)
@@ -141,7 +147,7 @@ def test_a_check_without_a_record_is_open_and_not_passed():
 
 
 def test_another_bundle_than_the_judged_one_is_noticed():
-    other = Record("bundle/bundle.json", "ef" * 32, {"sha256": "00" * 32})
+    other = Record("bundle/bundle.json", "ef" * 32, {"sha256": "00" * 32}, WRITTEN)
     checks = rows_of(readiness(facts_of(content(), bundle=other)))
     assert checks["The bundle proves itself, and is the one judged"][0] == "no"
 
@@ -149,7 +155,9 @@ def test_another_bundle_than_the_judged_one_is_noticed():
 @pytest.mark.parametrize(("width", "verdict"), [(0.8, "suited"), (1.9, "with care"), (4.0, "not suited")])
 def test_exact_scores_are_for_narrow_intervals(width, verdict):
     curves = [{"dimension": name, "widths": [width] * len(LEVELS)} for name in ("gain", "near")]
-    uses = rows_of(suitability(facts_of(content(), calibration=Record("c.json", "aa", {"curves": curves}))))
+    uses = rows_of(
+        suitability(facts_of(content(), calibration=Record("c.json", "aa", {"curves": curves}, Calibration)))
+    )
     assert uses["Exact scores"][0] == verdict
     assert uses["Ranking articles"][0] == "suited"
     assert uses["Sorting articles into tiers"][0] == "suited"
@@ -206,7 +214,9 @@ def test_a_best_epoch_at_the_end_asks_for_more_and_a_wide_gap_for_labels():
 
 
 def test_decisions_come_with_their_reasons():
-    made = Record("bundle/facts.json", "aa", {"choice": {"rung": "ridge", "reason": "which validation prefers"}})
+    made = Record(
+        "bundle/facts.json", "aa", {"choice": {"rung": "ridge", "reason": "which validation prefers"}}, BundleFacts
+    )
     assert rows_of(decisions(facts_of(content(), made=made)), place=1)["which student ships"] == [
         "ridge",
         "which validation prefers",
@@ -215,7 +225,7 @@ def test_decisions_come_with_their_reasons():
 
 def test_nothing_is_concluded_from_nothing():
     facts = dataclasses.replace(
-        facts_of({}), evaluation=Record("evaluation.json", None, None), bundle=MISSING, acceptance=MISSING
+        facts_of({}), evaluation=Record("evaluation.json", None, None, Evaluation), bundle=MISSING, acceptance=MISSING
     )
     assert said(strengths(facts))[-1][1] == "Not recorded."
     assert {row[0] for row in rows_of(readiness(facts)).values()} == {"not recorded"}
@@ -225,14 +235,16 @@ def test_nothing_is_concluded_from_nothing():
 
 def test_a_missed_target_stands_in_the_way_and_is_shown_with_what_a_constant_has():
     outcome = {"figure": "test mae", "wanted": "< 0.5", "value": 0.9, "constant": 1.5, "met": False, "weak": False}
-    missed = Record("acceptance.json", "00", {"met": False, "evaluation_sha256": "cd" * 32, "outcomes": [outcome]})
+    missed = Record(
+        "acceptance.json", "00", {"met": False, "evaluation_sha256": "cd" * 32, "outcomes": [outcome]}, Acceptance
+    )
     facts = facts_of(content(), acceptance=missed)
     assert rows_of(readiness(facts))["Meets its targets"][0] == "no"
     assert rows_of(decisions(facts))["test mae"] == ["< 0.5", "0.900", "1.500", "no", "no"]
 
 
 def test_targets_of_another_evaluation_are_not_shown():
-    old = Record("acceptance.json", "00", {"met": True, "evaluation_sha256": "99" * 32, "outcomes": []})
+    old = Record("acceptance.json", "00", {"met": True, "evaluation_sha256": "99" * 32, "outcomes": []}, Acceptance)
     facts = facts_of(content(), acceptance=old)
     assert rows_of(readiness(facts))["Meets its targets"][0] == "not recorded"
     assert said(decisions(facts))[0][1].startswith("Targets were judged on another evaluation (999999999999)")
@@ -244,7 +256,9 @@ def test_what_people_decided_is_in_the_log_with_the_evaluation_it_was_decided_on
         {"when": f"2026-01-0{day}T03:04:05+00:00", "accepted": accepted, "why": why, "evaluation_sha256": hash_ * 32}
         for day, accepted, why, hash_ in decided
     ]
-    table = rows_of(decisions(facts_of(content(), decisions=Record("decisions.jsonl", "00", lines))), place=1)
+    table = rows_of(
+        decisions(facts_of(content(), decisions=Record("decisions.jsonl", "00", lines, tuple[Decision, ...]))), place=1
+    )
     assert table == {
         "2026-01-02 03:04": ["no", "too few leads", "not judged", "111111111111, an earlier one"],
         "2026-01-03 03:04": ["yes", "good enough for the desk", "not judged", "cdcdcdcdcdcd"],
@@ -260,3 +274,38 @@ def test_slices_that_were_looked_for_and_not_found_are_told_from_those_that_nobo
     evaluation["shipped"]["slices"] = [figures_]
     row = rows_of(slices(facts_of(evaluation)))["source: Sun"]
     assert (row[0], row[1], row[5], row[8]) == ("40", "1.200", "+0.30", "0.040")
+
+
+# Each threshold of the rules, just below it, at it and just above it.
+
+
+@pytest.mark.parametrize(("rows", "verdict"), [(99, "no"), (100, "yes"), (101, "yes")])
+def test_a_hundred_rows_are_enough_to_judge_on(rows, verdict):
+    evaluation = content()
+    evaluation["shipped"]["judgement"]["rows"] = rows
+    assert rows_of(readiness(facts_of(evaluation)))["Judged on enough rows"][0] == verdict
+    advice = [text for _, text in said(recommendations(facts_of(evaluation)))]
+    assert any(text.startswith("Label more: the student is judged on") for text in advice) == (verdict == "no")
+
+
+@pytest.mark.parametrize(("high", "few"), [(29, True), (30, False), (31, False)])
+def test_thirty_rows_of_high_labels_are_enough(high, few):
+    evaluation = content()
+    bands = evaluation["shipped"]["judgement"]["bands"]["near"]
+    bands[3]["rows"], bands[4]["rows"] = 9, high - 9
+    assert ("label more high scorers" in said(recommendations(facts_of(evaluation)))[0][1]) is few
+
+
+@pytest.mark.parametrize(("share", "many"), [(0.0999, False), (0.1, False), (0.1001, True)])
+def test_a_student_that_cannot_read_more_than_a_tenth_of_the_texts_whole_is_named(share, many):
+    record = Record("students/ridge/record.json", "aa", {"truncated_share": share}, StudentRecord)
+    advice = [text for _, text in said(recommendations(facts_of(content(), students={"ridge": record})))]
+    assert any(text.startswith("Try a student that reads more") for text in advice) is many
+
+
+@pytest.mark.parametrize(("train", "wide"), [(0.7501, False), (0.75, False), (0.7499, True)])
+def test_a_gap_of_more_than_a_quarter_of_the_error_is_wide(train, wide):
+    records = trained(best=2)
+    records["histories"]["ridge"].content[1]["train"]["mae"] = train
+    advice = [text for _, text in said(recommendations(facts_of(content(), **records)))]
+    assert any(text.startswith("More labels should help") for text in advice) is wide

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +8,7 @@ from potstill.report.blocks import Shown, write
 from potstill.report.facts import Record, pointer
 from potstill.report.markdown import _escape
 
-RECORD = Record("evaluation.json", "ab" * 32, {"ladder": [{"a/b": 1.25, "name": "ridge"}], "none": None})
+RECORD = Record("evaluation.json", "ab" * 32, {"ladder": [{"a/b": 1.25, "name": "ridge"}], "none": None}, Any)
 
 
 def test_a_fact_knows_its_place():
@@ -23,7 +25,7 @@ def test_what_is_not_there_is_no_fact_but_keeps_its_place(path):
 
 
 def test_a_missing_record_has_no_facts():
-    missing = Record("history.json", None, None)
+    missing = Record("history.json", None, None, Any)
     assert not missing.recorded
     assert missing.at("x").value is None
     assert (missing.keys("x"), missing.size()) == ((), 0)

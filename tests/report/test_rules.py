@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -5,6 +7,18 @@ from hypothesis import strategies as st
 from potstill.report.rules import RATINGS, RULES, epoch_status, grade, holds, rate
 
 ERROR = st.floats(0.01, 5)
+
+
+def rating_of(mae):
+    return rate(mae, 10.0, None)
+
+
+def progress_to(error):
+    return epoch_status([100.0, error], 1)
+
+
+def missed_at(level):
+    return holds(0.0, 1, level)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +72,43 @@ def test_epochs_are_told_apart_by_what_they_did_to_the_best_so_far():
 )
 def test_uses_are_graded(rule, value, word):
     assert grade(rule, value) == word
+
+
+BOUNDARIES = [
+    # At most so much of the constant's error of 10 may be left for each rating.
+    *(
+        (("rating", name), rating_of, (left - 0.01, name), (left, name), (left + 0.01, below))
+        for name, left, below in (("excellent", 2.0, "good"), ("good", 4.0, "fair"), ("fair", 7.0, "weak"))
+    ),
+    # After an error of 100.
+    (("epoch", "improving"), progress_to, (98.9, "improving"), (99.0, "improving"), (99.1, "slightly better")),
+    (("epoch", "improving"), progress_to, (100.9, "plateau"), (101.0, "plateau"), (101.1, "worse")),
+    *(
+        ((rule, word), functools.partial(grade, rule), (at - 0.001, below), (at, word), (at + 0.001, above))
+        for rule, word, at, below, above in (
+            ("tiers", "suited", 0.6, "with care", "suited"),
+            ("tiers", "with care", 0.4, "not suited", "with care"),
+            ("ranking", "suited", 0.8, "with care", "suited"),
+            ("ranking", "with care", 0.6, "not suited", "with care"),
+            ("exact", "suited", 0.1, "suited", "with care"),
+            ("exact", "with care", 0.2, "with care", "not suited"),
+        )
+    ),
+    # One label, which the interval missed: chance does that as often as the interval promises less than everything.
+    (("coverage", "chance"), missed_at, (0.9499, True), (0.95, True), (0.9501, False)),
+]
+ELSEWHERE = {("gap", "wide"), ("rows", "judged"), ("rows", "high"), ("cut", "many")}
+"""Thresholds that no function of the rules uses; test_conclusions.py has their boundaries."""
+
+
+@pytest.mark.parametrize(("path", "rule", "below", "at", "above"), BOUNDARIES)
+def test_each_threshold_holds_just_below_it_at_it_and_just_above_it(path, rule, below, at, above):
+    assert [rule(value) for value, _ in (below, at, above)] == [word for _, word in (below, at, above)], path
+
+
+def test_every_threshold_has_its_boundaries_tested():
+    known = {(group, name) for group, names in RULES.content.items() for name in names}
+    assert known == {path for path, *_ in BOUNDARIES} | ELSEWHERE
 
 
 def test_thresholds_carry_their_hash():

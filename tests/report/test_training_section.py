@@ -16,6 +16,8 @@ def run(tmp_path_factory):
     record = read_json(run.path("evaluation"))
     record["ladder"][0]["training"] = {
         "epochs": 6,
+        "best_epoch": 5,
+        "gap": 0.2,
         "plateau": {"epochs": 5, "slope": -0.0123, "interval": {"low": -0.03, "high": 0.005}},
         "flags": [{"rule": "only-the-head-trains", "tone": "bad", "text": "200 parameters train.", "evidence": {}}],
     }

@@ -77,8 +77,9 @@ def bench(
     if plot is not None:
         from potstill.report.facts import json_record
         from potstill.report.speed import write_picture
+        from potstill.speed.benching import Bench
 
-        write_picture(json_record(path.parent, path), plot)
+        write_picture(json_record(path.parent, path, Bench), plot)
     if as_json:
         print(found.model_dump_json())
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from potstill import records
 from potstill.backends.plan import Plan, bench_path, plan_path
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.facts import BundleFacts
@@ -18,6 +19,7 @@ from potstill.dataset.rows import Pairs
 from potstill.evaluation.comparing import Comparing
 from potstill.evaluation.records import Evaluation, FreshEvaluation
 from potstill.files import digest, parse_json, read_json, read_object, read_text, sha256
+from potstill.filters import Filter
 from potstill.filters.reading import read_yaml
 from potstill.ladder import Ladder
 from potstill.parquet import read_parquet
@@ -65,7 +67,7 @@ class Record:
     file: str
     sha256: str | None
     content: Any = field(repr=False)
-    shape: Any = field(default=Any, repr=False)
+    shape: Any = field(repr=False)
 
     def at(self, *path: str | int) -> Fact:
         """The value at a path of keys and positions, or a fact without a value.
@@ -211,18 +213,26 @@ _LISTS = {"history.json"}
 """Files whose JSON is a list; all others hold an object."""
 
 
-def json_record(root: Path, path: Path, shape: Any = Any) -> Record:  # noqa: ANN401 - any type
-    """A JSON file as a record whose name is its path inside `root`, or the lack of one."""
+def json_record(root: Path, path: Path, shape: Any) -> Record:  # noqa: ANN401 - any type
+    """A JSON file as a record whose name is its path inside `root`, or the lack of one.
+
+    Raises:
+        PotstillError: a file that potstill writes is broken, or a newer potstill wrote it.
+    """
     file = path.relative_to(root).as_posix()
-    read = read_json if path.name in _LISTS else read_object
-    return Record(file, sha256(path), read(path), shape) if path.is_file() else Record(file, None, None, shape)
+    if not path.is_file():
+        return Record(file, None, None, shape)
+    content = read_json(path) if path.name in _LISTS else read_object(path)
+    if isinstance(shape, type) and issubclass(shape, records.Record):
+        shape.from_json(content, str(path))
+    return Record(file, sha256(path), content, shape)
 
 
 def _yaml(root: Path, path: Path) -> Record:
     file = path.relative_to(root).as_posix()
     if not path.is_file():
-        return Record(file, None, None)
-    return Record(file, sha256(path), read_yaml(read_text(path), str(path))[0])
+        return Record(file, None, None, Filter)
+    return Record(file, sha256(path), read_yaml(read_text(path), str(path))[0], Filter)
 
 
 def _lines(root: Path, path: Path) -> Record:
@@ -240,9 +250,9 @@ def _sizes(root: Path, folder: Path) -> Record:
     """A folder's files and their bytes; a listing has no file, so it is hashed as canonical JSON."""
     name = folder.relative_to(root).as_posix() + "/"
     if not folder.is_dir():
-        return Record(name, None, None)
+        return Record(name, None, None, dict[str, int])
     sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.is_file()}
-    return Record(name, digest(sizes), sizes)
+    return Record(name, digest(sizes), sizes, dict[str, int])
 
 
 def _table(root: Path, path: Path) -> Table:
