@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
 
 class Part(BaseModel):
-    """A part of a record: it cannot be changed, knows all its fields and takes values of their own type alone."""
+    """A part of a record: it cannot be changed and knows all its fields.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    What is read from a file must have a field's own type; what code gives may be a number of numpy's.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def validated(cls, content: Any, where: str, *, error: type[PotstillError] = BadInput) -> Self:  # noqa: ANN401 - JSON
@@ -39,7 +42,7 @@ class Part(BaseModel):
         """
         try:
             # As JSON, where a list is a legal tuple; a value of another type is refused all the same.
-            return cls.model_validate_json(json.dumps(content, default=str))
+            return cls.model_validate_json(json.dumps(content, default=str), strict=True)
         except ValidationError as fault:
             raise error(f"{where}: {first_fault(fault)}") from None
 

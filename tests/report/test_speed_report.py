@@ -9,7 +9,7 @@ from potstill.report.blocks import Panels, Paragraph, Shown, Table
 from potstill.report.facts import collect, json_record
 from potstill.report.sections.specifications import specifications
 from potstill.report.speed import prepare_rates, prepare_stages, write_picture
-from potstill.speed.benching import bench_bundle, write_bench
+from potstill.speed.benching import Bench, bench_bundle, write_bench
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bench(run):
     folder = run.path("bundle").with_name("bundle.speed")
-    return json_record(run.folder, folder / "bench.json")
+    return json_record(run.folder, folder / "bench.json", Bench)
 
 
 def lines_of(section):

@@ -370,3 +370,13 @@ def test_a_student_trained_alone_replaces_one_trained_with_others(tmp_path, reci
     train_together(runs, [recipes["small-lora"]], tiny=True)
     (record,) = train_run(runs[0], [recipes["small-lora"]], tiny=True, resume=True)
     assert record.together == ()
+
+
+def test_a_recipe_of_fewer_layers_is_tried_on_a_tiny_network_together_as_alone(tmp_path, recipes):
+    own, split = texts(30), parts(22, 4, 0, 4)
+    runs = [run_of(tmp_path / name, name, own, split) for name in ("a", "b")]
+    shallow = tmp_path / "shallow.yaml"
+    shallow.write_text(recipes["small-full"].read_text() + "keep_layers: [0, 2, 5]\n")
+    together = train_together(runs, [shallow], tiny=True)
+    alone = train_run(runs[0], [shallow], tiny=True)
+    assert {record.counts.base for records in (*together, alone) for record in records} == {alone[0].counts.base}

@@ -186,7 +186,7 @@ def read_golden(path: Path, dimensions: Sequence[str]) -> list[Golden]:
     # Not splitlines: a text may hold line separators of Unicode's own.
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
-            row = Golden.model_validate_json(line)
+            row = Golden.model_validate_json(line, strict=True)
         except ValidationError as error:
             raise BundleError(f"{path}: line {number}: {first_fault(error)}") from None
         for part in (row.raw, row.scores, row.low, row.high):

@@ -212,7 +212,7 @@ def edited(filter_: Filter, settings: Sequence[str]) -> Filter:
     for kind, places in dropped.items():
         content[kind] = [part for place, part in enumerate(content[kind]) if place not in places]
     try:
-        return Filter.model_validate_json(json.dumps(content))
+        return Filter.model_validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         fault = error.errors()[0]
         where = " -> ".join(map(str, fault["loc"]))

@@ -79,7 +79,7 @@ def parse_filter(yaml_text: str, rubric: str, where: str) -> Filter:
         raise FilterError(f"{where}: {RUBRIC_NAME} is empty; it tells the oracle how to score")
     try:
         # As JSON, because strict models take lists for tuples there and still no "7" for 7.
-        return Filter.model_validate_json(json.dumps({**content, "rubric": rubric + "\n"}))
+        return Filter.model_validate_json(json.dumps({**content, "rubric": rubric + "\n"}), strict=True)
     except ValidationError as error:
         raise FilterError(f"{where}: {explain_fault(error, root)}") from None
 

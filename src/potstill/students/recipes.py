@@ -422,7 +422,7 @@ def parse_recipe(text: str, where: str) -> Recipe:
         raise RecipeError(str(error)) from None
     try:
         # As JSON, where a list is a legal tuple; a value of another type is refused all the same.
-        return _ADAPTER.validate_json(json.dumps(content))
+        return _ADAPTER.validate_json(json.dumps(content), strict=True)
     except ValidationError as error:
         raise RecipeError(f"{where}: {first_fault(error)}") from None
 

@@ -74,7 +74,7 @@ def decisions_of(path: Path) -> tuple[Decision, ...]:
     # Not splitlines: a reason may hold line separators of Unicode's own.
     for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
         try:
-            found.append(Decision.model_validate_json(line))
+            found.append(Decision.model_validate_json(line, strict=True))
         except ValidationError as error:
             raise RunError(f"{path}: line {number}: {first_fault(error)}") from None
     return tuple(found)

@@ -100,7 +100,7 @@ def read_targets(path: Path) -> tuple[Target, ...]:
     """
     content, root = read_yaml(read_text(path), str(path))
     try:
-        return _File.model_validate_json(json.dumps(content)).targets
+        return _File.model_validate_json(json.dumps(content), strict=True).targets
     except ValidationError as error:
         fault = error.errors()[0]
         place = " -> ".join(map(str, fault["loc"])) or "targets"

@@ -21,7 +21,7 @@ from potstill.students.encoding import token_batches
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
-from potstill.students.torch.backbones import Backbone, empty_model, find_backbone, known_sizes
+from potstill.students.torch.backbones import Backbone, empty_model, find_backbone, known_sizes, tiny_backbone
 from potstill.students.torch.encoder import (
     TorchEncoder,
     as_read,
@@ -58,6 +58,14 @@ LEAST_ROOM = 32
 """Tokens that a rubric must leave for a text."""
 
 
+def fits_tiny(recipe: FineTunedRecipe) -> FineTunedRecipe:
+    """The recipe as a tiny backbone, which has two layers, can follow it."""
+    changes: dict[str, Any] = {} if recipe.keep_layers is None else {"keep_layers": 1}
+    if recipe.layers:
+        changes["layers"] = tuple(layer for layer in recipe.layers if -3 <= layer <= 2)
+    return recipe.model_copy(update=changes)
+
+
 def fine_tune(
     recipe: FineTunedRecipe,
     train: Examples,
@@ -69,6 +77,7 @@ def fine_tune(
     holdout: float = 0.1,
     device: str = "cpu",
     backbone: Backbone | None = None,
+    tiny: bool = False,
     importance: Mapping[str, float] | None = None,
     rubric: str = "",
 ) -> Fitted:
@@ -83,7 +92,8 @@ def fine_tune(
         resume: go on from the newest whole checkpoint in `workdir`.
         holdout: share of the training rows set aside, clusters whole; 0 for none.
         device: as torch names them, or `auto`.
-        backbone: stands in for the recipe's, such as a tiny one.
+        backbone: stands in for the recipe's.
+        tiny: put a tiny random backbone in place of the recipe's, to try the whole path; scores mean nothing.
         importance: what the error of each dimension counts when the epoch is chosen; all alike where not given.
         rubric: the filter's, for a recipe with `instruction`.
 
@@ -92,6 +102,9 @@ def fine_tune(
         MissingModel, RecipeError, DatasetError: the backbone, the recipe or the examples cannot be used.
     """
     watch = Watch()
+    if tiny:
+        recipe = fits_tiny(recipe)
+        backbone = tiny_backbone(recipe.backbone, (workdir / "backbone").resolve(), seed=seed)
     check_labelled(train)
     if np.isnan(validation.scores).all():
         raise DatasetError("the validation part has no label at all")

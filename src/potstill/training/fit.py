@@ -123,15 +123,8 @@ def fit(
     if isinstance(recipe, FineTunedRecipe):
         require("peft", "train")
         require("accelerate", "train")
-        from potstill.students.torch.backbones import tiny_backbone
         from potstill.training.finetune import fine_tune
 
-        small = tiny_backbone(recipe.backbone, (workdir / "backbone").resolve(), seed=seed) if tiny else None
-        if tiny and recipe.keep_layers is not None:
-            # A tiny network has two layers.
-            recipe = recipe.model_copy(update={"keep_layers": 1})
-        if tiny and recipe.layers:
-            recipe = recipe.model_copy(update={"layers": tuple(one for one in recipe.layers if -3 <= one <= 2)})
         return fine_tune(
             recipe,
             train,
@@ -141,7 +134,7 @@ def fit(
             resume=resume,
             holdout=holdout,
             device=device,
-            backbone=small,
+            tiny=tiny,
             rubric=rubric,
         )
     watch = Watch()

@@ -202,7 +202,6 @@ def fit_together(
         )
     for package in ("peft", "accelerate"):
         require(package, "train")
-    from potstill.students.torch.backbones import tiny_backbone
     from potstill.training.finetune import fine_tune
 
     shared = roles(members, holdout=holdout, seed=seed)
@@ -219,7 +218,7 @@ def fit_together(
         resume=resume,
         holdout=0.0,
         device=device,
-        backbone=tiny_backbone(recipe.backbone, (workdir / "backbone").resolve(), seed=seed) if tiny else None,
+        tiny=tiny,
         importance=importance(members, shared),
     )
     judged = [one.unseen | (member.places == _VALIDATION) for member, one in zip(members, shared, strict=True)]

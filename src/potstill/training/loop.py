@@ -379,7 +379,7 @@ class _Keeper(TrainerCallback):
             learning_rate=float(self.gear.schedule.get_last_lr()[0]),
             train=train,
             validation=validation,
-            best=best is None or self.task.error(validation) < self.task.error(best.validation),
+            best=best is None or bool(self.task.error(validation) < self.task.error(best.validation)),
             seconds=round(time.monotonic() - self.clock, 3),
         )
 
