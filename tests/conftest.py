@@ -5,6 +5,7 @@ import os
 # Tiny networks run fastest on one thread, and the suite runs side by side; torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,23 @@ from hypothesis import settings
 # No test judges time: the first call compiles, and machines are shared.
 settings.register_profile("potstill", deadline=None)
 settings.load_profile("potstill")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of each test that is marked `by_example(n)` every n-th case stays; the others are run by `make test-long` alone.
+
+    The cases are taken on a diagonal, so that with two parameters each value of either is tried.
+    """
+    seen = Counter()
+    for item in items:
+        mark = item.get_closest_marker("by_example")
+        if mark is not None:
+            name, every = item.nodeid.partition("[")[0], mark.args[0]
+            place = seen[name]
+            seen[name] += 1
+            if (place + place // every) % every:
+                item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(autouse=True, scope="session")

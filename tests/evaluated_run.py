@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+from kept import kept
 
 from potstill.bundle.building import build_bundle
 from potstill.dataset import build_dataset
@@ -61,6 +62,21 @@ def stories(count, seed=0, *, noise=0.4, passes=2):
 
 def bundled_run(folder, count=90, **kinds):
     """A run up to its bundle, which is the TF-IDF student."""
+    kept(folder, lambda own: _bundled(own, count, **kinds), "bundled", count, tuple(kinds.items()))
+    return Run.open(folder / "run")
+
+
+def evaluated_run(folder, count=90, **kinds):
+    """The same, evaluated."""
+    kept(folder, lambda own: _evaluated(own, count, **kinds), "evaluated", count, tuple(kinds.items()))
+    return Run.open(folder / "run")
+
+
+def _evaluated(folder, count, **kinds):
+    evaluate_run(bundled_run(folder, count, **kinds), k=5, resamples=100)
+
+
+def _bundled(folder, count, **kinds):
     articles, answers = stories(count, **kinds)
     for name, rows in (("articles", articles), ("answers", answers)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -71,11 +87,3 @@ def bundled_run(folder, count=90, **kinds):
     build_dataset(run)
     train_run(run, ["constant", "tfidf-ridge"])
     build_bundle(run)
-    return run
-
-
-def evaluated_run(folder, count=90, **kinds):
-    """The same, evaluated."""
-    run = bundled_run(folder, count, **kinds)
-    evaluate_run(run, k=5, resamples=100)
-    return Run.open(run.folder)

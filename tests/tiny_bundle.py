@@ -4,10 +4,11 @@ import dataclasses
 
 import numpy as np
 import polars as pl
+from kept import kept
 from tiny_network import TEXTS as NETWORK_TEXTS
 from tiny_network import TinyNetwork, tiny_bert, tiny_tokenizer
 
-from potstill.bundle import EncoderFiles, write_bundle
+from potstill.bundle import EncoderFiles, load_bundle, write_bundle
 from potstill.bundle.golden import TEXTS, word_lists
 from potstill.calibration import fit_calibration
 from potstill.dataset import Examples
@@ -93,6 +94,11 @@ def tfidf_student(seed=0):
 
 
 def tfidf_bundle(folder, filter_=FILTER):
+    kept(folder, lambda own: _tfidf_bundle(own, filter_), "tfidf bundle", filter_.content_hash)
+    return load_bundle(folder, check="hashes")
+
+
+def _tfidf_bundle(folder, filter_):
     student = tfidf_student()
     return write_bundle(
         folder,

@@ -44,6 +44,7 @@ def bundled(folder, kind=None, **changes):
 
 @pytest.mark.parametrize("objective", ["corn", "ordinal", "distribution"])
 @pytest.mark.parametrize("decode", ["median", "mean"])
+@pytest.mark.by_example(3)
 def test_a_distribution_head(tmp_path, objective, decode):
     trainers, bundle = bundled(tmp_path, objective=objective, decode=decode)
 
@@ -68,6 +69,7 @@ class TestWhatPoolingLearned:
         ],
         ids=["frozen", "lora", "adapter", "full"],
     )
+    @pytest.mark.by_example(2)
     def test_comes_along(self, tmp_path, kind, changes):
         trainers, bundle = bundled(tmp_path, kind, pooling="attention", queries=2, **changes)
 
@@ -114,6 +116,7 @@ def test_head_and_tail_of_long_texts(tmp_path):
 class TestDecoders:
     @pytest.mark.parametrize("backbone", ["Qwen2.5-0.5B", "gemma-3-1b"])
     @pytest.mark.parametrize("bidirectional", [False, True])
+    @pytest.mark.by_example(2)
     def test_attend_in_a_bundle_as_they_did_in_training(self, tmp_path, backbone, bidirectional):
         lora = {"rank": 2, "alpha": 4, "targets": ["q_proj", "up_proj"]}
         changes = {"backbone": backbone, "lora": lora, "pooling": "mean", "bidirectional": bidirectional}

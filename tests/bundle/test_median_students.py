@@ -46,6 +46,7 @@ def test_a_tfidf_median(tmp_path):
 
 
 @pytest.mark.parametrize("pieces", [None, Pieces(chars=120, most=3)])
+@pytest.mark.by_example(2)
 def test_layers_of_a_network_and_their_median(tmp_path, pieces):
     network = TinyNetwork(tiny_bert(), tiny_tokenizer(), layers=(2, 1))
     recipe = load_recipe("minilm-median").model_copy(update={"pieces": pieces})

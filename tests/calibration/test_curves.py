@@ -229,6 +229,7 @@ class TestIntervals:
         assert ((low >= 0) & (low <= scores) & (scores <= high) & (high <= 10)).all()
 
     @pytest.mark.parametrize("bend", [0.0, 1.5])
+    @pytest.mark.by_example(2)
     def test_over_many_samples_they_hold_the_label_as_often_as_they_say(self, bend):
         held = {0.5: [], 0.8: [], 0.9: []}
         fresh, labels = good_student(2000, seed=999)
@@ -242,6 +243,7 @@ class TestIntervals:
             # Residuals are cross-fitted on fewer rows than the final curve, so a little more is held, not less.
             assert level - 0.01 <= np.mean(shares) <= level + 0.04
 
+    @pytest.mark.long
     def test_labels_that_are_integers_do_not_make_them_hold_more(self):
         # Most labels are 0 or 1, and the curve that is kept has a step for each integer.
         def labelled(rows, seed):
@@ -258,6 +260,7 @@ class TestIntervals:
             held.append(((low <= wanted) & (wanted <= high)).mean(axis=0))
         assert np.mean(held, axis=0) == pytest.approx(np.full(3, 0.9), abs=0.02)
 
+    @pytest.mark.long
     def test_choosing_a_curve_does_not_make_them_too_narrow(self):
         # Labels without order at the brink of a choice: whatever is chosen was chosen without the row.
         held = []

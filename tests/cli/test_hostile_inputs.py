@@ -174,6 +174,7 @@ MAY_BE_MISSING = {
         if name != "signature.json" and (kind, name) not in MAY_BE_MISSING
     ],
 )
+@pytest.mark.by_example(3)
 def test_what_stands_in_the_place_of_a_file_is_named_and_not_waited_for(made, ending, name, kind):
     path, arguments = made(name)
     KINDS[kind](path)

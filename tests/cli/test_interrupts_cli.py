@@ -102,6 +102,7 @@ def kept(path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.by_example(2)
 def test_labelling_makes_no_more_calls_and_keeps_the_answers_that_still_come(labelling, number):
     def slowly(request, count):
         made = answer(request)
@@ -123,6 +124,7 @@ def test_labelling_makes_no_more_calls_and_keeps_the_answers_that_still_come(lab
     assert asked < 40
 
 
+@pytest.mark.long
 def test_a_second_interrupt_ends_labellings_last_wait_and_the_same_command_goes_on(labelling):
     def never(request, count):
         made = answer(request)
@@ -182,6 +184,7 @@ def test_training_says_how_it_goes_on(tmp_path):
         (["report", "RUN"], "potstill.report.write_report", ""),
     ],
 )
+@pytest.mark.by_example(3)
 def test_every_command_ends_with_what_is_true_of_it(tmp_path, command, target, promise):
     run = started_run(tmp_path / "run")
     words = [word.replace("RUN", str(run.folder)) for word in command]

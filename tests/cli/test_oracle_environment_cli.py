@@ -112,6 +112,7 @@ def test_a_fault_of_the_environment_is_one_line_that_names_its_variable(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.by_example(3)
 def test_a_proxy_that_is_not_there_is_one_line_that_names_its_variable_without_the_password(
     command, things, tmp_path, monkeypatch, capsys
 ):

@@ -42,6 +42,7 @@ def begun(monkeypatch):
         (["report"], ["report"]),
     ],
 )
+@pytest.mark.by_example(2)
 def test_a_long_stage_says_what_it_is_at(made, ending, begun, command, steps):
     name, *options = command
     words = [str(made / "run" / "bundle") if word == "BUNDLE" else word for word in options]

@@ -254,6 +254,7 @@ def test_one_quoted_text_is_scored(bundle, tmp_path):
         (["https://herald.example/a"], "fetch it first: curl -L -o page.html https://herald.example/a"),
     ],
 )
+@pytest.mark.by_example(2)
 def test_one_text_or_one_file_is_scored_and_no_address(bundle, arguments, message):
     program = "from potstill.cli import main; main()"
     done = subprocess.run(

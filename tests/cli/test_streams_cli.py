@@ -69,6 +69,7 @@ def test_a_reader_that_stops_reading_is_no_error():
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+@pytest.mark.by_example(2)
 def test_what_an_encoding_lacks_is_escaped(tmp_path, encoding):
     filter_ = tmp_path / "cafe"
     assert potstill("new", "cafe", "--in", tmp_path).returncode == 0

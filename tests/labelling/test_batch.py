@@ -153,6 +153,7 @@ KILLS = 5
 
 
 @pytest.mark.parametrize("keeps_tags", [True, False])
+@pytest.mark.by_example(2)
 def test_a_job_whose_name_was_lost_is_found_again(tmp_path, keeps_tags):
     """The server has started the job, and the process ends before it hears of it."""
     lost = []
@@ -175,6 +176,7 @@ def test_a_job_whose_name_was_lost_is_found_again(tmp_path, keeps_tags):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("keeps_tags", [pytest.param(True, marks=pytest.mark.long), False])
+@pytest.mark.long
 def test_kills_at_any_moment_cost_nothing(tmp_path, keeps_tags):
     chance = random.Random(keeps_tags)
     count = 8 * KILLS

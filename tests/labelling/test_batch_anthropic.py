@@ -100,6 +100,7 @@ def start_and_kill(server, ledger, children):
 
 
 @pytest.mark.parametrize("outcome", ["done", "undone"])
+@pytest.mark.by_example(2)
 def test_a_batch_whose_name_was_lost_is_found_again(tmp_path, outcome):
     """The process ends as it sends the batch: the server has begun it, or never saw it."""
     killed, children = [], []

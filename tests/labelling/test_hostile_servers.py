@@ -8,12 +8,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.parametrize("dialect", DIALECTS.valu
 
 
 @pytest.mark.parametrize("name", MODES)
+@pytest.mark.by_example(3)
 def test_labelling_against_a_hostile_server_keeps_its_promises(dialect, name, tmp_path):
     outcome = drive(MODES[name], dialect, tmp_path)
     assert not kept(MODES[name], outcome), outcome
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.by_example(3)
 def test_a_call_that_never_leaves_costs_nothing_and_leaves_its_question_open(dialect, name, tmp_path):
     found = drive_away(ADDRESSES[name], dialect, tmp_path)
     assert (found["calls"], found["in_ledger"], found["labels_afterwards"]) == (0, 0.0, 6)

@@ -79,6 +79,7 @@ def shown_in(folder, *texts, secrets=(KEY, BASIC)):
 @every_provider
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("how", QUOTES)
+@pytest.mark.by_example(5)
 def test_no_file_of_a_run_and_no_line_holds_the_key(dialect, tmp_path, monkeypatch, capsys, mode, how):
     monkeypatch.setenv("MY_KEY", KEY)
     said = answers(dialect, QUOTES[how])[mode]

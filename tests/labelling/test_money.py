@@ -92,6 +92,7 @@ def test_calls_without_a_price_are_counted_once_one_is_known(tmp_path, capsys):
         ("true", "20"),
     ],
 )
+@pytest.mark.by_example(3)
 def test_counts_that_cannot_be_true_keep_the_answer_and_cost_the_most_that_it_can(dialect, tmp_path, capsys, counts):
     path = tmp_path / "l.sqlite"
     _, summary = buy(dialect, path, lambda request, number: with_usage(dialect, counts))
@@ -166,6 +167,7 @@ def unanswered(name, dialect):
 @pytest.mark.parametrize(
     "fault", ["500", "502", "503", "504", "529", "408", "499", "524", "reset", "stalled", "no JSON", "empty"]
 )
+@pytest.mark.by_example(3)
 def test_what_was_sent_and_not_answered_never_passes_the_limit_however_much_of_it_is_billed(dialect, tmp_path, fault):
     path, billed = tmp_path / "l.sqlite", []
 
@@ -205,6 +207,7 @@ def test_refusals_that_are_documented_to_be_free_count_nothing(dialect, tmp_path
 @every_provider
 @pytest.mark.parametrize("most", [1, 2, 3, 5])
 @pytest.mark.parametrize("status", [400, 501, 500])
+@pytest.mark.by_example(3)
 def test_no_more_requests_are_sent_than_the_limit_says_while_the_server_understands_none(
     dialect, tmp_path, status, most
 ):

@@ -187,6 +187,7 @@ PROXIES = ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy"
         ("http://ann:s3 cret@127.0.0.1:9", "holds a space"),
     ],
 )
+@pytest.mark.by_example(4)
 def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(spec, variable, proxy, what, monkeypatch):
     monkeypatch.setenv(KEYS[spec], "k")
     monkeypatch.setenv(variable, proxy)

@@ -90,6 +90,7 @@ def test_an_answer_is_no_error(body):
     ],
 )
 @pytest.mark.parametrize("spec", KEYS)
+@pytest.mark.by_example(3)
 def test_an_http_error_in_plain_words_is_taken_by_its_status(spec, status, reason, charged, kind, monkeypatch):
     monkeypatch.setenv(KEYS[spec], "k")
     answer = Answer(status=status, body=b"no healthy upstream", headers={"content-type": kind})
@@ -123,6 +124,7 @@ def test_an_answer_without_an_answer_is_kept_in_the_servers_words(spec, monkeypa
     ],
 )
 @pytest.mark.parametrize("spec", KEYS)
+@pytest.mark.by_example(3)
 def test_the_words_of_an_http_error_are_kept_whatever_the_form_of_its_body(spec, body, status, monkeypatch):
     monkeypatch.setenv(KEYS[spec], "k")
     _, [failure] = ask(spec, lambda request, number: Answer(status=status, body=body))

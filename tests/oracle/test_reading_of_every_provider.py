@@ -66,6 +66,7 @@ def named(outcome):
         (GOOD, REFUSED, True, "refused"),
     ],
 )
+@pytest.mark.by_example(3)
 def test_the_same_text_has_the_same_outcome(dialect, how, text, finish, schemas, expected):
     assert named(how(dialect, dialect.body(text, finish=finish), schemas=schemas)) == expected
 

@@ -48,7 +48,7 @@ def test_what_lies_beyond_an_encoders_room_is_read_in_pieces_and_still_is_after_
     again = NeuralStudent.restore(student.dimensions, student.arrays(), student.settings(), LetterEncoder())
     assert again.predict(frame).tobytes() == student.predict(frame).tobytes()
     odd = student.settings() | {"pieces": {"chars": 1}}
-    with pytest.raises(BundleError, match="pieces: Input should be greater"):
+    with pytest.raises(BundleError, match="pieces: chars: Input should be greater"):
         NeuralStudent.restore(student.dimensions, student.arrays(), odd, LetterEncoder())
 
 

@@ -58,6 +58,7 @@ EVERYDAY = {
         if not needs(load_recipe(name))
     ],
 )
+@pytest.mark.by_example(2)
 def test_every_preset_trains_on_fifty_rows(tmp_path, name):
     rows = fifty()
     recipe = load_recipe(name)

@@ -150,6 +150,7 @@ class TestTwoMeanings:
         return loop.train_model(model, task, tmp_path).best.validation.mae, float(np.mean(labels > 0))
 
     @pytest.mark.parametrize("objective", GRADED)
+    @pytest.mark.by_example(3)
     def test_the_median_of_a_distribution_errs_less_than_the_mean_that_squares_learn(self, tmp_path, objective):
         graded, share = self.trained_mae(tmp_path / "graded", objective)
         squared, _ = self.trained_mae(tmp_path / "squared", "mse")

@@ -63,6 +63,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+@pytest.mark.by_example(2)
 def test_is_told_in_a_line_and_the_run_goes_on(tmp_path, monkeypatch, capsys, fault):
     run = started(tmp_path / "run")
     folder = tmp_path / "small"

@@ -421,8 +421,7 @@ def parse_recipe(text: str, where: str) -> Recipe:
     except FilterError as error:
         raise RecipeError(str(error)) from None
     try:
-        # As JSON, where a list is a legal tuple; a value of another type is refused all the same.
-        return _ADAPTER.validate_json(json.dumps(content), strict=True)
+        return _ADAPTER.validate_json(json.dumps(content))
     except ValidationError as error:
         raise RecipeError(f"{where}: {first_fault(error)}") from None
 

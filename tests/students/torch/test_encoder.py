@@ -71,6 +71,7 @@ def test_layers_stand_side_by_side_counted_from_either_end(bert):
 
 
 @pytest.mark.parametrize("layers", [(0,), (1,), (1, 0)])
+@pytest.mark.by_example(3)
 def test_layers_that_nobody_reads_are_not_run_or_exported(bert, layers, tmp_path):
     cut = TorchEncoder.open(bert, layers=layers)
     assert len(cut.model.encoder.layer) == max(layers)

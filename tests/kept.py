@@ -1,0 +1,27 @@
+"""What takes seconds to make and is the same each time is made once in a process, and copied from then on."""
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+
+@functools.cache
+def _place():
+    place = Path(tempfile.mkdtemp(prefix="potstill-kept-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    return place
+
+
+_made = {}
+
+
+def kept(folder, make, *key):
+    """Fill a folder with what `make` puts into one, as it did the first time for this key."""
+    if key not in _made:
+        own = _place() / str(len(_made))
+        own.mkdir()
+        make(own)
+        _made[key] = own
+    shutil.copytree(_made[key], folder, dirs_exist_ok=True)
