@@ -20,8 +20,7 @@ _made = {}
 def kept(folder, make, *key):
     """Fill a folder with what `make` puts into one, as it did the first time for this key."""
     if key not in _made:
-        own = _place() / str(len(_made))
-        own.mkdir()
+        own = Path(tempfile.mkdtemp(dir=_place()))
         make(own)
         _made[key] = own
     shutil.copytree(_made[key], folder, dirs_exist_ok=True)
