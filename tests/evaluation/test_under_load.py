@@ -33,7 +33,7 @@ def run(tmp_path_factory):
     """A run whose every time was measured on a busy machine, with a bench beside its bundle."""
     with pytest.MonkeyPatch.context() as patched:
         busy(patched)
-        made = bundled_run(tmp_path_factory.mktemp("busy"), 60)
+        made = bundled_run(tmp_path_factory.mktemp("busy"), 60, seed=1)
         evaluate_run(made, k=0, resamples=20)
         bundle = made.path("bundle")
         write_bench(bundle, bench_bundle(bundle, limit=5, rounds=1, patience=0.1))
