@@ -20,7 +20,7 @@ MINUTE = 60.0
 """Decay time of the system's load average, in seconds."""
 
 OTHERS = 0.5
-"""Load of other processes below which a machine is not busy, whatever the load of this process."""
+"""Load of other processes below which a machine is not busy, regardless of this process's own load."""
 
 
 class Load(Part):

@@ -95,7 +95,7 @@ class Step:
 
     @property
     def waits(self) -> bool:
-        """Return whether this step counts an endless input that has delivered nothing since the last line."""
+        """Whether this step counts an endless input that has delivered nothing since the last line."""
         return self.total is None and bool(self.seen) and 0 < self.done == self.seen[-1][1]
 
     def words(self, now: float) -> str:

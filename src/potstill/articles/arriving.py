@@ -29,9 +29,9 @@ _PIECE = 1 << 17
 def arriving(path: str | Path, stream: IO[bytes], size: int) -> Iterator[list[tuple[int, bytes]]]:
     """Yield the lines of a pipe in lists of at most `size`, each at most `WAIT` seconds after its first line.
 
-    If nothing arrives for the same time after a full list, one empty list is yielded. `path` is the name of the pipe in
-    errors. On systems that cannot report whether there is input, such as Windows, and for objects that are not system
-    pipes, lists are yielded when they are full.
+    If nothing arrives for `WAIT` seconds after a full list, one empty list is yielded. `path` is the name of the pipe
+    in errors. On systems that cannot report whether there is input, such as Windows, and for objects that are not
+    system pipes, lists are yielded when they are full.
 
     Raises:
         ArticleError: a line is too long.

@@ -1,6 +1,6 @@
 """Report an invalid row.
 
-Input: the file, the number of the row and the fault. Output: a one-line error, whatever the file contains.
+Input: the file, the number of the row and the fault. Output: a one-line error, for any content of the file.
 """
 
 from __future__ import annotations

@@ -56,10 +56,18 @@ def parts_like(
     fractions: Fractions,
     weights: FloatArray | None = None,
 ) -> tuple[pl.Series, int]:
-    """Split a dataset like another one: shared stories keep their split from `other`, the rest is split anew.
+    """Split a dataset consistently with another one: shared stories keep their split; all other rows are split.
 
     If a story lies in several splits of the other dataset, it gets the most protected of them. If the calibration split
     would have fewer than `SMALLEST_CALIBRATION` rows, there is none, and its rows are used for training.
+
+    Args:
+        texts: the windows of this dataset's rows.
+        scores: labels, shape (rows, dimensions), NaN where masked.
+        other: the dataset whose splits to copy.
+        seed: random seed for the rows that are not in `other`.
+        fractions: shares of the splits for these rows.
+        weights: weights of the dimensions, shape (dimensions,); equal by default.
 
     Returns:
         The split of each row, and the number of rows that were assigned by the other dataset.

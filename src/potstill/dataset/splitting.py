@@ -140,7 +140,7 @@ def split(
 
     shares = fractions.for_rows(rows)
     part, wanted = dealt(shares)
-    # Large blocks can leave the calibration split below its minimum size, whatever its share.
+    # Large blocks can leave the calibration split below its minimum size for any share.
     if shares.calibration and int((part == _CALIBRATION).sum()) < SMALLEST_CALIBRATION:
         part, wanted = dealt(shares.without_calibration())
     for name, share, count in zip(PARTS, wanted, np.bincount(part, minlength=len(PARTS)), strict=True):

@@ -1,4 +1,4 @@
-"""Estimate what labelling will take, before anything is spent.
+"""Estimate the effort of labelling, before anything is spent.
 
 Input: articles, a filter, prices. Output: the number of missing calls, estimates of their tokens, cost and duration,
 and their maximum cost.

@@ -104,7 +104,7 @@ def _own(path: Path, spec: str) -> Entry | None:
 
 @cache
 def _providers() -> tuple[Provider, ...]:
-    """Return the data of the package; `genai_prices.data_snapshot` could use updates, which are never requested."""
+    """Return the data in the package; `genai_prices.data_snapshot` could return updates, which are not used."""
     from genai_prices.data import providers
 
     return tuple(providers)

@@ -64,7 +64,7 @@ _RANGES = {
 class Repeats:
     """The number of answers per article: `samples` for a random share of the articles, one for the rest.
 
-    The selection depends only on the text and the seed, so it is the same in every session, whatever the order of the
+    The selection depends only on the text and the seed, so it is the same in every session and for any order of the
     articles.
     """
 

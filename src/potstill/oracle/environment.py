@@ -33,7 +33,7 @@ _SCHEMES = ("http", "https")
 
 
 def printable(url: str) -> str:
-    """Return an address for messages: without user name, password, query and fragment, whatever its form."""
+    """Return an address for messages: without user name, password, query and fragment, even if it is malformed."""
     return _LOGIN.sub("", re.split(r"[?#]", url.strip(), maxsplit=1)[0])[:200]
 
 
@@ -231,7 +231,7 @@ def _check_host(parts: SplitResult, named: str) -> None:
 
 
 def _got(url: str) -> str:
-    """Return the given value if it looks like an address without a scheme and not like a key."""
+    """Return the given value for a message if it looks like an address without a scheme and not like a key."""
     shown = printable(url)
     looks = re.fullmatch(r"localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::\d{1,5})?(?:/[\w./-]*)?", shown)
     return f", got {shown!r}" if looks and re.search(r"[.:/]|localhost", shown) else ""

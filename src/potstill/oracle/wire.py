@@ -121,7 +121,7 @@ class LiveOracle(ABC):
         self._likely = likely if likely in self.forms else None
 
     def prepare(self, prompt: Prompt) -> None:  # noqa: B027 - most providers need no preparation
-        """Accept any filter."""
+        """Do nothing, because any filter is accepted."""
 
     async def ask(self, request: Request) -> Reply:
         """Send one request in the form that the server is known to support, or in the next form to try.
@@ -168,7 +168,7 @@ class LiveOracle(ABC):
         """
 
     def _next_form(self) -> str:
-        """Return the strictest form not yet rejected for this question, after the form detected earlier, if any."""
+        """Return the form to try next: the one detected earlier, else the strictest, unless already rejected."""
         first = [] if self._likely is None else [self._likely]
         return next(form for form in [*first, *self.forms] if form not in self._refused)
 
