@@ -1,7 +1,7 @@
 """Flag articles that address the oracle (prompt injection).
 
 Input: texts of articles as the oracle sees them. Output: what each text seems to attempt. The fence in the prompt
-contains any text, so a flag only reports the attempt, and a person can check the label. Words are searched in the text
+isolates any text, so a flag only reports the attempt, and a person can check the label. Words are searched in the text
 itself, in the text with digits read as the letters that they resemble, and in text that is hidden in base64 or
 invisible characters. Hidden characters (`oracle.hidden`) count as an attempt by themselves. A flag is no proof: an
 article about such attacks is also flagged. Indirect persuasion and other encodings are not detected.

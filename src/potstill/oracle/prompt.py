@@ -3,7 +3,8 @@
 Input: a filter. Output: messages whose long first part (rubric, dimensions, answer schema, examples) is the same for
 every article, so that servers can cache it; and a strict parser for answers. The article is untrusted: it is placed
 between markers that contain a hash of its own text, which by design no text can contain, and any requests in it are
-treated as data. Scores come before the evidence, so that they are judgements and not justified afterwards.
+treated as data. Scores come before the evidence, so that the model judges first and does not derive the scores from an
+argument.
 """
 
 from __future__ import annotations
