@@ -1,24 +1,24 @@
-"""Every error that potstill raises on purpose, drawn as a tree.
+"""Define every error that potstill raises deliberately.
 
 PotstillError
-├── BadInput                exit 2: something given to potstill is not legal
+├── BadInput                exit 2: an input to potstill is invalid
 │   ├── FilterError             a filter package
 │   │   └── ConditionError          a condition inside one
 │   ├── ArticleError            a row of an article file
 │   ├── LabelError              a row of labels, or the ledger
 │   ├── RunError                a run folder: missing stage, stale, locked, unknown layout
-│   ├── DatasetError            labels that cannot make a dataset
+│   ├── DatasetError            labels from which no dataset can be made
 │   ├── RecipeError             a training recipe
-│   ├── TrainingError           training that must not go on (frozen adapter, NaN)
-│   └── BundleError             a bundle that does not prove itself
+│   ├── TrainingError           training that must stop (frozen adapter, NaN)
+│   └── BundleError             a bundle that fails its checks
 ├── Unavailable             exit 3: something potstill needs is not on this machine
-│   ├── MissingExtra            an optional dependency; names the exact command
-│   ├── MissingModel            a backbone's weights
-│   └── NotEnoughMemory         a network that this machine cannot hold
+│   ├── MissingExtra            an optional dependency; the message has the exact command
+│   ├── MissingModel            the weights of a backbone
+│   └── NotEnoughMemory         a network that exceeds this machine's memory
 ├── OracleError             exit 2: the oracle cannot be asked at all (key, address, quota)
-└── TargetMissed            exit 1: the work is done and a declared target is missed
+└── TargetMissed            exit 1: the work is done, but a declared target is missed
 
-Commands catch PotstillError once, print its one line and exit with `exit_code`.
+Each command catches PotstillError once, prints it as one line and exits with `exit_code`.
 """
 
 from __future__ import annotations
@@ -32,63 +32,63 @@ if TYPE_CHECKING:
 
 
 LONGEST_MESSAGE = 300
-"""Characters of the line that tells a person of an error."""
+"""Maximum length, in characters, of the line that reports an error to the user."""
 
 _LEFT_OUT = " [...] "
 
 
 class PotstillError(Exception):
-    """Base of all errors that potstill raises on purpose; `exit_code` is what a command exits with."""
+    """Base class of all errors that potstill raises deliberately; `exit_code` is the exit status of the command."""
 
     exit_code: ClassVar[int] = 2
 
 
 class BadInput(PotstillError):
-    """Something given to potstill is not legal; the message names file, row and field."""
+    """An input to potstill is invalid; the message names file, row and field."""
 
 
 class FilterError(BadInput):
-    """A filter package that cannot be used."""
+    """A filter package cannot be used."""
 
 
 class ConditionError(FilterError):
-    """A condition that is not in the small language of `conditions`."""
+    """A condition does not follow the language of `conditions`."""
 
 
 class ArticleError(BadInput):
-    """A row of an article file that cannot be read."""
+    """A row of an article file cannot be read."""
 
 
 class LabelError(BadInput):
-    """A label that is out of range, or labels that do not belong together."""
+    """A label is out of range, or labels do not belong together."""
 
 
 class RunError(BadInput):
-    """A run folder that cannot be used as asked: a stage missing or stale, a lock held, a newer layout."""
+    """A run folder cannot be used as requested: a stage is missing or stale, a lock is held, the layout is newer."""
 
 
 class DatasetError(BadInput):
-    """Labels that cannot make a dataset."""
+    """No dataset can be made from the labels."""
 
 
 class RecipeError(BadInput):
-    """A recipe that cannot be used."""
+    """A recipe cannot be used."""
 
 
 class TrainingError(BadInput):
-    """Training that must not go on, such as one whose adapter is frozen."""
+    """Training must stop, for example because the adapter is frozen."""
 
 
 class BundleError(BadInput):
-    """A bundle that does not prove itself."""
+    """A bundle fails its checks."""
 
 
 class OracleError(PotstillError):
-    """The oracle cannot be asked at all: no key, no address, no quota."""
+    """The oracle cannot be asked at all: key, address or quota is missing."""
 
 
 class Unavailable(PotstillError):
-    """Something potstill needs is not on this machine."""
+    """Something that potstill needs is not on this machine."""
 
     exit_code = 3
 
@@ -101,7 +101,7 @@ class MissingExtra(Unavailable):
 
 
 class MissingModel(Unavailable):
-    """A backbone's weights cannot be found."""
+    """The weights of a backbone cannot be found."""
 
 
 class NotEnoughMemory(Unavailable):
@@ -109,16 +109,16 @@ class NotEnoughMemory(Unavailable):
 
 
 class TargetMissed(PotstillError):
-    """The work is done, and a declared target is missed."""
+    """The work is done, but a declared target is missed."""
 
     exit_code = 1
 
 
 def one_line(message: str, longest: int = LONGEST_MESSAGE) -> str:
-    """A message as one line that a terminal shows as it is, of at most `longest` characters.
+    """Return a message as one printable line of at most `longest` characters.
 
-    White space becomes single spaces, what can't be seen is spelled out, and a message that is too long loses its
-    middle: it begins with the file's name, and often ends with what to do.
+    White space becomes single spaces and invisible characters are spelled out. A message that is too long is shortened
+    in the middle, because it starts with the file's name and often ends with the remedy.
     """
     line = "".join(sign if sign.isprintable() else _spelled(sign) for sign in " ".join(message.split()))
     if len(line) <= longest:
@@ -132,20 +132,20 @@ def _spelled(sign: str) -> str:
 
 
 def require_installed(module: str, extra: str) -> None:
-    """As `require`, for a dependency that another process imports.
+    """Check that a dependency that another process imports is installed, as `require` does.
 
     Raises:
-        MissingExtra: it is not installed; the message holds the command that installs it.
+        MissingExtra: the dependency is not installed; the message contains the command that installs it.
     """
     if importlib.util.find_spec(module) is None:
         raise MissingExtra(module, extra)
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional dependency late.
+    """Import an optional dependency when it is needed.
 
     Raises:
-        MissingExtra: it is not installed; the message holds the command that installs it.
+        MissingExtra: the dependency is not installed; the message contains the command that installs it.
     """
     try:
         return importlib.import_module(module)

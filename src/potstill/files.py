@@ -1,8 +1,8 @@
-"""Files that are whole or absent, and what they hash to.
+"""Write files atomically, read them within bounds, and hash them.
 
-A file is written beside its place and moved there when it is complete, so that a kill or a full disk leaves
-the old one intact. A link stays a link and its target is replaced; the new file has the mode and the owner of the
-old one. What is no file, such as a pipe or a terminal, is written to.
+A file is first written to a temporary file in the same folder and moved to its path when it is complete, so a crash or
+a full disk leaves the old file intact. A link stays a link and its target is replaced; the new file has the mode and
+the owner of the old one. Paths that are not files, such as a pipe or a terminal, are written to directly.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
 STANDARD = "-"
-"""The name of standard input, and of standard output."""
+"""The name of standard input and standard output."""
 
 _DESCRIPTOR = re.compile(r"/dev/(stdin|stdout|stderr)|(?:/dev|/proc/self)/fd/(\d+)")
-"""Names of what this process has open already."""
+"""Paths of file descriptors that this process already has open."""
 
 _NAME_BYTES = 200
-"""How much of a file's name is in that of its temporary file: names of more than 255 bytes are not legal."""
+"""How many bytes of a file's name its temporary file's name contains; the limit for a name is 255 bytes."""
 
 MOST_BYTES = 64 * 2**20
-"""Bytes of a file that is read whole, unless its reader says otherwise."""
+"""Maximum size, in bytes, of a file that is read whole, unless the reader sets another limit."""
 
 DEEPEST = 64
-"""Lists and objects inside each other in a JSON file."""
+"""Maximum nesting depth of lists and objects in a JSON file."""
 
 MOST_DIGITS = 20
-"""Digits of an integer in a JSON file: as many as 64 bits can hold."""
+"""Maximum number of digits of an integer in a JSON file; 64-bit integers have at most this many."""
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it takes its place, on any failure it goes.
+    """Yield a temporary path next to `path`; on success it replaces `path`, on failure it is deleted.
 
-    What lies at the end of a link is replaced, and the link stays. The mode stays what it was, and the owner where
-    that is allowed. What a pipe or a device is to get is gathered first and written when it is complete.
+    If `path` is a link, its target is replaced and the link is kept. The mode is preserved, and so is the owner where
+    permitted. Output for a pipe or a device is collected first and written when it is complete.
 
     Raises:
-        BadInput: the place is a folder or is write-protected, the disk is full or the folder cannot be written;
-            `path` is as it was.
+        BadInput: the path is a folder or is write-protected, the disk is full or the folder is not writable; `path` is
+            unchanged.
     """
     if is_stream(path):
         with tempfile.TemporaryDirectory(prefix="potstill-") as folder:
@@ -74,10 +74,10 @@ def replacing(path: Path) -> Iterator[Path]:
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=temporary_prefix(target), suffix=".part")
             os.close(handle)
             temporary = Path(name)
-            # mkstemp's files are private; a new file has the mode any new file would.
+            # Files of mkstemp are private, but a new file should have the default mode.
             _set_mode(temporary, before, 0o666)
             yield temporary
-            # Whoever wrote may have put another file into its place.
+            # The caller may have replaced the temporary file by another file.
             _set_mode(temporary, before, 0o666)
             _flush(temporary)
             _move(temporary, target)
@@ -88,7 +88,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, for a whole folder: what was there is only removed once the new one is complete."""
+    """Do the same as `replacing` for a whole folder; the old content is removed only once the new one is complete."""
     target = _end_of_link(path)
     temporary: Path | None = None
     old: Path | None = None
@@ -119,16 +119,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 def check_output(
     path: str | Path, *, inputs: Iterable[str | Path | None] = (), folders: Iterable[str | Path | None] = ()
 ) -> None:
-    """Refuse a place for a result while nothing has been done for it yet.
+    """Reject an invalid output path before any work is done.
 
     Args:
-        path: where the result is to go; `-` is standard output.
-        inputs: files that are read, `-` for standard input. The place may be none of them, by whatever name or link.
-        folders: what must not change, such as a bundle. The place may not be in one of them.
+        path: the path of the result; `-` is standard output.
+        inputs: files that are read, `-` for standard input; the path may not refer to any of them, under any name or
+            link.
+        folders: folders that must not change, such as a bundle; the path may not be inside any of them.
 
     Raises:
-        BadInput: the place is one of `inputs` or in one of `folders`, is a folder or is write-protected, or its
-            folder is not there or cannot be written.
+        BadInput: the path is one of `inputs` or inside one of `folders`, is a folder or is write-protected, or its
+            folder does not exist or is not writable.
     """
     named = "standard output" if str(path) == STANDARD else str(path)
     for source in inputs:
@@ -148,10 +149,10 @@ def check_output(
 
 
 def check_output_folder(path: Path, *, folders: Iterable[str | Path | None] = ()) -> None:
-    """As `check_output`, for results that go into a folder, which may not be there yet.
+    """Reject an invalid output folder, as `check_output` does for a file; the folder need not exist yet.
 
     Raises:
-        BadInput: it is a file, is one of `folders` or in one, or cannot be made or written in.
+        BadInput: the path is a file, is one of `folders` or inside one, or cannot be created or written to.
     """
     there = next((place for place in (path, *path.parents) if place.exists()), path)
     if not there.is_dir():
@@ -164,10 +165,10 @@ def check_output_folder(path: Path, *, folders: Iterable[str | Path | None] = ()
 def check_ledger(
     path: Path, *, inputs: Iterable[str | Path | None] = (), folders: Iterable[str | Path | None] = ()
 ) -> None:
-    """As `check_output`, for a file that is written in place, whose folder may not be there yet.
+    """Reject an invalid path of a file that is written in place; its folder need not exist yet.
 
     Raises:
-        BadInput: as `check_output` and `check_output_folder`.
+        BadInput: as in `check_output` and `check_output_folder`.
     """
     check_output_folder(path.parent, folders=folders)
     if path.parent.is_dir():
@@ -175,7 +176,7 @@ def check_ledger(
 
 
 def is_stream(path: Path) -> bool:
-    """Whether a path is no file and no folder but a pipe, a device, or what this process has open already."""
+    """Return whether a path is neither a file nor a folder but a pipe, a device or an open file descriptor."""
     if _descriptor(path) is not None:
         return True
     status = _status(path)
@@ -183,28 +184,28 @@ def is_stream(path: Path) -> bool:
 
 
 def refuse_stream(path: Path) -> None:
-    """Refuse what can be read only once where it is read more than once, so that nobody waits for it for ever.
+    """Reject an input that can be read only once if it must be read several times, instead of blocking forever.
 
     Raises:
-        BadInput: it is a pipe or a device.
+        BadInput: the path is a pipe or a device.
     """
     if is_stream(path):
         raise BadInput(f"{path}: is a pipe or a device, and this is read more than once; make it a file first")
 
 
 class Sink:
-    """Takes bytes for a pipe or a device; what it has taken is on its way when `write` returns."""
+    """A binary writer for a pipe or a device, without a buffer: `write` returns after the data is passed on."""
 
     def __init__(self, name: str, stream: IO[bytes]) -> None:
         self._name = name
         self._stream = stream
 
     def write(self, data: bytes) -> int:
-        """Pass bytes on; how many there were.
+        """Write bytes and return their number.
 
         Raises:
-            BadInput: it takes no more, as a full disk behind standard output does.
-            BrokenPipeError: whoever read it has stopped.
+            BadInput: the target accepts no more data, for example because the disk behind standard output is full.
+            BrokenPipeError: the reader has stopped.
         """
         with self._errors():
             self._stream.write(data)
@@ -212,10 +213,10 @@ class Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing, because nothing is buffered."""
 
     def close(self) -> None:
-        """Close it; nothing can be written after that."""
+        """Close the stream; later writes fail."""
         with self._errors():
             self._stream.close()
 
@@ -231,11 +232,11 @@ class Sink:
 
 @contextmanager
 def open_stream(path: Path) -> Iterator[Sink]:
-    """Open for writing what `is_stream` is true of.
+    """Open a path for writing for which `is_stream` is True.
 
     Raises:
-        BadInput: it cannot be opened or takes no more.
-        BrokenPipeError: whoever read it has stopped.
+        BadInput: the path cannot be opened or accepts no more data.
+        BrokenPipeError: the reader has stopped.
     """
     number = _descriptor(path)
     try:
@@ -247,18 +248,18 @@ def open_stream(path: Path) -> Iterator[Sink]:
         yield sink
         sink.close()
     finally:
-        # Where writing failed, closing tries again what is still held, and fails again.
+        # After a failed write, closing tries to write the buffered data again and fails again.
         with suppress(OSError):
             stream.close()
 
 
 @contextmanager
 def standard_output() -> Iterator[Sink]:
-    """Standard output, as bytes.
+    """Open standard output as a binary stream.
 
     Raises:
-        BadInput: it is closed, or takes no more.
-        BrokenPipeError: whoever read it has stopped.
+        BadInput: it is closed or accepts no more data.
+        BrokenPipeError: the reader has stopped.
     """
     if sys.stdout is None:
         raise BadInput("standard output: is closed")
@@ -270,32 +271,32 @@ def standard_output() -> Iterator[Sink]:
 
 
 def forget_standard_output() -> None:
-    """Let what Python still holds for standard output go nowhere, so that it is not tried again at the end."""
+    """Discard what Python still buffers for standard output, so that it is not written again at exit."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def temporary_prefix(path: Path) -> str:
-    """How the names of the temporary files of `path` begin; they lie beside it and end in `.part`."""
+    """Return the prefix of the temporary files of `path`; they are in the same folder and end in `.part`."""
     return "." + os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES]) + "."
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole UTF-8 file or leave the old one."""
+    """Write a UTF-8 file atomically."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - anything JSON can hold
-    """Write `value` as canonical JSON, whole or not at all."""
+def write_json(path: Path, value: Any) -> None:  # noqa: ANN401 - any JSON value
+    """Write `value` as canonical JSON, atomically."""
     write_text(path, canonical(value))
 
 
 def check_file(path: Path, *, most: int | None = None) -> None:
-    """See that a path is a file: a pipe or a device may never end.
+    """Check that a path is a regular file; a pipe or a device may never end.
 
     Raises:
-        BadInput: it is missing, is no file, or has more than `most` bytes.
+        BadInput: the file is missing, is not a regular file, or is larger than `most` bytes.
     """
     try:
         found = path.stat()
@@ -310,10 +311,10 @@ def check_file(path: Path, *, most: int | None = None) -> None:
 
 
 def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
-    """Read a whole file.
+    """Read a whole file of at most `most` bytes.
 
     Raises:
-        BadInput: as `check_file`, or it cannot be read.
+        BadInput: as in `check_file`, or the file cannot be read.
     """
     check_file(path, most=most)
     try:
@@ -323,10 +324,10 @@ def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
 
 
 def read_text(path: Path, *, most: int = MOST_BYTES) -> str:
-    """Read a whole UTF-8 file; a byte order mark at its start is skipped.
+    """Read a whole UTF-8 file of at most `most` bytes; a byte order mark at its start is skipped.
 
     Raises:
-        BadInput: as `read_bytes`, or it is not UTF-8.
+        BadInput: as in `read_bytes`, or the file is not UTF-8.
     """
     try:
         return read_bytes(path, most=most).decode("utf-8-sig")
@@ -334,17 +335,17 @@ def read_text(path: Path, *, most: int = MOST_BYTES) -> str:
         raise BadInput(f"{path}: not UTF-8 at byte {error.start}") from None
 
 
-def read_json(path: Path, *, most: int = MOST_BYTES, nan: bool = False) -> Any:  # noqa: ANN401 - anything JSON can hold
-    """Read one JSON file.
+def read_json(path: Path, *, most: int = MOST_BYTES, nan: bool = False) -> Any:  # noqa: ANN401 - any JSON value
+    """Read a JSON file.
 
     Args:
         path: the file.
-        most: bytes that it may have.
-        nan: whether it may hold NaN, which other programs write for what is missing.
+        most: maximum size in bytes.
+        nan: whether NaN is accepted, which other programs write for missing values.
 
     Raises:
-        BadInput: it is missing, broken or beyond the bounds of `parse_json`; the message names the file and the place
-            in it.
+        BadInput: the file is missing, invalid or exceeds the limits of `parse_json`; the message names the file and the
+            position in it.
     """
     text = read_text(path, most=most)
     try:
@@ -356,10 +357,10 @@ def read_json(path: Path, *, most: int = MOST_BYTES, nan: bool = False) -> Any: 
 
 
 def read_object(path: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
-    """Read one JSON file that holds an object.
+    """Read a JSON file that contains an object.
 
     Raises:
-        BadInput: as `read_json`, or it holds something else; the message names the file.
+        BadInput: as in `read_json`, or the file contains another type; the message names the file.
     """
     content = read_json(path, most=most)
     if not isinstance(content, dict):
@@ -372,16 +373,16 @@ _JSON_KINDS = {
 }  # fmt: skip
 
 
-def parse_json(text: str, where: str, *, nan: bool = False) -> Any:  # noqa: ANN401 - anything JSON can hold
-    """The value of a JSON text that may come from anywhere; at most `DEEPEST` levels, integers of `MOST_DIGITS`.
+def parse_json(text: str, where: str, *, nan: bool = False) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse untrusted JSON with at most `DEEPEST` levels of nesting and integers of at most `MOST_DIGITS` digits.
 
     Args:
         text: the JSON.
-        where: names it in errors, such as a file and a line.
-        nan: whether it may hold NaN.
+        where: the source for messages, such as a file and a line.
+        nan: whether NaN is accepted.
 
     Raises:
-        BadInput: it is broken or beyond these bounds, or holds an infinite number or half of a surrogate pair.
+        BadInput: the text is invalid or exceeds these limits, or contains an infinite number or an unpaired surrogate.
     """
     try:
         return _parsed(text, nan=nan)
@@ -393,18 +394,18 @@ def parse_json(text: str, where: str, *, nan: bool = False) -> Any:  # noqa: ANN
 
 @contextmanager
 def foreign(path: Path | str, error: type[PotstillError] = BadInput) -> Iterator[None]:
-    """Do inside this what reads or uses a file that somebody else may have made: any fault is said of that file.
+    """Attribute any error inside the block to a file that another program may have written.
 
-    Libraries raise errors of many kinds for a broken file, and a file from elsewhere can be broken in every way. Those
-    written in Rust also panic, which Python does not count among its exceptions.
+    Libraries raise many kinds of errors for an invalid file, and files from elsewhere can be invalid in any way.
+    Libraries written in Rust also panic, and Python does not derive panics from `Exception`.
 
     Args:
-        path: names the file.
-        error: what is raised.
+        path: the file, for the message.
+        error: the class of the error to raise.
 
     Raises:
-        PotstillError: an `error` with the file and what was wrong, in one line. One that was raised inside stays as
-            it is.
+        PotstillError: an `error` that names the file and the fault in one line. A PotstillError raised inside the block
+            is passed on unchanged.
     """
     try:
         yield
@@ -419,21 +420,21 @@ def foreign(path: Path | str, error: type[PotstillError] = BadInput) -> Iterator
 
 
 def writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, or in the nearest one above it that is there."""
+    """Return whether files can be created in a folder, or in its nearest existing parent."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return os.access(folder, os.W_OK)
 
 
 def read_database(path: Path) -> sqlite3.Connection:
-    """Open an SQLite file that is only read; in a folder that cannot be written too.
+    """Open an SQLite file for reading only, even in a folder that is not writable.
 
-    Reading a database with a write-ahead log makes files beside it. Where none can be made, it is read as it lies
-    there, or, where the log holds something, from a copy in memory.
+    Reading a database with a write-ahead log creates files next to it. If none can be created, the database file is
+    read as it is, or, if the log is not empty, from a copy in memory.
 
     Raises:
         BadInput: the file cannot be read.
-        sqlite3.DatabaseError: it is no database.
+        sqlite3.DatabaseError: the file is not a database.
     """
     import sqlite3
 
@@ -443,7 +444,7 @@ def read_database(path: Path) -> sqlite3.Connection:
             pass
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from None
-    # As a URI with its special characters escaped, because a folder's name may hold any of them.
+    # The path is passed as a URI with its special characters escaped, because a folder's name may contain any of them.
     uri = path.absolute().as_uri()
     connect = functools.partial(sqlite3.connect, isolation_level=None, check_same_thread=False, timeout=30)
     if writable(path.parent):
@@ -461,23 +462,23 @@ def read_database(path: Path) -> sqlite3.Connection:
         return memory
 
 
-def canonical(value: Any) -> str:  # noqa: ANN401 - anything JSON can hold
-    """JSON with one spelling per value: sorted keys, two-space indent, no NaN, a newline at the end."""
+def canonical(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return JSON in a unique form per value: sorted keys, two-space indent, no NaN, a newline at the end."""
     return json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def digest(value: Any) -> str:  # noqa: ANN401 - anything JSON can hold
-    """SHA-256 of a value's canonical JSON, in hex."""
+def digest(value: Any) -> str:  # noqa: ANN401 - any JSON value
+    """Return the SHA-256 of a value's canonical JSON, in hex."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()
 
 
 def sha256(path: Path, *, leave_out: Collection[str] = ()) -> str:
-    """SHA-256 of a file, or of a folder's sorted relative paths and their hashes, in hex.
+    """Return the SHA-256, in hex, of a file, or of a folder's sorted relative paths with their hashes.
 
-    Files of a folder that have one of the names in `leave_out` are left out.
+    Files of a folder whose name is in `leave_out` are ignored.
 
     Raises:
-        BadInput: as `check_file`, where it is no folder.
+        BadInput: as in `check_file`, if the path is not a folder.
     """
     if path.is_dir():
         files = sorted(
@@ -490,16 +491,16 @@ def sha256(path: Path, *, leave_out: Collection[str] = ()) -> str:
 
 
 _MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
-"""Strings, in which brackets mean nothing, and brackets."""
+"""Matches brackets, and whole strings, in which brackets have no meaning."""
 
 _HALF_A_PAIR = re.compile(r"\\u[dD][89a-fA-F]")
 
 
-def _parsed(text: str, *, nan: bool) -> Any:  # noqa: ANN401 - anything JSON can hold
-    """The value of a JSON text.
+def _parsed(text: str, *, nan: bool) -> Any:  # noqa: ANN401 - any JSON value
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is broken or beyond the bounds; a JSONDecodeError names the place.
+        ValueError: the text is invalid or exceeds the limits; a JSONDecodeError contains the position.
     """
     _check_depth(text)
     value = json.loads(
@@ -514,7 +515,7 @@ def _parsed(text: str, *, nan: bool) -> Any:  # noqa: ANN401 - anything JSON can
 
 
 def _check_depth(text: str) -> None:
-    # Most files have fewer brackets in all, and counting them is quick.
+    # Most files have fewer brackets in total, and counting them is fast.
     if text.count("[") + text.count("{") <= DEEPEST:
         return
     depth = 0
@@ -555,7 +556,7 @@ def _kind(mode: int) -> str:
 
 
 def _try_to_write(folder: Path) -> None:
-    """Make a file in a folder and remove it; asking for permission says little of a read-only disk, or to root."""
+    """Create a file in a folder and delete it; permission bits ignore read-only disks and do not limit root."""
     handle, name = tempfile.mkstemp(dir=folder, prefix=".potstill-", suffix=".part")
     os.close(handle)
     Path(name).unlink()
@@ -570,9 +571,9 @@ def _refuse_inside(path: Path, place: Path, folders: Iterable[str | Path | None]
 
 @contextmanager
 def _write_errors(path: Path, parent: Path, *, below: bool = False) -> Iterator[None]:
-    """Turn what goes wrong with writing in `parent` into a line about `path`; `below` says whether in its folders too.
+    """Convert errors of writing in `parent` (with `below`, also in its folders) to a message about `path`.
 
-    An error of something else that was read or written meanwhile keeps its own name.
+    Errors of other files that are read or written meanwhile keep their own name.
     """
     try:
         yield
@@ -585,7 +586,7 @@ def _write_errors(path: Path, parent: Path, *, below: bool = False) -> Iterator[
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """What a path is, at the end of its links; None where nothing is there or it cannot be asked."""
+    """Return the status of a path, following links; None if it does not exist or cannot be queried."""
     try:
         return path.stat()
     except (OSError, ValueError):
@@ -593,10 +594,10 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _replaceable(path: Path) -> os.stat_result | None:
-    """The status of the file that is to be replaced; None where there is none.
+    """Return the status of the file to be replaced; None if it does not exist.
 
     Raises:
-        BadInput: it is a folder, or write-protected.
+        BadInput: the path is a folder or is write-protected.
     """
     try:
         status = path.stat()
@@ -610,12 +611,12 @@ def _replaceable(path: Path) -> os.stat_result | None:
 
 
 def _end_of_link(path: Path) -> Path:
-    """Where a link leads, or will lead once something is there; any other path as it is."""
-    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 - raises nothing
+    """Return the target of a link, even if it does not exist yet; any other path is returned unchanged."""
+    return Path(os.path.realpath(path)) if os.path.islink(path) else path  # noqa: PTH114 - raises no errors
 
 
 def _same_file(path: str | Path, other: str | Path) -> bool:
-    """Whether two names are of one file, or will be once it is there; pipes and devices are no files."""
+    """Return whether two names refer to the same file, existing or not; pipes and devices do not count as files."""
     first, second = _opened_status(path, sys.stdout), _opened_status(other, sys.stdin)
     if first is None and second is None:
         return STANDARD not in {str(path), str(other)} and os.path.realpath(path) == os.path.realpath(other)
@@ -625,7 +626,7 @@ def _same_file(path: str | Path, other: str | Path) -> bool:
 
 
 def _opened_status(path: str | Path, standard: IO[str] | None) -> os.stat_result | None:
-    """The status of a path, or of `standard` where the path is `-`."""
+    """Return the status of a path, or of `standard` if the path is `-`."""
     if str(path) != STANDARD:
         return _status(Path(path))
     try:
@@ -635,7 +636,7 @@ def _opened_status(path: str | Path, standard: IO[str] | None) -> os.stat_result
 
 
 def _descriptor(path: Path) -> int | None:
-    """The number of what this process has open already, by a name such as /dev/stdout or /dev/fd/3."""
+    """Return the file descriptor behind a name such as /dev/stdout or /dev/fd/3; None for other paths."""
     for _ in range(8):
         found = _DESCRIPTOR.fullmatch(str(path))
         if found is not None:
@@ -647,7 +648,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _set_mode(path: Path, before: os.stat_result | None, new: int) -> None:
-    """Give the mode and the owner of what was there, else `new` as far as this process gives such rights."""
+    """Set the mode and owner of the previous file, or `new`, restricted by the umask, if there was none."""
     if before is None:
         path.chmod(new & ~_umask())
         return
@@ -658,10 +659,10 @@ def _set_mode(path: Path, before: os.stat_result | None, new: int) -> None:
 
 
 def _move(temporary: Path, target: Path) -> None:
-    """Let a complete file take its place.
+    """Move a complete file to its target.
 
-    Some places hold a file that can be written but not replaced: a file that is mounted alone, as containers have
-    them, or another user's in a folder like /tmp. It is written over then.
+    Some files can be written but not replaced: a file that is mounted individually, as in containers, or another user's
+    file in a folder like /tmp. Such a file is overwritten in place.
     """
     try:
         temporary.replace(target)

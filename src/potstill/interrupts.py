@@ -1,11 +1,11 @@
-"""What an interrupt does: the work stops, a person reads one line, and nothing waits that need not.
+"""Handle interrupts: the work stops, the user reads one line, and the process waits only if necessary.
 
-In: SIGINT (Ctrl-C) and SIGTERM. Out: a `KeyboardInterrupt` in the main thread, whichever of the two it was. Work that
-has not stopped after two seconds, because a library holds the main thread, is ended where it stands, unless it has said
-what it waits for; a second interrupt ends that too. Nothing that was written is lost so: every file of potstill is
-whole or absent, and a ledger is a database.
+Input: SIGINT (Ctrl-C) and SIGTERM. Output: a `KeyboardInterrupt` in the main thread for both signals. If the work has
+not stopped after two seconds, because a library blocks the main thread, the process is terminated, unless the work has
+declared that it waits for something; a second interrupt terminates it in any case. No written data is lost: every file
+of potstill is written atomically, and a ledger is a database.
 
-Only the standard library is imported here, since an interrupt may come while everything else is being imported.
+This module imports only the standard library, because an interrupt may arrive while other modules are being imported.
 """
 
 from __future__ import annotations
@@ -24,47 +24,47 @@ if TYPE_CHECKING:
 EXIT_CODE = 130
 
 PATIENCE = 2.0
-"""Seconds that work may take to stop in its own way."""
+"""Seconds that interrupted work has to stop before the process is terminated."""
 
 _SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM})
 
 
 class _State:
-    """What is known of interrupts in this process."""
+    """The interrupt state of this process."""
 
     promise: str | None = None
     count: int = 0
     waits: bool = False
     enough: int = 2
-    """Signals that end the process."""
+    """Number of signals that terminate the process."""
     ended: bool = False
     lock = threading.Lock()
 
 
 def on_interrupt(promise: str | None) -> None:
-    """Declare what is true if the command that runs is interrupted from now on.
+    """Declare what to tell the user if the command is interrupted from now on.
 
     Args:
-        promise: how the work goes on, such as `the same command goes on`; None where it begins again.
+        promise: how the work continues, such as `the same command goes on`; None if it starts from the beginning.
     """
     _State.promise = promise
 
 
 def interrupted() -> bool:
-    """Whether an interrupt has come since `listening` began."""
+    """Return whether an interrupt has arrived since `listening` began."""
     return _State.count > 0
 
 
 def serving() -> None:
-    """Declare that an interrupt is how the command ends, and that its server raises each signal again for us."""
+    """Declare that the command is a server, which ends by an interrupt and raises each signal again."""
     _State.waits, _State.enough = True, 3
 
 
 def wait_for(what: str) -> None:
-    """Declare that the interrupted work takes its time to stop, so that only a second interrupt ends it.
+    """Declare that the interrupted work needs time to stop, so that only a second interrupt terminates it.
 
     Args:
-        what: tells a person what is waited for.
+        what: what the work waits for, shown to the user.
     """
     if not _State.waits:
         _write(f"{what}; a second interrupt ends this at once.\n")
@@ -72,7 +72,7 @@ def wait_for(what: str) -> None:
 
 
 def say_farewell() -> None:
-    """Print the line that an interrupted command ends with; once, whoever comes first."""
+    """Print the last line of an interrupted command, only once however often this is called."""
     with _State.lock:
         if _State.ended:
             return
@@ -83,13 +83,13 @@ def say_farewell() -> None:
 
 
 def leave_soon() -> None:
-    """End the process should leaving it take long: Python waits for threads, of which some may not have noticed."""
+    """Terminate the process if its exit takes long: Python waits for threads that may not notice the interrupt."""
     _after(PATIENCE, os._exit, EXIT_CODE)
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Have SIGTERM act as SIGINT does, and the process end if the first interrupt does not end it; main thread only."""
+    """Treat SIGTERM like SIGINT, and terminate the process if an interrupt does not end it; main thread only."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     _State.promise, _State.count, _State.waits, _State.enough, _State.ended = None, 0, False, 2, False
@@ -108,17 +108,17 @@ def listening() -> Iterator[None]:
 
 
 def _as_interrupt(_: int, frame: FrameType | None) -> None:
-    """Do what SIGINT would: asyncio, for one, has a handler of its own while it runs."""
+    """Do what SIGINT would do; for example, asyncio has its own SIGINT handler while it runs."""
     handler = signal.getsignal(signal.SIGINT)
     if callable(handler):
         handler(signal.SIGINT, frame)
     else:
-        # SIGINT is ignored, as a shell's background jobs have it; SIGTERM is not.
+        # SIGINT is ignored in background jobs of a shell; SIGTERM is not.
         raise KeyboardInterrupt
 
 
 def _watch(reader: int) -> None:
-    """Count the interrupts that come; in a thread, as the main thread may be deep in a library."""
+    """Count the interrupts, in a thread because the main thread may be blocked in a library."""
     timer: threading.Timer | None = None
     while numbers := os.read(reader, 64):
         _State.count += sum(number in _SIGNALS for number in numbers)
@@ -148,9 +148,9 @@ def _end() -> None:
 
 
 def _write(text: str) -> None:
-    """Straight to the stream: whoever has the console may be what holds everything up."""
+    """Write directly to the stream, because the blocked code may hold the lock of the console."""
     try:
         os.write(2, text.encode())
     except OSError:
-        # Nobody reads, and there is no other place to say it.
+        # There is no reader and no other place to report the error.
         return

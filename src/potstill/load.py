@@ -1,7 +1,7 @@
-"""What else a machine had to do while a time was measured, recorded beside that time.
+"""Measure how busy a machine was during a timed operation, and record it with the time.
 
-In: a piece of work. Out: a `Load`: how long it took, how much processor time it used, and the system's load average.
-A time that was measured on a busy machine says little about the work, so whoever shows it says so.
+Input: an operation. Output: a `Load`: its duration, its processor time, and the system's load average. A time measured
+on a busy machine says little about the operation, so every display of such a time is marked.
 """
 
 from __future__ import annotations
@@ -17,36 +17,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 MINUTE = 60.0
-"""Seconds over which the system's load average decays."""
+"""Decay time of the system's load average, in seconds."""
 
 OTHERS = 0.5
-"""Load of other processes below which a machine is not busy, however high the load that this process makes itself."""
+"""Load of other processes below which a machine is not busy, regardless of this process's own load."""
 
 
 class Load(Part):
-    """How busy a machine was while something was timed."""
+    """The load of a machine during a timed operation."""
 
     cores: int
-    """Of the machine: what its load is held against."""
+    """Number of cores of the machine, with which the load is compared."""
     average: float | None
-    """Processes that wanted a core, on average over a minute: the higher of the values before and after the work.
-    None where the system does not tell."""
+    """Average number of processes that requested a core within a minute; None if the system does not report it.
+
+    It is the higher of the values before and after the operation.
+    """
     own: float
-    """This process's own part of `average`, estimated from its processor time."""
+    """This process's share of `average`, estimated from its processor time."""
     wall_seconds: float
     processor_seconds: float
-    """Used by all threads of this process."""
+    """Processor time of all threads of this process."""
     heavy: bool
-    """Whether there was more to do than cores to do it, and not by this process alone."""
+    """Whether more cores were requested than available, and not by this process alone."""
 
     @property
     def words(self) -> str:
-        """For a person, where it is heavy."""
+        """The remark about the load, to be shown if it is heavy."""
         return f"measured under load ({self.average:.1f} on {self.cores} cores)"
 
 
 class _OwnPart:
-    """This process's part of the load average: its processor time, weighed by how long ago it was used."""
+    """This process's share of the load average: its processor time, weighted by its age."""
 
     def __init__(self) -> None:
         self._at, self._used = time.monotonic(), time.process_time()
@@ -66,7 +68,7 @@ _own = _OwnPart()
 
 
 def system_load() -> float | None:
-    """The system's load average over a minute; None where it does not tell."""
+    """Return the system's load average over a minute; None if the system does not report it."""
     try:
         return os.getloadavg()[0]
     except (AttributeError, OSError):
@@ -74,7 +76,7 @@ def system_load() -> float | None:
 
 
 class Watch:
-    """Begins to watch when it is made; `load` says how it was since then."""
+    """A measurement of the load that begins when the object is created."""
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class Watch:
         self._before = (average(), own())
 
     def load(self) -> Load:
-        """The load up to now."""
+        """Return the load since then."""
         moments = [self._before, (self._average(), self._own())]
         average, own = max(moments, key=lambda moment: moment[0] or 0.0)
         return Load(
@@ -106,16 +108,16 @@ def _heavy(average: float | None, own: float, cores: int) -> bool:
 
 
 MARK = "~"
-"""Stands before a time that was measured under load."""
+"""The mark in front of a time measured under load."""
 
 
 def marked(text: str, load: Load | None) -> str:
-    """A time as it is shown, with `MARK` where it was measured under load."""
+    """Return a time as it is shown, with `MARK` in front if it was measured under load."""
     return MARK + text if load is not None and load.heavy else text
 
 
 def remark(loads: Iterable[Load | None]) -> list[str]:
-    """The line that explains `MARK` below a table of times; none where no time was measured under load."""
+    """Return the line that explains `MARK` below a table; empty if no time was measured under load."""
     heavy = [load for load in loads if load is not None and load.heavy]
     if not heavy:
         return []

@@ -1,7 +1,7 @@
-"""Markup: what a reader sees of a text that still holds HTML, entities or Markdown, as feeds deliver it.
+"""Convert texts with HTML, entities or Markdown, as feeds deliver them, to what a reader sees.
 
-In: a text. Out: the text without the marks, for finding words in it, or which kinds of marks it has. What is stored,
-and what oracle and student read, stays as it came.
+Input: a text. Output: the text without markup, to search words in it, or the kinds of markup it contains. The stored
+text, and the text that oracle and student read, are not changed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Kind = Literal["html", "entities", "markdown"]
-"""What marks a text may have."""
+"""The kinds of markup that a text may contain."""
 
 KINDS: tuple[Kind, ...] = ("html", "entities", "markdown")
-"""All kinds, in the order in which they are shown."""
+"""All kinds, in display order."""
 
-# Scripts written without spaces between words. Script extensions, so that marks they share come along.
+# Scripts written without spaces between words. Script extensions are used in order to include signs shared by several
+# scripts.
 UNSPACED = "".join(
     rf"\p{{scx={script}}}"
     for script in (
@@ -30,9 +31,9 @@ UNSPACED = "".join(
         "Tai_Le", "New_Tai_Lue", "Tai_Tham", "Tai_Viet", "Javanese", "Balinese",
     )
 )  # fmt: skip
-"""Their letters, as the inside of a class of characters in Rust's and Python's `regex`."""
+"""Their letters, as the content of a character class for Rust and for Python's `regex`."""
 
-# Marks inside a word; around all other elements a reader sees a gap.
+# Elements that occur inside a word; a reader sees a gap around all other elements.
 _INLINE = re.compile(
     "a|abbr|acronym|b|bdi|bdo|big|cite|code|data|del|dfn|em|font|i|ins|kbd|label|mark|nobr|q|s|samp|small|span|strike|"
     "strong|sub|time|tt|u|var|wbr",
@@ -51,7 +52,7 @@ _BARE_ATTRIBUTES = (
     "noshade|nowrap|open|playsinline|readonly|required|reversed|selected"
 )
 
-# Neither runs past the next <, so a text takes time in proportion to its length.
+# Neither pattern matches past the next <, so the run time is linear in the length of the text.
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,15})(\s[^<>]*+)?(?:/\s*)?>")
 _ATTRIBUTES = re.compile(
     rf"""(?:\s++(?:[A-Za-z_:@][\w:.@-]*+\s*+=\s*+(?:"[^"]*+"|'[^']*+'|[^\s"'=<>`]++)|(?:{_BARE_ATTRIBUTES})\b))*+\s*+/?""",
@@ -62,7 +63,7 @@ _ENTITY = re.compile(
     r"&(?:#(?:[0-9]{1,7}(?![0-9])|[xX][0-9A-Fa-f]{1,6}(?![0-9A-Fa-f]));?"
     r"|([A-Za-z][A-Za-z0-9]{1,31});|(amp|nbsp|quot)\b)"
 )
-# Patterns begin with one character, which is found ten times faster than a repeated or optional one.
+# The patterns start with a single required character, which is found ten times faster than a repeated or optional one.
 _LINK = re.compile(r"\[([^\[\]]{0,500})\](?:\([^()\s]{0,2000}(?:\s+\"[^\"]{0,300}\")?\)|\[[^\[\]]{0,100}\])")
 _RUN = re.compile(r"[*_`~][*_`~]*+")
 _ESCAPE = re.compile(r"\\(?=[!-/:-@\[-`{-~\n])")
@@ -77,10 +78,10 @@ _HEADING = re.compile(r"^#{1,6} \S", re.MULTILINE)
 
 
 def readable(text: str) -> str:
-    """The text as a reader would see it: no tags, entities decoded, no Markdown marks; the same where it has none.
+    """Return the text as a reader sees it: no tags, entities decoded, no Markdown; unchanged if it has no markup.
 
-    Tags inside a line vanish, all others become a space, as do scripts, styles and comments. Marks between two
-    letters of a spaced script stay (`snake_case`, `f**k`), as do those between two spaces (`2 * 3`).
+    Inline tags are removed; all other tags, scripts, styles and comments become a space. Markdown signs between two
+    letters of a script with spaces are kept (`snake_case`, `f**k`), and so are those between two spaces (`2 * 3`).
     """
     text = decoded(text)
     if "<" in text:
@@ -90,7 +91,7 @@ def readable(text: str) -> str:
     if "\\" in text:
         text = _ESCAPE.sub("", text)
     if "[" in text:
-        # A picture may be what a link is put around.
+        # A link may enclose an image, so links are replaced twice.
         text = _LINK.sub(r"\1", _LINK.sub(r"\1", text))
     if "*" in text or "_" in text or "`" in text or "~" in text:
         text = _without_runs(text)
@@ -98,7 +99,7 @@ def readable(text: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """The text with the characters that its entities stand for; also where they were encoded up to three times."""
+    """Return the text with its entities decoded, even if they were encoded up to three times."""
     if "&" not in text:
         return text
     for _ in range(3):
@@ -109,9 +110,9 @@ def decoded(text: str) -> str:
 
 
 def kinds_in(text: str) -> tuple[Kind, ...]:
-    """Which kinds of marks a text has, in the order of `KINDS`.
+    """Return which kinds of markup a text contains, in the order of `KINDS`.
 
-    A lone `*` or `&` is none: Markdown is a link, a heading or a pair of marks around words.
+    A single `*` or `&` does not count: Markdown is a link, a heading or a pair of signs around words.
     """
     found: dict[Kind, bool] = {
         "html": "<" in text and (_has(_TAG, text, _is_tag) or "<!--" in text or "<![CDATA[" in text),
@@ -140,7 +141,7 @@ def _without_elements(text: str) -> str:
 
 
 def _without_spans(text: str, opening: str, closing: str) -> str:
-    """The text without what stands from each opening to the next closing; what is never closed stays."""
+    """Remove everything from each opening to the next closing sign; an opening that is never closed stays."""
     lower = text.lower()
     if opening not in lower or len(lower) != len(text):
         return text
@@ -170,12 +171,12 @@ def _run(match: re.Match[str]) -> str:
     run, text, start, end = match[0], match.string, match.start(), match.end()
     before, after = text[start - 1 : start], text[end : end + 1]
     if before.isalnum() and after.isalnum() and _in_word(before, after):
-        # An accent typed where an apostrophe belongs.
+        # A backtick may be typed instead of an apostrophe.
         return "'" if run == "`" else run
     alone = (not before or before.isspace()) and (not after or after.isspace())
     return run if alone or len(run) > _LONGEST_RUN else ""
 
 
 def _in_word(before: str, after: str) -> bool:
-    """Whether two letters or digits are of scripts that put spaces between words."""
+    """Return whether two letters or digits belong to scripts that put spaces between words."""
     return (before + after).isascii() or not (_UNSPACED_LETTER.match(before) or _UNSPACED_LETTER.match(after))

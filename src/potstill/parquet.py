@@ -1,8 +1,8 @@
-"""Parquet files that came from elsewhere, read by a process of its own.
+"""Read untrusted Parquet files in a separate process.
 
-In: a path. Out: tables, or one line that says why there is none. A file that is broken, or made to do harm, can make
-the reading library end its process, or ask for more memory than there is; so a process that does nothing else reads
-(`potstill.parquet_process`). It is started for the first file, serves all that follow, and ends with this process.
+Input: a path. Output: tables, or a one-line error. A broken or malicious file can crash the reading library or make it
+request more memory than there is, so a separate process reads the files (`potstill.parquet_process`). It is started for
+the first file, serves all later ones, and ends with this process.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _ROWS_AT_ONCE = 100_000
-"""Rows of which a whole table is put together."""
+"""Number of rows per request when a whole table is read."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ParquetFile:
-    """A file whose columns and number of rows are known; `open_parquet` makes one."""
+    """A file with known columns and a known number of rows; created by `open_parquet`."""
 
     path: Path
     rows: int
     columns: pl.DataFrame
-    """No rows, with the columns."""
+    """A data frame with the columns and no rows."""
     _facts: dict[str, Any]
 
     def slices(self, size: int, *, as_text: bool = False) -> Iterator[pl.DataFrame]:
-        """All rows, at most `size` at a time.
+        """Yield all rows, at most `size` at a time.
 
         Args:
-            size: rows.
-            as_text: refuse dates and times that could not be written as text.
+            size: maximum number of rows per data frame.
+            as_text: whether to reject dates and times that cannot be written as text.
 
         Raises:
-            BadInput: the file is broken, or has changed since it was opened.
+            BadInput: the file is broken or has changed since it was opened.
         """
         start = 0
         while start < self.rows:
@@ -62,7 +62,7 @@ def open_parquet(path: str | Path) -> ParquetFile:
     """Open a file.
 
     Raises:
-        BadInput: it is not there, is no file or no readable Parquet.
+        BadInput: the path does not exist or is not a readable Parquet file.
     """
     path = Path(path)
     if is_stream(path):
@@ -73,10 +73,10 @@ def open_parquet(path: str | Path) -> ParquetFile:
 
 
 def read_parquet(path: str | Path) -> pl.DataFrame:
-    """A whole file as one table.
+    """Read a whole file as one table.
 
     Raises:
-        BadInput: as `open_parquet`.
+        BadInput: as in `open_parquet`.
     """
     file = open_parquet(path)
     return pl.concat([file.columns, *file.slices(_ROWS_AT_ONCE)])

@@ -1,8 +1,8 @@
-"""The process that opens foreign Parquet files; `potstill.parquet` starts it and talks to it.
+"""Run the process that opens untrusted Parquet files; `potstill.parquet` starts it and communicates with it.
 
-In: requests on standard input, an object of JSON a line. Out: answers on standard output: a kind, two lengths, an
-object of JSON and a table as an Arrow stream. A file whose sizes lie makes the reading library end its process or ask
-for all memory there is. Here that ends this process and no other, and its memory is bounded.
+Input: requests on standard input, one JSON object per line. Output: answers on standard output: a kind, two lengths, a
+JSON object and a table as an Arrow stream. A file with false sizes can crash the reading library or make it request all
+memory. Here this ends only this process, whose memory is limited.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     serve(_answer)
 
 
@@ -33,7 +33,7 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 
 def _opened(request: Mapping[str, Any]) -> tuple[dict[str, Any], pl.DataFrame]:
-    """How many rows a file says it has, what tells whether it has changed since, and its columns."""
+    """Return the file's number of rows, the data that reveals later changes of the file, and its columns."""
     import polars as pl
 
     with Path(request["path"]).open("rb") as stream:
@@ -45,7 +45,7 @@ def _opened(request: Mapping[str, Any]) -> tuple[dict[str, Any], pl.DataFrame]:
 
 
 def _rows(request: Mapping[str, Any]) -> tuple[dict[str, Any], pl.DataFrame]:
-    """Some rows of a file; where `text` is true, they have been found to be writable as text."""
+    """Return some rows of a file; if `text` is true, check that they can be written as text."""
     with Path(request["path"]).open("rb") as stream:
         facts = _identity(stream)
         bound_memory(facts["size"])
@@ -64,7 +64,7 @@ def _scan(stream: IO[bytes]) -> pl.LazyFrame:
     try:
         name.encode()
     except UnicodeEncodeError:
-        # The library takes names in UTF-8 only; this name leads to the same open file.
+        # The library accepts only UTF-8 names; this name leads to the same open file.
         name = f"/dev/fd/{stream.fileno()}"
     return pl.scan_parquet(name, glob=False, hive_partitioning=False)
 
@@ -75,10 +75,10 @@ def _identity(stream: IO[bytes]) -> dict[str, Any]:
 
 
 def _try_as_text(frame: pl.DataFrame) -> None:
-    """Find dates and times that cannot be written as text: writing them panics, and here that does no harm.
+    """Try to write dates and times as text; an impossible value panics, which is harmless in this process.
 
     Raises:
-        ValueError: there is such a column.
+        ValueError: a column has such a value.
     """
     for name, dtype in frame.schema.items():
         if not _holds_times(dtype):

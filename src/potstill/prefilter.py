@@ -1,13 +1,12 @@
-"""The prefilter: words that say, before any model runs, that a text is not worth scoring.
+"""Drop texts that are not worth scoring by their words, before any model runs.
 
-In: folded windows, one Polars Series. Out: the reason for each that is dropped, null for those to keep. Terms
-match whole words in scripts that put spaces between words, and anywhere in scripts that don't; patterns are
-regular expressions of the Rust `regex` crate, whose time is linear in the text. The verdict's caps match by
-the same rules.
+Input: folded windows, as one Polars Series. Output: the reason for each dropped text, null for those to keep. Terms
+match whole words in scripts that put spaces between words, and any substring in scripts that do not. Patterns are
+regular expressions of the Rust `regex` crate, which runs in linear time. The verdict's caps match by the same rules.
 
-Feeds deliver texts with markup: `S&amp;P 500`, `<b>sponsored</b> content`, `_sponsored content_`. Words are looked for
-in what a reader sees of them; patterns, and terms with signs in them, also in the text as it is written. Only whether
-there is a match is kept, never where.
+Feeds deliver texts with markup: `S&amp;P 500`, `<b>sponsored</b> content`, `_sponsored content_`. Words are searched in
+the text that a reader sees. Patterns, and terms that contain signs, are also searched in the raw text. The result is
+only whether there is a match, not where.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MOST_TERMS = 10_000
-"""How many terms a list of a rule may have."""
+"""Maximum number of terms in a list of a rule."""
 
 MOST_PATTERNS = 60
-"""How many patterns a rule, and a filter in all, may have: a large one takes a tenth of a second to check."""
+"""Maximum number of patterns of a rule, and of a filter in total; a large pattern takes 0.1 s to check."""
 
 MOST_RULES = 200
-"""How many rules a prefilter may have."""
+"""Maximum number of rules of a prefilter."""
 
 _LONGEST_TERM = 500
 _LONGEST_PATTERN = 1000
 
-# Rust compiles no pattern of more than 10 MB, which ten thousand terms of two words would need.
+# Rust compiles no pattern larger than 10 MB, which ten thousand terms of two words would exceed.
 _MOST_CHARACTERS = 8_000
-# From here on one search for all words at once is faster than one for each.
+# From this number of words on, one search for all words is faster than one search per word.
 _MANY_WORDS = 50
 
-# Apostrophes, single quotes and accents typed in their place; hyphens that only forbid a line break.
+# Apostrophes, with the single quotes and accents typed in their place, and non-breaking hyphens.
 _ALIKE = (
     *((sign, "'") for sign in "\u2018\u2019\u201b\u02bc\u02b9\u2032\uff07\u00b4"),
     *((sign, "-") for sign in "\u2010\u2011\uff0d"),
@@ -53,17 +52,17 @@ _ALIKE = (
 _INVISIBLE = regex.compile(r"\p{Default_Ignorable_Code_Point}+")
 
 _EDGE = rf"[\W{UNSPACED}]"
-# What Rust's \s matches; Python's also splits at four control characters.
+# The characters that Rust's \s matches; Python's also matches four control characters.
 _GAP = regex.compile(r"\p{White_Space}+")
-# A term with such a sign may be meant for the markup itself: <div>, utm_source, example.com.
+# A term with such a sign may refer to the markup itself: <div>, utm_source, example.com.
 _SIGN = regex.compile(r"[^\p{L}\p{M}\p{N}\s'-]")
 _NEEDS_EDGE = regex.compile(rf"(?V1)[\w--[{UNSPACED}]]")
 
 
 def fold(text: str) -> str:
-    """A text as terms see it: NFKC, case folded, plain apostrophes and hyphens, no invisible characters.
+    """Normalise a text for term matching: NFKC, case folded, plain apostrophes and hyphens, nothing invisible.
 
-    Folding twice changes nothing.
+    Folding is idempotent.
     """
     if text.isascii():
         return text.lower()
@@ -72,7 +71,7 @@ def fold(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    # One search for each sign takes a hundredth of the time that a table of all characters would.
+    # One search per sign takes a hundredth of the time of a translation table of all characters.
     for sign, plain in _ALIKE:
         if sign in text:
             text = text.replace(sign, plain)
@@ -80,25 +79,25 @@ def _plain(text: str) -> str:
 
 
 def fold_all(texts: Iterable[str | None]) -> pl.Series:
-    """The folded texts, in their order, as a Struct Series `folded`; null stays null.
+    """Return the folded texts, in order, as a Struct Series `folded`; null stays null.
 
-    Its field `read` is what a reader sees of the text, `written` the text with its markup, null where it has none.
+    The field `read` is the text that a reader sees; `written` is the text with its markup, null if it has none.
     """
     read: list[str | None] = []
     written: list[str | None] = []
     for text in texts:
         seen = None if text is None else readable(text)
         read.append(None if seen is None else fold(seen))
-        # Most texts have no marks, and come back as they were.
+        # Most texts have no markup and are returned unchanged.
         written.append(None if text is None or seen == text else _as_written(text))
     fields = {"read": read, "written": written}
     return pl.DataFrame(fields, schema=dict.fromkeys(fields, pl.String)).to_struct("folded")
 
 
 def _as_written(text: str) -> str:
-    """The folded text with its markup; a text with entities twice, the second time with what they stand for.
+    """Return the folded text with its markup; a text with entities is followed by its decoded form.
 
-    An encoded tag may be one that the article writes about.
+    The article may be writing about an encoded tag.
     """
     meant = decoded(text)
     return fold(text) if meant == text else f"{fold(text)}\n{fold(meant)}"
@@ -136,7 +135,7 @@ Pattern = Annotated[str, Field(max_length=_LONGEST_PATTERN), AfterValidator(_pat
 
 
 class TermRule(Part):
-    """Words to find: a text matches when it has one of `any` or `patterns` and none of `unless`."""
+    """Terms to search for: a text matches if it has one of `any` or `patterns` and none of `unless`."""
 
     any: tuple[Term, ...] = Field(default=(), max_length=MOST_TERMS)
     patterns: tuple[Pattern, ...] = Field(default=(), max_length=MOST_PATTERNS)
@@ -150,22 +149,22 @@ class TermRule(Part):
 
 
 class DropRule(TermRule):
-    """A reason not to score a text, and the words that give it away."""
+    """A reason not to score a text, with the terms that identify such texts."""
 
     reason: str = Field(min_length=1)
 
 
 def matcher(rule: TermRule) -> pl.Expr:
-    """A Boolean expression over a column `folded` from `fold_all`; null where the text is."""
+    """Return a Boolean expression over a column `folded` from `fold_all`; null where the text is null."""
     folded = pl.col("folded").struct
     found = _has(folded.field("read"), folded.field("written"), rule.any, rule.patterns)
     return found & ~_has(folded.field("read"), folded.field("written"), rule.unless) if rule.unless else found
 
 
 def found(rule: TermRule, folded: pl.Series) -> pl.Series:
-    """Which folded texts a rule matches, as `matcher` says: Boolean, null where the text is.
+    """Return which folded texts a rule matches, as `matcher` defines it: Boolean, null where the text is null.
 
-    Nearly all texts have none of a rule's words anywhere, which plain searches tell sooner than patterns do.
+    Nearly all texts contain none of a rule's words, and plain substring searches exclude those faster than patterns.
     """
     telling = _telling(rule)
     if telling is None:
@@ -185,7 +184,7 @@ def _matched(rule: TermRule, folded: pl.Series) -> pl.Series:
 
 
 def _likely(folded: pl.Series, telling: Mapping[str, list[list[str]]]) -> list[int]:
-    """The rows in which the rule's patterns must look: all others have none of its words."""
+    """Return the rows that the rule's patterns must search; all other rows contain none of its words."""
     read, written = folded.struct.field("read"), folded.struct.field("written")
     if len(telling) > _MANY_WORDS:
         words = list(telling)
@@ -200,7 +199,7 @@ def _likely(folded: pl.Series, telling: Mapping[str, list[list[str]]]) -> list[i
 
 
 def _may_have(text: str, telling: Mapping[str, list[list[str]]]) -> bool:
-    """Whether all words of some term are anywhere in the text."""
+    """Return whether all words of some term occur anywhere in the text."""
     for word, others in telling.items():
         if word in text and any(all(other in text for other in rest) for rest in others):
             return True
@@ -209,7 +208,7 @@ def _may_have(text: str, telling: Mapping[str, list[list[str]]]) -> bool:
 
 @lru_cache(maxsize=1024)
 def _telling(rule: TermRule) -> dict[str, list[list[str]]] | None:
-    """For the longest word of each term, the other words of the terms it is in; None where patterns may match too."""
+    """Map the longest word of each term to the other words of its terms; None if the rule has patterns."""
     if rule.patterns:
         return None
     terms: dict[str, list[list[str]]] = {}
@@ -220,12 +219,12 @@ def _telling(rule: TermRule) -> dict[str, list[list[str]]] | None:
 
 
 class Prefilter(Part):
-    """Rules that drop a text before it is scored; without any, all are kept."""
+    """Rules that drop a text before it is scored; without rules, all texts are kept."""
 
     drop: tuple[DropRule, ...] = Field(default=(), max_length=MOST_RULES)
 
     def reasons(self, folded: pl.Series) -> pl.Series:
-        """Why each text is dropped: a String Series `reason`, null where it is kept. The first rule wins."""
+        """Return why each text is dropped: a String Series `reason`, null if it is kept; the first rule wins."""
         reasons = np.full(len(folded), None, dtype=object)
         for rule in reversed(self.drop):
             reasons[found(rule, folded).fill_null(False).to_numpy()] = rule.reason
@@ -233,10 +232,10 @@ class Prefilter(Part):
 
 
 def _has(read: pl.Expr, written: pl.Expr, terms: Sequence[str], patterns: Sequence[str] = ()) -> pl.Expr:
-    """Whether a text has one of the terms or patterns; null where `read` is."""
+    """Return an expression for whether a text has one of the terms or patterns; null where `read` is null."""
     own = [_spelled(pattern) for pattern in patterns]
     found = [read.str.contains(pattern) for pattern in [*term_patterns(_read(terms)), *own]]
-    # Null, as `written` mostly is, would make a false null.
+    # `written` is usually null, and a null would turn a False result into null.
     found += [
         written.str.contains(pattern).fill_null(False) & read.is_not_null()
         for pattern in [*term_patterns(_written(terms)), *own]
@@ -245,20 +244,20 @@ def _has(read: pl.Expr, written: pl.Expr, terms: Sequence[str], patterns: Sequen
 
 
 def _read(terms: Sequence[str]) -> list[str]:
-    """How terms stand in what a reader sees; a term that is nothing but markup does not."""
+    """Return the terms as they occur in the text that a reader sees; a term of pure markup has no such form."""
     return [folded for term in terms if (folded := fold(decoded(term)).strip())]
 
 
 def _written(terms: Sequence[str]) -> list[str]:
-    """How terms stand in a text as it is written, of those that may be meant for it."""
+    """Return the terms as they occur in the raw text, for those that may refer to markup."""
     return [folded for term in terms if _SIGN.search(folded := fold(term).strip())]
 
 
 def term_patterns(terms: Sequence[str]) -> list[str]:
-    """Rust patterns of which one matches a folded text that has one of the terms; few, whatever their number.
+    """Return Rust patterns, few in number, one of which matches a folded text if it contains one of the terms.
 
-    Rust's engine has no look-around, so a pattern takes in the character at each end that must be an edge: a
-    term's end that is a letter of a spaced script may not touch another such letter.
+    Rust's engine has no look-around, so a pattern includes the character at each end that must be a word edge: if a
+    term ends with a letter of a script with spaces, no such letter may be adjacent to it.
     """
     groups: dict[tuple[str, str], set[str]] = {}
     for term in terms:
@@ -274,7 +273,7 @@ def term_patterns(terms: Sequence[str]) -> list[str]:
 
 
 def _in_parts(words: list[str]) -> Iterator[list[str]]:
-    """The words in lists that are small enough for one pattern each."""
+    """Split the words into lists that are each small enough for one pattern."""
     part: list[str] = []
     size = 0
     for word in words:
@@ -288,7 +287,7 @@ def _in_parts(words: list[str]) -> Iterator[list[str]]:
 
 
 def _literal(word: str) -> str:
-    # By their codes, because some escaped signs, such as \<, mean something to Rust.
+    # Signs are written by their codes, because some escaped signs, such as \<, have a meaning in Rust.
     return "".join(
         f"\\x{ord(sign):02x}" if sign.isascii() and not sign.isalnum() and sign != "_" else sign for sign in word
     )

@@ -1,10 +1,10 @@
-"""Foreign files are read by processes of their own.
+"""Run separate processes that read untrusted files.
 
-In: a module whose process reads files of one kind. Out: its answers. A file that is broken, or made to do harm, can
-make a reading library end its process, ask for more memory than there is or take hours; here that ends a process that
-does nothing else. It is started for the first file, serves all that follow, and ends with this process.
+Input: a module whose process reads files of one kind. Output: its answers. A broken or malicious file can crash a
+reading library, make it request more memory than there is, or take hours; here this affects only a process that does
+nothing else. It is started for the first file, serves all later ones, and ends with this process.
 
-Both sides stand here: `Worker` asks, and the process's own module calls `serve`.
+This module contains both sides: `Worker` sends requests, and the module of the process calls `serve`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 HEADER = struct.Struct(">cQQ")
-"""Before each answer: `ANSWER` or `REFUSAL`, and the bytes of the JSON and of the table that follow."""
+"""The header of each answer: `ANSWER` or `REFUSAL`, and the sizes in bytes of the JSON and the table that follow."""
 
 ANSWER, REFUSAL = b"a", b"r"
 
 LEAST_MEMORY = 4 << 30
-"""Bytes that reading may take of any file; a larger one may take `TIMES_ITS_SIZE` as much as it has."""
+"""Memory in bytes that is allowed for any file; a larger file may use `TIMES_ITS_SIZE` times its size."""
 
 TIMES_ITS_SIZE = 32
 
@@ -37,7 +37,7 @@ _LONGEST_REASON = 200
 
 
 class Worker:
-    """A process that reads; it is started when it is asked, and again after it has ended."""
+    """A reading process; it is started on the first request, and again after it has ended."""
 
     def __init__(self, module: str) -> None:
         self._module = module
@@ -47,10 +47,10 @@ class Worker:
         atexit.register(self.end)
 
     def ask(self, request: dict[str, object]) -> tuple[bytes, dict[str, Any], bytes]:
-        """The answer to a request: `ANSWER` or `REFUSAL`, facts, and a table's bytes.
+        """Send a request and return `ANSWER` or `REFUSAL`, the facts, and the bytes of a table.
 
         Raises:
-            EOFError: the process has ended over it; says how.
+            EOFError: the process ended during the request; the message says how.
         """
         with self._lock:
             process = self._running()
@@ -59,13 +59,13 @@ class Worker:
                 answer = _exchange(process, request)
                 answered = True
             finally:
-                # What an interrupt cuts short must not be taken for the answer to the next request.
+                # After an interrupt, a late answer must not be taken for the answer to the next request.
                 if not answered:
                     self.end()
             return answer
 
     def end(self) -> None:
-        """End the process, if this one has started it."""
+        """End the process if this process started it."""
         process, self._process = self._process, None
         if process is None or self._owner != os.getpid():
             return
@@ -79,9 +79,9 @@ class Worker:
 
 
 def _started(module: str) -> subprocess.Popen[bytes]:
-    # It imports what this process imports, from the same places, and nothing from the folder it happens to be in.
-    places = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109 - as text
-    return subprocess.Popen(  # noqa: S603 - a module of ours
+    # The process imports the same modules from the same paths as this process, and nothing from the current folder.
+    places = os.pathsep.join(place or os.getcwd() for place in sys.path)  # noqa: PTH109 - needed as text
+    return subprocess.Popen(  # noqa: S603 - starts a module of potstill
         [sys.executable, "-P", "-m", module],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -119,8 +119,8 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
 
 
 def serve(answer: Callable[[Mapping[str, Any]], tuple[dict[str, Any], bytes]]) -> None:
-    """Answer requests on standard input until there are no more; `answer` gives facts and a table's bytes."""
-    # An interrupt of the terminal reaches both processes; the other one ends this one.
+    """Answer requests on standard input until it ends; `answer` returns the facts and the bytes of a table."""
+    # An interrupt of the terminal reaches both processes; the parent process ends this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
@@ -140,7 +140,7 @@ def _answered(
         facts, table = answer(request)
     except (MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - the panics of some libraries derive from BaseException alone
+    except BaseException as error:  # noqa: BLE001 - panics of some libraries derive only from BaseException
         of_system = isinstance(error, OSError) and error.strerror is not None
         first = getattr(error, "strerror", None) or str(error).strip().partition("\n")[0]
         return REFUSAL, {"reason": (first or type(error).__name__)[:_LONGEST_REASON], "of_system": of_system}, b""
@@ -148,7 +148,7 @@ def _answered(
 
 
 def bound_memory(size: int) -> None:
-    """Let reading a file of so many bytes take so much memory and no more, where the system can be told."""
+    """Limit this process's memory for reading a file of `size` bytes, where the system supports it."""
     try:
         import resource
 
@@ -162,7 +162,7 @@ def bound_memory(size: int) -> None:
 
 
 def bound_time(seconds: int) -> None:
-    """Let what follows take so many seconds of processor time, where the system can be told; then the process ends."""
+    """Limit the processor time from now on to `seconds`, where the system supports it; then the process ends."""
     try:
         import resource
 

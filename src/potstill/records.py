@@ -1,7 +1,8 @@
-"""Records: every file that potstill writes as JSON, and the rules by which it is read again.
+"""Define the JSON records that potstill writes and the rules for reading them.
 
-In: an object with its fields. Out: canonical JSON, and the same object read back. A record knows the version of its
-layout. One that a newer potstill wrote is refused by name; an older one is read as far as its fields still fit.
+Input: an object with its fields. Output: canonical JSON, and the same object read back. A record contains the version
+of its layout. A record of a newer potstill is rejected with a message; an older record is accepted as long as its
+fields are still valid.
 """
 
 from __future__ import annotations
@@ -21,47 +22,47 @@ if TYPE_CHECKING:
 
 
 class Part(BaseModel):
-    """A part of a record: it cannot be changed and knows all its fields.
+    """An immutable part of a record; unknown fields are rejected.
 
-    What is read from a file must have a field's own type; what code gives may be a number of numpy's.
+    Values read from a file must have the exact type of the field; values passed in code may be numpy numbers.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @classmethod
     def validated(cls, content: Any, where: str, *, error: type[PotstillError] = BadInput) -> Self:  # noqa: ANN401 - JSON
-        """Validate what was read from JSON or YAML.
+        """Validate content that was read from JSON or YAML.
 
         Args:
-            content: lists, objects, texts, numbers, true, false and null.
-            where: names its place in errors, such as a file.
-            error: what is raised.
+            content: lists, objects, strings, numbers, true, false and null.
+            where: the source for messages, such as a file.
+            error: the class of the error to raise.
 
         Raises:
-            PotstillError: an `error` that names the place, the field, what was expected and what came.
+            PotstillError: an `error` that names the source, the field, what was expected and what was found.
         """
         try:
-            # As JSON, where a list is a legal tuple; a value of another type is refused all the same.
+            # In JSON mode, strict validation accepts a list as a tuple, but still rejects values of another type.
             return cls.model_validate_json(json.dumps(content, default=str), strict=True)
         except ValidationError as fault:
             raise error(f"{where}: {first_fault(fault)}") from None
 
 
 class Interval(Part):
-    """Both ends of an interval; the record that it is in says of which kind and level."""
+    """Both ends of an interval; the enclosing record states its kind and level."""
 
     low: float
     high: float
 
 
 class Record(Part):
-    """A whole file. A subclass names the version of its layout: `schema_version: int = 1`."""
+    """A record in its own file. A subclass sets the version of its layout: `schema_version: int = 1`."""
 
     fault: ClassVar[type[PotstillError]] = BadInput
-    """What is raised for a file that cannot be read."""
+    """The class of the error for a file that cannot be read."""
 
     made_by: ClassVar[str] = ""
-    """The command that makes the file again, for the message about one whose layout is too old."""
+    """The command that recreates the file, for the message about a layout that is too old."""
 
     oldest: ClassVar[int] = 1
     """The oldest version that can be read."""
@@ -69,7 +70,7 @@ class Record(Part):
     schema_version: int
 
     def save(self, path: Path) -> None:
-        """Write the record, whole or not at all.
+        """Write the record atomically.
 
         Raises:
             BadInput: the file cannot be written.
@@ -78,14 +79,15 @@ class Record(Part):
 
     @classmethod
     def from_file(cls, path: Path, *, most: int = MOST_BYTES) -> Self:
-        """Read a record.
+        """Read a record from a file.
 
         Args:
             path: the file.
-            most: bytes that it may have.
+            most: maximum size in bytes.
 
         Raises:
-            PotstillError: `fault`; the file is missing or broken, a newer potstill wrote it, or a field is not legal.
+            PotstillError: a `fault`, if the file is missing or broken, a newer potstill wrote it, or a field is
+                invalid.
         """
         if cls.made_by and not path.exists():
             raise cls.fault(f"{path}: no such file; run: {cls.made_by}")
@@ -97,7 +99,7 @@ class Record(Part):
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], where: str) -> Self:
-        """As `from_file`, from an object that has been read."""
+        """Read a record, as `from_file` does, from a parsed JSON object."""
         cls.check_version(content, where)
         try:
             return cls.validated(content, where, error=cls.fault)
@@ -108,10 +110,10 @@ class Record(Part):
 
     @classmethod
     def check_version(cls, content: Mapping[str, Any], where: str) -> None:
-        """See that this potstill reads the version of a record.
+        """Check that this potstill can read the version of a record.
 
         Raises:
-            PotstillError: `fault`; it names the version, and what to do.
+            PotstillError: a `fault` that names the version and the remedy.
         """
         version, newest = content.get("schema_version"), cls.newest()
         if not isinstance(version, int) or isinstance(version, bool) or version < 1:
@@ -131,13 +133,13 @@ class Record(Part):
 
     @classmethod
     def newest(cls) -> int:
-        """The version that this potstill writes."""
+        """Return the version that this potstill writes."""
         version: int = cls.model_fields["schema_version"].default
         return version
 
 
 def first_fault(error: ValidationError) -> str:
-    """The first thing that is wrong: the path to its field, what is expected and what came."""
+    """Return the first fault: the path of the field, what was expected and what was found."""
     first = error.errors(include_url=False)[0]
     where = " -> ".join(str(step) for step in first["loc"])
     came = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"

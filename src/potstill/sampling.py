@@ -1,8 +1,8 @@
-"""Which articles the oracle should label next.
+"""Choose which articles the oracle should label next.
 
-In: a pool of articles, and what is labelled already. Out: a part of the pool. Only a random sample says something
-about the pool as a whole (a rate, an error, what a prefilter misses); the other ways spend money where a student has
-most to learn, and what they choose must not be used to judge it.
+Input: a pool of articles, and the labels so far. Output: a subset of the pool. Only a random sample allows statements
+about the whole pool (a rate, an error, what a prefilter misses). The other methods select articles from which a student
+learns most; such a selection must not be used for evaluation.
 """
 
 from __future__ import annotations
@@ -28,14 +28,17 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 How = Literal["random", "high", "uncertain", "diverse"]
-"""`random`: each article alike. `high`: where a cheap student expects the highest overall. `uncertain`: where cheap
-students that learned from different halves of the labels disagree most. `diverse`: each as unlike all others, and
-what is labelled, as can be had."""
+"""The sampling method.
+
+`random`: uniform. `high`: highest `overall` predicted by a cheap student. `uncertain`: highest disagreement between
+cheap students that were trained on different halves of the labels. `diverse`: as dissimilar as possible from each other
+and from the labelled articles.
+"""
 
 WAYS: tuple[How, ...] = ("random", "high", "uncertain", "diverse")
 
 COMMITTEE = 5
-"""Students whose disagreement is uncertainty."""
+"""Number of students whose disagreement measures uncertainty."""
 
 _BUCKETS = 2**18
 
@@ -49,23 +52,26 @@ def choose(
     *,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """At most `n` articles of the pool, in the order in which they are worth labelling.
+    """Choose at most `n` articles of the pool, ordered by priority for labelling.
 
-    Articles that are labelled already are left out, and so are those whose window one of these, or an earlier article
-    of the pool, has to the letter.
+    Articles that are already labelled are left out. So are articles whose window is identical to that of a labelled
+    article or of an earlier article of the pool.
 
     Args:
-        pool: columns id, title, content; further ones are passed through.
-        n: how many.
-        how: see `How`.
-        filter_: whose window and weights count.
-        known: what is labelled; needed for `high` and `uncertain`.
-        seed: of everything random.
+        pool: columns id, title, content; other columns are passed through.
+        n: maximum number of articles, at least 1.
+        how: the sampling method, see `How`.
+        filter_: the filter with the window and weights to use.
+        known: the labelled articles; required for `high` and `uncertain`.
+        seed: random seed.
+
+    Returns:
+        The chosen rows of the pool.
 
     Raises:
         BadInput: `n` is below 1, or `how` is unknown.
-        DatasetError: `high` or `uncertain` without labels.
-        MissingExtra: scikit-learn is not installed (`random` does without it).
+        DatasetError: `high` or `uncertain` is used without labels.
+        MissingExtra: scikit-learn is not installed (not required for `random`).
     """
     if n < 1:
         raise BadInput(f"a sample of {n} articles; at least 1 is needed")
@@ -90,19 +96,20 @@ def choose(
 
 
 def at_random(ids: Sequence[str], seed: int = 0) -> IntArray:
-    """An order of the ids that depends on each id and the seed alone.
+    """Return a random order of the ids that depends only on each id and the seed.
 
-    When a pool grows, what was drawn of it stays drawn unless a new article comes before it, so that a larger
-    sample of the same pool holds the smaller one.
+    When a pool grows, its earlier sample stays selected unless a new article precedes it, so a larger sample of the
+    same pool contains the smaller one.
     """
     keys = [hashlib.sha256(f"{seed}\0{id_}".encode()).digest() for id_ in ids]
     return np.array(sorted(range(len(ids)), key=keys.__getitem__), dtype=np.int64)
 
 
 def far_apart(texts: Sequence[str], known: Sequence[str], n: int, seed: int = 0) -> IntArray:
-    """Positions of up to `n` texts, each the least like any text before it and any known one (Gonzalez 1985).
+    """Return the positions of up to `n` texts, each farthest from all texts before it and from the known texts.
 
-    Likeness is the cosine of words' hashed TF-IDF; without known texts the first is the one least like the mean.
+    This is farthest-first traversal (Gonzalez 1985). Similarity is the cosine of hashed TF-IDF vectors of words.
+    Without known texts, the first text is the one least similar to the mean.
     """
     text = require("sklearn.feature_extraction.text", "train")
     vectors = text.HashingVectorizer(n_features=_BUCKETS, alternate_sign=False, norm=None, ngram_range=(1, 1))
@@ -121,7 +128,7 @@ def far_apart(texts: Sequence[str], known: Sequence[str], n: int, seed: int = 0)
     for _ in track(range(min(n, len(texts))), "choosing", min(n, len(texts))):
         row = int(np.argmin(nearest + tie))
         likeness = (pool @ pool[row].T).toarray().ravel()
-        # With nothing known, the first choice replaces the likeness to the mean.
+        # Without known texts, similarity to the first choice replaces similarity to the mean.
         nearest = likeness if not chosen and not len(known) else np.maximum(nearest, likeness)
         chosen.append(row)
         nearest[chosen] = np.inf
@@ -129,7 +136,7 @@ def far_apart(texts: Sequence[str], known: Sequence[str], n: int, seed: int = 0)
 
 
 def _new(pool: pl.DataFrame, filter_: Filter, known: Examples | None) -> tuple[pl.DataFrame, list[str]]:
-    """What is worth asking about, and its windows."""
+    """Return the articles of the pool that are worth labelling, and their windows."""
     texts = [filter_.text.of(title, content) for title, content in pool.select("title", "content").iter_rows()]
     seen = set() if known is None else set(known.texts)
     labelled = set() if known is None else set(known.ids)
@@ -143,7 +150,7 @@ def _new(pool: pl.DataFrame, filter_: Filter, known: Examples | None) -> tuple[p
 
 
 def _committee(texts: Sequence[str], known: Examples | None, members: int, seed: int) -> list[FloatArray]:
-    """Scores by students that learned from random halves of the clusters; by one that learned from all."""
+    """Return scores by students trained on random halves of the clusters; a single student is trained on all."""
     if known is None:
         raise DatasetError("there are no labels to learn from")
     check_labelled(known)
@@ -163,12 +170,12 @@ def _committee(texts: Sequence[str], known: Examples | None, members: int, seed:
 
 
 def _overall(scores: Sequence[FloatArray], filter_: Filter) -> FloatArray:
-    """Shape (students, articles)."""
+    """Return `overall` per student and article, shape (students, articles)."""
     low, high = filter_.scale.min, filter_.scale.max
     return np.stack([metrics.weighted(np.clip(each, low, high), filter_.weights) for each in scores])
 
 
 def _descending(values: FloatArray, seed: int) -> IntArray:
-    """Positions by value, the highest first; ties by chance."""
+    """Return positions sorted by value, highest first; ties are broken at random."""
     tie = np.random.default_rng(seed).random(len(values))
     return np.lexsort((tie, -values))

@@ -1,7 +1,7 @@
-"""What a person learns while work goes on: progress bars on a terminal, plain lines elsewhere, notes, a log.
+"""Report progress to the user: progress bars on a terminal, plain lines elsewhere, notes, a log.
 
-In: work that says how far it is. Out: on a terminal, bars on stderr; where stderr is not a terminal, one plain line
-every 30 seconds; and everything of that in the log, for `--log-file` and `-v`. Results never come this way: they go
+Input: work that reports its progress. Output: progress bars on stderr; if stderr is not a terminal, one plain line
+every 30 seconds. All of this also goes to the log, for `--log-file` and `-v`. Results are never written here; they go
 to stdout.
 """
 
@@ -32,51 +32,51 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 console = Console(stderr=True)
-"""Where progress and notes go; results go to stdout."""
+"""The console for progress and notes; results go to stdout."""
 
 log = logging.getLogger("potstill")
-"""What `--log-file` keeps and `-v` shows. No text of an article and no key is ever written to it."""
+"""The log that `--log-file` saves and `-v` shows. It never contains the text of an article or a key."""
 log.addHandler(logging.NullHandler())
 
 LINE_EVERY = 30.0
 """Seconds between two plain lines about the same work."""
 
 NARROWEST_BAR, WIDEST_BAR = 4, 40
-"""Columns of a bar; where fewer are left, it is not drawn."""
+"""Minimum and maximum width of a bar in columns; if fewer columns are left, it is not drawn."""
 
 RECENT = 10
-"""Plain lines over which the pace is measured that the remaining time is estimated from."""
+"""Number of plain lines over which the pace is measured to estimate the remaining time."""
 
 
-def set_quiet(quiet: bool) -> None:  # noqa: FBT001 - one flag, passed on from `-q`
-    """Silence progress and notes, as `-q` asks."""
+def set_quiet(quiet: bool) -> None:  # noqa: FBT001 - a single flag, passed on from `-q`
+    """Silence progress and notes, for `-q`."""
     console.quiet = quiet
 
 
 def note(message: str) -> None:
-    """One line for a person, on stderr and in the log."""
+    """Write one line for the user to stderr and to the log."""
     log.info("%s", message, extra={"shown": True})
     console.print(message, highlight=False, markup=False, soft_wrap=True)
 
 
 def duration(seconds: float) -> str:
-    """A time for a person: `12 s`, `3 min`, `1.5 h`."""
+    """Format a duration for the user: `12 s`, `3 min`, `1.5 h`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 class Advance(Protocol):
-    """Moves a bar on, and says in a few words how things stand."""
+    """A callback that advances a bar and gives a short status."""
 
     def __call__(self, amount: float, detail: object = "") -> None:
-        """So many steps more are done; `detail` is made into words when progress is next shown."""
+        """Report that `amount` more steps are done; `detail` is formatted when progress is next shown."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """A piece of work that is under way, as the plain lines tell it."""
+    """An operation in progress, as the plain lines report it."""
 
     description: str
     total: float | None
@@ -84,10 +84,10 @@ class Step:
     done: float = 0.0
     detail: object = ""
     seen: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=RECENT))
-    """When a line was last said, and how much was done then; the latest last."""
+    """The times of past lines, with the amount done at that time; the latest is last."""
 
     def remaining(self, now: float) -> float | None:
-        """Seconds that are left at the recent pace; None where nobody can tell."""
+        """Return the remaining seconds at the recent pace; None if unknown."""
         since, before = self.seen[0] if self.seen else (self.started, 0.0)
         if self.total is None or self.done <= before or now <= since:
             return None
@@ -95,11 +95,11 @@ class Step:
 
     @property
     def waits(self) -> bool:
-        """Whether this counts an input without an end that has brought nothing since the last line."""
+        """Whether this step counts an endless input that has delivered nothing since the last line."""
         return self.total is None and bool(self.seen) and 0 < self.done == self.seen[-1][1]
 
     def words(self, now: float) -> str:
-        """How far it is, how long it has taken, and how long it will take yet."""
+        """Describe the progress, the elapsed time and the remaining time."""
         parts = [f"{duration(now - self.started)} so far"]
         if self.total is not None:
             share = f" ({self.done / self.total:.0%})" if self.total else ""
@@ -113,7 +113,7 @@ class Step:
 
 
 class Lines:
-    """One plain line about the work under way whenever `every` seconds have gone by; steps may lie in one another."""
+    """A reporter of one plain line about the work in progress every `every` seconds; steps may be nested."""
 
     def __init__(
         self, say: Callable[[str], None], *, every: float = LINE_EVERY, clock: Callable[[], float] = time.monotonic
@@ -126,7 +126,7 @@ class Lines:
         self._lock = threading.Lock()
 
     def begin(self, description: str, total: float | None) -> Step:
-        """A step is under way from now on."""
+        """Begin a step."""
         with self._lock:
             now = self._clock()
             if not self._open:
@@ -136,12 +136,12 @@ class Lines:
             return step
 
     def end(self, step: Step) -> None:
-        """A step is done, or given up."""
+        """End a step, whether it is done or abandoned."""
         with self._lock:
             self._open.remove(step)
 
     def look(self) -> None:
-        """Say a line if it is time."""
+        """Write a line if one is due."""
         with self._lock:
             now = self._clock()
             if not self._open or now - self._last < self._every:
@@ -156,19 +156,19 @@ class Lines:
 
     @property
     def busy(self) -> bool:
-        """Whether a step is under way."""
+        """Whether a step is in progress."""
         return bool(self._open)
 
 
 def _say(line: str) -> None:
-    # A terminal has the bar.
+    # On a terminal, the bar shows the progress instead.
     log.info("%s", line, extra={"shown": True})
     if not console.is_terminal:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 class _Speaker:
-    """Looks once a second, from a thread of its own, whether a line is due; the thread ends with the work."""
+    """A thread that checks once a second whether a line is due; it ends with the work."""
 
     def __init__(self) -> None:
         self.lines = Lines(_say)
@@ -198,7 +198,7 @@ _speaker = _Speaker()
 
 @contextmanager
 def working(description: str) -> Iterator[None]:
-    """Work that has no bar of its own, such as a whole command: off a terminal it is not silent either."""
+    """Report work without a bar, such as a whole command, with plain lines if stderr is not a terminal."""
     step = _speaker.begin(description, None)
     try:
         yield
@@ -208,11 +208,11 @@ def working(description: str) -> Iterator[None]:
 
 @contextmanager
 def steps(description: str, total: float | None) -> Iterator[Advance]:
-    """Show how work goes on; call what it yields with the number of steps just done, and how things stand.
+    """Show the progress of work; call the yielded function with the number of steps done and a short status.
 
     Args:
-        description: what is done, in a few words.
-        total: how many steps there are; None where nobody knows, for a bar that only shows that work goes on.
+        description: a short description of the work.
+        total: number of steps; None if unknown, and then the bar only shows that work is in progress.
     """
     bar = _Bars(
         console=console,
@@ -229,7 +229,7 @@ def steps(description: str, total: float | None) -> Iterator[Advance]:
                 step.done += amount
                 step.detail = detail
                 bar.update(task, advance=amount, detail=detail)
-                # A total that was an estimate grows with what it underrated.
+                # If the total was an estimate that proves too low, it is raised.
                 if step.total is not None and step.done > step.total:
                     step.total = step.done
                     bar.update(task, total=step.done)
@@ -241,7 +241,7 @@ def steps(description: str, total: float | None) -> Iterator[Advance]:
 
 
 def track(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:
-    """Pass items through, one step of a progress bar each."""
+    """Yield the items unchanged and advance a progress bar by one step for each."""
     with steps(description, total) as advance:
         for item in items:
             yield item
@@ -249,15 +249,15 @@ def track(items: Iterable[T], description: str, total: float | None = None) -> I
 
 
 class _Bars(Progress):
-    """Bars whose figures stay whole: where a terminal is narrow, the bar shrinks, then details take their own lines."""
+    """Bars whose figures are never truncated: on a narrow terminal the bar shrinks, then details get separate lines."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """All bars, one below the other."""
+        """Return all bars, one below the other."""
         yield Group(*(_Bar(task) for task in self.tasks if task.visible))
 
 
 class _Bar:
-    """One task: its name, a bar, how many of how many, the time left, and how things stand."""
+    """One task: its name, a bar, the steps done and in total, the time left, and a short status."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -275,7 +275,7 @@ class _Bar:
 
     def _line(self, figures: str, detail: str, width: int) -> RenderableType:
         task = self._task
-        # What does not fit beside the figures is cut from the name.
+        # If name and figures do not fit on one line, the name is shortened.
         room = max(width - cell_len(figures) - 1, 1)
         name = task.description
         name = name if cell_len(name) <= room else set_cell_size(name, room - 1) + "…"
@@ -301,7 +301,7 @@ def _count(task: Task) -> str:
 
 
 def _time(task: Task) -> str:
-    """The time left, or, where that can't be known, the time gone by."""
+    """Return the time left, or the elapsed time if that is unknown."""
     seconds = task.elapsed if task.total is None else task.time_remaining
     if seconds is None:
         return "-:--:--"

@@ -1,7 +1,7 @@
-"""The window: what of an article is read, by oracle and student alike.
+"""Define the text window: the part of an article that both oracle and student read.
 
-In: a title and a content. Out: one string of at most `max_chars` characters, cut between graphemes. It is
-counted in characters so that it belongs to the labels and not to any tokenizer.
+Input: a title and a content. Output: one string of at most `max_chars` characters, cut between graphemes. The length is
+counted in characters, so that it depends on the labels' filter and not on any tokenizer.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from pydantic import Field
 from potstill.records import Part
 
 JOINT = "\n[...]\n"
-"""Stands where `head_tail` leaves the middle out."""
+"""The separator that replaces the omitted middle in `head_tail`."""
 
 _GRAPHEME = regex.compile(r"\X")
-# Longer runs of joined characters than this are not writing; the cut may then fall inside one.
+# Longer runs of combined characters do not occur in real text; in such a run, the cut may fall inside a grapheme.
 _LONGEST_GRAPHEME = 64
 
 
 class Window(Part):
-    """How much of an article is read: its first `max_chars`, or its head and its tail in equal parts."""
+    """How much of an article is read: its first `max_chars` characters, or its head and its tail in equal parts."""
 
     max_chars: int = Field(default=2500, ge=len(JOINT) + 2, le=100_000)
     keep: Literal["head", "head_tail"] = "head"
 
     def of(self, title: str, content: str) -> str:
-        """The window of an article: title, blank line, content, cut to `max_chars`.
+        """Return the window of an article: title, blank line, content, cut to `max_chars` characters.
 
-        NUL characters, which many stores refuse, become spaces; white space at both ends goes.
+        NUL characters, which many databases reject, become spaces; white space at both ends is removed.
         """
         whole = _join(title, content)
         if len(whole) <= self.max_chars:
@@ -38,13 +38,13 @@ class Window(Part):
         room = self.max_chars - len(JOINT)
         head = whole[: _boundary_before(whole, room - room // 2)].rstrip()
         tail = whole[_boundary_after(whole, len(whole) - room // 2) :].lstrip()
-        # A tiny window may have no room for a whole grapheme at each end.
+        # A tiny window may not have room for a whole grapheme at each end.
         if self.keep == "head_tail" and head and tail:
             return head + JOINT + tail
         return whole[: _boundary_before(whole, self.max_chars)].rstrip()
 
     def cuts(self, title: str, content: str) -> bool:
-        """Whether the window loses some of the article."""
+        """Return whether the window loses some of the article."""
         return len(_join(title, content)) > self.max_chars
 
 
@@ -54,9 +54,9 @@ def _join(title: str, content: str) -> str:
 
 
 def _boundaries(text: str, at: int) -> list[int]:
-    """Grapheme boundaries around position `at`, found without reading the whole text."""
+    """Return the grapheme boundaries around position `at`, without reading the whole text."""
     start = max(0, at - _LONGEST_GRAPHEME)
-    # Flags are pairs of letters, so where one begins depends on where their row began.
+    # Flags are pairs of letters, so the start of a flag depends on where the run of flag letters starts.
     while start > 0 and _is_flag_letter(text[start]) and _is_flag_letter(text[start - 1]):
         start -= 1
     near = text[start : at + _LONGEST_GRAPHEME]

@@ -1,8 +1,8 @@
-"""When an article was published: text to a moment, or an error that says why it is not certain.
+"""Parse the publication time of an article, or raise an error that says why it is ambiguous.
 
-In: the text of a date and time as feeds, files and logs write it. Out: a `datetime`. Read are ISO 8601, the dates of
-mail and RSS (RFC 822 and 5322), English dates such as `June 1, 2021 9:41 PM`, and the seconds, milliseconds,
-microseconds or nanoseconds since 1970. What has two meanings (01/02/2021, EST) or none is refused and never guessed.
+Input: the text of a date and time as in feeds, files and logs. Output: a `datetime`. Supported are ISO 8601, the dates
+of mail and RSS (RFC 822 and 5322), English dates such as `June 1, 2021 9:41 PM`, and the seconds, milliseconds,
+microseconds or nanoseconds since 1970. Texts with two meanings (01/02/2021, EST) or none are rejected, never guessed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 
 EXPECTED = "ISO 8601 such as 2024-05-01T10:00:00Z"
-"""What to write where a time was refused."""
+"""The format to suggest if a time was rejected."""
 
 _LONGEST = 100
 
@@ -38,14 +38,14 @@ _WEEKDAYS = {
     for name in names.split()
 }  # fmt: skip
 
-# Abbreviations that mean one offset wherever they are used today, in hours.
+# Abbreviations with the same offset everywhere they are used today, in hours.
 _ZONES = {
     "z": 0, "utc": 0, "ut": 0, "gmt": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "eet": 2, "eest": 3, "msk": 3,
     "sast": 2, "jst": 9, "kst": 9, "hkt": 8, "sgt": 8, "awst": 8, "acst": 9.5, "acdt": 10.5, "aest": 10, "aedt": 11,
     "nzst": 12, "nzdt": 13, "hst": -10, "akst": -9, "akdt": -8, "edt": -4, "mdt": -6, "pdt": -7,
 }  # fmt: skip
-# RFC 822 gives these a meaning in the dates of mail and RSS; elsewhere they have others, too: EST is also Sydney's
-# standard time, CST also China's, PST also that of the Philippines, MST also that of Malaysia.
+# RFC 822 defines these abbreviations for the dates of mail and RSS. Elsewhere they are ambiguous: EST is also the
+# standard time of Sydney, CST that of China, PST that of the Philippines, and MST that of Malaysia.
 _MAIL_ZONES = {"est": -5, "cst": -6, "cdt": -5, "mst": -7, "pst": -8}
 
 _DATE = r"""
@@ -66,7 +66,7 @@ _FORMS = tuple(
     re.compile(form, re.VERBOSE | re.ASCII)
     for form in (
         rf"{_WEEKDAY} {_DATE} (?: (?: t | ,? [ ] (?: at [ ] )? ) {_CLOCK} (?: [ ]? {_ZONE} )? )?",
-        # As C's ctime and date(1) write it: Tue Jun  1 21:41:00 CEST 2021.
+        # The format of C's ctime and date(1): Tue Jun  1 21:41:00 CEST 2021.
         rf"""{_WEEKDAY} (?P<name>[a-z]{{3}}) [ ] (?P<day>\d{{1,2}}) [ ] {_CLOCK} (?: [ ] {_ZONE} )?
              [ ] (?P<year>\d{{4}})""",
     )
@@ -82,17 +82,17 @@ _DAY_OR_MONTH_FIRST = re.compile(r"\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d\d)\b.*", 
 
 
 class TimeError(ValueError):
-    """A text that is not certainly one moment; the message says why, without the text."""
+    """A text does not name exactly one time; the message gives the reason, without the text."""
 
 
 def read_time(text: str) -> datetime:
-    """The moment that a text names; without a zone (`tzinfo` None) where the text has none.
+    """Parse a time; the result has no zone (`tzinfo` None) if the text has none.
 
     Args:
-        text: see the module; white space around it and letters' case don't matter.
+        text: a time in one of the module's formats; surrounding white space and letter case are ignored.
 
     Raises:
-        TimeError: it is no time, or may be several.
+        TimeError: the text is not a time or is ambiguous.
     """
     plain = " ".join(unicodedata.normalize("NFKC", text[: _LONGEST + 1]).split())
     if len(text) > _LONGEST:
@@ -118,7 +118,7 @@ def read_time(text: str) -> datetime:
 
 
 def year_of(text: str) -> int | None:
-    """The year that a text names, as it is written there; None where that is not certain."""
+    """Return the year that a text contains, as written; None if it is ambiguous."""
     if re.fullmatch(r"\s*[12]\d{3}(?:-\d\d)?\s*", text, re.ASCII):
         return int(text.strip()[:4])
     try:
@@ -128,12 +128,12 @@ def year_of(text: str) -> int | None:
 
 
 def seconds_of(moment: datetime) -> float:
-    """Seconds since 1970; a moment without a zone is taken as UTC."""
+    """Return seconds since 1970; a time without a zone is taken as UTC."""
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _since_1970(count: re.Match[str]) -> datetime:
-    """A count of some unit since 1970, which its number of digits tells: such counts have lain in 1973 to 2286."""
+    """Parse a count since 1970; its unit follows from its number of digits, for times from 1973 to 2286."""
     digits = count[1]
     if len(digits) == 14 and digits[:2] in {"19", "20"} and not count[2]:
         try:
@@ -150,7 +150,7 @@ def _since_1970(count: re.Match[str]) -> datetime:
 
 def _moment(found: re.Match[str]) -> datetime:
     part = found.groupdict()
-    # As RFC 822 has it: the day first, and a clock of 24 hours with a zone.
+    # The form of RFC 822: the day first, and a 24-hour clock with a zone.
     mail = bool(part.get("mail_day")) and bool(part["zone"]) and not part["half"]
     year = part.get("iso_year") or part.get("mail_year") or part["year"]
     month = part.get("iso_month") or _month(part.get("mail_month") or part["name"])
@@ -179,7 +179,7 @@ def _year(text: str, *, mail: bool) -> int:
         return int(text)
     if not mail:
         raise TimeError(f"has a year of two digits; expected {EXPECTED}")
-    # RFC 5322, section 4.3.
+    # Two-digit years follow RFC 5322, section 4.3.
     return int(text) + (2000 if int(text) < 50 else 1900)
 
 

@@ -1,6 +1,6 @@
-"""The few nouns of potstill, frozen.
+"""Define the basic data types of potstill as frozen objects.
 
-One article at a time they are these objects; in bulk they are columns of a Polars frame with the same names.
+Single articles are handled as these objects; many articles are columns of a Polars data frame with the same names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DROPPED = "dropped"
 
 @dataclass(frozen=True, slots=True)
 class Article:
-    """One text to judge; `extra` holds every other field of its row, passed through unread."""
+    """A text to judge; `extra` contains all other fields of its row, unread and unchanged."""
 
     id: str
     title: str
@@ -39,10 +39,10 @@ Scores: TypeAlias = Mapping[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What an oracle said of one article: means over `samples` answers, dimension by dimension.
+    """An oracle's label for one article: means over `samples` answers, per dimension.
 
-    A dimension that is missing from `scores` is masked, never 0. `spread` is the standard deviation over the
-    samples (0.0 with one sample).
+    A dimension that is missing from `scores` is masked, never 0. `spread` is the standard deviation over the samples
+    (0.0 with one sample).
     """
 
     article: str
@@ -55,14 +55,14 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the scorer says of one article.
+    """The scorer's result for one article.
 
-    `scores` and `intervals` (low, high) are on the filter's scale and empty when nothing was scored;
-    `overall` is None then, and `tier` is `unscored` or `dropped`. `gates` and `caps` are the reasons of those
-    that fired; `reason` is the prefilter's, for a dropped article. `tier_probabilities` say how likely the oracle's
-    own scores have each tier, and `ask_oracle` whether the tier is too unsure to go without it; empty and None unless
-    the scorer was asked for them. `answered_by` names the student that gave the scores where there are two, in a
-    cascade.
+    `scores` and `intervals` (low, high) are on the filter's scale. They are empty if the article was not scored;
+    `overall` is then None, and `tier` is `unscored` or `dropped`. `gates` and `caps` are the reasons of those that
+    fired; `reason` is the prefilter's reason for a dropped article. `tier_probabilities` are the probabilities that the
+    oracle's own scores fall in each tier, and `ask_oracle` says whether the tier is too uncertain to decide without the
+    oracle; they are empty and None unless requested from the scorer. `answered_by` names the student that gave the
+    scores if there are two, in a cascade.
     """
 
     id: str

@@ -1,10 +1,11 @@
-"""The verdict: scores -> weighted mean -> gates and caps -> tier.
+"""Compute verdicts: scores -> weighted mean -> gates and caps -> tier.
 
-In: scores, and for each cap whether its words are in the text. Out: `overall`, the tier and the reasons of what fired,
-as arrays (`judge`) or as columns (`decide`). Everything is done by columns in numpy, the same for one article as for a
-million, so that stored scores can be decided again under other rules in milliseconds.
+Input: scores, and for each cap whether its terms occur in the text. Output: `overall`, the tier and the reasons of the
+gates and caps that fired, as arrays (`judge`) or as columns (`decide`). All computations are vectorized in numpy and
+give the same result for one article as for a million, so stored scores can be evaluated under other rules in
+milliseconds.
 
-A row with a score that is missing or not finite is `unscored`: no tier is ever given on part of the scores.
+A row with a missing or non-finite score is `unscored`: a tier is never assigned from incomplete scores.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 MOST_LIMITS = 60
-"""How many gates, and how many caps, a filter may have."""
+"""Maximum number of gates, and of caps, of a filter."""
 
 OVERALL = "overall"
-"""The name by which conditions read the weighted mean."""
+"""The name of the weighted mean in conditions."""
 
 
 class Gate(Part):
-    """A condition on scores under which `overall` is at most `cap`."""
+    """A condition on scores that limits `overall` to at most `cap`."""
 
     when: str
     cap: float
@@ -47,7 +48,7 @@ class Gate(Part):
 
 
 class Cap(TermRule):
-    """Words in the text, and a condition if given, under which `overall` is at most `cap`."""
+    """Terms in the text, with an optional condition, that limit `overall` to at most `cap`."""
 
     when: str | None = None
     cap: float
@@ -55,7 +56,7 @@ class Cap(TermRule):
 
 
 class Tier(Part):
-    """A class of articles; without `when` it takes all that the tiers above it left."""
+    """A class of articles; without `when` it takes all articles that the tiers above it left."""
 
     name: str = Field(min_length=1)
     when: str | None = None
@@ -63,16 +64,16 @@ class Tier(Part):
 
 
 class Rules(Protocol):
-    """What a verdict needs of a filter."""
+    """The parts of a filter that a verdict needs."""
 
     @property
     def dimension_names(self) -> tuple[str, ...]:
-        """The dimensions, in order."""
+        """The names of the dimensions, in order."""
         ...
 
     @property
     def weights(self) -> FloatArray:
-        """A weight per dimension, in order; they sum to 1."""
+        """The weights of the dimensions, in order; they sum to 1."""
         ...
 
     @property
@@ -87,33 +88,33 @@ class Rules(Protocol):
 
     @property
     def tiers(self) -> Sequence[Tier]:
-        """The tiers; the first that matches wins."""
+        """The tiers, in order; the first match wins."""
         ...
 
 
 def cap_hits(texts: Iterable[str | None], rules: Rules) -> pl.DataFrame:
-    """Which caps have their words in which windows: a Boolean column `cap_0`, `cap_1`... per cap, in order."""
+    """Return which caps have their terms in which windows: Boolean columns `cap_0`, `cap_1`... in order."""
     return cap_hits_of(fold_all(texts), rules)
 
 
 def cap_hits_of(folded: pl.Series, rules: Rules) -> pl.DataFrame:
-    """As `cap_hits`, for windows that are folded already."""
+    """Return the same as `cap_hits`, for windows that are already folded."""
     hits = [found(cap, folded).alias(name) for name, cap in zip(cap_columns(rules), rules.caps, strict=True)]
-    # Dropping a column keeps the rows where selecting none would not: a filter may have no caps.
+    # A filter may have no caps. Dropping the column then keeps the number of rows, but selecting no columns would not.
     return pl.DataFrame({"folded": folded}).with_columns(hits).drop("folded")
 
 
 def cap_columns(rules: Rules) -> list[str]:
-    """The names of the columns of `cap_hits`."""
+    """Return the names of the columns of `cap_hits`."""
     return [f"cap_{index}" for index in range(len(rules.caps))]
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Verdicts, a row each.
+    """Verdicts, one per row.
 
-    `overall` is NaN where there is none; `tiers` are places among the filter's, -1 for unscored; the bits of `gates`
-    and `caps` say which fired, in the filter's order.
+    `overall` is NaN for unscored rows. `tiers` are indices into the filter's tiers, -1 for unscored. The bits of
+    `gates` and `caps` mark which ones fired, in the filter's order.
     """
 
     overall: FloatArray
@@ -132,15 +133,15 @@ class Judged:
         return [names[place] for place in self.tiers.tolist()]
 
     def gate_reasons(self, row: int) -> tuple[str, ...]:
-        """The reasons of the gates that fired on a row."""
+        """Return the reasons of the gates that fired for a row."""
         return _spelled(int(self.gates[row]), self.rules.gates)
 
     def cap_reasons(self, row: int) -> tuple[str, ...]:
-        """The reasons of the caps that fired on a row."""
+        """Return the reasons of the caps that fired for a row."""
         return _spelled(int(self.caps[row]), self.rules.caps)
 
     def where(self, which: BoolArray, others: Judged) -> Judged:
-        """These verdicts where `which` says so, shape (rows,), and else those of `others`, by the same rules."""
+        """Select these verdicts where `which`, shape (rows,), is True, else those of `others`, under the same rules."""
         return Judged(
             np.where(which, self.overall, others.overall),
             np.where(which, self.tiers, others.tiers),
@@ -164,12 +165,12 @@ class Judged:
 
 
 def weighted_mean(scores: FloatArray, weights: FloatArray) -> FloatArray:
-    """The weighted mean of each row, shape (rows,), NaN where a score is missing or not finite.
+    """Return the weighted mean of each row, shape (rows,), NaN where a score is missing or not finite.
 
-    It is rounded to 9 decimals, so that sevens in every dimension make a seven whatever the weights.
+    It is rounded to 9 decimals, so that a score of 7 in every dimension gives a mean of exactly 7 for any weights.
     """
     mean = np.zeros(scores.shape[0])
-    # One after the other: a product of matrices may add in another order when there are other rows.
+    # The columns are added one by one, because a matrix product may add in another order if the number of rows differs.
     with np.errstate(over="ignore", invalid="ignore"):
         for column, weight in enumerate(weights.tolist()):
             mean += scores[:, column] * weight
@@ -180,16 +181,16 @@ def weighted_mean(scores: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Judged:
-    """Give each row of scores its verdict.
+    """Return the verdict of each row of scores.
 
-    Gates and the conditions of caps read the dimensions and the weighted mean, as `overall`. Each that fires
-    limits `overall` to its cap. Tiers read the limited `overall`; the first match wins.
+    Gates and the conditions of caps read the dimensions and the weighted mean, as `overall`. Each one that fires limits
+    `overall` to its cap. Tiers read the limited `overall`; the first match wins.
 
     Args:
-        scores: shape (rows, dimensions), on the filter's scale; what is not finite is missing.
-        rules: The filter.
-        hits: which caps have their words in the rows' texts, shape (rows, caps); without it no text was looked at
-            and no cap fires.
+        scores: scores on the filter's scale, shape (rows, dimensions); values that are not finite are missing.
+        rules: the filter.
+        hits: which caps have their terms in the rows' texts, shape (rows, caps); None if the texts were not searched,
+            and then no cap fires.
     """
     columns = {name: scores[:, place] for place, name in enumerate(rules.dimension_names)}
     columns[OVERALL] = overall = weighted_mean(scores, rules.weights)
@@ -199,10 +200,10 @@ def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Ju
     caps = []
     if hits is not None:
         caps = [known & hits[:, at] & _holds(cap.when, rules, columns) for at, cap in enumerate(rules.caps)]
-    # Without texts there are no caps, and the gates come first.
+    # Gates come first in `limits`; without texts it has no caps to match.
     for fires, limit in zip([*gates, *caps], limits, strict=False):
         overall = np.where(fires, np.minimum(overall, limit.cap), overall)
-    # From here on conditions read the limited value.
+    # From here on, conditions read the limited value.
     columns[OVERALL] = overall
     known = known & _computed(rules.tiers, rules, columns)
     tiers = np.full(overall.size, -1)
@@ -212,34 +213,34 @@ def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Ju
 
 
 def decide(scores: pl.DataFrame, rules: Rules, cap_hits: pl.DataFrame | None = None) -> pl.DataFrame:
-    """As `judge`, from columns to columns.
+    """Return the verdict of each row of scores, as `judge` does, from columns to columns.
 
     Args:
-        scores: A numeric column per dimension, on the filter's scale; further columns are not read.
-        rules: The filter.
-        cap_hits: What `cap_hits` gives for the same rows. Without it no text was looked at and no cap fires. A
-            null in it makes its row unscored.
+        scores: data frame with a numeric column per dimension, on the filter's scale; other columns are ignored.
+        rules: the filter.
+        cap_hits: the result of `cap_hits` for the same rows; None if the texts were not searched, and then no cap
+            fires. A null makes its row unscored.
 
     Returns:
-        `overall` (Float64, null if unscored), `tier` (String), `gates` and `caps` (List[String]: the reasons
-        of those that fired), a row each, in order.
+        One row per input row, in order: `overall` (Float64, null if unscored), `tier` (String), `gates` and `caps`
+        (List[String], the reasons of those that fired).
 
     Raises:
-        BadInput: a dimension's column is missing or not numeric, or `cap_hits` is of other rows or caps.
+        BadInput: a dimension's column is missing or not numeric, or `cap_hits` has other rows or caps.
     """
     return decide_rows(_numbers(scores, rules), rules, cap_hits)
 
 
 def decide_rows(scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> pl.DataFrame:
-    """As `decide`, for scores of shape (rows, dimensions), NaN where one is missing."""
+    """Return the same as `decide`, for scores of shape (rows, dimensions), NaN where a score is missing."""
     return judge_rows(scores, rules, cap_hits).frame
 
 
 def judge_rows(scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> Judged:
-    """As `judge`, with cap hits as columns: what `cap_hits` gives for the same rows; as there, a null is unscored.
+    """Return the same as `judge`, with the columns of `cap_hits` for the same rows; a null makes its row unscored.
 
     Raises:
-        BadInput: `cap_hits` is of other rows or caps.
+        BadInput: `cap_hits` has other rows or caps.
     """
     if cap_hits is None:
         return judge(scores, rules)
@@ -250,7 +251,7 @@ def judge_rows(scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None =
 
 
 def condition(text: str, rules: Rules) -> Condition:
-    """A condition over the filter's dimensions and `overall`."""
+    """Parse a condition over the filter's dimensions and `overall`."""
     return parse(text, (*rules.dimension_names, OVERALL))
 
 
@@ -265,7 +266,7 @@ def _numbers(scores: pl.DataFrame, rules: Rules) -> FloatArray:
 
 
 def _marks(hits: pl.DataFrame, rules: Rules, rows: int) -> tuple[BoolArray, BoolArray]:
-    """Which caps have their words in which rows, and in which rows all of that is known."""
+    """Return which caps have their terms in which rows, and for which rows all of this is known."""
     names = cap_columns(rules)
     if hits.columns != names:
         raise BadInput(f"cap hits: columns are {hits.columns}, expected {names}")
@@ -283,7 +284,7 @@ def _holds(when: str | None, rules: Rules, columns: Columns) -> BoolArray:
 
 
 def _computed(parts: Sequence[Gate | Cap | Tier] | Sequence[Tier], rules: Rules, columns: Columns) -> BoolArray:
-    """Where all quotients in their conditions are numbers; the inputs are checked elsewhere."""
+    """Return where all quotients in the conditions are numbers; the inputs are checked elsewhere."""
     found = np.ones((), dtype=np.bool_)
     for text in {part.when for part in parts if part.when is not None}:
         for finite in condition(text, rules).computed(columns):
@@ -292,7 +293,7 @@ def _computed(parts: Sequence[Gate | Cap | Tier] | Sequence[Tier], rules: Rules,
 
 
 def _code(fired: Sequence[BoolArray], known: BoolArray) -> NDArray[np.uint64]:
-    """Which of up to 60 limits fired, as the bits of one number."""
+    """Encode which of up to 60 limits fired as the bits of one integer."""
     code = np.zeros(known.size, dtype=np.uint64)
     for bit, fires in enumerate(fired):
         code[fires & known] |= np.uint64(1 << bit)
@@ -304,9 +305,9 @@ def _spelled(code: int, limits: Sequence[Gate | Cap]) -> tuple[str, ...]:
 
 
 def _reasons(name: str, codes: NDArray[np.uint64], limits: Sequence[Gate | Cap]) -> pl.Series:
-    """Codes to lists of reasons. Few of them differ, so each is only spelled out once."""
+    """Convert codes to lists of reasons; each distinct code is converted only once."""
     series = pl.Series(name, codes)
-    # By hash: sorting a hundred thousand codes takes longer than the whole verdict.
+    # `unique` uses hashing; sorting a hundred thousand codes would take longer than the whole verdict.
     distinct = series.unique()
     places = series.replace_strict(distinct, pl.int_range(len(distinct), dtype=pl.UInt32, eager=True))
     spelled = [list(_spelled(code, limits)) for code in distinct.to_list()]

@@ -1,7 +1,7 @@
-"""The process that reads foreign web pages and feeds; `potstill.articles.foreign` starts it and talks to it.
+"""Run the process that reads untrusted web pages and feeds; `potstill.articles.foreign` starts it.
 
-In: requests on standard input: a path and a kind, `page` or `feed`. Out: the article of a page, or the entries of a
-feed. It cannot reach any network, and its memory and its processor time are bounded.
+Input: requests on standard input: a path and a kind, `page` or `feed`. Output: the article of a page, or the entries of
+a feed. The process has no network access, and its memory and processor time are limited.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 MOST_BYTES = 16_000_000
-"""A larger page or feed is refused."""
+"""Maximum size, in bytes, of a page or feed; a larger one is rejected."""
 
 SECONDS = 60
-"""Processor time that one page or feed may take."""
+"""Maximum processor time, in seconds, for one page or feed."""
 
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -33,7 +33,7 @@ _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-# Of Python's, those that no page is written in.
+# Python encodings that no page uses.
 _NO_ENCODINGS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "utf-7"})
 _DECLARED = re.compile(
     rb"""<\?xml[^>]{0,200}?\bencoding\s*=\s*["']([\w.:-]+)["']|<meta[^>]{0,500}?\bcharset\s*=\s*["']?([\w.:-]+)""",
@@ -55,7 +55,7 @@ _UNSEEN = frozenset({"script", "style", "template", "noscript", "head", "iframe"
 
 
 def main() -> None:
-    """Answer requests until there are no more."""
+    """Answer requests until the input ends."""
     _leave_the_network()
     serve(_answer)
 
@@ -64,7 +64,7 @@ def _leave_the_network() -> None:
     def refused(*_: object, **__: object) -> NoReturn:
         raise OSError("no network here")
 
-    # The libraries fetch nothing that they are not asked to; this holds should one of them change.
+    # The libraries fetch nothing unless asked to; this guards against a change of theirs.
     for name in ("connect", "connect_ex", "sendto"):
         setattr(socket.socket, name, refused)
     for name in ("create_connection", "getaddrinfo", "gethostbyname"):
@@ -82,15 +82,16 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], bytes]:
 
 
 def as_text(data: bytes) -> str:
-    """The text of a page or a feed, by its byte order mark or the encoding that it names, else UTF-8.
+    """Decode a page or a feed by its byte order mark or the encoding that it declares, else as UTF-8.
 
     Raises:
-        ValueError: it is in another encoding than it says, or in one that it does not name.
+        ValueError: the content is not in the declared encoding, declares an unknown one, or declares none and is not
+            UTF-8.
     """
     marked = next((name for mark, name in _BYTE_ORDER_MARKS if data.startswith(mark)), None)
     declared = None if marked else _DECLARED.search(data[:4096])
     name = marked or ((declared[1] or declared[2]).decode("ascii") if declared else "utf-8")
-    # As browsers do: pages that say Latin-1 are in Windows' encoding, which has more characters.
+    # Browsers do the same: pages that declare Latin-1 use Windows-1252, which has more characters.
     name = "cp1252" if _known(name) in {"iso8859-1", "ascii"} else name
     try:
         return data.decode(name).removeprefix("\ufeff")
@@ -111,16 +112,16 @@ def _known(name: str) -> str:
 
 
 def page(text: str) -> dict[str, Any]:
-    """The article of a page: title, text, url, source, language and published, null where the page does not say.
+    """Extract the article of a page: title, text, url, source, language and published; null where missing.
 
     Raises:
-        ValueError: it is a feed.
+        ValueError: the content is a feed.
     """
     if _FEED.match(text):
         raise ValueError("is a feed; give it a name that ends in .xml")
     import trafilatura
 
-    # A page's own date, and not the most recent one that stands anywhere on it.
+    # Use the page's own date, not the most recent date that occurs anywhere on the page.
     dates = {"extensive_search": False, "original_date": True}
     found: Any = trafilatura.bare_extraction(
         text.replace("\0", " "), with_metadata=True, include_comments=False, date_extraction_params=dates
@@ -142,12 +143,12 @@ def page(text: str) -> dict[str, Any]:
 
 
 def feed(text: str) -> dict[str, Any]:
-    """The entries of a feed, and what is not well-formed in it, which is null where all is.
+    """Return the entries of a feed, and a description of what is not well-formed in it, null if all is.
 
-    An entry has id, link, title, text, published, updated, author, source and language, null where it does not say.
+    An entry has id, link, title, text, published, updated, author, source and language, null where missing.
 
     Raises:
-        ValueError: it is no feed, is cut short, or declares entities, which can stand for gigabytes.
+        ValueError: the content is not a feed, is truncated, or declares entities, which can expand to gigabytes.
     """
     if not text.strip():
         raise ValueError("is empty")
@@ -155,7 +156,7 @@ def feed(text: str) -> dict[str, Any]:
         raise ValueError("declares entities, which no feed needs")
     import feedparser
 
-    # As a stream, because what is no stream may be taken for a name or an address.
+    # A stream is passed because other values may be interpreted as a file name or an address.
     stream = io.BytesIO(_DECLARATION.sub("", text, count=1).encode("utf-8", "replace"))
     found = feedparser.parse(stream, sanitize_html=False, resolve_relative_uris=False)
     if not found.get("version"):
@@ -167,7 +168,7 @@ def feed(text: str) -> dict[str, Any]:
 
 def _fault(found: Any, text: str) -> str | None:  # noqa: ANN401 - feedparser has no types
     error = found.get("bozo_exception")
-    # Other remarks are about encodings, which are known here.
+    # Other remarks of the library concern encodings, which are already decoded here.
     if not found.bozo or "SAX" not in type(error).__name__:
         return None
     root = _ROOT.search(text)
@@ -183,7 +184,7 @@ def _entries(found: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - as above
         contents = [one for one in entry.get("content", ()) if one.get("value") and _is_text(one)]
         body = contents[0] if contents else entry.get("summary_detail") or {}
         yield {
-            # Feeds whose entries all lead to one page tell them apart by their ids.
+            # In feeds whose entries all link to one page, only the ids distinguish them.
             "id": link if link and links[link] == 1 else entry.get("id") or link,
             "link": link,
             "title": " ".join(_plain(entry.get("title_detail") or {}).split()),
@@ -206,12 +207,12 @@ def _plain(part: Mapping[str, Any]) -> str:
 
 
 def html_text(fragment: str) -> str:
-    """What a reader sees of a piece of HTML: a line for each paragraph, without scripts and styles."""
+    """Return the text of an HTML fragment as a reader sees it, one line per paragraph, without scripts and styles."""
     if "<" not in fragment and "&" not in fragment:
         return "\n".join(" ".join(line.split()) for line in fragment.splitlines() if line.strip())
     from lxml import etree, html
 
-    # Deeper than 2,048 elements the library reads nothing; without the argument, than 256.
+    # The library ignores content nested deeper than 2,048 elements; without the argument, the limit is 256.
     tree = html.fromstring(f"<div>{fragment}</div>", parser=html.HTMLParser(huge_tree=True))
     parts: list[str] = []
     unseen = 0

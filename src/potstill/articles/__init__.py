@@ -1,10 +1,11 @@
-"""Articles in and out: JSONL (also .gz and .zst), CSV and Parquet, a batch at a time; texts, web pages and feeds in.
+"""Read and write articles: JSONL (also .gz and .zst), CSV and Parquet, in batches; read texts, web pages and feeds.
 
-In: a file, a folder of texts and pages, or `-` for JSON lines on stdin. Out: Polars frames with the columns `id`,
-`title`, `content` and whatever else the rows held, passed through unread: as columns of their own from CSV (text),
-Parquet (typed), pages and feeds, and from JSONL, whose lines may differ in their fields, as one String column `extra`
-that holds a JSON object. A bad row stops the reading with one line that names the file, the row and the field, because
-a row that is silently skipped is a hole in somebody's data. Memory does not grow with a file of rows.
+Input: a file, a folder of texts and pages, or `-` for JSON Lines on stdin. Output: Polars data frames with the columns
+`id`, `title`, `content` and all other fields of the rows, passed through unread. These are separate columns for CSV
+(text), Parquet (typed), pages and feeds. For JSONL, whose lines may have different fields, they are one String column
+`extra` that contains a JSON object. An invalid row stops the reading with one line that names the file, the row and the
+field, because a silently skipped row would leave a gap in the user's data. Memory does not grow with the number of rows
+of a file.
 """
 
 from potstill.articles.endings import FORMATS, INPUTS, form_of

@@ -1,7 +1,7 @@
-"""Lines of a pipe, as they come.
+"""Read the lines of a pipe as they arrive.
 
-In: an open pipe. Out: its lines in lists, with their numbers from 1. Whoever sends a line and waits for what becomes of
-it gets it soon; whoever sends more than can be worked off gets it in full lists.
+Input: an open pipe. Output: its lines in lists, with line numbers from 1. A sender that writes one line and waits for
+the result gets it soon; if lines arrive faster than they are processed, the lists are full.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WAIT = 0.5
-"""Seconds from the first line of a list on, after which it is given, however many lines it has."""
+"""Maximum number of seconds from the first line of a list until the list is yielded."""
 
 _PIECE = 1 << 17
 
 
 def arriving(path: str | Path, stream: IO[bytes], size: int) -> Iterator[list[tuple[int, bytes]]]:
-    """The lines of a pipe in lists of at most `size`, each given `WAIT` seconds after its first line at the latest.
+    """Yield the lines of a pipe in lists of at most `size`, each at most `WAIT` seconds after its first line.
 
-    Where nothing comes for as long after a full list, an empty one says so, once. `path` names the pipe in errors.
-    Where the system cannot say whether there is something to read, as on Windows, and for what is no pipe of the
-    system's, lists are given when they are full.
+    If nothing arrives for `WAIT` seconds after a full list, one empty list is yielded. `path` is the name of the pipe
+    in errors. On systems that cannot report whether there is input, such as Windows, and for objects that are not
+    system pipes, lists are yielded when they are full.
 
     Raises:
         ArticleError: a line is too long.
@@ -44,7 +44,7 @@ def arriving(path: str | Path, stream: IO[bytes], size: int) -> Iterator[list[tu
         yield from chunks(numbered(path, stream), size)
         return
     lines = _Lines(path)
-    # When what has come is to be given; None while there is nothing to give and no pause to tell of.
+    # The time at which the received lines are yielded; None if there are none and no pause to report.
     deadline: float | None = None
     while not lines.ended:
         if deadline is not None and not _ready(number, deadline - time.monotonic()):
@@ -62,7 +62,7 @@ def arriving(path: str | Path, stream: IO[bytes], size: int) -> Iterator[list[tu
 
 
 class _Lines:
-    """Bytes as they come, and the lines that are whole."""
+    """A buffer of received bytes and the complete lines in it."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
@@ -74,7 +74,7 @@ class _Lines:
         self.ended = False
 
     def add(self, piece: bytes) -> None:
-        """Take what was read; nothing is the end."""
+        """Add received bytes; empty bytes mean the end of the input."""
         self.ended = not piece
         *lines, rest = piece.split(b"\n")
         for line in lines:
@@ -85,7 +85,7 @@ class _Lines:
             self._end()
 
     def taken(self, most: int) -> list[tuple[int, bytes]]:
-        """The first lines that are whole; they are taken away."""
+        """Remove and return the first complete lines."""
         first, self.whole = self.whole[:most], self.whole[most:]
         return first
 
@@ -114,5 +114,5 @@ def _read(number: int) -> bytes:
         try:
             return os.read(number, _PIECE)
         except BlockingIOError:
-            # Whoever opened the pipe may have asked it not to wait.
+            # The pipe may have been opened as non-blocking.
             select.select([number], [], [])

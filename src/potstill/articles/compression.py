@@ -1,7 +1,7 @@
-"""gzip and zstd, both ways.
+"""Read and write gzip and zstd streams.
 
-In: an open file and its ending. Out: the stream of what is inside, or one that compresses what it is given. A file
-that was cut short is an error, never a shorter file.
+Input: an open file and its ending. Output: the decompressed stream, or a stream that compresses what is written to it.
+A truncated file is an error; it is never read as a shorter file.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BROKEN = (gzip.BadGzipFile, EOFError, zlib.error, zstandard.ZstdError)
-"""What reading from `decompressed` raises where the file is broken."""
+"""The exceptions that reading from `decompressed` raises for a broken file."""
 
 
 @contextmanager
 def decompressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
-    """What is inside a file of this ending; the file itself where it is not a compressed kind."""
+    """Open the decompressed content of a file with this ending; yield the file itself if it is not compressed."""
     if ending.endswith(".gz"):
         with gzip.GzipFile(fileobj=raw) as stream:
-            yield stream  # type: ignore[misc]  # it reads bytes, though it is no IO[bytes]
+            yield stream  # type: ignore[misc]  # it reads bytes but is not an IO[bytes]
     elif ending.endswith(".zst"):
         yield io.BufferedReader(_Zstandard(raw), buffer_size=1 << 17)
     else:
@@ -34,7 +34,7 @@ def decompressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
 
 
 class _Zstandard(io.RawIOBase):
-    """Frames of zstd one after the other; the library's own reader is silent when the last one is cut short."""
+    """A reader of consecutive zstd frames; the library's own reader does not report a truncated last frame."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class _Zstandard(io.RawIOBase):
         return len(taken)
 
     def _more(self) -> bool:
-        """Decompress the next piece; False at the end. Pieces are small: 4 bytes may stand for 128 kB."""
+        """Decompress the next block; return False at the end. Blocks are small: 4 bytes may expand to 128 kB."""
         piece = (self._frame.unused_data if self._frame.eof else b"") or self._raw.read(2048)
         if not piece:
             if self._open:
@@ -70,9 +70,9 @@ class _Zstandard(io.RawIOBase):
 
 @contextmanager
 def compressed(raw: IO[bytes], ending: str) -> Iterator[IO[bytes]]:
-    """A stream into a file of this ending; it is whole when the block ends."""
+    """Open a stream that compresses into a file of this ending; the file is complete when the block ends."""
     if ending.endswith(".gz"):
-        # No name and no time inside: the same articles make the same bytes.
+        # The file contains no name and no time, so the same articles produce the same bytes.
         with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as stream:
             yield stream  # type: ignore[misc]  # as above
     elif ending.endswith(".zst"):

@@ -1,6 +1,6 @@
-"""CSV, both ways.
+"""Read and write CSV.
 
-In: a file with a header, or frames. Out: batches whose other columns are text as it stood there, null where it was
+Input: a file with a header, or data frames. Output: batches whose other columns are the unchanged text, null where
 empty; or a file in which lists and structs are JSON.
 """
 
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
-    """The articles of a file, at least one batch; a row is checked when its batch is reached."""
+    """Yield the articles of a file, at least one batch; a row is checked when its batch is reached."""
     header, rows = csv_table(path)
     if header:
-        # Before any row, of which the first may end many lines below.
+        # The header is checked before any row, because the first row may span many lines.
         refuse_without_content(path, header)
     found = False
     for batch in chunks(rows, batch_size):
@@ -43,7 +43,7 @@ def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batc
 
 
 def _with_others(path: Path, frame: pl.DataFrame, header: list[str], rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """The frame with the columns that are passed through."""
+    """Add the columns that are passed through to the data frame."""
     names = [name for name in header if name not in {"id", "title", "content"}]
     passed = {name: [row[name] or None for row in rows] for name in names}
     others = pl.DataFrame(passed, schema=dict.fromkeys(names, pl.String))
@@ -51,11 +51,11 @@ def _with_others(path: Path, frame: pl.DataFrame, header: list[str], rows: list[
 
 
 def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
-    """The header, empty where there is not even one, and the rows by its names.
+    """Return the header, empty if the file has none, and the rows by its names.
 
-    Rows are all text, each with the number of the line it ends at.
+    All values are text; each row has the number of the line where it ends.
     """
-    # The library's limit for one field, 131,072 characters, is less than some real articles have.
+    # The library's limit for one field, 131,072 characters, is exceeded by some real articles.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
     reader = csv.reader(_decoded(path), strict=True)
     try:
@@ -94,7 +94,7 @@ def _decoded(path: Path) -> Iterator[str]:
 
 
 class CsvWriter:
-    """Writes frames of the same columns below one header; `path` names the file in errors."""
+    """A writer of data frames with the same columns under one header; `path` is the name of the file in errors."""
 
     def __init__(self, path: str | Path, stream: IO[bytes]) -> None:
         self._path = path
@@ -102,10 +102,10 @@ class CsvWriter:
         self._columns: list[str] | None = None
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Append the rows of a frame.
+        """Append the rows of a data frame.
 
         Raises:
-            ArticleError: its columns are others than before.
+            ArticleError: its columns differ from those of earlier data frames.
         """
         first = self._columns is None
         self._columns = frame.columns if self._columns is None else self._columns
@@ -120,7 +120,7 @@ def _fits(dtype: pl.DataType) -> bool:
 
 
 def _as_text(column: pl.Series) -> pl.Series:
-    """What CSV has no form for, as JSON lines would hold it: lists and structs as JSON, durations in ISO 8601."""
+    """Convert types that CSV lacks to their form in JSON Lines: lists and structs to JSON, durations to ISO 8601."""
     lines = column.to_frame(column.name).write_ndjson().split("\n")[: len(column)]
     values = [json.loads(line)[column.name] for line in lines]
     texts = [value if value is None or isinstance(value, str) else dumps(value) for value in values]

@@ -1,6 +1,6 @@
-"""Which kind of file a path is, by its ending.
+"""Determine the kind of a file by its ending.
 
-In: a path. Out: its ending, one of `FORMATS` or of `INPUTS`, or an error that lists them.
+Input: a path. Output: its ending, one of `FORMATS` or of `INPUTS`, or an error that lists the valid ones.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from potstill.errors import ArticleError
 from potstill.files import STANDARD, is_stream
 
 FORMATS = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".csv", ".parquet")
-"""The endings that are read and written; `-` is JSON lines on stdin or stdout."""
+"""The endings that can be read and written; `-` is JSON Lines on stdin or stdout."""
 
 PAGES = (".html", ".htm")
 """The endings of web pages."""
@@ -24,7 +24,7 @@ FEEDS = (".xml", ".rss", ".atom")
 """The endings of RSS and Atom feeds."""
 
 INPUTS = (*FORMATS, *PAGES, *FEEDS)
-"""The endings that articles are read from; a folder of texts and pages is read, too."""
+"""The endings from which articles can be read; a folder of texts and pages can also be read."""
 
 FOLDER = "folder"
 """The kind of a path that is a folder."""
@@ -33,14 +33,14 @@ _ADDRESS = re.compile(r"(https?|ftp|feed):/+(?=\S)", re.IGNORECASE)
 
 
 def existing_input(path: str | Path) -> tuple[Path, str]:
-    """The path of articles that are there, and their ending, or `FOLDER`.
+    """Return the path of existing articles, and its ending or `FOLDER`.
 
     Raises:
-        ArticleError: it is not there, its ending is unknown, or it is an address on the web.
+        ArticleError: the path does not exist, its ending is unknown, or it is a web address.
     """
     _refuse_address(path)
     path = Path(path)
-    if os.path.isdir(path):  # noqa: PTH112 - raises nothing
+    if os.path.isdir(path):  # noqa: PTH112 - raises no errors
         if path.name.lower().endswith(INPUTS):
             raise ArticleError(f"{path}: is a folder, expected a file")
         return path, FOLDER
@@ -50,10 +50,10 @@ def existing_input(path: str | Path) -> tuple[Path, str]:
 
 
 def _status(path: Path) -> os.stat_result:
-    """What is there.
+    """Return the status of a path.
 
     Raises:
-        ArticleError: nothing is, or it cannot be looked at.
+        ArticleError: the path does not exist or cannot be queried.
     """
     try:
         return path.stat()
@@ -64,11 +64,11 @@ def _status(path: Path) -> os.stat_result:
 
 
 def _refuse_address(path: str | Path) -> None:
-    """Refuse an address on the web, and say how to fetch what is there."""
+    """Reject a web address, and explain how to download its content."""
     scheme = _ADDRESS.match(str(path))
     if scheme is None:
         return
-    # A Path has made one slash of two.
+    # A Path reduces two slashes to one.
     address = f"{scheme[1]}://{str(path)[scheme.end() :]}".replace("feed://", "https://")
     name = re.split(r"[?#]", address)[0].lower()
     ending = next((one for one in INPUTS if name.endswith(one)), ".html")
@@ -80,10 +80,10 @@ def _refuse_address(path: str | Path) -> None:
 
 
 def existing_file(path: str | Path) -> tuple[Path, str]:
-    """The path of a file that is there, and its ending.
+    """Return the path of an existing file, and its ending.
 
     Raises:
-        ArticleError: it is a folder, or is not there, or the ending is unknown.
+        ArticleError: the path is a folder or does not exist, or its ending is unknown.
     """
     _refuse_address(path)
     path = Path(path)
@@ -94,12 +94,12 @@ def existing_file(path: str | Path) -> tuple[Path, str]:
 
 
 def form_of(path: str | Path, legal: tuple[str, ...] = FORMATS) -> str:
-    """The ending that says which kind of file this is.
+    """Return the ending that determines the kind of a file.
 
-    `-` is JSON lines, and so is a pipe or a device, such as /dev/stdout, unless its name has an ending of its own.
+    `-` is JSON Lines, and so is a pipe or a device, such as /dev/stdout, unless its name has another ending.
 
     Raises:
-        ArticleError: it is a file, and its ending is not a legal one.
+        ArticleError: the path is a file with an invalid ending.
     """
     if str(path) == STANDARD:
         return FORMATS[0]
@@ -112,16 +112,16 @@ def form_of(path: str | Path, legal: tuple[str, ...] = FORMATS) -> str:
 
 
 def ending_of(path: Path, legal: tuple[str, ...] = FORMATS) -> str:
-    """The ending, in small letters.
+    """Return the ending in lower case.
 
     Raises:
-        ArticleError: it is not a legal one.
+        ArticleError: the ending is invalid.
     """
     name = path.name.lower()
     for ending in legal:
         if name.endswith(ending):
             return ending
-    # One text alone, or a text a line? Nobody can tell by the name.
+    # A single .txt file may be one text or one text per line, which its name does not reveal.
     read = name.endswith(".txt") and legal == INPUTS
     texts = "; .txt files are read from a folder of them, an article each" if read else ""
     raise ArticleError(f"{path}: unknown kind of file, expected one of {', '.join(legal)}{texts}")

@@ -1,6 +1,7 @@
-"""The column `extra`: a JSON object of what else a row held.
+"""Read and write the column `extra`, a JSON object with the other fields of a row.
 
-In: what else a row held, or a frame whose user had a column of that name. Out: JSON on one line, and back.
+Input: the other fields of a row, or a data frame with a user's column of that name. Output: JSON on one line, and the
+fields read back.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def dumps(value: object) -> str:
-    """JSON on one line; only text that UTF-8 cannot hold is escaped."""
+    """Return JSON on one line; only characters that UTF-8 cannot encode are escaped."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     try:
         text.encode()
@@ -28,16 +29,16 @@ def dumps(value: object) -> str:
 
 
 def unfolded(extra: str | None) -> dict[str, Any]:
-    """The fields that a value of the column stands for."""
+    """Return the fields in a value of the column."""
     value = json.loads(extra) if extra else {}
     return value if isinstance(value, dict) else {"extra": value}
 
 
 def own_extra(path: str | Path, frame: pl.DataFrame) -> pl.DataFrame:
-    """Tell `extra`, which is ours, from a user's column of that name: ours holds JSON objects alone.
+    """Distinguish potstill's column `extra`, which contains only JSON objects, from a user's column of that name.
 
     Raises:
-        ArticleError: the user's column holds what JSON cannot, such as bytes.
+        ArticleError: the user's column contains values that JSON cannot represent, such as bytes.
     """
     if "extra" not in frame.columns:
         return frame
@@ -51,7 +52,7 @@ def own_extra(path: str | Path, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def _own(text: str | None) -> str:
-    """A value of a text column as one of ours: an object is our own, and any other text is a field of that name."""
+    """Convert a value of a text column to a JSON object; text that is not an object becomes a field `extra`."""
     if text is not None:
         try:
             value = json.loads(text, parse_constant=_no_constant)

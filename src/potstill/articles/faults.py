@@ -1,6 +1,6 @@
-"""What is said of a row that is not legal.
+"""Report an invalid row.
 
-In: the file, the row's number and what is wrong. Out: an error of one line, whatever the file holds.
+Input: the file, the number of the row and the fault. Output: a one-line error, for any content of the file.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _KINDS: dict[type, str] = {
 
 
 def fail(path: str | Path, number: int, what: str) -> NoReturn:
-    """Raise the ArticleError of a line, of a row in Parquet or of an entry of a feed; `number` counts from 1."""
+    """Raise the ArticleError of a line, of a Parquet row or of a feed entry; `number` counts from 1."""
     raise ArticleError(f"{path}: {place_of(path, number)}{what}") from None
 
 
 def place_of(path: str | Path, number: int) -> str:
-    """Where a row stands in its file, as a message begins; nothing where a file is one article."""
+    """Return the position of a row, as messages start with it; empty if the file is a single article."""
     name = str(path).lower()
     if name.endswith((".txt", *PAGES)):
         return ""
@@ -48,11 +48,11 @@ def place_of(path: str | Path, number: int) -> str:
 
 
 def kind_of(value: object) -> str:
-    """What a value of JSON or of a column is, in words."""
+    """Describe the type of a JSON or column value in words."""
     return _KINDS.get(type(value), type(value).__name__)
 
 
 def shown(text: str) -> str:
-    """A short, printable form of something from the file, for a message of one line."""
+    """Return a short, printable form of a value from the file, for a one-line message."""
     short = text if len(text) <= 60 else text[:57] + "..."
     return json.dumps(short, ensure_ascii=not short.isprintable())

@@ -1,7 +1,7 @@
-"""An RSS or Atom feed that was saved as a file: an article for each entry.
+"""Read a saved RSS or Atom feed, with one article per entry.
 
-In: an `.xml`, `.rss` or `.atom` file. Out: its entries. The id is the entry's link, the text its content or else its
-summary, without tags, and `published` is in ISO 8601 where the feed's own text is certain, and else as it stands there.
+Input: an `.xml`, `.rss` or `.atom` file. Output: its entries. The id is the entry's link and the text is its content,
+else its summary, without tags. `published` is in ISO 8601 if the feed's own text is unambiguous, else unchanged.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS = ("source", "language", "published", "author")
-"""What is known of an entry beside its text; null where the feed does not say."""
+"""The metadata of an entry; null where the feed does not state it."""
 
 
 def feed_articles(path: Path) -> list[dict[str, Any]]:
-    """The entries of a feed, in its order.
+    """Return the entries of a feed, in order.
 
     Raises:
-        ArticleError: it cannot be read, is cut short or is no feed.
+        ArticleError: the file cannot be read, is truncated or is not a feed.
         MissingExtra: the extra `web` is not installed.
     """
     found = read_foreign(path, "feed")
@@ -33,10 +33,10 @@ def feed_articles(path: Path) -> list[dict[str, Any]]:
 
 
 def count_entries(path: Path) -> int:
-    """How many entries a feed has.
+    """Return the number of entries of a feed.
 
     Raises:
-        ArticleError, MissingExtra: as `feed_articles`.
+        ArticleError, MissingExtra: as in `feed_articles`.
     """
     return len(read_foreign(path, "feed")["entries"])
 

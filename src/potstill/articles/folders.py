@@ -1,7 +1,7 @@
-"""A folder of texts and pages: a file is an article.
+"""Read a folder of texts and pages, with one article per file.
 
-In: a folder. Out: its files in the order of their names. What is no text and no page is an error, because what is
-passed over in silence is a hole in somebody's data; hidden files, which systems leave everywhere, are passed over.
+Input: a folder. Output: its files in the order of their names. Any other file is an error, because a silently skipped
+file would leave a gap in the user's data. Hidden files, which operating systems create in any folder, are skipped.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KINDS = (".txt", ".html", ".htm")
-"""The endings of what a folder may hold."""
+"""The endings of the files that a folder may contain."""
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files that are articles.
+    """Return the files that are articles.
 
     Raises:
-        ArticleError: the folder holds anything else, or no such file, or cannot be read.
+        ArticleError: the folder contains anything else, contains no such file, or cannot be read.
     """
     try:
         found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))

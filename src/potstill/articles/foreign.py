@@ -1,7 +1,7 @@
-"""Web pages and feeds, read by a process of its own.
+"""Read web pages and feeds in a separate process.
 
-In: a path. Out: what `potstill.web_process` read from it, or one line that says why there is nothing. Nothing is
-fetched: what a page or a feed leads to is not looked at.
+Input: a path. Output: what `potstill.web_process` extracted from it, or a one-line error. Nothing is downloaded, and
+links in a page or a feed are not followed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _NEEDS = {"page": ("trafilatura", "lxml_html_clean"), "feed": ("feedparser", "lx
 
 
 def read_foreign(path: Path, kind: Literal["page", "feed"]) -> dict[str, Any]:
-    """What the file holds.
+    """Return the content of the file.
 
     Raises:
-        ArticleError: it cannot be read, or is not of the kind that its name says.
+        ArticleError: the file cannot be read, or is not of the kind that its name indicates.
         MissingExtra: the extra `web` is not installed.
     """
     for module in _NEEDS[kind]:

@@ -1,7 +1,7 @@
-"""JSON lines: one object a line, both ways.
+"""Read and write JSON Lines, with one object per line.
 
-In: numbered lines, or frames. Out: batches whose column `extra` holds each line's other fields; or lines, with the
-object in `extra` unfolded into fields again.
+Input: numbered lines, or data frames. Output: batches whose column `extra` contains the other fields of each line; or
+lines, with the object in `extra` expanded into fields again.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 
 def json_batches(path: str | Path, groups: Iterable[list[tuple[int, bytes]]], on_empty: OnEmpty) -> Iterator[Batch]:
-    """The articles of numbered lines, a batch for each group of lines, and at least one.
+    """Yield the articles of numbered lines, one batch per group of lines, and at least one batch.
 
-    `path` names the file in errors. Blank lines are passed over.
+    `path` is the name of the file in errors. Blank lines are skipped.
     """
     found = False
     for group in groups:
@@ -48,10 +48,10 @@ def _take_line(path: str | Path, number: int, line: bytes, on_empty: OnEmpty, co
 
 
 def json_object(path: str | Path, number: int, line: bytes) -> dict[str, Any]:
-    """The object that a line holds.
+    """Parse the object in a line.
 
     Raises:
-        ArticleError: it is not UTF-8, not JSON, or no object.
+        ArticleError: the line is not UTF-8, not JSON, or not an object.
     """
     if b"\0" in line:
         fail(path, number, "holds a NUL byte")
@@ -77,13 +77,13 @@ def _no_constant(name: str) -> NoReturn:
 
 
 class JsonLinesWriter:
-    """Writes each row as an object on a line of its own."""
+    """A writer of each row as an object on its own line."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Append the rows of a frame."""
+        """Append the rows of a data frame."""
         if not frame.height:
             return
         if "extra" not in frame.columns:

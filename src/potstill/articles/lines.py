@@ -1,6 +1,6 @@
-"""Lines of a file, whatever it is compressed with.
+"""Read the lines of a file, compressed or not.
 
-In: a file, or an open stream. Out: its lines as bytes, with their numbers from 1, one at a time.
+Input: a file, or an open stream. Output: its lines as bytes, with line numbers from 1, one at a time.
 """
 
 from __future__ import annotations
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_LINE_BYTES = 16_000_000
-"""A longer line is refused, before it fills the memory."""
+"""Maximum length of a line in bytes; a longer line is rejected before it fills the memory."""
 
 MOST_BLANK_LINES = 100_000
-"""More blank lines in a row are refused: a small compressed file can hold millions, which would take minutes."""
+"""Maximum number of consecutive blank lines; a small compressed file can contain millions, which would take minutes."""
 
 MOST_EXPANSION = 1000
-"""How many times its own size a compressed file may hold, once it has given a gigabyte."""
+"""Maximum ratio of the decompressed to the compressed size, checked after the first gigabyte of output."""
 
 _GIGABYTE = 1_000_000_000
 
 
 class BlankLines:
-    """Counts the blank lines in a row of a file; `path` names it in errors."""
+    """A counter of consecutive blank lines; `path` is the name of the file in errors."""
 
     def __init__(self, path: str | Path) -> None:
         self._path = path
         self._lines = self._bytes = 0
 
     def see(self, number: int, line: bytes) -> None:
-        """Count a line, or begin anew at one that is not blank.
+        """Count a blank line, or reset the counter at any other line.
 
         Raises:
-            ArticleError: there are too many in a row.
+            ArticleError: there are too many consecutive blank lines.
         """
         if line and not line.isspace():
             self._lines = self._bytes = 0
@@ -52,10 +52,10 @@ class BlankLines:
 
 
 def lines_of(path: Path, ending: str) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file.
+    """Yield the lines of a file.
 
     Raises:
-        ArticleError: a line is too long, or the compression is broken.
+        ArticleError: a line is too long, or the compressed data are broken.
     """
     number = 0
     try:
@@ -71,7 +71,7 @@ def lines_of(path: Path, ending: str) -> Iterator[tuple[int, bytes]]:
 
 
 def numbered(path: str | Path, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """The lines of a stream; `path` names it in errors."""
+    """Yield the lines of a stream; `path` is its name in errors."""
     number = 0
     blank = BlankLines(path)
     while line := stream.readline(MAX_LINE_BYTES + 1):

@@ -1,6 +1,6 @@
-"""A web page that was saved as a file: one article.
+"""Read a saved web page as one article.
 
-In: an `.html` file. Out: its article, without menus, advertisements and comments, as trafilatura finds it.
+Input: an `.html` file. Output: its article, without menus, advertisements and comments, as extracted by trafilatura.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from potstill.articles.rows import OnEmpty
 
 COLUMNS = ("source", "language", "published", "url")
-"""What is known of a page beside its article; null where the page does not say."""
+"""The metadata of a page; null where the page does not state it."""
 
 
 def page_article(path: Path, on_empty: OnEmpty) -> dict[str, Any]:
-    """The article of a page, with the file's name as its id.
+    """Return the article of a page, with the file name as its id.
 
     Raises:
-        ArticleError: it cannot be read, or has no article and `on_empty` says that this is an error.
+        ArticleError: the file cannot be read, or contains no article and `on_empty` makes this an error.
         MissingExtra: the extra `web` is not installed.
     """
     found = read_foreign(path, "page")

@@ -1,7 +1,7 @@
-"""Parquet, both ways.
+"""Read and write Parquet.
 
-In: a file, or frames. Out: batches whose other columns keep their types; or a file, written in parts that are
-joined at the end. Memory grows with neither.
+Input: a file, or data frames. Output: batches whose other columns keep their types; or a file, written in parts that
+are joined at the end. Memory use is independent of the file size.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PART_ROWS = 2_000
-"""Rows of a part: a few megabytes of articles."""
+"""Number of rows per part, a few megabytes of articles."""
 
 _GROUP_BYTES = 4_000_000
-"""What a row group of the joined file holds, as far as rows are of one size. Each group costs a writer tens of
-kilobytes until the file is done, and a reader as many."""
+"""Approximate size, in bytes, of a row group of the joined file.
+
+Each group takes tens of kilobytes of memory in a writer until the file is complete, and as much in a reader.
+"""
 
 
 def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty, *, as_text: bool) -> Iterator[Batch]:
-    """The articles of a file, at least one batch; a row is checked when its batch is reached.
+    """Yield the articles of a file, at least one batch; a row is checked when its batch is reached.
 
-    `as_text` refuses dates and times that could not be written as text.
+    `as_text` rejects dates and times that cannot be written as text.
     """
     with _errors():
         file = open_parquet(path)
@@ -44,7 +46,7 @@ def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty, *, as_text: 
     if not file.rows:
         yield _checked(path, file.columns, 0, on_empty)
     start = 0
-    # A slice at a time, because the streaming engine reads several row groups ahead.
+    # The file is read in slices, because the streaming engine reads several row groups ahead.
     slices = file.slices(max(batch_size, 2000), as_text=as_text)
     while True:
         with _errors():
@@ -57,7 +59,7 @@ def parquet_batches(path: Path, batch_size: int, on_empty: OnEmpty, *, as_text: 
 
 
 def count_parquet(path: Path) -> int:
-    """How many rows a file says it has."""
+    """Return the number of rows that a file states."""
     with _errors():
         return open_parquet(path).rows
 
@@ -80,7 +82,7 @@ def _errors() -> Iterator[None]:
 
 
 class ParquetWriter:
-    """Parts are written as they come and joined at the end, a row group at a time: memory stays constant."""
+    """A writer that saves parts as they come and joins them at the end by row groups, in constant memory."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -88,18 +90,18 @@ class ParquetWriter:
         self._rows = 0
         self._bytes = self._written = 0
         self._none = pl.DataFrame()
-        """No rows, with the columns of all frames so far."""
+        """A data frame without rows, with the columns of all data frames so far."""
         self.parts: list[Path] = []
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Take the rows of a frame; now and then, what has gathered becomes a part."""
+        """Add the rows of a data frame; collected rows are regularly written as a part."""
         self._waiting.append(frame)
         self._rows += frame.height
         if self._rows >= _PART_ROWS:
             self.flush()
 
     def flush(self) -> None:
-        """Make a part of the rows that wait."""
+        """Write the collected rows as a part."""
         if not self._waiting:
             return
         part = self._folder / f"{len(self.parts):06d}.parquet"
@@ -113,7 +115,7 @@ class ParquetWriter:
         self._waiting, self._rows = [], 0
 
     def join(self, target: Path) -> None:
-        """Make the file of all parts."""
+        """Join all parts into the file."""
         self.flush()
         if len(self.parts) == 1:
             self.parts[0].replace(target)
@@ -124,12 +126,12 @@ class ParquetWriter:
 
 
 def _joined(parts: list[Path], none: pl.DataFrame) -> pl.LazyFrame:
-    """The rows of all parts, with the columns of `none`: read one part after the other, where a scan reads ahead."""
+    """Return the rows of all parts, with the columns of `none`, read part by part because a scan reads ahead."""
     if not parts:
         return none.lazy()
 
     def frames(*_: object) -> Iterator[pl.DataFrame]:
-        # The sink below asks for no columns, rows or sizes of its own: it takes all.
+        # The sink below requests all columns and rows, so these arguments can be ignored.
         for part in parts:
             yield pl.concat([none, pl.read_parquet(part, glob=False)], how="diagonal_relaxed")
 
@@ -138,7 +140,7 @@ def _joined(parts: list[Path], none: pl.DataFrame) -> pl.LazyFrame:
 
 @contextmanager
 def parquet_writer(target: Path) -> Iterator[ParquetWriter]:
-    """A writer whose parts lie beside `target`, which is there once the block ends well."""
+    """Yield a writer whose parts are stored next to `target`; `target` is written if the block ends without error."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".parts.", suffix=".part") as folder:
         writer = ParquetWriter(Path(folder))
         yield writer
@@ -147,7 +149,7 @@ def parquet_writer(target: Path) -> Iterator[ParquetWriter]:
 
 @contextmanager
 def _as_os_errors() -> Iterator[None]:
-    """Polars reports a full disk as a text that ends in `(os error 28)`; here it becomes an OSError again."""
+    """Convert Polars's report of a full disk, a text that ends in `(os error 28)`, back to an OSError."""
     try:
         yield
     except (pl.exceptions.ComputeError, OSError) as error:

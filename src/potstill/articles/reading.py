@@ -1,7 +1,7 @@
-"""Articles from a file of any kind.
+"""Read articles from a file of any supported kind.
 
-In: a path, or `-` for JSON lines on stdin. Out: frames, a batch at a time, each row with the line it stands at
-where a message may need it.
+Input: a path, or `-` for JSON Lines on stdin. Output: data frames in batches, with the line number of each row if
+messages may need it.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ if TYPE_CHECKING:
 def read_articles(
     path: str | Path, *, batch_size: int = 1000, on_empty: OnEmpty = "error", as_text: bool = False
 ) -> Iterator[pl.DataFrame]:
-    """Read articles a batch at a time.
+    """Read articles in batches.
 
-    What comes through a pipe is given as it comes: a batch is what has come within half a second of its first line,
-    and an empty one says that nothing more has come.
+    The content of a pipe is yielded as it arrives: a batch contains what arrived within half a second of its first
+    line, and an empty batch means that nothing else has arrived.
 
     Args:
-        path: a file with one of the endings in `INPUTS`, a folder of texts and pages, or `-` for JSON lines on stdin.
-        batch_size: rows in each frame but the last.
+        path: a file with one of the endings in `INPUTS`, a folder of texts and pages, or `-` for JSON Lines on stdin.
+        batch_size: number of rows in each data frame except the last.
         on_empty: whether an article with neither title nor content is an error, or kept with empty strings.
-        as_text: whether a date or time that could not be written as text is an error.
+        as_text: whether a date or time that cannot be written as text is an error.
 
     Yields:
-        Frames with the columns `id`, `title`, `content` (String, never null) and the passed-through ones; where there
-        is no article, one frame without rows.
+        Data frames with the columns `id`, `title`, `content` (String, never null) and the passed-through ones; if there
+        are no articles, one data frame without rows.
 
     Raises:
-        ArticleError: the file is missing or broken, or a row of it is; the message names row and field.
-        MissingExtra: pages and feeds need the extra `web`.
+        ArticleError: the file is missing or broken, or a row is invalid; the message names row and field.
+        MissingExtra: the extra `web`, which pages and feeds require, is not installed.
     """
     for frame, _ in _batches(path, batch_size, on_empty, as_text=as_text):
         yield frame
@@ -60,7 +60,7 @@ def read_all(path: str | Path, *, on_empty: OnEmpty = "error", as_text: bool = F
     """Read a whole file of articles at once; see `read_articles`.
 
     Raises:
-        ArticleError: as `read_articles`, or two rows have the same id; the message names both.
+        ArticleError: as in `read_articles`, or two rows have the same id; the message names both.
     """
     seen: dict[str, int] = {}
     frames: list[pl.DataFrame] = []
@@ -71,15 +71,15 @@ def read_all(path: str | Path, *, on_empty: OnEmpty = "error", as_text: bool = F
 
 
 def read_numbered(path: str | Path, *, batch_size: int = 1000, on_empty: OnEmpty = "error") -> Iterator[Batch]:
-    """As `read_articles`, with the number of the line (or row, from 1) each article stands at."""
+    """Read articles as `read_articles` does, with the number of each article's line (or row, from 1)."""
     yield from _batches(path, batch_size, on_empty)
 
 
 def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The JSON objects of a file of lines (.jsonl, .jsonl.gz or .jsonl.zst), with their line numbers from 1.
+    """Yield the JSON objects of a .jsonl, .jsonl.gz or .jsonl.zst file, with their line numbers from 1.
 
     Raises:
-        ArticleError: the file is missing, broken or of another kind, or a line is no JSON object.
+        ArticleError: the file is missing, broken or of another kind, or a line is not a JSON object.
     """
     path, ending = existing_file(path)
     if not ending.startswith(".jsonl"):
@@ -90,10 +90,10 @@ def read_objects(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def refuse_duplicates(path: str | Path, frame: pl.DataFrame, rows: list[int], seen: dict[str, int]) -> None:
-    """Add a batch's ids to `seen` (id -> row).
+    """Add the ids of a batch to `seen` (id -> row).
 
     Raises:
-        ArticleError: an id was there before; the message names both rows.
+        ArticleError: an id occurred before; the message names both rows.
     """
     for id_, row in zip(frame["id"], rows, strict=True):
         first = seen.setdefault(id_, row)
@@ -102,7 +102,7 @@ def refuse_duplicates(path: str | Path, frame: pl.DataFrame, rows: list[int], se
 
 
 def count_articles(path: str | Path) -> int | None:
-    """How many articles a file holds, or None for stdin or another pipe, which can only be read once.
+    """Return the number of articles in a file; None for stdin or another pipe, which can be read only once.
 
     Raises:
         ArticleError: the file is missing or broken; the rows themselves are not checked.

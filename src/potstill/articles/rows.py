@@ -1,7 +1,7 @@
-"""Rows to frames: what every format shares.
+"""Convert rows to data frames; shared by all formats.
 
-In: rows as fields by name, with the numbers they stand at. Out: the columns `id`, `title` and `content`, checked;
-what else a row held stays in it, for the format to pass through.
+Input: rows as fields by name, with their numbers. Output: the checked columns `id`, `title` and `content`. All other
+fields stay in the row, and the format passes them through.
 """
 
 from __future__ import annotations
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_TEXT_CHARACTERS = 1_000_000
-"""A longer title or content is a mistake upstream (a page dump, a joined file), not an article. Counted in characters,
-so that no script has less room than another."""
+"""Maximum length of a title or content, in characters.
+
+A longer text is a mistake in the source (a page dump, a joined file), not an article. It is counted in characters, so
+that the limit is the same for all scripts.
+"""
 
 MOST_COLUMNS = 5000
-"""A table of more columns is no table of articles, and would take minutes."""
+"""Maximum number of columns; a wider table does not contain articles, and would take minutes."""
 
 _MAX_ID_CHARS = 1000
 
@@ -33,17 +36,17 @@ T = TypeVar("T")
 OnEmpty = Literal["error", "keep"]
 
 Batch: TypeAlias = tuple[pl.DataFrame, list[int]]
-"""A frame, and the number of the line (or row, from 1) that each of its rows stands at."""
+"""A data frame, and the line number (or row number, from 1) of each of its rows."""
 
 
 def article_id(title: str, content: str) -> str:
-    """The id of an article that came without one: `sha-` and 16 hex digits of its content's SHA-256."""
+    """Return the id of an article that has none: `sha-` and 16 hex digits of its content's SHA-256."""
     return "sha-" + hashlib.sha256(f"{title}\0{content}".encode()).hexdigest()[:16]
 
 
 @dataclass(slots=True)
 class Columns:
-    """A batch as it fills; `extra`, the JSON text of what else a row held, is for JSONL alone."""
+    """A batch under construction; `extra`, the other fields of each row as JSON, is used only for JSONL."""
 
     rows: list[int] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -52,7 +55,7 @@ class Columns:
     extra: list[str] = field(default_factory=list)
 
     def frame(self) -> pl.DataFrame:
-        """The columns, all String."""
+        """Return the columns as a data frame, all String."""
         columns = {"id": self.ids, "title": self.titles, "content": self.contents}
         if self.extra:
             columns["extra"] = self.extra
@@ -60,17 +63,17 @@ class Columns:
 
 
 def chunks(rows: Iterable[T], size: int) -> Iterator[list[T]]:
-    """The rows in lists of `size`, the last perhaps shorter."""
+    """Yield the rows in lists of `size`; the last one may be shorter."""
     rows = iter(rows)
     while batch := list(islice(rows, size)):
         yield batch
 
 
 def take(path: str | Path, number: int, row: dict[str, Any], on_empty: OnEmpty, columns: Columns) -> None:
-    """Move id, title and content out of a row and into the columns, checked.
+    """Move id, title and content from a row to the columns, after checking them.
 
     Raises:
-        ArticleError: one of them is not legal, or there is no content.
+        ArticleError: one of them is invalid, or there is no content.
     """
     refuse_without_content(path, row, number)
     title = _text(path, number, "title", row.pop("title", None))
@@ -84,7 +87,7 @@ def take(path: str | Path, number: int, row: dict[str, Any], on_empty: OnEmpty, 
 
 
 def refuse_without_content(path: str | Path, names: Collection[str], number: int = 1) -> None:
-    """Refuse a row, or a header of columns, without the one field that an article must have.
+    """Reject a row, or a header of columns, without the only required field.
 
     Raises:
         ArticleError: `content` is not among the names.
@@ -95,10 +98,10 @@ def refuse_without_content(path: str | Path, names: Collection[str], number: int
 
 
 def refuse_many_columns(path: str | Path, columns: int) -> None:
-    """Refuse a table that is too wide.
+    """Reject a table that has too many columns.
 
     Raises:
-        ArticleError: it has more than `MOST_COLUMNS`.
+        ArticleError: it has more than `MOST_COLUMNS` columns.
     """
     if columns > MOST_COLUMNS:
         fail(path, 1, f"{columns:,} columns, at most {MOST_COLUMNS:,} are read")
@@ -114,7 +117,7 @@ def _text(path: str | Path, number: int, name: str, value: object) -> str:
     if len(value) > MAX_TEXT_CHARACTERS:
         fail(path, number, f"field {name}: {len(value):,} characters, at most {MAX_TEXT_CHARACTERS:,} are legal")
     try:
-        # Text of one byte a character is known without looking at it.
+        # Python knows whether a text is ASCII without scanning it.
         _ = value.isascii() or value.encode()
     except UnicodeEncodeError as error:
         fail(path, number, f"field {name}: half a surrogate pair at character {error.start + 1}")
@@ -122,7 +125,7 @@ def _text(path: str | Path, number: int, name: str, value: object) -> str:
 
 
 def _id(path: str | Path, number: int, value: object) -> str:
-    """The id as text; empty where there is none."""
+    """Return the id as text; empty if there is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     text = _text(path, number, "id", value)

@@ -1,6 +1,6 @@
-"""Plain texts: a file is an article.
+"""Read plain text files, with one article per file.
 
-In: a `.txt` file of a folder. Out: an article, with the file's name as its id.
+Input: a `.txt` file of a folder. Output: an article, with the file name as its id.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _MOST_BYTES = 4 * MAX_TEXT_CHARACTERS
 
 
 def text_article(path: Path) -> dict[str, Any]:
-    """The text of a file in UTF-8, or in UTF-16 with a byte order mark; ends of lines become those of Unix.
+    """Read a file in UTF-8, or in UTF-16 with a byte order mark; line endings become Unix line endings.
 
     Raises:
-        ArticleError: it is not UTF-8, or is too long.
+        ArticleError: the file has another encoding, or is too long.
     """
     with path.open("rb") as stream:
         data = stream.read(_MOST_BYTES + 1)

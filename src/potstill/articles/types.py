@@ -1,7 +1,7 @@
-"""Which columns a kind of file can hold.
+"""Check which column types a kind of file supports.
 
-In: a table's columns with their types, and an ending. Out: nothing, or an error that names the column, its type and
-the kind of file. It is asked before any work is done for a result.
+Input: a table's columns with their types, and an ending. Output: nothing, or an error that names the column, its type
+and the kind of file. The check runs before any work is done for a result.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KINDS = {".csv": "CSV", ".parquet": "Parquet"}
-"""What files are called by their endings; all others are JSON lines."""
+"""The names of file formats by their endings; all others are JSON Lines."""
 
 
 def check_columns(path: str | Path, schema: Mapping[str, pl.DataType]) -> None:
-    """Refuse columns that the file which `open_writer` makes of this path cannot hold.
+    """Reject columns that cannot be written to the file that `open_writer` creates for this path.
 
     Raises:
         ArticleError: its ending is unknown.
-        BadInput: there is one; the message names it, its type and the kind of file.
+        BadInput: a column is not supported; the message names it, its type and the kind of file.
     """
     kind = _KINDS.get(form_of(path), "JSON lines")
     found = in_the_way_of_parquet if kind == "Parquet" else in_the_way_of_json
@@ -42,12 +42,12 @@ def check_columns(path: str | Path, schema: Mapping[str, pl.DataType]) -> None:
 
 
 def in_the_way_of_json(dtype: pl.DataType) -> pl.DataType | None:
-    """The type in a column's type, or itself, that JSON and CSV cannot hold; None where there is none."""
+    """Return the type, or nested type, that JSON and CSV cannot represent; None if there is none."""
     return _first(dtype, lambda part: isinstance(part, pl.Binary | pl.Object | pl.Unknown))
 
 
 def in_the_way_of_parquet(dtype: pl.DataType) -> pl.DataType | None:
-    """As `in_the_way_of_json`, for Parquet."""
+    """Return the type, or nested type, that Parquet cannot represent; None if there is none."""
     return _first(
         dtype,
         lambda part: isinstance(part, pl.Object | pl.Unknown) or (isinstance(part, pl.Struct) and not part.fields),
@@ -62,14 +62,14 @@ def _first(dtype: pl.DataType, wrong: Callable[[pl.DataType], bool]) -> pl.DataT
         inner = [field.dtype for field in dtype.fields]
     elif isinstance(dtype, pl.List | pl.Array):
         inner = [dtype.inner]
-    # A type without parameters may stand there as its class.
+    # A type without parameters may be given as its class.
     parts = (part() if isinstance(part, type) else part for part in inner)
     found = (_first(part, wrong) for part in parts if isinstance(part, pl.DataType))
     return next((part for part in found if part is not None), None)
 
 
 def _named(dtype: pl.DataType) -> str:
-    """A type's name, on one line and not without end."""
+    """Return the name of a type, on one line and of limited length."""
     if isinstance(dtype, pl.Struct) and not dtype.fields:
         return "a struct without fields"
     text = " ".join(str(dtype).split())

@@ -1,7 +1,7 @@
-"""Files that hold articles whole: pages, feeds, and folders of texts and pages.
+"""Read files that contain articles as a whole: pages, feeds, and folders of texts and pages.
 
-In: a path and its kind. Out: batches as from any other file; what a page or a feed says beside the text (`source`,
-`language`, `published`...) is in columns of their own.
+Input: a path and its kind. Output: batches as from any other file; metadata of a page or a feed (`source`, `language`,
+`published`...) are separate columns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def whole_batches(path: Path, kind: str, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
-    """The articles of a file or a folder, at least one batch; `kind` is what `existing_input` gives."""
+    """Yield the articles of a file or a folder, at least one batch; `kind` is the result of `existing_input`."""
     if kind in FEEDS:
         yield from _batches(((path, row) for row in feeds.feed_articles(path)), feeds.COLUMNS, batch_size, on_empty)
         return
@@ -33,7 +33,7 @@ def whole_batches(path: Path, kind: str, batch_size: int, on_empty: OnEmpty) -> 
 
 
 def count_whole(path: Path, kind: str) -> int:
-    """How many articles there are."""
+    """Return the number of articles."""
     if kind in FEEDS:
         return feeds.count_entries(path)
     return len(files_in(path)) if kind == FOLDER else 1
@@ -55,7 +55,7 @@ def _batches(
 
 
 def _with_columns(frame: pl.DataFrame, names: tuple[str, ...], rows: list[dict[str, Any]]) -> pl.DataFrame:
-    # `take` has left in the rows what is neither id, title nor content.
+    # `take` has left in the rows everything except id, title and content.
     others = {name: [row.get(name) for row in rows] for name in names}
     return frame.with_columns(pl.Series(name, values, dtype=pl.String) for name, values in others.items())
 

@@ -1,6 +1,6 @@
-"""Articles and results to a file of any kind.
+"""Write articles and results to a file of any supported kind.
 
-In: frames, in order. Out: one file that takes its place when all are written, or lines on stdout.
+Input: data frames, in order. Output: one file, written atomically, or lines on stdout.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 
 class Writer(Protocol):
-    """What `open_writer` gives: frames go in, in order, and a file comes out when the `with` block ends."""
+    """The writer of `open_writer`: it takes data frames in order and completes the file when the `with` block ends."""
 
     def write(self, frame: pl.DataFrame) -> None:
-        """Append the rows of a frame; all frames have the same columns."""
+        """Append the rows of a data frame; all data frames have the same columns."""
         ...
 
 
@@ -34,15 +34,15 @@ class Writer(Protocol):
 def open_writer(path: str | Path) -> Iterator[Writer]:
     """Open a file of articles or results for writing, by its ending (see `FORMATS`), or `-` for stdout.
 
-    The file takes its place when the block ends well; after an error, a kill or a full disk the old one is
-    as it was. A pipe or a device is written to as rows come, and Parquet to one when all are there; without an ending
-    that says otherwise it gets JSON lines. In JSONL the object in `extra` is unfolded into fields of the row again,
-    and a column of the frame wins over a field of the same name; lists and structs become JSON in CSV.
+    The file replaces an existing one when the block ends without error; after an error, a crash or a full disk the old
+    file is unchanged. A pipe or a device receives rows as they come, or a Parquet file once it is complete; without
+    another ending, its format is JSON Lines. In JSONL, the object in `extra` is expanded into fields of the row; a
+    column of the data frame takes precedence over a field of the same name. In CSV, lists and structs become JSON.
 
     Raises:
-        ArticleError: the ending is unknown, or the file is a folder.
-        BadInput: the disk is full or the folder cannot be written.
-        BrokenPipeError: whoever read the pipe has stopped.
+        ArticleError: the ending is unknown, or the path is a folder.
+        BadInput: the disk is full or the folder is not writable.
+        BrokenPipeError: the reader of the pipe has stopped.
     """
     ending = form_of(path)
     if ending == ".parquet":
@@ -55,7 +55,7 @@ def open_writer(path: str | Path) -> Iterator[Writer]:
 
 @contextmanager
 def _opened(path: str | Path) -> Iterator[IO[bytes]]:
-    """Where the bytes of a file go."""
+    """Open the target for the bytes of a file."""
     if str(path) == STANDARD:
         with standard_output() as sink:
             yield cast("IO[bytes]", sink)

@@ -1,10 +1,10 @@
-"""Conditions: a small language over scores, checked before anything runs.
+"""Parse and evaluate conditions, a small language over scores that is checked before anything runs.
 
-In: text such as `collective_benefit < 5 AND NOT (wonder >= 7)` and the names it may use. Out: a checked tree,
-which can be held against columns of scores, printed in one spelling, and reasoned about (`can_hold`). The text never
-reaches an engine of its own: whatever is not in the language is an error.
+Input: text such as `collective_benefit < 5 AND NOT (wonder >= 7)` and the names it may use. Output: a checked tree,
+which can be evaluated over columns of scores, printed in a canonical form, and analysed (`can_hold`). The text is never
+passed to another engine: everything outside the language is an error.
 
-A condition fails closed: it is false for a row in which an input is missing or not finite, also under NOT.
+A condition fails closed: it is False for a row in which an input is missing or not finite, also under NOT.
 """
 
 from potstill.conditions.computing import rounded

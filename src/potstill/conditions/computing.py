@@ -1,7 +1,7 @@
-"""Tree to truth.
+"""Evaluate the tree of a condition.
 
-In: a tree, and an array of scores for each name it reads, one number or a million. Out: arrays: whether it is true, and
-whether all that it computes is a finite number.
+Input: a tree, and an array of scores for each name it reads, one number or a million. Output: arrays that say whether
+it is true and whether all computed values are finite.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray
 
     Columns: TypeAlias = Mapping[str, FloatArray]
-    """Scores of all rows, shape (rows,), by name; NaN where one is missing."""
+    """The scores of all rows by name, shape (rows,); NaN where a score is missing."""
 
 _COMPARED = {
     "<": np.less, "<=": np.less_equal, ">": np.greater,
@@ -41,13 +41,13 @@ _COMPUTED = {"+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide}
 
 _SCALE = 10.0**DECIMALS
 _WHOLE = 2.0**52
-"""From here on a double has no decimals that could be rounded."""
+"""From this value on, a double has no decimals that could be rounded."""
 
 
 def truth_of(node: Truth, columns: Columns) -> BoolArray:
-    """Whether the tree is true of each row; right where all that it reads and computes is a finite number.
+    """Return whether the tree is true for each row; valid where all inputs and computed values are finite.
 
-    The shape is that of the columns, or that of a single number where the tree reads none.
+    The shape is that of the columns, or that of a single number if the tree reads none.
     """
     match node:
         case Not(part):
@@ -68,13 +68,13 @@ def truth_of(node: Truth, columns: Columns) -> BoolArray:
 
 
 def finite_in(tree: Truth, columns: Columns) -> list[BoolArray]:
-    """For each value that finite inputs may leave undefined, such as a quotient, whether it is finite."""
+    """Return, for each value that finite inputs may leave undefined, such as a quotient, whether it is finite."""
     risky = [node for node in walk(tree) if isinstance(node, Arithmetic) and _may_fail(node)]
     return [np.isfinite(_value(node, columns)) for node in risky]
 
 
 def rounded(values: FloatArray) -> FloatArray:
-    """Values to `DECIMALS` decimals, halves to the even one."""
+    """Return values rounded to `DECIMALS` decimals, halves to even."""
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = values * _SCALE
         return np.where(np.abs(scaled) < _WHOLE, np.rint(scaled) / _SCALE, values)
@@ -88,7 +88,7 @@ def _side(node: Value, columns: Columns) -> FloatArray:
 def _value(node: Value, columns: Columns) -> FloatArray:
     match node:
         case Number(value):
-            return np.float64(value)  # type: ignore[return-value]  # it goes with arrays of any shape
+            return np.float64(value)  # type: ignore[return-value]  # it works with arrays of any shape
         case Name(name):
             return columns[name]
         case Minus(value):
@@ -100,7 +100,7 @@ def _value(node: Value, columns: Columns) -> FloatArray:
 
 
 def _may_fail(node: Arithmetic) -> bool:
-    """Whether finite inputs can give something that is not finite; sums, and a name times a number, can't."""
+    """Return whether finite inputs can give a non-finite value; sums, and a name times a number, cannot."""
     if node.operator in {"+", "-"}:
         return False
     leaves = isinstance(node.left, Name | Number) and isinstance(node.right, Name | Number)

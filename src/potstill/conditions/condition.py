@@ -1,7 +1,7 @@
-"""A condition as the rest of the program knows it.
+"""Define the condition as other modules use it.
 
-In: text and the names it may use. Out: a `Condition`, which says what it reads, of which rows it is true,
-joins with others and prints itself.
+Input: text and the names it may use. Output: a `Condition`, which reports the names it reads, evaluates rows, can be
+combined with others, and prints itself.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A checked condition; make one with `parse`. `str` gives its one spelling."""
+    """A checked condition, created by `parse`; `str` returns its canonical form."""
 
     tree: Truth
 
@@ -38,12 +38,12 @@ class Condition:
 
     @property
     def operators(self) -> frozenset[str]:
-        """The comparisons that the condition makes."""
+        """The comparison operators of the condition."""
         return frozenset(node.operator for node in walk(self.tree) if isinstance(node, Comparison))
 
     @property
     def compared(self) -> dict[str, frozenset[float]]:
-        """For each name the numbers in the comparisons that it is part of."""
+        """Return, for each name, the numbers in the comparisons that contain it."""
         found: dict[str, set[float]] = {name: set() for name in self.names}
         for node in walk(self.tree):
             if isinstance(node, Comparison):
@@ -56,31 +56,31 @@ class Condition:
         return {name: frozenset(numbers) for name, numbers in found.items()}
 
     def holds(self, columns: Columns) -> BoolArray:
-        """Of which rows the condition is true; false where `defined` is false.
+        """Return for which rows the condition is true; False where `defined` is False.
 
         Args:
-            columns: an array of shape (rows,) for each name that the condition reads; more are not looked at.
+            columns: an array of shape (rows,) for each name that the condition reads; other names are ignored.
 
         Returns:
-            Shape (rows,), or () where the condition reads no name: what is true of one row is true of all then.
+            Shape (rows,), or () if the condition reads no name, because the result is then the same for all rows.
         """
         return self.defined(columns) & self.truth(columns)
 
     def defined(self, columns: Columns) -> BoolArray:
-        """Which rows have all that the condition reads: inputs that are finite, no division by zero."""
+        """Return which rows are defined: all inputs are finite, and there is no division by zero."""
         inputs = [np.isfinite(columns[name]) for name in sorted(self.names)]
         return reduce(np.logical_and, [*inputs, *self.computed(columns)], np.ones((), dtype=np.bool_))
 
     def computed(self, columns: Columns) -> list[BoolArray]:
-        """For each value that finite inputs may leave undefined, such as a quotient, where it is finite."""
+        """Return, for each value that finite inputs may leave undefined, such as a quotient, where it is finite."""
         return finite_in(self.tree, columns)
 
     def truth(self, columns: Columns) -> BoolArray:
-        """As `holds`, and right only where `defined` is true: for callers that have checked the inputs."""
+        """Return the same as `holds`, valid only where `defined` is True; for callers that have checked the inputs."""
         return truth_of(self.tree, columns)
 
     def computing(self, name: str, text: str, names: Collection[str]) -> Condition:
-        """The same condition with `name` replaced by a sum over `names`, which it is computed from.
+        """Return the same condition with `name` replaced by a sum over `names`, from which it is computed.
 
         Raises:
             ConditionError: the text is not a sum over `names`.
@@ -104,16 +104,16 @@ class Condition:
 
 
 def any_of(conditions: Sequence[Condition]) -> Condition:
-    """What holds where one of several conditions does."""
+    """Return the disjunction of several conditions."""
     return Condition(Or(tuple(one.tree for one in conditions)))
 
 
 def parse(text: str, names: Collection[str]) -> Condition:
-    """Read a condition that may use `names`.
+    """Parse a condition that may use `names`.
 
     Raises:
-        ConditionError: the text is not in the language, or uses a name that is not in `names`; the message
-            says where, what came and what was legal.
+        ConditionError: the text is not in the language, or uses a name that is not in `names`; the message names the
+            position, what was found and what is valid.
     """
     return _parse(text, tuple(names))
 

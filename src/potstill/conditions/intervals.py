@@ -1,7 +1,7 @@
-"""Values as intervals.
+"""Compute the values of a tree as intervals.
 
-In: a value of a tree, and the interval that each name lies in. Out: the interval that the value lies in, never
-too narrow: wider than exact where arithmetic is involved.
+Input: a value of a tree, and an interval for each name. Output: an interval that contains the value; it is never too
+narrow, but may be wider than exact if arithmetic is involved.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from potstill.conditions.tree import DECIMALS, Arithmetic, Minus, Name, Number, 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# More than a double's arithmetic errs by, less than what is rounded away before comparing.
+# This is more than the rounding error of double arithmetic, but less than what is rounded away before comparisons.
 _SLACK = 1e-12
 
 
 class ValueRange(NamedTuple):
-    """The values something may have; an open end is not one of them."""
+    """The possible values of an expression; an open end is excluded."""
 
     low: float
     high: float
@@ -31,7 +31,7 @@ _ANYTHING = ValueRange(-math.inf, math.inf)
 
 
 def compared(node: Value, box: Mapping[str, ValueRange]) -> ValueRange:
-    """The values of one side of a comparison, rounded as they are before rows are compared."""
+    """Return the values of one side of a comparison, rounded as they are for the comparison of rows."""
     found = _interval(node, box)
     if not isinstance(node, Arithmetic | Minus):
         return found
@@ -39,7 +39,7 @@ def compared(node: Value, box: Mapping[str, ValueRange]) -> ValueRange:
 
 
 def constant(node: Value) -> float | None:
-    """The value of a part that reads no names, rounded as a comparison would."""
+    """Return the value of an expression without names, rounded as for a comparison; None if it reads names."""
     if any(isinstance(part, Name) for part in walk(node)):
         return None
     found = compared(node, {})
@@ -61,7 +61,7 @@ def _interval(node: Value, box: Mapping[str, ValueRange]) -> ValueRange:
 
 
 def _computed(operator: str, one: ValueRange, other: ValueRange) -> ValueRange:
-    """The closed hull of a computed value, widened by more than rounding can move it."""
+    """Return the closed hull of a computed value, widened by more than the rounding error."""
     if operator == "/" and other.low <= 0 <= other.high:
         return _ANYTHING
     match operator:

@@ -1,7 +1,7 @@
-"""Text to tree.
+"""Parse the text of a condition into a tree.
 
-In: the text of a condition and the names it may use. Out: its tree, checked: every name is known, comparisons
-stand where comparisons belong and numbers where numbers do.
+Input: the text of a condition and the names it may use. Output: its tree, checked: every name is known, and comparisons
+and numbers occur only where they are valid.
 
     condition   = and { OR and }
     and         = not { AND not }
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from potstill.errors import ConditionError
 
 _DEEPEST = 60
-# Sums of numbers up to this size can't overflow.
+# Sums of numbers up to this size cannot overflow.
 _LARGEST = 1e12
 _SYNONYMS: Mapping[str, Operator] = {"==": "=", "<>": "!="}
 _COMPARISONS: Mapping[str, Operator] = {
@@ -50,11 +50,11 @@ _COMPARISONS: Mapping[str, Operator] = {
 
 
 def read_tree(text: str, names: tuple[str, ...]) -> Truth:
-    """The tree of a condition that may use `names`.
+    """Parse a condition that may use `names` into its tree.
 
     Raises:
-        ConditionError: the text is not in the language, or uses a name that is not in `names`; the message
-            says where, what came and what was legal.
+        ConditionError: the text is not in the language, or uses a name that is not in `names`; the message names the
+            position, what was found and what is valid.
     """
     return _Parser(text, names).condition()
 
@@ -75,8 +75,8 @@ class _Parser:
             raise self._unexpected("AND, OR or the end")
         return self._truth(tree, self.tokens[0])
 
-    # A level of precedence each, loosest first. Truths and values share the brackets, so the kind of a part is
-    # checked where it is used.
+    # There is one method per level of precedence, loosest first. Truths and values share the brackets, so the kind of a
+    # part is checked where it is used.
 
     def _or(self) -> Node:
         self.depth += 1
@@ -197,7 +197,7 @@ class _Parser:
         self.position -= 1
         raise self._unexpected("a dimension, overall, a number or (")
 
-    # -- helpers
+    # Helpers.
 
     @property
     def _now(self) -> Token:

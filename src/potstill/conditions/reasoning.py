@@ -1,9 +1,8 @@
-"""Whether a condition can hold at all.
+"""Determine whether a condition can hold at all.
 
-In: conditions, and the range that scores lie in. Out: False only where no scores can make them hold. Truth is
-three-valued here: over a box of intervals a comparison holds everywhere, nowhere, or here and there. What is decided
-for a box is left out of the tree for the boxes that it is split into, so that a list of n thresholds takes time in
-proportion to n.
+Input: conditions, and the range of the scores. Output: False only if no scores can make the conditions hold. The logic
+is three-valued: over a box of intervals a comparison holds everywhere, nowhere, or in part. Subtrees that are decided
+for a box are removed for the boxes that it is split into, so the run time is linear in the number of thresholds.
 """
 
 from __future__ import annotations
@@ -22,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Budget:
-    """How many nodes of trees may still be looked at, over all calls that share it; all of them take about a second."""
+    """The number of tree nodes that may still be visited, shared by all calls; the full budget takes about a second."""
 
     left: int = 200_000
 
 
 class _SpentError(Exception):
-    """The budget is spent, so what is undecided counts as possible."""
+    """The budget is exhausted, so undecided conditions count as possible."""
 
 
 class _Box(dict[str, ValueRange]):
-    """The interval that each name lies in; the whole range for those that were not split yet."""
+    """The interval of each name; names that were not split yet have the whole range."""
 
     def __init__(self, whole: ValueRange, known: Mapping[str, ValueRange] | None = None) -> None:
         super().__init__(known or {})
@@ -42,7 +41,7 @@ class _Box(dict[str, ValueRange]):
         return self._whole
 
     def split(self, name: str, at: float) -> list[_Box]:
-        """The parts below, above and at a threshold, that of one value last."""
+        """Return the parts below, above and at a threshold; the part with the single value is last."""
         whole = self[name]
         parts = []
         if whole.low < at:
@@ -61,12 +60,12 @@ def can_hold(
     given: Sequence[Condition] = (),
     budget: Budget | None = None,
 ) -> bool:
-    """Whether some scores from `low` to `high` make `wanted` and all `given` true and all `without` false.
+    """Return whether some scores from `low` to `high` make `wanted` and all `given` true and all `without` false.
 
-    False only where there certainly are none: intervals are carried through the tree (three-valued), and
-    split at the thresholds that single names are compared with, until every part is decided. What stays
-    undecided, or would take more than the budget, counts as possible. Names are independent of one another unless
-    `given` relates them.
+    It is False only if there certainly are none: intervals are propagated through the tree (three-valued logic) and
+    split at the thresholds with which single names are compared, until every part is decided. Parts that stay
+    undecided, or would exceed the budget, count as possible. Names are independent of one another unless `given`
+    relates them.
     """
     tree: Truth = And((wanted.tree, *(Not(item.tree) for item in without), *(item.tree for item in given)))
     budget = Budget() if budget is None else budget
@@ -87,7 +86,7 @@ def can_hold(
 
 
 def _cut(left: Truth) -> tuple[str, float] | None:
-    """A name and the threshold of a comparison with it, in a tree of which all comparisons are undecided."""
+    """Return a name and the threshold of a comparison with it, from a tree in which all comparisons are undecided."""
     for node in walk(left):
         if isinstance(node, Comparison):
             for one, other in ((node.left, node.right), (node.right, node.left)):
@@ -98,7 +97,7 @@ def _cut(left: Truth) -> tuple[str, float] | None:
 
 
 def _left(node: Truth, box: _Box, budget: Budget) -> Truth | bool:
-    """What is left to decide of a tree within a box: a truth, or the part of the tree that is undecided."""
+    """Return a tree's truth within a box, or its undecided part."""
     match node:
         case Not(part):
             left = _left(part, box, budget)
@@ -116,7 +115,7 @@ def _left(node: Truth, box: _Box, budget: Budget) -> Truth | bool:
 
 
 def _together(parts: Sequence[Truth], box: _Box, budget: Budget, *, settles: bool) -> Truth | bool:
-    """What is left of parts joined by AND or OR, of which one that is `settles` decides all."""
+    """Return the undecided rest of parts joined by AND or OR; a part with the value `settles` decides the result."""
     undecided: list[Truth] = []
     for part in parts:
         left = _left(part, box, budget)

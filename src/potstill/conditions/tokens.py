@@ -1,7 +1,7 @@
-"""The words and signs of a condition.
+"""Split the text of a condition into tokens.
 
-In: the text. Out: its tokens in order, the last of kind `end`, each with the place it stands at; or an error
-that shows the text and the place.
+Input: the text. Output: its tokens in order, the last of kind `end`, each with its position; or an error that shows the
+text and the position.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 KEYWORDS = frozenset({"AND", "OR", "NOT", "BETWEEN"})
-"""Words of the language, in any case; none may be a name."""
+"""Keywords of the language, in any case; they may not be used as names."""
 
 _LONGEST = 10_000
 _MOST_TOKENS = 500
@@ -31,7 +31,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word or sign, a keyword in capitals, and the place of its first character, from 0."""
+    """A word or sign, with keywords in capitals, and the position of its first character, from 0."""
 
     kind: Literal["number", "name", "operator", "keyword", "end"]
     text: str
@@ -39,10 +39,10 @@ class Token:
 
 
 def tokens_of(text: str) -> list[Token]:
-    """The tokens of a text, the last of kind `end`.
+    """Return the tokens of a text; the last one is of kind `end`.
 
     Raises:
-        ConditionError: the text is too long, or holds what is no word or sign of the language.
+        ConditionError: the text is too long, or contains something that is not a word or sign of the language.
     """
     if len(text) > _LONGEST:
         raise fault(text, f"is {len(text)} characters long, at most {_LONGEST} are read", None)
@@ -53,7 +53,7 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def fault(text: str, what: str, at: Token | None) -> ConditionError:
-    """An error that shows the text, says what is wrong with it and, if there is a token, where."""
+    """Return an error that shows the text, the fault and, if a token is given, its position."""
     place = "" if at is None else f" (at character {at.at + 1})"
     shown = text if len(text) <= 200 else text[:200] + "..."
     return ConditionError(f"condition {shown!r} {what}{place}")

@@ -1,7 +1,7 @@
-"""The tree of a condition: its nodes, and what is done to any tree.
+"""Define the tree of a condition: its nodes, and operations on any tree.
 
-In: nodes, from `parsing`. Out: the nodes below one, the tree with a name replaced, and its one spelling. What a
-tree means is said elsewhere: in `computing` for columns of scores, in `intervals` for ranges of them.
+Input: nodes, from `parsing`. Output: the nodes below a node, the tree with a name replaced, and its canonical form.
+Trees are evaluated in `computing` for columns of scores and in `intervals` for ranges of scores.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 DECIMALS = 9
-"""Computed values are compared after rounding to this many decimals, so that 0.1 + 0.2 reaches 0.3."""
+"""Number of decimals to which computed values are rounded before comparison, so that 0.1 + 0.2 equals 0.3."""
 
 Operator: TypeAlias = Literal["<", "<=", ">", ">=", "=", "!="]
 
@@ -29,21 +29,21 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A name, which stands for a row's score."""
+    """A name, which represents a row's score."""
 
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Minus:
-    """A value with its sign turned."""
+    """A value with its sign reversed."""
 
     value: Value
 
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """Two values computed to one."""
+    """An arithmetic operation on two values."""
 
     operator: Literal["+", "-", "*", "/"]
     left: Value
@@ -52,7 +52,7 @@ class Arithmetic:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two values compared."""
+    """A comparison of two values."""
 
     operator: Operator
     left: Value
@@ -61,21 +61,21 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """What holds where the part does not."""
+    """The negation of its part."""
 
     part: Truth
 
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """What holds where all parts do."""
+    """The conjunction of its parts."""
 
     parts: tuple[Truth, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """What holds where one of the parts does."""
+    """The disjunction of its parts."""
 
     parts: tuple[Truth, ...]
 
@@ -86,7 +86,7 @@ Node: TypeAlias = Value | Truth
 
 
 def walk(node: Node) -> Iterator[Node]:
-    """A node and all that is below it, from left to right."""
+    """Yield a node and all nodes below it, from left to right."""
     waiting = [node]
     while waiting:
         node = waiting.pop()
@@ -103,12 +103,12 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def negated(truth: Truth) -> Truth:
-    """What holds where `truth` does not; two negations are none."""
+    """Return the negation of `truth`; a double negation is removed."""
     return truth.part if isinstance(truth, Not) else Not(truth)
 
 
 def replace(node: Truth, name: str, value: Value) -> Truth:
-    """The tree with `value` wherever it read `name`."""
+    """Return the tree with `name` replaced by `value`."""
     match node:
         case Not(part):
             return Not(replace(part, name, value))
@@ -133,7 +133,7 @@ def _replace_in(node: Value, name: str, value: Value) -> Value:
 
 
 def spell(node: Node) -> str:  # noqa: PLR0911 - one for each kind of node
-    """The one spelling of a tree, with no more brackets than it needs; it reads back to the same tree."""
+    """Return the canonical form of a tree, with no more brackets than necessary; it parses back to the same tree."""
     match node:
         case Number(value):
             return f"{value:.12g}" if float(f"{value:.12g}") == value else repr(value)
@@ -160,6 +160,6 @@ def _grouped(node: Truth, bare: tuple[type, ...]) -> str:
 
 def _bracketed(node: Value, tight: int) -> str:
     loose = isinstance(node, Arithmetic) and _TIGHTNESS[node.operator] < tight
-    # -2 is one number, but -2 after an operator reads better in brackets.
+    # -2 is one number, but -2 after an operator is easier to read in brackets.
     signed = isinstance(node, Minus) or (isinstance(node, Number) and node.value < 0)
     return f"({spell(node)})" if loose or signed else spell(node)

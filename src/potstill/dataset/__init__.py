@@ -1,9 +1,9 @@
-"""From labels to parts that cannot leak: train, validation, calibration, test.
+"""Turn labels into splits without leakage: train, validation, calibration and test.
 
-In: articles and the oracle's labels. Out: one row per labelled article with its window, its cluster of
-near-duplicates and its part. Clusters (and sources, or time, if asked) stay whole, because a copy of a test
-article in the training part would be remembered and not judged; within that, parts are filled score bin by
-score bin, so that each holds low and high articles in like shares. The same seed gives the same parts.
+Input: articles and the oracle's labels. Output: one row per labelled article with its window, its cluster of
+near-duplicates and its split. Clusters (and sources, or time, if requested) are never divided between splits, because a
+model could memorise a test article from a copy in the training split. Within this constraint, the splits are stratified
+by score, so that each contains low and high scores in similar shares. The same seed gives the same splits.
 """
 
 from potstill.dataset.alike import parts_like, stories

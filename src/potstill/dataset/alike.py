@@ -1,8 +1,9 @@
-"""Several datasets of the same articles: which rows tell the same story, and parts that agree.
+"""Match articles across several datasets, and make their splits consistent.
 
-In: the windows of two or more datasets, which may cut articles at different lengths. Out: a story number per row over
-all of them, and for one dataset the parts that another one gave. What one run keeps for judging must not be learnt
-from in another, or students that learn from both have seen what they are judged on.
+Input: the windows of two or more datasets, which may truncate articles at different lengths. Output: story numbers for
+the rows of all datasets, and for one dataset the splits copied from another. Articles held out in one run must not be
+used for training in another run; otherwise a student that is trained on both would be evaluated on articles it has
+seen.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
 
 def stories(datasets: Sequence[Sequence[str]]) -> list[IntArray]:
-    """Story numbers of each dataset's rows: near-duplicates, within and across datasets, share one.
+    """Return story numbers for each dataset's rows; near-duplicates within and across datasets share a number.
 
-    Where the windows differ in length, the texts are also compared over as much as the shortest window shows, so that
-    an article is known again whose longer window holds twice as many words.
+    If the windows differ in length, texts are also compared after truncation to the shortest window, so that an article
+    is matched even if its other window contains twice as many words.
 
     Args:
         datasets: the windows of each dataset's rows.
@@ -55,16 +56,24 @@ def parts_like(
     fractions: Fractions,
     weights: FloatArray | None = None,
 ) -> tuple[pl.Series, int]:
-    """Parts in which each story of another dataset has the part that it has there; the rest is split anew.
+    """Split a dataset consistently with another one: shared stories keep their split; all other rows are split.
 
-    A story that lies in several parts there has the most guarded of them. Where the calibration part would have under
-    `SMALLEST_CALIBRATION` rows it is not made, and its rows train.
+    If a story lies in several splits of the other dataset, it gets the most protected of them. If the calibration split
+    would have fewer than `SMALLEST_CALIBRATION` rows, there is none, and its rows are used for training.
+
+    Args:
+        texts: the windows of this dataset's rows.
+        scores: labels, shape (rows, dimensions), NaN where masked.
+        other: the dataset whose splits to copy.
+        seed: random seed for the rows that are not in `other`.
+        fractions: shares of the splits for these rows.
+        weights: weights of the dimensions, shape (dimensions,); equal by default.
 
     Returns:
-        A part per row, and how many rows have theirs from the other dataset.
+        The split of each row, and the number of rows that were assigned by the other dataset.
 
     Raises:
-        DatasetError: a part would be empty.
+        DatasetError: a split would be empty.
     """
     own, theirs = stories([list(texts), other.frame["text"].to_list()])
     guarded = np.full(int(max(own.max(), theirs.max())) + 1, -1)

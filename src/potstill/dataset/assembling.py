@@ -1,6 +1,6 @@
-"""Articles and labels, joined, clustered and split.
+"""Join articles with labels, cluster near-duplicates and split the result.
 
-In: articles and the oracle's labels. Out: a `Dataset`, its record and the pairs of near-duplicates.
+Input: articles and the oracle's labels. Output: a `Dataset`, its record and the pairs of near-duplicates.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 Whole = Literal["source", "time"]
-"""What else stays whole beside clusters: sources, or time (train on the past, test on what came after)."""
+"""What else is not divided between splits: sources, or time (train on the past, test on later articles)."""
 
 
 def assemble(
@@ -40,25 +40,25 @@ def assemble(
     oracle: str | None = None,
     like: Dataset | None = None,
 ) -> tuple[Dataset, DatasetRecord, list[tuple[int, int, float]]]:
-    """Articles and labels joined, clustered and split; the core of `build_dataset`.
+    """Join articles and labels, cluster them and split them; the core of `build_dataset`.
 
     Args:
-        articles: columns id, title, content, and any others (`extra` may hold some as JSON).
-        labels: columns article, oracle, samples and per dimension `y_<name>` and `s_<name>`, null = missing.
-        filter_: whose dimensions, scale, weights and window count.
-        seed: of the split.
-        fractions: shares of the parts.
-        whole: keep sources whole too, or split by time.
-        oracle: whose labels, where there are several oracles'; a reviewer's go before them, see `corrected`.
-        like: another run's dataset, whose articles have the part here that they have there.
+        articles: columns id, title, content, and any others (`extra` may contain some as JSON).
+        labels: columns article, oracle, samples and, per dimension, `y_<name>` and `s_<name>`; null = missing.
+        filter_: the filter with the dimensions, scale, weights and window to use.
+        seed: random seed of the split.
+        fractions: shares of the splits.
+        whole: keep each source in one split, or split by time.
+        oracle: the oracle whose labels to use, if there are several; a reviewer's labels replace them, see `corrected`.
+        like: the dataset of another run; shared articles get the same split as there.
 
     Returns:
         The dataset, its record, and the near-duplicate pairs as (row, row, jaccard).
 
     Raises:
-        DatasetError: no labelled article, too few rows, several oracles and none chosen, or nothing to learn
-            because every dimension is constant; or `whole` and `like` are both given.
-        LabelError: a label is not finite or not on the scale; the message names the article and the dimension.
+        DatasetError: there is no labelled article, there are too few rows, several oracles and no choice of one, or
+            every dimension is constant, so that there is nothing to learn; or `whole` and `like` are both given.
+        LabelError: a label is not finite or outside the scale; the message names the article and the dimension.
     """
     names = filter_.dimension_names
     labels, chosen, corrections = corrected(labels, oracle, names)
@@ -132,12 +132,12 @@ def assemble(
 
 
 def check_labels(scores: FloatArray, ids: Sequence[str], dimensions: Sequence[str], low: float, high: float) -> None:
-    """Refuse labels that are infinite or off the scale; NaN is a masked label and passes.
+    """Reject labels that are infinite or outside the scale; NaN is a masked label and is accepted.
 
     Raises:
-        LabelError: names the first such article, its dimension, what came and what is legal.
+        LabelError: names the first such article, its dimension, the value found and the valid range.
     """
-    # Comparisons with NaN are false, so masked labels pass.
+    # Comparisons with NaN are False, so masked labels pass.
     rows, columns = np.nonzero((scores < low) | (scores > high))
     if rows.size:
         row, column = int(rows[0]), int(columns[0])
@@ -147,18 +147,18 @@ def check_labels(scores: FloatArray, ids: Sequence[str], dimensions: Sequence[st
 
 
 def corrected(labels: pl.DataFrame, oracle: str | None, names: Sequence[str]) -> tuple[pl.DataFrame, str, int]:
-    """One oracle's labels with the reviewers' in their place, article by article and dimension by dimension.
+    """Return one oracle's labels, replaced by reviewers' labels for each reviewed article and dimension.
 
-    Where several reviewers judged an article, their mean counts; where none of them scored a dimension, the oracle's
-    label stays. A reviewer's label counts as one answer without spread, so that it is not taken for the oracle's own
-    repeats. An article that reviewers alone have judged is labelled too. Choosing a reviewer as the oracle gives that
-    person's labels alone.
+    If several reviewers judged an article, their mean is used. If none of them scored a dimension, the oracle's label
+    is kept. A reviewer's label counts as one answer without spread, so that it does not enter the statistics of the
+    oracle's own repeats. Articles judged only by reviewers are labelled too. If a reviewer is chosen as the oracle, the
+    result contains that person's labels only.
 
     Returns:
-        The labels, the oracle's name, and how many labels are a reviewer's.
+        The labels, the oracle's name, and the number of labels from reviewers.
 
     Raises:
-        DatasetError: see `of_one_oracle`.
+        DatasetError: as in `of_one_oracle`.
     """
     by_person = pl.col("oracle").cast(pl.String).str.starts_with(HUMAN)
     machines, people = labels.filter(~by_person), labels.filter(by_person)
@@ -179,10 +179,10 @@ def corrected(labels: pl.DataFrame, oracle: str | None, names: Sequence[str]) ->
 
 
 def of_one_oracle(labels: pl.DataFrame, oracle: str | None) -> tuple[pl.DataFrame, str]:
-    """The labels of one oracle, and its name; without a choice there must be only one.
+    """Return the labels of one oracle, and its name; if no oracle is chosen, there must be only one.
 
     Raises:
-        DatasetError: there is no label, none of that oracle, or several oracles and none chosen.
+        DatasetError: there are no labels, none of that oracle, or several oracles and no choice of one.
     """
     counts = dict(labels["oracle"].value_counts(sort=True).iter_rows())
     listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
@@ -198,7 +198,7 @@ def of_one_oracle(labels: pl.DataFrame, oracle: str | None) -> tuple[pl.DataFram
 
 
 def with_facts(articles: pl.DataFrame) -> pl.DataFrame:
-    """id, title, content, and source, language and published as strings, from columns or from `extra`."""
+    """Return id, title, content, and source, language and published as strings, from columns or from `extra`."""
     columns: list[pl.Expr] = []
     for name in FACTS:
         if name in articles.columns:
@@ -206,7 +206,7 @@ def with_facts(articles: pl.DataFrame) -> pl.DataFrame:
             as_json = dtype.is_nested() or isinstance(dtype, pl.Duration)
             columns.append(_in_json(name) if as_json else pl.col(name).cast(pl.String))
         elif "extra" in articles.columns:
-            # A field may be anything in one line and a string in the next.
+            # A field may have any type in one line and be a string in the next.
             columns.append(pl.col("extra").str.json_path_match(f"$.{name}").alias(name))
         else:
             columns.append(pl.lit(None, dtype=pl.String).alias(name))
@@ -214,12 +214,12 @@ def with_facts(articles: pl.DataFrame) -> pl.DataFrame:
 
 
 def _in_json(name: str) -> pl.Expr:
-    """A column that is no text, as it would stand in JSON lines."""
+    """Convert a column that is not text to its form in JSON Lines."""
     return pl.struct(name).struct.json_encode().str.json_path_match(f"$.{name}").alias(name)
 
 
 def _constant_dimensions(scores: FloatArray, names: Sequence[str]) -> list[str]:
-    """Remarks on dimensions with one value; refuses labels in which nothing varies at all."""
+    """Return warnings about constant dimensions; reject labels in which nothing varies at all."""
     notes = []
     for column, name in enumerate(names):
         known = scores[np.isfinite(scores[:, column]), column]
@@ -233,7 +233,7 @@ def _constant_dimensions(scores: FloatArray, names: Sequence[str]) -> list[str]:
 
 
 def _kept_whole(frame: pl.DataFrame, whole: Whole | None) -> tuple[pl.Series | None, FloatArray | None, list[str]]:
-    """The source of each row or its time in seconds since 1970, where these are to stay whole; and remarks."""
+    """Return each row's source, or its time in seconds since 1970, if these constrain the split; and warnings."""
     if whole == "source":
         if frame["source"].is_null().all():
             raise DatasetError("no article has a field 'source', so sources cannot be kept whole")
@@ -247,15 +247,15 @@ def _kept_whole(frame: pl.DataFrame, whole: Whole | None) -> tuple[pl.Series | N
 
 
 def _seconds(id_: str, text: str | None) -> float:
-    """Seconds since 1970 of an article's time of publication; one without a zone is taken as UTC."""
+    """Return an article's publication time in seconds since 1970; a time without a zone is taken as UTC."""
     return seconds_of(_moment(id_, text))
 
 
 def _moment(id_: str, text: str | None) -> datetime:
-    """When an article was published.
+    """Return when an article was published.
 
     Raises:
-        DatasetError: that is missing, or not certain.
+        DatasetError: the time is missing or ambiguous.
     """
     if text is None or not text.strip():
         raise DatasetError(f"article {id_}: no field 'published' to split by time")

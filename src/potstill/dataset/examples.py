@@ -1,6 +1,6 @@
-"""Labelled rows in one order: what a student learns from, or is judged on.
+"""Hold labelled rows in a fixed order, for training or evaluating a student.
 
-In: windows, scores and clusters. Out: an `Examples`, whose rows can be taken by mask or position.
+Input: windows, scores and clusters. Output: an `Examples`, whose rows can be selected by mask or index.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Examples:
-    """Rows with labels, in one order: what a student learns from or is judged on.
+    """Labelled rows in a fixed order, for training or evaluating a student.
 
-    `frame` has the columns `id` and `text` (the window), and `source`, `language` and others where the
-    articles had them. `scores` has shape (rows, dimensions), float64 on the filter's scale, NaN where a label
-    is masked. `clusters` has shape (rows,): near-duplicates share a number. `spreads`, of the scores' shape, are the
-    standard deviations over the oracle's answers, NaN where there was one answer; None where nothing is known of them.
+    `frame` has the columns `id` and `text` (the window), and `source`, `language` and others if the articles had them.
+    `scores` has shape (rows, dimensions), float64 on the filter's scale, NaN where a label is masked. `clusters` has
+    shape (rows,); near-duplicates share a number. `spreads`, of the same shape as `scores`, are the standard deviations
+    over the oracle's answers, NaN if there was only one answer; None if the spreads are unknown.
 
     Raises:
         DatasetError: the parts differ in length, or `text` is missing.
@@ -60,7 +60,7 @@ class Examples:
         return self.frame["text"].to_list()
 
     def take(self, which: ArrayLike) -> Examples:
-        """Some of the rows: a boolean mask of shape (rows,), or positions in the order wanted."""
+        """Return the selected rows: by a boolean mask of shape (rows,), or by indices in the order wanted."""
         chosen = np.asarray(which)
         index = np.flatnonzero(chosen) if chosen.dtype == np.bool_ else chosen.astype(np.int64)
         return Examples(

@@ -1,6 +1,6 @@
-"""The rows of a dataset as a file, and what is recorded of them.
+"""Store the rows of a dataset in a file, with a record of their properties.
 
-In: labelled rows with their parts, or the file that holds them. Out: the examples of a part, or of all.
+Input: labelled rows with their splits, or the file that contains them. Output: the examples of one split, or of all.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 FACTS = ("source", "language", "published")
-"""What is known of an article beside its text, where it is."""
+"""The optional metadata of an article."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Labelled rows and their parts.
+    """Labelled rows and their splits.
 
-    `frame` has one row per labelled article: id, title, text (the window), cut (the window lost some of the
-    article), cluster, split, the article's source, language and published where any has them, then per
-    dimension `y_<name>` (label, null where masked) and `s_<name>` (spread over the samples), and samples.
+    `frame` has one row per labelled article: id, title, text (the window), cut (whether the window lost some of the
+    article), cluster, split, the article's source, language and published if any article has them, then per dimension
+    `y_<name>` (label, null where masked) and `s_<name>` (spread over the samples), and samples.
     """
 
     frame: pl.DataFrame
@@ -45,7 +45,7 @@ class Dataset:
         """Read the rows that `build_dataset` wrote.
 
         Raises:
-            DatasetError: there is no such file, it is no Parquet file, or a column is missing.
+            DatasetError: there is no such file, it is not a Parquet file, or a column is missing.
         """
         try:
             frame = read_parquet(path)
@@ -58,19 +58,19 @@ class Dataset:
         return cls(frame, tuple(dimensions))
 
     def save(self, path: Path) -> None:
-        """Write the rows as Parquet, whole or not at all."""
+        """Write the rows as Parquet, atomically."""
         with replacing(path) as temporary:
             self.frame.write_parquet(temporary)
 
     def all(self) -> Examples:
-        """Every row, in the order of the articles."""
+        """Return all rows, in the order of the articles."""
         return _examples(self.frame, self.dimensions)
 
     def part(self, name: str) -> Examples:
-        """The rows of one part, which may be none.
+        """Return the rows of one split, which may be empty.
 
         Raises:
-            DatasetError: there is no part of that name.
+            DatasetError: there is no split of that name.
         """
         if name not in PARTS:
             raise DatasetError(f"no part {name!r}; parts: {', '.join(PARTS)}")
@@ -78,12 +78,12 @@ class Dataset:
 
     @property
     def has_calibration_part(self) -> bool:
-        """Whether calibration has rows of its own; else it is cross-fitted."""
+        """Whether there is a separate calibration split; if not, calibration is cross-fitted."""
         return bool((self.frame["split"] == "calibration").any())
 
 
 class Pairs(Record):
-    """`pairs.json`: articles that are near-duplicates of each other."""
+    """The content of `pairs.json`: articles that are near-duplicates of each other."""
 
     fault = DatasetError
     made_by = "potstill dataset RUN"
@@ -96,32 +96,32 @@ class Pairs(Record):
 
 
 class DatasetRecord(Part):
-    """What a dataset is made of, for the manifest and the report."""
+    """The composition of a dataset, for the manifest and the report."""
 
     rows: int
     clusters: int
     near_duplicates: int
-    """Pairs found."""
+    """Number of near-duplicate pairs."""
     parts: dict[str, int]
-    """Rows of each part that has any."""
+    """Number of rows of each non-empty split."""
     fractions: dict[str, float]
-    """The shares aimed at."""
+    """The requested shares of the splits."""
     calibration: Literal["part", "cross-fitted"]
     whole: Literal["clusters", "source", "time"]
     cut: int
-    """Rows of which the window lost some text."""
+    """Number of rows whose window lost some text."""
     masked: dict[str, int]
-    """Rows without a label, by dimension."""
+    """Number of rows without a label, by dimension."""
     unlabelled: int
-    """Articles without any label, left out."""
+    """Number of articles without any label, which are left out."""
     oracle: str
     seed: int
     notes: list[str]
-    """What a reader should know: constant dimensions, a dominating cluster, rows left out."""
+    """Remarks for the reader: constant dimensions, a dominating cluster, rows left out."""
 
 
 def scores_of(frame: pl.DataFrame, dimensions: Sequence[str]) -> FloatArray:
-    """The columns `y_<dimension>` as an array of shape (rows, dimensions), NaN where a label is masked."""
+    """Return the columns `y_<dimension>` as an array of shape (rows, dimensions), NaN where a label is masked."""
     columns = [frame[f"y_{name}"].cast(pl.Float64).fill_null(float("nan")).to_numpy() for name in dimensions]
     return np.column_stack(columns).astype(np.float64)
 
@@ -142,6 +142,6 @@ def _spreads_of(frame: pl.DataFrame, dimensions: Sequence[str]) -> FloatArray | 
     names = [f"s_{name}" for name in dimensions]
     if not {"samples", *names} <= set(frame.columns):
         return None
-    # One answer has a spread of 0 in the file, which says nothing of how sure it was.
+    # For a single answer, the file contains a spread of 0, which is no evidence of the oracle's certainty.
     repeated = frame.select(pl.when(pl.col("samples") > 1).then(pl.col(name)).alias(name) for name in names)
     return repeated.cast(pl.Float64).fill_null(float("nan")).to_numpy()

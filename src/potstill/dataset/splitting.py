@@ -1,7 +1,8 @@
-"""Parts that cannot leak: train, validation, calibration, test, and folds.
+"""Split rows without leakage into train, validation, calibration and test, and into folds.
 
-In: scores and clusters. Out: a part, or a fold, per row. Clusters (and groups, or time, if asked) stay whole;
-within that, parts are filled score bin by score bin, so that each holds low and high articles in like shares.
+Input: scores and clusters. Output: a split, or a fold, per row. Clusters (and groups, or time, if requested) are never
+divided. Within this constraint, the splits are stratified by score, so that each contains low and high scores in
+similar shares.
 """
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 PARTS = ("train", "validation", "calibration", "test")
-"""The parts of a dataset, in the order of their use."""
+"""The splits of a dataset, in the order of their use."""
 
 _CALIBRATION = PARTS.index("calibration")
 
 SMALLEST_CALIBRATION = 100
-"""Rows that a calibration part must have; with fewer, calibration is cross-fitted on other rows instead."""
+"""Minimum number of rows of a calibration split; with fewer, calibration is cross-fitted on other rows."""
 
 SMALLEST_DATASET = 10
-"""Rows below which three parts say nothing."""
+"""Minimum number of rows of a dataset; with fewer, three splits are not meaningful."""
 
 
 class Fractions(Part):
-    """Shares of the parts; they sum to 1."""
+    """Shares of the splits; they sum to 1."""
 
     train: float = Field(gt=0, lt=1)
     validation: float = Field(gt=0, lt=1)
@@ -51,10 +52,10 @@ class Fractions(Part):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """`train/validation/test` or `train/validation/calibration/test`, as shares or per cent: `70/10/10/10`.
+        """Parse `train/validation/test` or `train/validation/calibration/test`, as shares or percent: `70/10/10/10`.
 
         Raises:
-            DatasetError: it is neither, or the shares do not sum to 1 (or 100).
+            DatasetError: the text has another form, or the shares do not sum to 1 (or 100).
         """
         pieces = text.split("/")
         try:
@@ -72,13 +73,13 @@ class Fractions(Part):
             raise DatasetError(f"fractions {text!r}: {first_fault(error)}") from None
 
     def without_calibration(self) -> Fractions:
-        """The same, with the calibration part's share given to training."""
-        # 0.7 + 0.1 is a little less than 0.8 in binary; the record shall say 0.8.
+        """Return the same shares with the calibration share added to training."""
+        # 0.7 + 0.1 is slightly less than 0.8 in binary; the record must contain 0.8.
         train = round(self.train + self.calibration, 12)
         return Fractions(train=train, validation=self.validation, test=self.test)
 
     def for_rows(self, rows: int) -> Fractions:
-        """The same, without a calibration part that would be too small."""
+        """Return the same shares, without a calibration split if it would be too small."""
         if self.calibration and round(self.calibration * rows) < SMALLEST_CALIBRATION:
             return self.without_calibration()
         return self
@@ -98,27 +99,31 @@ def split(
     times: FloatArray | None = None,
     weights: FloatArray | None = None,
 ) -> pl.Series:
-    """Each row's part: 'train', 'validation', 'calibration' or 'test'.
+    """Assign each row to 'train', 'validation', 'calibration' or 'test'.
 
-    Clusters stay whole. Rows are ordered by their weighted mean score, cut into up to ten bins, and each bin is
-    dealt out by the fractions, so that rare high scores reach every part. A calibration part of fewer than
-    `SMALLEST_CALIBRATION` rows is not made; its share trains, and calibration is cross-fitted later.
+    Clusters are never divided. Rows are ordered by their weighted mean score and cut into up to ten bins, and each bin
+    is divided by the fractions, so that rare high scores reach every split. If the calibration split would have fewer
+    than `SMALLEST_CALIBRATION` rows, there is none: its share is used for training, and calibration is cross-fitted
+    later.
 
     Args:
         scores: labels, shape (rows, dimensions), NaN where masked.
-        clusters: shape (rows,).
-        seed: of the dealing; the same seed gives the same parts.
-        fractions: shares of the parts.
-        groups: a name per row, such as its source, or None; rows of one name stay together, and with the
-            clusters of all of them.
-        times: seconds per row, shape (rows,), finite. The earliest rows train, the latest test; a cluster
-            counts as its latest row, so that nothing newer than the test part's start is trained on. The
-            seed then changes nothing.
-        weights: of the dimensions, shape (dimensions,); equal where not given.
+        clusters: cluster numbers, shape (rows,).
+        seed: random seed; the same seed gives the same splits.
+        fractions: shares of the splits.
+        groups: a name per row, such as its source, or None; rows of the same name stay together, with the clusters of
+            all of them.
+        times: seconds per row, shape (rows,), finite. The earliest rows are used for training, the latest for testing.
+            A cluster counts as its latest row, so that no training row is newer than the start of the test split. The
+            seed then has no effect.
+        weights: weights of the dimensions, shape (dimensions,); equal by default.
+
+    Returns:
+        The split of each row, as a String Series.
 
     Raises:
-        DatasetError: there are too few rows, clusters or groups to fill every part, both `groups` and `times`
-            are given, or a time is missing.
+        DatasetError: there are too few rows, clusters or groups to fill every split, both `groups` and `times` are
+            given, or a time is missing.
     """
     rows = len(clusters)
     if rows < SMALLEST_DATASET:
@@ -135,7 +140,7 @@ def split(
 
     shares = fractions.for_rows(rows)
     part, wanted = dealt(shares)
-    # Large blocks can leave calibration below what it must have, whatever its share.
+    # Large blocks can leave the calibration split below its minimum size for any share.
     if shares.calibration and int((part == _CALIBRATION).sum()) < SMALLEST_CALIBRATION:
         part, wanted = dealt(shares.without_calibration())
     for name, share, count in zip(PARTS, wanted, np.bincount(part, minlength=len(PARTS)), strict=True):
@@ -146,7 +151,7 @@ def split(
 
 
 def folds(clusters: IntArray, scores: FloatArray, k: int, seed: int, weights: FloatArray | None = None) -> IntArray:
-    """A fold from 0 to k - 1 per row, shape (rows,): clusters whole, each fold with like scores.
+    """Assign each row to a fold from 0 to k - 1, shape (rows,), with whole clusters and similar scores per fold.
 
     Raises:
         DatasetError: there are fewer clusters than folds, or k is below 2.
@@ -158,10 +163,10 @@ def folds(clusters: IntArray, scores: FloatArray, k: int, seed: int, weights: Fl
 
 
 def _level(scores: FloatArray, weights: FloatArray | None) -> FloatArray:
-    """The weighted mean of each row's known scores, shape (rows,); NaN for a row with none."""
+    """Return the weighted mean of each row's known scores, shape (rows,); NaN for a row without scores."""
     share = np.ones(scores.shape[1]) if weights is None or not np.any(weights) else np.asarray(weights)
     known = np.isfinite(scores)
-    # A row whose weighted dimensions are all masked is placed by the others.
+    # A row whose weighted dimensions are all masked is placed by its other dimensions.
     share = np.where((known * share).sum(axis=1, keepdims=True) > 0, share, 1.0)
     total = (known * share).sum(axis=1)
     summed = (np.where(known, scores, 0.0) * share).sum(axis=1)
@@ -170,7 +175,7 @@ def _level(scores: FloatArray, weights: FloatArray | None) -> FloatArray:
 
 
 def with_groups(clusters: IntArray, groups: Sequence[str | None] | pl.Series) -> IntArray:
-    """Clusters and named groups joined: rows tied by either share a number; rows without a name stand alone."""
+    """Merge clusters and named groups: rows linked by either share a number; unnamed rows keep their cluster."""
     first: dict[tuple[str, Any], int] = {}
     links: list[tuple[int, int]] = []
     for row, (cluster, group) in enumerate(zip(clusters.tolist(), groups, strict=True)):
@@ -181,7 +186,7 @@ def with_groups(clusters: IntArray, groups: Sequence[str | None] | pl.Series) ->
 
 
 def _deal(blocks: IntArray, level: FloatArray, shares: FloatArray, rng: np.random.Generator) -> IntArray:
-    """A part per row: whole blocks, each to the part that lacks most of its share so far."""
+    """Assign whole blocks, each to the split that lacks most of its share so far; return the split per row."""
     names, index = np.unique(blocks, return_inverse=True)
     sizes = np.bincount(index)
     known = np.isfinite(level)
@@ -192,8 +197,8 @@ def _deal(blocks: IntArray, level: FloatArray, shares: FloatArray, rng: np.rando
 
     part = np.zeros(len(names), dtype=np.int64)
     filled = np.zeros(len(shares))
-    # Blocks that weigh much of the smallest part go first, the largest before the others: dealt late, one of
-    # them could overfill a part that was full already.
+    # Blocks that are large relative to the smallest split are assigned first, in descending size. If assigned late, one
+    # of them could overfill a split that is already full.
     large = 2 * sizes > max(2.0, float(shares[shares > 0].min()) * len(blocks))
     order = rng.permutation(len(names))
     for block in sorted(order[large[order]].tolist(), key=lambda b: -sizes[b]):
@@ -220,7 +225,7 @@ def _neediest(lack: FloatArray, shares: FloatArray) -> int:
 
 
 def _fill_empty(part: IntArray, sizes: IntArray, shares: FloatArray) -> None:
-    """Give an empty part the smallest block of the part that has most blocks, where that one can spare it."""
+    """Give an empty split the smallest block of the split with the most blocks, if that split can spare it."""
     for empty in np.flatnonzero((shares > 0) & (np.bincount(part, minlength=len(shares)) == 0)):
         counts = np.bincount(part, minlength=len(shares))
         donor = np.flatnonzero(part == np.argmax(counts))
@@ -229,7 +234,7 @@ def _fill_empty(part: IntArray, sizes: IntArray, shares: FloatArray) -> None:
 
 
 def _by_time(blocks: IntArray, times: FloatArray, shares: FloatArray) -> IntArray:
-    """A part per row, earliest first; rows of one moment stay together."""
+    """Assign the splits in order of time, earliest first; rows of the same time stay together."""
     if not np.isfinite(times).all():
         raise DatasetError(f"row {int(np.flatnonzero(~np.isfinite(times))[0])}: no time to split by")
     index = np.unique(blocks, return_inverse=True)[1]

@@ -1,6 +1,6 @@
-"""The stage `dataset` of a run.
+"""Run the stage `dataset` of a run.
 
-In: a run's articles and ledger. Out: its rows and near-duplicates, on disk and in the manifest.
+Input: a run's articles and ledger. Output: its rows and near-duplicates, in files and in the manifest.
 """
 
 from __future__ import annotations
@@ -28,20 +28,23 @@ def build_dataset(
     oracle: str | None = None,
     like: Run | None = None,
 ) -> DatasetRecord:
-    """Make the dataset of a run from its articles and its ledger; recorded as the stage `dataset`.
+    """Build the dataset of a run from its articles and its ledger; recorded as the stage `dataset`.
 
     Args:
         run: an open run with labels.
-        seed: of the split.
-        fractions: shares of the parts.
-        whole: keep sources whole too, or split by time.
-        oracle: whose labels, where the ledger holds several oracles'.
-        like: another run, whose articles have the part here that they have there; for runs that train together.
+        seed: random seed of the split.
+        fractions: shares of the splits.
+        whole: keep each source in one split, or split by time.
+        oracle: the oracle whose labels to use, if the ledger contains several.
+        like: another run; shared articles get the same split as there. For runs that are trained together.
+
+    Returns:
+        The record of the dataset, as in the manifest.
 
     Raises:
-        RunError: nothing is labelled yet, or another process writes to the run.
-        DatasetError: the labels cannot make a dataset.
-        LabelError: a label is not on the filter's scale.
+        RunError: there are no labels yet, or another process is writing to the run.
+        DatasetError: no dataset can be made from the labels.
+        LabelError: a label is outside the filter's scale.
     """
     from potstill.labelling import Ledger
 

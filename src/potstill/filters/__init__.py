@@ -1,8 +1,8 @@
-"""Filters: what to judge, as data.
+"""Load, check and describe filters, which define what to judge.
 
-In: a folder with `filter.yaml` and `rubric.md`, or the name of one that ships. Out: a strict, frozen `Filter`
-that every other stage reads its weights, scale, window and rules from. Whatever in the YAML would not be read,
-or could never have an effect, is an error that names its path and its line.
+Input: a folder with `filter.yaml` and `rubric.md`, or the name of a built-in filter. Output: a strict, frozen `Filter`,
+from which all other stages read weights, scale, window and rules. Anything in the YAML that would be ignored or could
+never have an effect is an error that names its path and its line.
 """
 
 from potstill.filters.advice import Finding, explain, lint

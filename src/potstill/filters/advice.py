@@ -1,4 +1,4 @@
-"""What a person may want to know of a filter: what it says, in words, and what in it was probably not meant."""
+"""Explain a filter in words, and warn about settings that are probably unintended."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 
 _COMPARED = 500
-"""Terms of a list up to which each is held against each."""
+"""The longest list whose terms are compared with each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about a filter that is legal and probably not meant, and the path at which it is."""
+    """A valid but probably unintended setting of a filter, with its path."""
 
     path: str
     message: str
 
 
 def lint(filter_: Filter) -> list[Finding]:
-    """What is legal in a filter and probably not meant; empty for a good one."""
+    """Return warnings about valid but probably unintended settings; empty if there are none."""
     return [Finding(path=path, message=message) for path, message in _findings(filter_)]
 
 
@@ -99,7 +99,7 @@ def _idle_terms(path: str, rule: TermRule) -> Iterator[tuple[str, str]]:
         return
     for key, terms in (("any", rule.any), ("unless", rule.unless)):
         for wide, narrow in _pairs(terms, terms):
-            # Of two that are the same, the second is the idle one.
+            # Of two equal terms, only the second is reported as redundant.
             if fold(wide) != fold(narrow) or terms.index(wide) < terms.index(narrow):
                 yield f"{path} -> {key}", f"{narrow!r} adds nothing to {wide!r}"
     for wide, narrow in _pairs(rule.unless, rule.any):
@@ -107,7 +107,7 @@ def _idle_terms(path: str, rule: TermRule) -> Iterator[tuple[str, str]]:
 
 
 def _pairs(wide: Sequence[str], narrow: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of different terms of which every text with the second has the first."""
+    """Yield pairs of different terms such that every text with the second term also contains the first."""
     folded = pl.DataFrame({"folded": fold_all(narrow)})
     for one in wide:
         found = folded.select(matcher(TermRule(any=(one,)))).to_series()
@@ -115,7 +115,7 @@ def _pairs(wide: Sequence[str], narrow: Sequence[str]) -> Iterator[tuple[str, st
 
 
 def explain(filter_: Filter) -> str:
-    """A filter in words, several lines."""
+    """Describe a filter in words, on several lines."""
     scale = f"{filter_.scale.min:g} to {filter_.scale.max:g}"
     lines = [f"{filter_.name}, version {filter_.version}"]
     if filter_.description:

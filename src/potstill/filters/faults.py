@@ -1,4 +1,4 @@
-"""What is wrong with a filter, in one line a person can act on: the place, what came, what was legal."""
+"""Describe what is wrong with a filter in one line: the place, the value found and the valid values."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SCHEMA = Filter.model_json_schema()
 
 
 def explain_fault(error: ValidationError, root: yaml.Node | None) -> str:
-    """One line for the first fault: where it is, what came, what was legal."""
+    """Describe the first fault in one line: the place, the value found and the valid values."""
     faults = error.errors()
-    # A key spelled wrong is often also a key that is missing: the first of the two says more.
+    # A misspelled key often also appears as a missing key; the misspelled key is the more helpful of the two.
     fault = next((one for one in faults if one["type"] == "extra_forbidden"), faults[0])
     path = tuple(fault["loc"])
     cause = fault.get("ctx", {}).get("error")
@@ -47,12 +47,12 @@ def _shown(value: object) -> str:
 
 
 def keys_at(path: Sequence[str | int]) -> list[str]:
-    """The keys that are legal at a path inside a filter; `()` is the top."""
+    """Return the keys that are valid at a path inside a filter; `()` is the top level."""
     return [name for name in _schema_at(path).get("properties", {}) if path or name != "rubric"]
 
 
 def _schema_at(path: Sequence[str | int]) -> dict[str, Any]:
-    """The JSON schema of what belongs at `path`; empty where that is unknown."""
+    """Return the JSON schema of the value at `path`; empty if it is unknown."""
     schema = _SCHEMA
     for step in path:
         if isinstance(step, int):

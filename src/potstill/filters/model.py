@@ -1,6 +1,6 @@
-"""The filter itself: frozen models, and the checks of a filter as a whole.
+"""Define the filter as frozen models, with checks of the filter as a whole.
 
-In: the fields of `filter.yaml` and the rubric. Out: a `Filter`, or the first fault with the path at which it is.
+Input: the fields of `filter.yaml` and the rubric. Output: a `Filter`, or the first fault with its path.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ RESERVED = frozenset(
     {OVERALL, "id", "title", "content", "text", "extra", "tier", "gates", "caps", "reason"}
     | {word.lower() for word in KEYWORDS}
 )
-"""Names that no dimension may have, in any case: columns of a verdict, and words of conditions."""
+"""Names that no dimension may have, in any case: columns of a verdict and keywords of conditions."""
 
 MOST_TIERS = 100
-"""How many tiers a filter may have."""
+"""Maximum number of tiers of a filter."""
 
 MOST_EXAMPLES = 100
-"""How many examples a filter may have."""
+"""Maximum number of examples of a filter."""
 
 NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
-"""What a filter may be called."""
+"""Pattern of a valid filter name."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MOST_DIMENSIONS = 64
@@ -58,7 +58,7 @@ class Scale(Part):
 
 
 class Dimension(Part):
-    """Something to score, and its weight in `overall`."""
+    """A dimension to score, with its weight in `overall`."""
 
     weight: float = Field(ge=0, le=1)
     description: str = Field(min_length=1)
@@ -91,29 +91,29 @@ class Filter(Part):
 
     @property
     def dimension_names(self) -> tuple[str, ...]:
-        """The dimensions, in the order of the YAML: the order of every array of scores."""
+        """The names of the dimensions in the order of the YAML, which is the order of every array of scores."""
         return tuple(self.dimensions)
 
     @property
     def weights(self) -> FloatArray:
-        """A weight per dimension, shape (dimensions,), in order, summing to 1."""
+        """The weights of the dimensions, shape (dimensions,), in order; they sum to 1."""
         weights: FloatArray = np.array([part.weight for part in self.dimensions.values()], dtype=np.float64)
         weights /= weights.sum()
         return weights
 
     @property
     def tier_names(self) -> tuple[str, ...]:
-        """All tiers, in order."""
+        """The names of all tiers, in order."""
         return tuple(tier.name for tier in self.tiers)
 
     @property
     def positive_tiers(self) -> tuple[str, ...]:
-        """The tiers whose recall is measured, in order."""
+        """The names of the tiers whose recall is measured, in order."""
         return tuple(tier.name for tier in self.tiers if tier.positive)
 
     @property
     def oracle_hash(self) -> str:
-        """SHA-256 of all that labels depend on; weights, gates, caps, tiers and prefilter are not part of it."""
+        """SHA-256 of everything that labels depend on; excludes weights, gates, caps, tiers and prefilter."""
         return digest(
             {
                 "dimensions": [[name, part.description] for name, part in self.dimensions.items()],
@@ -126,7 +126,7 @@ class Filter(Part):
 
     @property
     def content_hash(self) -> str:
-        """SHA-256 of all that has meaning: not of the YAML's comments and layout, or a condition's spelling."""
+        """SHA-256 of all meaningful content; ignores the YAML's comments and layout and the spelling of conditions."""
         content = self.model_dump(mode="json")
         content["dimensions"] = list(content["dimensions"].items())
         for key in ("gates", "caps", "tiers"):
@@ -137,7 +137,7 @@ class Filter(Part):
 
     @property
     def condition_names(self) -> tuple[str, ...]:
-        """What the filter's conditions may read."""
+        """The names that the conditions of the filter may use."""
         return (*self.dimensions, OVERALL)
 
     @model_validator(mode="after")
@@ -235,9 +235,10 @@ def _check_examples(filter_: Filter) -> None:
 
 
 class Reach:
-    """What scores a filter can give: its scale, its weighted mean, and how gates and caps limit `overall`.
+    """The scores a filter can produce, given its scale, weighted mean, gates and caps.
 
-    All questions share one budget. Where a filter is so large that it is spent, what is left counts as possible.
+    All checks share one computing budget. If a filter is so large that the budget is exhausted, all remaining
+    conditions count as possible.
     """
 
     def __init__(self, filter_: Filter) -> None:
@@ -257,15 +258,15 @@ class Reach:
         self.limited.append(any_of(reached))
 
     def before(self, when: str) -> Condition:
-        """A condition of a gate or a cap, which reads `overall` before any limit."""
+        """Parse a condition of a gate or a cap, which reads `overall` before any limit."""
         return parse(when, self.names).computing(OVERALL, self.mean, self.names)
 
     def limit_fires(self, fires: Condition) -> bool:
-        """Whether a gate's condition can hold; False only where certainly not."""
+        """Return whether a gate's condition can hold; False only if it certainly cannot."""
         return can_hold(fires, [], self.scale.min, self.scale.max, budget=self.budget)
 
     def tier_matches(self, wanted: Condition, without: Iterable[Condition]) -> bool:
-        """Whether a tier's condition can hold where those of others don't; False only where certainly not."""
+        """Return whether a tier's condition can hold where `without` do not; False only if it certainly cannot."""
         low, high = self.scale.min, self.scale.max
         return can_hold(wanted, list(without), low, high, given=self.limited, budget=self.budget)
 

@@ -1,4 +1,4 @@
-"""Filter packages on disk: a folder with `filter.yaml` and `rubric.md`, or one that ships."""
+"""Read and write filter packages: a folder with `filter.yaml` and `rubric.md`, or a built-in filter."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _MOST_BYTES = 4 * MOST_CHARACTERS
 
 
 def builtin_filters() -> list[str]:
-    """The names of the filters that ship."""
+    """Return the names of the built-in filters."""
     return sorted(folder.name for folder in _builtin().iterdir() if (folder / YAML_NAME).is_file())
 
 
 def load_filter(name_or_path: str | Path) -> Filter:
-    """The filter of that name that ships, or the one in that folder.
+    """Load a built-in filter by its name, or a filter from a folder.
 
-    A bare name of a filter that ships means that one; write `./name` for a folder of the same name.
+    A bare name that matches a built-in filter selects that filter; write `./name` for a folder of the same name.
 
     Raises:
-        FilterError: there is no such filter, or it is not legal; the message names the file, the line, the
-            path inside it, what came and what was legal.
+        FilterError: there is no such filter, or it is invalid; the message names the file, the line, the path inside
+            it, the value found and the valid values.
     """
     if isinstance(name_or_path, str) and name_or_path in builtin_filters():
         folder = _builtin() / name_or_path
@@ -54,7 +54,7 @@ def load_filter(name_or_path: str | Path) -> Filter:
 
 
 def save_filter(filter_: Filter, folder: str | Path) -> None:
-    """Write a filter package that `load_filter` reads back to an equal filter."""
+    """Write a filter package that `load_filter` reads back as an equal filter."""
     folder = Path(folder)
     write_text(folder / RUBRIC_NAME, filter_.rubric)
     content = _without_gaps(filter_.model_dump(mode="json", exclude={"rubric"}))
@@ -62,10 +62,10 @@ def save_filter(filter_: Filter, folder: str | Path) -> None:
 
 
 def parse_filter(yaml_text: str, rubric: str, where: str) -> Filter:
-    """A filter from the text of its two files; `where` names the YAML in errors.
+    """Parse a filter from the text of its two files; `where` names the YAML in errors.
 
     Raises:
-        FilterError: see `load_filter`.
+        FilterError: as in `load_filter`.
     """
     content, root = read_yaml(yaml_text, where)
     if not isinstance(content, dict):
@@ -78,14 +78,14 @@ def parse_filter(yaml_text: str, rubric: str, where: str) -> Filter:
     if not rubric:
         raise FilterError(f"{where}: {RUBRIC_NAME} is empty; it tells the oracle how to score")
     try:
-        # As JSON, because strict models take lists for tuples there and still no "7" for 7.
+        # Validation uses JSON because strict models then accept lists for tuples, but still reject "7" for 7.
         return Filter.model_validate_json(json.dumps({**content, "rubric": rubric + "\n"}), strict=True)
     except ValidationError as error:
         raise FilterError(f"{where}: {explain_fault(error, root)}") from None
 
 
 def _refuse_many_patterns(content: dict[str, Any], root: yaml.Node | None, where: str) -> None:
-    """Refuse patterns that would take seconds to check, before the first is."""
+    """Reject too many patterns before the first one is checked, because checking them would take seconds."""
     prefilter = content.get("prefilter")
     rules = [content.get("caps"), prefilter.get("drop") if isinstance(prefilter, dict) else None]
     found = [
@@ -100,10 +100,10 @@ def _refuse_many_patterns(content: dict[str, Any], root: yaml.Node | None, where
 
 
 def scaffold(name: str, folder: str | Path = ".") -> Path:
-    """Start a filter package `folder/name` that is legal, lints, and asks to be edited.
+    """Create a new filter package `folder/name` that is valid and whose warnings ask the user to edit it.
 
     Raises:
-        FilterError: the name is not legal, a filter of that name ships, or the place is taken.
+        FilterError: the name is invalid or belongs to a built-in filter, or the path exists.
     """
     place = Path(folder) / name
     if name in builtin_filters():
@@ -114,7 +114,7 @@ def scaffold(name: str, folder: str | Path = ".") -> Path:
     }
     if not NAME.fullmatch(name):
         raise FilterError(f"{name}: not a filter's name; it has small letters, digits and hyphens, such as my-topic")
-    # Checked before anything is written.
+    # The filter is checked before anything is written.
     parse_filter(filled[YAML_NAME], filled[RUBRIC_NAME], f"new filter {name}")
     if place.exists():
         raise FilterError(f"{place}: exists already; nothing was written")
@@ -124,12 +124,12 @@ def scaffold(name: str, folder: str | Path = ".") -> Path:
 
 
 def untouched(filter_: Filter) -> tuple[str, ...]:
-    """What of a filter still is as `scaffold` wrote it: `description`, `dimensions`, `rubric`."""
+    """Return which of `description`, `dimensions` and `rubric` are still as `scaffold` wrote them."""
     template = {file: (_builtin("template") / file).read_text(encoding="utf-8") for file in (YAML_NAME, RUBRIC_NAME)}
     blank = parse_filter(template[YAML_NAME].replace("NAME", "name"), template[RUBRIC_NAME], "the template")
 
     def body(rubric: str) -> list[str]:
-        # The first line holds the filter's name and version.
+        # The first line contains the filter's name and version.
         return rubric.splitlines()[1:]
 
     found = {
@@ -141,18 +141,18 @@ def untouched(filter_: Filter) -> tuple[str, ...]:
     return tuple(name for name, same in found.items() if same)
 
 
-def _without_gaps(value: Any) -> Any:  # noqa: ANN401 - anything YAML can hold
-    """The value without keys that hold nothing or say no."""
+def _without_gaps(value: Any) -> Any:  # noqa: ANN401 - any value that YAML can contain
+    """Return the value without keys whose value is empty or False."""
     if isinstance(value, dict):
         kept = ((key, _without_gaps(part)) for key, part in value.items())
-        # A weight or a cap of 0 equals False, and says a lot.
+        # A weight or a cap of 0 equals False but is meaningful, so the test is `is not False`.
         return {key: part for key, part in kept if part is not False and part not in (None, "", [], {})}
     return [_without_gaps(part) for part in value] if isinstance(value, list) else value
 
 
 def _read(path: Path) -> str:
     try:
-        # A pipe would be waited for; what is not there is told below.
+        # Reading a pipe would block. A missing file is reported below.
         if path.exists() and not path.is_file():
             raise FilterError(f"{path}: is not a file")
         if path.exists() and path.stat().st_size > _MOST_BYTES:

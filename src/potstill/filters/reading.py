@@ -1,7 +1,6 @@
-"""YAML, read strictly.
+"""Parse YAML strictly.
 
-In: the text of a `filter.yaml` or of a recipe. Out: plain values, and the tree that knows on which line each of
-them stands.
+Input: the text of a `filter.yaml` or of a recipe. Output: plain values, and the node tree with the line of each value.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ if TYPE_CHECKING:
 
 
 MOST_CHARACTERS = 300_000
-"""How long a YAML text may be; reading one of so many characters takes about a second."""
+"""Maximum length of a YAML text; parsing a text of this length takes about a second."""
 
 MOST_NODES = 20_000
-"""How many keys, values and lists a YAML text may hold; reading so many takes about a second."""
+"""Maximum number of keys, values and lists in a YAML text; parsing this many takes about a second."""
 
 _DEEPEST = 30
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML of keys, lists, strings, numbers and booleans: no aliases, tags, dates or doubled keys."""
+    """A loader for keys, lists, strings, numbers and booleans; no aliases, tags, dates or duplicate keys."""
 
     nodes = 0
     depth = 0
@@ -46,7 +45,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def fetch_flow_collection_start(self, TokenClass: type[yaml.Token]) -> None:  # noqa: N803 - PyYAML's
-        # The scanner reads ahead of what is composed, in time that grows with the square of the depth.
+        # The scanner reads ahead of the composer, in time that grows with the square of the nesting depth.
         if self.flow_level > _DEEPEST:
             raise yaml.MarkedYAMLError(
                 None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark()
@@ -76,8 +75,8 @@ class _Loader(yaml.SafeLoader):
 
 _TAGS = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("map", "seq", "str", "int", "float", "bool", "null"))
 
-# Dates are no part of a filter; as text they get the error of the field they stand in. Numbers such as 1e-3
-# are numbers, which YAML 1.1 denies; 1:30 is not one.
+# Filters contain no dates: dates stay text and get the error of their field. Numbers such as 1e-3 are parsed as
+# numbers, unlike in YAML 1.1; 1:30 is not a number.
 _Loader.yaml_implicit_resolvers = {
     first: [
         (tag, pattern)
@@ -99,9 +98,9 @@ _Loader.add_implicit_resolver(*_FLOAT)
 
 
 class Dumper(yaml.SafeDumper):
-    """Writes what the strict loader reads: strings that look like its numbers are quoted, nothing is an alias.
+    """A dumper whose output the strict loader reads: number-like strings are quoted, and there are no aliases.
 
-    Unicode's own line breaks are escaped: YAML 1.1 folds them within single quotes as it does a plain one.
+    Unicode line breaks are escaped, because YAML 1.1 folds them within single quotes like an ordinary line break.
     """
 
     def represent_str(self, data: str) -> yaml.ScalarNode:  # noqa: D102 - PyYAML's
@@ -117,11 +116,15 @@ Dumper.add_representer(str, Dumper.represent_str)
 
 
 def read_yaml(text: str, where: str) -> tuple[Any, yaml.Node | None]:
-    """Plain values from YAML, and its tree for `line_of`; both None for an empty text.
+    """Parse YAML into plain values and the node tree for `line_of`; both are None for an empty text.
+
+    Args:
+        text: the YAML.
+        where: the name of the file, for messages.
 
     Raises:
-        FilterError: it is not YAML, or is indented with tabs, or holds a key twice, an alias or a tag, or is too large
-            or nested too deep; the message names the line.
+        FilterError: the text is not YAML, is indented with tabs, contains a duplicate key, an alias or a tag, or is too
+            large or nested too deeply; the message names the line.
     """
     if len(text) > MOST_CHARACTERS:
         raise FilterError(f"{where}: {len(text):,} characters, at most {MOST_CHARACTERS:,} are read")
@@ -152,7 +155,7 @@ def read_yaml(text: str, where: str) -> tuple[Any, yaml.Node | None]:
 
 
 def line_of(root: yaml.Node | None, path: Sequence[str | int]) -> int:
-    """The line of the YAML, from 1, on which the thing at `path` stands, or the nearest thing above it."""
+    """Return the line, from 1, of the value at `path`, or of its nearest existing ancestor."""
     node, line = root, 1 if root is None else root.start_mark.line + 1
     for step in path:
         if isinstance(node, yaml.MappingNode):

@@ -1,7 +1,8 @@
-"""Labelling: buying an oracle's judgement once, and keeping it.
+"""Buy an oracle's labels once, and store them.
 
-In: articles and an oracle. Out: a ledger of answers, failures and what each cost. `plan` says what it will take,
-`budget` holds the limits, `pace` the speed; `run` opens a `session`, which does it, and `ledger` keeps it.
+Input: articles and an oracle. Output: a ledger of answers, failures and the cost of each. `plan` estimates the effort,
+`budget` enforces the limits and `pace` controls the speed. `run` opens a `session`, which does the work, and `ledger`
+stores the results.
 """
 
 from __future__ import annotations

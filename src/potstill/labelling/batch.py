@@ -1,8 +1,8 @@
-"""Labelling by jobs: the same questions at half the price, answered within a day.
+"""Label by batch jobs: the same questions at half the price, answered within a day.
 
-In: a session's questions. Out: the same ledger that single calls would have made. A job is written down before it
-is sent, its file's name before it is started, and its outcomes in one transaction with its end: after a kill at any
-moment the next command finds the job again, by its tag or its file, and pays for nothing twice.
+Input: a session's questions. Output: the same ledger that single calls would have produced. A job is recorded before it
+is sent, its file's name before it is started, and its outcomes in one transaction with its end. After a crash at any
+moment, the next command finds the job again by its tag or its file, and pays for nothing twice.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from potstill.oracle.prompt import Prompt
 
 ROUNDS = 3
-"""How often a question is sent, in jobs one after the other, if its answer cannot be used."""
+"""How many times a question is sent, in successive jobs, if its answer cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batching:
-    """Questions in a job, seconds between two looks at it, and jobs to give up first, by name; see `drop_jobs`."""
+    """Questions per job, seconds between two checks, and names of jobs to abandon first, see `drop_jobs`."""
 
     size: int = 1000
     poll: float = 30.0
     drop: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what is no size and no time."""
+        """Reject an invalid size or time."""
         if not 1 <= self.size <= 50_000:
             raise BadInput(f"--batch-size: got {str(self.size)[:30]}, legal 1 to 50,000")
         if not 0 < self.poll <= 86_400:
@@ -52,33 +52,33 @@ class Batching:
 
 
 def refuse_jobs(ledger: Ledger) -> None:
-    """Refuse single calls while jobs are under way: they would buy the same answers again.
+    """Reject single calls while jobs are in progress, because they would buy the same answers again.
 
     Raises:
-        LabelError: there are some.
+        LabelError: there are unfinished jobs.
     """
     if jobs := ledger.jobs():
         raise LabelError(f"{ledger.path}: {len(jobs)} jobs are under way; the same command with --batch awaits them")
 
 
 def _way_out(ledger: Ledger) -> str:
-    """How to get on without the jobs that are under way, for a person who knows that they won't come."""
+    """Describe how to continue without the unfinished jobs, for a user who knows that they will not end."""
     names = ", ".join(job.job or job.tag for job in ledger.jobs())
     return f"; if it stays so, --drop-job gives a job up (under way: {names})" if names else ""
 
 
 def drop_jobs(ledger: Ledger, names: Collection[str]) -> str:
-    """Give up jobs that are under way, and say what that may cost.
+    """Abandon unfinished jobs, and return what this may cost.
 
-    Their questions count as failed, at the most that they can have cost, and are asked again when next wanted: a job
-    that the provider has answered, or answers yet, is then paid for twice.
+    Their questions count as failed at their maximum cost, and are asked again when next needed. A job that the provider
+    has answered, or still answers, is then paid for twice.
 
     Args:
-        ledger: which has the jobs.
-        names: the provider's names of the jobs; for one that has none, the tag that it was sent with.
+        ledger: the ledger with the jobs.
+        names: the provider's names of the jobs; for a job without one, the tag that it was sent with.
 
     Raises:
-        LabelError: no job of such a name is under way; nothing is given up then.
+        LabelError: there is no unfinished job of such a name; no job is abandoned then.
     """
     jobs = {job.job or job.tag: job for job in ledger.jobs()}
     if unknown := [name for name in names if name not in jobs]:
@@ -103,7 +103,7 @@ def drop_jobs(ledger: Ledger, names: Collection[str]) -> str:
 
 
 class BatchSession(Session):
-    """A session whose questions go out as jobs; the budget holds the worst price of each until its job has landed."""
+    """A session that sends its questions as jobs; the budget reserves each job's maximum cost until it ends."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class BatchSession(Session):
         batch: Batching,
     ) -> None:
         if batch.drop:
-            # First, as the budget begins with what has been spent.
+            # This comes first, because the budget starts with the amount already spent.
             note(drop_jobs(ledger, batch.drop))
         in_jobs = None if price is None else price.in_jobs()
         super().__init__(ledger, prompt, oracle, repeats, limits, in_jobs, None)
@@ -129,7 +129,7 @@ class BatchSession(Session):
         self.asked_to_wait = 0.0
 
     async def _work(self, jobs: Iterator[Wanted]) -> None:
-        """One of the session's workers does it all, as jobs and not calls run side by side."""
+        """Do all the work in one of the session's workers, because jobs, not calls, run concurrently."""
         if self.begun:
             return
         self.begun = True
@@ -144,7 +144,7 @@ class BatchSession(Session):
 
     async def _all(self, wanted: Iterator[Wanted]) -> None:
         await self._take_up()
-        # What earlier jobs brought is known before the first new question is chosen.
+        # The results of earlier jobs must be known before the first new question is selected.
         await self._collect()
         while self.stopped is None:
             sent = await self._send_all(wanted)
@@ -154,7 +154,7 @@ class BatchSession(Session):
                 return
 
     async def _take_up(self) -> None:
-        """Find out what became of an earlier process's jobs."""
+        """Determine the state of an earlier process's jobs."""
         oracle = f"{self.oracle.name}:{self.oracle.model}"
         for job in self.ledger.jobs():
             if job.oracle != oracle:
@@ -172,7 +172,7 @@ class BatchSession(Session):
                 self.budget.hold(call.worst)
 
     async def _send_all(self, wanted: Iterator[Wanted]) -> int:
-        """Send questions, a job's at a time, until there are no more or the budget is full; how many were sent."""
+        """Send questions, one job at a time, until none are left or the budget is full; return their number."""
         sent = 0
         part: dict[str, tuple[Request, Opened]] = {}
         for one in wanted:
@@ -181,7 +181,7 @@ class BatchSession(Session):
             if not self.budget.fits(worst):
                 await self._send(part)
                 part = {}
-                # What has landed frees what it did not cost.
+                # Finished jobs release what they did not cost.
                 await self._collect()
                 if self.stopped is None and not self.budget.fits(worst):
                     self._stop(f"the limit is reached: {self.budget.limit}")
@@ -207,10 +207,10 @@ class BatchSession(Session):
         self.ledger.name_job(tag, job=await self.batches.start(tag, file))
 
     async def _collect(self) -> None:
-        """Wait for all jobs under way, and keep what they bring as each ends.
+        """Wait for all unfinished jobs, and save the results of each when it ends.
 
         Raises:
-            Failure: what the first of those met that cannot be awaited; all others have landed.
+            Failure: the first failure of a job that cannot be awaited, raised after all others have ended.
         """
         stuck: dict[str, Failure] = {}
         while self.stopped is None and (jobs := [job for job in self.ledger.jobs() if job.tag not in stuck]):
@@ -228,7 +228,7 @@ class BatchSession(Session):
             raise next(iter(stuck.values()))
 
     async def _look(self, job: Job) -> bool:
-        """Whether a job has ended; a server that is away for the moment is asked again later."""
+        """Return whether a job has ended; a server that is temporarily unavailable is asked again later."""
         requests = {call.question.key: self._bare(call.question) for call in job.calls}
         try:
             ended = await self.batches.ended(job.job or "", requests)
@@ -242,7 +242,7 @@ class BatchSession(Session):
         settled: list[tuple[Opened, Reply | Failure, int]] = []
         for call in job.calls:
             key = call.question.key
-            # Each failure its own, as a doubted one is changed.
+            # Each question gets its own failure object, because a doubted one is modified.
             came = ended.outcomes.get(key) or replace(ended.rest)
             outcome, cost = self.tally.settle(requests[key], came, call.worst, self._window_bytes())
             settled.append((call, outcome, cost))
@@ -253,11 +253,11 @@ class BatchSession(Session):
         return True
 
     def _window_bytes(self) -> int:
-        """How many bytes an article's window has at most, which `_bare` questions lack."""
+        """Return the maximum size of an article's window in bytes, which `_bare` questions lack."""
         return 4 * self.prompt.filter.text.max_chars
 
     def _bare(self, question: Question) -> Request:
-        """Enough of a question to read its answer by; an earlier process's text is not known yet."""
+        """Return as much of a question as is needed to parse its answer; an earlier process's text is unknown yet."""
         wanted = self.windows.get(question.key)
         window = "" if wanted is None else wanted.window
         return self.prompt.request(question.article, window, question.sample, self.limits.max_tokens)
@@ -266,7 +266,7 @@ class BatchSession(Session):
         wanted = self.windows.pop(question.key, None)
         self.in_flight.discard(question.key)
         if wanted is None:
-            # An earlier process sent it; this one has yet to come to the question, and counts it then.
+            # An earlier process sent this question; it is counted when this process reaches it.
             return
         if isinstance(outcome, Reply):
             self.bought += 1

@@ -1,8 +1,8 @@
-"""The budget: what a call costs, and limits that calls in flight can't overrun.
+"""Compute the cost of calls, and enforce limits that calls in flight cannot exceed.
 
-In: prices, and a limit in money or calls. Out: permission for each call, given only if the limit would hold even
-though every call in flight cost the most it can. Money is counted in trillionths of the unit that the prices are
-in, as whole numbers: no sum is rounded.
+Input: prices, and a limit on cost or calls. Output: permission for each call, given only if the limit would hold even
+if every call in flight had its maximum cost. Costs are integers in trillionths of the prices' currency unit, so sums
+are exact.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 TRILLION = 10**12
 
-# What servers add around a message (role, separators), as an upper bound.
+# Upper bound of the tokens that servers add to a message (role, separators).
 _TOKENS_PER_MESSAGE = 16
 
 
 DISCOUNT = 0.5
-"""The share of the price that a question in a job costs, where the prices do not say otherwise."""
+"""Price of a question in a batch job relative to a single call, if the prices do not state it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Prices per million tokens, in any unit of money.
+    """Prices per million tokens, in any currency unit.
 
-    `cached` is that of input which the server reads from its cache; None means that it costs as much as any. `batch`
-    holds the prices of a question in a job; None means half. `long` holds other prices for questions of more than so
-    many tokens, in rising order.
+    `cached` is the price of input that the server reads from its cache; None means the normal input price. `batch`
+    contains the prices of a question in a batch job; None means half. `long` contains other prices for questions above
+    certain numbers of tokens, in ascending order.
 
     Raises:
         BadInput: a price is not a number from 0 to 1,000,000.
@@ -51,7 +51,7 @@ class Price:
             raise BadInput(f"a price per million tokens is from 0 to 1,000,000, got {self.input:g} and {self.output:g}")
 
     def of(self, tokens_in: int, tokens_out: int, cached: int = 0) -> int:
-        """The price of a call, in trillionths; `cached` are those of `tokens_in` that came from the server's cache."""
+        """Return the cost of a call, in trillionths; `cached` is the part of `tokens_in` from the server's cache."""
         at = self
         for start, price in self.long:
             at = price if tokens_in > start else at
@@ -59,7 +59,7 @@ class Price:
         return (tokens_in - cached) * fresh + cached * read + tokens_out * round(at.output * 1e6)
 
     def in_jobs(self) -> Price:
-        """The prices of a question that is sent in a job."""
+        """Return the prices of a question in a batch job."""
         if self.batch is not None:
             return self.batch
         cached = None if self.cached is None else self.cached * DISCOUNT
@@ -71,11 +71,11 @@ FREE = Price(0.0, 0.0)
 
 
 def most_tokens(request: Request) -> tuple[int, int]:
-    """The most tokens that a call which keeps to its limit can use, in and out.
+    """Return the maximum number of input and output tokens of a call that respects its limit.
 
-    Every tokenizer in use spends at least a byte of UTF-8 on a token, so the bytes of the question bound its
-    tokens. The schema is counted once more, as servers that enforce it may add it to the question, and the system
-    message a quarter more, as Anthropic charges for writing its cache.
+    Every tokenizer in use consumes at least one byte of UTF-8 per token, so the question's bytes bound its tokens. The
+    schema is counted twice, because servers that enforce it may add it to the question, and the system message 1.25
+    times, because Anthropic charges that for writing its cache.
     """
     texts = sum(
         len(message["content"].encode()) * (5 if message["role"] == "system" else 4) // 4 + _TOKENS_PER_MESSAGE
@@ -86,9 +86,9 @@ def most_tokens(request: Request) -> tuple[int, int]:
 
 
 class Budget:
-    """Limits over all of a ledger's calls, those of earlier sessions included.
+    """Limits over all calls of a ledger, including those of earlier sessions.
 
-    `reserve` before each call and `settle` after it; between the two the call counts at its worst price.
+    Call `reserve` before each call and `settle` after it; in between, the call counts at its maximum cost.
     """
 
     def __init__(self, spent: Spent, *, max_cost: float | None = None, max_calls: int | None = None) -> None:
@@ -102,19 +102,19 @@ class Budget:
 
     @property
     def cost(self) -> int:
-        """What has been spent, in trillionths."""
+        """The amount spent, in trillionths."""
         return self._cost
 
     @property
     def calls(self) -> int:
-        """How many calls have been made."""
+        """The number of calls made."""
         return self._calls
 
     async def reserve(self, worst: int) -> bool:
-        """Set aside the worst price of a call; waits for calls in flight if they may free enough.
+        """Reserve the maximum cost of a call; wait for calls in flight if they may release enough.
 
         Returns:
-            Whether the call may be made; if not, no call of this price may ever be.
+            Whether the call may be made; if not, no call of this cost will ever be permitted.
         """
         while not self._fits(worst):
             if not self._in_flight:
@@ -126,16 +126,16 @@ class Budget:
         return True
 
     def fits(self, worst: int) -> bool:
-        """Whether a call of this price may be made while those in flight are."""
+        """Return whether a call of this cost is permitted in addition to the calls in flight."""
         return self._fits(worst)
 
     def hold(self, worst: int) -> None:
-        """Set aside the worst price of a call that is in flight already."""
+        """Reserve the maximum cost of a call that is already in flight."""
         self._reserved += worst
         self._in_flight += 1
 
     def settle(self, worst: int, cost: int | None) -> None:
-        """A reserved call is over and cost this much; None if it was never made."""
+        """Record the cost of a finished call that was reserved; None if it was never made."""
         self._reserved -= worst
         self._in_flight -= 1
         if cost is not None:

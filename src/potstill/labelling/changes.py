@@ -1,7 +1,7 @@
-"""When the question has changed: labels that answer another prompt are not mixed in unless a person says so.
+"""Handle a changed prompt: labels of different prompts are not mixed unless the user requests it.
 
-In: a ledger, and the prompt that is about to be asked. Out: a ledger that accepts it, or an error that shows what
-differs.
+Input: a ledger, and the prompt to be asked next. Output: a ledger that accepts it, or an error that shows the
+difference.
 """
 
 from __future__ import annotations
@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from potstill.oracle.prompt import Prompt
 
 Prompts = Literal["refuse", "mix", "replace"]
-"""What to do when the ledger holds labels made with another prompt: refuse, keep them and buy only what is
-missing, or buy everything anew (the old answers stay in the ledger, and count no more)."""
+"""How to treat labels made with another prompt.
+
+`refuse`: raise an error. `mix`: keep them and buy only missing labels. `replace`: buy all labels again; the old answers
+stay in the ledger but no longer count.
+"""
 
 _WAYS = "--mix-prompts keeps them and asks only for what is missing; --replace-prompt asks for everything anew."
 
 
 def agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
-    """Make the ledger accept answers to a prompt, beside others' or in their place.
+    """Make the ledger accept answers to a prompt, in addition to those of other prompts or instead of them.
 
     Raises:
-        LabelError: it holds labels of another, and nobody said what to do with them.
+        LabelError: the ledger contains labels of another prompt, and `prompts` is `refuse`.
     """
     if prompts == "refuse":
         refuse_others(ledger, prompt)
@@ -33,15 +36,15 @@ def agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
 
 
 def refuse_others(ledger: Ledger, prompt: Prompt, ways: str = _WAYS) -> None:
-    """Refuse a ledger with labels of another prompt.
+    """Reject a ledger with labels of another prompt.
 
     Args:
-        ledger: an open one.
-        prompt: what is about to be asked.
-        ways: what a person may do about it, for the message.
+        ledger: an open ledger.
+        prompt: the prompt to be asked next.
+        ways: the user's options, for the message.
 
     Raises:
-        LabelError: it holds some; the message shows the lines that differ.
+        LabelError: the ledger contains such labels; the message shows the differing lines.
     """
     for hash_, parts in ledger.accepted_prompts().items():
         if hash_ != prompt.hash:

@@ -1,7 +1,7 @@
-"""Intake: new articles join those that a run has.
+"""Add new articles to those of a run.
 
-In: a file of articles. Out: the run's file with those that are new to it, or an error that names the row, and the
-run's file as it was.
+Input: a file of articles. Output: the run's file with the new articles added, or an error that names the row, with the
+run's file unchanged.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def add_articles(target: Path, source: str | Path) -> int:
-    """Add a file's articles to a run's; how many were new. The run's file is untouched if one cannot be read.
+    """Add a file's articles to a run and return how many are new; if one is invalid, nothing is changed.
 
     Raises:
-        ArticleError: see `label_run`.
+        ArticleError: as in `label_run`.
     """
     known: dict[str, bytes] = {}
     added = 0
@@ -55,7 +55,7 @@ def _refuse_nothing(source: str | Path, *, rows: int, added: int) -> None:
 
 
 class _NothingNewError(Exception):
-    """All articles are there already; leaves the file as it is, to the byte."""
+    """No article is new, so the file is left unchanged."""
 
 
 def _fingerprints(frame: pl.DataFrame) -> dict[str, bytes]:
@@ -66,7 +66,7 @@ def _fingerprints(frame: pl.DataFrame) -> dict[str, bytes]:
 
 
 def _unknown(source: str | Path, frame: pl.DataFrame, rows: list[int], known: dict[str, bytes]) -> pl.Series:
-    """Which rows are new to the run."""
+    """Return which rows are new to the run."""
     mask = []
     for row, (id_, print_) in zip(rows, _fingerprints(frame).items(), strict=True):
         if known.get(id_, print_) != print_:

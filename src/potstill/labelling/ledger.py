@@ -1,10 +1,10 @@
-"""The ledger: every answer that was bought, every failure, and what each cost, in one SQLite file.
+"""Store every purchased answer, every failure and the cost of each in one SQLite file, the ledger.
 
-In: answers and failures as they land. Out: labels, as means over samples. An answer is keyed by the hash of
-(oracle, model, prompt, window, sample), so nothing is paid for twice, and two articles with the same text share
-it. A call is written down, with the most it can cost, before it is made; one that never came back (a kill)
-counts as spent at that price. When the prompt changes, old answers stay, and the table
-`prompts` says which prompts' answers are accepted as labels.
+Input: answers and failures as they arrive. Output: labels, as means over samples. An answer is keyed by the hash of
+(oracle, model, prompt, window, sample), so nothing is paid for twice, and two articles with the same text share an
+answer. A call is recorded with its maximum cost before it is made. A call that never returned, for example after a
+crash, counts as spent at that cost. When the prompt changes, old answers are kept; the table `prompts` records which
+prompts' answers are accepted as labels.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 HUMAN = "human:"
-"""What an oracle's name begins with when it is a person's; the reviewer's name follows."""
+"""Prefix of the oracle name for human labels; the reviewer's name follows."""
 
-# Added to ledgers that were made before it, too.
+# This table is also added to ledgers that were created before it existed.
 _FLAGS = """
 -- Texts that speak to the oracle, and what each seems to try.
 -- Jobs of a batch interface: under way from before they are sent until their answers are in `calls` and `failures`.
@@ -93,9 +93,10 @@ CREATE VIEW labels (article, oracle, sample, scores, evidence) AS
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What identifies a call; `oracle` is its name and model, `prompt` and `window` are hashes.
+    """The identity of a call; `oracle` is its name and model, `prompt` and `window` are hashes.
 
-    `revision` tells apart what one oracle would answer at different times, as an edited recording does.
+    `revision` distinguishes answers that one oracle would give at different times, for example after a recording is
+    edited.
     """
 
     article: str
@@ -107,13 +108,13 @@ class Question:
 
     @property
     def key(self) -> str:
-        """SHA-256 over all but the article, in hex."""
+        """SHA-256 over all fields except the article, in hex."""
         return call_key(self.oracle, self.prompt, self.window, self.sample, self.revision)
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A call about to be made, and the most it can cost."""
+    """A call about to be made, with its maximum cost."""
 
     question: Question
     worst: int
@@ -121,7 +122,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A call that gave an answer: scores by dimension (None = masked) and what it took."""
+    """A call with an answer: scores by dimension (None = masked), and its tokens, cost and time."""
 
     question: Question
     scores: Mapping[str, float | None]
@@ -136,7 +137,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A call that gave none."""
+    """A call without an answer."""
 
     question: Question
     reason: str
@@ -154,9 +155,9 @@ Event = Opened | Answered | Failed
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job of a batch interface: our tag, whose questions, and the server's names of its file and of the job.
+    """A batch job: our tag, its questions, and the server's names for its file and for the job.
 
-    Without a name it may or may not have been sent: the process ended in between.
+    A job without a name may or may not have been sent, because the process ended in between.
     """
 
     tag: str
@@ -168,24 +169,24 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a ledger's calls came to: how many were made, and their cost in trillionths."""
+    """The totals of a ledger: the number of calls, and their cost in trillionths of a currency unit."""
 
     calls: int
     cost: int
 
 
 class Ledger:
-    """An open ledger; made where there is none.
+    """An open ledger; created if the file does not exist.
 
     Raises:
-        LabelError: the file is no ledger, or a newer potstill wrote it.
-        BadInput: it cannot be opened or made.
+        LabelError: the file is not a ledger, or a newer potstill version wrote it.
+        BadInput: the file cannot be opened or created.
     """
 
     def __init__(self, path: str | Path, *, _read_only: bool = False) -> None:
         self.path = Path(path)
         new = not self.path.exists()
-        # One connection, which the event loop reads and a thread writes.
+        # The event loop reads from this connection and a thread writes to it.
         self._lock = threading.RLock()
         try:
             if _read_only:
@@ -193,10 +194,10 @@ class Ledger:
                 self._check_version()
                 return
             if not new and not (os.access(self.path, os.W_OK) and writable(self.path.parent)):
-                # SQLite would open it all the same, and only say so at the first answer that it cannot keep.
+                # SQLite opens a read-only file without an error and would fail only at the first answer.
                 raise BadInput(f"{self.path}: cannot be written (Permission denied); nothing was done")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # Autocommit, so that every transaction is one that is written out below.
+            # With autocommit, the only transactions are the explicit ones below.
             self._database = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=30)
             self._prepare(new=new)
         except sqlite3.DatabaseError as error:
@@ -206,11 +207,11 @@ class Ledger:
 
     @classmethod
     def reading(cls, path: str | Path) -> Self:
-        """Open a ledger that is only read: nothing is made or changed, so a folder that cannot be written is no matter.
+        """Open a ledger for reading only; nothing is created or changed, so its folder may be read-only.
 
         Raises:
-            LabelError: the file is no ledger, or a newer potstill wrote it.
-            BadInput: it cannot be read.
+            LabelError: the file is not a ledger, or a newer potstill version wrote it.
+            BadInput: the file cannot be read.
         """
         return cls(path, _read_only=True)
 
@@ -224,20 +225,20 @@ class Ledger:
         """Close the file."""
         self._database.close()
 
-    # Writing.
+    # Methods that write.
 
     def record(self, events: Iterable[Event]) -> None:
-        """Write events in one transaction; when this returns, a kill can't lose them.
+        """Write events in one transaction; after this returns, a crash cannot lose them.
 
         Raises:
-            BadInput: the disk is full; what was there is unchanged.
+            BadInput: the disk is full; the existing content is unchanged.
         """
         with self._writing() as database:
             for event in events:
                 _keep(database, event)
 
     def open_job(self, tag: str, calls: Sequence[Opened]) -> None:
-        """Note a job of a batch interface that is about to be sent, with the most that each call can cost."""
+        """Record a batch job that is about to be sent, with the maximum cost of each call."""
         with self._writing() as database:
             oracle = calls[0].question.oracle
             _insert(database, "jobs", {"tag": tag, "oracle": oracle, "file": None, "job": None, "at": _now()})
@@ -246,14 +247,14 @@ class Ledger:
                 _insert(database, "job_calls", _columns(call.question) | more)
 
     def name_job(self, tag: str, *, file: str | None = None, job: str | None = None) -> None:
-        """Note the names that the server gave to a job's file, or to the job."""
+        """Record the names that the server gave to a job's file or to the job."""
         with self._writing() as database:
             database.execute(
                 "UPDATE jobs SET file = coalesce(?, file), job = coalesce(?, job) WHERE tag = ?", (file, job, tag)
             )
 
     def land_job(self, tag: str, events: Iterable[Event] = ()) -> None:
-        """A job is over: its outcomes, if it ever ran, are kept and the job is forgotten, all at once."""
+        """Save the outcomes of a finished job, if it ran, and delete its record, in one transaction."""
         with self._writing() as database:
             for event in events:
                 _keep(database, event)
@@ -261,7 +262,7 @@ class Ledger:
             database.execute("DELETE FROM jobs WHERE tag = ?", (tag,))
 
     def jobs(self) -> list[Job]:
-        """The jobs that are under way, oldest first."""
+        """Return the unfinished jobs, oldest first."""
         with self._lock:
             found = self._database.execute("SELECT tag, oracle, file, job FROM jobs ORDER BY rowid").fetchall()
             return [Job(tag, oracle, file, job, tuple(self._job_calls(tag))) for tag, oracle, file, job in found]
@@ -274,29 +275,29 @@ class Ledger:
             yield Opened(Question(*question), worst)
 
     def retract(self, question: Question) -> bool:
-        """Take back an answer, as a reviewer may; whether there was one."""
+        """Delete an answer, for example of a reviewer; return whether there was one."""
         with self._writing() as database:
             return database.execute("DELETE FROM calls WHERE key = ?", (question.key,)).rowcount > 0
 
     def know(self, windows: Mapping[str, str]) -> None:
-        """Note which text (a hash) each article has."""
+        """Record the hash of each article's text."""
         with self._writing() as database:
             database.executemany("INSERT OR IGNORE INTO windows VALUES (?, ?)", windows.items())
 
     def flag(self, tries: Mapping[str, Sequence[str]]) -> None:
-        """Note what texts (hashes) try to do to the oracle."""
+        """Record which manipulation attempts each text (given by its hash) contains."""
         with self._writing() as database:
             rows = [(window, ", ".join(found)) for window, found in tries.items()]
             database.executemany("INSERT OR REPLACE INTO flags VALUES (?, ?)", rows)
 
     def remember(self, server: str, abilities: Mapping[str, Any]) -> None:
-        """Keep what was found out about a server, for the next process."""
+        """Save the detected capabilities of a server for the next process."""
         with self._writing() as database:
             row = (f"server {server}", json.dumps(dict(abilities), sort_keys=True))
             database.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", row)
 
     def accept(self, prompt: Prompt, *, others: bool) -> None:
-        """Take answers to `prompt` as labels, and those to other prompts only with `others`."""
+        """Accept answers to `prompt` as labels, and answers to other prompts only if `others` is True."""
         with self._writing() as database:
             if not others:
                 database.execute("UPDATE prompts SET accepted = 0 WHERE hash <> ?", (prompt.hash,))
@@ -306,18 +307,18 @@ class Ledger:
             )
 
     def reopen(self, keys: Iterable[str]) -> None:
-        """Let these questions be asked again, though they failed for good; that they failed stays written down."""
+        """Reopen questions that failed permanently, so they can be asked again; the failures stay recorded."""
         with self._writing() as database:
             database.executemany("UPDATE failures SET final = 0 WHERE key = ?", [(key,) for key in keys])
 
     def has_answers(self, oracle: str) -> bool:
-        """Whether this oracle ever answered."""
+        """Return whether this oracle has ever answered."""
         with self._lock:
             found = self._database.execute("SELECT 1 FROM calls WHERE oracle = ? LIMIT 1", (oracle,)).fetchone()
         return found is not None
 
     def settle_killed(self) -> int:
-        """Turn calls that never came back into failures at the most they can have cost; how many there were."""
+        """Record unfinished calls of an ended process as failures at their maximum cost; return their number."""
         with self._writing() as database:
             found = database.execute(
                 "INSERT INTO failures SELECT NULL, key, article, oracle, prompt, window, sample, 'killed',"
@@ -326,10 +327,10 @@ class Ledger:
             database.execute("DELETE FROM open_calls")
             return found.rowcount
 
-    # Reading.
+    # Methods that read.
 
     def answered(self, keys: Sequence[str]) -> set[str]:
-        """Those of the keys that have an answer, and no later one to the same question (from another revision)."""
+        """Return the keys that have an answer, unless another revision answered the same question later."""
         return self._among(
             "SELECT key FROM calls WHERE key IN ({}) AND number = (SELECT max(number) FROM calls AS other WHERE"
             " other.window = calls.window AND other.oracle = calls.oracle AND other.sample = calls.sample"
@@ -338,12 +339,12 @@ class Ledger:
         )
 
     def scores(self, keys: Sequence[str]) -> dict[str, dict[str, float | None]]:
-        """The answers to those of the keys that have one: key -> scores by dimension (None = masked)."""
+        """Return the scores of those keys that have an answer: key -> scores by dimension (None = masked)."""
         found = self._pairs("SELECT key, scores FROM calls WHERE key IN ({})", keys)
         return {key: json.loads(scores) for key, scores in found}
 
     def given_up(self, keys: Sequence[str]) -> dict[str, str]:
-        """Those of the keys whose last failure was final, with its reason."""
+        """Return the keys whose last failure was final, with its reason."""
         found = self._pairs(
             "SELECT key, reason FROM failures WHERE final AND key IN ({}) AND number ="
             " (SELECT max(number) FROM failures AS other WHERE other.key = failures.key)",
@@ -352,15 +353,15 @@ class Ledger:
         return dict(found)
 
     def recall(self, server: str) -> dict[str, Any]:
-        """What an earlier process found out about a server; empty if nothing."""
+        """Return the server capabilities that an earlier process detected; empty if there are none."""
         row = self._database.execute("SELECT value FROM meta WHERE name = ?", (f"server {server}",)).fetchone()
         found = json.loads(row[0]) if row else {}
         return found if isinstance(found, dict) else {}
 
     def by_oracle(self) -> pl.DataFrame:
-        """What each oracle's calls came to: oracle, calls, answers, tokens_in, tokens_out, cost, seconds (of answers).
+        """Return totals per oracle: oracle, calls, answers, tokens_in, tokens_out, cost, seconds (of answers).
 
-        Cost is in trillionths; a call whose size nobody knows counts no tokens, and its worst price.
+        Cost is in trillionths. A call of unknown size counts no tokens and its maximum cost.
         """
         sums = ", ".join(_sum_in_halves(column) for column in _COUNTED)
         rows = self._database.execute(
@@ -374,25 +375,25 @@ class Ledger:
         return pl.DataFrame(found, schema=schema, orient="row")
 
     def flags(self) -> pl.DataFrame:
-        """Articles whose text speaks to the oracle, sorted: article, tries (as `fence, instruction`)."""
+        """Return the articles whose text addresses the oracle, sorted: article, tries (as `fence, instruction`)."""
         rows = self._database.execute(
             "SELECT DISTINCT article, tries FROM flags JOIN windows USING (window) ORDER BY article"
         ).fetchall()
         return pl.DataFrame(rows, schema={"article": pl.String, "tries": pl.String}, orient="row")
 
     def spent(self) -> Spent:
-        """What all calls in this ledger came to, lost ones at their worst price."""
+        """Return the total cost and number of all calls in this ledger; lost calls count at their maximum cost."""
         costs = f"SELECT {_sum_in_halves('cost')} FROM (SELECT cost FROM calls UNION ALL SELECT cost FROM failures)"  # noqa: S608
-        # A person's judgement is no call.
+        # A human judgement is not a call.
         calls = "SELECT count(*) FROM calls WHERE oracle NOT LIKE ? || '%'"
         [made] = self._database.execute(f"SELECT ({calls}) + (SELECT count(*) FROM failures)", (HUMAN,)).fetchone()  # noqa: S608
         return Spent(made, _whole(*self._database.execute(costs).fetchone()))
 
     def price_unpriced(self, oracle: str, price: Price) -> tuple[int, int]:
-        """Give a price to calls of an oracle that used tokens and were recorded without one.
+        """Set the price of an oracle's calls that used tokens and were recorded without a price.
 
         Returns:
-            How many there were, and what they come to, in trillionths.
+            The number of these calls, and their total cost in trillionths.
         """
         calls = total = 0
         with self._writing():
@@ -410,14 +411,14 @@ class Ledger:
         return calls, total
 
     def accepted_prompts(self) -> dict[str, dict[str, Any]]:
-        """The prompts whose answers are labels and that have any: hash -> parts."""
+        """Return the accepted prompts that have at least one answer: hash -> parts."""
         rows = self._database.execute(
             "SELECT hash, parts FROM prompts WHERE accepted AND EXISTS (SELECT 1 FROM calls WHERE prompt = hash)"
         )
         return {hash_: json.loads(parts) for hash_, parts in rows}
 
     def failures(self) -> pl.DataFrame:
-        """Every failure, oldest first: article, oracle, sample, reason, detail, final, at."""
+        """Return every failure, oldest first: article, oracle, sample, reason, detail, final, at."""
         rows = self._database.execute(
             "SELECT article, oracle, sample, reason, detail, final, at FROM failures ORDER BY number"
         ).fetchall()
@@ -426,12 +427,12 @@ class Ledger:
         return pl.DataFrame(rows, schema=schema, orient="row").with_columns(pl.col("final").cast(pl.Boolean))
 
     def answers(self, filter_: Filter) -> pl.DataFrame:
-        """Each accepted answer: columns article, oracle, sample, evidence and `y_<dimension>` (null = masked).
+        """Return each accepted answer: article, oracle, sample, evidence and `y_<dimension>` (null = masked).
 
-        Sorted by article, oracle and sample.
+        The rows are sorted by article, oracle and sample.
 
         Raises:
-            LabelError: a label has not the filter's dimensions, or lies off its scale.
+            LabelError: a label does not have the dimensions of the filter, or is outside its scale.
         """
         names = filter_.dimension_names
         low, high = filter_.scale.min, filter_.scale.max
@@ -457,13 +458,13 @@ class Ledger:
         return pl.DataFrame(columns, schema=schema | {f"y_{name}": pl.Float64 for name in names})
 
     def labels(self, filter_: Filter) -> pl.DataFrame:
-        """One row per article and oracle, sorted: means over the samples.
+        """Return one row per article and oracle, sorted, with means over the samples.
 
-        Columns: article, oracle, samples, evidence (the first sample's), `y_<dimension>` (mean; null where no
-        sample has a score) and `s_<dimension>` (standard deviation over the samples, 0.0 with one).
+        Columns: article, oracle, samples, evidence (of the first sample), `y_<dimension>` (mean; null if no sample has
+        a score) and `s_<dimension>` (standard deviation over the samples, 0.0 for one sample).
 
         Raises:
-            LabelError: see `answers`.
+            LabelError: as in `answers`.
         """
         answers = self.answers(filter_)
         names = filter_.dimension_names
@@ -474,12 +475,13 @@ class Ledger:
             *(pl.col(f"y_{name}").std(ddof=0).alias(f"s_{name}") for name in names),
         )
 
-    # Inside.
+    # Private methods.
 
     def _prepare(self, *, new: bool) -> None:
         database = self._database
         database.execute("PRAGMA journal_mode=WAL")
-        # Answers are money: they survive a power cut too. Many are written at once, so the wait is shared.
+        # Answers cost money, so they must survive a power failure. Many are written in one transaction, which shares
+        # the delay of the sync.
         database.execute("PRAGMA synchronous=FULL")
         if new or not database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"  # noqa: S608 - a constant
@@ -528,41 +530,42 @@ _COUNTED = ("tokens_in", "tokens_out", "cost")
 
 
 def _sum_in_halves(column: str) -> str:
-    """SQL for the sums of the higher and the lower 32 bits of a column.
+    """Return SQL for the sums of the higher and the lower 32 bits of a column.
 
-    A sum of whole numbers that passes 63 bits is an error in SQLite; these don't, whatever a server once reported.
+    In SQLite, an integer sum of more than 63 bits is an error. These sums stay below that limit, even if a server
+    reported absurd counts.
     """
     return f"coalesce(sum({column} >> 32), 0), coalesce(sum({column} & 4294967295), 0)"
 
 
 def _whole(high: int, low: int) -> int:
-    """A sum from those of its halves."""
+    """Combine the sums of the two halves."""
     return (high << 32) + low
 
 
 MOST_TOKENS = 10**12
-"""A count of tokens above this is none, whoever says so."""
+"""The largest plausible token count; greater values are treated as unknown."""
 
 
 def _count(value: object) -> int | None:
-    """A count of tokens, or None for what cannot be one."""
+    """Return a token count, or None for an invalid value."""
     whole = isinstance(value, int) and not isinstance(value, bool)
     return value if whole and 0 <= value <= MOST_TOKENS else None  # type: ignore[operator,return-value]
 
 
 def _money(value: int) -> int:
-    """A cost that SQLite can hold."""
+    """Return a cost clipped to the range that SQLite can store."""
     return max(0, min(value, 2**63 - 1))
 
 
 def call_key(oracle: str, prompt: str, window: str, sample: int, revision: str = "") -> str:
-    """The key of a call: SHA-256 of its oracle and model, prompt hash, window hash and sample number, in hex."""
+    """Return the key of a call: SHA-256 of oracle and model, prompt hash, window hash and sample number, in hex."""
     parts = (oracle, prompt, window, str(sample), *([revision] if revision else []))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def window_hash(window: str) -> str:
-    """SHA-256 of a window as an oracle is shown it, without hidden characters, in hex."""
+    """Return the SHA-256, in hex, of a window as the oracle sees it, without hidden characters."""
     return hashlib.sha256(shown(window).encode()).hexdigest()
 
 
@@ -579,7 +582,7 @@ def _columns(question: Question) -> dict[str, Any]:
 
 def _answer_columns(event: Answered) -> dict[str, Any]:
     return _columns(event.question) | {
-        # One spelling per set of scores: the run's staleness is judged by a hash of this text.
+        # The encoding must be unique per set of scores, because a hash of this text decides whether the run is stale.
         "scores": json.dumps(dict(event.scores), sort_keys=True, allow_nan=False),
         "evidence": event.evidence,
         "raw": event.raw,
@@ -612,7 +615,7 @@ def _keep(database: sqlite3.Connection, event: Event) -> None:
         return
     database.execute("DELETE FROM open_calls WHERE key = ?", (event.question.key,))
     if isinstance(event, Answered):
-        # Only an earlier revision's answer that holds again can be there already; it becomes the latest.
+        # The key can only exist already if an earlier revision's answer is valid again; that answer becomes the latest.
         database.execute("DELETE FROM calls WHERE key = ?", (event.question.key,))
         _insert(database, "calls", _answer_columns(event))
     else:
@@ -621,7 +624,7 @@ def _keep(database: sqlite3.Connection, event: Event) -> None:
 
 def _insert(database: sqlite3.Connection, table: str, columns: Mapping[str, Any]) -> None:
     names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    # The names are this module's own.
+    # The names are constants of this module.
     query = f"INSERT INTO {table} ({names}) VALUES ({marks})"  # noqa: S608
     database.execute(query, tuple(columns.values()))
 

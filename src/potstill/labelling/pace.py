@@ -1,8 +1,9 @@
-"""The pace: how many calls at once, and how many a minute.
+"""Control the number of concurrent calls and of calls per minute.
 
-In: what the server answers. Out: slots for calls. The number of calls at once grows with every answer and is
-halved when the server says it is too many; after that nobody calls until the time the server asks for has
-passed. Limits per minute, of calls and of tokens, are kept by spacing. The clock is a part that tests replace.
+Input: the server's answers. Output: slots for calls. The number of concurrent calls grows with every answer and is
+halved when the server reports too many; no further call is then made until the waiting time that the server requests
+has passed. Limits on calls and tokens per minute are kept by spacing the calls evenly. The clock is a parameter that
+tests replace.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
 FIRST = 4
-"""Calls at once before the server has answered any."""
+"""Number of concurrent calls before the server has answered any."""
 
 LONGEST_BACKOFF = 60.0
 _GROWTH = 0.2
@@ -27,12 +28,12 @@ class Pace:
     """Slots for calls.
 
     Args:
-        concurrency: the most calls at once.
-        rpm: the most calls a minute.
-        tpm: the most tokens a minute, as estimated before each call.
-        clock: seconds, monotonic.
-        sleep: waits that many seconds.
-        chance: a number from 0 to 1, for spreading calls that wait for the same moment.
+        concurrency: maximum number of concurrent calls.
+        rpm: maximum number of calls per minute.
+        tpm: maximum number of tokens per minute, as estimated before each call.
+        clock: monotonic clock, in seconds.
+        sleep: waits the given number of seconds.
+        chance: returns a random number from 0 to 1, to spread calls that wait for the same moment.
     """
 
     def __init__(
@@ -63,14 +64,14 @@ class Pace:
 
     @property
     def limit(self) -> int:
-        """Calls at once, as things stand."""
+        """The current number of concurrent calls allowed."""
         return int(self._limit)
 
     @asynccontextmanager
     async def slot(self, tokens: int) -> AsyncIterator[None]:
-        """Hold one of the slots; waits for a free one, for the server's silence to end and for the minute's limits.
+        """Hold a slot; wait for a free one, for the end of a pause, and for the limits per minute.
 
-        After `stop` it is given at once, to whoever then looks whether there is still something to do.
+        After `stop`, a slot is granted immediately; the caller then checks whether there is still work.
         """
         async with self._freed:
             await self._freed.wait_for(lambda: self._running < self.limit)
@@ -84,15 +85,15 @@ class Pace:
                 self._freed.notify_all()
 
     def answered(self) -> None:
-        """A call was answered: more at once, quickly until the server first complains."""
+        """Record an answer and allow more concurrent calls; growth is fast until the first rate limit."""
         self._storms = 0
         self._limit = min(float(self._most), self._limit + (1.0 if self._slow_start else _GROWTH))
 
     def slowed(self, called_at: float, retry_after: float | None) -> None:
-        """A call made at `called_at` was too many: fewer at once, and silence for a while.
+        """Record that a call made at `called_at` was rate limited: allow fewer concurrent calls, and pause.
 
-        Calls made before the last halving say nothing new about the number at once. A server that names no time, or
-        one that is over (a Retry-After of 0, or a date in the past), gets the doubling wait all the same.
+        Calls made before the last halving say nothing new about the concurrency. If the server names no time, or one
+        that has passed (a Retry-After of 0, or a date in the past), the doubling waiting time is used.
         """
         now = self._clock()
         if called_at > self._slowed_at:
@@ -104,32 +105,32 @@ class Pace:
         self._quiet_until = max(self._quiet_until, now + wait)
 
     def backoff(self, tries: int) -> float:
-        """Seconds to wait after so many failed tries in a row: doubling from half a second, spread by chance."""
+        """Return the seconds to wait after `tries` consecutive failures: exponential from 0.5 s, with jitter."""
         return min(LONGEST_BACKOFF, 0.5 * 2.0 ** min(tries, 10)) * (0.5 + 0.5 * self._chance())
 
     async def rest(self, seconds: float) -> None:
-        """Wait, holding no slot; until `stop` at most."""
+        """Wait without holding a slot, at most until `stop`."""
         await self._pause(seconds)
 
     def stop(self) -> None:
-        """No more calls will be made: end every wait, those that have begun too."""
+        """End every wait, including those in progress, because no more calls will be made."""
         self._over = True
         for wait in self._waits:
             wait.reschedule(0.0)
 
     def now(self) -> float:
-        """The time on the pace's clock, in seconds."""
+        """Return the time of the pace's clock, in seconds."""
         return self._clock()
 
     async def _wait(self, tokens: int) -> None:
         booked = max(self._calls.book(1, self._clock()), self._tokens.book(tokens, self._clock()))
         while not self._over and (wait := max(booked, self._quiet_until) - self._clock()) > 0:
-            # Calls that were silenced together don't all come back in the same instant.
+            # Calls that were paused together must not all resume at the same moment.
             spread = 0.1 * wait * self._chance() if self._quiet_until > booked else 0.0
             await self._pause(wait + spread)
 
     async def _pause(self, seconds: float) -> None:
-        """Sleep so long, or until `stop`."""
+        """Sleep for the given time, or until `stop`."""
         if self._over:
             return
         with suppress(TimeoutError):
@@ -142,14 +143,14 @@ class Pace:
 
 
 class _Meter:
-    """Hands out moments so that no minute holds more than `per_minute`, spacing evenly."""
+    """A rate limiter that spaces calls evenly, so that no minute contains more than `per_minute`."""
 
     def __init__(self, per_minute: float | None) -> None:
         self._per_minute = per_minute
         self._next = float("-inf")
 
     def book(self, amount: float, now: float) -> float:
-        """The moment from which this amount may be used."""
+        """Return the time from which this amount may be used."""
         if self._per_minute is None:
             return now
         moment = max(now, self._next)

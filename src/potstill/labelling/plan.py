@@ -1,7 +1,7 @@
-"""The plan: what labelling will take, said before anything is spent.
+"""Estimate the effort of labelling, before anything is spent.
 
-In: articles, a filter, prices. Out: how many calls are missing, about how many tokens and how much money they
-take, the most they can take, and for how long.
+Input: articles, a filter, prices. Output: the number of missing calls, estimates of their tokens, cost and duration,
+and their maximum cost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from potstill.labelling.terms import Limits, Repeats
 
 SECONDS_PER_CALL = 4.0
-"""What one answer is taken to need, until the server has shown otherwise."""
+"""Assumed seconds per answer, until the server has shown otherwise."""
 
 _TOKENS_PER_SCORE = 12
 _TOKENS_OF_EVIDENCE = 40
@@ -34,10 +34,10 @@ _TOKENS_OF_EVIDENCE = 40
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What labelling will take.
+    """The estimated effort of labelling.
 
-    `calls` are those still to be made; tokens, `cost` and `seconds` are estimates, `worst_cost` is a bound for
-    one answer to each call. Costs are None without a price.
+    `calls` is the number of calls still to be made. Tokens, `cost` and `seconds` are estimates; `worst_cost` is an
+    upper bound for one answer to each call. Costs are None without a price.
     """
 
     articles: int
@@ -51,7 +51,7 @@ class Plan:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the plan as a dictionary for JSON."""
         return asdict(self)
 
 
@@ -67,21 +67,24 @@ def plan(
     ledger: Ledger | None = None,
     prompts: Prompts = "refuse",
 ) -> Plan:
-    """Reckon what labelling these articles will take; nothing is asked and nothing is written.
+    """Estimate the effort of labelling these articles; nothing is asked and nothing is written.
 
     Args:
-        articles: frames with the columns id, title, content.
-        filter_: what will be judged.
-        oracle: name and model, as labels have it (`openai:gpt-5-mini`).
-        revision: the oracle's, if it has one.
-        samples: answers per article; or so many for a share of the articles.
-        price: per million tokens, if known.
-        limits: how fast it may go.
-        ledger: answers already bought are left out.
-        prompts: what labelling would be told to do with labels made with another prompt.
+        articles: data frames with the columns id, title, content.
+        filter_: the filter to label for.
+        oracle: name and model, as in labels (`openai:gpt-5-mini`).
+        revision: the oracle's revision, if it has one.
+        samples: answers per article; or a `Repeats` to repeat only a share of the articles.
+        price: price per million tokens, if known.
+        limits: limits on cost, calls and request rate.
+        ledger: a ledger whose answers are left out, because they are already bought.
+        prompts: how labelling would treat labels made with another prompt.
+
+    Returns:
+        The missing calls, with their estimated tokens, cost and duration.
 
     Raises:
-        LabelError: labelling would be refused, as the ledger holds labels of another prompt.
+        LabelError: labelling would be rejected, because the ledger contains labels of another prompt.
     """
     prompt = Prompt.of(filter_)
     repeats = repeats_of(samples)
@@ -127,13 +130,13 @@ def plan(
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text has: four ASCII characters each, and two thirds of a token for each other one."""
+    """Estimate the number of tokens of a text: 1/4 per ASCII character, 2/3 per other character."""
     ascii_chars = len(text.encode("ascii", "ignore"))
     return round(ascii_chars / 4 + (len(text) - ascii_chars) / 1.5)
 
 
 def _seconds(calls: int, tokens: int, limits: Limits) -> float:
-    """The slowest of what concurrency, calls a minute and tokens a minute allow."""
+    """Return the longest of the durations implied by concurrency, calls per minute and tokens per minute."""
     times = [calls * SECONDS_PER_CALL / limits.concurrency]
     times += [60.0 * calls / limits.rpm] if limits.rpm else []
     times += [60.0 * tokens / limits.tpm] if limits.tpm else []

@@ -1,7 +1,7 @@
-"""Prices: what a million tokens of a model cost, from the user's own table or the data of the package genai-prices.
+"""Look up what a million tokens of a model cost, in the user's own table or the package genai-prices.
 
-In: an oracle's spec and where it is reached. Out: a price with where it is from and of which date, or none: a price
-that nobody is sure of is worse than none. The data ship with the package; nothing is fetched.
+Input: an oracle's specification and its address. Output: a price with its source and date, or None, because no price is
+better than an uncertain one. The data are part of the package; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
 
 _PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
 
-# What a name may have behind that of the model: a date, a version's number, and words for the newest of a model.
+# Suffixes of a model name: a date, a version number, and words for the newest version.
 _SUFFIX = re.compile(r"(?:[-@:](?:latest|preview|exp|\d{8}|\d{4}-\d\d-\d\d|\d\d-\d\d(?:\d\d)?|\d{3,4}))+$")
 
-# Parts of a price that a question and an answer in text never have.
+# Price components that never apply to a question and an answer in text.
 _OTHER_PARTS = re.compile("audio|image|video|document|searches|cache_write")
 _PARTS = frozenset({"input_mtok", "output_mtok", "cache_read_mtok"})
 
 
 class Entry(Part):
-    """One model's line in the user's table."""
+    """One model's entry in the user's table."""
 
     input: float = Field(ge=0, lt=1e6)
     output: float = Field(ge=0, lt=1e6)
@@ -51,25 +51,26 @@ class Entry(Part):
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A price, and where it is from, in words."""
+    """A price, and its source in words."""
 
     price: Price
     source: str
 
 
 def find_price(spec: str, base_url: str | None = None, table: str | Path | None = None) -> Known | None:
-    """The price of a model; None where nobody knows it.
+    """Return the price of a model; None if it is unknown.
 
-    A name with a date behind it (`gpt-5-mini-2025-08-07`) has the price of the name. At another address than the
-    provider's own, a price is known only where the address is that of a provider in the data.
+    A name with a date suffix (`gpt-5-mini-2025-08-07`) has the price of the name. At an address other than the
+    provider's own, a price is known only if the address belongs to a provider in the data.
 
     Args:
-        spec: the oracle's, as `openai:gpt-5-mini`.
-        base_url: where it is reached, unless at the provider's own address.
-        table: the user's own, YAML with lines such as `openai:gpt-5-mini: {input: 0.25, output: 2}`; it wins.
+        spec: the oracle's specification, such as `openai:gpt-5-mini`.
+        base_url: its address, unless that is the provider's own.
+        table: the user's table, YAML with lines such as `openai:gpt-5-mini: {input: 0.25, output: 2}`; it takes
+            precedence.
 
     Raises:
-        BadInput: the user's table is missing or broken.
+        BadInput: the user's table is missing or invalid.
     """
     if table is not None and (entry := _own(Path(table), spec)) is not None:
         month = f", of {entry.month}" if entry.month else ""
@@ -84,12 +85,12 @@ def find_price(spec: str, base_url: str | None = None, table: str | Path | None 
 
 
 def data_source() -> str:
-    """The package whose data are used, and their date: that of the newest price in them."""
+    """Return the package with the prices, and the date of the newest price in it."""
     return f"genai-prices {version('genai-prices')}, data of {_date_of_the_data()}"
 
 
 def _own(path: Path, spec: str) -> Entry | None:
-    """A model's line in the user's table."""
+    """Return a model's entry in the user's table."""
     content, root = read_yaml(read_text(path), str(path))
     try:
         table = TypeAdapter(dict[str, Entry]).validate_json(json.dumps(content or {}))
@@ -103,7 +104,7 @@ def _own(path: Path, spec: str) -> Entry | None:
 
 @cache
 def _providers() -> tuple[Provider, ...]:
-    """The data as they ship; `genai_prices.data_snapshot` would take those of an update, which is never asked for."""
+    """Return the data in the package; `genai_prices.data_snapshot` could return updates, which are not used."""
     from genai_prices.data import providers
 
     return tuple(providers)
@@ -111,7 +112,7 @@ def _providers() -> tuple[Provider, ...]:
 
 @cache
 def _date_of_the_data() -> str:
-    """The newest date, up to today, from which a price in the data holds."""
+    """Return the newest date, up to today, from which a price in the data is valid."""
     today = datetime.now(UTC).date()
     starts = [
         getattr(one.constraint, "start_date", None)
@@ -127,7 +128,7 @@ def _provider(name: str) -> Provider | None:
 
 
 def _provider_at(address: str) -> Provider | None:
-    """The provider whose address this is: its whole host, not one that begins or ends as that does."""
+    """Return the provider with this address; the whole host must match, not only its beginning or end."""
     try:
         parts = urlsplit(address)
         host = parts.hostname
@@ -146,7 +147,7 @@ def _provider_at(address: str) -> Provider | None:
 
 
 def _model(provider: Provider, name: str) -> ModelInfo | None:
-    """The model of this name; the data's own rules are wide (`starts with`), so the name must be one they spell out."""
+    """Return the model of this name, which must be spelled out; the data's own rules (`starts with`) are broad."""
     found = provider.find_model(name, all_providers=list(_providers()))
     if found is None:
         return None
@@ -157,7 +158,7 @@ def _model(provider: Provider, name: str) -> ModelInfo | None:
 
 
 def _literals(match: MatchLogic) -> Iterator[str]:
-    """The names that a rule spells out, in lower case."""
+    """Yield the names that a rule spells out, in lower case."""
     for clause in _clauses(match):
         for kind in ("equals", "starts_with", "contains"):
             if (text := getattr(clause, kind, None)) is not None:
@@ -165,7 +166,7 @@ def _literals(match: MatchLogic) -> Iterator[str]:
 
 
 def _patterns(match: MatchLogic) -> Iterator[str]:
-    """The rule's regular expressions for a whole name."""
+    """Yield the rule's regular expressions for a whole name."""
     for clause in _clauses(match):
         pattern = str(getattr(clause, "regex", ""))
         if pattern.startswith("^") and not pattern.startswith("^(?!"):
@@ -182,11 +183,11 @@ def _clauses(match: MatchLogic) -> Iterator[Any]:
 
 
 def _price(model: ModelInfo) -> Price | None:
-    """What a model costs now, the dearest where that changes with the hour; None for prices of another kind."""
+    """Return a model's current price, the highest if it varies by the hour; None for other kinds of prices."""
     single, jobs = _at_its_dearest(model, {}), _at_its_dearest(model, {"processing": "batch"})
     if single is None or jobs is None:
         return None
-    # Without prices for jobs, a job is taken to cost as much: a limit must hold.
+    # Without prices for batch jobs, the full price is assumed, so that a cost limit holds.
     return Price(single.input, single.output, single.cached, jobs, single.long)
 
 
@@ -201,7 +202,7 @@ def _at_its_dearest(model: ModelInfo, context: dict[str, str]) -> Price | None:
 
 
 def _read(prices: ModelPrice) -> Price | None:
-    """The data's price in our terms."""
+    """Convert a price of the data to a `Price`."""
     parts = {name: value for name, value in vars(prices).items() if value is not None and not _OTHER_PARTS.search(name)}
     if not {"input_mtok", "output_mtok"} <= parts.keys() or not parts.keys() <= _PARTS:
         return None

@@ -1,7 +1,7 @@
-"""Labelling from its start to its end: what is asked for is checked, the ledger opened, and a session run.
+"""Run the labelling stage: check the request, open the ledger and run a session.
 
-In: articles, a filter, an oracle and limits. Out: a ledger with the answers, and a `Summary`. `label_run` does it
-for a run's folder, recorded as the stage `label`.
+Input: articles, a filter, an oracle and limits. Output: a ledger with the answers, and a `Summary`. `label_run` does
+the same for a run folder and records the stage `label`.
 """
 
 from __future__ import annotations
@@ -55,27 +55,30 @@ def label(
     expected: int | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Summary:
-    """Buy the labels that are missing, under a bar that shows how it goes; the oracle is closed at the end.
+    """Buy the missing labels, with a progress bar; the oracle is closed at the end.
 
     Args:
-        ledger: an open one, or the path of one (which is then locked meanwhile).
-        articles: frames with the columns id, title, content.
-        filter_: what to judge.
-        oracle: who judges.
-        samples: answers per article, numbered from 0; or so many for a share of the articles.
-        limits: how far and how fast.
-        price: per million tokens; needed with `limits.max_cost` unless the oracle is free.
-        prompts: what to do with labels made with another prompt.
-        retry_failed: ask again what failed for good before.
-        batch: send the questions as jobs, at half the price, and wait for them.
-        pace: another pace than the one that `limits` make.
-        expected: how many articles there are, for the bar; one frame tells it itself.
-        on_progress: called after each question that is done with, with how the session stands.
+        ledger: an open ledger, or the path of one, which is locked during the call.
+        articles: data frames with the columns id, title, content.
+        filter_: the filter to label for.
+        oracle: the oracle to ask.
+        samples: answers per article, numbered from 0; or a `Repeats` to repeat only a share of the articles.
+        limits: limits on cost, calls and request rate.
+        price: price per million tokens; required with `limits.max_cost` unless the oracle is free.
+        prompts: how to treat labels made with another prompt.
+        retry_failed: whether to retry questions that failed permanently.
+        batch: send the questions as batch jobs, at half the price, and wait for them.
+        pace: a pace that replaces the one derived from `limits`.
+        expected: number of articles, for the progress bar; not needed for a single data frame.
+        on_progress: called with the progress of the session after each finished question.
+
+    Returns:
+        What the session bought, what failed and what it cost.
 
     Raises:
-        LabelError: the ledger holds labels of another prompt; the message shows what differs.
-        BadInput: no samples asked for, no price for a cost limit, a full disk.
-        ArticleError: an article without text.
+        LabelError: the ledger contains labels of another prompt; the message shows the difference.
+        BadInput: no samples are requested, a cost limit has no price, or the disk is full.
+        ArticleError: an article has no text.
     """
     limits = limits or Limits()
     repeats = repeats_of(samples)
@@ -123,24 +126,27 @@ def label_run(
     retry_failed: bool = False,
     batch: Batching | None = None,
 ) -> Summary:
-    """Label a run: make its folder, take in the articles, and buy what is missing; recorded as the stage `label`.
+    """Label a run: create its folder, add articles and buy the missing labels; recorded as the stage `label`.
 
     Args:
-        run_folder: a new folder, or a run.
-        filter_: what to judge; None for the run's own.
-        articles: a file of articles to add to the run's; None for those it has.
-        oracle: who judges.
-        samples: as in `label`, and so are the others.
-        limits: how far and how fast.
-        price: per million tokens.
-        prompts: what to do with labels made with another prompt.
-        retry_failed: ask again what failed for good before.
-        batch: send the questions as jobs.
+        run_folder: a new folder, or the folder of a run.
+        filter_: the filter to label for; None for the filter of the run.
+        articles: a file of articles to add to the run; None for the articles that it has.
+        oracle: the oracle to ask.
+        samples: answers per article, as in `label`.
+        limits: limits on cost, calls and request rate.
+        price: price per million tokens.
+        prompts: how to treat labels made with another prompt.
+        retry_failed: whether to retry questions that failed permanently.
+        batch: send the questions as batch jobs.
+
+    Returns:
+        What the session bought, what failed and what it cost.
 
     Raises:
-        RunError: no such run, or another process writes to it.
-        ArticleError: a row cannot be read, an id is there twice or already in the run with another text.
-        LabelError: see `label`; or not a single label could be had.
+        RunError: there is no such run, or another process is writing to it.
+        ArticleError: a row cannot be read, or an id occurs twice or is already in the run with another text.
+        LabelError: as in `label`; or not a single label could be bought.
     """
     run = _the_run(Path(run_folder), filter_, prompts)
     repeats = repeats_of(samples)
@@ -172,19 +178,19 @@ def _the_run(folder: Path, filter_: Filter | None, prompts: Prompts) -> Run:
     if run.filter.content_hash == filter_.content_hash:
         return run
     if prompts != "refuse" or run.filter.oracle_hash == filter_.oracle_hash:
-        # Labels do not depend on tiers, gates and caps; these may change freely.
-        # Before the stage's record begins, which holds the filter that the labels are made with.
+        # Labels do not depend on tiers, gates and caps, so these may change freely. The filter is saved before the
+        # record of the stage begins, because the record contains the filter that the labels are made with.
         with run.locked():
             save_filter(filter_, run.path("filter"))
         return run
     if run.path("ledger").exists():
         with Ledger(run.path("ledger")) as ledger:
             refuse_others(ledger, Prompt.of(filter_))
-    return Run.create(folder, filter_)  # which says that the filters differ
+    return Run.create(folder, filter_)  # raises an error because the filters differ
 
 
 def _nothing(summary: Summary) -> Exception:
-    """The error when there is not a single label."""
+    """Return the error for a session without a single label."""
     if summary.fatal:
         return OracleError(summary.stopped or "")
     if summary.first_failure:

@@ -1,8 +1,8 @@
-"""A session: many workers that buy what is missing, and keep each answer as it lands.
+"""Run a labelling session: concurrent workers buy the missing labels and save each answer when it arrives.
 
-In: articles, a prompt, an oracle and limits. Out: a ledger with the answers, and a `Summary`. Each call is
-permitted by the budget and written down before it is made; its outcome is committed before its slot is free
-again, so a kill loses at most the calls in flight.
+Input: articles, a prompt, an oracle and limits. Output: a ledger with the answers, and a `Summary`. Each call is
+approved by the budget and recorded before it is made. Its outcome is committed before its slot is released, so a crash
+loses at most the calls in flight.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from potstill.oracle.prompt import Prompt
 
 HOPELESS = 10
-"""Questions given up one after another, for want of any answer, after which the server is taken to be gone."""
+"""Number of consecutive questions without any answer after which the server is considered unavailable."""
 
 LAST_WAIT = 30.0
-"""Seconds that calls in flight get to land after an interrupt."""
+"""Seconds to wait for calls in flight after an interrupt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class _Job:
 
 
 class Session:
-    """The state of one session of labelling."""
+    """The state of one labelling session."""
 
     def __init__(
         self,
@@ -93,19 +93,19 @@ class Session:
         self.error: PotstillError | None = None
 
     async def run(self, frames: Iterable[pl.DataFrame]) -> Summary:
-        """Buy what is missing; an error is raised when the calls in flight have landed."""
+        """Buy the missing labels; errors are raised after the calls in flight have finished."""
         started = time.monotonic()
         if isinstance(self.oracle, Remembers):
             self.oracle.recall(self.ledger.recall(self.oracle.server))
         jobs = self._jobs(frames)
         workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.limits.concurrency)]
         try:
-            # Not `gather`, which would take the calls in flight down with it when it is interrupted.
+            # `gather` would cancel the calls in flight when it is interrupted.
             ended, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
             for worker in ended:
                 worker.result()
         except asyncio.CancelledError:
-            # No new calls; those in flight may be charged, and may still be answered.
+            # No new calls are made. Calls in flight may be billed and may still be answered, so they are awaited.
             self._stop("interrupted")
             for worker in set(workers) - self.asking:
                 worker.cancel()
@@ -146,7 +146,7 @@ class Session:
         )
 
     def _remember(self) -> None:
-        """Keep what the oracle found out about its server."""
+        """Save the server capabilities that the oracle detected."""
         if not isinstance(self.oracle, Remembers):
             return
         found = self.oracle.abilities
@@ -154,7 +154,7 @@ class Session:
             self.ledger.remember(self.oracle.server, found)
 
     def _jobs(self, frames: Iterable[pl.DataFrame]) -> Iterator[_Job]:
-        """The questions that are still to be asked, a frame's at a time: memory does not grow with the articles."""
+        """Yield the unanswered questions, one data frame at a time, so memory is independent of the corpus size."""
         oracle = f"{self.oracle.name}:{self.oracle.model}"
         for frame in frames:
             windows = {
@@ -173,7 +173,7 @@ class Session:
             keys = [question.key for question in questions]
             done = self.ledger.answered(keys) | self._answered_otherwise(questions)
             given_up = {} if self.retry_failed else self.ledger.given_up(keys)
-            # A text that another article has too is asked about once; one in flight now has its answer soon.
+            # A text that several articles share is asked about once. A question in flight will have its answer soon.
             taken = done | self.in_flight
             for key, question in zip(keys, questions, strict=True):
                 if key in taken:
@@ -188,7 +188,7 @@ class Session:
                     yield _Job(question, windows[question.article])
 
     def _flag(self, windows: Mapping[str, str], hashes: Mapping[str, str]) -> None:
-        """Note which texts speak to the oracle; a live one only, as recorded answers can't be swayed."""
+        """Flag texts that address the oracle; only for live oracles, because recorded answers cannot be influenced."""
         if self.oracle.free:
             return
         found = {id_: tried for id_, tried in zip(windows, tries(list(windows.values())), strict=True) if tried}
@@ -197,7 +197,7 @@ class Session:
             self.ledger.flag({hashes[id_]: tried for id_, tried in found.items()})
 
     def _answered_otherwise(self, questions: list[Question]) -> set[str]:
-        """The keys of questions that have an answer to another accepted prompt."""
+        """Return the keys of questions that have an answer for another accepted prompt."""
         found: set[str] = set()
         for other in self.others:
             theirs = {replace(one, prompt=other).key: one.key for one in questions}
@@ -209,7 +209,7 @@ class Session:
             try:
                 job = next(jobs, None)
             except PotstillError as error:
-                # Calls in flight are money: they end well before the error is raised.
+                # Calls in flight cost money, so they are completed before the error is raised.
                 self.error = error
                 self._stop(str(error))
                 return
@@ -219,7 +219,7 @@ class Session:
             self.in_flight.discard(job.question.key)
 
     async def _label(self, job: _Job) -> None:
-        """Ask one question until there is an answer or no hope of one."""
+        """Ask one question until there is an answer or no chance of one."""
         question = job.question
         request = self.prompt.request(question.article, job.window, question.sample, self.limits.max_tokens)
         since = self.pace.now()
@@ -244,7 +244,7 @@ class Session:
                 repaired = True
                 request = self.prompt.repair(request, outcome)
             elif outcome.retryable and self._may_try(outcome, tries, since):
-                # Being told to wait is no failure of the question, and is not counted against it.
+                # A rate limit is not a failure of the question, so it does not count as a try.
                 tries += outcome.reason != "rate_limited"
                 if outcome.reason != "rate_limited":
                     await self.pace.rest(max(outcome.retry_after or 0.0, self.pace.backoff(tries)))
@@ -253,9 +253,9 @@ class Session:
                 return
 
     async def _ask(self, question: Question, request: Request, *, repaired: bool) -> Reply | Failure | None:
-        """A call; while nothing is known of the server, one question at a time finds out what it understands.
+        """Make a call; while the server's capabilities are unknown, one question at a time probes them.
 
-        The others wait here, where they hold neither a slot nor a part of the budget.
+        The other questions wait here without occupying a slot or reserving budget.
         """
         while self._unknown():
             async with self.finding_out:
@@ -271,7 +271,7 @@ class Session:
         return isinstance(self.oracle, Remembers) and not self.oracle.abilities
 
     async def _call(self, question: Question, request: Request, *, repaired: bool) -> Reply | Failure | None:
-        """One call, permitted, written down, made and kept; None if the limits forbid it."""
+        """Make one call: approve, record, send and save it; return None if the limits forbid it."""
         tokens_in, tokens_out = most_tokens(request)
         worst = self.tally.worst(request)
         async with self.pace.slot((tokens_in + 3) // 4 + tokens_out):
@@ -280,7 +280,7 @@ class Session:
             if not await self.budget.reserve(worst):
                 self._stop(f"the limit is reached: {self.budget.limit}")
                 return None
-            if self.stopped is not None:  # while this waited for the budget
+            if self.stopped is not None:  # the session may have stopped during the wait for budget
                 self.budget.settle(worst, None)
                 return None
             self._mark(asking=True)
@@ -304,13 +304,13 @@ class Session:
             return outcome
 
     def _mark(self, *, asking: bool) -> None:
-        """Note whether the worker that runs has a call in flight."""
+        """Record whether the current worker has a call in flight."""
         worker = asyncio.current_task()
         if worker is not None:
             (self.asking.add if asking else self.asking.discard)(worker)
 
     def _must_stop(self, failure: Failure, tries: int) -> bool:
-        """Whether no question has a chance any more, and why."""
+        """Stop the session if no further question can succeed, and return whether it is stopped."""
         if failure.reason in FATAL:
             self._stop(str(failure), fatal=True)
         elif (failure.retry_after or 0.0) > self.limits.patience:
@@ -320,7 +320,7 @@ class Session:
         return self.stopped is not None
 
     def _hopeless_alike(self, question: Question, failure: Failure) -> bool:
-        """Whether the oracle is taken never to answer; its questions stay open for when the cause is mended."""
+        """Return whether the oracle will probably never answer; its questions stay open until the cause is fixed."""
         if not self.oracle.free and self.alike.failed(question.key, failure):
             self.failed[failure.reason] += 1
             self.first_failure = self.first_failure or f"{question.article}: {failure}"
@@ -328,7 +328,7 @@ class Session:
         return self.stopped is not None
 
     def _stop(self, why: str, *, fatal: bool = False) -> None:
-        """Make no more calls: whoever waits for a turn is woken, and calls in flight land. The first reason counts."""
+        """Make no more calls: wake waiting workers and let calls in flight finish; only the first reason is kept."""
         if self.stopped is None:
             self.stopped, self.fatal = why, fatal
         self.pace.stop()
@@ -377,7 +377,8 @@ def _event(
             question, outcome.scores, outcome.evidence, outcome.raw, repaired, outcome.tokens_in, outcome.tokens_out,
             cost, seconds,
         )  # fmt: skip
-    # Asked again in the same words, these would be paid for and fail again; a repaired answer may come after one.
+    # The same question would be billed and fail again, so the failure is final. For a repairable fault this holds only
+    # after a repair attempt, because the repair may still produce an answer.
     final = not free and not outcome.retryable and outcome.reason not in {*FATAL, UNSUPPORTED}
     final = final and (repaired or outcome.reason not in REPAIRABLE)
     return Failed(
@@ -387,7 +388,7 @@ def _event(
 
 
 def _price_earlier(ledger: Ledger, oracle: str, price: Price) -> None:
-    """Count calls of earlier sessions without a price at today's, so that a limit in money holds over all of them."""
+    """Apply the current price to unpriced calls of earlier sessions, so that the cost limit covers all sessions."""
     calls, cost = ledger.price_unpriced(oracle, price)
     if calls:
         note(f"{calls:,} earlier calls were made without a price and are counted at today's: {money(cost / TRILLION)}")

@@ -1,6 +1,6 @@
-"""The terms of labelling: how far and how fast it may go, and what came of it.
+"""Define the limits of labelling, and the summary of a session.
 
-In: what a person asks for. Out: `Limits`, checked, and at the end a `Summary`.
+Input: the user's options. Output: `Limits`, checked, and at the end a `Summary`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How far and how fast labelling may go.
+    """Limits on the cost and speed of labelling.
 
-    `max_cost` (in the prices' unit) and `max_calls` hold over all calls of the ledger, earlier sessions included.
-    `rpm` and `tpm` are calls and tokens a minute, `concurrency` calls at once. A question whose server is busy
-    or broken is asked `tries` times; one that is told to wait is waited for up to `patience` seconds in all.
+    `max_cost` (in the prices' currency unit) and `max_calls` apply to all calls of the ledger, including those of
+    earlier sessions. `rpm` and `tpm` are calls and tokens per minute, `concurrency` is the number of concurrent calls.
+    A question is sent up to `tries` times if the server is busy or fails; after a rate limit, it waits up to `patience`
+    seconds in total.
     """
 
     max_cost: float | None = None
@@ -34,7 +35,7 @@ class Limits:
     patience: float = 900.0
 
     def __post_init__(self) -> None:
-        """Refuse limits that no run could keep, and those that would be none."""
+        """Reject limits that no run could keep, and values that do not limit anything."""
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -44,7 +45,7 @@ class Limits:
 
 
 MOST_SAMPLES = 1000
-"""Answers per article, at most."""
+"""Maximum number of answers per article."""
 
 _RANGES = {
     "max_cost": (0, 1_000_000_000),
@@ -56,14 +57,15 @@ _RANGES = {
     "tries": (1, 1000),
     "patience": (0, 1_000_000),
 }
-"""What each limit may be, by its name."""
+"""The valid range of each limit, by its name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """Which articles get how many answers: `samples` for a share of them, chosen by chance, and one for the rest.
+    """The number of answers per article: `samples` for a random share of the articles, one for the rest.
 
-    The choice depends on the text and the seed alone: the same in every session, whatever the order of the articles.
+    The selection depends only on the text and the seed, so it is the same in every session and for any order of the
+    articles.
     """
 
     samples: int = 1
@@ -71,7 +73,7 @@ class Repeats:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what is no number of answers and no share."""
+        """Reject an invalid number of answers or share."""
         if not 1 <= self.samples <= MOST_SAMPLES:
             raise BadInput(f"--samples: got {str(self.samples)[:30]}, legal 1 to {MOST_SAMPLES:,}")
         if not 0 < self.share <= 1:
@@ -80,7 +82,7 @@ class Repeats:
             raise BadInput("--repeat-share needs --samples of 2 or more")
 
     def of(self, window: str) -> int:
-        """How many answers the text with this hash gets."""
+        """Return the number of answers for the text with this hash."""
         if self.share >= 1:
             return self.samples
         drawn = int.from_bytes(hashlib.sha256(f"repeat {self.seed}\0{window}".encode()).digest()[:8]) / 2**64
@@ -88,21 +90,21 @@ class Repeats:
 
     @property
     def mean(self) -> float:
-        """Answers per article, as expected."""
+        """The expected number of answers per article."""
         return 1 + (self.samples - 1) * self.share
 
 
 def repeats_of(samples: int | Repeats) -> Repeats:
-    """So many answers for every article, where it is a number."""
+    """Convert a number of answers to a `Repeats` for every article."""
     return samples if isinstance(samples, Repeats) else Repeats(samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How a session stands, after each question that is done with.
+    """The progress of a session, after each finished question.
 
-    `faults` counts calls that failed, by reason, those that were made again included, and `given_up` the questions
-    that have no answer. `rate` is answers a second over the last ones; `cost` is None without a price.
+    `faults` counts failed calls by reason, including those that were repeated; `given_up` counts the questions without
+    an answer. `rate` is the number of recent answers per second; `cost` is None without a price.
     """
 
     bought: int
@@ -123,27 +125,27 @@ class Progress:
 
 
 def money(amount: float, digits: int = 4) -> str:
-    """An amount as it is shown: providers' prices are in US dollars, and so are those that a user gives."""
+    """Format an amount in US dollars, the currency of providers' prices and of the user's own."""
     return f"${amount:,.{digits}f}"
 
 
 def counted(reasons: Mapping[str, int]) -> str:
-    """How many there are for each reason, in words."""
+    """Describe the counts per reason in words."""
     return ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a session of labelling did.
+    """The result of a labelling session.
 
-    Answers are counted per article and sample: `wanted` of them were asked for, `already` were in the ledger,
-    `bought` are new, `failed` (by reason) could not be had, `given_up` failed for good in an earlier session
-    and were not asked again. `faults` counts, by reason, failed calls, those that were made again included.
-    `calls`, tokens and `cost` (None without a price) are this session's; `stopped`
-    says why it ended early, and `fatal` whether a person must act before it can go on. `flagged` counts the articles
-    seen whose text speaks to the oracle. `unanswered` calls were sent, and the server did not say what they cost:
-    `unanswered_cost` of the cost is the most that they can have cost. `doubted` are calls whose token counts, as the
-    server reports them, cannot be true; `doubt` says why, of the first. They are among the unanswered.
+    Answers are counted per article and sample: `wanted` were requested, `already` were in the ledger, `bought` are new,
+    `failed` (by reason) could not be bought, `given_up` failed permanently in an earlier session and were not asked
+    again. `faults` counts failed calls by reason, including those that were repeated. `calls`, tokens and `cost` (None
+    without a price) are those of this session. `stopped` says why it ended early, and `fatal` whether the user must act
+    before it can continue. `flagged` counts the processed articles whose text addresses the oracle. `unanswered` counts
+    calls that were sent but whose cost the server did not report; they contribute their maximum cost,
+    `unanswered_cost`, to the cost. `doubted` counts calls with impossible token counts from the server; `doubt` gives
+    the reason for the first. They are included in `unanswered`.
     """
 
     wanted: int
@@ -167,5 +169,5 @@ class Summary:
     doubt: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the summary as a dictionary for JSON."""
         return asdict(self)

@@ -1,7 +1,7 @@
-"""Usage: which of the token counts that a server reports can be true, and what a session's calls come to.
+"""Check the token counts that a server reports, and sum up a session's calls.
 
-In: a question, and what came back. Out: the same with counts that can be added up, or without any, and the reason in
-words. A call without counts is charged at the most it can cost.
+Input: a question, and its outcome. Output: the outcome with valid token counts, or without counts and with the reason
+in words. A call without counts is charged at its maximum cost.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from potstill.oracle import Request
 
 _BYTES_PER_TOKEN = 64
-"""No text of any length has fewer tokens than its bytes divided by this: real ones have 3 to 15 bytes a token."""
+"""Maximum bytes per token: a text has at least its bytes divided by this many tokens; real texts have 3 to 15."""
 
 _FACTOR = 2
-"""How far above the bound of what was asked for a count may lie, as servers add words of their own."""
+"""Tolerance of a count above the bound of the request, because servers add words of their own."""
 
 _HIDDEN_THINKING = 8192
-"""Tokens of thinking that a server may count above the limit that it was given, as some do."""
+"""Number of thinking tokens that a server may report above the limit it was given, as some do."""
 
 
 def doubt_of(request: Request, outcome: Reply | Failure, unseen: int = 0) -> str:
-    """Why the server's token counts cannot be true, in words; empty if they can, or if there are none.
+    """Return why the server's token counts are impossible; empty if they are plausible or missing.
 
     Args:
-        request: what was asked.
-        outcome: what came back.
-        unseen: so many bytes of the question, at most, are not in `request`.
+        request: the question.
+        outcome: the reply or failure.
+        unseen: maximum number of bytes of the question that are not in `request`.
     """
     tokens_in, tokens_out = outcome.tokens_in, outcome.tokens_out
     if tokens_in is None or tokens_out is None:
@@ -57,9 +57,9 @@ def _number(count: int) -> str:
 
 @dataclass
 class Tally:
-    """What a session's calls come to, beside the money that the budget counts.
+    """Totals of a session's calls, in addition to the cost that the budget counts.
 
-    `free` is for oracles whose answers cost nothing and are not counted in tokens.
+    `free` is for oracles whose answers cost nothing and have no token counts.
     """
 
     price: Price | None
@@ -74,9 +74,9 @@ class Tally:
     excess: float = 1.0
 
     def worst(self, request: Request) -> int:
-        """The most that a call can cost, in trillionths: as long a question and answer as it allows.
+        """Return the maximum cost of a call, in trillionths, for the longest question and answer that it allows.
 
-        Where the server has charged more than that for an earlier call, it is expected to do so again.
+        If the server has charged more than that for an earlier call, it is expected to do so again.
         """
         most = self._most(request)
         return round(most * self.excess) if self.excess > 1 else most
@@ -84,13 +84,13 @@ class Tally:
     def settle(
         self, request: Request, outcome: Reply | Failure, worst: int, unseen: int = 0
     ) -> tuple[Reply | Failure, int]:
-        """Count a call that is over: the outcome without token counts that cannot be true, and its cost.
+        """Count a finished call, and return its outcome without impossible token counts, and its cost.
 
         Args:
-            request: what was asked.
-            outcome: what came back.
-            worst: the most that the call can have cost, in trillionths; its cost where nobody can say.
-            unseen: so many bytes of the question, at most, are not in `request`.
+            request: the question.
+            outcome: the reply or failure.
+            worst: the maximum cost of the call, in trillionths; used as its cost if that is unknown.
+            unseen: maximum number of bytes of the question that are not in `request`.
         """
         if doubt := "" if self.free else doubt_of(request, outcome, unseen):
             self._doubt(doubt)
@@ -108,14 +108,14 @@ class Tally:
         return outcome, cost
 
     def counted(self) -> float | None:
-        """What is counted for calls whose cost nobody said, in the prices' unit; None without a price."""
+        """Return the total charged for calls of unknown cost, in the prices' currency unit; None without a price."""
         return None if self.price is None else self.unanswered_cost / TRILLION
 
     def _most(self, request: Request) -> int:
         return (self.price or FREE).of(*most_tokens(request))
 
     def _cost(self, outcome: Reply | Failure, worst: int) -> tuple[int, bool]:
-        """A call's cost, and whether that is known or the most it can be."""
+        """Return a call's cost, and whether it is known or the maximum."""
         if self.free or (isinstance(outcome, Failure) and outcome.charged == "nothing"):
             return 0, True
         if outcome.tokens_in is None or outcome.tokens_out is None:

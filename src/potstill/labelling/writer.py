@@ -1,6 +1,6 @@
-"""The writer: events are committed in groups, off the event loop.
+"""Commit events to the ledger in groups, outside the event loop.
 
-In: events as they happen. Out: the moment at which each is safe.
+Input: events as they happen. Output: a notification when each event is saved.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Writer:
-    """Commits events in groups: whoever hands one in goes on when it is safe, and shares the wait for the disk."""
+    """A writer that commits events in groups; callers continue when their event is saved and share the disk's delay."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -24,7 +24,7 @@ class Writer:
         """Return when the event is committed.
 
         Raises:
-            BadInput: it cannot be (a full disk).
+            BadInput: it cannot be committed (for example, a full disk).
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, future))
@@ -33,7 +33,7 @@ class Writer:
         await future
 
     async def finish(self) -> None:
-        """Return when all is committed that was handed in."""
+        """Return when all submitted events are committed."""
         if self._task is not None:
             await self._task
 
@@ -41,7 +41,7 @@ class Writer:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             record = asyncio.to_thread(self._ledger.record, [event for event, _ in batch])
-            # Whatever went wrong is raised where the event was handed in; nobody may wait for ever.
+            # Errors are raised in the caller that submitted the event, so that no caller waits forever.
             [outcome] = await asyncio.gather(record, return_exceptions=True)
             for _, future in batch:
                 if future.done():

@@ -1,8 +1,8 @@
-"""Oracles: large models that judge by the rubric, and stand-ins for them, behind one Protocol.
+"""Define the oracle Protocol: models that score articles by a rubric, and local replacements for them.
 
-In: a question about one article. Out: its scores, or a `Failure` that says what went wrong and whether asking
-again may help. An oracle asks once and never retries: when to ask again, how fast and for how much money is
-the business of `labelling`. A file per provider; `prompt` builds the questions and reads the answers.
+Input: a question about one article. Output: its scores, or a `Failure` with the reason and whether a retry may help. An
+oracle sends each question once and never retries; retries, pacing and cost limits are handled in `labelling`. Each
+provider has its own module; `prompt` builds the questions and parses the answers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from potstill.oracle.prompt import Answer, Prompt
 
 Message: TypeAlias = "Mapping[str, str]"
-"""`role` (system, user or assistant) and `content`."""
+"""A chat message with `role` (system, user or assistant) and `content`."""
 
 Reason = Literal[
     "rate_limited",
@@ -42,24 +42,24 @@ Reason = Literal[
     "killed",
     "dropped",
 ]
-"""Why there is no answer; the ledger keeps these words."""
+"""Why a question has no answer. The ledger stores these values."""
 
 REPAIRABLE: frozenset[Reason] = frozenset({"malformed", "missing_dimension", "unknown_dimension", "out_of_range"})
-"""Faults of an answer that a model may mend when it is shown them."""
+"""Faults of an answer that the model may correct when shown the fault."""
 
 TRANSIENT: frozenset[Reason] = frozenset({"rate_limited", "timeout", "connection", "server"})
-"""Faults of a moment: the same question may be answered a little later."""
+"""Temporary faults: the same question may be answered later."""
 
 UNSUPPORTED: Reason = "unsupported"
-"""The server does not know this form of the question; asked again at once, it is asked in another."""
+"""The server does not support this form of the question; an immediate retry uses another form."""
 
 FATAL: frozenset[Reason] = frozenset({"quota", "not_allowed"})
-"""Faults of the account or the address: no question will be answered until a person acts."""
+"""Faults of the account or the address: no question is answered until the user fixes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question: an article's window with the messages that carry it, and how to read what comes back."""
+    """A question about one article: its text window, the messages that contain it, and the parser for the answer."""
 
     article_id: str
     window: str
@@ -72,10 +72,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer: scores by dimension (None = masked), the evidence, and the tokens used (None = nobody said).
+    """An answer: scores by dimension (None = masked), the evidence, and the tokens used (None = not reported).
 
-    `cached` are those of `tokens_in` that the server read from its cache. `doubt` says, in words, what the server
-    reported in place of token counts where that cannot be read.
+    `cached` is the number of tokens in `tokens_in` that the server read from its cache. `doubt` describes what the
+    server reported as token counts if that could not be parsed.
     """
 
     scores: Mapping[str, float | None]
@@ -89,11 +89,11 @@ class Reply:
 
 @dataclass(eq=False)
 class Failure(Exception):
-    """No answer: the reason, details for a person, and what is known of the cost.
+    """A question without an answer: the reason, details for the user, and what is known about the cost.
 
-    `retry_after` is in seconds. `charged` says what the server may ask for: nothing, the tokens given here, or
-    an unknown amount (the answer was lost on its way), which a careful budget takes to be the worst. `cached` and
-    `doubt` are as in a `Reply`.
+    `retry_after` is in seconds. `charged` says what the server may bill: nothing, the tokens given here, or an unknown
+    amount because the answer was lost in transit; the budget then assumes the maximum. `cached` and `doubt` have the
+    same meaning as in `Reply`.
     """
 
     reason: Reason
@@ -106,11 +106,11 @@ class Failure(Exception):
     cached: int = 0
     doubt: str = ""
     of_server: bool = False
-    """Whether it lies with the server or its address, whatever the question was."""
+    """Whether the fault lies with the server or its address and does not depend on the question."""
 
     @property
     def retryable(self) -> bool:
-        """Whether the same question may be answered a little later."""
+        """Whether the same question may be answered later."""
         return self.reason in TRANSIENT
 
     def __str__(self) -> str:
@@ -118,11 +118,11 @@ class Failure(Exception):
 
 
 class Oracle(Protocol):
-    """Something that answers questions about articles."""
+    """An interface that answers questions about articles."""
 
     @property
     def name(self) -> str:
-        """The kind of oracle, such as `openai`; with `model`, what a label says of its origin."""
+        """The kind of oracle, such as `openai`. Labels record it together with `model` as their origin."""
         ...
 
     @property
@@ -132,58 +132,61 @@ class Oracle(Protocol):
 
     @property
     def free(self) -> bool:
-        """Whether answers cost nothing, so that no price is needed."""
+        """Whether answers cost nothing, so that no price is required."""
         ...
 
     @property
     def revision(self) -> str:
-        """What changes when the same model would now answer otherwise, as an edited recording does; often empty."""
+        """An identifier that changes when the same model would answer differently; often empty.
+
+        For example, it changes when a recording is edited.
+        """
         ...
 
     def prepare(self, prompt: Prompt) -> None:
-        """Called once before the first question.
+        """Prepare the oracle; called once before the first question.
 
         Raises:
-            BadInput: the oracle cannot answer by this prompt; nothing has been asked.
+            BadInput: the oracle cannot answer this prompt; no question has been sent.
         """
         ...
 
     async def ask(self, request: Request) -> Reply:
-        """Ask once: one request over the network at most.
+        """Ask once, with at most one network request.
 
         Raises:
-            Failure: there is no answer. With the reason `unsupported` the server did not know the form of the
-                question, and the next call asks in another.
+            Failure: there is no answer. The reason `unsupported` means that the server did not understand the form of
+                the question; the next call uses another form.
         """
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close all connections."""
         ...
 
 
 @runtime_checkable
 class Remembers(Protocol):
-    """An oracle that finds out what its server can do; a ledger keeps that for the next process."""
+    """An oracle that detects what its server supports; the ledger stores the result for the next process."""
 
     @property
     def server(self) -> str:
-        """What `abilities` are those of: address and model."""
+        """The address and model that `abilities` describe."""
         ...
 
     @property
     def abilities(self) -> dict[str, Any]:
-        """What was found out, as JSON; empty until something was."""
+        """The detected server capabilities, as JSON; empty until something is detected."""
         ...
 
     def recall(self, abilities: Mapping[str, Any]) -> None:
-        """Start from what an earlier process found out."""
+        """Start with the capabilities that an earlier process detected."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a live oracle can be told; None leaves it to the server or the environment."""
+    """Settings of a live oracle; None leaves a setting to the server or the environment."""
 
     base_url: str | None = None
     api_key_env: str | None = None
@@ -193,29 +196,29 @@ class Settings:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse what is no time and no temperature."""
+        """Reject a timeout or temperature outside its range."""
         if not 0 < self.timeout <= 86_400:
             raise BadInput(f"--timeout: got {self.timeout:g}, legal above 0 and up to 86,400 seconds")
         if self.temperature is not None and not 0 <= self.temperature <= 2:
             raise BadInput(f"--temperature: got {self.temperature:g}, legal 0 to 2")
 
     def identity(self, model: str) -> str:
-        """The model's name with the settings that can change its answers: `gpt-5-mini?temperature=0.0`."""
+        """Return the model name with the settings that can change its answers: `gpt-5-mini?temperature=0.0`."""
         told = {"temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
         given = "&".join(f"{name}={value}" for name, value in told.items() if value is not None)
         return f"{model}?{given}" if given else model
 
 
 PROVIDERS = ("replay", "openai", "anthropic", "gemini")
-"""What stands before the colon of an oracle's spec."""
+"""The part of an oracle specification before the colon."""
 
 
 def open_oracle(spec: str, settings: Settings | None = None) -> Oracle:
-    """An oracle from its spec: `replay:FILE[#FIELD]`, `openai:MODEL`, `anthropic:MODEL` or `gemini:MODEL`.
+    """Open an oracle by its spec: `replay:FILE[#FIELD]`, `openai:MODEL`, `anthropic:MODEL` or `gemini:MODEL`.
 
     Raises:
-        OracleError: the spec is unknown, or a key is missing.
-        BadInput: a file of recorded answers is broken.
+        OracleError: the specification is unknown, or a key is missing.
+        BadInput: a file of recorded answers is invalid.
         MissingExtra: the provider's library is not installed.
     """
     provider, _, rest = spec.partition(":")
@@ -223,7 +226,7 @@ def open_oracle(spec: str, settings: Settings | None = None) -> Oracle:
     if provider == "replay" and rest:
         from potstill.oracle.replay import ReplayOracle
 
-        # A file's own name may hold a #.
+        # A file name may itself contain a #.
         path, mark, column = rest.rpartition("#")
         return ReplayOracle(path, column) if mark and not Path(rest).is_file() else ReplayOracle(rest)
     if provider == "openai" and rest:

@@ -1,8 +1,8 @@
-"""The Anthropic oracle: Claude, over the Messages interface.
+"""Ask Claude through Anthropic's Messages API.
 
-In: a question. Out: a reply, or a failure that names what happened. The long first part of the question is marked
-for the server's cache; what is written to it is counted in whole tokens at or above what it costs. Answers are
-held to the JSON schema where the model can do that, and read strictly in each case.
+Input: a question. Output: a reply, or a named failure. The long constant prefix of the question is marked for the
+server's cache; tokens written to the cache are counted in whole tokens, at or above their cost. The server enforces the
+JSON schema on answers if the model supports that; answers are parsed strictly in any case.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 _PATH = "/v1/messages"
 
-# Bounds are not among what the server's grammar knows; those of numbers stand in the prompt, and are checked here.
+# The server's schema grammar does not support bounds. Numeric bounds are stated in the prompt and checked here.
 _UNKNOWN_IN_SCHEMAS = frozenset({"minimum", "maximum", "maxLength"})
 
 
 class AnthropicOracle(LiveOracle):
-    """Asks Claude.
+    """An oracle that asks Claude.
 
-    The address is `settings.base_url`, else ANTHROPIC_BASE_URL, else Anthropic's own; the key is in the environment
+    The address is `settings.base_url`, else ANTHROPIC_BASE_URL, else Anthropic's own. The key is in the environment
     variable `settings.api_key_env`, by default ANTHROPIC_API_KEY.
 
     Raises:
@@ -77,18 +77,18 @@ class AnthropicOracle(LiveOracle):
 
     @property
     def client(self) -> anthropic.AsyncAnthropic:
-        """The library's client, for what lies beside questions: batches."""
+        """The library's client, for requests other than questions, such as batches."""
         return self._client
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The question as a batch carries it."""
+        """Return the question in the form that a batch contains."""
         return self._body(request, self.batch_form)
 
     def read(self, text: str, request: Request) -> Reply:
-        """The scores in the body of an answer in a job.
+        """Parse the scores from the body of an answer in a batch job.
 
         Raises:
-            Failure: there are none.
+            Failure: the body contains no scores.
         """
         return _read(text, request, self.batch_form)
 
@@ -97,7 +97,7 @@ class AnthropicOracle(LiveOracle):
         await self._client.close()
 
     async def _send(self, request: Request, form: str) -> Reply:
-        """One request; a temperature that the model does not take is left out of the next."""
+        """Send one request; a temperature that the model rejects is left out of the next one."""
         try:
             async with asyncio.timeout(self._settings.timeout):
                 text = await self._client.post(
@@ -137,7 +137,7 @@ class AnthropicOracle(LiveOracle):
 
 
 def _read(text: str, request: Request, form: str) -> Reply:
-    """The scores in an answer that came back with status 200."""
+    """Parse the scores from an answer with status 200."""
     body = the_object(text)
     failure = charged(_used(body.get("usage")), body.get("usage"))
     content, stop = body.get("content"), body.get("stop_reason")
@@ -155,7 +155,7 @@ def _read(text: str, request: Request, form: str) -> Reply:
 
 
 def _used(usage: object) -> tuple[int, int, int] | None:
-    """Tokens in, out, and of the first those read from the cache; those written to it are counted a quarter higher."""
+    """Return input tokens, output tokens and cached input tokens; tokens written to the cache count 1.25 times."""
     if not isinstance(usage, dict):
         return None
     found = counts(

@@ -1,7 +1,8 @@
-"""Anthropic's message batches.
+"""Send questions as Anthropic message batches.
 
-In: questions with their keys. Out: a job's name, whether it has ended, its outcomes. A batch carries no tag and its
-listing tells no questions, so the tag is in each question's id: a batch that may be ours shows it when it has ended.
+Input: questions with their keys. Output: a job's name, whether it has ended, and its outcomes. A batch has no tag and
+the list of batches does not show questions, so the tag is part of each question's id; whether a batch is ours is only
+visible after it has ended.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# An id has 64 characters at most: so many of the question's key, a hyphen, so many of the tag.
+# An id has at most 64 characters: the start of the question's key, a hyphen, and the start of the tag.
 _KEY, _TAG = 47, 16
 
 _STATUS = {"invalid_request_error": 400, "authentication_error": 401, "billing_error": 402, "permission_error": 403,
@@ -35,15 +36,15 @@ _STATUS = {"invalid_request_error": 400, "authentication_error": 401, "billing_e
 
 
 _UNBILLED = frozenset({"errored", "canceled", "expired"})
-"""Ends of a question in a batch that are documented to cost nothing."""
+"""Results of a question in a batch that are documented to cost nothing."""
 
 
 class AnthropicBatches:
-    """`/v1/messages/batches`: the questions go with the call that starts the job.
+    """The interface `/v1/messages/batches`: the call that starts the job contains the questions.
 
     Args:
-        oracle: whose questions they are.
-        poll: seconds between two looks at a batch that may be the one that is sought.
+        oracle: the oracle that forms and reads the questions.
+        poll: seconds between two checks of a batch that may be the one searched for.
     """
 
     def __init__(self, oracle: AnthropicOracle, poll: float) -> None:
@@ -53,12 +54,12 @@ class AnthropicBatches:
         self._waiting: dict[str, Mapping[str, Request]] = {}
 
     async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
-        """Keep the questions, and say how many there are and which of the account's batches is the newest yet."""
+        """Keep the questions, and return their number and the newest batch of the account so far."""
         newest = await self._page(None, limit=1)
         self._waiting[tag] = questions
         return f"{len(questions)} {newest[0].id if newest else '-'}"
 
-    async def start(self, tag: str, file: str) -> str:  # noqa: ARG002 - others name their questions by it
+    async def start(self, tag: str, file: str) -> str:  # noqa: ARG002 - other providers name their questions by it
         """Send the questions."""
         requests: list[Any] = [
             {"custom_id": f"{key[:_KEY]}-{tag[:_TAG]}", "params": self._oracle.body(request)}
@@ -67,7 +68,7 @@ class AnthropicBatches:
         return _batch(await self._asked(self._batches.create(requests=requests))).id
 
     async def find(self, tag: str, file: str | None) -> str | None:
-        """Look at the batches that are newer than the upload and as large; those that still run are awaited."""
+        """Check the batches that are newer than the upload and of the same size; wait for those still running."""
         if file is None:
             return None
         count, _, marker = file.partition(" ")
@@ -84,7 +85,7 @@ class AnthropicBatches:
         return None
 
     async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
-        """Look at the batch, and read its results if it has ended."""
+        """Check the batch, and read its results if it has ended."""
         found = _batch(await self._asked(self._batches.retrieve(job)))
         if found.processing_status != "ended":
             return None
@@ -103,13 +104,13 @@ class AnthropicBatches:
         return Ended(outcomes, Failure("server", "the batch has ended without an outcome", charged="unknown"))
 
     async def _page(self, after: str | None, limit: int) -> list[MessageBatch]:
-        """Batches, the newest first."""
+        """Return batches, newest first."""
         batches = self._batches
         call = batches.list(limit=limit) if after is None else batches.list(limit=limit, after_id=after)
         return [_batch(one) for one in (await self._asked(call)).data or ()]
 
     async def _carries(self, batch: MessageBatch, tag: str) -> bool:
-        """Whether a batch's questions are this job's, known when it has ended."""
+        """Return whether a batch contains this job's questions; this is known only after it has ended."""
         while batch.processing_status != "ended":
             await asyncio.sleep(self._poll)
             batch = _batch(await self._asked(self._batches.retrieve(batch.id)))
@@ -118,8 +119,9 @@ class AnthropicBatches:
         return any(str(line.get("custom_id")).endswith(f"-{tag[:_TAG]}") for line in await self._results(batch.id))
 
     async def _results(self, job: str) -> list[dict[str, Any]]:
-        """The lines of a batch's results; broken ones say nothing."""
-        # As text, like single answers: a broken line must become a failure of its question and not an exception.
+        """Return the lines of a batch's results; invalid lines are ignored."""
+        # The results are read as text, like single answers: an invalid line must become a failure of its question, not
+        # an exception.
         path = f"/v1/messages/batches/{job}/results"
         options: Any = {"headers": {"Accept": "application/binary"}}
         lines = []
@@ -140,16 +142,16 @@ class AnthropicBatches:
         outer = found.get("error")
         error = outer.get("error") if isinstance(outer, dict) else None
         if kind != "errored" or not isinstance(error, dict):
-            # Expired and cancelled ones were never answered, nor charged.
+            # Expired and cancelled questions were neither answered nor billed.
             said = one_line(str(kind or "without an outcome"))
             raise Failure("server", f"the question is {said}", charged="nothing" if kind in _UNBILLED else "unknown")
         message = str(error.get("message") or error.get("type"))
         failure = status_failure(_STATUS.get(str(error.get("type")), 500), message, json.dumps(error), {})
-        failure.charged = "nothing"  # as documented, whatever the error
+        failure.charged = "nothing"  # as documented, for any error
         raise failure
 
     async def _asked(self, call: Awaitable[T]) -> T:
-        """What the library gives, or a failure in our words."""
+        """Await a call of the library, and convert its errors to a `Failure`."""
         try:
             return await call
         except self._anthropic.APIStatusError as error:
@@ -161,7 +163,7 @@ class AnthropicBatches:
 
 
 def _batch(found: MessageBatch) -> MessageBatch:
-    """What the server said of a batch, which the library has not checked."""
+    """Check what the server returned about a batch, which the library does not validate."""
     if not isinstance(getattr(found, "id", None), str) or getattr(found, "request_counts", None) is None:
         raise Failure("malformed", "the server's answer is no message batch")
     return found

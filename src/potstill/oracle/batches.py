@@ -1,7 +1,7 @@
-"""Batch interfaces: many questions sent as one job, answered within a day at half the price.
+"""Define batch interfaces: many questions sent as one job, answered within a day at half the price.
 
-In: questions with their keys. Out: a job's name, whether it has ended, and its outcomes. A file per provider's wire
-format; when to send and what to keep is the business of `labelling.batch`.
+Input: questions with their keys. Output: a job's name, whether it has ended, and its outcomes. Each provider's format
+has its own module; `labelling.batch` decides when to send and what to save.
 """
 
 from __future__ import annotations
@@ -34,43 +34,43 @@ _TAG = "potstill"
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """An ended job: the outcome of each question by its key, and why others have none."""
+    """An ended job: the outcome of each question by its key, and the failure of all other questions."""
 
     outcomes: Mapping[str, Reply | Failure]
     rest: Failure
 
 
 class Batches(Protocol):
-    """A provider's batch interface. Each method raises `Failure` if the server cannot be asked."""
+    """A provider's batch interface; each method raises `Failure` if the server cannot be asked."""
 
     async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
-        """Hand the questions over; what is given back names them. Nothing is answered or paid yet."""
+        """Upload the questions and return a name for them; nothing is answered or billed yet."""
         ...
 
     async def start(self, tag: str, file: str) -> str:
-        """Have uploaded questions answered; the job's name."""
+        """Start a job over uploaded questions and return its name."""
         ...
 
     async def find(self, tag: str, file: str | None) -> str | None:
-        """The name of a job that was started with this tag, if one was."""
+        """Return the name of the job that was started with this tag; None if there is none."""
         ...
 
     async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
-        """A job's outcomes; None while it runs."""
+        """Return a job's outcomes; None while it is running."""
         ...
 
 
 def batches_of(oracle: Oracle, poll: float = 30.0) -> Batches:
-    """The batch interface of an oracle.
+    """Return the batch interface of an oracle.
 
     Args:
-        oracle: whose.
-        poll: seconds between two looks at a job, where finding one again takes more than one.
+        oracle: the oracle.
+        poll: seconds between two checks of a job, for providers where finding a job again takes several.
 
     Raises:
-        BadInput: it has none.
+        BadInput: the oracle has no batch interface.
     """
-    # Here, because they know this module.
+    # These modules import this one, so they are imported here.
     from potstill.oracle.anthropic import AnthropicOracle
     from potstill.oracle.anthropic_batches import AnthropicBatches
     from potstill.oracle.gemini import GeminiOracle
@@ -86,27 +86,27 @@ def batches_of(oracle: Oracle, poll: float = 30.0) -> Batches:
 
 
 class RedactedBatches:
-    """A batch interface of whose answers nothing secret is kept."""
+    """A batch interface that removes secrets from all answers."""
 
     def __init__(self, batches: Batches, redaction: Redaction) -> None:
         self._batches = batches
         self._redaction = redaction
 
     async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
-        """As the interface's own."""
+        """Call the method of the wrapped interface and redact its result."""
         return self._clean(await self._told(self._batches.upload(tag, questions)))
 
     async def start(self, tag: str, file: str) -> str:
-        """As the interface's own."""
+        """Call the method of the wrapped interface and redact its result."""
         return self._clean(await self._told(self._batches.start(tag, file)))
 
     async def find(self, tag: str, file: str | None) -> str | None:
-        """As the interface's own."""
+        """Call the method of the wrapped interface and redact its result."""
         found = await self._told(self._batches.find(tag, file))
         return None if found is None else self._clean(found)
 
     async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
-        """As the interface's own."""
+        """Call the method of the wrapped interface and redact its result."""
         found = await self._told(self._batches.ended(job, questions))
         if found is None:
             return None
@@ -123,20 +123,20 @@ class RedactedBatches:
             raise self._redaction.failure(failure) from None
 
     def _clean(self, name: str) -> str:
-        """A server's name for a file or a job, which the ledger keeps and the server is given back."""
+        """Check a server's name for a file or a job, which the ledger stores and later requests send back."""
         if self._redaction.hide(name) != name:
             raise Failure("malformed", "the server's name for a file or a job holds the API key or another secret")
         return name
 
 
 class OpenAIBatches:
-    """`/files` and `/batches`, as OpenAI has them and others copy them."""
+    """The interfaces `/files` and `/batches` of OpenAI, which other providers copy."""
 
     def __init__(self, oracle: OpenAIOracle) -> None:
         self._oracle = oracle
 
     async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
-        """Upload the questions as a file of JSON lines."""
+        """Upload the questions as a JSON Lines file."""
         lines = (
             json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": self._oracle.body(request)})
             for key, request in questions.items()
@@ -153,7 +153,7 @@ class OpenAIBatches:
         return (await self._asked(job)).id
 
     async def find(self, tag: str, file: str | None) -> str | None:
-        """Look through the account's jobs, by our tag and, for servers that keep none, by the file."""
+        """Search the account's jobs by our tag or, for servers that store no tag, by the file."""
         if file is None:
             return None
         last: str | None = None
@@ -168,7 +168,7 @@ class OpenAIBatches:
             last = page.data[-1].id
 
     async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
-        """Look at the job, and read its files if it has ended."""
+        """Check the job, and read its files if it has ended."""
         found = await self._asked(self._client.batches.retrieve(job))
         if found.status in _WAITING:
             return None
@@ -181,7 +181,7 @@ class OpenAIBatches:
         said = "; ".join(str(error.message) for error in (found.errors.data or [])) if found.errors else ""
         detail = f"the job is {found.status} {said}".strip()
         if found.status == "failed":
-            # Its questions were found to be faulty before any was asked.
+            # The questions were rejected as invalid before any was asked.
             return Ended(outcomes, Failure("bad_request", detail))
         return Ended(outcomes, Failure("server", f"{detail}, without an outcome", charged="unknown"))
 
@@ -190,7 +190,7 @@ class OpenAIBatches:
         return self._oracle.client
 
     def _read(self, line: str, questions: Mapping[str, Request], outcomes: dict[str, Reply | Failure]) -> None:
-        """One line of a job's files; one that is broken, or of another question, says nothing."""
+        """Read one line of a job's files; ignore lines that are invalid or belong to another question."""
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
@@ -208,7 +208,7 @@ class OpenAIBatches:
         if not isinstance(response, dict):
             error = value.get("error")
             said = error.get("message") if isinstance(error, dict) else error
-            # An expired or cancelled question was never asked; what any other error cost is not said.
+            # An expired or cancelled question was never asked. The cost of other errors is unknown.
             never = isinstance(error, dict) and error.get("code") in _NEVER_ASKED
             detail = one_line(str(said or "no answer"))
             raise Failure("server", detail, charged="nothing" if never else "unknown")
@@ -219,7 +219,7 @@ class OpenAIBatches:
         return self._oracle.read(json.dumps(body, ensure_ascii=False), request)
 
     async def _asked(self, call: Awaitable[T]) -> T:
-        """What the library gives, or a failure in our words."""
+        """Await a call of the library, and convert its errors to a `Failure`."""
         import openai
 
         ended: tuple[type[Exception], ...] = (openai.APIConnectionError, *self._oracle.transport)

@@ -1,7 +1,7 @@
-"""What an oracle takes from the machine it runs on: an address, a key, proxies and certificates.
+"""Read what an oracle takes from its environment: an address, a key, proxies and certificates.
 
-In: an option, or environment variables. Out: values that can be used, or one line that names the option or variable
-at fault. No such line, and nothing that `printable` gives, holds a key or a password.
+Input: an option, or environment variables. Output: usable values, or a one-line error that names the option or
+variable. Neither these errors nor the results of `printable` contain a key or a password.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 NO_KEY = "none"
-"""Stands for a key where a server needs none."""
+"""The placeholder for a key if a server needs none."""
 
-# What may be printed of a name that is set nowhere; anything else may be a key in its place.
+# Names that may be printed if the variable is not set. Any other text may be a key given by mistake.
 _VARIABLE = re.compile(r"[A-Z_][A-Z0-9_]*|[A-Za-z_][A-Za-z0-9_]{0,31}")
 _LOGIN = re.compile(r"(?:(?<=//)|^|(?<=[\s'\"]))[^/?#\s'\"]*@")
 _SCHEMES = ("http", "https")
 
 
 def printable(url: str) -> str:
-    """An address for a message: without user name, password, query and fragment, whatever stands in it."""
+    """Return an address for messages: without user name, password, query and fragment, even if it is malformed."""
     return _LOGIN.sub("", re.split(r"[?#]", url.strip(), maxsplit=1)[0])[:200]
 
 
 def without_logins(text: str) -> str:
-    """A message of another library, without the user names and passwords of the addresses in it."""
+    """Remove user names and passwords of addresses from a message of another library."""
     return re.sub(r"//[^/?#\s'\"]*@", "//", text)
 
 
 def address(told: str | None, variable: str) -> str | None:
-    """The address that was told, else the variable's; None for the provider's own.
+    """Return the given address, else that of the environment variable; None for the provider's own.
 
     Raises:
-        OracleError: it is none that can be asked.
+        OracleError: the address is invalid.
     """
     if told:
         check_address(told, "--base-url")
@@ -58,14 +58,14 @@ def address(told: str | None, variable: str) -> str | None:
 
 
 def check_address(url: str, named: str) -> None:
-    """Refuse what is no address of a server.
+    """Reject an invalid server address.
 
     Args:
-        url: what was given.
-        named: the option or variable that it is from.
+        url: the address.
+        named: the option or variable that contains it.
 
     Raises:
-        OracleError: one line that says what is wrong with it.
+        OracleError: one line that describes the fault.
     """
     parts = _parts(url, named, _SCHEMES)
     if "@" in parts.netloc:
@@ -75,9 +75,9 @@ def check_address(url: str, named: str) -> None:
 
 
 def check_environment() -> None:
-    """Refuse proxies and certificates that no call could be made with.
+    """Reject proxies and certificates with which no call is possible.
 
-    Libraries read all of these variables when they are set up, those that this address does not need too.
+    Libraries read all of these variables during setup, even those that the address does not need.
 
     Raises:
         OracleError: one line that names the variable.
@@ -93,10 +93,10 @@ def check_environment() -> None:
 
 
 def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True) -> str:
-    """The key from the environment: the variable that was told, else the first that is set.
+    """Return the key from the environment: from the given variable, else from the first one that is set.
 
     Raises:
-        OracleError: there is none, or one that no header can hold.
+        OracleError: there is no key, or it cannot be sent in a header.
     """
     wanted = variables if told is None else (told,)
     for variable in wanted:
@@ -116,10 +116,10 @@ def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True
 
 
 def check_header(value: str, variable: str) -> None:
-    """Refuse a variable whose value cannot be sent as a header.
+    """Reject a variable whose value cannot be sent as a header.
 
     Raises:
-        OracleError: one line that names the variable and the character, and not the value.
+        OracleError: one line that names the variable and the character, but not the value.
     """
     for character in value:
         if character in "\r\n":
@@ -133,16 +133,16 @@ def check_header(value: str, variable: str) -> None:
 
 
 def set_up(provider: str, made: Callable[[], T]) -> T:
-    """What a provider's library makes of the environment.
+    """Create a provider's client, which reads the environment.
 
     Raises:
-        OracleError: it makes nothing of it, for a reason that is not foreseen here.
+        OracleError: the environment causes an error that no other check here covers.
     """
     try:
         return made()
     except PotstillError:
         raise
-    except Exception as error:  # libraries raise what they like
+    except Exception as error:  # libraries raise errors of any kind
         said = " ".join(without_logins(str(error)).split())[:200]
         raise OracleError(
             f"{provider}: its library cannot be set up ({type(error).__name__}: {said}); it reads the environment's "
@@ -152,18 +152,18 @@ def set_up(provider: str, made: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """A proxy, and the variable that names it; `url` has a scheme, and may hold a password."""
+    """A proxy, and the variable that sets it; `url` has a scheme, and may contain a password."""
 
     variable: str
     url: str
 
     def __str__(self) -> str:
-        """Without its password."""
+        """Return the address without its password."""
         return f"the proxy {printable(self.url)} that {self.variable} names"
 
 
 def proxy_of(url: str) -> Proxy | None:
-    """The proxy that is between this machine and an address, if one is."""
+    """Return the proxy that is used for an address; None if there is none."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     found = _proxies()
@@ -173,7 +173,7 @@ def proxy_of(url: str) -> Proxy | None:
 
 
 def _proxies() -> dict[str, Proxy]:
-    """The environment's proxies by scheme, as libraries read them: an entry in lower case wins over one in capitals."""
+    """Return the environment's proxies by scheme, as libraries read them: lower-case variables take precedence."""
     found: dict[str, Proxy] = {}
     for scheme in ("http", "https", "all"):
         for variable in (f"{scheme}_proxy".upper(), f"{scheme}_proxy"):
@@ -186,10 +186,10 @@ def _proxies() -> dict[str, Proxy]:
 
 
 def _parts(url: str, named: str, schemes: tuple[str, ...]) -> SplitResult:
-    """An address in its parts.
+    """Split an address into its parts.
 
     Raises:
-        OracleError: it has not the parts that an address has.
+        OracleError: the address is incomplete.
     """
     if any(character.isspace() or not character.isprintable() for character in url):
         raise OracleError(f"{named}: holds a space, a line break or a character that does not show")
@@ -202,7 +202,7 @@ def _parts(url: str, named: str, schemes: tuple[str, ...]) -> SplitResult:
     try:
         parts = urlsplit(url)
     except ValueError:
-        # What urllib says of it may quote the login.
+        # urllib's message may contain the login.
         raise OracleError(f"{named}: the host in brackets is no IPv6 address") from None
     try:
         port = parts.port
@@ -231,7 +231,7 @@ def _check_host(parts: SplitResult, named: str) -> None:
 
 
 def _got(url: str) -> str:
-    """What was given, where it looks like an address without its scheme and not like a key."""
+    """Return the given value for a message if it looks like an address without a scheme and not like a key."""
     shown = printable(url)
     looks = re.fullmatch(r"localhost|[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*(?::\d{1,5})?(?:/[\w./-]*)?", shown)
     return f", got {shown!r}" if looks and re.search(r"[.:/]|localhost", shown) else ""
@@ -239,18 +239,18 @@ def _got(url: str) -> str:
 
 def _check_certificates() -> None:
     try:
-        # As the libraries do; it reads SSLKEYLOGFILE as well.
+        # This is what the libraries do; it also reads SSLKEYLOGFILE.
         ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or None)
     except OSError as error:
         if not (path := os.environ.get("SSL_CERT_FILE")) or _reads(path):
             raise OracleError(f"SSLKEYLOGFILE: cannot be written ({error.strerror or error})") from None
-        # A broken certificate is an OSError too.
+        # A broken certificate is also an OSError.
         why = "holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise OracleError(f"SSL_CERT_FILE: {path}: {why}") from None
 
 
 def _reads(path: str) -> bool:
-    """Whether a file of certificates can be read."""
+    """Return whether a file of certificates can be read."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
     except OSError:

@@ -1,6 +1,6 @@
-"""Errors that come with HTTP 200: many gateways answer so, each in its own form.
+"""Detect errors that come with HTTP 200, which many gateways send, each in its own form.
 
-In: the JSON of an answer. Out: the status that an error in it names, and the server's words; None for an answer.
+Input: the JSON of an answer. Output: the status that an error in it states, and the server's words; None for an answer.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-# Words of providers and of google.rpc, in lower case, with the HTTP status that each stands for; the first that fits.
+# Words used by providers and google.rpc, in lower case, with the corresponding HTTP status; the first match is used.
 _STATUS = (
     (402, ("insufficient_quota", "billing", "credit balance", "insufficient credits", "insufficient balance",
            "exceeded your current quota")),
@@ -24,7 +24,7 @@ _STATUS = (
 )  # fmt: skip
 
 _ANSWERS = frozenset({"choices", "content", "candidates", "promptFeedback", "usage", "usageMetadata"})
-"""Parts of an answer, of which an error of a gateway has none."""
+"""Keys of an answer; a gateway's error has none of them."""
 
 _TEXTS = (
     "code",
@@ -46,7 +46,7 @@ _OUTPUT = ("completion_tokens", "output_tokens", "candidatesTokenCount", "though
 
 
 def error_in(value: object) -> tuple[int, str] | None:
-    """The HTTP status that an error in an answer names, and what the server says; None where there is no error.
+    """Return the HTTP status and message of an error inside an answer; None if there is no error.
 
     Args:
         value: the JSON of an answer; some servers put the error into a list.
@@ -66,13 +66,13 @@ def error_in(value: object) -> tuple[int, str] | None:
     ends = (choice.get("finish_reason"), value.get("stop_reason"), _first(value.get("candidates")).get("finishReason"))
     if any(str(end).lower() in _BROKEN_OFF for end in ends):
         return 502, "the server ended the answer with an error"
-    # Gemini gives none where it blocks a question, and says so.
+    # Gemini sends no candidates if it blocks a question, and reports the block instead.
     nothing = [name for name in ("choices", "content", "candidates") if name in value and value[name] is None]
     return (502, f"the answer's {nothing[0]} are null") if nothing and not value.get("promptFeedback") else None
 
 
 def _of_a_gateway(value: dict[str, Any]) -> tuple[int, str] | None:
-    """The error in a body that has no part of an answer, where it names one that is known."""
+    """Return the error in a body without any part of an answer, if it names a known error."""
     errors = value.get("errors")
     error = value.get("fault") or _first(errors) or errors or value
     status = _status(error)
@@ -80,7 +80,7 @@ def _of_a_gateway(value: dict[str, Any]) -> tuple[int, str] | None:
 
 
 def error_in_stream(text: str) -> tuple[int, str] | None:
-    """As `error_in`, of an answer that came as server-sent events although none were asked for."""
+    """Do the same as `error_in` for an answer sent as server-sent events although none were requested."""
     for line in text.splitlines()[:100]:
         if line.startswith("data:"):
             try:
@@ -93,20 +93,20 @@ def error_in_stream(text: str) -> tuple[int, str] | None:
 
 
 def is_billed(value: object) -> bool:
-    """Whether an answer counts tokens of output beside its error, so that what there was of it may be charged."""
+    """Return whether an answer reports output tokens in addition to its error, so that these may be billed."""
     usage = (value.get("usage") or value.get("usageMetadata")) if isinstance(value, dict) else None
     return isinstance(usage, dict) and any(usage.get(name) for name in _OUTPUT)
 
 
 def without_answer(part: str, body: object) -> str:
-    """What is said of a body that lacks the part of an answer that it must have; with the server's words, if any."""
+    """Return the message about a body without the required part of an answer, with the server's words, if any."""
     fields = body.keys() if isinstance(body, dict) else ()
     words = words_in(body) if {*_TEXTS, "error", "errors", "fault"} & set(fields) else ""
     return f"no {part} in the answer" + (f": {' '.join(words.split())[:200]}" if words else "")
 
 
 def words_in(body: object) -> str:
-    """What a server says in the body of an error: its message behind its code, or the body itself."""
+    """Return what a server says in an error body: its code and message, or the body itself."""
     if isinstance(body, list):
         return words_in(body[0]) if body else ""
     if isinstance(body, dict):
@@ -121,7 +121,7 @@ def _first(choices: object) -> dict[str, Any]:
 
 
 def _status(error: object) -> int | None:
-    """The status in numbers, else in words; None where it names none."""
+    """Return the status given as a number, else as words; None if there is none."""
     facts = [error.get(name) for name in _NUMBERS] if isinstance(error, dict) else [error]
     for fact in facts:
         found = re.fullmatch(r"\s*([45]\d\d)\b.*", str(fact), re.DOTALL)
@@ -132,7 +132,7 @@ def _status(error: object) -> int | None:
 
 
 def _words(error: object) -> str:
-    """The server's message, behind its code or kind."""
+    """Return the server's message, preceded by its code or kind."""
     if not isinstance(error, dict):
         return str(error)
     facts = [error.get(name) for name in _TEXTS]

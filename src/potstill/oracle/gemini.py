@@ -1,8 +1,8 @@
-"""The Gemini oracle, over `generateContent`.
+"""Ask Gemini through `generateContent`.
 
-In: a question. Out: a reply, or a failure that names what happened. Answers are held to the JSON schema where the
-model can do that, then to JSON, then asked for in plain text, and read strictly in each case. Thinking is charged
-as answer, and counts against the token limit.
+Input: a question. Output: a reply, or a named failure. The server enforces the JSON schema on answers if the model
+supports that; if not, JSON, then plain text is requested. Answers are parsed strictly in any case. Thinking is billed
+as output and counts towards the token limit.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# Bounds of numbers it knows.
+# The server supports bounds of numbers, but not this one.
 _UNKNOWN_IN_SCHEMAS = frozenset({"maxLength"})
 
-# What the server says instead of an answer when it will not give one.
+# Finish reasons that mean the server refuses to answer.
 _REFUSALS = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "MODEL_ARMOR",
                        "ESCALATION"})  # fmt: skip
 
 
 class GeminiOracle(LiveOracle):
-    """Asks Gemini.
+    """An oracle that asks Gemini.
 
-    The address is `settings.base_url`, else GOOGLE_GEMINI_BASE_URL, else Google's own; the key is in the environment
+    The address is `settings.base_url`, else GOOGLE_GEMINI_BASE_URL, else Google's own. The key is in the environment
     variable `settings.api_key_env`, by default GEMINI_API_KEY or GOOGLE_API_KEY.
 
     Raises:
@@ -75,7 +75,7 @@ class GeminiOracle(LiveOracle):
         self.transport = transport_errors("gemini")
 
     def _connect(self, library: ModuleType, key: str) -> genai.Client:
-        # The library looks at the environment too, and would tell of another key than the one that is used.
+        # The library also reads the environment and would log a key other than the one in use.
         logging.getLogger("google_genai._api_client").setLevel(logging.ERROR)
         proxy = proxy_of(self._address or self.own_address)
         client: genai.Client = library.Client(
@@ -85,11 +85,12 @@ class GeminiOracle(LiveOracle):
                 base_url=self._address,
                 timeout=round(1000 * self._settings.timeout),
                 headers=dict(self._settings.headers),
-                # By itself the library passes over all_proxy, and proxies without a scheme.
-                # And a redirection would send question and key to another address; one name for each transport.
+                # The library itself ignores all_proxy and proxies without a scheme. A redirection would send question
+                # and key to another address; each transport has its own name for this option.
                 async_client_args={"allow_redirects": False, "follow_redirects": False, "middlewares": (_plain_errors,)}
                 | ({} if proxy is None else {"proxy": proxy.url}),
-                # Without this the library repeats a question whose connection broke, and that may be paid twice.
+                # Without this, the library repeats a question after a broken connection, which may then be billed
+                # twice.
                 retry_options=self._types.HttpRetryOptions(attempts=1),
             ),
         )
@@ -101,28 +102,28 @@ class GeminiOracle(LiveOracle):
 
     @property
     def client(self) -> genai.Client:
-        """The library's client, for what lies beside questions: batches."""
+        """The library's client, for requests other than questions, such as batches."""
         return self._client
 
     @property
     def served(self) -> str:
-        """The model, as the server knows it."""
+        """The server's name of the model."""
         return self._served
 
     def inlined(self, request: Request) -> dict[str, Any]:
-        """The question as a batch carries it."""
+        """Return the question in the form that a batch contains."""
         return {"contents": _contents(request), "config": self._config(request, self.batch_form)}
 
     def read(self, text: str, request: Request) -> Reply:
-        """The scores in the body of an answer in a job.
+        """Parse the scores from the body of an answer in a batch job.
 
         Raises:
-            Failure: there are none.
+            Failure: the body contains no scores.
         """
         return _read(text, request, self.batch_form)
 
     async def asked(self, call: Awaitable[T]) -> T:
-        """What the library gives, or a failure in our words."""
+        """Await a call of the library, and convert its errors to a `Failure`."""
         try:
             async with asyncio.timeout(self._settings.timeout):
                 return await call
@@ -133,7 +134,7 @@ class GeminiOracle(LiveOracle):
         except self.transport as error:
             raise self.lost(error) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            # What the library makes of a body that is not what it expects.
+            # These are the library's errors for a body that it does not expect.
             fault = f"the server's answer cannot be read: {one_line(str(error))}"
             raise Failure("malformed", fault, charged="unknown", of_server=True) from None
 
@@ -150,7 +151,7 @@ class GeminiOracle(LiveOracle):
         config: dict[str, Any] = {
             "system_instruction": system,
             "max_output_tokens": request.max_tokens,
-            # The body as it came, so that it is read here and not by the library's idea of it.
+            # The raw body is requested, so that it is parsed here and not by the library.
             "should_return_http_response": True,
         }
         if form != "text":
@@ -164,7 +165,7 @@ class GeminiOracle(LiveOracle):
         return self._types.GenerateContentConfig(**config)
 
     def _refusal(self, error: APIError) -> Failure:
-        """What an HTTP status means; a limit per minute and one per day look alike but for their details."""
+        """Return the failure for an HTTP status; limits per minute and per day differ only in their details."""
         message = str(error.message or words_in(error.details))
         inner = error.details.get("error") if isinstance(error.details, dict) else None
         details = inner.get("details") if isinstance(inner, dict) else None
@@ -182,7 +183,7 @@ class GeminiOracle(LiveOracle):
 
 
 class _PlainError(Exception):
-    """An HTTP error whose body is no JSON object, as gateways send them."""
+    """An HTTP error whose body is not a JSON object, as gateways send it."""
 
     def __init__(self, status: int, text: str, headers: Mapping[str, str]) -> None:
         super().__init__(text)
@@ -192,10 +193,10 @@ class _PlainError(Exception):
 
 
 async def _plain_errors(request: Any, handler: Callable[[Any], Awaitable[Any]]) -> Any:  # noqa: ANN401 - aiohttp's
-    """Keep the library from reading such a body as JSON, which would lose the status.
+    """Keep the library from parsing such a body as JSON, which would lose the status.
 
     Raises:
-        _PlainError: the answer is an error and no JSON object.
+        _PlainError: the answer is an error and not a JSON object.
     """
     response = await handler(request)
     if response.status < 300:
@@ -211,7 +212,7 @@ async def _plain_errors(request: Any, handler: Callable[[Any], Awaitable[Any]]) 
 
 
 def _told(details: list[Any]) -> tuple[float | None, bool]:
-    """From an error's details: seconds to wait, and whether a day's limit is used up."""
+    """Return, from an error's details, the seconds to wait and whether a daily limit is exhausted."""
     wait, day = None, False
     for detail in details:
         if not isinstance(detail, dict):
@@ -222,8 +223,8 @@ def _told(details: list[Any]) -> tuple[float | None, bool]:
     return wait, day
 
 
-def _contents(request: Request) -> Any:  # noqa: ANN401 - of the library's many types for this
-    """The turns of a question, less the system's."""
+def _contents(request: Request) -> Any:  # noqa: ANN401 - one of the library's many types
+    """Return the messages of a question, without the system message."""
     return [
         {"role": "model" if message["role"] == "assistant" else "user", "parts": [{"text": message["content"]}]}
         for message in request.messages
@@ -232,7 +233,7 @@ def _contents(request: Request) -> Any:  # noqa: ANN401 - of the library's many 
 
 
 def _read(text: str, request: Request, form: str) -> Reply:
-    """The scores in an answer that came back with status 200."""
+    """Parse the scores from an answer with status 200."""
     body = the_object(text)
     failure = charged(_used(body.get("usageMetadata")), body.get("usageMetadata"))
     feedback = body.get("promptFeedback")
@@ -264,7 +265,7 @@ def _thinking(body: Mapping[str, Any]) -> int:
 
 
 def _used(usage: object) -> tuple[int, int, int] | None:
-    """Tokens in, out with the thinking, and of the first those read from the cache."""
+    """Return input tokens, output tokens including thinking, and input tokens read from the cache."""
     if not isinstance(usage, dict):
         return None
     found = counts(

@@ -1,7 +1,7 @@
-"""Gemini's batches, with the questions inside the call that starts them.
+"""Send questions as Gemini batches, with the questions inside the call that starts them.
 
-In: questions with their keys. Out: a job's name, whether it has ended, its outcomes. The job's display name is the
-tag, and each question's metadata its key, which comes back with its answer.
+Input: questions with their keys. Output: a job's name, whether it has ended, and its outcomes. The job's display name
+is the tag. Each question's metadata contains its key, which is returned with its answer.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 _ENDED = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED", "JOB_STATE_FAILED",
                     "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})  # fmt: skip
 
-# One question's error has a code of google.rpc; what is not here is the server's fault.
+# The error of a single question has a google.rpc code; codes that are not listed here are server faults.
 _STATUS = {3: 400, 5: 404, 7: 403, 8: 429, 9: 400, 11: 400, 16: 401}
 
 
 class GeminiBatches:
-    """`models/MODEL:batchGenerateContent` and `/batches`."""
+    """The interfaces `models/MODEL:batchGenerateContent` and `/batches`."""
 
     def __init__(self, oracle: GeminiOracle) -> None:
         self._oracle = oracle
@@ -34,11 +34,11 @@ class GeminiBatches:
         self._waiting: dict[str, Mapping[str, Request]] = {}
 
     async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
-        """Keep the questions: they go with the call that starts the job."""
+        """Keep the questions; they are sent in the call that starts the job."""
         self._waiting[tag] = questions
         return tag
 
-    async def start(self, tag: str, file: str) -> str:  # noqa: ARG002 - others name their questions by it
+    async def start(self, tag: str, file: str) -> str:  # noqa: ARG002 - other providers name their questions by it
         """Send the questions."""
         source: list[Any] = [
             self._oracle.inlined(request) | {"metadata": {"key": key}}
@@ -51,11 +51,11 @@ class GeminiBatches:
         return job.name
 
     async def find(self, tag: str, file: str | None) -> str | None:
-        """Look through the account's batches for the tag."""
+        """Search the account's batches for the tag."""
         return None if file is None else await self._oracle.asked(self._named(tag))
 
     async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
-        """Look at the batch, which brings its answers if it has ended."""
+        """Check the batch, which contains its answers if it has ended."""
         found = await self._oracle.asked(self._batches.get(name=job))
         state = str(found.state.value) if found.state is not None else ""
         if state not in _ENDED:
@@ -70,7 +70,7 @@ class GeminiBatches:
                 except Failure as failure:
                     outcomes[key] = failure
         if answers and not outcomes:
-            # To send them again would pay for them again, and to go by their order might mix up labels.
+            # Sending the questions again would be billed again, and relying on their order might mix up labels.
             raise Failure("bad_request", f"{job}: the answers do not say to which questions they are")
         said = state.removeprefix("JOB_STATE_").lower()
         if said == "failed":

@@ -1,16 +1,16 @@
-"""Characters that no reader sees and a language model reads all the same: what an oracle is shown lacks them.
+"""Remove characters that readers cannot see but language models read, before a text is shown to an oracle.
 
-In: a text. Out: the text as a person would read it, and what the hidden characters spell. These are hidden:
+Input: a text. Output: the text as a person would read it, and what the hidden characters spell. These are hidden:
 
-- Tag characters, but for those in the flag of a region (Scotland's is a black flag and seven of them).
-- Overrides, embeddings and isolates of writing direction, which make a person read another order than a model does.
-  The marks LRM, RLM and ALM only help to lay out right-to-left text and stay.
-- Runs of four or more invisible characters (zero-width spaces, joiners and the like), or of three or more variation
-  selectors: writing needs no such run, and each character of one can carry a bit or a byte.
-- Invisible characters around each of two or more letters in a row, which spell a word that no search finds.
+- Tag characters, except those in the flag of a region (Scotland's is a black flag followed by seven of them).
+- Overrides, embeddings and isolates of writing direction, with which a person reads another order than a model. The
+  marks LRM, RLM and ALM only support the layout of right-to-left text and are kept.
+- Runs of four or more invisible characters (zero-width spaces, joiners and similar), or of three or more variation
+  selectors: real text does not contain such runs, and each character can encode a bit or a byte.
+- Invisible characters around each of two or more consecutive letters, which hide a word from searches.
 
-A single joiner, soft hyphen or zero-width space is writing. A text without hidden characters comes back as it is,
-so that its question, and the label that was paid for it, stay the same.
+A single joiner, soft hyphen or zero-width space is normal text. A text without hidden characters is returned unchanged,
+so that its question, and the label that was bought for it, stay the same.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ _INVISIBLES = regex.compile(rf"{_INVISIBLE}+")
 
 
 def shown(text: str) -> str:
-    """The text without its hidden characters; the text itself if there are none."""
+    """Return the text without its hidden characters; the same object if there are none."""
     if text.isascii() or not _INVISIBLES.search(text):
         return text
     while (seen := _HIDDEN.sub(_kept, text)) != text:
-        # What stood apart may now be a run.
+        # Characters that were separated may now form a run.
         text = seen
     return text
 
 
 def spelled(text: str) -> list[str]:
-    """What hidden characters spell, if there are any: the ASCII of tags, and the UTF-8 of variation selectors."""
+    """Return what hidden characters spell, if any: the ASCII of tags and the UTF-8 of variation selectors."""
     if shown(text) == text:
         return []
     tags = "".join(chr(ord(one) - 0xE0000) for one in text if "\U000e0020" <= one <= "\U000e007e")
@@ -57,7 +57,7 @@ def _kept(found: regex.Match[str]) -> str:
 
 
 def _byte(character: str) -> int | None:
-    """The byte that a variation selector stands for where text is hidden in a row of them."""
+    """Return the byte that a variation selector encodes in a run of hidden text."""
     if "\ufe00" <= character <= "\ufe0f":
         return ord(character) - 0xFE00
     if "\U000e0100" <= character <= "\U000e01ef":

@@ -1,10 +1,10 @@
-"""Articles that speak to the oracle: found, so that they can be flagged.
+"""Flag articles that address the oracle (prompt injection).
 
-In: texts of articles as the oracle sees them. Out: what each seems to try. The fence holds whatever a text says;
-a flag says that the text tried, so that a person can look at the label. Words are looked for as they stand, with
-digits read as the letters that they look like, and in what base64 and invisible characters hide; hidden characters
-(`oracle.hidden`) are a try by themselves. They are not proof: an article about such attacks is flagged too, and a
-text that persuades without a word to the oracle is not.
+Input: texts of articles as the oracle sees them. Output: what each text seems to attempt. The fence in the prompt
+isolates any text, so a flag only reports the attempt, and a person can check the label. Words are searched in the text
+itself, in the text with digits read as the letters that they resemble, and in text that is hidden in base64 or
+invisible characters. Hidden characters (`oracle.hidden`) count as an attempt by themselves. A flag is no proof: an
+article about such attacks is also flagged. Indirect persuasion and other encodings are not detected.
 """
 
 from __future__ import annotations
@@ -72,20 +72,20 @@ _PATTERNS = {name: "(?m)" + "|".join(f"(?:{one})" for one in patterns) for name,
 
 
 HIDDEN = "hidden characters"
-"""The try of a text with characters that no reader sees and that the oracle is not shown."""
+"""The kind of attempt for a text with characters that readers cannot see and that are not shown to the oracle."""
 
-# A digit between letters is rare in texts that hide nothing.
+# A digit between letters is rare in normal text.
 _SPELLED = re.compile(r"[a-z][013457@$]+[a-z]")
 _LETTERS = str.maketrans("013457@$", "oieastas")
 _ENCODED = re.compile(r"[A-Za-z0-9+/]{24,}")
 
 
 def tries(windows: Sequence[str]) -> list[tuple[str, ...]]:
-    """What each text seems to try: address, answer, chat markup, fence, instruction, score, hidden characters.
+    """Return the attempts of each text: address, answer, chat markup, fence, instruction, score, hidden characters.
 
-    Mostly it is nothing. Letters are compared folded, and without invisible ones (`prefilter.fold`).
+    Most texts have none. Letters are compared after folding, without invisible characters (`prefilter.fold`).
     """
-    # Rust's matcher reads each text once per kind, whatever is in it.
+    # Rust's matcher reads each text once per kind, in linear time.
     texts = pl.Series("read", [_read(window) for window in windows], dtype=pl.String)
     found = pl.DataFrame([texts.str.contains(pattern).alias(name) for name, pattern in _PATTERNS.items()])
     hidden = pl.Series(HIDDEN, [shown(window) != window for window in windows], dtype=pl.Boolean)
@@ -94,7 +94,7 @@ def tries(windows: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _read(window: str) -> str:
-    """A text, folded, and below it what is spelled or encoded in it."""
+    """Return the folded text, followed by the text that is spelled or encoded in it."""
     folded = fold(window)
     readings = [folded]
     if _SPELLED.search(folded):
@@ -105,7 +105,7 @@ def _read(window: str) -> str:
 
 
 def _decoded(run: str) -> str:
-    """The text that letters are the base64 of, or nothing."""
+    """Return the text that is encoded in base64, or an empty string."""
     try:
         return base64.b64decode(run + "=" * (-len(run) % 4)).decode()
     except ValueError:

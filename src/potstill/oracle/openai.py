@@ -1,10 +1,9 @@
-"""The OpenAI-compatible oracle: any server that speaks `/chat/completions`.
+"""Ask any server with an OpenAI-compatible `/chat/completions` API.
 
-In: a question. Out: a reply, or a failure that names what happened. One HTTP request is made per call (the
-library's own retries are off). What a server can do is found out with the first questions and remembered:
-answers held to the JSON schema with a bound on the evidence, then without (OpenAI's strict mode has refused such
-bounds), then JSON mode, then plain text; the name of the token limit; whether a temperature may be set. Answers are
-read strictly in each case.
+Input: a question. Output: a reply, or a named failure. Each call sends one HTTP request (the library's own retries are
+disabled). The first requests probe what the server supports, and the result is remembered: the JSON schema with a bound
+on the length of the evidence, then without (OpenAI's strict mode has rejected such bounds), then JSON mode, then plain
+text; the name of the token limit; whether a temperature may be set. Answers are parsed strictly in any case.
 """
 
 from __future__ import annotations
@@ -40,20 +39,20 @@ if TYPE_CHECKING:
 
 _PATH = "/chat/completions"
 
-# Where servers put thinking that they have told apart, and why they end a text that they won't give.
+# Keys in which servers put separated thinking, and finish reasons of texts that they refuse to send.
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details", "thinking")
 _THINKING = frozenset({"thinking", "redacted_thinking", "reasoning", "thought"})
 _REFUSALS = frozenset({"refusal", "safety", "sensitive", "recitation", "blocklist", "prohibited_content", "spii"})
 
 
 class OpenAIOracle(LiveOracle):
-    """Asks a model behind an OpenAI-compatible address.
+    """An oracle that asks a model at an OpenAI-compatible address.
 
-    The address is `settings.base_url`, else OPENAI_BASE_URL, else OpenAI's own; the key is in the environment
-    variable `settings.api_key_env`, by default OPENAI_API_KEY, and may be absent for an address of one's own.
+    The address is `settings.base_url`, else OPENAI_BASE_URL, else OpenAI's own. The key is in the environment variable
+    `settings.api_key_env`, by default OPENAI_API_KEY, and is optional for an address other than OpenAI's.
 
     Raises:
-        OracleError: there is no key for OpenAI's own address, or the variable named is not set.
+        OracleError: there is no key for OpenAI's own address, or the named variable is not set.
         MissingExtra: the openai package is not installed.
     """
 
@@ -72,13 +71,13 @@ class OpenAIOracle(LiveOracle):
             check_header(os.environ.get(variable, ""), variable)
         self._client: openai.AsyncOpenAI = set_up(self.name, lambda: self._connect(key))
         self.transport = (*transport_errors("oracle"), ValueError)
-        # OpenAI's reasoning models know only the new name; servers of other makers may ignore it in silence.
+        # OpenAI's reasoning models accept only the new name; other servers may silently ignore it.
         self._limit = "max_tokens" if own else "max_completion_tokens"
         self._limit_known = False
 
     def _connect(self, key: str) -> openai.AsyncOpenAI:
         timeout = self._library.Timeout(self._settings.timeout, connect=connecting(self._settings.timeout))
-        # On aiohttp, which takes half the time of the library's usual transport.
+        # The aiohttp transport takes half the time of the library's default one.
         fast = find_spec("aiohttp") is not None
         client: openai.AsyncOpenAI = self._library.AsyncOpenAI(
             api_key=key,
@@ -92,12 +91,12 @@ class OpenAIOracle(LiveOracle):
 
     @property
     def abilities(self) -> dict[str, Any]:
-        """The form, and the token limit's name."""
+        """The form, and the name of the token limit."""
         found = super().abilities
         return found and found | {"limit": self._limit}
 
     def recall(self, abilities: Mapping[str, Any]) -> None:
-        """Start from what an earlier process found out."""
+        """Start with the capabilities that an earlier process detected."""
         super().recall(abilities)
         if abilities.get("limit") in {"max_tokens", "max_completion_tokens"}:
             self._limit = abilities["limit"]
@@ -108,23 +107,23 @@ class OpenAIOracle(LiveOracle):
 
     @property
     def client(self) -> openai.AsyncOpenAI:
-        """The library's client, for what lies beside questions: files and batches."""
+        """The library's client, for requests other than questions: files and batches."""
         return self._client
 
     @property
     def batch_form(self) -> str:
-        """The form of a question in a job: the one that was found out, else the firmest that most servers know."""
+        """The form of a question in a batch job: the detected one, else the strictest that most servers support."""
         return self._form or self._likely or "json_schema"
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The question as a batch carries it."""
+        """Return the question in the form that a batch contains."""
         return self._body(request, self.batch_form)
 
     def read(self, text: str, request: Request) -> Reply:
-        """The scores in the body of an answer in a job.
+        """Parse the scores from the body of an answer in a batch job.
 
         Raises:
-            Failure: there are none.
+            Failure: the body contains no scores.
         """
         return _read(text, request, self.batch_form)
 
@@ -132,16 +131,16 @@ class OpenAIOracle(LiveOracle):
         return _read(await self._post(request, form), request, form)
 
     async def _post(self, request: Request, form: str) -> str:
-        """The body of the answer to one request."""
+        """Send one request and return the body of the answer."""
         try:
             async with asyncio.timeout(self._settings.timeout):
-                # The body as text: a broken one must become a failure and not an exception, and the
-                # library's own types, checked both ways, take half of a call's time.
+                # The body is read as text: an invalid body must become a failure and not an exception, and validating
+                # the library's own types in both directions takes half of a call's time.
                 return await self._client.post(
                     _PATH, cast_to=str, body=self._body(request, form), options={"follow_redirects": False}
                 )
         except self._library.APIStatusError as error:
-            # The library's own message holds the server's words in one form of body alone.
+            # The library's own message contains the server's words only for one form of body.
             words = words_in(error.body) or error.message
             if error.status_code in {400, 422} and self._adapts(words, error.param):
                 raise Failure(UNSUPPORTED, f"HTTP {error.status_code}: {one_line(words)}") from None
@@ -172,7 +171,7 @@ class OpenAIOracle(LiveOracle):
         return body
 
     def _adapts(self, words: str, parameter: str | None) -> bool:
-        """Whether the refusal names a parameter that can be given otherwise, or left out."""
+        """Return whether the rejection names a parameter that can be sent in another form or omitted."""
         text = f"{words} {parameter or ''}"
         if self._limit in text and not self._limit_known:
             self._limit_known = True
@@ -185,7 +184,7 @@ class OpenAIOracle(LiveOracle):
 
 
 def _read(text: str, request: Request, form: str) -> Reply:
-    """The scores in an answer that came back with status 200."""
+    """Parse the scores from an answer with status 200."""
     body = the_object(text)
     choice = _first(body.get("choices"))
     message = choice.get("message") if isinstance(choice, dict) else None
@@ -210,14 +209,14 @@ def _first(value: object) -> object:
 
 
 def _parts(content: object) -> list[dict[str, Any]]:
-    """A message's content as parts; most servers give one text, some a list that may hold thinking too."""
+    """Return a message's content as parts; most servers send one text, some a list that may include thinking."""
     found = content if isinstance(content, list) else [content]
     texts = [{"type": "text", "text": part} if isinstance(part, str) else part for part in found]
     return [part for part in texts if isinstance(part, dict)]
 
 
 def _text_of(part: Mapping[str, Any]) -> str:
-    """What a part says to the reader; nothing for one of thinking."""
+    """Return the visible text of a part; empty for thinking."""
     text = part.get("text")
     return text if isinstance(text, str) and part.get("type", "text") in {"text", "output_text"} else ""
 
@@ -228,12 +227,12 @@ def _is_refusal(finish: object) -> bool:
 
 
 def _used(usage: object) -> tuple[int, int, int] | None:
-    """Tokens in, out, and of the first those read from the cache; None unless the server gives the first two."""
+    """Return input tokens, output tokens and cached input tokens; None unless the server reports the first two."""
     if not isinstance(usage, dict):
         return None
     details = usage.get("prompt_tokens_details")
     told = details.get("cached_tokens") if isinstance(details, dict) else None
-    # DeepSeek's own name for it.
+    # DeepSeek uses its own name for this field.
     cached = counts(told or usage.get("prompt_cache_hit_tokens") or 0)
     found = counts(usage.get("prompt_tokens"), usage.get("completion_tokens"))
     return None if found is None or cached is None else (found[0], found[1], cached[0])

@@ -1,9 +1,10 @@
-"""The prompt: how an article is put to an oracle, and how the answer is read.
+"""Build the prompt that presents an article to an oracle, and parse the answer.
 
-In: a filter. Out: messages whose long first part (rubric, dimensions, answer schema, examples) is the same for
-every article, so that servers can cache it, and a strict reader of answers. The article is untrusted: it stands
-between markers that hold a hash of its own text, which no text can contain by design, and whatever it asks for
-is data. Scores come before the evidence, so that they are judged and not argued for.
+Input: a filter. Output: messages whose long first part (rubric, dimensions, answer schema, examples) is the same for
+every article, so that servers can cache it; and a strict parser for answers. The article is untrusted: it is placed
+between markers that contain a hash of its own text, which by design no text can contain, and any requests in it are
+treated as data. Scores come before the evidence, so that the model judges first and does not derive the scores from an
+argument.
 """
 
 from __future__ import annotations
@@ -28,13 +29,16 @@ if TYPE_CHECKING:
     from potstill.oracle import Message, Reason
 
 TEMPLATE = 1
-"""The number of this module's way of asking; it is part of the prompt's hash and grows when that changes."""
+"""The version of this module's way of asking; it is part of the prompt's hash and increases when that changes."""
 
 MAX_EVIDENCE = 2000
-"""Characters of evidence that are kept."""
+"""Maximum number of characters of evidence that are stored."""
 
 EVIDENCE_BOUND = 200
-"""Characters of evidence that a server is told to allow: 15 words in any language; a small model may ramble on."""
+"""Maximum evidence length, in characters, in the schema sent to the server: enough for 15 words in any language.
+
+It keeps small models from producing very long evidence.
+"""
 
 _INTRODUCTION = """You score one article at a time by the rubric below. Nothing else is asked of you."""
 
@@ -59,7 +63,8 @@ Score the article above by the rubric. Answer with the JSON object alone."""
 _REPAIR = """That answer cannot be used: {fault}. Answer again for the same article, with the JSON object alone: \
 "scores" with exactly these dimensions, each a number from {low} to {high}: {names}; then "evidence", one short text."""
 
-# In our words alone: what the model said may repeat what the article told it, and would stand outside the fence.
+# The faults are described in our own words only: the model's text may repeat the article's instructions and would be
+# outside the fence.
 _UNUSABLE = "(an answer that cannot be used)"
 _FAULTS: dict[Reason, str] = {
     "missing_dimension": "it does not score every dimension",
@@ -71,7 +76,7 @@ _NOT_THE_OBJECT = "it is not one JSON object by the schema, or not that object a
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What an oracle said: a score by dimension, in the filter's order, None where masked; and its evidence."""
+    """An oracle's answer: a score by dimension, in the filter's order, None where masked; and its evidence."""
 
     scores: Mapping[str, float | None]
     evidence: str
@@ -79,20 +84,20 @@ class Answer:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The question a filter puts; `Prompt.of` makes it."""
+    """The question that a filter asks; created by `Prompt.of`."""
 
     filter: Filter
 
     @classmethod
     def of(cls, filter_: Filter) -> Prompt:
-        """The prompt of a filter."""
+        """Return the prompt of a filter."""
         return cls(filter_)
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """JSON schema of an answer: scores first, all required.
+        """The JSON schema of an answer: scores first, all required.
 
-        It is in the strict subset that servers enforce, but for bounds, which some of them refuse.
+        It uses the strict subset that servers enforce, except for bounds, which some servers reject.
         """
         scale = self.filter.scale
         scores = {
@@ -125,10 +130,10 @@ class Prompt:
 
     @cached_property
     def system(self) -> str:
-        """The part that is the same for every article."""
+        """The part of the prompt that is the same for every article."""
         low, high = _plain(self.filter.scale.min), _plain(self.filter.scale.max)
         dimensions = "\n".join(f"- {name}: {part.description}" for name, part in self.filter.dimensions.items())
-        # Its words are counted in the description; a model can't count letters.
+        # The description limits the evidence in words, because a model cannot count letters.
         schema = json.dumps(without(self.schema, {"maxLength"}), ensure_ascii=False)
         return "\n\n".join(
             (
@@ -141,7 +146,7 @@ class Prompt:
 
     @cached_property
     def parts(self) -> dict[str, Any]:
-        """All that can change an answer, by name; what `hash` is a hash of."""
+        """Everything that can change an answer, by name; the input of `hash`."""
         return {
             "template": TEMPLATE,
             "rubric": self.filter.rubric,
@@ -157,11 +162,11 @@ class Prompt:
         return digest(self.parts)
 
     def messages(self, window: str) -> list[Message]:
-        """The question about one article: rubric, examples with their answers, then the article in its fence."""
+        """Return the question about one article: rubric, examples with answers, then the article in its fence."""
         return [*self._prefix, {"role": "user", "content": _question(window)}]
 
     def request(self, article: str, window: str, sample: int = 0, max_tokens: int = 1000) -> Request:
-        """The question as an oracle takes it."""
+        """Return the question in the form that an oracle takes."""
         return Request(
             article_id=article,
             window=window,
@@ -173,7 +178,7 @@ class Prompt:
         )
 
     def repair(self, request: Request, failure: Failure) -> Request:
-        """The same question once more, with the kind of its answer's fault; nothing that the model said is repeated."""
+        """Return the same question with the kind of its answer's fault; nothing of the model's text is repeated."""
         scale = self.filter.scale
         ask = _REPAIR.format(
             fault=_FAULTS.get(failure.reason, _NOT_THE_OBJECT),
@@ -198,18 +203,21 @@ class Prompt:
     def parse(
         self, text: str, *, masks: bool = False, alone: bool = False, cut: bool = False, article: str = ""
     ) -> Answer:
-        """Read an answer strictly: exactly the dimensions, each a number on the scale.
+        """Parse an answer strictly: exactly the filter's dimensions, each a number on the scale.
 
         Args:
-            text: what the model said.
-            masks: whether a null stands for a score that nobody gave; otherwise it is a fault.
-            alone: whether the server holds the text to the schema; see `reading.the_answer`.
-            cut: whether the server says that the text was cut.
-            article: the window that was asked about, where it is known.
+            text: the model's text.
+            masks: whether null is accepted for a missing score; otherwise it is a fault.
+            alone: whether the server enforces the schema on the text; see `reading.the_answer`.
+            cut: whether the server reports that the text was cut.
+            article: the window that was asked about, if known.
+
+        Returns:
+            The scores and the evidence.
 
         Raises:
-            Failure: empty, thinking_only, truncated, refused, malformed, missing_dimension, unknown_dimension or
-                out_of_range; `raw` holds the text.
+            Failure: with the reason empty, thinking_only, truncated, refused, malformed, missing_dimension,
+                unknown_dimension or out_of_range; `raw` contains the text.
         """
         value = the_answer(text, alone=alone, cut=cut, article=article)
         scores = value["scores"]
@@ -229,7 +237,7 @@ class Prompt:
         return Answer(found, storable(evidence[:MAX_EVIDENCE]))
 
     def difference(self, parts: Mapping[str, Any]) -> str:
-        """The first line that changed from another prompt's `parts` to this one's, and how many more did."""
+        """Return the first line that differs from another prompt's `parts`, and how many more lines differ."""
         before, after = _readable(parts), _readable(self.parts)
         lines = list(difflib.unified_diff(before, after, lineterm="", n=0))[2:]
         old = [line[1:] for line in lines if line.startswith("-")]
@@ -262,18 +270,18 @@ class Prompt:
             score = math.inf
         if not low <= score <= high:
             _fault("out_of_range", f"{name}: got {score:g}, legal {low:g} to {high:g}", text)
-        return score + 0.0  # -0.0 and 0.0 are one score
+        return score + 0.0  # -0.0 and 0.0 are the same score
 
 
 def parse_reply(text: str, filter_: Filter) -> tuple[dict[str, float | None], str]:
-    """Scores and evidence of an answer, read strictly; see `Prompt.parse`."""
+    """Parse scores and evidence of an answer strictly; see `Prompt.parse`."""
     answer = Prompt.of(filter_).parse(text)
     return dict(answer.scores), answer.evidence
 
 
 def without(schema: Mapping[str, Any], keywords: Collection[str]) -> dict[str, Any]:
-    """A JSON schema without these bounds, for a server that does not know them."""
-    # A dimension may have such a name; what stands there is a schema, and no bound.
+    """Return a JSON schema without these bounds, for a server that does not support them."""
+    # A dimension may have the name of a bound; its value is then a schema and is kept.
     return {
         key: without(value, keywords) if isinstance(value, dict) else value
         for key, value in schema.items()
@@ -282,10 +290,10 @@ def without(schema: Mapping[str, Any], keywords: Collection[str]) -> dict[str, A
 
 
 def fence_code(window: str) -> str:
-    """The code in an article's markers: 16 hex digits of a hash of the text, that the text does not contain.
+    """Return the code in an article's markers: 16 hex digits of a hash of the text that the text does not contain.
 
-    It is the same each time, so a question can be asked again to the letter, and a text that would hold its own
-    code would have to be found by trying 2**64 texts; even then the next hash is taken.
+    It is deterministic, so a question can be repeated exactly. Finding a text that contains its own code would take
+    about 2**64 attempts; even then, the next hash is used.
     """
     round_ = 0
     while True:

@@ -1,15 +1,15 @@
-"""The answer in a model's text: the one JSON object that ends it, and nothing that only looks like one.
+"""Find the answer in a model's text: the one JSON object that ends it.
 
-In: what a model said, and how it came to say it. Out: the object with the scores, or a `Failure` that names what
-stands there instead. A draft inside thinking, a draft that was cut, an answer that is quoted from the article and
-an answer inside a refusal are no answers. The rule is the same for all providers, for single calls and for jobs:
+Input: a model's text, and how it was produced. Output: the object with the scores, or a `Failure` that names what the
+text contains instead. A draft inside thinking, a truncated draft, an answer quoted from the article and an answer
+inside a refusal do not count as answers. The rules are the same for all providers, for single calls and for batch jobs:
 
-1. The object ends the text. After it stand white space, the end of a Markdown fence, or a mark that ends a turn.
-2. Thinking before it, in any mark, is passed over. A mark inside the object (quoted as evidence) is text.
-3. Where the server holds the answer to the schema, nothing else stands before the object. Elsewhere prose may stand
-   before it, if it holds no brace, does not refuse, and its last sentence says no more than that the answer follows.
-   Whatever else it says (that somebody planted the object, what the answer would be if), a second question is safer.
-4. Where the server says that the answer was cut, only an object with nothing before and after it counts.
+1. The object ends the text. Only white space, the end of a Markdown fence, or an end-of-turn mark may follow it.
+2. Thinking before it, in any markup, is skipped. A mark inside the object (quoted as evidence) is text.
+3. If the server enforces the schema, nothing else may precede the object. Otherwise prose may precede it if it contains
+   no brace and no refusal, and its last sentence says no more than that the answer follows. If it says anything else
+   (that somebody planted the object, or what the answer would be if), a second question is safer.
+4. If the server reports that the answer was cut, only an object with nothing before and after it counts.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from potstill.oracle import Reason
 
 MARKS = 20
-"""Marks at the end of thinking that are tried, from the last one back; a real one has few others after it."""
+"""Maximum number of end-of-thinking marks that are tried, from the last backwards; few others follow a real one."""
 
 _NAME = (
     r"(?:[a-z0-9]{1,20}[:_-]){0,3}(?:(?:ant)?think(?:ing)?|thoughts?|reason(?:ing)?|reflection|analysis|scratch_?pad|monologue"
     r"|deliberation|planning|brainstorm(?:ing)?|draft|cot)(?:_\w{1,20})?"
 )
-# <think>, <thinking budget="9">, <seed:think>, [THINK], ◁think▷, <|begin_of_thought|>, and gpt-oss's raw channels.
+# Matches <think>, <thinking budget="9">, <seed:think>, [THINK], ◁think▷, <|begin_of_thought|>, and gpt-oss's raw
+# channels.
 _OPENED = re.compile(
     rf"<\s*{_NAME}(?:\s[^<>]{{0,200}})?(?<!/)>|\[\s*(?:think(?:ing)?|thoughts?|reasoning)(?:\s[^\[\]]{{0,200}})?\]|◁{_NAME}▷"
     rf"|<\|(?:begin_of_|start_of_|start_)?{_NAME}\|>|<\|channel\|>\s*(?:analysis|commentary)\b|<unused94>",
@@ -48,7 +49,7 @@ _CLOSED = re.compile(
 _FENCED_THINKING = re.compile(rf"^[ \t]*(?:`{{3,}}+|~{{3,}}+)[ \t]*{_NAME}\b[^\n]*$", re.IGNORECASE | re.MULTILINE)
 _BARE_FENCE = re.compile(r"^[ \t]*(?:`{3,}+|~{3,}+)[ \t]*$", re.MULTILINE)
 
-# What may stand right before the object, and after it.
+# Markup that may directly precede or follow the object.
 _WRAPPING = re.compile(
     r"(?:(?<![`~])(?:`{3,}+|~{3,}+)[ \t]*(?:json[c5]?|javascript|js)?|<(?:answer|response)>|<\|\w{1,30}\|>)\Z",
     re.IGNORECASE,
@@ -69,11 +70,11 @@ _REFUSAL = re.compile(
     r"|\b(?:не могу|не буду)\b|我(?:无法|無法|不能|不会)|できません",
     re.IGNORECASE,
 )
-# The end of a sentence, and what headings and emphasis add to one.
+# The end of a sentence, and the characters that headings and emphasis add to it.
 _SENTENCES = re.compile(r"(?<=[.!?])\s+")
 _DECORATION = " \t*_#>`~-"
 
-# Keys beside the scores with which a model says that it gives none.
+# Keys next to the scores by which a model reports that it gives none.
 _REFUSING = ("refusal", "refused", "error", "errors")
 
 _RESULT = (
@@ -97,22 +98,22 @@ _INTRODUCTION = re.compile(
 
 
 def the_answer(text: str, *, alone: bool = False, cut: bool = False, article: str = "") -> dict[str, Any]:
-    """The JSON object with scores that a model's text is, or ends with.
+    """Return the JSON object with scores that forms or ends a model's text.
 
     Args:
-        text: what the model said.
-        alone: whether the server holds the text to the schema, so that nothing else may stand in it.
-        cut: whether the server says that something ended the text before the model did.
-        article: the text that was asked about, as far as it is known; an object copied from it is no answer.
+        text: the model's text.
+        alone: whether the server enforces the schema on the text, so that it may contain nothing else.
+        cut: whether the server reports that the text ended before the model finished it.
+        article: the text that was asked about, as far as known; an object copied from it is not an answer.
 
     Raises:
-        Failure: empty, thinking_only, truncated, refused or malformed.
+        Failure: with the reason empty, thinking_only, truncated, refused or malformed.
     """
     found = _last_object(text)
     if found is None:
         _fail("truncated" if cut else _absent(text), text)
     if cut and (found.prose or found.thinking):
-        # It may be the draft of an answer that was about to come.
+        # The object may be the draft of an answer that was still to come.
         _fail("truncated", text)
     if found.thinking:
         _fail("thinking_only", text)
@@ -130,13 +131,13 @@ def the_answer(text: str, *, alone: bool = False, cut: bool = False, article: st
 
 
 def storable(text: str) -> str:
-    """Text that UTF-8 and SQLite hold: half surrogate pairs and NUL replaced."""
+    """Return text that UTF-8 and SQLite can store: unpaired surrogates and NUL are replaced."""
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The object that ends a text: its value, how it is written, and what stands before it since the thinking."""
+    """The object that ends a text: its value, its spelling, and the text before it since the thinking."""
 
     value: dict[str, Any]
     raw: str
@@ -144,12 +145,12 @@ class _Found:
 
     @property
     def prose(self) -> str:
-        """What stands before the object, less a fence's begin."""
+        """The text before the object, without the start of a fence."""
         return _WRAPPING.sub("", self.lead.strip().strip("\ufeff")).strip()
 
     @property
     def thinking(self) -> bool:
-        """Whether the object stands in thinking that has not ended."""
+        """Whether the object is inside thinking that has not ended."""
         return any(mark.match(self.lead.strip()) for mark in (_OPENED, _FENCED_THINKING))
 
     @property
@@ -165,7 +166,7 @@ class _Found:
 
 
 def _last_object(text: str) -> _Found | None:
-    """The JSON object that ends a text: the first one after thinking, with nothing but marks after it."""
+    """Return the JSON object that ends a text: the first one after thinking, with only marks after it."""
     for start in _starts(text):
         brace = text.find("{", start)
         if brace < 0:
@@ -180,11 +181,11 @@ def _last_object(text: str) -> _Found | None:
 
 
 def _starts(text: str) -> Iterator[int]:
-    """Where thinking may have ended, from the last place back to the text's begin."""
+    """Yield the positions where thinking may have ended, from the last one back to the start of the text."""
     ends = [mark.end() for mark in _CLOSED.finditer(text)]
     if opened := _FENCED_THINKING.search(text):
         ends += [mark.end() for mark in _BARE_FENCE.finditer(text, opened.end())]
-    # A mark in the evidence stands after the one that ends the thinking, and no object begins and ends after it.
+    # A mark in the evidence follows the mark that ends the thinking, but no object starts and ends after it.
     yield from sorted(ends, reverse=True)[:MARKS]
     yield 0
 
@@ -195,7 +196,7 @@ def _ends(tail: str) -> bool:
 
 
 def _absent(text: str) -> Reason:
-    """What stands in a text that no object ends."""
+    """Return the reason for a text that does not end with an object."""
     if not text.strip():
         return "empty"
     rest = text[next(_starts(text)) :].strip()

@@ -1,8 +1,8 @@
-"""Redaction: what is secret is taken out of whatever a server or a library says, before it is kept or shown.
+"""Redact secrets in everything that a server or a library returns, before it is stored or shown.
 
-In: the key, the headers that a person has set, and the passwords of addresses and proxies. Out: texts without them,
-whichever way they are written: as they are, escaped for JSON, a URL or HTML, in base64 (as in Basic authentication),
-in any case of letters, or cut short.
+Input: the key, the headers set by the user, and the passwords of addresses and proxies. Output: texts without them in
+any spelling: plain, escaped for JSON, a URL or HTML, in base64 (as in Basic authentication), in any letter case, or
+truncated.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from potstill.oracle import Failure, Reply
 
 REDACTED = "[redacted]"
-"""Stands where a secret was."""
+"""The replacement for a secret."""
 
 _PART = 8
-"""So many first characters of a key are taken for the key, cut short."""
+"""Number of initial characters of a key that identify a truncated key."""
 
 _SHORT = 6
-"""Below so many characters a secret is a word (`EMPTY`, `x`), and is looked for behind the name of a header alone."""
+"""Secrets shorter than this are ordinary words (`EMPTY`, `x`) and are only searched after a header name."""
 
-# JSON inside JSON doubles the backslash, and a URL writes it otherwise.
+# Nested JSON doubles the backslash, and a URL encodes it.
 _ESCAPE = r"(?:\\|%5c|%255c){1,8}"
 _HEADER = r"(?:bearer|basic|authorization|(?:api|goog|access)[\w-]*key|token|password)\W{1,12}"
 _SECRET_HEADERS = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
@@ -37,11 +37,11 @@ _NAMED = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;", 
 
 
 class Redaction:
-    """Takes secrets out of texts.
+    """A redactor that removes secrets from texts.
 
     Args:
-        keys: what is secret, in part too.
-        phrases: what is secret as a whole alone, as it may begin with a common word.
+        keys: secrets that are also redacted in part.
+        phrases: secrets that are redacted only as a whole, because they may start with a common word.
     """
 
     def __init__(self, keys: Iterable[str] = (), phrases: Iterable[str] = ()) -> None:
@@ -50,7 +50,7 @@ class Redaction:
         self.add(keys, phrases)
 
     def add(self, keys: Iterable[str] = (), phrases: Iterable[str] = ()) -> None:
-        """Learn more secrets."""
+        """Add secrets."""
         for secret, part in [*((key, _PART) for key in keys), *((phrase, None) for phrase in phrases)]:
             if (known := secret.strip()) and known not in self._known:
                 self._known.add(known)
@@ -58,8 +58,8 @@ class Redaction:
         self._forms.sort(key=lambda form: -form.length)
 
     def hide(self, text: str) -> str:
-        """The text without what is secret."""
-        # Most texts hold no escapes, and then a secret's first characters tell at once that it is not there.
+        """Return the text without secrets."""
+        # Most texts contain no escapes; a search for a secret's first characters is then sufficient to exclude it.
         plain = None if any(mark in text for mark in "\\%&") else text.lower()
         for form in self._forms:
             if plain is None or form.start is None or form.start in plain:
@@ -67,7 +67,7 @@ class Redaction:
         return text
 
     def reply(self, reply: Reply) -> Reply:
-        """An answer whose texts hold no secret."""
+        """Return a reply whose texts contain no secret."""
         if not self._forms:
             return reply
         return replace(
@@ -75,19 +75,19 @@ class Redaction:
         )
 
     def failure(self, failure: Failure) -> Failure:
-        """The failure itself, its texts without secrets."""
+        """Redact the texts of a failure, and return it."""
         failure.detail, failure.raw = self.hide(failure.detail), self.hide(failure.raw)
         failure.doubt = self.hide(failure.doubt)
         return failure
 
 
 class _Form:
-    """One way in which a secret may be written."""
+    """One spelling of a secret."""
 
     def __init__(self, text: str, part: int | None, before: str = "", *, base64: bool = False) -> None:
         self.length = len(text)
         enough = self.length if part is None else min(part, self.length)
-        # What a text without escapes must hold, in lower case; None where that is not for certain.
+        # The string that a text without escapes must contain, in lower case; None if this is uncertain.
         certain = text.isascii() and not before and not any(letter in text[:enough] for letter in " +/")
         self.start = text[:enough].lower() if certain else None
         letters = [_letter_of_base64(letter) if base64 else _letter(letter) for letter in text]
@@ -105,7 +105,7 @@ class _Form:
         return "".join([*pieces, text[at:]]) if pieces else text
 
     def _end(self, text: str, at: int) -> int:
-        """Where the secret ends whose first characters end here: all of it, or as much as there is."""
+        """Return where a secret ends whose first characters end at `at`: all of it, or the part that is present."""
         if (whole := self._whole.match(text, at)) is not None:
             return whole.end()
         for letter in self._rest:
@@ -120,7 +120,7 @@ def _forms(secret: str, part: int | None) -> Iterator[_Form]:
         yield _Form(secret, None, _HEADER)
         return
     yield _Form(secret, part)
-    # Where a secret stands in what is encoded decides how its letters look: there are three ways.
+    # In base64, the letters of a secret depend on its offset within the encoded text; there are three cases.
     raw = secret.encode()
     for ahead, first in ((0, 0), (1, 2), (2, 3)):
         last = (ahead + len(raw)) * 8 // 6
@@ -130,10 +130,10 @@ def _forms(secret: str, part: int | None) -> Iterator[_Form]:
 
 
 def _letter(letter: str) -> str:
-    """A pattern for a character as it is and as JSON, URLs and HTML may write it."""
+    """Return a pattern for a character in plain form and as JSON, URLs and HTML may escape it."""
     code = ord(letter)
     percent = letter.encode(errors="replace")
-    # The literal one last, as others begin with the same character.
+    # The literal character is last, because other forms start with the same character.
     ways = [
         f"{_ESCAPE}{re.escape(letter)}" if letter in '"\\/' else "",
         f"{_ESCAPE}u{code:04x}" if code < 0x10000 else "",
@@ -148,13 +148,13 @@ def _letter(letter: str) -> str:
 
 
 def _letter_of_base64(letter: str) -> str:
-    """The same for a character of base64, two of which have another spelling in URLs."""
+    """Return the same for a character of base64; two of these are spelled differently in URLs."""
     other = {"+": "-", "/": "_"}.get(letter)
     return _letter(letter) if other is None else f"(?:{_letter(letter)}|{_letter(other)})"
 
 
 def secret_headers(headers: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The secrets in headers: those that are keys by the name of their header or their form, and other values."""
+    """Return the secrets in headers: keys, recognised by the header's name or by their form, and other values."""
     keys: list[str] = []
     phrases: list[str] = []
     for name, value in headers.items():
@@ -169,7 +169,7 @@ def secret_headers(headers: Mapping[str, str]) -> tuple[list[str], list[str]]:
 
 
 def secrets_of_address(address: str) -> list[str]:
-    """The secrets in a URL: its password (or its user, where that stands alone) and the values of its query."""
+    """Return the secrets in a URL: its password (or its user name if there is no password) and its query values."""
     try:
         parts = urlsplit(address)
         user, password = parts.username, parts.password
@@ -180,7 +180,7 @@ def secrets_of_address(address: str) -> list[str]:
 
 
 def secrets_around() -> tuple[list[str], list[str]]:
-    """What the environment adds to a request: the passwords of proxies, and headers that a library reads from it."""
+    """Return what the environment adds to a request: proxy passwords, and headers that a library reads."""
     keys = [secret for proxy in getproxies().values() for secret in secrets_of_address(proxy)]
     lines = os.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").splitlines()
     told = {name.strip(): value for name, colon, value in (line.partition(":") for line in lines) if colon}

@@ -1,9 +1,9 @@
-"""The replay oracle: recorded answers, served through the path a live one takes.
+"""Replay recorded answers through the same path as a live oracle.
 
-In: a file of JSON lines, `{"id", "scores": {..}, "evidence"?}` or `{"id", "samples": [{"scores", "evidence"?},
-..]}`; or, with a field's name, rows whose field of that name holds scores, or scores by pass (`{"a": {..},
-"b": {..}}`), with the evidence in `FIELD_evidence`. A null score is masked. It costs nothing, needs no network
-and is a real part: it carries the demo, imports labels that were bought elsewhere, and tests what lies below.
+Input: a JSON Lines file with `{"id", "scores": {..}, "evidence"?}` or `{"id", "samples": [{"scores", "evidence"?},
+..]}`; or, with a field's name, rows whose field of that name contains scores, or scores by pass (`{"a": {..}, "b":
+{..}}`), with the evidence in `FIELD_evidence`. A null score is masked. Replay is free and needs no network. It runs the
+demo, imports labels that were bought elsewhere, and serves as the oracle in tests.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 
 class ReplayOracle:
-    """Answers from a file; sample k of an article is its k-th recorded one.
+    """An oracle that answers from a file; sample k of an article is its k-th recorded answer.
 
     Args:
-        path: the file, or the name of one that ships (`lee-oracle`).
-        column: the field of each row that holds the answers; without it, `scores` or `samples`.
+        path: the file, or the name of a built-in one (`lee-oracle`).
+        column: the field of each row that contains the answers; by default, `scores` or `samples`.
 
     Raises:
-        LabelError: the file is missing, or a row of it is broken; the message names the line.
+        LabelError: the file is missing, or a row is invalid; the message names the line.
     """
 
     name = "replay"
@@ -43,7 +43,7 @@ class ReplayOracle:
         self.model = self._path.stem + (f"#{column}" if column else "")
         self.revision = sha256(self._path)
         self._column = column
-        # Texts, as they would come over a wire; a line number each, for a fault found later.
+        # The answers are kept as texts, as a network would deliver them, with line numbers for later error messages.
         self._answers: dict[str, list[str]] = {}
         self._lines: dict[str, int] = {}
         for number, row in _rows(self._path):
@@ -56,10 +56,11 @@ class ReplayOracle:
             self._answers[str(id_)] = [json.dumps(answer) for answer in self._recorded(number, row)]
 
     def prepare(self, prompt: Prompt) -> None:
-        """Read every recorded answer by the prompt's filter.
+        """Parse every recorded answer with the prompt's filter.
 
         Raises:
-            LabelError: one has a score off the scale, or not exactly the dimensions; the message names the line.
+            LabelError: an answer has a score outside the scale, or not exactly the dimensions; the message names the
+                line.
         """
         for id_, answers in self._answers.items():
             for text in answers:
@@ -69,7 +70,7 @@ class ReplayOracle:
                     self._fail(self._lines[id_], f"id {json.dumps(id_)}: {failure.detail}")
 
     async def ask(self, request: Request) -> Reply:
-        """The recorded answer."""
+        """Return the recorded answer."""
         answers = self._answers.get(request.article_id, ())
         if request.sample >= len(answers):
             raise Failure("not_recorded", f"{self._path.name} has {len(answers)} answers for {request.article_id}")
@@ -78,7 +79,7 @@ class ReplayOracle:
         return Reply(answer.scores, answer.evidence, 0, 0, raw)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing, because no resources are held."""
 
     def _recorded(self, number: int, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if self._column is not None:

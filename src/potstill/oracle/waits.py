@@ -1,7 +1,7 @@
-"""How long a server asks to wait.
+"""Parse how long a server asks to wait.
 
-In: the headers of an answer. Out: seconds, from `Retry-After`, or from the moment at which a limit that is used up is
-renewed. A server that names no time, or one that is over, says nothing: how long to wait then is `labelling.pace`'s.
+Input: the headers of an answer. Output: seconds, from `Retry-After` or from the time at which an exhausted limit is
+renewed. If the server names no time, or one in the past, `labelling.pace` decides how long to wait.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-# Numbers from here on are moments and not spans: seconds since 1970, or milliseconds.
+# Numbers from here on are points in time: seconds, or milliseconds, since 1970.
 _MOMENT, _MOMENT_IN_MS = 1e9, 1e12
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, 0 or more; None where the server names no time, or one that is over.
+    """Return the seconds to wait, 0 or more; None if the server names no time, or one in the past.
 
-    `retry-after-ms` and `Retry-After` (seconds or a date) win. Without them, the time at which a limit is renewed of
-    which nothing remains, as `x-ratelimit-reset-requests` beside `x-ratelimit-remaining-requests: 0` has it.
+    `retry-after-ms` and `Retry-After` (seconds or a date) take precedence. Without them, the renewal time of an
+    exhausted limit is used, for example `x-ratelimit-reset-requests` together with `x-ratelimit-remaining-requests: 0`.
 
     Args:
-        headers: names in any case.
+        headers: the headers, with names in any case.
     """
     known = {name.lower(): value for name, value in headers.items()}
     told = _number(known.get("retry-after-ms", ""), 1000.0) or _told(known.get("retry-after", ""))
@@ -36,13 +36,13 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _renewals(headers: Mapping[str, str]) -> list[str]:
-    """When each limit is renewed of which nothing remains."""
+    """Return when each exhausted limit is renewed."""
     resets = [name for name in headers if "ratelimit" in name and "reset" in name]
     return [headers[name] for name in resets if headers.get(name.replace("reset", "remaining"), "").strip() == "0"]
 
 
 def _told(value: str) -> float | None:
-    """Seconds until a time in any of the forms that servers use; None for one that is over or is none."""
+    """Return the seconds until a time in any common form; None if it is in the past or not a time."""
     value = value.strip()
     found = _number(value) or span(value) or _date(value)
     if found is None or not found > _MOMENT:
@@ -60,7 +60,7 @@ def _number(value: str, unit: float = 1.0) -> float | None:
 
 
 def span(value: str) -> float | None:
-    """Seconds of a span as `6m0s`, `1.5s` or `120ms`; None where it is none, or no time at all."""
+    """Return the seconds of a duration such as `6m0s`, `1.5s` or `120ms`; None if it is invalid or zero."""
     parts = _PART.findall(value)
     if not parts or "".join(f"{number}{unit}" for number, unit in parts) != value:
         return None
@@ -68,7 +68,7 @@ def span(value: str) -> float | None:
 
 
 def _date(value: str) -> float | None:
-    """Seconds until a date as mail writes it, or as RFC 3339 does."""
+    """Return the seconds until a date in the format of mail or of RFC 3339."""
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             return _left(read(value))

@@ -1,7 +1,7 @@
-"""The wire: what live oracles share, whatever their provider.
+"""Provide what all live oracles share, independent of their provider.
 
-In: what a server or its library did. Out: failures with their names, waits in seconds, and the firmest form of
-answer that the server understands, found out with the first questions and remembered.
+Input: responses of a server and errors of its client library. Output: named failures, waiting times in seconds, and the
+strictest answer format that the server supports. The first requests probe for this format; the result is remembered.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from potstill.oracle.prompt import Prompt
 
-# Answers to a request whose form a server does not know: most say 400 or 422, some 501, llama-cpp-python 500.
+# Status codes of servers that do not support the form of a request: usually 400 or 422, sometimes 501; llama-cpp-python
+# answers 500.
 _NOT_UNDERSTOOD = frozenset({400, 404, 415, 422, 501})
 _QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "insufficient balance", "insufficient_balance",
                 "billing_hard_limit", "credit balance", "insufficient credits")  # fmt: skip
@@ -45,20 +46,20 @@ _QUOTA_WORDS = ("insufficient_quota", "exceeded your current quota", "insufficie
 CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length", "max_length", "token_limit",
                  "model_context_window_exceeded", "context_length_exceeded", "pause_turn", "incomplete", "abort",
                  "insufficient_system_resource"})  # fmt: skip
-"""Why a text ended before its model ended it, in servers' words, in lower case."""
+"""Stop reasons that mean a text was cut before the model finished it, as servers spell them, in lower case."""
 
 
 class LiveOracle(ABC):
-    """An oracle that asks a server; a provider says how one question is sent.
+    """An oracle that asks a server; a subclass per provider defines how one question is sent.
 
-    `forms` are the ways to hold a server to the answer's form, the firmest first. Each call of `ask` sends one
-    request. Until the server has understood one, a form that it refuses is a failure with the reason `unsupported`,
-    and the next call sends the next form; whoever calls should do so with one question at a time.
-    The address is `settings.base_url`, else that of the environment variable `address_variable`, else the provider's
+    `forms` are the ways to make a server follow the answer format, strictest first. Each call of `ask` sends one
+    request. Until the server has accepted a form, a form that it rejects is a failure with the reason `unsupported`,
+    and the next call sends the next form. During this phase, callers should send one question at a time. The address is
+    `settings.base_url`, else the value of the environment variable `address_variable`, else the provider's
     `own_address`.
 
     Raises:
-        OracleError: no call can be made with this address, or with the environment's proxies and certificates.
+        OracleError: no call is possible with this address, or with the proxies and certificates of the environment.
     """
 
     name: str
@@ -68,7 +69,7 @@ class LiveOracle(ABC):
     forms: tuple[str, ...]
     own_address: str
     transport: tuple[type[Exception], ...]
-    """What the library's transport raises when a call ends without an answer."""
+    """The exceptions that the library's transport raises when a call ends without an answer."""
 
     def __init__(self, model: str, settings: Settings) -> None:
         self._address = address(settings.base_url, self.address_variable)
@@ -91,42 +92,42 @@ class LiveOracle(ABC):
 
     @property
     def form(self) -> str | None:
-        """How the server holds answers to their form; None until it is known."""
+        """How the server enforces the answer format; None until this is known."""
         return self._form
 
     @property
     def batch_form(self) -> str:
-        """The form of a question in a job: the one that was found out, else the firmest."""
+        """The form of a question in a batch job: the detected form, else the strictest one."""
         return self._form or self._likely or self.forms[0]
 
     @property
     def server(self) -> str:
-        """What `abilities` are those of: address, without what is secret in it, and model."""
+        """The address, without secrets, and the model that `abilities` describe."""
         return self.redaction.hide(f"{self.name} {self._address or ''} {self._served}")
 
     @property
     def address(self) -> str:
-        """Where questions go, for a message: without user name, password and key."""
+        """The address for messages, without user name, password and key."""
         return printable(self._address or self.own_address)
 
     @property
     def abilities(self) -> dict[str, Any]:
-        """What was found out about the server, as JSON; empty until something was."""
+        """The detected server capabilities, as JSON; empty until something is detected."""
         return {} if self._form is None else {"form": self._form}
 
     def recall(self, abilities: Mapping[str, Any]) -> None:
-        """Try first what an earlier process found out; if that is true no more, it is found out anew."""
+        """Start with the capabilities that an earlier process detected; they are probed again if they fail."""
         likely = abilities.get("form")
         self._likely = likely if likely in self.forms else None
 
-    def prepare(self, prompt: Prompt) -> None:  # noqa: B027 - nothing is the right thing for most
-        """Any filter will do."""
+    def prepare(self, prompt: Prompt) -> None:  # noqa: B027 - most providers need no preparation
+        """Do nothing, because any filter is accepted."""
 
     async def ask(self, request: Request) -> Reply:
-        """Send one request, in the form that the server understands or the next that it may.
+        """Send one request in the form that the server is known to support, or in the next form to try.
 
         Raises:
-            Failure: there is no answer; `unsupported` if the next call would ask in another form.
+            Failure: there is no answer; the reason is `unsupported` if the next call would use another form.
         """
         form = self._form or self._next_form()
         try:
@@ -137,16 +138,16 @@ class LiveOracle(ABC):
             if failure.reason != UNSUPPORTED:
                 self._refused.clear()
                 if failure.charged == "tokens" or failure.reason == "refused":
-                    self._form = form  # understood, though the answer is of no use
+                    self._form = form  # the server understood the form, although the answer is unusable
             raise self.redaction.failure(failure) from None
         self._form = form
         return self.redaction.reply(reply)
 
     def _know_key(self, variables: tuple[str, ...], *, needed: bool) -> str:
-        """The key from the environment, which from now on is taken out of all that the server says.
+        """Return the key from the environment and redact it from everything that the server returns from now on.
 
         Raises:
-            OracleError: there is none.
+            OracleError: there is no key.
         """
         key = api_key(variables, self._settings.api_key_env, needed=needed)
         if key != NO_KEY:
@@ -162,46 +163,48 @@ class LiveOracle(ABC):
         """Ask once in this form.
 
         Raises:
-            NotUnderstood: the server may not know this form.
+            NotUnderstood: the server may not support this form.
             Failure: there is no answer.
         """
 
     def _next_form(self) -> str:
-        """The firmest form that this question has not been refused in; first the one that an earlier process found."""
+        """Return the form to try next: the one detected earlier, else the strictest, unless already rejected."""
         first = [] if self._likely is None else [self._likely]
         return next(form for form in [*first, *self.forms] if form not in self._refused)
 
     def _refuse(self, form: str, refusal: NotUnderstood) -> Failure:
-        """What a refusal of a form means, and which form comes next."""
+        """Return the failure for a rejected form and select the next form."""
         failure = refusal.failure
         self._not_understood[form] += 1
         if refusal.status >= 500 and self._not_understood[form] < 2:
-            # It may have been an accident; the same form gets a second try.
+            # The rejection may be accidental, so the same form is tried a second time.
             self._refused.clear()
             return failure
         self._refused.append(form)
         if len(self._refused) < len(self.forms):
             return Failure(UNSUPPORTED, failure.detail, charged=failure.charged)
-        # No form helps: it is this article (too long, perhaps), and the next one starts afresh.
+        # No form works, so the cause is this article (it may be too long); the next article starts with all forms
+        # again.
         self._refused.clear()
         return failure
 
     def lost(self, error: BaseException) -> Failure:
-        """What it means that a call to this oracle's server ended without an answer."""
+        """Return the failure for a call to this oracle's server that ended without an answer."""
         return lost(error, self._settings.timeout, self._address or self.own_address)
 
     def _status_failure(self, status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
-        """What an HTTP status means, as a `NotUnderstood` while that may be what it means."""
+        """Return the failure for an HTTP status; a `NotUnderstood` as long as that is a possible cause."""
         failure = status_failure(status, message, said, headers)
         unclear = failure.reason in {"bad_request", "server"} and (status in _NOT_UNDERSTOOD or status == 500)
         if status == 404:
-            # Most often the address is wrong; some gateways answer so to a form that no model of theirs knows.
+            # The usual cause is a wrong address, but some gateways answer this way to a form that none of their models
+            # supports.
             unclear = unclear and any(word in said.lower() for word in ("format", "schema", "support", "parameter"))
         return NotUnderstood(status, failure) if self._form is None and unclear else failure
 
 
 class NotUnderstood(Failure):
-    """A refusal that may mean the form of the question, while the server's abilities are unknown."""
+    """A rejection that may be caused by the form of the question, while the server's capabilities are unknown."""
 
     def __init__(self, status: int, failure: Failure) -> None:
         super().__init__(failure.reason, failure.detail, failure.retry_after, of_server=failure.of_server)
@@ -209,19 +212,20 @@ class NotUnderstood(Failure):
         self.failure = failure
 
 
-# Refusals before any work: providers document that they cost nothing. A server that breaks, or a gateway that has
-# waited too long (408, 499, every 5xx but 501), may have had the model answer, and the answer may be billed.
+# Requests rejected before any work: providers document that they are free. If a server fails or a gateway times out
+# (408, 499, every 5xx except 501), the model may have answered, and the answer may be billed.
 _UNBILLED = frozenset({400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 413, 414, 415, 422, 429, 431, 451, 501})
 
 
 def status_failure(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
-    """What an HTTP status means, and whether it may be charged for.
+    """Return the failure for an HTTP status, including whether the call may be billed.
 
     Args:
-        status: 300 or more; a redirection is not followed, as it would send question and key elsewhere.
-        message: the server's, for a person.
-        said: message and codes, where words are looked for.
-        headers: of the answer.
+        status: HTTP status, 300 or more; redirections are not followed, because they would send the question and the
+            key to another server.
+        message: the server's message for the user.
+        said: message and error codes, searched for keywords.
+        headers: headers of the response.
     """
     failure = _named(status, message, said.lower(), headers)
     if status >= 400 and status not in _UNBILLED:
@@ -230,13 +234,13 @@ def status_failure(status: int, message: str, said: str, headers: Mapping[str, s
 
 
 def _named(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:  # noqa: PLR0911
-    """The failure that an HTTP status is.
+    """Return the failure that corresponds to an HTTP status.
 
     Args:
-        status: 300 or more.
-        message: the server's, for a person.
-        said: message and codes, in lower case.
-        headers: of the answer.
+        status: HTTP status, 300 or more.
+        message: the server's message for the user.
+        said: message and error codes, in lower case.
+        headers: headers of the response.
     """
     detail = f"HTTP {status}: {one_line(message)}"
     if status < 400:
@@ -259,7 +263,7 @@ def _named(status: int, message: str, said: str, headers: Mapping[str, str]) -> 
     return Failure("bad_request", detail, of_server=status in {404, 405})
 
 
-# Errors of aiohttp and of httpx before the question has left; their subclasses too.
+# Errors of aiohttp and httpx, and their subclasses, that occur before the question is sent.
 _NEVER_SENT = frozenset({"ClientConnectorError", "ClientHttpProxyError", "ConnectionTimeoutError", "InvalidURL",
                          "ConnectError", "ConnectTimeout", "PoolTimeout", "ProxyError", "UnsupportedProtocol",
                          "LocalProtocolError"})  # fmt: skip
@@ -267,35 +271,38 @@ _LONGEST_CONNECTING = 20.0
 
 
 def connecting(seconds: float) -> float:
-    """Seconds to wait for a connection, less than the whole answer may take: what is cut off then was never sent."""
+    """Return the connection timeout in seconds.
+
+    It is shorter than the timeout of the whole answer: a call that is cut off within it was never sent.
+    """
     return min(_LONGEST_CONNECTING, 0.9 * seconds)
 
 
 def lost(error: BaseException, seconds: float, url: str = "") -> Failure:
-    """What it means that a call ended without an answer, from the errors that a library wrapped in each other.
+    """Return the failure for a call that ended without an answer, from the chain of errors that the library raised.
 
-    A call that never left costs nothing: no connection, a certificate that is not trusted, a proxy that says no.
+    A call that was never sent costs nothing: no connection, an untrusted certificate, or a proxy that refuses.
 
     Args:
-        error: what the library raised.
-        seconds: what the whole answer may take.
-        url: where the question was to go.
+        error: the exception that the library raised.
+        seconds: timeout of the whole answer, in seconds.
+        url: the address of the call.
     """
     chain = [error]
     while (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
     connecting_still = any(_was_connecting(one) for one in chain)
-    # asyncio's own timeout is caused by the cancelling that it did.
+    # asyncio's own timeout has the cancellation that it triggered as its cause.
     while len(chain) > 1 and isinstance(chain[-1], asyncio.CancelledError):
         chain.pop()
-    # What aiohttp says counts; some libraries call its broken connections refused ones.
+    # The errors of aiohttp are decisive: some libraries report its broken connections as refused connections.
     telling = [one for one in chain if type(one).__module__.startswith("aiohttp")] or chain
     root = chain[-1]
     detail = f"{type(root).__name__}: {one_line(without_logins(str(root)))}"
     if not _NEVER_SENT.isdisjoint(cls.__name__ for one in telling for cls in type(one).__mro__):
         detail = f"no connection in {connecting(seconds):g} s" if isinstance(root, TimeoutError) else detail
         return Failure("connection", f"{detail}{_hint(root, url)}", charged="nothing")
-    # Only the root tells: aiohttp's "Server disconnected" arrives under the name of a timeout.
+    # Only the root error is reliable: aiohttp's "Server disconnected" is reported under the name of a timeout.
     if isinstance(root, TimeoutError) or "Timeout" in type(telling[-1]).__name__:
         if connecting_still:
             return Failure("connection", f"no connection in {seconds:g} s{_hint(root, url)}", charged="nothing")
@@ -304,14 +311,14 @@ def lost(error: BaseException, seconds: float, url: str = "") -> Failure:
 
 
 def _was_connecting(error: BaseException) -> bool:
-    """Whether aiohttp had no connection yet when the call was cut off."""
+    """Return whether aiohttp had no connection yet when the call was cut off."""
     return any(
         frame.f_globals.get("__name__") == "aiohttp.connector" for frame, _ in traceback.walk_tb(error.__traceback__)
     )
 
 
 def _hint(root: BaseException, url: str) -> str:
-    """What a person may look at when no connection could be made."""
+    """Return a hint for the user about what to check if no connection could be made."""
     proxy = proxy_of(url) if url else None
     through = f", through {proxy}" if proxy is not None else ""
     if isinstance(root, ssl.SSLCertVerificationError):
@@ -322,10 +329,10 @@ def _hint(root: BaseException, url: str) -> str:
 
 
 def transport_errors(extra: str) -> tuple[type[Exception], ...]:
-    """What the transports that a library may use raise, wrapped or not.
+    """Return the exceptions that a library's transports may raise, wrapped or not.
 
     Args:
-        extra: that installs the library.
+        extra: the extra that installs the library.
     """
     known = (("aiohttp", "ClientError"), ("httpx2", "HTTPError"), ("httpx2", "InvalidURL"), ("httpx", "HTTPError"),
              ("httpx", "InvalidURL"))  # fmt: skip
@@ -334,10 +341,10 @@ def transport_errors(extra: str) -> tuple[type[Exception], ...]:
 
 
 def the_object(text: str) -> dict[str, Any]:
-    """The JSON object that a body with status 200 must be.
+    """Parse a response body with status 200, which must be a JSON object.
 
     Raises:
-        Failure: it is none.
+        Failure: the body is not a JSON object.
     """
     try:
         value = json.loads(text, parse_int=_whole)
@@ -355,10 +362,10 @@ def the_object(text: str) -> dict[str, Any]:
 
 
 def _stated(status: int, words: str, text: str, *, billed: bool) -> Failure:
-    """An error that came with HTTP 200: what its status means. It costs nothing, but where the model may have answered.
+    """Return the failure for an error that came with HTTP 200, as its stated status defines it.
 
-    A gateway that has waited too long may be billed for what it did not wait for, and one that counts tokens of
-    output, for those.
+    It costs nothing unless the model may have answered. A gateway that timed out may still be billed for the answer
+    that it did not wait for, and a gateway that reports output tokens for those tokens.
     """
     failure = status_failure(status, words, f"{words} {text[:4000]}", {})
     failure.detail = f"HTTP 200 with an error, {status}: {one_line(words)}"
@@ -368,23 +375,23 @@ def _stated(status: int, words: str, text: str, *, billed: bool) -> Failure:
 
 
 def _whole(digits: str) -> int | float:
-    """A whole number; one of more digits than Python reads is infinite, so that the rest of the answer is kept."""
+    """Parse an integer; more digits than Python converts become infinity, so the rest of the answer is kept."""
     return int(digits) if len(digits) <= 30 else -math.inf if digits.startswith("-") else math.inf
 
 
 def read_answer(request: Request, text: str, failure: Failure, *, alone: bool, finish: object, thought: bool) -> Reply:
-    """The scores in a model's text, by the one rule that holds for every provider (`oracle.reading`).
+    """Extract the scores from a model's text, by the same rules for every provider (`oracle.reading`).
 
     Args:
-        request: what was asked.
-        text: what the model said, without the parts that the server marks as thinking.
-        failure: what is known of the cost; raised, with its reason, if the text holds no answer.
-        alone: whether the server holds the text to the schema.
-        finish: why the text ended, in the server's word.
-        thought: whether there was thinking beside the text.
+        request: the question.
+        text: the model's text, without the parts that the server marks as thinking.
+        failure: what is known about the cost; raised, with its reason, if the text contains no answer.
+        alone: whether the server enforces the schema on the text.
+        finish: the stop reason of the server.
+        thought: whether the response also contained thinking.
 
     Raises:
-        Failure: there is no answer in it.
+        Failure: the text contains no answer.
     """
     failure.raw = storable(text[:4000])
     try:
@@ -408,16 +415,16 @@ def read_answer(request: Request, text: str, failure: Failure, *, alone: bool, f
 
 
 def holds(form: str) -> bool:
-    """Whether a server that is asked in this form holds its answer to the schema, so that nothing stands around it."""
+    """Return whether a server enforces the schema for this form, so that the answer has no surrounding text."""
     return form.endswith("schema")
 
 
 def charged(tokens: tuple[int, int, int] | None, usage: object = None) -> Failure:
-    """A failure of which only the cost is known yet.
+    """Return a failure for which only the cost is known so far.
 
     Args:
-        tokens: in, out, and those of the first that were read from a cache; None if they cannot be read.
-        usage: what the server reported; named as a doubt where `tokens` could not be read from it.
+        tokens: input tokens, output tokens, and the input tokens read from a cache; None if they cannot be parsed.
+        usage: the usage that the server reported; recorded as a doubt if `tokens` could not be parsed from it.
     """
     if tokens is None:
         doubt = "" if usage is None else f"it reports {_shown(usage)}"
@@ -434,12 +441,12 @@ def _shown(usage: object) -> str:
 
 
 def counts(*values: object) -> tuple[int, ...] | None:
-    """The values as token counts; None if one of them is no count."""
+    """Return the values as token counts, or None if one of them is not a count."""
     if all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values):
-        return values  # type: ignore[return-value]  # just checked
+        return values  # type: ignore[return-value]  # checked in the line above
     return None
 
 
 def one_line(text: str) -> str:
-    """Text for a message: no line breaks, 300 characters at most."""
+    """Return text for a message: without line breaks, at most 300 characters."""
     return " ".join(text.split())[:300]
