@@ -99,7 +99,7 @@ class Bundle:
             raise BundleError(f"{self.folder}: {_STUDENT_FILES} do not fit together ({error})") from error
 
     def check_weights(self) -> None:
-        """Check that all weights of its networks are finite; the student's own arrays are checked whenever it is loaded.
+        """Check that all weights of its networks are finite; the student's own arrays are checked on every load.
 
         Raises:
             BundleError: a weight is NaN or infinite.
