@@ -40,7 +40,7 @@ LEVELS: tuple[float, ...] = (*(round(percent / 100, 2) for percent in range(1, 1
 """Levels whose interval widths are stored; a level in between uses the width of the next higher one."""
 
 FEWEST_CLUSTERS = 30
-"""Minimum number of independent rows to try a curve; with fewer, its gain cannot be told from noise."""
+"""Minimum number of independent rows to try a curve; with fewer, its gain cannot be distinguished from noise."""
 
 SIGNIFICANCE = 0.05
 """Probability of keeping any useless curve, divided among the curves tried (Bonferroni correction)."""
