@@ -99,7 +99,7 @@ class Union:
 
 
 def roles(members: Sequence[Member], *, holdout: float = 0.1, seed: int = 0) -> list[Roles]:
-    """Assign rows to training, selection and evaluation; near-duplicates of any evaluation row are never trained on.
+    """Assign rows to training and epoch selection, or hold them out; near-duplicates of evaluation rows never train.
 
     Args:
         members: at least one member.
