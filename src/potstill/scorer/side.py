@@ -58,7 +58,7 @@ class _Fetcher(threading.Thread):
 
 
 def _next(items: Iterator[T]) -> tuple[Callable[[], T], bool]:
-    """Return a call that returns the next item or raises its exception, and whether it is the last one."""
+    """Return a call that returns the next item or raises its exception, and whether the iteration has ended."""
     try:
         item = next(items)
     except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asks

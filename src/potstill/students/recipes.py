@@ -170,8 +170,8 @@ class FineTunedRecipe(_Recipe):
     backbone: str = "all-MiniLM-L6-v2"
     lora: Lora | None = None
     bidirectional: bool = Field(default=False, json_schema_extra=LATER)
-    """Whether a decoder's tokens also attend to later tokens; the network must learn this, so it needs `lora` or more.
-    """
+    """Whether a decoder's tokens also attend to later tokens; the network must learn this, so it needs `lora` or full
+    fine-tuning."""
     freeze_embeddings: bool = False
     freeze_backbone: bool = Field(default=False, json_schema_extra=LATER)
     """Whether the backbone is frozen, so that only pooling and head are trained and each text is encoded once."""
@@ -185,8 +185,8 @@ class FineTunedRecipe(_Recipe):
     head_bias: bool = True
     pooling: Literal["mean", "cls", "last", "attention"] = "mean"
     queries: int = Field(default=4, ge=1, le=64, json_schema_extra=LATER)
-    """Number of learned queries of attention pooling; each adds one vector as wide as the network to the head's input.
-    """
+    """Number of learned queries of attention pooling; each adds one vector as wide as the network to the head's
+    input."""
     layers: tuple[int, ...] = Field(default=(), json_schema_extra=LATER)
     """Hidden layers that are mixed with learned weights: -1 is the last, 0 the embeddings. Empty: only the last."""
     max_tokens: int = Field(default=256, ge=8)
@@ -220,8 +220,8 @@ class FineTunedRecipe(_Recipe):
     checkpoint_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; if not given, one checkpoint is written at the end of each epoch."""
     seed_offset: int = Field(default=0, ge=0, json_schema_extra=LATER)
-    """Added to the random seed of head, adapter, batches and dropout, so that a run can train a recipe several times.
-    """
+    """Added to the random seed of head, adapter, batches and dropout, so that a run can train a recipe several
+    times."""
 
     @model_validator(mode="after")
     def _one_warmup(self) -> FineTunedRecipe:
@@ -331,8 +331,8 @@ class EnsembleRecipe(_Recipe):
     """A preset by name, or a recipe written out in full, that is trained once per seed."""
     seeds: int = Field(default=3, ge=2, le=20)
     weights: Weighing = "equal"
-    """How members are weighted; weights other than equal are chosen on the validation part, which no member trained on.
-    """
+    """How members are weighted; weights other than equal are chosen on the validation part, which no member trained
+    on."""
 
     @field_validator("of", mode="before")
     @classmethod
