@@ -241,7 +241,7 @@ def accuracy(table: IntArray) -> float:
 
 
 def kappa(table: IntArray) -> float:
-    """Compute Cohen's kappa, the agreement beyond chance; NaN if chance alone always agrees."""
+    """Compute Cohen's kappa, the agreement beyond chance (Cohen 1960); NaN if chance alone always agrees."""
     total = int(table.sum())
     if not total:
         return float("nan")

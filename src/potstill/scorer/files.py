@@ -362,7 +362,8 @@ def _results(
 ) -> Generator[tuple[_Batch, pl.DataFrame], None, None]:
     """Yield each batch with its rows, in order.
 
-    An item of `streams` input is not read before it is requested, and all results are yielded before waiting for it.
+    With `streams`, a batch is not read before it is requested, and all pending results are yielded before the next
+    batch is waited for.
     """
     if processes > 1:
         passed: deque[_Batch] = deque()

@@ -481,7 +481,7 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
 
 
 def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Optimizer:
-    """Create AdamW; biases and norms have no weight decay, and each layer may have a different learning rate.
+    """Create AdamW (Loshchilov & Hutter 2019); biases and norms do not decay, and layers may differ in learning rate.
 
     Learned pooling parameters use the head's learning rate, since both are newly initialized.
     """

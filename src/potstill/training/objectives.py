@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 HUBER_DELTA = 1.0
-"""In points of the labels' scale: smaller errors are squared, larger ones enter linearly."""
+"""Threshold of the Huber loss (Huber 1964), in points of the labels' scale: smaller errors are squared, larger ones
+enter linearly."""
 
 HEAVIEST = 10.0
 """Maximum weight of a rare label relative to the mean weight, so that one unusual label does not dominate a batch."""
