@@ -1,8 +1,8 @@
-"""A fitted encoder, made into a graph that needs no torch, and proven equal to what it was made from.
+"""Exports a fitted encoder as an ONNX graph that does not need torch, and verifies it against the original.
 
-In: a transformers network (a LoRA adapter is merged), its tokenizer and how its output is pooled. Out:
-`model.onnx`, `tokenizer.json` and the facts a backend needs. The graph ends at the pooled features; heads stay
-outside it, so that one trunk can carry many.
+Input: a transformers network (a LoRA adapter is merged), its tokenizer and its pooling. Output: `model.onnx`,
+`tokenizer.json` and the facts that a backend needs. The graph ends at the pooled features. Heads are not part of it, so
+that a shared encoder can have many heads.
 """
 
 from __future__ import annotations
@@ -32,32 +32,32 @@ if TYPE_CHECKING:
     from potstill.students.torch.pooling import Learned
 
 OPSET = 17
-"""The first with LayerNormalization as one operator."""
+"""The first version with LayerNormalization as a single operator."""
 
 TOLERANCE = 1e-4
-"""Largest difference of a feature from torch's, as a share of the largest feature."""
+"""Largest allowed difference of a feature from torch's, as a share of the largest feature."""
 
 _FUSED = {"bert": "bert", "roberta": "bert", "xlm-roberta": "bert", "distilbert": "bert", "mpnet": "bert"}
-"""Architectures whose attention ONNX Runtime's offline optimiser fuses, and its name for their family."""
+"""Architectures whose attention ONNX Runtime's offline optimizer can fuse, and its name for their family."""
 
 
 class Network(Protocol):
-    """What export reads of a torch encoder."""
+    """The attributes of a torch encoder that export uses."""
 
     model: Any
     tokenizer: Any
     facts: EncoderFacts
     learned: Learned | None
-    """What pooling learned, if it did."""
+    """Learned pooling parameters, if there are any."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features in fp32, shape (texts, width)."""
+        """Return the features in float32, shape (texts, width)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An encoder on disk. `difference` is the largest from torch's features on the texts of the proof."""
+    """An encoder on disk. `difference` is the largest difference from torch's features on the verification texts."""
 
     model: Path
     tokenizer: Path
@@ -82,23 +82,23 @@ class _Pooled(torch.nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A graph that was exported before from an encoder of the same facts."""
+    """A graph that was exported earlier from an encoder with the same facts."""
 
     model: Path
     fused: bool
 
 
 def export_encoder(encoder: Network, folder: Path, texts: Sequence[str], *, made: Sequence[Made] = ()) -> Exported:
-    """Write an encoder's graph and tokenizer into `folder`, fused where the fused graph is equal too.
+    """Write an encoder's graph and tokenizer into `folder`; the graph is fused if the fused graph is equal too.
 
-    The proof runs each text of `texts` (short, long, empty, in several scripts) through the written files and
-    compares with `encoder.encode`, so that the tokenizer, the cut, the padding and the pooling are proven with
-    the weights.
+    For verification, each of `texts` (short, long, empty, in several scripts) is run through the written files and
+    compared with `encoder.encode`, so that tokenizer, truncation, padding and pooling are verified together with the
+    weights.
 
     Args:
         encoder: the torch encoder.
-        folder: where `model.onnx` and `tokenizer.json` are written; it is made.
-        texts: texts of the proof, at least one of them longer than the encoder reads.
+        folder: folder for `model.onnx` and `tokenizer.json`; it is created.
+        texts: verification texts, at least one of them longer than the encoder reads.
         made: earlier exports; the first that gives torch's features on these texts is copied.
 
     Raises:
@@ -134,7 +134,7 @@ def export_encoder(encoder: Network, folder: Path, texts: Sequence[str], *, made
 
 
 def weight_bytes(encoder: Network) -> int:
-    """Bytes of an encoder's weights in fp32."""
+    """Return the size of an encoder's weights in float32, in bytes."""
     return sum(4 * parameter.numel() for parameter in encoder.model.parameters())
 
 
@@ -143,7 +143,7 @@ def _write_tokenizer(tokenizer: Any, path: Path) -> None:  # noqa: ANN401 - tran
         raise BundleError(f"{type(tokenizer).__name__}: a tokenizer without a fast form cannot be exported")
     from tokenizers import Tokenizer
 
-    # A copy: what torch's side truncates and pads to is not part of the file.
+    # Copied, because the truncation and padding set on the torch side must not be part of the file.
     copied = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     copied.no_truncation()
     copied.no_padding()
@@ -151,13 +151,13 @@ def _write_tokenizer(tokenizer: Any, path: Path) -> None:  # noqa: ANN401 - tran
 
 
 def _write_graph(encoder: Network, path: Path) -> Any:  # noqa: ANN401 - as _write_tokenizer
-    """Trace the network into `path`; its config."""
+    """Trace the network into `path` and return its configuration."""
     require("onnx", "train")
     model = copy.deepcopy(encoder.model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     model = model.to(device="cpu", dtype=torch.float32).eval()
-    # ONNX Runtime fuses attention that is spelled out, not attention that torch has fused already.
+    # ONNX Runtime can fuse attention made of separate operators, but not attention that torch has already fused.
     model.set_attn_implementation("eager")
     pooled = _Pooled(model, encoder.facts, copy.deepcopy(encoder.learned)).to("cpu").eval()
     ids = torch.full((2, 8), encoder.facts.pad_id, dtype=torch.int64)
@@ -165,8 +165,9 @@ def _write_graph(encoder: Network, path: Path) -> Any:  # noqa: ANN401 - as _wri
     mask[1, 5:] = 0
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        # The tracing exporter: the graph of the newer one (dynamo) has attention that the optimiser does not
-        # recognise, and takes three times as long. That nothing was traced in as a constant is proven below.
+        # The tracing exporter is used: the optimizer does not recognize attention in the graph of the newer one
+        # (dynamo), which also takes three times as long. The verification below shows that nothing was traced as a
+        # constant.
         torch.onnx.export(
             pooled,
             (ids, mask),
@@ -181,7 +182,7 @@ def _write_graph(encoder: Network, path: Path) -> Any:  # noqa: ANN401 - as _wri
 
 
 def _fuse(plain: Path, fused: Path, config: Any) -> Path | None:  # noqa: ANN401 - as _write_tokenizer
-    """The graph with attention, GELU and layer norms as single operators, or None where attention resists."""
+    """Return the graph with attention, GELU and layer norms as single operators; None if attention cannot be fused."""
     family = _FUSED.get(config.model_type)
     if family is None:
         return None
@@ -192,7 +193,7 @@ def _fuse(plain: Path, fused: Path, config: Any) -> Path | None:  # noqa: ANN401
         family,
         num_heads=config.num_attention_heads,
         hidden_size=config.hidden_size,
-        # Level 1 holds for every CPU; higher ones fit this machine's.
+        # Level 1 is valid for every CPU; higher levels optimize for this machine.
         opt_level=1,
     )
     if not optimised.get_fused_operator_statistics()["Attention"]:
@@ -204,9 +205,9 @@ def _fuse(plain: Path, fused: Path, config: Any) -> Path | None:  # noqa: ANN401
 def _difference(
     model: Path, tokenizer: Path, facts: EncoderFacts, texts: Sequence[str], expected: NDArray[np.float32]
 ) -> float:
-    """Largest difference of the files' features from `expected`, as a share of the largest feature.
+    """Compute the largest difference of the files' features from `expected`, as a share of the largest feature.
 
-    Each text is encoded alone and among the others; NaN counts as infinitely far.
+    Each text is encoded alone and together with the others; NaN counts as infinitely different.
     """
     encoder = OnnxEncoder(model, tokenizer, facts)
     together = encoder.encode(texts)

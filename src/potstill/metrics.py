@@ -1,9 +1,9 @@
-"""One metric, one function: how near predicted scores are to the oracle's.
+"""Metrics: agreement of predicted scores with the oracle's, one function per metric.
 
-In: predicted and labelled scores, float64 arrays of shape (rows, dimensions), NaN where a label is masked.
-Out: one number per dimension, shape (dimensions,), unless a function says otherwise. A masked label counts
-for nothing, whatever was predicted there; a dimension without a single label gives NaN, never 0. Intervals
-come from resampling whole clusters, since near-duplicates are no independent evidence.
+Input: predicted and labelled scores, float64 arrays of shape (rows, dimensions), NaN where a label is masked. Output:
+one number per dimension, shape (dimensions,), unless a function says otherwise. Masked labels are ignored, whatever was
+predicted for them; a dimension without any label gives NaN, never 0. Intervals come from resampling whole clusters,
+since near-duplicates are not independent.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 FEWEST_POSITIVES = 20
-"""Positives below which a recall would be a story about a few rows: counts are given instead."""
+"""Minimum number of positives for a recall; with fewer it would not be meaningful, and only counts are given."""
 
 STEPS = (1.0, 0.5)
-"""Grids that oracles and raters answer on."""
+"""Step sizes of the scales on which oracles and raters answer."""
 
 RESAMPLES = 1000
-"""Bootstrap resamples, unless a caller asks for another number."""
+"""Default number of bootstrap resamples."""
 
 BLOCK = 4_000_000
-"""Cells of resamples worked on at once, so that a million clusters do not ask for a thousand times their memory."""
+"""Number of resample cells processed at once, so that memory does not grow with clusters times resamples."""
 
 
 class Bounds(NamedTuple):
@@ -43,10 +43,10 @@ class Bounds(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Positives:
-    """How rows of the positive tiers were found.
+    """Counts of rows in the positive tiers.
 
-    `actual`, `predicted` and `found` (both) are counts of rows. `recall` = found / actual and `precision` =
-    found / predicted are None below `FEWEST_POSITIVES` rows of their denominator.
+    `actual`, `predicted` and `found` (both) are counts of rows. `recall` = found / actual and `precision` = found /
+    predicted are None if their denominator is below `FEWEST_POSITIVES`.
     """
 
     actual: int
@@ -62,7 +62,7 @@ class Positives:
     def precision(self) -> float | None:
         """Share of the predicted positives that are actual ones, or None with too few of either.
 
-        Without enough actual positives a precision says little more than how rare they are.
+        With too few actual positives, precision mostly reflects how rare they are.
         """
         enough = min(self.actual, self.predicted) >= FEWEST_POSITIVES
         return self.found / self.predicted if enough else None
@@ -70,9 +70,9 @@ class Positives:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One student against another on the same rows: `difference` is the first's error less the second's.
+    """Comparison of two students on the same rows: `difference` is the first's error minus the second's.
 
-    `low` and `high` bound it; `p` is the two-sided probability of a difference at least that far from none.
+    `low` and `high` are the ends of its interval; `p` is the two-sided p-value for a difference of zero.
     """
 
     difference: float
@@ -94,27 +94,27 @@ class Bands:
 
 
 def mae(predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """Mean absolute error."""
+    """Compute the mean absolute error."""
     return _mean(np.abs(predicted - y), y)
 
 
 def rmse(predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """Root of the mean squared error."""
+    """Compute the root mean squared error."""
     return np.sqrt(_mean((predicted - y) ** 2, y))
 
 
 def bias(predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """Mean of predicted less labelled: above 0, the student scores too high."""
+    """Compute the mean of predicted minus labelled scores; above 0, the student scores too high."""
     return _mean(predicted - y, y)
 
 
 def constant(y: FloatArray) -> FloatArray:
-    """Each dimension's median: the constant with the least absolute error."""
+    """Compute each dimension's median: the constant with the least absolute error."""
     return _columns(lambda column, _: float(np.median(column)), y, y)
 
 
 def step_of(y: FloatArray, low: float) -> float | None:
-    """The coarsest of `STEPS` on which all labels lie, counted from the scale's lower end; None where on none."""
+    """Return the coarsest of `STEPS` that all labels are multiples of, counted from `low`; None if there is none."""
     known = y[np.isfinite(y)]
     if not known.size:
         return None
@@ -122,9 +122,9 @@ def step_of(y: FloatArray, low: float) -> float | None:
 
 
 def skill(error: ArrayLike, constant_error: ArrayLike) -> FloatArray:
-    """1 - error / the constant's error: 0 is no better than the constant, 1 is perfect; any shape.
+    """Compute 1 - error / constant_error: 0 is no better than the constant, 1 is perfect; any shape.
 
-    NaN where the constant makes no error, since nothing is left to explain.
+    NaN if the constant has no error, since there is nothing left to explain.
     """
     error, base = np.asarray(error, dtype=np.float64), np.asarray(constant_error, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -132,18 +132,18 @@ def skill(error: ArrayLike, constant_error: ArrayLike) -> FloatArray:
 
 
 def r2(predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """Share of the labels' variance explained; NaN where the labels do not vary."""
+    """Compute the share of the labels' variance that is explained (R²); NaN if the labels do not vary."""
 
     def one(p: FloatArray, t: FloatArray) -> float:
         spread = float(np.sum((t - t.mean()) ** 2))
-        # Squares of tiny differences can vanish, so that labels which vary have no spread.
+        # Squares of tiny differences can underflow, so labels that vary can have zero variance.
         return 1.0 - float(np.sum((t - p) ** 2)) / spread if spread > 0 else float("nan")
 
     return _columns(one, predicted, y)
 
 
 def spearman(predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """Rank correlation, ties sharing their mean rank; NaN where either side does not vary."""
+    """Compute Spearman's rank correlation, with mean ranks for ties; NaN if either side does not vary."""
 
     def one(p: FloatArray, t: FloatArray) -> float:
         if not (_varies(p) and _varies(t)):
@@ -154,22 +154,22 @@ def spearman(predicted: FloatArray, y: FloatArray) -> FloatArray:
 
 
 def kendall(predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """Kendall's tau-b in n log n steps (Knight 1966); NaN where either side does not vary."""
+    """Compute Kendall's tau-b in O(n log n) (Knight 1966); NaN if either side does not vary."""
     return _columns(_tau_b, predicted, y)
 
 
 def average(values: ArrayLike) -> float:
-    """The mean over dimensions of a per-dimension metric, NaN left out; NaN where nothing is left."""
+    """Average a per-dimension metric over dimensions, ignoring NaN; NaN if all are NaN."""
     found = np.asarray(values, dtype=np.float64)
     found = found[np.isfinite(found)]
     return float(found.mean()) if found.size else float("nan")
 
 
 def weighted(scores: FloatArray, weights: ArrayLike) -> FloatArray:
-    """The filter-weighted mean of each row, shape (rows,); NaN where any score is, as the verdict fails closed.
+    """Compute the filter-weighted mean of each row, shape (rows,); NaN if any score is, as in a verdict.
 
-    It is `overall` before gates and caps. As a column of its own (`weighted(...)[:, None]`) it goes through
-    every function here.
+    It is `overall` before gates and caps. As a single column (`weighted(...)[:, None]`) it can be passed to every
+    function here.
     """
     shares = np.asarray(weights, dtype=np.float64)
     known = np.isfinite(scores)
@@ -178,26 +178,26 @@ def weighted(scores: FloatArray, weights: ArrayLike) -> FloatArray:
 
 
 def with_overall(scores: FloatArray, weights: FloatArray) -> FloatArray:
-    """Scores with the weighted mean as one more column, shape (rows, dimensions + 1).
+    """Append the weighted mean as one more column, shape (rows, dimensions + 1).
 
-    It is the overall before gates and caps. A masked dimension masks it, unless its weight is 0.
+    It is the overall score before gates and caps. It is masked if any dimension with a nonzero weight is masked.
     """
     counted = weights > 0
     return np.column_stack([scores, weighted(scores[:, counted], weights[counted])])
 
 
-# What no student can beat
+# Noise floor: the error that no student can beat
 
 
 def repeat_difference(a: FloatArray, b: FloatArray) -> FloatArray:
-    """Mean absolute difference of two passes of one oracle over the same rows."""
+    """Compute the mean absolute difference of two passes of one oracle over the same rows."""
     return _mean(np.abs(a - b), a + b)
 
 
 def pairwise_difference(answers: FloatArray) -> FloatArray:
-    """Mean absolute difference over all pairs of one article's answers, shape (dimensions,); NaN without a pair.
+    """Compute the mean absolute difference over all pairs of one article's answers, shape (dimensions,).
 
-    `answers` has shape (samples, dimensions), NaN where an answer lacks a dimension.
+    `answers` has shape (samples, dimensions), NaN where an answer lacks a dimension. NaN without a pair.
     """
     first, second = np.triu_indices(len(answers), k=1)
     gaps = np.abs(answers[first] - answers[second])
@@ -206,11 +206,11 @@ def pairwise_difference(answers: FloatArray) -> FloatArray:
 
 
 def floor(difference: ArrayLike, samples: ArrayLike) -> FloatArray:
-    """Expected MAE of a perfect student against labels that are means of `samples` passes.
+    """Compute the noise floor: the expected MAE of a perfect student against means of `samples` passes.
 
-    d / sqrt(2K): with independent errors of equal spread, two single passes differ by sqrt(2) times what one
-    pass is off, and a mean of K passes is off by 1 / sqrt(K) of that. It sees only what changes between
-    passes; a bias that all passes share stays hidden.
+    It is d / sqrt(2K): with independent errors of equal spread, two single passes differ by sqrt(2) times the error of
+    one pass, and a mean of K passes has 1 / sqrt(K) of that error. It only includes variation between passes, not a
+    bias that all passes share.
     """
     return np.asarray(difference, dtype=np.float64) / np.sqrt(2.0 * np.asarray(samples, dtype=np.float64))
 
@@ -219,7 +219,7 @@ def floor(difference: ArrayLike, samples: ArrayLike) -> FloatArray:
 
 
 def confusion(y: Sequence[str], predicted: Sequence[str], names: Sequence[str]) -> IntArray:
-    """Counts, shape (tiers, tiers): rows are the oracle's tier, columns the student's, in the order of `names`.
+    """Count rows by tier, shape (tiers, tiers): the oracle's tier by row, the student's by column, as in `names`.
 
     Raises:
         ValueError: a tier is not among `names`.
@@ -235,13 +235,13 @@ def confusion(y: Sequence[str], predicted: Sequence[str], names: Sequence[str]) 
 
 
 def accuracy(table: IntArray) -> float:
-    """Share of rows in the right tier, from a confusion table; NaN without rows."""
+    """Compute the share of rows in the right tier from a confusion table; NaN without rows."""
     total = int(table.sum())
     return float(np.trace(table)) / total if total else float("nan")
 
 
 def kappa(table: IntArray) -> float:
-    """Cohen's kappa: agreement beyond chance; NaN where chance alone agrees always."""
+    """Compute Cohen's kappa, the agreement beyond chance (Cohen 1960); NaN if chance alone always agrees."""
     total = int(table.sum())
     if not total:
         return float("nan")
@@ -250,17 +250,17 @@ def kappa(table: IntArray) -> float:
 
 
 def recall(table: IntArray) -> FloatArray:
-    """Per tier, the share of the oracle's rows that the student put there; NaN for a tier without rows."""
+    """Compute per tier the share of the oracle's rows that the student put there; NaN for a tier without rows."""
     return _share(np.diag(table), table.sum(axis=1))
 
 
 def precision(table: IntArray) -> FloatArray:
-    """Per tier, the share of the student's rows that the oracle put there too; NaN for a tier without rows."""
+    """Compute per tier the share of the student's rows that the oracle put there; NaN for a tier without rows."""
     return _share(np.diag(table), table.sum(axis=0))
 
 
 def positives(y: BoolArray, predicted: BoolArray) -> Positives:
-    """Counts for the positive tiers; `y` and `predicted` say which rows are in one, shape (rows,)."""
+    """Count rows in the positive tiers; `y` and `predicted` are boolean, shape (rows,)."""
     return Positives(int(y.sum()), int(predicted.sum()), int((y & predicted).sum()))
 
 
@@ -273,7 +273,7 @@ def positive_intervals(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[Bounds, Bounds]:
-    """Bootstrap intervals of recall and precision of the positive tiers, each with ends of shape (1,)."""
+    """Compute bootstrap intervals of recall and precision of the positive tiers, each with ends of shape (1,)."""
     both = (y & predicted).astype(np.float64)[:, None]
     settings = {"n": n, "seed": seed, "level": level}
     return (
@@ -282,19 +282,19 @@ def positive_intervals(
     )
 
 
-# Where on the scale the errors lie
+# Errors by position on the scale
 
 
 def band_bias(predicted: FloatArray, y: FloatArray, edges: ArrayLike, *, by: FloatArray | None = None) -> Bands:
-    """Mean of predicted less labelled in each band of the scale.
+    """Compute the mean of predicted minus labelled scores in each band of the scale.
 
     Args:
         predicted: scores, shape (rows, dimensions).
         y: labels, same shape.
-        edges: ascending ends of the bands, shape (bands + 1,); a band holds its lower edge, and the last one
-            its upper edge too.
-        by: what places a row in a band, same shape as `y`; the labels where it is not given. Seen by label,
-            a student that is unsure leans to the middle: high bands come out below 0 and low ones above.
+        edges: ascending ends of the bands, shape (bands + 1,); a band includes its lower edge, and the last one also
+            its upper edge.
+        by: values that assign rows to bands, same shape as `y`; default: the labels. Grouped by label, an uncertain
+            student is biased towards the middle: high bands come out below 0 and low ones above.
     """
     limits = np.asarray(edges, dtype=np.float64)
     place = y if by is None else by
@@ -310,7 +310,7 @@ def band_bias(predicted: FloatArray, y: FloatArray, edges: ArrayLike, *, by: Flo
     return Bands(limits, counts, _share(sums, counts))
 
 
-# Uncertainty: whole clusters are drawn again
+# Uncertainty: cluster bootstrap
 
 
 def bootstrap(
@@ -321,15 +321,15 @@ def bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Bounds:
-    """Percentile interval of any statistic, over resamples of whole clusters (Efron 1979; Davison & Hinkley 1997).
+    """Compute a percentile interval of a statistic by cluster bootstrap (Efron 1979; Davison & Hinkley 1997).
 
     Args:
         clusters: cluster of each row, shape (rows,).
-        statistic: takes the positions of the rows drawn (a row comes as often as it was drawn) and gives a
-            number or an array; draws in which it is NaN are left out.
+        statistic: takes the indices of the sampled rows (a row appears as often as it was drawn) and returns a number
+            or an array; resamples for which it is NaN are ignored.
         n: number of resamples.
-        seed: of the draws; the same seed gives the same interval.
-        level: coverage aimed at, between 0 and 1.
+        seed: random seed; the same seed gives the same interval.
+        level: nominal coverage, between 0 and 1.
     """
     members = _members(clusters)
     rng = np.random.default_rng(seed)
@@ -343,9 +343,9 @@ def bootstrap(
 def bootstrap_mean(
     values: FloatArray, clusters: IntArray, *, n: int = RESAMPLES, seed: int = 0, level: float = 0.95
 ) -> Bounds:
-    """Percentile interval of each column's mean, NaN left out; all resamples at once.
+    """Compute a percentile interval of each column's mean, ignoring NaN; all resamples at once.
 
-    With absolute errors as `values` it is the interval of the MAE; ends have shape (columns,).
+    With absolute errors as `values`, it is the interval of the MAE; ends have shape (columns,).
     """
     known = np.isfinite(values)
     return bootstrap_ratio(
@@ -362,10 +362,10 @@ def bootstrap_ratio(
     seed: int = 0,
     level: float = 0.95,
 ) -> Bounds:
-    """Percentile interval of sum(numerator) / sum(denominator) per column; all resamples at once.
+    """Compute a percentile interval of sum(numerator) / sum(denominator) per column; all resamples at once.
 
-    Both have shape (rows, columns) and are finite. Recall is one (found over actual), and so is 1 - skill
-    (the student's absolute errors over the constant's). Resamples without a denominator are left out.
+    Both have shape (rows, columns) and are finite. Examples are recall (found over actual) and 1 - skill (the student's
+    absolute errors over the constant's). Resamples with a zero denominator are ignored.
     """
     draws = resampled_ratios(numerator, denominator, clusters, n=n, seed=seed)
     return _percentiles(draws, level)
@@ -374,7 +374,7 @@ def bootstrap_ratio(
 def resampled_ratios(
     numerator: FloatArray, denominator: FloatArray, clusters: IntArray, *, n: int = RESAMPLES, seed: int = 0
 ) -> FloatArray:
-    """The draws behind `bootstrap_ratio`, shape (n, columns); NaN where a draw has no denominator."""
+    """Return the resampled ratios behind `bootstrap_ratio`, shape (n, columns); NaN where the denominator is zero."""
     index = _dense(clusters)
     size = int(index.max()) + 1
     above, below = _per_cluster(numerator, index, size), _per_cluster(denominator, index, size)
@@ -397,16 +397,16 @@ def compare(
     seed: int = 0,
     level: float = 0.95,
 ) -> Comparison:
-    """Whether one student's errors are smaller than another's on the same rows: a paired cluster bootstrap.
+    """Test whether one student's errors differ from another's on the same rows: a paired cluster bootstrap.
 
     Args:
-        errors: absolute errors of the first, shape (rows,) or (rows, dimensions); a row's dimensions are
-            averaged, NaN left out.
-        others: of the second, same shape.
+        errors: absolute errors of the first student, shape (rows,) or (rows, dimensions); a row's dimensions are
+            averaged, ignoring NaN.
+        others: absolute errors of the second student, same shape.
         clusters: cluster of each row, shape (rows,).
         n: number of resamples; `p` is never below 2 / (n + 1).
-        seed: of the draws.
-        level: coverage of the interval.
+        seed: random seed.
+        level: nominal coverage of the interval.
 
     Raises:
         ValueError: the shapes differ, or no row has both.
@@ -429,9 +429,9 @@ def compare(
 
 
 def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Ends of the interval of a proportion of which `found` in `n` were seen (Clopper & Pearson 1934).
+    """Compute the exact interval of a proportion, with `found` successes in `n` trials (Clopper & Pearson 1934).
 
-    It never covers less than `level`, whatever the proportion, and is wide for it. (0, 1) without trials.
+    Its coverage is at least `level` for any proportion, so it is conservative. (0, 1) without trials.
 
     Raises:
         ValueError: `found` is not from 0 to `n`.
@@ -445,23 +445,23 @@ def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, floa
 
 
 def chance_of_at_most(found: int, n: int, p: float) -> float:
-    """Probability of `found` or fewer in `n` trials of probability `p`."""
+    """Compute the probability of at most `found` successes in `n` trials of probability `p`."""
     return 1.0 if found >= n else 1 - _at_least(found + 1, n, p)
 
 
-# As records hold them
+# Formatting for records
 
 
 def number(value: float) -> float | None:
-    """A figure as a record holds it: six decimals, and None for what is not finite."""
+    """Round a metric to six decimals for a record; None if it is not finite."""
     return round(float(value), 6) if math.isfinite(value) else None
 
 
-# Parts
+# Helpers
 
 
 def _at_least(found: int, n: int, p: float) -> float:
-    """Probability of `found` or more in `n` trials of probability `p`."""
+    """Compute the probability of at least `found` successes in `n` trials of probability `p`."""
     if p <= 0 or p >= 1:
         return float(p >= 1 or found <= 0)
     k = np.arange(found, n + 1)
@@ -471,7 +471,7 @@ def _at_least(found: int, n: int, p: float) -> float:
 
 
 def _crossing(function: Callable[[float], float], level: float, *, falling: bool = False) -> float:
-    """Where a monotone function on (0, 1) crosses a level, by bisection."""
+    """Find by bisection where a monotone function on (0, 1) crosses a level."""
     low, high = 0.0, 1.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -483,7 +483,7 @@ def _crossing(function: Callable[[float], float], level: float, *, falling: bool
 
 
 def ranks(values: FloatArray) -> FloatArray:
-    """Ranks from 1, ties sharing their mean rank, shape (rows,)."""
+    """Compute ranks from 1, with mean ranks for ties, shape (rows,)."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     mean: FloatArray = last - (counts - 1) / 2.0
@@ -497,7 +497,7 @@ def _tau_b(p: FloatArray, t: FloatArray) -> float:
     pairs = len(x) * (len(x) - 1) // 2
     tied_x, tied_y = _tied(x), _tied(y)
     tied_both = _tied(x * (int(y.max()) + 1) + y)
-    # In order of x, and of y within ties of x, each inversion of y is one discordant pair.
+    # Sorted by x, and by y within ties of x, each inversion of y is one discordant pair.
     discordant = _inversions(y[np.lexsort((y, x))])
     concordant = pairs - tied_x - tied_y + tied_both - discordant
     return float(concordant - discordant) / float(np.sqrt(pairs - tied_x) * np.sqrt(pairs - tied_y))
@@ -509,7 +509,7 @@ def _tied(values: NDArray[np.intp]) -> int:
 
 
 def _inversions(values: NDArray[np.intp]) -> int:
-    """Pairs i < j with values[i] > values[j]: bit by bit from the highest, within equal higher bits."""
+    """Count pairs i < j with values[i] > values[j], bit by bit from the highest, within equal higher bits."""
     total = 0
     for bit in range(int(values.max()).bit_length() - 1, -1, -1):
         one = (values >> bit) & 1
@@ -524,7 +524,7 @@ def _inversions(values: NDArray[np.intp]) -> int:
 
 
 def _columns(one: Callable[[FloatArray, FloatArray], float], predicted: FloatArray, y: FloatArray) -> FloatArray:
-    """`one` of each dimension's labelled rows; NaN for a dimension without any, or with a prediction missing."""
+    """Apply `one` to each dimension's labelled rows; NaN for a dimension without any, or with a missing prediction."""
     result = np.full(y.shape[1], np.nan)
     for column in range(y.shape[1]):
         known = np.isfinite(y[:, column])
@@ -534,7 +534,7 @@ def _columns(one: Callable[[FloatArray, FloatArray], float], predicted: FloatArr
 
 
 def _mean(values: FloatArray, y: FloatArray) -> FloatArray:
-    """Mean of each column over the rows where `y` is known; NaN where none is."""
+    """Compute the mean of each column over the rows where `y` is known; NaN if there are none."""
     known = np.isfinite(y)
     return _share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
@@ -545,7 +545,7 @@ def _row_mean(values: FloatArray) -> FloatArray:
 
 
 def _share(above: ArrayLike, below: ArrayLike) -> FloatArray:
-    """Above / below, NaN where there is nothing below."""
+    """Divide above by below; NaN where below is zero."""
     top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     shares: FloatArray = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
     np.divide(top, bottom, out=shares, where=bottom != 0)
@@ -561,7 +561,7 @@ def _dense(clusters: IntArray) -> NDArray[np.intp]:
 
 
 def _members(clusters: IntArray) -> list[IntArray]:
-    """The rows of each cluster."""
+    """Return the row indices of each cluster."""
     index = _dense(clusters)
     order = np.argsort(index, kind="stable")
     return np.split(order, np.cumsum(np.bincount(index))[:-1])
@@ -574,7 +574,7 @@ def _per_cluster(values: FloatArray, index: NDArray[np.intp], size: int) -> Floa
 
 
 def _percentiles(draws: FloatArray, level: float) -> Bounds:
-    """Both ends of the middle `level` of the draws, NaN left out; NaN where nothing is left."""
+    """Return both ends of the central `level` of the draws, ignoring NaN; NaN if nothing is left."""
     flat = draws.reshape(len(draws), -1)
     ends = np.full((2, flat.shape[1]), np.nan)
     for column in range(flat.shape[1]):

@@ -1,8 +1,8 @@
-"""Backends: what runs a student's encoder when it scores, a file each, behind one Protocol.
+"""Backends that run a student's encoder for scoring: one module each, with a common protocol.
 
-In: texts. Out: features, in input order, the same whatever stands beside a text in its batch. A bundle with a whole
-network runs on ONNX Runtime, an adapter on a base on torch. `plan` is what may put another way, such as OpenVINO in
-bf16, in front of the first, for one bundle on one machine; `graph` is what runners of an exported graph share.
+Input: texts. Output: features, in input order, independent of the other texts in a batch. A bundle with a complete
+network runs on ONNX Runtime, an adapter with its base on torch. `plan` can select another backend, such as OpenVINO in
+bf16, for one bundle on one machine; `graph` is the common part of backends that run an exported graph.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Backend(Encoder, Protocol):
-    """An encoder that scores: what `students.Encoder` asks, and what it is called in reports."""
+    """An encoder for scoring: the interface of `students.Encoder`, and a name for reports."""
 
     name: str
     facts: EncoderFacts

@@ -1,9 +1,9 @@
-"""What all runners of an exported graph share: tokens, batches of like length, and the order of the input.
+"""Common part of backends that run an exported graph: tokenization, batches by length, and input order.
 
-In: texts, and a subclass that runs one padded batch. Out: features in input order. Texts are tokenised by the
-tokenizer's own threads; batches are sorted by length and bound by tokens, so that little of the work is padding
-and memory does not grow with the number of texts. One call's batches run at a time, whoever asks, so that callers in
-several threads tokenise beside the network and do not fight it for cores.
+Input: texts, and a subclass that runs one padded batch. Output: features in input order. Texts are tokenized by the
+tokenizer's own threads. Batches are sorted by length and limited in tokens, so that there is little padding and memory
+does not grow with the number of texts. The batches of only one call run at a time, so that callers in several threads
+tokenize in parallel with the network and do not compete for cores.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, IntArray
 
 INPUTS = ("input_ids", "attention_mask")
-"""What a graph reads: int64, shape (texts, tokens)."""
+"""Inputs of a graph: int64, shape (texts, tokens)."""
 
 OUTPUT = "features"
-"""What a graph gives: float32, shape (texts, width)."""
+"""Output of a graph: float32, shape (texts, width)."""
 
 _CHUNK = 1024
-"""Texts tokenised at a time: what bounds the memory of a call with very many texts."""
+"""Number of texts tokenized at a time, which limits the memory of a call with very many texts."""
 
 
 class GraphEncoder(ABC):
     """An exported encoder; a subclass runs the graph.
 
-    A text's features do not depend on its neighbours but for rounding: padding is masked.
+    A text's features depend on the other texts in its batch only by rounding, since padding is masked.
     """
 
     name: ClassVar[str]
@@ -53,9 +53,9 @@ class GraphEncoder(ABC):
 
         Args:
             model: the graph's file, which the subclass opens.
-            tokenizer: `tokenizer.json`.
-            facts: what the encoder is.
-            token_budget: tokens in a batch.
+            tokenizer: the file `tokenizer.json`.
+            facts: description of the encoder.
+            token_budget: maximum number of tokens in a batch.
 
         Raises:
             BundleError: the file cannot be used; the message names it.
@@ -73,15 +73,15 @@ class GraphEncoder(ABC):
 
     @abstractmethod
     def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
-        """Features of one padded batch, shape (texts, width); both inputs have the shape (texts, tokens)."""
+        """Return features of one padded batch, shape (texts, width); both inputs have the shape (texts, tokens)."""
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features, shape (texts, width), in input order; what lies beyond `max_tokens` is not read."""
+        """Return the features, shape (texts, width), in input order; texts are cut to `max_tokens`."""
         parts = [self.features(self.tokens(texts[start : start + _CHUNK])) for start in range(0, len(texts), _CHUNK)]
         return np.concatenate(parts) if parts else np.zeros((0, self.width), dtype=np.float32)
 
     def features(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        """Features of texts whose `tokens` are known, shape (texts, width), in their order."""
+        """Return features of texts with known `tokens`, shape (texts, width), in input order."""
         features = np.zeros((len(tokens), self.width), dtype=np.float32)
         lengths = np.array([len(one) for one in tokens], dtype=np.int64)
         batches = list(token_batches(lengths, self._token_budget))
@@ -98,15 +98,15 @@ class GraphEncoder(ABC):
         return features
 
     def run_batches(self, batches: Sequence[tuple[IntArray, IntArray]]) -> Iterable[NDArray[np.float32]]:
-        """Features of padded batches, in their order; each is read before the next one is asked for."""
+        """Yield features of padded batches, in their order; each is consumed before the next one is requested."""
         return starmap(self.run, batches)
 
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        """The numbers of each text's tokens, special ones included, at most `max_tokens`."""
+        """Return the token ids of each text, special tokens included, at most `max_tokens`."""
         return self._read(texts)[0]
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
-        """Which texts have more than `max_tokens` tokens, shape (texts,)."""
+        """Return which texts have more than `max_tokens` tokens, shape (texts,)."""
         found = np.zeros(len(texts), dtype=np.bool_)
         for start in range(0, len(texts), _CHUNK):
             _, cut = self._read(texts[start : start + _CHUNK])
@@ -118,7 +118,7 @@ class GraphEncoder(ABC):
             return self._reader.read(texts)
 
     def _padded(self, tokens: Sequence[Sequence[int]]) -> tuple[IntArray, IntArray]:
-        # A tokenizer without special tokens may find nothing in a text; one unmasked pad stands for it.
+        # A tokenizer without special tokens may return no tokens; one unmasked padding token is used then.
         longest = max(1, *(len(one) for one in tokens))
         ids = np.full((len(tokens), longest), self.facts.pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -129,7 +129,7 @@ class GraphEncoder(ABC):
 
 
 def check_interface(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
-    """See that a graph reads and gives what an encoder's graph does.
+    """Check that a graph has the inputs and outputs of an encoder's graph.
 
     Raises:
         BundleError: it does not; the message names the file.

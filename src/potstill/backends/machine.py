@@ -1,6 +1,6 @@
-"""The machine that scores: what of it decides which code is fastest, and whether that code runs at all.
+"""Describes the machine that scores: the facts that decide which code is fastest, and whether it runs at all.
 
-In: nothing. Out: facts that can be held against those of another time or another machine.
+Output: facts that can be compared with those of another time or another machine.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ _THAT_MATTER = frozenset({
     "avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8",
     "amx_bf16", "asimd", "asimddp", "bf16", "i8mm", "sve",
 })  # fmt: skip
-"""Instructions that kernels for matrices are chosen by, as Linux names them."""
+"""Instructions by which matrix kernels are selected, as Linux names them."""
 
 
 class Machine(Part):
-    """A processor as scoring sees it."""
+    """A processor, as far as it matters for scoring."""
 
     system: str
-    """`Linux x86_64`, say."""
+    """For example `Linux x86_64`."""
     processor: str
-    """The model's name, as the system tells it."""
+    """Name of the processor model, as the system reports it."""
     features: tuple[str, ...]
-    """Those instructions for matrices that it has, sorted; none where the system does not say."""
+    """The matrix instructions that it has, sorted; empty if the system does not report them."""
     cores: int
-    """Cores that this process may use."""
+    """Number of cores that this process may use."""
 
     @property
     def title(self) -> str:
-        """In one line."""
+        """Description in one line."""
         return f"{self.processor}, {self.cores} cores, {self.system}"
 
 
 @cache
 def this_machine() -> Machine:
-    """The machine that this process runs on."""
+    """Describe the machine that this process runs on."""
     facts = _cpu_facts()
     flags = set(facts.get("flags", facts.get("Features", "")).split())
     return Machine(
@@ -53,13 +53,13 @@ def this_machine() -> Machine:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def _cpu_facts() -> dict[str, str]:
-    """What Linux says of the first processor; nothing on other systems."""
+    """Return what Linux reports about the first processor; empty on other systems."""
     if not _CPU_FACTS.is_file():
         return {}
     first = _CPU_FACTS.read_text(encoding="utf-8", errors="replace").split("\n\n", 1)[0]

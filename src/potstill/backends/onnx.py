@@ -1,6 +1,6 @@
-"""ONNX Runtime: the portable backend, on any CPU, in fp32, without torch or transformers.
+"""ONNX Runtime, the portable backend: on any CPU, in float32, without torch or transformers.
 
-In: a graph that turns tokens into pooled features. Out: features that no processor changes by more than rounding.
+Input: a graph that turns tokens into pooled features. Output: features that differ between processors only by rounding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class OnnxEncoder(GraphEncoder):
-    """An exported encoder, run by ONNX Runtime in fp32 on the CPU.
+    """An exported encoder that ONNX Runtime runs in float32 on the CPU.
 
     The same text gives the same features to about 1e-6 in any batch.
     """
@@ -44,10 +44,10 @@ class OnnxEncoder(GraphEncoder):
 
         Args:
             model: the ONNX file.
-            tokenizer: `tokenizer.json`.
-            facts: what the encoder is.
-            threads: threads of the model; one for each physical core where it is None.
-            token_budget: tokens in a batch.
+            tokenizer: the file `tokenizer.json`.
+            facts: description of the encoder.
+            threads: number of threads of the model; None: one per physical core.
+            token_budget: maximum number of tokens in a batch.
 
         Raises:
             BundleError: either file cannot be used; the message names it.
@@ -56,7 +56,7 @@ class OnnxEncoder(GraphEncoder):
         self._session = _open_session(model, threads)
 
     def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
-        """Features of one padded batch, shape (texts, width)."""
+        """Return features of one padded batch, shape (texts, width)."""
         features: NDArray[np.float32] = self._session.run([OUTPUT], dict(zip(INPUTS, (ids, mask), strict=True)))[0]
         return features
 
@@ -68,7 +68,7 @@ def _open_session(path: Path, threads: int | None) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.inter_op_num_threads = 1
-    # Whatever fails is raised as well; at 3 it would also be printed.
+    # Every failure also raises an exception; at level 3 it would be printed too.
     options.log_severity_level = 4
     try:
         check_file(path)
@@ -76,7 +76,7 @@ def _open_session(path: Path, threads: int | None) -> InferenceSession:
     except BadInput as error:
         raise BundleError(str(error)) from None
     except Exception as error:
-        # ONNX Runtime has a class of its own for each of its status codes.
+        # ONNX Runtime has a separate exception class for each of its status codes.
         raise BundleError(f"{path}: not a graph that ONNX Runtime can run ({' '.join(str(error).split())})") from error
     names = [[value.name for value in values] for values in (session.get_inputs(), session.get_outputs())]
     check_interface(path, *names)

@@ -1,7 +1,8 @@
-"""OpenVINO: Intel's runtime, which multiplies in bfloat16 on x86 processors that can.
+"""OpenVINO, Intel's runtime, which multiplies in bfloat16 on x86 processors that support it.
 
-In: the same graph as ONNX Runtime's. Out: features; in fp32 they are ONNX Runtime's to rounding, in bf16 they are
-near, which is why only `potstill optimize` puts it in front of a bundle, after measuring what it changes.
+Input: the same graph as for ONNX Runtime. Output: features; in float32 they equal ONNX Runtime's up to rounding, in
+bfloat16 only approximately. Therefore only `potstill optimize` selects this backend for a bundle, after measuring the
+differences.
 """
 
 from __future__ import annotations
@@ -28,24 +29,25 @@ if TYPE_CHECKING:
     from potstill.types import IntArray
 
 Precision = Literal["f32", "bf16"]
-"""What the processor multiplies in; weights on disk are fp32 either way."""
+"""Precision of the multiplications; weights on disk are float32 in both cases."""
 
 _DEVICE = "CPU"
 
 _TELEMETRY = "openvino_telemetry"
 
 _STEP = 16
-"""Tokens by which the lengths of texts that come alone differ."""
+"""Lengths of single texts are rounded up to a multiple of this number of tokens."""
 
 _BATCHES = 4
-"""Streams are worth it from so many batches for each: with fewer, some end long before others."""
+"""Minimum number of batches per stream; with fewer, some streams end long before others."""
 
 
 class OpenVinoEncoder(GraphEncoder):
-    """An exported encoder, run by OpenVINO on the CPU.
+    """An exported encoder that OpenVINO runs on the CPU.
 
-    With several streams as many batches run at once, each on its share of the threads, which then wait for nobody.
-    A call with few batches has all threads for one after the other, so that one article alone is not the slower.
+    With several streams, as many batches run concurrently, each on its share of the threads, so cores do not wait for
+    each other. Small calls run their batches one after the other on all threads, so that a single article is not
+    slower.
     """
 
     name: ClassVar[str] = "openvino"
@@ -65,12 +67,13 @@ class OpenVinoEncoder(GraphEncoder):
 
         Args:
             model: the ONNX file.
-            tokenizer: `tokenizer.json`.
-            facts: what the encoder is.
-            precision: of the multiplications.
-            threads: threads of the model; one for each physical core where it is None.
-            streams: batches that run at once in calls with many; the graph is compiled anew for the first of them.
-            token_budget: tokens in a batch.
+            tokenizer: the file `tokenizer.json`.
+            facts: description of the encoder.
+            precision: precision of the multiplications.
+            threads: number of threads of the model; None: one per physical core.
+            streams: number of batches that run concurrently in calls with many batches; the first such call compiles
+                the graph again.
+            token_budget: maximum number of tokens in a batch.
 
         Raises:
             MissingExtra: openvino is not installed.
@@ -85,11 +88,11 @@ class OpenVinoEncoder(GraphEncoder):
         self._idle: SimpleQueue[Any] = SimpleQueue()
 
     def run(self, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:
-        """Features of one padded batch, shape (texts, width)."""
+        """Return features of one padded batch, shape (texts, width)."""
         return _inferred(self._request, *(self._rounded(ids, mask) if len(ids) == 1 else (ids, mask)))
 
     def run_batches(self, batches: Sequence[tuple[IntArray, IntArray]]) -> Iterable[NDArray[np.float32]]:
-        """Features of padded batches, in their order; several batches run at once where there are many."""
+        """Yield features of padded batches, in their order; if there are many, several run concurrently."""
         if self._streams == 1 or len(batches) < _BATCHES * self._streams:
             return super().run_batches(batches)
         if self._idle.empty():
@@ -100,7 +103,7 @@ class OpenVinoEncoder(GraphEncoder):
             return list(lanes.map(self._run_in_lane, batches))
 
     def _rounded(self, ids: IntArray, mask: IntArray) -> tuple[IntArray, IntArray]:
-        """A text alone, padded to one of a few lengths: each length that was not seen yet costs some milliseconds."""
+        """Pad a single text to one of a few lengths, since each new length costs some milliseconds."""
         tokens = ids.shape[1]
         more = max(0, min(-(-tokens // _STEP) * _STEP, self.facts.max_tokens) - tokens)
         padding = ((0, 0), (0, more))
@@ -115,7 +118,7 @@ class OpenVinoEncoder(GraphEncoder):
 
 
 def precisions() -> tuple[Precision, ...]:
-    """What this processor can multiply in.
+    """Return the precisions in which this processor can multiply.
 
     Raises:
         MissingExtra: openvino is not installed.
@@ -125,7 +128,7 @@ def precisions() -> tuple[Precision, ...]:
 
 
 def _library() -> ModuleType:
-    """OpenVINO, imported without its telemetry: it has a stand-in for where that package is not installed.
+    """Import OpenVINO without its telemetry; it has a fallback for when that package is not installed.
 
     Raises:
         MissingExtra: openvino is not installed.
@@ -140,7 +143,7 @@ def _library() -> ModuleType:
 
 
 def _inferred(request: Any, ids: IntArray, mask: IntArray) -> NDArray[np.float32]:  # noqa: ANN401 - as _compiled
-    # A copy: the memory of the request's own answer is written to by its next one.
+    # `infer` returns a copy; the request's own output memory is overwritten by the next request.
     features: NDArray[np.float32] = request.infer(dict(zip(INPUTS, (ids, mask), strict=True)))[OUTPUT]
     return features
 
@@ -150,7 +153,7 @@ def _compiled(path: Path, precision: Precision, threads: int | None, streams: in
     options: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY" if streams == 1 else "THROUGHPUT",
-        # Threads are shared out among streams.
+        # The threads are divided among the streams.
         "NUM_STREAMS": streams,
     }
     if threads is not None:

@@ -1,8 +1,8 @@
-"""The plan: which backend, precision, threads and batches are fastest for one bundle on one machine.
+"""Optimization plans: the fastest backend, precision, threads and batch size for one bundle on one machine.
 
-In: `plan.json` in the folder beside a bundle, where `potstill optimize` writes it. Out: the plan, where it was made
-for this bundle on this machine with these libraries; else the reason why it is not used. A bundle never changes, so
-nothing of this is in it.
+`potstill optimize` writes `plan.json` into a folder next to the bundle. Reading it returns the plan if it was made for
+this bundle on this machine with these libraries; otherwise the reason why it is not used. A bundle never changes, so
+the plan is not part of it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 
 MOST_DRIFT = 0.05
-"""A plan may not let raw scores differ from the trainer's by more than this share of the scale."""
+"""Largest allowed difference of raw scores from the trainer's, as a share of the scale."""
 
 
 class Variant(Part):
@@ -38,11 +38,11 @@ class Variant(Part):
     backend: Literal["onnx", "openvino"] = "onnx"
     precision: Literal["f32", "bf16"] = "f32"
     threads: int | None = Field(default=None, ge=1, le=4096)
-    """One for each physical core where it is None."""
+    """None: one thread per physical core."""
     streams: int = Field(default=1, ge=1, le=4096)
-    """Batches that run at once, each on its share of the threads; for OpenVINO."""
+    """Number of batches that run concurrently, each on its share of the threads; used by OpenVINO."""
     token_budget: int = Field(default=TOKEN_BUDGET, ge=1, le=10_000_000)
-    """Tokens in a batch."""
+    """Maximum number of tokens in a batch."""
 
     @property
     def title(self) -> str:
@@ -51,7 +51,7 @@ class Variant(Part):
 
     @property
     def exact(self) -> bool:
-        """Whether it computes in the precision that the bundle was proven in."""
+        """Whether it computes in the precision in which the bundle was verified."""
         return self.precision == "f32"
 
 
@@ -60,48 +60,48 @@ PORTABLE = Variant()
 
 
 class Change(Part):
-    """What a variant changes of the portable backend's answers, on articles that chose nothing else."""
+    """Differences of a variant's results from the portable backend's, on articles that were used for nothing else."""
 
     articles: int
     labelled: int
-    """Those of them with the oracle's labels."""
+    """Number of these articles with the oracle's labels."""
     largest: float
-    """Difference of one calibrated score, in points of the filter's scale."""
+    """Largest difference of a calibrated score, in points of the filter's scale."""
     mean: float
     largest_raw: float
     mae: float | None
-    """By how much the mean absolute error to the labels moves (positive: worse); None without labels."""
+    """Change of the mean absolute error to the labels (positive: worse); None without labels."""
     changed: int
-    """Articles whose tier becomes another one."""
+    """Number of articles whose tier changes."""
     changed_bound: float
-    """Largest share of articles that may change tier: a one-sided 95% bound (Clopper and Pearson)."""
+    """Upper bound on the share of articles whose tier changes: one-sided, 95% (Clopper & Pearson)."""
 
 
 class Speed(Part):
-    """What a variant does, timed beside the others in turn on the same articles."""
+    """Speed of a variant; variants are timed alternately on the same articles."""
 
     articles_per_second: float
-    """In bulk: the median over rounds."""
+    """Throughput on many articles: the median over rounds."""
     rounds: tuple[float, ...]
-    """Articles per second of each round."""
+    """Articles per second in each round."""
     milliseconds: float
-    """Of one article alone: the median."""
+    """Latency of a single article: the median, in milliseconds."""
 
 
 class Tried(Part):
-    """A variant that was looked at, and what came of it."""
+    """A variant that was tried, and the result."""
 
     variant: Variant
     change: Change | None
-    """None for the portable way, which it is held against, and where no articles could show it."""
+    """None for the portable backend, which is the reference, and if there were no articles to compare on."""
     speed: Speed | None
-    """None where the variant was refused before it was timed."""
+    """None if the variant was rejected before it was timed."""
     verdict: Literal["chosen", "slower", "refused", "unavailable"]
     why: str
 
 
 class Plan(Record):
-    """What `potstill optimize` chose for a bundle on a machine, and everything that it was chosen by."""
+    """The variant that `potstill optimize` chose for a bundle on a machine, with the measurements behind the choice."""
 
     made_by = "potstill optimize BUNDLE"
 
@@ -112,30 +112,30 @@ class Plan(Record):
     versions: dict[str, str]
     variant: Variant
     drift: float = Field(ge=0, le=MOST_DRIFT)
-    """How far raw scores of golden texts may be from the trainer's, as a share of the scale."""
+    """Tolerance of the golden texts' raw scores relative to the trainer's, as a share of the scale."""
     why: str
     proven_on: str
-    """The articles of `Change`, in words."""
+    """Description of the articles behind `Change`."""
     tried: tuple[Tried, ...]
     load: Load | None = None
-    """How busy the machine was while variants were timed; None where nobody recorded it."""
+    """Load of the machine while variants were timed; None if it was not recorded."""
 
 
 def plan_path(bundle: Path) -> Path:
-    """Where the plan of a bundle is kept: in a folder beside it, `<bundle>.speed`."""
+    """Return the path of a bundle's plan: in the folder `<bundle>.speed` next to the bundle."""
     return bundle.parent / f"{bundle.name}.speed" / "plan.json"
 
 
 def bench_path(bundle: Path) -> Path:
-    """Where the measurement of a bundle, by `potstill bench`, is kept: beside its plan."""
+    """Return the path of a bundle's `potstill bench` results: next to its plan."""
     return plan_path(bundle).with_name("bench.json")
 
 
 def refuse_unwritable(bundle: Path) -> None:
-    """Refuse to measure for minutes what could not be kept.
+    """Check before measuring for minutes that the result can be written.
 
     Raises:
-        BadInput: the folder beside the bundle cannot be written.
+        BadInput: the folder next to the bundle cannot be written.
     """
     folder = plan_path(bundle).parent
     if not writable(folder):
@@ -143,7 +143,7 @@ def refuse_unwritable(bundle: Path) -> None:
 
 
 def write_plan(bundle: Path, plan: Plan) -> Path:
-    """Write a bundle's plan; its path.
+    """Write a bundle's plan and return its path.
 
     Raises:
         BadInput: the folder cannot be written.
@@ -154,14 +154,14 @@ def write_plan(bundle: Path, plan: Plan) -> Path:
 
 
 def read_plan(bundle: Path, bundle_hash: str) -> tuple[Plan | None, str | None]:
-    """The plan of a bundle where it fits, and why there is one that is not used.
+    """Read a bundle's plan, or the reason why it cannot be used.
 
     Args:
-        bundle: its folder.
-        bundle_hash: its hash; a plan for another one does not fit.
+        bundle: the bundle's folder.
+        bundle_hash: the bundle's hash; a plan for another hash is not used.
 
     Returns:
-        The plan or None, and the reason or None; both are None where there is no plan.
+        The plan or None, and the reason or None; both are None if there is no plan.
     """
     path = plan_path(bundle)
     if not path.exists():
@@ -175,10 +175,10 @@ def read_plan(bundle: Path, bundle_hash: str) -> tuple[Plan | None, str | None]:
 
 
 def open_variant(variant: Variant, model: Path, tokenizer: Path, facts: EncoderFacts) -> GraphEncoder:
-    """Open one exported encoder as a variant says.
+    """Open one exported encoder as a variant describes.
 
     Raises:
-        BundleError: a file cannot be used, or this processor lacks the instructions.
+        BundleError: a file cannot be used, or this processor lacks the required instructions.
         MissingExtra: the variant's library is not installed.
     """
     if variant.backend == "onnx":
@@ -197,7 +197,7 @@ def open_variant(variant: Variant, model: Path, tokenizer: Path, facts: EncoderF
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what runs a network; another version may be slower, or round otherwise."""
+    """Return the versions of the inference libraries; other versions may be slower or round differently."""
     found = {}
     for package in ("potstill", "onnxruntime", "openvino", "tokenizers"):
         try:

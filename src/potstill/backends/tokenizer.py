@@ -1,9 +1,9 @@
-"""A tokenizer from a file that somebody else may have made: opened, looked over, and tried.
+"""Opens a tokenizer from an untrusted file and checks it before use.
 
-In: `tokenizer.json`. Out: a tokenizer, or a BundleError. Such a file is a small program: it may put a million letters
-in the place of one, and then one article takes gigabytes, so what its parts can add to a text is bounded before any
-text is read. The library panics on some faults and prints that itself; its own words are kept off the terminal while
-the file is tried.
+Input: `tokenizer.json`. Output: a tokenizer, or a BundleError. Such a file is a small program: it may replace one
+letter with a million, so that one article takes gigabytes. Therefore the amount that its parts can add to a text is
+limited before any text is read. The library panics on some errors and prints the panic itself; this output is
+suppressed while the file is tested.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 MOST_BYTES = 256 * 2**20
-"""Bytes of a tokenizer's file: the largest vocabularies in use take a tenth of that."""
+"""Maximum size of a tokenizer's file in bytes; the largest vocabularies in use take a tenth of that."""
 
 LONGEST_ADDED = 64
-"""Characters that one part may put into a text at one place, and tokens that it may put around one."""
+"""Maximum number of characters that one part may insert into a text at one position, and of tokens it may add around
+one."""
 
 MOST_GROWTH = 16
-"""By how much replacements may lengthen a text, all together."""
+"""Maximum factor by which all replacements together may lengthen a text."""
 
 MOST_PARTS = 256
-"""Parts of normalising, splitting and post-processing."""
+"""Maximum number of parts for normalization, splitting and post-processing."""
 
 LONGEST_PATTERN = 5_000
 LONGEST_WORD = 1_000
-"""Letters of a word that WordPiece looks up whole: its time grows with their square."""
+"""Maximum length of a word that WordPiece looks up as a whole, since its time grows with the square of the length."""
 
 _SILENCING = threading.Lock()
 
@@ -53,14 +54,14 @@ _TRIED = (
     "市政府周二宣布了一项新的住房计划。Рыбаки вернулись. أعلنت المدينة. गाँव 🙂",
     "a" * 500 + " " * 40 + "\t!",
 )
-"""Texts on which faults show before an article meets them."""
+"""Texts that reveal errors before an article is tokenized."""
 
 
 def open_tokenizer(path: Path) -> Tokenizer:
     """Open a tokenizer's file.
 
     Raises:
-        BundleError: it is missing, broken or beyond the bounds; the message names it.
+        BundleError: it is missing, broken or exceeds the limits; the message names it.
     """
     from tokenizers import Tokenizer
 
@@ -72,7 +73,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:
-            # tokenizers raises Exception itself, not a class of its own, for whatever is wrong with a file.
+            # tokenizers raises plain Exception, not a class of its own, for any error in a file.
             if type(error) is not Exception:
                 raise
             raise BundleError(f"{path}: not a tokenizer ({error})") from None
@@ -86,7 +87,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
 
 
 def _fault(tokenizer: Tokenizer) -> str | None:
-    """What is beyond the bounds, in words."""
+    """Describe what exceeds the limits, or return None."""
     parts = {name: _described(getattr(tokenizer, name)) for name in ("normalizer", "pre_tokenizer", "post_processor")}
     nodes = list(islice(_objects(parts), MOST_PARTS + 2))
     if len(nodes) > MOST_PARTS + 1:
@@ -110,9 +111,9 @@ def _longest(name: str) -> int:
 
 
 def _growth(replacements: list[dict[str, Any]]) -> int:
-    """By how much replacements, one after the other, can lengthen a text.
+    """Compute the factor by which replacements, applied in sequence, can lengthen a text.
 
-    One that looks for a letter which an earlier one puts in may replace it again.
+    A replacement may apply again to a letter that an earlier one inserted.
     """
     most = 1
     done: list[tuple[str, int]] = []
@@ -127,7 +128,7 @@ def _growth(replacements: list[dict[str, Any]]) -> int:
 
 
 def _matches_nothing(replacement: dict[str, Any]) -> bool:
-    """Whether a replacement is also made where there is nothing, between any two letters."""
+    """Return whether a replacement also matches the empty string, between any two letters."""
     from tokenizers import Regex, normalizers
 
     pattern = replacement["pattern"].get("Regex")
@@ -135,7 +136,7 @@ def _matches_nothing(replacement: dict[str, Any]) -> bool:
 
 
 def _fault_of_charsmap(nodes: list[dict[str, Any]]) -> str | None:
-    """A table of characters that gives a long text for one of them."""
+    """Check for a character table that replaces a character with a long text."""
     for node in nodes:
         encoded = node.get("precompiled_charsmap")
         if not isinstance(encoded, str):
@@ -150,7 +151,7 @@ def _fault_of_charsmap(nodes: list[dict[str, Any]]) -> str | None:
 
 
 def _fault_of_templates(nodes: list[dict[str, Any]]) -> str | None:
-    """A template that repeats the text, or reads a second one."""
+    """Check for a template that repeats the text, or reads a second one."""
     for node in nodes:
         single = node.get("single")
         if isinstance(single, list):
@@ -176,7 +177,7 @@ def _described(part: Any) -> Any:  # noqa: ANN401 - one of the library's classes
 
 
 def _objects(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - JSON
-    """All objects in a JSON value, the outer before the inner, in order."""
+    """Yield all objects in a JSON value, outer ones before inner ones, in order."""
     waiting = [value]
     while waiting:
         one = waiting.pop()
@@ -189,9 +190,9 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - JSON
 
 @contextmanager
 def _rust_silent() -> Iterator[None]:
-    """Keep off the terminal what a panic prints, which goes to the stream itself and not through Python."""
+    """Suppress what a panic prints directly to the stderr stream, not through Python."""
     with _SILENCING:
-        # A process may have been started without this stream.
+        # The process may have been started without this stream.
         with suppress(OSError, ValueError, AttributeError):
             sys.stderr.flush()
         try:

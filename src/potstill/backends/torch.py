@@ -1,6 +1,6 @@
-"""Torch: the backend of bundles that hold an adapter and a head, for bases too large to be carried along.
+"""Torch, the backend of bundles that hold an adapter and a head, for bases too large to be part of a bundle.
 
-In: an adapter's tensors, and the base's name and hash. Out: an encoder that runs the base, checked by its hash,
+Input: an adapter's tensors, and the base's name and hash. Output: an encoder that runs the base, verified by its hash,
 with the adapter merged in.
 """
 
@@ -23,14 +23,14 @@ def open_adapter(folder: Path, lora: Path, facts: EncoderFacts, *, device: str =
     """Find the base, check that it is the one the adapter was trained on, and merge the adapter into it.
 
     Args:
-        folder: holds the adapter's tensors, `adapter.safetensors`.
-        lora: the adapter's shape, a JSON file.
-        facts: what the encoder is; its `backbone_sha256` pins the base.
-        device: where it runs: `auto`, `cpu`, `cuda`, `mps`.
+        folder: folder with the adapter's tensors, `adapter.safetensors`.
+        lora: JSON file with the adapter's configuration.
+        facts: description of the encoder; its `backbone_sha256` pins the base.
+        device: where it runs: `auto`, `cpu`, `cuda` or `mps`.
 
     Raises:
         MissingModel: the base is not on this machine.
-        BundleError: the base has other weights, or the adapter does not fit it; the message names the file.
+        BundleError: the base has other weights, or the adapter does not match it; the message names the file.
     """
     try:
         content = read_json(lora)

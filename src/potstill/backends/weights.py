@@ -1,8 +1,8 @@
-"""The weights of an ONNX graph, looked over without the library that makes graphs.
+"""Checks the weights of an ONNX graph without the onnx library.
 
-In: the file of a graph. Out: the name of a weight that is not a finite number, if there is one. A single one in the
-row of a rare word shows in no golden text, and an article with that word would have no score. Only as much of the
-format is read as leads to the tensors: numbered fields, each with its length.
+Input: the file of a graph. Output: an error that names a weight that is NaN or infinite, if there is one. A single such
+weight in the row of a rare word affects no golden text, but an article with that word would get no score. Only the part
+of the format that leads to the tensors is parsed: numbered fields, each with its length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# Numbers of fields, by the messages of onnx.proto.
+# Field numbers, by the messages of onnx.proto.
 _GRAPH_OF_MODEL = 7
 _TENSORS_OF_GRAPH = 5
 _TYPE, _FLOATS, _NAME, _RAW = 2, 4, 8, 9
@@ -34,20 +34,20 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
 def check_weights(path: Path) -> None:
-    """See that all weights of a graph are finite numbers.
+    """Check that all weights of a graph are finite.
 
     Raises:
         BundleError: one is not, or the file is broken; the message names the file and the tensor.
     """
     with foreign(path, BundleError):
-        # Mapped, because a graph may be larger than what is to be held in memory.
+        # Memory-mapped, because a graph may be larger than the available memory.
         for name, values in _tensors(np.memmap(path, dtype=np.uint8, mode="r").data):
             if not _usable(values):
                 raise BundleError(f"{path}: {name} holds a number that is not finite")
 
 
 def _tensors(model: memoryview) -> Iterator[tuple[str, NDArray[np.floating]]]:
-    """A graph's weights by name; those that are no fractions are left out."""
+    """Yield a graph's floating-point weights by name."""
     for number, graph in _fields(model):
         if number != _GRAPH_OF_MODEL or isinstance(graph, int):
             continue
@@ -60,12 +60,12 @@ def _tensor(message: memoryview) -> Iterator[tuple[str, NDArray[np.floating]]]:
     fields = dict(_fields(message))
     kind, name, raw = fields.get(_TYPE), fields.get(_NAME, b""), fields.get(_RAW, fields.get(_FLOATS))
     if isinstance(kind, int) and kind in _FORMATS and isinstance(raw, memoryview) and not isinstance(name, int):
-        # Floats that are not raw have four bytes each as well.
+        # Floats that are not stored as raw data also have four bytes each.
         yield bytes(name).decode("utf-8", "replace"), np.frombuffer(raw, dtype=_FORMATS[kind])
 
 
 def _usable(values: NDArray[np.floating]) -> bool:
-    """Whether a tensor is finite; minus infinity beside nothing but zeros is a mask, and may stay."""
+    """Return whether a tensor is finite; a tensor of zeros and minus infinity is a mask and is allowed."""
     for start in range(0, values.size, _AT_ONCE):
         some = values[start : start + _AT_ONCE]
         finite = np.isfinite(some)
@@ -75,7 +75,7 @@ def _usable(values: NDArray[np.floating]) -> bool:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """The numbered fields of a message, in order: whole numbers, or bytes."""
+    """Yield the numbered fields of a message, in order: integers, or bytes."""
     at = 0
     while at < len(message):
         key, at = _varint(message, at)
@@ -97,7 +97,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """A whole number of variable length, and where it ends."""
+    """Read an integer of variable length; return it and the position after it."""
     value = shift = 0
     while True:
         byte = message[at]

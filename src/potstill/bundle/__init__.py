@@ -1,8 +1,9 @@
-"""The trained artefact on disk: a declared layout, the hash of every file, and golden texts with their scores.
+"""Bundles: the trained model on disk, with the hash of every file and golden texts with their scores.
 
-In: a fitted student, its filter and a calibration. Out: a folder that proves itself whenever it is loaded and
-never changes. Nothing in it can run code: safetensors, JSON, ONNX and tokenizer files only. Two kinds: a
-self-contained one, which any CPU scores without torch, and an adapter with a head, pinned to its base by hash.
+Input: a fitted student, its filter and a calibration. Output: a folder that is verified whenever it is loaded and never
+changes. It contains no executable code: only safetensors, JSON, ONNX and tokenizer files. There are two kinds: a
+self-contained bundle, which any CPU can score with without torch, and an adapter with a head, pinned to its base by
+hash.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _WRITING = {
     "EncoderFiles": "writing",
     "write_bundle": "writing",
 }
-"""What only making a bundle needs, and the module it is in: imported when it is asked for, since scoring never does."""
+"""Names needed only for making a bundle, and their modules; imported on first use, since scoring never needs them."""
 
 __all__ = [
     "BUNDLE_LAYOUT",

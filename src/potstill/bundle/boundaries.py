@@ -1,11 +1,12 @@
-"""Scores at which a filter's verdicts change: at, just below and just above what its gates, caps and tiers ask for.
+"""Finds scores at which a filter's verdicts change: at, just below and just above the limits of gates, caps and tiers.
 
-In: a filter. Out: rows of scores and marks of which caps have their words in the text. The same filter gives the same
-rows everywhere: they are what a bundle's verdicts are held against, and no student and no text is needed for them.
+Input: a filter. Output: rows of scores, and marks of the caps whose words are in the text. The same filter gives the
+same rows everywhere. A bundle's verdicts are compared on these rows, which needs neither a student nor a text.
 
-Points are taken from what the conditions compare with, and whole lines are drawn through them: along each dimension
-that a condition reads, and from the lowest scores through the point to the highest, on which the weighted mean rises.
-Wherever the verdict changes on a line, the two rows on both sides are kept, moved together until they are nearly one.
+Points are taken from the values that conditions compare with, and lines are drawn through them: along each dimension
+that a condition reads, and from the lowest scores through the point to the highest, along which the weighted mean
+increases. Wherever the verdict changes on a line, the rows on both sides are kept, after moving them together until
+they are nearly equal.
 """
 
 from __future__ import annotations
@@ -28,19 +29,19 @@ if TYPE_CHECKING:
     from potstill.verdict import Cap, Gate, Judged, Tier
 
 GENERATOR = 1
-"""Counts up whenever the rows of a filter become others."""
+"""Version of the generator; increased whenever the rows of a filter change."""
 
 NEAR = 2.0**-20
-"""How near two rows on both sides of a change come, as a share of the scale: far more than rounding may move one."""
+"""Distance of two rows on both sides of a change, as a share of the scale: far larger than rounding errors."""
 
 _POINTS = 2048
 _MOST_NUMBERS = 8_000_000
 _STEPS = 12
 _EACH = 2
-"""Changes of one kind that are kept: in one dimension, between the same two places."""
+"""Number of changes of one kind that are kept: in one dimension, between the same two outcomes."""
 
 _MOST_CHANGES = 2_000
-"""Changes that are kept in all: those beyond are left out evenly."""
+"""Maximum number of changes that are kept; beyond it, changes are dropped evenly."""
 
 _HALVINGS = 40
 
@@ -48,7 +49,7 @@ Rows: TypeAlias = "tuple[FloatArray, BoolArray]"
 
 
 def boundary_rows(filter_: Filter) -> Rows:
-    """Scores, shape (rows, dimensions), and cap marks, shape (rows, caps): each row is unlike all others."""
+    """Return distinct rows: scores, shape (rows, dimensions), and cap marks, shape (rows, caps)."""
     scale, caps = filter_.scale, len(filter_.caps)
     low, high, hits = _changes(filter_)
     scores = np.concatenate([_corners(filter_), low, high])
@@ -56,14 +57,14 @@ def boundary_rows(filter_: Filter) -> Rows:
     capped = [_strongest(filter_, low, high, hits), *_capped(filter_)]
     scores = np.concatenate([scores, *(rows for rows, _ in capped)])
     marks = np.concatenate([marks, *(own for _, own in capped)])
-    # Rounding may have moved an end of the scale by the last digit.
+    # Rounding may have moved an end of the scale by its last digit.
     scores = np.clip(scores, scale.min, scale.max)
     kept = np.unique(np.concatenate([scores, marks], axis=1), axis=0, return_index=True)[1]
     return scores[np.sort(kept)], marks[np.sort(kept)]
 
 
 def _corners(filter_: Filter) -> FloatArray:
-    """All scores alike, at each place that a condition on the mean asks for; and one dimension unlike all others."""
+    """Return rows with all scores equal, at each limit of the mean, and rows with one dimension different."""
     low, high = filter_.scale.min, filter_.scale.max
     count = len(filter_.dimension_names)
     alike = np.repeat(np.array(_places(filter_)[OVERALL])[:, None], count, axis=1)
@@ -72,7 +73,7 @@ def _corners(filter_: Filter) -> FloatArray:
 
 
 def _capped(filter_: Filter) -> Iterator[Rows]:
-    """The highest scores under each cap, under each two neighbours, and under all."""
+    """Yield the highest scores under each cap, under each two adjacent caps, and under all caps."""
     caps = len(filter_.caps)
     if not caps:
         return
@@ -84,7 +85,7 @@ def _capped(filter_: Filter) -> Iterator[Rows]:
 
 
 def _strongest(filter_: Filter, low: FloatArray, high: FloatArray, hits: BoolArray) -> Rows:
-    """For each gate and cap, of the rows that it limits alone, the one with the highest scores: what it caps shows."""
+    """Return for each gate and cap, of the rows that only it limits, the one with the highest scores."""
     scores, marks = np.concatenate([low, high]), np.concatenate([hits, hits])
     if not len(scores):
         return scores, marks
@@ -103,7 +104,7 @@ def _strongest(filter_: Filter, low: FloatArray, high: FloatArray, hits: BoolArr
 
 
 def _lifted(scores: FloatArray, marks: BoolArray, filter_: Filter) -> FloatArray:
-    """Rows with every score at the top of the scale that may go there while the same limits fire."""
+    """Raise each score to the top of the scale if the same limits still apply."""
     wanted = _outcome(judge(scores, filter_, marks))[:, 1:]
     for column in range(scores.shape[1]):
         other = scores.copy()
@@ -114,7 +115,7 @@ def _lifted(scores: FloatArray, marks: BoolArray, filter_: Filter) -> FloatArray
 
 
 def _changes(filter_: Filter) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Rows on both sides of the changes, in pairs, and the marks of each pair."""
+    """Return rows on both sides of the changes, in pairs, and the marks of each pair."""
     found: list[tuple[FloatArray, FloatArray, BoolArray]] = []
     for rows, marks in _lines(filter_):
         points, places, count = rows.shape
@@ -132,7 +133,7 @@ def _thinned(rows: NDArray[Any]) -> NDArray[Any]:
 
 
 def _first_of_each(outcomes: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
-    """Where outcomes, shape (points, places, 3), change from a place to the next: the first few of each kind."""
+    """Return where outcomes, shape (points, places, 3), change between neighbours: the first few of each kind."""
     point, place = np.nonzero((outcomes[:, 1:] != outcomes[:, :-1]).any(axis=2))
     kinds = np.column_stack([place, outcomes[point, place], outcomes[point, place + 1]])
     kind = np.unique(kinds, axis=0, return_inverse=True)[1].ravel()
@@ -145,7 +146,7 @@ def _first_of_each(outcomes: NDArray[np.int64]) -> tuple[IntArray, IntArray]:
 def _moved_together(
     low: FloatArray, high: FloatArray, hits: BoolArray, filter_: Filter
 ) -> tuple[FloatArray, FloatArray]:
-    """Halve the way between each two rows until they are `NEAR`; their verdicts stay unlike."""
+    """Bisect between each two rows until they are `NEAR` to each other; their verdicts remain different."""
     near = NEAR * (filter_.scale.max - filter_.scale.min)
     first = _outcome(judge(low, filter_, hits))
     for _ in range(_HALVINGS):
@@ -159,12 +160,12 @@ def _moved_together(
 
 
 def _outcome(judged: Judged) -> NDArray[np.int64]:
-    """What a verdict says besides its number, shape (rows, 3): tier, gates, caps."""
+    """Return a verdict without its score, shape (rows, 3): tier, gates, caps."""
     return np.column_stack([judged.tiers, judged.gates.astype(np.int64), judged.caps.astype(np.int64)])
 
 
 def _lines(filter_: Filter) -> Iterator[Rows]:
-    """Lines through points, shape (points, places, dimensions), and each point's marks."""
+    """Yield lines through points, shape (points, places, dimensions), and each point's marks."""
     names, places = filter_.dimension_names, _places(filter_)
     read = {name for text in _conditions(filter_) for name in condition(text, filter_).names}
     count = max(16, min(_POINTS, _MOST_NUMBERS // (len(names) * (sum(map(len, places.values())) + 2 * _STEPS))))
@@ -185,8 +186,8 @@ def _lines(filter_: Filter) -> Iterator[Rows]:
 
 
 def _points(filter_: Filter, places: dict[str, list[float]], count: int) -> Rows:
-    """Points of which each score is one of its dimension's places, and marks: half have none, the others one cap's."""
-    # Of the standard library, whose `random` gives the same numbers in every version.
+    """Return points with scores taken from their dimension's `places`; half have no marks, the others one cap's."""
+    # The standard library's `random` returns the same numbers in every version.
     random = Random(0).random  # noqa: S311 - nothing is secret here
     names, caps = filter_.dimension_names, len(filter_.caps)
     points = np.array(
@@ -200,7 +201,7 @@ def _points(filter_: Filter, places: dict[str, list[float]], count: int) -> Rows
 
 
 def _places(filter_: Filter) -> dict[str, list[float]]:
-    """For each dimension and the mean: the ends of the scale, what conditions compare it with, and between."""
+    """Return for each dimension and the mean: the ends of the scale, the limits of conditions, and midpoints."""
     low, high = filter_.scale.min, filter_.scale.max
     found: dict[str, set[float]] = {name: {low, high} for name in (*filter_.dimension_names, OVERALL)}
     for text in _conditions(filter_):

@@ -1,8 +1,8 @@
-"""A run's bundle: the student that validation prefers, calibrated, exported, proven, with the reasons written down.
+"""Builds a run's bundle: selects a student on validation, then calibrates, exports and verifies it.
 
-In: a run with trained students. Out: its bundle. Validation chooses; calibration and intervals come from rows
-that chose nothing: the calibration part where the dataset has one, else predictions of training rows by models
-that had not seen them.
+Input: a run with trained students. Output: its bundle, with the reasons for the choice. Calibration and intervals are
+fitted on rows that were not used for selection: the calibration part if the dataset has one, otherwise out-of-fold or
+held-out predictions of training rows.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 NEVER_SHIPPED = frozenset({"source-median"})
-"""Students that show what can be had without reading; nobody should score with them."""
+"""Baselines that do not read the text; they are not meant for scoring and are never put in a bundle."""
 
 LARGEST_GRAPH = 1_900_000_000
-"""Bytes of weights above which a network does not fit one ONNX file, whose format ends at 2 GiB."""
+"""Largest size of a network's weights, in bytes, that fits one ONNX file (the format's limit is 2 GiB)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """A trained student of the run, and its raw predictions of the validation part, shape (rows, dimensions)."""
+    """A trained student of the run, with its raw predictions of the validation part, shape (rows, dimensions)."""
 
     name: str
     folder: Path
@@ -65,21 +65,21 @@ class Candidate:
 def build_bundle(
     run: Run, student: str | None = None, *, kind: Kind | None = None, seed: int = 0, graphs_of: Sequence[Path] = ()
 ) -> Bundle:
-    """Make a run's bundle; recorded as the stage `bundle`.
+    """Build a run's bundle; recorded as the stage `bundle`.
 
     Args:
-        run: an open run whose students are trained.
-        student: the one to ship, by its recipe's name; the one that validation prefers where it is None.
-        kind: whether a network comes along whole or as an adapter to its base; an adapter only where the whole
-            does not fit an ONNX file, unless said otherwise.
-        seed: of the golden word lists, the calibration's folds and the bootstrap.
-        graphs_of: other bundles. A frozen network that one of them, or the run's older bundle, holds as a graph is not
-            exported again: the graph is copied once it is shown to give the same features here.
+        run: an open run with trained students.
+        student: name of the recipe to ship; None selects the student with the lowest validation error.
+        kind: whether a network is stored completely or as an adapter to its base; by default an adapter only if the
+            complete network does not fit an ONNX file.
+        seed: random seed of the golden word lists, the calibration folds and the bootstrap.
+        graphs_of: other bundles. If one of them, or the run's previous bundle, holds the graph of a frozen network, the
+            graph is copied instead of exported again, after a check that it gives the same features here.
 
     Raises:
-        RunError: nothing is trained yet, a student is unknown or was trained on other rows.
-        BundleError: the bundle cannot be made, or does not prove itself; an older one stays.
-        MissingExtra, MissingModel: a neural student's libraries or backbone are not on this machine.
+        RunError: nothing is trained yet, or a student is unknown or was trained on other rows.
+        BundleError: the bundle cannot be made or does not pass its checks; the previous bundle is kept.
+        MissingExtra, MissingModel: a neural student's libraries or backbone are not installed.
     """
     filter_ = run.filter
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
@@ -113,13 +113,13 @@ def write_candidate(
     """Calibrate a trained student, export it and write it as a bundle.
 
     Args:
-        run: the run that it belongs to.
-        dataset: the run's.
-        chosen: the student.
-        folder: where the bundle goes; one that is there is replaced.
-        choice: why it was chosen, for the bundle's facts.
+        run: the run that the student belongs to.
+        dataset: the run's dataset.
+        chosen: the student to write.
+        folder: folder of the bundle; an existing bundle is replaced.
+        choice: why the student was chosen, recorded in the bundle's facts.
         kind: as in `build_bundle`.
-        seed: of the golden word lists and the calibration's folds.
+        seed: random seed of the golden word lists and the calibration folds.
         graphs_of: as in `build_bundle`.
 
     Raises:
@@ -154,7 +154,7 @@ def write_candidate(
 
 
 def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
-    """The run's trained students that may be shipped, by name.
+    """Read the run's trained students that may be shipped, sorted by name.
 
     Raises:
         RunError: there is none, or one was trained on other rows than the dataset has now.
@@ -181,7 +181,7 @@ def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
 def choose(
     candidates: Sequence[Candidate], validation: Examples, filter_: Filter, *, wanted: str | None = None, seed: int = 0
 ) -> Choice:
-    """The candidate with the least validation error, or the one asked for, and by how much it leads.
+    """Select the candidate with the lowest validation error, or the one asked for, and compute its margin.
 
     Raises:
         RunError: there is no candidate of the name asked for.
@@ -217,9 +217,10 @@ def _constant_mae(dataset: Dataset) -> float:
 
 
 def choose_for_all(runs: Sequence[Run]) -> str:
-    """The student that serves several runs' filters best, by its recipe's name, so that one network can score them all.
+    """Select the student that serves several runs' filters best, so that one network can score them all.
 
-    It has the least validation error as a share of the constant's, averaged over the runs.
+    It has the lowest validation error relative to the constant's, averaged over the runs. The result is the name of its
+    recipe.
 
     Raises:
         RunError: no student that can be shipped is trained in every run.
@@ -246,17 +247,17 @@ def export_student(
     kind: Kind | None = None,
     graphs_of: Sequence[Path] = (),
 ) -> tuple[Kind, list[EncoderFiles], tuple[Exported, ...]]:
-    """Write a student's encoders as a bundle holds them; the kind of bundle, the files, and what to record.
+    """Write a student's encoders as bundle files; return the kind of bundle, the files and what to record.
 
     Args:
-        student: with torch encoders, if it has some.
+        student: the student, with torch encoders if it has any.
         folder: where the files are written.
-        texts: windows on which an exported network is proven equal.
+        texts: text windows on which an exported network is compared with the original.
         kind: as in `build_bundle`.
         graphs_of: as in `build_bundle`.
 
     Raises:
-        BundleError: the student has no such form.
+        BundleError: the student cannot be stored in this form.
         MissingExtra: torch is not installed.
     """
     encoder: Any = encoder_of(student)
@@ -299,7 +300,7 @@ def export_student(
 
 
 def _graphs(bundles: Sequence[Path], part: Any) -> list[Made]:  # noqa: ANN401 - an encoder of torch
-    """Graphs of a frozen encoder that bundles hold, each whole; none of one that was trained."""
+    """Return intact graphs of a frozen encoder from other bundles; none for an encoder that was trained."""
     from potstill.export import Made
 
     found = []
@@ -308,7 +309,7 @@ def _graphs(bundles: Sequence[Path], part: Any) -> list[Made]:  # noqa: ANN401 -
             manifest, _ = read_manifest(folder)
             exports = BundleFacts.from_file(folder / BUNDLE_LAYOUT["facts"]).exports
         except BadInput:
-            continue  # no bundle, or one that does not prove itself: its graph is not used
+            continue  # not a bundle, or one that fails its checks: its graph is not used
         for place, facts in enumerate(manifest.encoders if manifest.kind == "self-contained" else ()):
             name = file_name("model", place)
             if place < len(exports) and facts == part.facts and sha256(folder / name) == manifest.files[name]:
@@ -350,7 +351,7 @@ def _why(
     *,
     named: bool,
 ) -> str:
-    """One sentence for the record and the terminal."""
+    """Return one sentence that explains the choice, for the record and the terminal."""
     said = f"{rung}, {'asked for by name' if named else 'which validation prefers'}: MAE {means[rung]:.3f}"
     if runner_up is not None and interval is not None:
         lead = means[runner_up] - means[rung]

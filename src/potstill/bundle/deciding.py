@@ -1,6 +1,6 @@
-"""From raw scores to a verdict: the steps after the student, the same in scoring and in a bundle's proof.
+"""Turns raw scores into verdicts: the steps after the student, shared by scoring and bundle verification.
 
-In: raw scores and the windows they were given for. Out: calibrated scores, intervals and verdicts, as arrays.
+Input: raw scores and the text windows they belong to. Output: calibrated scores, intervals and verdicts, as arrays.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray
 
 LEVEL = 0.9
-"""The share of labels that an interval is meant to hold."""
+"""Default nominal coverage of intervals."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decided:
-    """Scores, low and high of shape (rows, dimensions), NaN in a row that has no verdict, and `judged`.
+    """Scores, low and high, shape (rows, dimensions), NaN in a row without a verdict, and the verdicts in `judged`.
 
-    `probabilities`, if asked for, has shape (rows, tiers), NaN likewise.
+    `probabilities`, if asked for, has shape (rows, tiers), with NaN in the same rows.
     """
 
     scores: FloatArray
@@ -38,7 +38,7 @@ class Decided:
 
     @property
     def verdict(self) -> pl.DataFrame:
-        """The columns of `verdict.decide`, one row for each."""
+        """Return the columns of `verdict.decide`, one row per article."""
         return self.judged.frame
 
 
@@ -51,21 +51,21 @@ def decide_raw(
     *,
     probabilities: bool = False,
 ) -> Decided:
-    """Calibrate raw scores and give each row its verdict.
+    """Calibrate raw scores and decide the verdict of each row.
 
     Args:
-        raw: what the student said, shape (rows, dimensions); a row with a score that is not finite is unscored.
-        folded: the rows' windows as `prefilter.fold_all` gives them, for the words of the caps; not read where there
-            are no caps.
+        raw: the student's raw scores, shape (rows, dimensions); a row with a score that is not finite gets no verdict.
+        folded: the rows' text windows as `prefilter.fold_all` returns them, for the words of the caps; not used if
+            there are no caps.
         filter_: weights, gates, caps and tiers.
-        calibration: what maps raw scores to the scale, and gives intervals.
-        level: of the intervals.
-        probabilities: whether to work out each tier's; it takes as long as a few hundred verdicts a row.
+        calibration: maps raw scores to the scale and computes intervals.
+        level: nominal coverage of the intervals, above 0 and below 1.
+        probabilities: whether to compute tier probabilities, which takes as long as a few hundred verdicts per row.
 
     Raises:
         BadInput: probabilities are asked for and the calibration holds no residuals.
     """
-    # A row without one of its scores has none at all.
+    # A row in which one score is missing gets no scores at all.
     whole = np.where(np.isfinite(raw).all(axis=1, keepdims=True), raw, np.nan)
     scores, low, high = calibration.scores_and_intervals(whole, level)
     hits = cap_hits_of(folded, filter_) if filter_.caps and folded is not None else None
@@ -74,7 +74,7 @@ def decide_raw(
 
 
 def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
-    """The rows of `these` where `which` says so, shape (rows,), and else those of `others`."""
+    """Return the rows of `these` where `which`, shape (rows,), is true, and those of `others` elsewhere."""
     rows = which[:, None]
     odds = None
     if these.probabilities is not None and others.probabilities is not None:

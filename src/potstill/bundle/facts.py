@@ -1,6 +1,6 @@
-"""Where a bundle comes from: which student was chosen and why, how it was calibrated, what made it.
+"""Origin of a bundle: which student was chosen and why, how it was calibrated, and the versions that made it.
 
-Nothing in here decides a score. A bundle that was written by hand may lack each part.
+Nothing here affects a score. Each part may be missing from a bundle that was written by hand.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from potstill.training.facts import StudentRecord  # noqa: TC001 - pydantic read
 class Choice(Part):
     """Which student became the bundle, and why.
 
-    `validation_mae` is each student's mean absolute error, the mean over dimensions of clipped predictions. `margin`
-    is by how much the runner-up's is larger, with a 95% bootstrap interval over clusters; both are None where there
-    was nothing to choose from.
+    `validation_mae` is each student's mean absolute error: clipped predictions, averaged over dimensions. `margin` is
+    by how much the runner-up's error is larger, with a 95% bootstrap interval over clusters; both are None if there was
+    only one candidate.
     """
 
     rung: str
@@ -27,11 +27,11 @@ class Choice(Part):
     margin_interval: Interval | None = None
     reason: str = ""
     constant_mae: float | None = None
-    """The error of the training labels' medians on the same rows; None where nobody recorded it."""
+    """Validation error of the training labels' medians on the same rows; None if it was not recorded."""
 
 
 class Calibrated(Part):
-    """Which rows calibrated the student, and each dimension's method."""
+    """Which rows the student was calibrated on, and each dimension's method."""
 
     origin: str
     kept: dict[str, str]

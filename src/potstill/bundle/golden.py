@@ -1,11 +1,11 @@
-"""Golden texts: what the trainer's student said of a few texts, kept in the bundle so that it can prove itself.
+"""Golden texts: the trainer's scores of a few texts, stored in a bundle so that it can be verified.
 
-In: texts and the trainer's raw scores of them. Out: lines of JSON, and a check that a loaded bundle still says
-the same. Right hashes only show that a bundle is as somebody wrote it; a zeroed head, two dimensions swapped,
-another calibration or another tokenizer show here.
+Input: texts and the trainer's raw scores of them. Output: JSON lines, and a check that a loaded bundle gives the same
+scores. Hashes only show that a bundle is unchanged since it was written. Golden texts detect a zeroed head, two swapped
+dimensions, another calibration or another tokenizer.
 
-The texts are potstill's own, in several scripts, and lists of words that are common in the training articles,
-drawn at random: those reach a student's whole vocabulary and give nobody's article away.
+The texts were written for potstill, in several scripts. Others are lists of common words of the training articles,
+drawn at random: these cover a student's whole vocabulary and do not reveal any article.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 SHORT_CHARACTERS = 160
-"""Texts up to here may be checked whenever the bundle is loaded; all others wait for `potstill verify`."""
+"""Maximum length, in characters, of texts that may be checked on loading; `potstill verify` checks all texts."""
 
 SHORT_TEXTS = 6
-"""How many of them are: half from the beginning of the list, half from its end, where the word lists are."""
+"""Number of short texts checked: half from the start of the list, half from its end, where the word lists are."""
 
 ODDS_TOLERANCE = 0.02
-"""How far a tier's probability may be from the recorded one: a draw on the brink of a tier may fall on either side."""
+"""Tolerance of tier probabilities: a draw at the boundary of a tier may fall on either side."""
 
 _RIVER = (
     "Volunteers in three villages spent the autumn clearing the old mill race, and by spring the river ran past the "
@@ -74,7 +74,7 @@ TEXTS: tuple[Article, ...] = (
     Article("turn", "", _RIVER * 2 + _BANK * 4),
     Article("long-word", "", "antidisestablishmentarianism" * 60),
 )
-"""Written for potstill: short and long, turning to something else on the way, in several scripts, and nearly empty."""
+"""Written for potstill: short and long, with a change of topic, in several scripts, and nearly empty."""
 
 _WORD = re.compile(r"\w\w+")
 
@@ -87,7 +87,7 @@ class Golden(Part):
     content: str
     short: bool
     raw: dict[str, float]
-    """What the trainer's student said, before calibration."""
+    """The trainer's raw scores, before calibration."""
     scores: dict[str, float]
     low: dict[str, float]
     high: dict[str, float]
@@ -96,18 +96,18 @@ class Golden(Part):
     gates: tuple[str, ...]
     caps: tuple[str, ...]
     reason: str | None
-    """Why the prefilter would drop it, if so."""
+    """Why the prefilter would drop it, or None."""
     probabilities: dict[str, float] | None = None
-    """Of each tier; None in a bundle that holds no residuals, as those of older versions."""
+    """Probability of each tier; None in a bundle without residuals, such as those of older versions."""
 
 
 def word_lists(texts: Sequence[str], *, seed: int, most: int = 4000) -> list[Article]:
-    """Golden texts of common words: six lists, three of them short, of words that at least three texts have.
+    """Return golden texts of common words: six lists, three of them short, of words that occur in at least three texts.
 
     Args:
-        texts: windows of training articles.
-        seed: of the draw.
-        most: texts that are looked at.
+        texts: text windows of training articles.
+        seed: random seed for sampling.
+        most: maximum number of texts that are used.
     """
     documents: Counter[str] = Counter()
     for text in texts[:most]:
@@ -116,7 +116,7 @@ def word_lists(texts: Sequence[str], *, seed: int, most: int = 4000) -> list[Art
     if not words:
         return []
     rng = np.random.default_rng(seed)
-    # Common words more often, as in writing, but not by their full lead.
+    # The square root draws common words more often, but less than proportionally to their frequency.
     chance = np.sqrt([documents[word] for word in words])
     chance /= chance.sum()
     return [
@@ -126,13 +126,13 @@ def word_lists(texts: Sequence[str], *, seed: int, most: int = 4000) -> list[Art
 
 
 def windows(articles: Iterable[Article], filter_: Filter) -> pl.DataFrame:
-    """Articles as students read them: columns id and text."""
+    """Return articles as students read them: columns id and text."""
     rows = [(article.id, filter_.text.of(article.title, article.content)) for article in articles]
     return pl.DataFrame(rows, schema={"id": pl.String, "text": pl.String}, orient="row")
 
 
 def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, calibration: Calibration) -> list[Golden]:
-    """Golden lines for articles that a student gave `raw`, shape (articles, dimensions).
+    """Build golden lines for articles with raw scores `raw`, shape (articles, dimensions).
 
     Raises:
         BundleError: a raw score is not finite.
@@ -176,14 +176,14 @@ def read_golden(path: Path, dimensions: Sequence[str]) -> list[Golden]:
     """Read golden lines.
 
     Raises:
-        BundleError: a line is broken, is about other dimensions, or there are none.
+        BundleError: a line is broken or has other dimensions, or there are no lines.
     """
     rows = []
     try:
         text = read_text(path)
     except BadInput as error:
         raise BundleError(str(error)) from None
-    # Not splitlines: a text may hold line separators of Unicode's own.
+    # str.splitlines is not used, because a text may contain Unicode line separators.
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
             row = Golden.model_validate_json(line, strict=True)
@@ -201,10 +201,10 @@ def read_golden(path: Path, dimensions: Sequence[str]) -> list[Golden]:
 def prove(
     rows: Sequence[Golden], student: Student, filter_: Filter, calibration: Calibration, tolerance: Tolerance
 ) -> float:
-    """Hold a loaded bundle against its golden lines; the largest difference of a raw score.
+    """Check a loaded bundle against its golden lines; return the largest difference of a raw score.
 
-    The student is held against the trainer's raw scores, and every later step against what it made of *those*,
-    so that a step's own check is exact whatever the processor.
+    The student's raw scores are compared with the trainer's, and every later step is run on the *recorded* raw scores,
+    so that its check is exact on any processor.
 
     Raises:
         BundleError: something differs; the message names the text, what differs and by how much.
@@ -247,7 +247,7 @@ def _near(
     rows: Sequence[Golden],
     names: Sequence[str],
 ) -> None:
-    # Written so that NaN counts as far.
+    # Written so that NaN counts as a difference.
     far = ~(np.abs(given - wanted) <= allowed)
     if far.any():
         row, column = (int(index[0]) for index in np.nonzero(far))
@@ -261,7 +261,7 @@ def _same_odds(rows: Sequence[Golden], decided: Decided, tiers: Sequence[str]) -
     nothing: dict[str, float] = {}
     recorded = np.array([[(row.probabilities or nothing).get(name, np.nan) for name in tiers] for row in rows])
     found = np.full(recorded.shape, np.nan) if decided.probabilities is None else decided.probabilities
-    # Neither has an article that no draw gives a tier.
+    # Both are NaN for an article for which no draw gives a tier.
     given, wanted = np.nan_to_num(found, nan=-1.0), np.nan_to_num(recorded, nan=-1.0)
     _near("probability of", "calibration.json", given, wanted, ODDS_TOLERANCE, rows, tiers)
 

@@ -1,8 +1,8 @@
-"""What a bundle is on disk: the names of its files, and a manifest in which any changed byte shows.
+"""File layout of a bundle, and its manifest, which makes any change of a byte detectable.
 
-In: a folder. Out: a manifest whose every claim about the folder has been checked: no file missing, none extra,
-each with the SHA-256 that was written down. The manifest itself is held to one spelling and carries its own
-hash, so that it proves itself as well. A signature may lie beside it, which signs the manifest and is not in it.
+Input: a folder. Output: a manifest that has been checked against the folder: no file is missing or unexpected, and each
+has the recorded SHA-256. The manifest itself has exactly one valid spelling and contains its own hash, so that changes
+to it are detected too. A signature may be stored next to it; it signs the manifest and is not listed in it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SCHEMA_VERSION: Final = 2
-"""Bundles of version 1 have no golden verdicts, so what they claim of their filter can't be proven."""
+"""Bundles of version 1 have no golden verdicts, so their filter cannot be verified."""
 
 Kind = Literal["self-contained", "adapter"]
 
@@ -42,8 +42,8 @@ BUNDLE_LAYOUT: Mapping[str, str] = {
     "lora": "adapter.json",
     "signature": "signature.json",
 }
-"""Every file of a bundle, by name. A student with several encoders has a numbered `model` and `tokenizer` for
-each after the first: `model-1.onnx`, `tokenizer-1.json`, and so on."""
+"""Every file of a bundle, by name. A student with several encoders has a numbered `model` and `tokenizer` for each
+after the first: `model-1.onnx`, `tokenizer-1.json`, and so on."""
 
 _EACH = ("filter", "rubric", "student", "arrays", "calibration", "golden", "verdicts", "facts")
 _PER_ENCODER: Mapping[Kind, tuple[str, ...]] = {
@@ -53,19 +53,20 @@ _PER_ENCODER: Mapping[Kind, tuple[str, ...]] = {
 
 
 RAW_TOLERANCE = 1e-4
-"""How far a raw score may be from the trainer's, as a share of the scale: 0.001 of 0 to 10. None may allow more."""
+"""Tolerance of raw scores relative to the trainer's, as a share of the scale: 0.001 on a scale from 0 to 10. No bundle
+may allow more."""
 
 EXACT_TOLERANCE = 1e-7
-"""The same for what follows from recorded raw scores."""
+"""The same for values that are computed from recorded raw scores."""
 
 
 class Tolerance(Part):
-    """How near the golden texts' numbers must come, in points of the filter's scale."""
+    """Tolerances of the golden texts' numbers, in points of the filter's scale."""
 
     raw: float = Field(gt=0)
     """For raw scores: another processor rounds differently."""
     exact: float = Field(gt=0)
-    """For what is computed from recorded raw scores: calibration, intervals, overall."""
+    """For values computed from recorded raw scores: calibration, intervals, overall."""
 
 
 class Manifest(Record):
@@ -81,37 +82,37 @@ class Manifest(Record):
     filter_version: int
     filter_hash: str
     dimensions: tuple[str, ...]
-    """In the order of the student's columns, which is the filter's."""
+    """In the order of the student's columns, which is the filter's order."""
     recipe: str
     student: str
-    """The student's kind."""
+    """The student's type."""
     encoders: tuple[EncoderFacts, ...]
-    """None for a student that needs no network; several where their features are joined."""
+    """Empty for a student without a network; several if their features are joined."""
     tolerance: Tolerance
     files: dict[str, str]
-    """Every other file of the bundle but a signature -> its SHA-256."""
+    """Every other file of the bundle except a signature -> its SHA-256."""
 
 
 def tolerance_of(span: float) -> Tolerance:
-    """What golden texts are allowed on a scale that is so wide."""
+    """Return the tolerances of golden texts on a scale of width `span`."""
     return Tolerance(raw=RAW_TOLERANCE * span, exact=EXACT_TOLERANCE * span)
 
 
 def file_name(name: str, index: int = 0) -> str:
-    """A file of a bundle by its name in `BUNDLE_LAYOUT`, for encoder number `index`, from 0."""
+    """Return the name of a bundle file by its key in `BUNDLE_LAYOUT`, for the encoder with index `index`, from 0."""
     plain = BUNDLE_LAYOUT[name]
     stem, dot, suffix = plain.rpartition(".")
     return plain if index == 0 else f"{stem}-{index}{dot}{suffix}"
 
 
 def expected_files(kind: Kind, encoders: int) -> frozenset[str]:
-    """All files that a bundle of this kind has beside its manifest."""
+    """Return all files that a bundle of this kind has in addition to its manifest."""
     own = {file_name(name, index) for name in _PER_ENCODER[kind] for index in range(encoders)}
     return frozenset(own | {BUNDLE_LAYOUT[name] for name in _EACH})
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> str:
-    """Write `bundle.json`, last of all files; the bundle's hash."""
+    """Write `bundle.json`, after all other files, and return the bundle's hash."""
     content = manifest.model_dump(mode="json")
     own = digest(content)
     write_text(folder / BUNDLE_LAYOUT["manifest"], canonical({**content, "sha256": own}))
@@ -119,11 +120,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> str:
 
 
 def read_manifest(folder: Path) -> tuple[Manifest, str]:
-    """Read `bundle.json` and hold it against itself; the manifest and the bundle's hash.
+    """Read `bundle.json` and check its consistency; return the manifest and the bundle's hash.
 
     Raises:
-        BundleError: there is none, another version of potstill wrote it, it has been changed, or it lists other files
-            than such a bundle has.
+        BundleError: there is none, it was written by another version of potstill or changed, or it does not list the
+            files that such a bundle has.
     """
     path = folder / BUNDLE_LAYOUT["manifest"]
     content = _object(path)
@@ -140,7 +141,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, str]:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """See that the folder holds the files that its manifest lists, no others, and each as it was written.
+    """Check that the folder holds exactly the files that its manifest lists, each unchanged.
 
     Raises:
         BundleError: it does not; the message names the file.
@@ -159,7 +160,7 @@ def check_files(folder: Path, manifest: Manifest) -> None:
 
 
 def _object(path: Path) -> dict[str, Any]:
-    """A JSON object in the one spelling that `canonical` gives, so that no byte can change unseen."""
+    """Read a JSON object that must be spelled as `canonical` spells it, so that any change of a byte is detected."""
     if not os.path.lexists(path):
         raise BundleError(f"{path.parent}: not a bundle (no {path.name})")
     try:

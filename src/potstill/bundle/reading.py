@@ -1,7 +1,7 @@
-"""A bundle from disk: checked, opened, and held against its golden texts before anybody may use it.
+"""Loads a bundle from disk and checks it against its golden texts before it can be used.
 
-In: a folder. Out: a `Bundle`, or a BundleError that names the file. Self-contained bundles need neither torch
-nor transformers; adapter bundles open their base with both.
+Input: a folder. Output: a `Bundle`, or a BundleError that names the file. Self-contained bundles need neither torch nor
+transformers; adapter bundles need both to open their base.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     Opener = Callable[[Path, Manifest, Variant, str], Encoder | None]
 
 Check = Literal["hashes", "short", "all"]
-"""How much of a bundle is proven on loading: its files' hashes, also the short golden texts and the golden verdicts, or
-all of them."""
+"""How much of a bundle is checked on loading: only the file hashes; also the short golden texts and the golden
+verdicts; or everything."""
 
 SignatureState = Literal["none", "unchecked", "valid", "trusted"]
 
@@ -51,7 +51,7 @@ _STUDENT_FILES = "student.json and student.safetensors"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """An opened bundle. `hash` is the SHA-256 that stands for all its files."""
+    """An opened bundle. `hash` is a SHA-256 that covers all its files."""
 
     folder: Path
     hash: str
@@ -60,25 +60,25 @@ class Bundle:
     student: Student
     calibration: Calibration
     plan: Plan | None = None
-    """How its encoders run here, where that is not the portable way."""
+    """How its encoders run on this machine; None for the portable backend."""
 
     @property
     def facts(self) -> BundleFacts:
-        """What was written down when it was built: why this student, its figures, versions."""
+        """Facts recorded when the bundle was built: the reason for the choice, the student's metrics, and versions."""
         from potstill.bundle.facts import BundleFacts
 
         return BundleFacts.from_file(self.folder / BUNDLE_LAYOUT["facts"])
 
     @property
     def golden(self) -> list[Golden]:
-        """Its golden texts."""
+        """The golden texts of the bundle."""
         return read_golden(self.folder / BUNDLE_LAYOUT["golden"], self.manifest.dimensions)
 
     def prove(self, *, short: bool) -> tuple[int, float]:
-        """Run golden texts, all or the short ones: how many, and the largest difference of a raw score.
+        """Score all or only the short golden texts; return their number and the largest difference of a raw score.
 
         Raises:
-            BundleError: one does not come out as recorded.
+            BundleError: the score of a text is not as recorded.
         """
         rows = [row for row in self.golden if row.short or not short]
         tolerance = self.manifest.tolerance
@@ -86,11 +86,11 @@ class Bundle:
             span = self.filter.scale.max - self.filter.scale.min
             tolerance = tolerance.model_copy(update={"raw": max(tolerance.raw, self.plan.drift * span)})
         try:
-            # What overflows is found by what comes out; numpy would print a warning besides.
+            # An overflow shows in the result; numpy would print an additional warning.
             with np.errstate(all="ignore"):
                 return len(rows), prove(rows, self.student, self.filter, self.calibration, tolerance)
         except BundleError as error:
-            # An encoder's files are named already.
+            # Errors in an encoder's files already name the file.
             named = str(error).startswith(str(self.folder))
             raise error if named else BundleError(f"{self.folder}: {error}") from None
         except PotstillError:
@@ -99,23 +99,23 @@ class Bundle:
             raise BundleError(f"{self.folder}: {_STUDENT_FILES} do not fit together ({error})") from error
 
     def check_weights(self) -> None:
-        """See that all weights of its networks are finite; those of its student are looked at whenever it is opened.
+        """Check that all weights of its networks are finite; the student's own arrays are checked on every load.
 
         Raises:
-            BundleError: one is not.
+            BundleError: a weight is NaN or infinite.
         """
         if self.manifest.kind == "self-contained":
             for index in range(len(self.manifest.encoders)):
                 check_weights(self.folder / file_name("model", index))
 
     def prove_verdicts(self, *, whole: bool) -> int:
-        """Hold filter, calibration and manifest against the golden verdicts; how many there are.
+        """Check filter, calibration and manifest against the golden verdicts; return the number of verdicts.
 
         Args:
-            whole: also see that none was left out, and prove tiers' probabilities.
+            whole: also check that no verdict was left out, and check the tier probabilities.
 
         Raises:
-            BundleError: one does not come out as recorded.
+            BundleError: a verdict is not as recorded.
         """
         path = self.folder / BUNDLE_LAYOUT["verdicts"]
         identity = identity_of(self.manifest, self.filter)
@@ -131,7 +131,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What `verify_bundle` found; it only exists when everything held."""
+    """Results of `verify_bundle`; created only if every check passed."""
 
     bundle: str
     hash: str
@@ -142,15 +142,16 @@ class Verification:
     bytes: int
     golden_texts: int
     golden_verdicts: int
-    """Scores and words whose verdicts were recorded."""
+    """Number of score rows and texts whose verdicts were recorded."""
     largest_difference: float
-    """Of a raw score from the trainer's, on the filter's scale."""
+    """Largest difference of a raw score from the trainer's, in points of the filter's scale."""
     allowed_difference: float
     seconds: float
     signed_by: str | None = None
-    """The fingerprint of the key; None where the bundle is not signed."""
+    """Fingerprint of the signing key; None if the bundle is not signed."""
     signature: SignatureState = "none"
-    """Whether it is by a key that the caller named; else it may be valid, or unchecked for want of the library."""
+    """Whether the signature is by a key that the caller named; otherwise it is valid, unchecked because the library is
+    not installed, or absent."""
 
 
 def load_bundle(
@@ -163,23 +164,23 @@ def load_bundle(
     opener: Opener | None = None,
     trust: Trust | None = None,
 ) -> Bundle:
-    """Open a bundle and see that it is what it claims to be.
+    """Open a bundle and check that it is intact.
 
     Args:
-        path: its folder.
-        check: how much is proven; the hashes always are.
-        threads: of the network; as the plan says, or one for each physical core, where it is None.
-        device: where the network of an adapter bundle runs.
-        plan: how encoders run, and how far golden texts' raw scores may be off for it; the portable way where it
-            is None.
-        opener: opens the encoders in place of `open_encoder`, so that bundles can share them.
-        trust: what its signature must be (`signing.trust_of`); it is looked at before anything else is opened.
+        path: the bundle's folder.
+        check: how much is checked; the hashes always are.
+        threads: number of threads of the network; None: as in the plan, or one per physical core.
+        device: device on which the network of an adapter bundle runs.
+        plan: how encoders run, and the tolerance of the golden texts' raw scores for that; None for the portable
+            backend.
+        opener: opens the encoders instead of `open_encoder`, so that bundles can share them.
+        trust: requirements on its signature (`signing.trust_of`), checked before anything else is opened.
 
     Raises:
-        BundleError: a file is missing, extra, changed, or of another version of potstill, or the parts do not fit
-            each other, or golden texts or verdicts come out differently, or it is not signed as it must be; the
-            message names the file or the text.
-        MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine.
+        BundleError: a file is missing, unexpected, changed or of another version of potstill, or files are
+            inconsistent, or golden texts or verdicts are not as recorded, or the signature does not meet the
+            requirements; the message names the file or the text.
+        MissingExtra, MissingModel: an adapter bundle's libraries or base are not installed.
     """
     folder = Path(path)
     manifest, own = read_manifest(folder)
@@ -212,7 +213,7 @@ def load_bundle(
 
 
 def verify_bundle(path: str | Path, *, device: str = "auto", trust: Trust | None = None) -> Verification:
-    """Prove a bundle whole: every hash, every golden text and every golden verdict, and a signature if it has one.
+    """Verify a bundle completely: every hash, every golden text and verdict, and the signature if it has one.
 
     Raises:
         BundleError, MissingExtra, MissingModel: as `load_bundle`.
@@ -243,14 +244,14 @@ def verify_bundle(path: str | Path, *, device: str = "auto", trust: Trust | None
 
 
 def _refuse_false_signature(folder: Path, own: str) -> None:
-    """Refuse a bundle whose signature does not fit, even where none is asked for; unchecked without cryptography."""
+    """Refuse a bundle with an invalid signature, even if none is required; not checked without `cryptography`."""
     if read_signature(folder) is not None:
         with suppress(MissingExtra):
             Trust().check(folder, own)
 
 
 def _signature(bundle: Bundle, trust: Trust | None) -> tuple[str | None, SignatureState]:
-    """The fingerprint of the key that signed a bundle, and what is known of the signature."""
+    """Return the fingerprint of the key that signed a bundle, and the state of the signature."""
     found = read_signature(bundle.folder)
     if found is None:
         return None, "none"
@@ -265,7 +266,7 @@ def _signature(bundle: Bundle, trust: Trust | None) -> tuple[str | None, Signatu
 
 
 def open_encoder(folder: Path, manifest: Manifest, variant: Variant, device: str = "auto") -> Encoder | None:
-    """A bundle's encoder, run as `variant` says; an adapter's runs on torch. None for a student without one.
+    """Open a bundle's encoder as `variant` describes; an adapter's runs on torch. None for a student without one.
 
     Raises:
         BundleError, MissingExtra, MissingModel: as `load_bundle`.
@@ -315,7 +316,7 @@ def _named_filter(folder: Path, manifest: Manifest) -> Filter:
 
 
 def _check_tolerance(folder: Path, manifest: Manifest, filter_: Filter) -> None:
-    """See that the golden texts are held to what potstill holds every bundle to."""
+    """Check that the manifest's tolerance is the one that potstill requires of every bundle."""
     most = tolerance_of(filter_.scale.max - filter_.scale.min)
     for name, given, allowed in (
         ("raw", manifest.tolerance.raw, most.raw),

@@ -1,8 +1,8 @@
-"""Short texts in which a filter's words are found, and some in which they nearly are.
+"""Generates short texts in which a filter's words are found, and some in which they are almost found.
 
-In: a filter's prefilter rules and caps. Out: a text for each of their terms, for each term that forbids a match, and
-for what a pattern looks for, each among words that no filter has. A term that is changed or taken away no longer finds
-its text.
+Input: a filter's prefilter rules and caps. Output: a text for each of their terms, for each term that excludes a match,
+and for what a pattern looks for, each surrounded by words that no filter has. A term that is changed or removed no
+longer finds its text.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from potstill.prefilter import TermRule
 
 MOST_TEXTS = 20_000
-"""Texts of one filter; each term has one."""
+"""Maximum number of texts per filter; each term has one."""
 
 _BEFORE, _AFTER = "Qzx", "vqj"
 _OF_CATEGORY: Mapping[str, str] = {"CATEGORY_DIGIT": "7", "CATEGORY_SPACE": " ", "CATEGORY_NOT_WORD": " "}
 _LONGEST = 1_000
-"""Characters of a text for a pattern."""
+"""Maximum length of a text for a pattern, in characters."""
 
 _ALTERNATIVES = 16
-"""Ways through a pattern of which a text is made."""
+"""Maximum number of alternatives of a pattern from which a text is made."""
 
 
 def rule_texts(filter_: Filter) -> list[str]:
-    """The texts, each once, in the order of the rules.
+    """Return the distinct texts, in the order of the rules.
 
     Raises:
         BundleError: the filter has more terms than `MOST_TEXTS`.
@@ -54,10 +54,10 @@ def _texts(rule: TermRule) -> Iterator[str]:
 
 
 def samples(pattern: str) -> list[str]:
-    """Texts that a pattern may match, one for each way through its first alternatives; none that can't be read.
+    """Return texts that a pattern may match, one per path through its first alternatives; none if it cannot be parsed.
 
-    Patterns are of Rust's dialect, which Python's parser reads but for a few classes; whether a text is matched, only
-    matching it tells.
+    Patterns use Rust's dialect, which Python's parser reads except for a few classes. Whether a text is really matched
+    is only known by matching it.
     """
     try:
         parsed = re._parser.parse(pattern, re.IGNORECASE)  # type: ignore[attr-defined]  # noqa: SLF001 - there is no public one

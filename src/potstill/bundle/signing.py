@@ -1,8 +1,9 @@
-"""Signatures: who made a bundle, where hashes only show that it is as somebody made it.
+"""Signatures: prove who made a bundle, while hashes only show that it is unchanged.
 
-In: a bundle's manifest, which holds the hash of every other file, and a private key. Out: `signature.json` beside it,
-an Ed25519 signature of the manifest's bytes. Whoever knows the public key can see that the holder of the private one
-signed this very bundle; it is checked before anything else of the bundle is opened. Keys are PEM files.
+Input: a bundle's manifest, which holds the hash of every other file, and a private key. Output: `signature.json` next
+to it, an Ed25519 signature (RFC 8032) of the manifest's bytes. With the public key, anyone can verify that the holder
+of the private key signed exactly this bundle. The signature is checked before anything else of the bundle is opened.
+Keys are PEM files.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 
 PUBLIC = ".pub"
-"""What the name of a public key's file ends in, after that of its private key."""
+"""Suffix of a public key's file, appended to the name of its private key."""
 
 _SIGNED = b"potstill bundle, schema 1\n"
-"""Stands before the manifest in what is signed, so that a signature of something else is none of a bundle."""
+"""Prefix of the signed message, so that a signature made for another purpose is never valid for a bundle."""
 
 _MOST_KEY_BYTES = 64 * 1024
 
@@ -49,19 +50,19 @@ class Signature(Record):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What a bundle's signature must be: by one of `keys`, raw public ones; by any key where there are none."""
+    """Requirements on a bundle's signature: by one of `keys` (raw public keys), or by any key if there are none."""
 
     keys: tuple[bytes, ...] = ()
 
     def check(self, folder: Path, bundle_hash: str) -> str:
-        """See that a bundle is signed as wanted; the key's fingerprint.
+        """Check that a bundle is signed as required; return the key's fingerprint.
 
         Args:
-            folder: the bundle's.
-            bundle_hash: its hash, as `read_manifest` gave it.
+            folder: the bundle's folder.
+            bundle_hash: its hash, as returned by `read_manifest`.
 
         Raises:
-            BundleError: it is not signed, by another key, or the signature does not fit the manifest.
+            BundleError: it is not signed, it is signed by another key, or the signature does not match the manifest.
             MissingExtra: cryptography is not installed.
         """
         signature = read_signature(folder)
@@ -82,11 +83,11 @@ class Trust:
 
 
 def trust_of(trusted_keys: Iterable[str | Path] = (), *, require_signature: bool = False) -> Trust | None:
-    """What is asked of a bundle's signature; None where nothing is.
+    """Return the requirements on a bundle's signature; None if there are none.
 
     Args:
         trusted_keys: files of public keys; a bundle must be signed by one of them.
-        require_signature: whether it must be signed even where no key is named, by whatever key.
+        require_signature: whether it must be signed, by any key, even if no key is named.
 
     Raises:
         BadInput: a file holds no Ed25519 public key.
@@ -97,11 +98,11 @@ def trust_of(trusted_keys: Iterable[str | Path] = (), *, require_signature: bool
 
 
 def sign_bundle(folder: Path, key: Path) -> str:
-    """Sign a bundle that is whole; the key's fingerprint. An earlier signature is replaced.
+    """Sign an intact bundle and return the key's fingerprint. An earlier signature is replaced.
 
     Raises:
-        BundleError: a file of the bundle is missing, extra or changed.
-        BadInput: `key` is no Ed25519 private key that its owner alone may read, or the folder cannot be written.
+        BundleError: a file of the bundle is missing, unexpected or changed.
+        BadInput: `key` is not an Ed25519 private key that only its owner may read, or the folder cannot be written.
         MissingExtra: cryptography is not installed.
     """
     private = _private_key(key)
@@ -114,13 +115,13 @@ def sign_bundle(folder: Path, key: Path) -> str:
 
 
 def new_key(path: Path) -> str:
-    """Make a key pair: the private key in `path`, which its owner alone may read, the public one in `path`.pub.
+    """Create a key pair: the private key in `path`, readable only by its owner, the public key in `path`.pub.
 
     Returns:
         The key's fingerprint.
 
     Raises:
-        BadInput: one of the files is there, or cannot be written.
+        BadInput: one of the files exists, or cannot be written.
         MissingExtra: cryptography is not installed.
     """
     _, serialization = _library()
@@ -136,7 +137,7 @@ def new_key(path: Path) -> str:
     )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # With its mode from the beginning, so that nobody else can open it in between.
+        # The mode is set on creation, so that no other user can open the file in between.
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "wb") as stream:
             stream.write(pem)
@@ -149,7 +150,7 @@ def new_key(path: Path) -> str:
 
 
 def read_signature(folder: Path) -> Signature | None:
-    """A bundle's signature, unchecked; None where there is none.
+    """Read a bundle's signature without checking it; None if there is none.
 
     Raises:
         BundleError: it is broken.
@@ -161,7 +162,7 @@ def read_signature(folder: Path) -> Signature | None:
 
 
 def fingerprint(public_key: bytes) -> str:
-    """How a key is named for people: SHA-256 of the raw public key, its first 32 hexadecimal digits."""
+    """Return a key's fingerprint for display: the first 32 hexadecimal digits of the raw public key's SHA-256."""
     return f"SHA256:{hashlib.sha256(public_key).hexdigest()[:32]}"
 
 
@@ -181,10 +182,10 @@ def _check(folder: Path, bundle_hash: str, signature: Signature) -> None:
 
 
 def _message(folder: Path, bundle_hash: str) -> bytes:
-    """What is signed: all bytes of the manifest.
+    """Return the signed message: all bytes of the manifest, after a fixed prefix.
 
     Raises:
-        BundleError: it is no longer the manifest that was read.
+        BundleError: the manifest has changed since it was read.
     """
     path = folder / BUNDLE_LAYOUT["manifest"]
     manifest = read_bytes(path)
@@ -202,7 +203,7 @@ def _private_key(path: Path) -> Any:  # noqa: ANN401 - cryptography is imported 
         raise BadInput(f"{path}: is a public key; sign with the private one, which is in the file without {PUBLIC}")
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise BadInput(f"{path}: others may read this private key; run: chmod 600 {path}")
-    # What the library says of a broken key may quote it.
+    # The library's message about a broken key may quote the key.
     try:
         key = serialization.load_pem_private_key(content, password=None)
     except TypeError:
@@ -233,7 +234,7 @@ def _public_key(path: Path) -> bytes:
 
 
 def _library() -> tuple[type[Exception], Any]:
-    """The library's error for a wrong signature, and its module of key formats.
+    """Return the library's error for a wrong signature, and its module of key formats.
 
     Raises:
         MissingExtra: it is not installed.

@@ -1,10 +1,10 @@
-"""Golden verdicts: what a bundle's filter and calibration make of scores and words that were chosen to tell.
+"""Golden verdicts: what a bundle's filter and calibration decide for selected scores and texts.
 
-In: a filter and a calibration. Out: `verdicts.json`, and a check that a loaded bundle still says the same. Golden texts
-show what a student says of a few texts, and few of these lie where a rule decides. Here are scores at, just below and
-just above each boundary of every gate, cap and tier (`boundaries`), a text for each term (`rule_texts`), each curve at
-its knots, the width of each interval at every level, tiers' probabilities, and when to ask the oracle. What the
-manifest says of the bundle is in here once more.
+Input: a filter and a calibration. Output: `verdicts.json`, and a check that a loaded bundle still decides the same. The
+golden texts check the student on a few texts, and few of these lie near a rule's boundary. This file records scores at,
+just below and just above each boundary of every gate, cap and tier (`boundaries`), one text per term (`rule_texts`),
+each curve at its knots, the width of each interval at every level, tier probabilities, and when to ask the oracle. It
+also repeats the manifest's description of the bundle.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
-"""Error rates at which it is recorded when to ask the oracle."""
+"""Error rates for which the deferral threshold is recorded."""
 
 _ODDS_ROWS = 24
-"""Rows whose tiers' probabilities are recorded: each is decided once for every residual."""
+"""Number of rows whose tier probabilities are recorded; few, because each row is decided once per residual."""
 
 _PLACES = 33
-"""Raw scores, from below the scale to above it, at which each curve is recorded besides its knots."""
+"""Number of raw scores, from below the scale to above it, at which each curve is recorded in addition to its knots."""
 
 
 class Identity(Part):
-    """What a bundle says of itself."""
+    """Description of a bundle, as in its manifest."""
 
     kind: Literal["self-contained", "adapter"]
     filter: str
@@ -62,7 +62,7 @@ class Identity(Part):
 
 
 class Decision(Part):
-    """A row of scores, and the verdict on it; `marks`, `gates` and `caps` are places in the filter."""
+    """A row of scores and its verdict; `marks`, `gates` and `caps` are indices into the filter's rules."""
 
     scores: tuple[float, ...]
     marks: tuple[int, ...]
@@ -74,7 +74,7 @@ class Decision(Part):
 
 
 class Words(Part):
-    """A text, and the places of the prefilter's rules and of the caps whose words are found in it."""
+    """A text, with the indices of the prefilter rules and of the caps whose words are found in it."""
 
     text: str
     drops: tuple[int, ...]
@@ -82,7 +82,7 @@ class Words(Part):
 
 
 class Calibrated(Part):
-    """What one dimension's calibration does: raw scores, calibrated ones, middles of intervals, widths by level."""
+    """Values of one dimension's calibration: raw scores, calibrated scores, interval middles, and widths by level."""
 
     dimension: str
     knots: int
@@ -93,16 +93,17 @@ class Calibrated(Part):
 
 
 class Odds(Part):
-    """The probability of each tier, for the row of scores at a place among the decisions; None without one."""
+    """Tier probabilities for the decision with index `row`; None if its probabilities are undefined."""
 
     row: int = Field(ge=0)
     probabilities: tuple[float, ...] | None
 
 
 class Sums(Part):
-    """Sums of what probabilities and deferral are computed from, each number times its place, so that none can change.
+    """Checksums of the data behind probabilities and deferral: sums of each number times its position.
 
-    `residuals` holds one per dimension; `abstention` those of the thresholds, of what they keep and of what is wrong.
+    `residuals` has one sum per dimension; `abstention` has those of the thresholds, of the counts kept and of the
+    counts wrong.
     """
 
     residuals: tuple[float, ...]
@@ -117,29 +118,29 @@ class Verdicts(Record):
 
     schema_version: int = 1
     generator: int
-    """Which `boundaries.GENERATOR` chose the rows."""
+    """Version of `boundaries.GENERATOR` that chose the rows."""
     identity: Identity
     decisions: tuple[Decision, ...] = Field(min_length=1)
     words: tuple[Words, ...] = Field(min_length=1)
     curves: tuple[Calibrated, ...]
     odds: tuple[Odds, ...]
     ask_below: tuple[float | None, ...] | None
-    """For each of `RATES` the probability below which the oracle is asked; None where nothing is known of that."""
+    """For each of `RATES`, the probability below which the oracle is asked; None if no threshold is known."""
     sums: Sums | None = None
-    """None in a bundle that was made before they were recorded."""
+    """None in bundles made before these were recorded."""
 
 
 def identity_of(manifest: Manifest, filter_: Filter) -> Identity:
-    """What a manifest says of a bundle, and the tiers that its filter calls positive."""
+    """Return a manifest's description of a bundle, with the filter's positive tiers."""
     known = manifest.model_dump(exclude={"schema_version", "tolerance", "files", "encoders"})
     return Identity(**known, encoders=manifest.encoders, positive_tiers=filter_.positive_tiers)
 
 
 def verdicts_of(identity: Identity, filter_: Filter, calibration: Calibration) -> Verdicts:
-    """What a filter and a calibration say, as a bundle keeps it.
+    """Compute the golden verdicts of a filter and a calibration, as a bundle stores them.
 
     Raises:
-        BundleError: the filter has more terms than can be proven.
+        BundleError: the filter has more terms than can be checked.
     """
     scores, marks = boundary_rows(filter_)
     odds = range(0, len(scores), max(1, len(scores) // _ODDS_ROWS)) if calibration.residuals is not None else ()
@@ -164,16 +165,16 @@ def prove_verdicts(
     *,
     whole: bool,
 ) -> int:
-    """Hold a loaded bundle against its golden verdicts; how many there are.
+    """Check a loaded bundle against its golden verdicts; return the number of verdicts.
 
     Args:
-        verdicts: as recorded.
-        identity: what the bundle says of itself.
-        filter_: the bundle's.
-        calibration: the bundle's.
-        tolerance: how near numbers must come.
-        whole: also see that the rows and texts are those that the filter's rules ask for, and hold tiers'
-            probabilities against their record; loading leaves that out.
+        verdicts: the recorded verdicts.
+        identity: the bundle's description of itself.
+        filter_: the bundle's filter.
+        calibration: the bundle's calibration.
+        tolerance: allowed differences of numbers.
+        whole: also check that the rows and texts are those that the filter's rules require, and check the tier
+            probabilities; loading skips both.
 
     Raises:
         BundleError: something differs; the message says what.
@@ -214,10 +215,10 @@ def _places(code: int) -> tuple[int, ...]:
 
 
 def _arrays(decisions: Sequence[Decision], filter_: Filter) -> tuple[FloatArray, BoolArray]:
-    """The scores and marks of decisions.
+    """Return the scores, shape (rows, dimensions), and marks, shape (rows, caps), of decisions.
 
     Raises:
-        BundleError: they are of another filter's dimensions or caps.
+        BundleError: they do not have the filter's dimensions or caps.
     """
     dimensions, caps = len(filter_.dimension_names), len(filter_.caps)
     if any(len(one.scores) != dimensions or not set(one.marks) <= set(range(caps)) for one in decisions):
@@ -236,13 +237,13 @@ def _words(texts: Sequence[str], filter_: Filter) -> Iterable[Words]:
 
 
 def _found(rules: Sequence[Any], folded: pl.Series) -> list[tuple[int, ...]]:
-    """For each text the places of the rules whose words are in it."""
+    """Return for each text the indices of the rules whose words are in it."""
     each = [found(rule, folded).to_list() for rule in rules]
     return [tuple(place for place, rule in enumerate(each) if rule[row]) for row in range(len(folded))]
 
 
 def _raw_scores(curve: Curve, filter_: Filter) -> FloatArray:
-    """Raw scores from below the scale to above it, the curve's knots and the middles between them."""
+    """Return raw scores from below the scale to above it, the curve's knots and the midpoints between them."""
     low, high = filter_.scale.min, filter_.scale.max
     beyond = (high - low) / 4
     knots = np.array(curve.x)
@@ -377,7 +378,7 @@ def _near(recorded: Sequence[float | None], given: Sequence[float | None], allow
 
 
 def _same_choice(verdicts: Verdicts, scores: FloatArray, marks: BoolArray, filter_: Filter) -> None:
-    """See that nothing was left out: the rows and texts are those that the filter's rules ask for."""
+    """Check that nothing was left out: the rows and texts must be those that the filter's rules require."""
     if [one.text for one in verdicts.words] != rule_texts(filter_):
         raise BundleError("its texts are not those that the filter's terms ask for")
     if verdicts.generator != GENERATOR:

@@ -1,7 +1,7 @@
-"""A bundle onto disk: every file, then the manifest, then the proof, and only then its place.
+"""Writes a bundle: all files, then the manifest, then verification, and only then the move to its final place.
 
-In: the trainer's student, exported encoders, a filter, a calibration. Out: a folder that has loaded once and
-said of every golden text what the trainer's student said. What cannot prove itself is never written.
+Input: the trainer's student, exported encoders, a filter, a calibration. Output: a folder that was loaded once and gave
+the trainer's scores on every golden text. A bundle that does not pass this check is not written.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EncoderFiles:
-    """One encoder's part of a bundle: what it is, and its files by their names in `BUNDLE_LAYOUT`."""
+    """One encoder's part of a bundle: its facts, and its files by their names in `BUNDLE_LAYOUT`."""
 
     facts: EncoderFacts
     files: Mapping[str, Path]
@@ -57,21 +57,21 @@ def write_bundle(
     kind: Kind = "self-contained",
     facts: BundleFacts | None = None,
 ) -> Bundle:
-    """Write a bundle whole and proven, or leave what was there.
+    """Write a complete and verified bundle, or leave the previous one unchanged.
 
     Args:
-        folder: where it goes; a bundle that is there is replaced.
-        student: the trainer's own; the golden raw scores are what it says.
+        folder: folder of the bundle; an existing bundle is replaced.
+        student: the trainer's student, whose raw scores become the golden ones.
         recipe: name of the recipe that made it.
         filter_: the filter it was made for.
-        calibration: fitted on data that chose nothing else.
-        golden: the texts of the proof.
+        calibration: fitted on rows that were not used for any selection.
+        golden: the golden texts.
         encoders: files of a neural student's encoders, in its order.
-        kind: whether those files are whole networks or an adapter to a base.
-        facts: where it comes from.
+        kind: whether those files are complete networks or an adapter to a base.
+        facts: the origin of the bundle.
 
     Raises:
-        BundleError: the bundle does not load, or does not say what `student` says.
+        BundleError: the bundle does not load, or its scores differ from those of `student`.
         BadInput: the disk is full or the folder cannot be written.
     """
     raw = student.predict(windows(golden, filter_))

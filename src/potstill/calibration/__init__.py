@@ -1,7 +1,7 @@
-"""What a student's scores are worth: curves that correct them, intervals around them, the odds of each tier.
+"""Calibration: curves that correct a student's scores, intervals around them, and the probability of each tier.
 
-In: raw predictions for rows that chose nothing else, and their labels. Out: a `Calibration`, one JSON record that a
-bundle carries.
+Input: raw predictions for rows that were not used for any selection, and their labels. Output: a `Calibration`, one
+JSON record that is part of a bundle.
 """
 
 from potstill.calibration.abstention import SURE, Abstention, Cut, cut_for, given_probability, least_error

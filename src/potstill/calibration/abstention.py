@@ -1,8 +1,8 @@
-"""When to ask the oracle: how sure a tier must be, so that few of those kept are wrong.
+"""Deferral thresholds: how probable a tier must be so that few of the tiers that are kept are wrong.
 
-In: tiers on articles that the student had not seen, how probable each was, and whether the oracle's scores give the
-same. Out: counts at a few thresholds, from which the lowest threshold that keeps a wanted error rate is chosen, or
-None where the rows can't support any.
+Input: held-out tiers of articles, their probabilities, and whether the oracle's scores give the same tier. Output:
+counts at several thresholds, from which the lowest threshold that guarantees a given error rate is chosen, or None if
+the rows cannot support any.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from potstill.verdict import Rules
 
 SURE = 0.95
-"""How sure it is that the error rate is kept: the chance over the rows that the threshold was chosen on."""
+"""Confidence that the error rate is kept, over random draws of the rows on which the threshold was chosen."""
 
 STEPS = 20
-"""Thresholds that are looked at: those that keep one twentieth of the rows, two, and so on to all."""
+"""Number of thresholds tried: those that keep one twentieth of the rows, two twentieths, and so on."""
 
 _FOLDS = 5
 
@@ -41,9 +41,9 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Abstention(Part):
-    """Of `rows` articles, one of each cluster, how many are kept at a threshold, and how many of them are wrong.
+    """Of `rows` articles, one per cluster: how many are kept at each threshold, and how many of these are wrong.
 
-    `probabilities` are the thresholds, falling: the probability of the tier that the verdict gives.
+    `probabilities` are the thresholds, decreasing, on the probability of the verdict's tier.
     """
 
     rows: int = Field(ge=1)
@@ -65,9 +65,9 @@ class Abstention(Part):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A threshold on a tier's probability: on the rows that chose it, `kept` of `rows`, of which `wrong` were.
+    """A threshold on a tier's probability: on the rows that chose it, `kept` of `rows`, of which `wrong` were wrong.
 
-    `at_most` is the upper end of the error rate of those kept.
+    `at_most` is the upper confidence bound on the error rate of those kept.
     """
 
     probability: float
@@ -78,18 +78,19 @@ class Cut:
 
 
 def cut_for(abstention: Abstention, error: float, *, sure: float = SURE) -> Cut | None:
-    """The threshold that keeps most articles with at most `error` of their tiers wrong, or None for none.
+    """Find the threshold that keeps most articles with at most `error` of their tiers wrong; None if there is none.
 
-    Thresholds are tried from the strictest on, each by an exact binomial test that more than `error` of those
-    kept are wrong. The first that can't rule it out ends it; tested in a fixed order, every one at 1 - `sure`, the
-    chance of ending at a threshold that does not keep the rate is 1 - `sure` at most (Angelopoulos, Bates, Candes,
-    Jordan & Lei, Learn then Test, 2021). The order begins at a quarter of the rows, or at twice as many as would
-    have to be without a single error: stricter thresholds keep too few to show much.
+    Thresholds are tried from the strictest on. At each one, an exact binomial test must reject the hypothesis that more
+    than `error` of the kept tiers are wrong; the first failure stops the search. Because the order is fixed and every
+    test has confidence `sure`, the probability of choosing a threshold that does not keep the rate is at most 1 -
+    `sure` (Angelopoulos, Bates, Candes, Jordan & Lei, Learn then Test, 2021). The order begins at a quarter of the
+    rows, or at twice as many rows as would be needed without any error: stricter thresholds keep too few rows to be
+    informative.
 
     Args:
-        abstention: counts on rows that chose nothing else.
-        error: the share of wrong tiers among those kept, above 0 and below 1.
-        sure: how sure it is to be kept.
+        abstention: counts on rows that were not used for any selection.
+        error: allowed share of wrong tiers among those kept, above 0 and below 1.
+        sure: confidence that it is kept, above 0 and below 1.
 
     Raises:
         ValueError: `error` is not above 0 and below 1.
@@ -112,7 +113,7 @@ def cut_for(abstention: Abstention, error: float, *, sure: float = SURE) -> Cut 
 
 
 def least_error(abstention: Abstention, *, sure: float = SURE) -> float | None:
-    """The lowest error rate, in whole per cent, for which there is a threshold; None where there is none."""
+    """Return the lowest error rate, in whole percent, for which there is a threshold; None if there is none."""
     rates = (percent / 100 for percent in range(1, 100))
     return next((rate for rate in rates if cut_for(abstention, rate, sure=sure) is not None), None)
 
@@ -128,20 +129,20 @@ def fit_abstention(
     high: float,
     seed: int,
 ) -> Abstention | None:
-    """How often tiers are wrong at each threshold, or None with fewer than `_FOLDS` clusters.
+    """Count wrong tiers at each threshold; None with fewer than `_FOLDS` clusters.
 
-    A row's tier and its probability come from scores and residuals of other folds. Of near-duplicates only the
-    first counts: their errors are one error.
+    A row's tier and its probability come from scores and residuals of other folds. Of near-duplicates only the first
+    one counts, since their errors are not independent.
 
     Args:
-        held_out: calibrated scores by curves that did not see the row, shape (rows, dimensions).
-        labels: same shape, NaN where masked; rows with one masked are left out.
-        clusters: shape (rows,).
+        held_out: calibrated scores by curves fitted without the row, shape (rows, dimensions).
+        labels: same shape, NaN where masked; rows with a masked label are left out.
+        clusters: cluster of each row, shape (rows,).
         rules: the filter.
         cap_hits: of the same rows, as in `verdict.decide`.
         low: lower end of the scale.
-        high: upper end.
-        seed: of the folds.
+        high: upper end of the scale.
+        seed: random seed of the folds.
     """
     from potstill.dataset import folds
 
@@ -171,7 +172,7 @@ def fit_abstention(
 
 
 def given_probability(odds: FloatArray, names: Sequence[str], given: NDArray[Any]) -> FloatArray:
-    """The probability of each row's own tier; NaN where it has none."""
+    """Return the probability of each row's own tier, shape (rows,); NaN if it has none."""
     found = np.full(len(odds), np.nan)
     for place, name in enumerate(names):
         found[given == name] = odds[given == name, place]

@@ -1,10 +1,10 @@
-"""Calibration that must earn its place, and intervals that hold what they promise.
+"""Fits calibration curves that are kept only if they help significantly, and conformal prediction intervals.
 
-In: raw predictions for rows that the student never saw (a calibration part, or out-of-fold predictions) and
-their labels. Out: per dimension either nothing or a rising curve from raw to calibrated score, and the widths
-of its intervals; and the errors that are left, for the odds of tiers (`odds`). One JSON record. A curve is kept
-only where the error on rows that did not fit it falls by more than chance would explain, because a calibration
-that merely fits its own rows makes a student worse on all others.
+Input: raw predictions for rows that the student was not trained on (a calibration part, or out-of-fold predictions) and
+their labels. Output: one JSON record with, per dimension, either no curve or an increasing curve from raw to calibrated
+score, the widths of its intervals, and the residuals from which tier probabilities are computed (`odds`). A curve is
+kept only if it lowers the held-out error by more than chance would explain, because a calibration that only fits its
+own rows makes a student worse on all others.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ if TYPE_CHECKING:
     from potstill.verdict import Rules
 
 SCHEMA_VERSION: Final = 3
-"""The widths of earlier versions lay around the calibrated score."""
+"""In earlier versions, intervals were centred on the calibrated score."""
 
 LEVELS: tuple[float, ...] = (*(round(percent / 100, 2) for percent in range(1, 100)), 0.995, 0.999)
-"""The levels whose interval widths are kept; one between two of them gets the next higher one's."""
+"""Levels whose interval widths are stored; a level in between uses the width of the next higher one."""
 
 FEWEST_CLUSTERS = 30
-"""Independent rows below which no curve is tried: its noise could not be told from its gain."""
+"""Minimum number of independent rows to try a curve; with fewer, its gain cannot be distinguished from noise."""
 
 SIGNIFICANCE = 0.05
-"""Chance of keeping any useless curve at all, shared among the curves tried (Bonferroni)."""
+"""Probability of keeping any useless curve, divided among the curves tried (Bonferroni correction)."""
 
 UNORDERED = 0.001
-"""Chance of taking predictions without any relation to the labels for ordered ones, per dimension."""
+"""Probability, per dimension, of accepting predictions that are unrelated to the labels as ordered."""
 
 _FOLDS = 5
 _SMALLEST_GROUP = 5
@@ -58,13 +58,13 @@ _Knots = tuple["FloatArray", "FloatArray"]
 
 
 class Curve(Part):
-    """What is done to one dimension's raw scores.
+    """Calibration of one dimension's raw scores.
 
-    `x` and `y` are the knots of the curve, both rising, applied with `numpy.interp`; empty for `none`.
-    `before` and `after` are held-out MAE without and with the curve (clipped to the scale both times; equal
-    for `none`; None without a single row), `n` the rows they come from, `reason` says why in words. `widths`
-    are how far intervals reach to both sides of their middle (`middle`) at `LEVELS`, None where `n` is too small
-    for the level: the interval is the whole scale then.
+    `x` and `y` are the knots of the curve, both increasing, applied with `numpy.interp`; empty for `none`. `before` and
+    `after` are held-out MAE without and with the curve (both clipped to the scale; equal for `none`; None without any
+    row), `n` is the number of rows behind them, and `reason` explains the choice in words. `widths` are the half-widths
+    of intervals around their middle (`middle`) at `LEVELS`; None if `n` is too small for the level, in which case the
+    interval is the whole scale.
     """
 
     dimension: str
@@ -94,19 +94,19 @@ class Curve(Part):
         return None if self._knots is None else _level_centres(self._knots)
 
     def apply(self, raw: FloatArray) -> FloatArray:
-        """The curve's values, shape (rows,); the raw scores where there is no curve. NaN stays NaN."""
+        """Return the curve's values, shape (rows,), or the raw scores if there is no curve. NaN stays NaN."""
         return raw if self._knots is None else np.asarray(np.interp(raw, *self._knots))
 
     def middle(self, raw: FloatArray) -> FloatArray:
-        """The middle of intervals, shape (rows,): the curve without its level pieces and without the scale's ends."""
+        """Return the middle of intervals, shape (rows,): the curve without flat segments and without clipping."""
         return _beyond(raw, self._points)
 
 
 class Calibration(Record):
-    """A curve per dimension, in the filter's order, on the scale from `low` to `high`.
+    """One curve per dimension, in the filter's order, on the scale from `low` to `high`.
 
-    `origin` says which rows it was fitted on. `residuals` are None without a row that has every dimension,
-    `abstention` where no filter was given or the rows were too few.
+    `origin` says which rows it was fitted on. `residuals` is None if no row has a score in every dimension;
+    `abstention` is None if no filter was given or there were too few rows.
     """
 
     fault = BundleError
@@ -130,17 +130,17 @@ class Calibration(Record):
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """The dimensions, in the order of the columns."""
+        """Names of the dimensions, in column order."""
         return tuple(curve.dimension for curve in self.curves)
 
     def apply(self, predicted: FloatArray) -> FloatArray:
-        """Calibrated scores, clipped to the scale; what is not finite becomes NaN, never an end of the scale.
+        """Return calibrated scores, clipped to the scale; NaN and infinity become NaN, never an end of the scale.
 
         Args:
             predicted: raw scores, shape (rows, dimensions).
 
         Raises:
-            ValueError: the number of columns is not that of the dimensions.
+            ValueError: the number of columns is not the number of dimensions.
         """
         raw = np.asarray(predicted, dtype=np.float64)
         if raw.ndim != 2 or raw.shape[1] != len(self.curves):
@@ -151,10 +151,11 @@ class Calibration(Record):
         return np.clip(scores, self.low, self.high)
 
     def intervals(self, predicted: FloatArray, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
-        """Both ends of an interval that holds the label with probability `level`, each of `predicted`'s shape.
+        """Return both ends of intervals that hold the label with probability `level`, each of `predicted`'s shape.
 
-        Around `Curve.middle`, clipped to the scale, and never without the calibrated score; the whole scale where
-        too few rows were there to promise the level (`Curve.widths`). NaN where the prediction is not finite.
+        Intervals are centred on `Curve.middle`, clipped to the scale, and extended to include the calibrated score.
+        They are the whole scale if there were too few rows for the level (`Curve.widths`), and NaN if the prediction is
+        not finite.
 
         Raises:
             ValueError: `level` is not above 0 and below 1, or the shape is wrong.
@@ -163,10 +164,10 @@ class Calibration(Record):
         return low, high
 
     def scores_and_intervals(self, predicted: FloatArray, level: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """What `apply` and `intervals` give, the former computed once.
+        """Return the results of `apply` and `intervals`, computing the scores once.
 
         Raises:
-            ValueError: as these.
+            ValueError: as `apply` and `intervals`.
         """
         scores = self.apply(predicted)
         if not 0 < level < 1:
@@ -174,19 +175,19 @@ class Calibration(Record):
         raw = np.where(np.isnan(scores), np.nan, predicted)
         middle = np.column_stack([curve.middle(raw[:, column]) for column, curve in enumerate(self.curves)])
         reach = np.array([_reach(curve, level) for curve in self.curves])
-        # NaN + inf is NaN: an unscored row gets no interval.
+        # NaN + inf is NaN, so a row without a score gets no interval.
         low, high = (np.clip(end, self.low, self.high) for end in (middle - reach, middle + reach))
         return scores, np.minimum(low, scores), np.maximum(high, scores)
 
     def width(self, dimension: str, level: float) -> float:
-        """How far a dimension's interval reaches to both sides before clipping; infinite for the whole scale."""
+        """Return the half-width of a dimension's intervals before clipping; infinite for the whole scale."""
         return _reach(self.curves[self.dimensions.index(dimension)], level)
 
     def tier_probabilities(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
-        """How likely the oracle's own scores have each of the filter's tiers, shape (rows, tiers).
+        """Return the probability of each tier under the oracle's own scores, shape (rows, tiers).
 
         Args:
-            scores: calibrated scores, as `apply` gives them.
+            scores: calibrated scores, as `apply` returns them.
             rules: the filter.
             cap_hits: as in `verdict.decide`.
 
@@ -198,7 +199,7 @@ class Calibration(Record):
         return self.residuals.tier_probabilities(scores, rules, cap_hits, low=self.low, high=self.high)
 
     def caution(self, level: float = 0.9) -> str | None:
-        """A sentence on the dimensions whose intervals are the whole scale for want of rows, or None."""
+        """Return a sentence on the dimensions whose interval is the whole scale for lack of rows, or None."""
         wide = [name for name in self.dimensions if math.isinf(self.width(name, level))]
         if not wide:
             return None
@@ -209,7 +210,7 @@ class Calibration(Record):
 
 
 def no_calibration(dimensions: Sequence[str], *, low: float = 0.0, high: float = 10.0) -> Calibration:
-    """Clipping alone, with the whole scale for every interval: what is left where there are no rows."""
+    """Return a calibration that only clips, with the whole scale as every interval; for use without rows."""
     unknown = Curve(
         dimension="", method="none", n=0, before=None, after=None, reason="no rows", widths=(None,) * len(LEVELS)
     )
@@ -230,40 +231,39 @@ def fit_calibration(
     rules: Rules | None = None,
     cap_hits: pl.DataFrame | None = None,
 ) -> Calibration:
-    """Fit, judge and keep or drop a curve per dimension, and measure the intervals' widths and what errs together.
+    """Fit a curve per dimension, keep it if it helps, and compute interval widths and joint residuals.
 
-    Two curves are tried: a rising line fitted to the absolute error, and isotonic regression to the median
-    (pool adjacent violators, Robertson & Wright 1980). Each is cross-fitted by cluster, so that every row's
-    error comes from a curve fitted without it. A curve is kept where its mean gain in absolute error is above
-    zero in a one-sided paired test: gain over its standard error, clusters being the independent units (Liang &
-    Zeger 1986), against the normal quantile at `SIGNIFICANCE` divided by all curves tried. The isotonic curve
-    must beat a kept line by the same measure, since it has many more ways to be wrong. Predictions without rank
-    correlation to the labels get no curve: all it could do is turn the student into a constant, and hide that
-    the student learnt nothing.
+    Two curves are tried: an increasing line fitted to the absolute error, and isotonic regression to the median (pool
+    adjacent violators, Robertson & Wright 1980). Each is cross-fitted by cluster, so that every row's error comes from
+    a curve fitted without it. A curve is kept if its mean gain in absolute error is above zero in a one-sided paired
+    test: the gain divided by its standard error, with clusters as the independent units (Liang & Zeger 1986), is
+    compared with the normal quantile at `SIGNIFICANCE` divided by the number of curves tried. The isotonic curve must
+    beat a kept line by the same test, since it is more flexible. Predictions without rank correlation to the labels get
+    no curve: it could only turn the student into a constant and hide that the student learned nothing.
 
-    The intervals are conformal (Vovk et al. 2005; Lei et al. 2018): they reach as far as the ceil((n + 1) level)-th
-    smallest distance of a label from their middle. That is the curve without its level pieces: labels are often
-    integers, and so are the steps of a curve fitted to them; distances from a step would come in few sizes, and the
-    next larger one would hold far more than was asked. The distances are cross-fitted anew around the whole
-    procedure: fold by fold, the curve is chosen and fitted on the other folds, so no row has had a say in the curve
-    that it measures (cross-conformal, Vovk 2015). The guarantee is for rows like these, over all rows together. What
-    the same folds leave of the labels, whole rows of it, makes the odds of tiers.
+    The intervals are conformal (Vovk et al. 2005; Lei et al. 2018): their half-width is the ceil((n + 1) level)-th
+    smallest distance of a label from the interval's middle. The middle is the curve without its flat segments. Labels
+    are often integers, and so are the steps of a curve fitted to them; distances from a step would take few values, and
+    the next larger one would cover far more than the nominal level. The distances are cross-fitted around the whole
+    procedure: for each fold, the curve is chosen and fitted on the other folds, so no row influences the curve that it
+    evaluates (cross-conformal, Vovk 2015). The guarantee is for rows of the same distribution, on average over all
+    rows. The residuals of the same folds, kept as whole rows, give the tier probabilities.
 
     Args:
-        predictions: raw scores, shape (rows, dimensions), by models that never saw the row; rows of NaN are
-            skipped. None of the rows may have chosen an epoch or a recipe.
+        predictions: raw scores, shape (rows, dimensions), by models that were not trained on the row; rows of NaN are
+            skipped. None of the rows may have been used to select an epoch or a recipe.
         scores: labels, same shape, NaN where masked.
-        clusters: shape (rows,).
-        seed: of the folds.
-        dimensions: names, in the order of the columns.
+        clusters: cluster of each row, shape (rows,).
+        seed: random seed of the folds.
+        dimensions: names, in column order.
         low: lower end of the scale.
-        high: upper end.
-        origin: which rows these are, for the record.
-        rules: the filter, for when to ask the oracle; without it nothing is recorded of that.
+        high: upper end of the scale.
+        origin: description of the rows, for the record.
+        rules: the filter, needed for the deferral table; without it no table is recorded.
         cap_hits: of the same rows, as in `verdict.decide`.
 
     Raises:
-        DatasetError: the shapes do not fit each other.
+        DatasetError: the shapes do not match.
     """
     if predictions.shape != scores.shape or scores.shape != (len(clusters), len(dimensions)):
         raise DatasetError(
@@ -308,16 +308,16 @@ def fit_calibration(
 
 
 def conformal_widths(distances: FloatArray) -> tuple[float | None, ...]:
-    """The ceil((n + 1) level)-th smallest of n distances at each of `LEVELS`; None where n is too small."""
+    """Return the ceil((n + 1) level)-th smallest of n distances at each of `LEVELS`; None if n is too small."""
     ordered = np.sort(distances)
-    # Rounding keeps 0.9 * 10 from becoming a little more than 9.
+    # Without rounding, 0.9 * 10 could be slightly more than 9.
     places = [math.ceil(round((len(ordered) + 1) * level, 9)) for level in LEVELS]
     return tuple(float(ordered[place - 1]) if place <= len(ordered) else None for place in places)
 
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """One dimension's known rows."""
+    """One dimension's rows that have both a prediction and a label."""
 
     raw: FloatArray
     y: FloatArray
@@ -332,17 +332,18 @@ class _Rows:
         return _Rows(self.raw[keep], self.y[keep], self.clusters[keep], self.low, self.high)
 
     def scores(self, knots: _Knots | None) -> FloatArray:
-        """Scores with a curve, or without."""
+        """Return clipped scores, with or without a curve."""
         return np.clip(self.raw if knots is None else np.interp(self.raw, *knots), self.low, self.high)
 
     def errors(self, knots: _Knots | None) -> FloatArray:
-        """Absolute errors with a curve, or without."""
+        """Return absolute errors, with or without a curve."""
         return np.abs(self.y - self.scores(knots))
 
     def distances(self, knots: _Knots | None) -> FloatArray:
-        """How far an interval must reach from its middle to hold the label once it is clipped to the scale."""
+        """Return the half-width that an interval needs to hold the label after clipping to the scale."""
         off = self.y - _middle(self.raw, knots)
-        # An interval that ends below the scale is clipped to its lower end, and holds a label there; so above.
+        # An interval entirely below the scale is clipped to the lower end, so it holds a label there; the same applies
+        # above.
         off = np.where(self.y <= self.low, np.minimum(off, 0.0), off)
         return np.abs(np.where(self.y >= self.high, np.maximum(off, 0.0), off))
 
@@ -362,7 +363,7 @@ class _Choice:
 
 
 def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
-    """Which curve, if any, has earned its place on these rows."""
+    """Select the curve, if any, that helps significantly on these rows."""
     if not len(rows):
         return _Choice("none", None, None, None, "no rows")
     plain = rows.errors(None)
@@ -375,7 +376,7 @@ def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
     if independent < FEWEST_CLUSTERS:
         return without(f"{independent} independent rows are too few to judge a curve; {FEWEST_CLUSTERS} are needed")
     order = float(metrics.spearman(rows.raw[:, None], rows.y[:, None])[0])
-    # Without any relation the rank correlation has a standard deviation of 1 / sqrt(n - 1).
+    # For unrelated data, the rank correlation has a standard deviation of 1 / sqrt(n - 1).
     if not order * math.sqrt(independent - 1) > NormalDist().inv_cdf(1 - UNORDERED):
         return without(f"the predictions do not order the labels (rank correlation {_shown(order)})")
     fold = rows.folds(seed)
@@ -390,12 +391,12 @@ def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
     evidence = "; ".join(told) + f" fall of the held-out MAE, {least:.2f} standard errors needed"
     if chosen is None:
         return without(f"no curve lowers the error by more than noise: {evidence}")
-    # Fitted on folds, it can still fail on all rows together only where these do not vary; they do.
+    # A curve that could be fitted on the folds fails on all rows only if these do not vary, which is excluded here.
     return _Choice(chosen, _FITS[chosen](rows), before, float(errors.mean()), evidence)
 
 
 def _cross_fitted(rows: _Rows, fold: IntArray, fit: Callable[[_Rows], _Knots | None]) -> FloatArray:
-    """Absolute errors, each with the curve fitted on the other folds."""
+    """Return absolute errors, each with the curve fitted on the other folds."""
     found = np.empty(len(rows))
     for k in range(_FOLDS):
         found[fold == k] = rows.take(fold == k).errors(fit(rows.take(fold != k)))
@@ -404,14 +405,14 @@ def _cross_fitted(rows: _Rows, fold: IntArray, fit: Callable[[_Rows], _Knots | N
 
 @dataclass(frozen=True, slots=True)
 class _Unseen:
-    """Scores and distances, shape (rows,), by curves that had not seen the row."""
+    """Scores and distances, shape (rows,), by curves fitted without the row."""
 
     scores: FloatArray
     distances: FloatArray
 
 
 def _unseen(rows: _Rows, least: float, seed: int) -> _Unseen:
-    """What the whole procedure, choice included, makes of rows of other folds."""
+    """Cross-fit the whole procedure, including the choice of the curve."""
     if len(np.unique(rows.clusters)) < _FOLDS:
         return _Unseen(rows.scores(None), rows.distances(None))
     fold, found = rows.folds(seed), _Unseen(np.empty(len(rows)), np.empty(len(rows)))
@@ -429,12 +430,12 @@ def _reach(curve: Curve, level: float) -> float:
 
 
 def _middle(raw: FloatArray, knots: _Knots | None) -> FloatArray:
-    """A curve whose level pieces are points at their centres, and that goes on with slope 1 beyond its ends."""
+    """Evaluate a curve whose flat segments are replaced by their centres, extended with slope 1 beyond its ends."""
     return _beyond(raw, None if knots is None else _level_centres(knots))
 
 
 def _level_centres(knots: _Knots) -> _Knots:
-    """The centre of each piece on which the curve is level, and its value."""
+    """Return the centre of each flat segment of the curve, and its value."""
     x, y = knots
     values, first, count = np.unique(y, return_index=True, return_counts=True)
     return (x[first] + x[first + count - 1]) / 2, values
@@ -450,7 +451,7 @@ def _beyond(raw: FloatArray, points: _Knots | None) -> FloatArray:
 
 
 def _gain(before: FloatArray, after: FloatArray, clusters: IntArray) -> tuple[float, float]:
-    """Mean fall of the error and its standard error, with clusters as the independent units."""
+    """Return the mean decrease of the error and its standard error, with clusters as the independent units."""
     falls = before - after
     index = np.unique(clusters, return_inverse=True)[1]
     count = int(index.max()) + 1
@@ -460,14 +461,14 @@ def _gain(before: FloatArray, after: FloatArray, clusters: IntArray) -> tuple[fl
 
 
 def _line(rows: _Rows) -> _Knots | None:
-    """The rising line of least absolute error, as its two knots at the ends of the scale.
+    """Fit the increasing line of least absolute error; return its two knots at the ends of the scale.
 
-    Iteratively reweighted least squares (Schlossmacher 1973). None where no line rises.
+    Uses iteratively reweighted least squares (Schlossmacher 1973). None if the fitted line does not increase.
     """
     x, y = rows.raw, rows.y
     slope, offset = 1.0, float(np.median(y - x))
     for _ in range(50):
-        # The bound on the weights is a thousandth of the scale: below it a residual is as good as none.
+        # Residuals below a thousandth of the scale are treated as equal, to bound the weights.
         weight = 1.0 / np.maximum(np.abs(y - offset - slope * x), (rows.high - rows.low) / 1000)
         weight /= weight.sum()
         centre_x, centre_y = float(weight @ x), float(weight @ y)
@@ -481,20 +482,20 @@ def _line(rows: _Rows) -> _Knots | None:
             break
     if slope < 1e-3:
         return None
-    # Beyond these two knots the line has left the scale, and interp stays at its end as clipping would.
+    # Beyond these two knots the line leaves the scale, and interp returns the end value, as clipping would.
     return (np.array([rows.low, rows.high]) - offset) / slope, np.array([rows.low, rows.high])
 
 
 def _staircase(rows: _Rows) -> _Knots | None:
-    """Isotonic regression to the median: steps of pooled groups, joined by straight pieces.
+    """Fit isotonic regression to the median: steps of pooled groups, joined by straight segments.
 
-    Rows are first grouped by quantiles of the prediction, five or more to a group and up to 200 groups. None
-    where a single step is left, which would be a constant.
+    Rows are first grouped by quantiles of the prediction, with at least five rows per group and at most 200 groups.
+    None if only one step is left, which would be a constant.
     """
     order = np.argsort(rows.raw, kind="stable")
     x, y = rows.raw[order], rows.y[order]
     groups = max(1, min(_MOST_GROUPS, len(x) // _SMALLEST_GROUP))
-    starts = np.unique(np.searchsorted(x, x[np.arange(groups) * len(x) // groups]))  # equal x, one group
+    starts = np.unique(np.searchsorted(x, x[np.arange(groups) * len(x) // groups]))  # keeps equal x together
     blocks: list[tuple[int, int, float]] = []
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(x)], strict=True):
         block = (start, end, float(np.median(y[start:end])))

@@ -1,8 +1,8 @@
-"""The odds of each tier: what the oracle might have said, given how the student errs.
+"""Tier probabilities: the distribution of the oracle's tiers, given the student's errors.
 
-In: scores, and whole rows of residuals on articles that the student had not seen. Out: for each article the share of
-the tiers that its scores would have, were they off by each of those residuals. Rows are kept whole because a student
-that is too low on one dimension of an article is often too low on the others, and a tier hangs on all of them.
+Input: scores, and whole rows of residuals on held-out articles. Output: for each article the share of each tier among
+the tiers that its scores would have if each of those residuals were added. Rows are kept whole because a student whose
+score is too low on one dimension of an article is often too low on the others, and a tier depends on all dimensions.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from potstill.verdict import Rules
 
 MOST_RESIDUALS = 256
-"""Rows of residuals that a bundle carries: a probability is then known to about 0.03, in some 20 kB."""
+"""Maximum number of residual rows in a bundle: gives a probability to about 0.03 in about 20 kB."""
 
 _MOST_DRAWS = 200_000
-"""Rows decided at a time, so that memory does not grow with the articles."""
+"""Number of rows decided at a time, so that memory does not grow with the number of articles."""
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Residuals(Part):
-    """Rows of residuals, label minus calibrated score, a number per dimension in the filter's order.
+    """Rows of residuals (label minus calibrated score), with one number per dimension in the filter's order.
 
-    They are a sample of `n`. `step` is the grid that the labels lie on, such as whole points; None for none.
+    They are a sample of `n` rows. `step` is the step size of the labels, such as whole points; None if there is none.
     """
 
     n: int = Field(ge=1)
@@ -44,17 +44,17 @@ class Residuals(Part):
     def tier_probabilities(
         self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None, *, low: float, high: float
     ) -> FloatArray:
-        """How likely the oracle's own scores have each tier, shape (rows, tiers); each row sums to 1.
+        """Return the probability of each tier under the oracle's own scores, shape (rows, tiers); each row sums to 1.
 
-        Every row of residuals is added to the scores, put on the labels' grid and clipped to the scale, as a label
-        would be, and decided by the filter: weights, gates, the caps that the text touches, tiers.
+        Every row of residuals is added to the scores, rounded to the labels' step size, clipped to the scale as a label
+        would be, and decided by the filter: weights, gates, the caps that match the text, tiers.
 
         Args:
-            scores: calibrated scores, shape (rows, dimensions); a row with one that is not finite gets NaN.
+            scores: calibrated scores, shape (rows, dimensions); a row with a score that is not finite gets NaN.
             rules: the filter.
             cap_hits: as in `verdict.decide`.
             low: lower end of the scale.
-            high: upper end.
+            high: upper end of the scale.
         """
         left = np.array(self.rows)
         names = [tier.name for tier in rules.tiers]
@@ -70,7 +70,7 @@ class Residuals(Part):
             tiers = decide_rows(np.clip(draws, low, high), rules, hits)["tier"]
             shares = [(tiers == name).to_numpy().reshape(len(some), -1).mean(axis=1) for name in names]
             found[some] = np.column_stack(shares)
-        # A draw on which a condition has no value, such as a division by 0, has no tier.
+        # A draw for which a condition is undefined, such as a division by 0, has no tier.
         total = found.sum(axis=1, keepdims=True)
         odds: FloatArray = np.divide(found, total, out=np.full(found.shape, np.nan), where=total > 0)
         return odds
@@ -79,14 +79,14 @@ class Residuals(Part):
 def fit_residuals(
     held_out: FloatArray, labels: FloatArray, *, low: float, seed: int, most: int = MOST_RESIDUALS
 ) -> Residuals | None:
-    """A sample of the rows that have every dimension, or None without one.
+    """Sample residuals of the rows that have every dimension; None if there are none.
 
     Args:
-        held_out: calibrated scores by curves that did not see the row, shape (rows, dimensions).
+        held_out: calibrated scores by curves fitted without the row, shape (rows, dimensions).
         labels: same shape, NaN where masked.
-        low: lower end of the scale, where the labels' grid begins.
-        seed: of the sample.
-        most: rows that are kept.
+        low: lower end of the scale, from which the labels' steps are counted.
+        seed: random seed for sampling.
+        most: maximum number of rows that are kept.
     """
     residuals = labels - held_out
     residuals = residuals[np.isfinite(residuals).all(axis=1)]
@@ -95,6 +95,6 @@ def fit_residuals(
     chosen = residuals
     if len(residuals) > most:
         chosen = residuals[np.sort(np.random.default_rng(seed).choice(len(residuals), most, replace=False))]
-    # Adding 0 makes -0 a 0.
+    # Adding 0 turns -0 into 0.
     rows = tuple(tuple(row) for row in (np.round(chosen, 4) + 0.0).tolist())
     return Residuals(n=len(residuals), step=metrics.step_of(labels, low), rows=rows)

@@ -1,10 +1,10 @@
-"""The scorer: articles in, verdicts out, with a bundle and nothing else.
+"""The scorer: turns articles into verdicts with nothing but a bundle.
 
-Prefilter, window, student, calibration, verdict, in that order: words are looked at before anything is tokenised, and
-an article that is dropped costs no model. In bulk the data are columns of Polars frames, a batch at a time, so that
-memory does not grow with the file (`files`), and what is scored outlives a kill (`parts`). Several filters score in
-one pass (`together`), where they share a network (`trunks`). Nothing here needs torch, and nothing but
-`asking`, where an oracle is named, calls anybody.
+The steps are prefilter, text window, student, calibration and verdict, in that order. Words are searched for before
+anything is tokenized, and a dropped article does not run the model. In bulk, the data are columns of Polars frames, one
+batch at a time, so that memory does not grow with the file (`files`), and finished batches survive a crash (`parts`).
+Several filters score in one pass (`together`) and share networks where possible (`trunks`). Nothing here needs torch,
+and only `asking` uses the network, if an oracle is named.
 """
 
 from potstill.scorer.files import Summary, Tally, TogetherSummary, score_file, score_together

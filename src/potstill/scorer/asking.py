@@ -1,8 +1,8 @@
-"""The third stage: the oracle answers for articles of which no student is sure enough, within a budget.
+"""Asks the oracle about articles that no student is certain of, within a budget.
 
-In: articles, and the students' rows of them. Out: the same rows; where the oracle has answered they hold its scores and
-what the filter makes of them. Answers are bought as labels are: each is in a ledger, is never paid for twice, and no
-limit is overrun. An article without an answer keeps the student's, and its mark.
+Input: articles, and the students' rows for them. Output: the same rows; where the oracle has answered, they hold its
+scores and the filter's verdict on these. Answers are requested in the same way as labels: each is stored in a ledger,
+none is paid for twice, and no limit is exceeded. An article without an answer keeps the student's verdict and its mark.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 ORACLE = "oracle"
-"""What `answered_by` says of a row with the oracle's scores."""
+"""Value of `answered_by` in a row with the oracle's scores."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What became of the articles to ask the oracle about.
+    """Counts of the articles to ask the oracle about.
 
-    `answered` have its scores, bought now or before; `failed` have none because it gave none, and `not_asked` because
-    a limit was reached. `calls` and `cost` (None without a price) are of this time.
+    `answered` have its scores, requested now or earlier; `failed` have none because the oracle gave none, and
+    `not_asked` because a limit was reached. `calls` and `cost` (None without a price) are those of the current call.
     """
 
     articles: int = 0
@@ -55,7 +55,7 @@ class Asked:
 
 
 class Asking:
-    """Asks about marked articles, a batch at a time; `open_asking` makes one, and `asked` says how it stands."""
+    """Asks about marked articles, a batch at a time; created by `open_asking`. `asked` holds the current counts."""
 
     def __init__(
         self, scorer: Scorer, opened: Callable[[], Oracle], ledger: Ledger, limits: Limits, price: Price | None
@@ -72,19 +72,19 @@ class Asking:
             raise BadInput("--oracle needs a limit: give --max-cost or --max-calls")
         self._identity, self._revision = f"{oracle.name}:{oracle.model}", oracle.revision
         refuse_others(ledger, self._prompt, "Name another file with --ledger.")
-        # Asking nothing finds out now what is wrong with key, price or recording, and not after an hour of scoring.
+        # Labelling an empty frame reveals problems with key, price or recording now, not after an hour of scoring.
         self._label(pl.DataFrame(schema=dict.fromkeys(("id", "title", "content"), pl.String)), oracle)
         self.asked = Asked()
 
     def answer(self, articles: pl.DataFrame, result: pl.DataFrame) -> pl.DataFrame:
-        """The rows with the oracle's answers, and `answered_by` in each.
+        """Return the rows with the oracle's answers, and `answered_by` in each.
 
         Args:
-            articles: id, title and content.
-            result: what the scorer gave for them, nested or flat, with its marks.
+            articles: columns id, title and content.
+            result: the scorer's rows for them, nested or flat, with its marks.
 
         Raises:
-            OracleError: asking has no hope any more, for want of a key or of a server.
+            OracleError: the oracle cannot be used any more, because of a missing key or server.
         """
         if self._scorer.early is None:
             student = pl.lit(self._scorer.bundle.manifest.recipe)
@@ -98,7 +98,7 @@ class Asking:
         summary = self._label(asked, self._opened())
         scores = self._scores(asked["id"].to_list(), windows)
         verdict = decide_rows(scores, self._filter, cap_hits(windows, self._filter))
-        # An oracle may leave a dimension out; what the filter can't decide on is no answer.
+        # An oracle may leave a dimension out; scores that the filter cannot decide on do not count as an answer.
         known = verdict["overall"].is_not_null().to_numpy()
         self._count(rows.size, int(known.sum()), summary)
         if summary.fatal:
@@ -115,7 +115,7 @@ class Asking:
         return label(self._ledger, articles, self._filter, oracle, limits=self._limits, price=self._price)
 
     def _scores(self, ids: list[str], windows: list[str]) -> FloatArray:
-        """The oracle's scores, shape (articles, dimensions); NaN where it gave none."""
+        """Return the oracle's scores, shape (articles, dimensions); NaN where it gave none."""
         keys = [
             Question(id_, self._identity, self._prompt.hash, window_hash(window), 0, self._revision).key
             for id_, window in zip(ids, windows, strict=True)
@@ -127,7 +127,7 @@ class Asking:
         )
 
     def _columns(self, rows: pl.DataFrame, scores: FloatArray, verdict: pl.DataFrame) -> pl.DataFrame:
-        """Rows with the oracle's scores for the student's; what only a student has, such as intervals, is null."""
+        """Replace the student's scores in rows with the oracle's; columns that only a student has become null."""
         names = self._filter.dimension_names
         each = {name: pl.Series(scores[:, place]) for place, name in enumerate(names)}
         gone = ["intervals", "tier_probabilities", *(f"{end}_{name}" for name in names for end in ("low", "high"))]
@@ -165,18 +165,18 @@ def open_asking(
     limits: Limits | None = None,
     price: Price | None = None,
 ) -> Iterator[Asking]:
-    """Have an oracle answer what a scorer marks; give what this yields to `score_file`.
+    """Open a context in which an oracle answers what a scorer marks; pass what it yields to `score_file`.
 
     Args:
-        scorer: one that marks articles (`ask_oracle_above` or `ask_oracle_below`).
-        opened: opens the oracle; it is opened anew for each batch that has marks.
-        ledger: where answers are kept; it is made where there is none, and locked meanwhile.
-        limits: how far and how fast; over all calls of the ledger, earlier ones included.
-        price: per million tokens.
+        scorer: a scorer that marks articles (`ask_oracle_above` or `ask_oracle_below`).
+        opened: opens the oracle; called for each batch that has marks.
+        ledger: file in which answers are stored; it is created if it does not exist, and locked in the meantime.
+        limits: limits on amount and rate, over all calls of the ledger, earlier ones included.
+        price: price per million tokens.
 
     Raises:
-        BadInput: the scorer marks nothing, an oracle that costs money has no limit, or a limit in money no price.
-        LabelError: the ledger holds answers to another prompt, or another process writes to it.
+        BadInput: the scorer marks nothing, an oracle that costs money has no limit, or a limit in money has no price.
+        LabelError: the ledger holds answers to another prompt, or another process is writing to it.
         OracleError: the oracle cannot be opened.
     """
     if scorer.unsure is None:
@@ -191,7 +191,7 @@ def open_asking(
 
 
 def to_ask(scorer: Scorer, source: str | Path, batch_size: int) -> Iterator[pl.DataFrame]:
-    """The articles of a file that the scorer marks, a batch at a time; for a plan, so nobody is asked.
+    """Yield the articles of a file that the scorer marks, a batch at a time, without asking the oracle; for a plan.
 
     Raises:
         ArticleError: a row is broken.
@@ -202,7 +202,7 @@ def to_ask(scorer: Scorer, source: str | Path, batch_size: int) -> Iterator[pl.D
 
 
 def _with_own_ids(articles: pl.DataFrame) -> pl.DataFrame:
-    """Articles with an id each, as labelling needs them: one that comes again gets a number behind it."""
+    """Return articles with unique ids, as labelling needs them: a repeated id gets a numeric suffix."""
     again = pl.int_range(pl.len()).over("id")
     own = pl.when(again == 0).then("id").otherwise(pl.format("{}#{}", "id", again + 1))
     return articles.select(own.alias("id"), "title", "content")

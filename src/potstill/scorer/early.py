@@ -1,8 +1,8 @@
-"""Early answers: a cheap student answers first, and alone where that loses hardly any positive article.
+"""Early answers: a cheap student scores first, and its answer is final where this loses hardly any positive article.
 
-In: a cascade's folder, which `potstill cascade` makes beside a bundle: a second bundle and a threshold with the recall
-that it was shown to keep. Out: for each article whether the cheap student's answer stands. It never stands for an
-article that the cheap student itself holds for positive.
+Input: a cascade's folder, which `potstill cascade` makes next to a bundle: a second bundle, and a threshold with the
+recall that was measured for it. Output: for each article whether the cheap student's answer is final. It is never final
+if the cheap student itself considers the article positive.
 """
 
 from __future__ import annotations
@@ -29,34 +29,34 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray
 
 CASCADE_LAYOUT = {"record": "cascade.json", "first": "first"}
-"""What a cascade's folder holds: its record, and the bundle of the student that answers first."""
+"""Contents of a cascade's folder: its record, and the bundle of the first student."""
 
 
 class Point(Part):
-    """One threshold, and what it does."""
+    """One threshold, and its measured effects."""
 
     recall: float
-    """Share of positive articles that go on to the second student: no less than this, with the confidence stated."""
+    """Share of positive articles that are passed to the second student: at least this, with the stated confidence."""
     threshold: float
     """An article whose signal is below it is answered early."""
     lost: int
-    """Clusters with a positive article below it, of those that the bound comes from."""
+    """Number of clusters with a positive article below it, among those behind the bound."""
     early: float
-    """Share of the articles looked at that are answered early."""
+    """Share of the evaluated articles that are answered early."""
     early_at_5_percent: float
-    """The same on a stream of which 5% are positive."""
+    """The same on a stream in which 5% of the articles are positive."""
     articles_per_second: float
-    """Expected, from what the students took alone; on the articles looked at."""
+    """Expected throughput on the evaluated articles, computed from the students' separate times."""
 
 
 class Held(Part):
-    """What the chosen threshold did on the test part, which chose nothing."""
+    """Results of the chosen threshold on the test part, which was not used for any selection."""
 
     articles: int
     early: int
     positives: int
     passed: int
-    """Positives that went on to the second student."""
+    """Number of positives that were passed to the second student."""
 
 
 class Cascade(Record):
@@ -70,21 +70,21 @@ class Cascade(Record):
     """Hash of the second student's bundle."""
     student: str
     first: str
-    """Recipe of the student that answers first."""
+    """Recipe of the first student."""
     wanted: float
     confidence: float
     chosen: Point
     highest: float
-    """The highest recall that so many positives can show."""
+    """Highest recall that can be shown with this number of positives."""
     positives: int
-    """Positive articles, by the oracle's labels, that the threshold comes from."""
+    """Number of positive articles, by the oracle's labels, behind the threshold."""
     positive_clusters: int
-    """Clusters of near-duplicates that they are in: the trials of the bound."""
+    """Number of clusters of near-duplicates among them: the trials of the bound."""
     articles: int
-    """All articles that the threshold comes from."""
+    """Number of all articles behind the threshold."""
     positive_tiers: tuple[str, ...]
     first_milliseconds: float
-    """Of one article in bulk, by the first student; the second's is what the others cost besides."""
+    """Bulk time per article of the first student, in milliseconds; that of the second is in addition for the others."""
     second_milliseconds: float
     frontier: tuple[Point, ...] = Field(min_length=1)
     test: Held
@@ -100,22 +100,22 @@ class Early:
     bundle: Bundle
 
     def answers(self, decided: Decided, raw: FloatArray) -> BoolArray:
-        """For which articles the first student's answer stands; see `stands`."""
+        """Return for which articles the first student's answer is final; see `stands`."""
         return stands(decided, raw, self.bundle.filter, self.record.chosen.threshold)
 
     def decide(self, raw: FloatArray, folded: pl.Series, level: float, *, probabilities: bool) -> Decided:
-        """The first student's verdicts, by its own calibration."""
+        """Compute the first student's verdicts, with its own calibration."""
         return decide_raw(raw, folded, self.bundle.filter, self.bundle.calibration, level, probabilities=probabilities)
 
 
 def stands(decided: Decided, raw: FloatArray, filter_: Filter, threshold: float) -> BoolArray:
-    """For which articles a first student's answer stands, shape (articles,).
+    """Return for which articles a first student's answer is final, shape (articles,).
 
     Args:
-        decided: its verdicts.
+        decided: the first student's verdicts.
         raw: its raw scores, shape (articles, dimensions), NaN where it gave none.
-        filter_: whose positive tiers must not be lost.
-        threshold: signals below it are answered early.
+        filter_: the filter whose positive tiers must not be lost.
+        threshold: articles with a lower signal are answered early.
     """
     judged = decided.judged
     positive = np.isin(judged.tiers, [at for at, tier in enumerate(filter_.tiers) if tier.positive])
@@ -123,19 +123,19 @@ def stands(decided: Decided, raw: FloatArray, filter_: Filter, threshold: float)
 
 
 def signal(raw: FloatArray, filter_: Filter) -> FloatArray:
-    """What an early answer is decided by, shape (rows,): the weighted mean of raw scores, held to the scale.
+    """Compute the signal for early answers, shape (rows,): the weighted mean of raw scores, clipped to the scale.
 
-    It knows nothing of calibration, gates or caps, so that nothing that was fitted on the same rows is in it.
+    It does not use calibration, gates or caps, so that it contains nothing that was fitted on the same rows.
     """
     weighted: FloatArray = np.clip(raw, filter_.scale.min, filter_.scale.max) @ filter_.weights
     return weighted
 
 
 def load_early(folder: str | Path, bundle: Bundle, *, check: Check = "short") -> Early:
-    """Open a cascade that stands before `bundle`.
+    """Open a cascade that belongs to `bundle`.
 
     Raises:
-        BundleError: the folder holds no cascade, one for another bundle, or its own bundle does not prove itself.
+        BundleError: the folder holds no cascade, or one for another bundle, or its own bundle does not pass its checks.
     """
     folder = Path(folder)
     path = folder / CASCADE_LAYOUT["record"]

@@ -1,8 +1,8 @@
-"""Files of articles through a scorer.
+"""Scores files of articles.
 
-In: a file, or a stream. Out: another, in the same order. Batches are read and prepared beside the model; a student
-that is so cheap that reading takes as long as scoring runs in several processes. Never more than a few batches are in
-memory.
+Input: a file or a stream. Output: another one, in the same order. Batches are read and prepared in parallel with the
+model. A student that is so cheap that reading takes as long as scoring runs in several processes. At most a few batches
+are in memory at a time.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     AnyScorer = Scorer | Together
 
 WORTH_PROCESSES = 20_000
-"""Articles from which on further processes are worth their start of a second or two."""
+"""Minimum number of articles for which further processes are worth their start-up time of a second or two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What one filter said of a file: `tiers` and `reasons` count articles, the latter those without a score."""
+    """Counts of one filter's verdicts in a file: `tiers`, and `reasons` of articles without a score."""
 
     bundle: str
     scored: int
@@ -53,10 +53,10 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What became of a file: `tiers` and `reasons` count articles, the latter those without a score.
+    """Summary of a scored file: counts of articles by `tiers`, and by `reasons` of those without a score.
 
-    `resumed` counts those that were scored before; the speed is that of the others. `asked` is there where an oracle
-    was to be asked.
+    `resumed` counts articles scored by an earlier call; the speed is that of the others. `asked` is present if an
+    oracle was to be asked.
     """
 
     bundle: str
@@ -72,12 +72,12 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class TogetherSummary:
-    """What became of a file that several filters scored in one pass; the rest is as in `Summary`."""
+    """Summary of a file that several filters scored in one pass; other fields are as in `Summary`."""
 
     filters: dict[str, Tally]
     articles: int
     networks: int
-    """How many networks read the articles."""
+    """Number of networks that read the articles."""
     seconds: float
     articles_per_second: float
     resumed: int = 0
@@ -85,7 +85,7 @@ class TogetherSummary:
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """Articles by the number of their batch; `done` are the results of an earlier try, `prepared` saves their work."""
+    """Articles with the number of their batch; `done` are results of an earlier call, `prepared` prepared articles."""
 
     number: int
     articles: pl.DataFrame
@@ -95,7 +95,7 @@ class _Batch:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """How a batch becomes rows as they are written; it can be sent to another process."""
+    """Settings that turn a batch into rows as they are written; can be sent to another process."""
 
     nested: bool
     keep_text: bool
@@ -110,7 +110,7 @@ class _Work:
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Opens the same scorers in another process; their bundles, of these `hashes`, have been proven in this one."""
+    """Opens the same scorers in another process; their bundles, with these `hashes`, were verified in this one."""
 
     folders: tuple[Path, ...]
     hashes: tuple[str, ...]
@@ -135,7 +135,7 @@ class _Start:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """What became of a file: a tally per filter."""
+    """Result for a file: one tally per filter."""
 
     tallies: dict[str, Tally]
     articles: int
@@ -156,35 +156,35 @@ def score_file(
     processes: int | None = 1,
     asking: Asking | None = None,
 ) -> Summary:
-    """Score a file of articles into another, a batch at a time, in order, in memory that does not grow.
+    """Score a file of articles into another, a batch at a time, in order, with bounded memory.
 
-    A row keeps all its fields but `content`, and gains the verdict: nested objects in JSON lines, flat columns
-    in CSV and Parquet (see `Scorer.score_batch`). An article without a text is `unscored`. The target takes its
-    place when all is done; until then, and after any failure, what was there stays. What is scored is kept in a
-    folder beside it until then. What comes through a pipe is scored as it comes, and goes on through one as soon as
-    it is scored.
+    A row keeps all its fields except `content` and gains the verdict: nested objects in JSON lines, flat columns in CSV
+    and Parquet (see `Scorer.score_batch`). An article without a text is `unscored`. The target is replaced when
+    everything is done; until then, and after any failure, its previous content remains. Until then, finished batches
+    are kept in a folder next to it. Articles from a pipe are scored as they arrive, and results to a pipe are written
+    as soon as they are ready.
 
     Args:
-        bundle: a bundle's folder, or a scorer that is open.
+        bundle: a bundle's folder, or an open scorer.
         source: articles, `-` for JSON lines on stdin.
-        target: results, `-` for JSON lines on stdout; not the source itself, unless `keep_text` keeps what is in it.
+        target: results, `-` for JSON lines on stdout; may be the source itself only if `keep_text` preserves its
+            content.
         keep_text: write `content` too.
-        batch_size: articles at a time.
-        threads: of the network; one for each physical core where it is None.
-        resume: go on where an earlier call with the same arguments was stopped; nothing is scored twice.
-        processes: how many score, without a cascade; None takes one for each core where the student has no network
-            and the file is large. A script that asks for several must stand the `if __name__ == "__main__"` that
-            Python asks of it.
-        asking: has an oracle answer what the scorer marks (see `potstill.scorer.asking`). On a resume what was
-            scored is asked about where it has no answer yet.
+        batch_size: number of articles per batch.
+        threads: number of threads of the network; None: one per physical core.
+        resume: continue an interrupted call with the same arguments; nothing is scored twice.
+        processes: number of scoring processes, without a cascade; None: one per core if the student has no network and
+            the file is large. A script that asks for several needs Python's usual `if __name__ == "__main__"` guard.
+        asking: lets an oracle answer what the scorer marks (see `potstill.scorer.asking`). On a resume, articles that
+            were scored but have no answer yet are asked about.
 
     Raises:
-        OracleError: asking has no hope any more; what is scored is kept.
+        OracleError: the oracle cannot be used any more; scored articles are kept.
         ArticleError: the source is missing or a row of it is broken; the message names row and field.
-        BundleError: the bundle does not prove itself.
-        BadInput: the target cannot be written or cannot hold the source's columns, or what is there cannot be resumed;
-            or the source was cut short while it was read.
-        BrokenPipeError: whoever read the results has stopped.
+        BundleError: the bundle does not pass its checks.
+        BadInput: the target cannot be written or cannot hold the source's columns, an earlier call cannot be resumed,
+            or the source was truncated while it was read.
+        BrokenPipeError: the reader of the results has stopped.
     """
     scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
     done = _scored(
@@ -216,13 +216,13 @@ def score_together(
     resume: bool = False,
     processes: int | None = 1,
 ) -> TogetherSummary:
-    """Score a file with the bundles of several filters in one pass; all else is as in `score_file`.
+    """Score a file with the bundles of several filters in one pass; otherwise as `score_file`.
 
-    A row gains `verdicts`, an object for each filter, in JSON lines, and columns named `<filter>.<column>` in CSV and
-    Parquet (see `Together.score_batch`).
+    A row gains `verdicts`, an object with one entry per filter, in JSON lines, and columns named `<filter>.<column>` in
+    CSV and Parquet (see `Together.score_batch`).
 
     Raises:
-        ArticleError, BundleError, BadInput: as `score_file`; two bundles are of one filter.
+        ArticleError, BundleError, BadInput: as `score_file`; or two bundles have the same filter.
     """
     scorer = bundles if isinstance(bundles, Together) else Together.load(bundles, threads=threads)
     done = _scored(
@@ -276,7 +276,7 @@ def _scored(
         for batch, said in results:
             if parts is not None and batch.done is None:
                 parts.keep(batch.number, batch.articles, said)
-            # The parts hold what the students said, so that a resume may ask about what a limit left.
+            # The parts hold the students' results, so that a resume can ask about articles that a limit left out.
             result = said if asking is None else asking.answer(batch.articles, said)
             writer.write(result)
             for one, told, why in scorer.told(result):
@@ -307,14 +307,14 @@ def check_target(
     """Refuse a target that cannot be written or must not be, before anything is scored.
 
     Args:
-        source: the articles; the target may only be the same file where `keep_text` keeps their texts.
-        target: where results are to go.
+        source: the articles; the target may be the same file only if `keep_text` preserves their texts.
+        target: file of the results.
         keep_text: as in `score_file`.
         folders: bundles and cascades, in which nothing may be written.
-        read: other files that are read or written meanwhile.
+        read: other files that are read or written in the meantime.
 
     Raises:
-        ArticleError: the target's ending is unknown.
+        ArticleError: the target's extension is unknown.
         BadInput: it is the source or one of `read`, in one of `folders`, or cannot be written.
     """
     form_of(target)
@@ -323,7 +323,7 @@ def check_target(
 
 
 def _streams(path: str | Path) -> bool:
-    """Whether it is no file, so that it comes or goes only once."""
+    """Return whether it is a stream and not a file, so that it can be read or written only once."""
     return str(path) == STANDARD or is_stream(Path(path))
 
 
@@ -342,7 +342,7 @@ def _batches(frames: Iterable[pl.DataFrame], parts: Parts | None) -> Iterator[_B
 
 
 def _writable(frames: Iterable[pl.DataFrame], target: str | Path, *, keep_text: bool) -> Iterator[pl.DataFrame]:
-    """The frames, unless the first one has a column that the target cannot hold; it has those of all others."""
+    """Yield the frames after checking that the target can hold the columns of the first one, as of all others."""
     for number, frame in enumerate(frames):
         if not number:
             check_columns(target, frame.schema if keep_text else frame.drop("content").schema)
@@ -350,7 +350,7 @@ def _writable(frames: Iterable[pl.DataFrame], target: str | Path, *, keep_text: 
 
 
 def _refuse_fewer(source: str | Path, articles: int, total: int | None) -> None:
-    """Refuse a result of fewer articles than were counted; a file that has grown was read as far as it went."""
+    """Refuse a result with fewer articles than were counted; a file that has grown is read as far as it went."""
     if total is not None and articles < total:
         raise BadInput(
             f"{source}: has changed while it was read: it held {total:,} articles at first, and {articles:,} were read"
@@ -360,9 +360,10 @@ def _refuse_fewer(source: str | Path, articles: int, total: int | None) -> None:
 def _results(
     scorer: AnyScorer, work: _Work, batches: Iterable[_Batch], processes: int, size: int, *, streams: bool
 ) -> Generator[tuple[_Batch, pl.DataFrame], None, None]:
-    """Each batch with its rows, in order.
+    """Yield each batch with its rows, in order.
 
-    What `streams` is not read before it is asked for, and all results are given before it is waited for.
+    With `streams`, a batch is not read before it is requested, and all pending results are yielded before the next
+    batch is waited for.
     """
     if processes > 1:
         passed: deque[_Batch] = deque()
@@ -379,7 +380,7 @@ def _results(
             yield passed.popleft(), result
         return
     prepared = (_prepared(scorer, batch) for batch in batches)
-    # Whoever leaves a stream half read must not leave a thread that reads it.
+    # Leaving a stream half read must not leave a thread that still reads it.
     for batch in prepared if streams else ahead(prepared):
         yield batch, work(scorer, batch)
 
@@ -400,7 +401,7 @@ def _processes(scorer: AnyScorer, total: int | None) -> int:
 
 
 def _settings(scorer: AnyScorer, work: _Work, batch_size: int) -> dict[str, Any]:
-    """All that results depend on beside the articles, by the names that a message gives them."""
+    """Return everything except the articles that results depend on, by the names used in messages."""
     each = [
         {
             "bundle": one.bundle.hash,

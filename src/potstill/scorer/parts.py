@@ -1,8 +1,8 @@
-"""What is scored outlives a kill: each batch of results is a file of its own until all are done.
+"""Keeps finished batches of results across crashes: each batch is a separate file until all are done.
 
-In: batches of articles and their results, in order. Out: for a batch whose articles and settings are the same as
-before the kill, the results that were written then. A part is whole or absent, and is known by the hash of what it
-was made from, so that nothing is mistaken for it.
+Input: batches of articles and their results, in order. Output: for a batch whose articles and settings are the same as
+before the crash, the results written then. A part is written atomically and identified by the hash of its inputs, so
+that parts cannot be confused.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _LAYOUT = {"settings": "settings.json", "lock": "lock"}
 
 
 class Parts:
-    """The folder of parts beside a target; `open_parts` makes one."""
+    """The folder of parts next to a target; created by `open_parts`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def read(self, number: int, articles: pl.DataFrame) -> pl.DataFrame | None:
-        """The results of a batch, if it was done before."""
+        """Return the results of a batch if it was finished before, else None."""
         path = self._path(number, articles)
         return pl.read_ipc(path) if path.exists() else None
 
@@ -58,18 +58,18 @@ class Parts:
 
 @contextmanager
 def open_parts(target: Path, settings: Mapping[str, Any], *, resume: bool) -> Iterator[Parts]:
-    """The parts of a target: those of an earlier try with `resume`, else none. They go when the block ends well.
+    """Open the parts of a target: those of an earlier call with `resume`, else none. They are deleted on success.
 
     Args:
         target: the file of results.
-        settings: all that results depend on beside the articles; any JSON.
-        resume: go on from what is there.
+        settings: everything except the articles that results depend on; any JSON.
+        resume: continue from the existing parts.
 
     Raises:
-        BadInput: another process writes to the target, the earlier try had other settings, or the folder cannot be
+        BadInput: another process is writing to the target, the earlier call had other settings, or the folder cannot be
             written.
     """
-    # The results lie where the target lies, whichever link leads there.
+    # Symbolic links are resolved, so that the parts are next to the real target.
     target = Path(os.path.realpath(target))
     folder = target.parent / f"{temporary_prefix(target)}parts"
     with _locked(folder, target):
@@ -82,16 +82,16 @@ def open_parts(target: Path, settings: Mapping[str, Any], *, resume: bool) -> It
             if done or not any(folder.glob("*.arrow")):
                 shutil.rmtree(folder, ignore_errors=True)
             elif not isinstance(sys.exception(), KeyboardInterrupt):
-                # An interrupted command says so itself, as its last line.
+                # An interrupted command prints this itself, as its last line.
                 note(f"{target}: what is scored is kept; go on with --resume")
 
 
 @contextmanager
 def _locked(folder: Path, target: Path) -> Iterator[None]:
-    """Hold the folder alone; it is made."""
+    """Create the folder if necessary and lock it."""
     lock = FileLock(folder / _LAYOUT["lock"], timeout=0)
     try:
-        # The parts are results, and the target may be nobody else's to read.
+        # The parts contain results, which only the owner may be allowed to read.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
@@ -105,7 +105,7 @@ def _locked(folder: Path, target: Path) -> Iterator[None]:
 
 
 def _begin(folder: Path, target: Path, settings: Mapping[str, Any], *, resume: bool) -> None:
-    """Check or clear the folder, and clear what a kill left of the target."""
+    """Check or clear the folder, and remove what a killed process left of the target."""
     path = folder / _LAYOUT["settings"]
     if resume and path.exists():
         before = read_object(path)
@@ -124,7 +124,7 @@ def _begin(folder: Path, target: Path, settings: Mapping[str, Any], *, resume: b
 
 
 def _digest(articles: pl.DataFrame) -> str:
-    """A hash of all that a batch of articles holds."""
+    """Return a hash of the complete content of a batch of articles."""
     stream = io.BytesIO()
     articles.rechunk().write_ipc(stream)
     return hashlib.sha256(stream.getbuffer()).hexdigest()[:24]

@@ -1,8 +1,8 @@
-"""Verdicts on articles: one, many, or a frame of them.
+"""Scores articles with a bundle: one article, an iterable, or a frame.
 
-In: articles. Out: verdicts, or the frame with their columns. An article that the prefilter drops, or that has no text,
-is never tokenised. What comes before the model (`prepare`) and the rest (`finish`) are two calls, so that reading and
-preparing may run beside it.
+Input: articles. Output: verdicts, or the frame with verdict columns. Articles that are empty or dropped by the
+prefilter are never tokenized. The steps before the model (`prepare`) and the rest (`finish`) are separate calls, so
+that reading and preparing can run in parallel with the model.
 """
 
 from __future__ import annotations
@@ -43,20 +43,20 @@ if TYPE_CHECKING:
     from potstill.verdict import Judged
 
 BATCH = 512
-"""Articles scored at a time: enough that texts of like length meet, little enough to keep memory small."""
+"""Number of articles per batch: large enough to group texts of similar length, small enough to limit memory."""
 
 EMPTY = "empty text"
-"""The reason of an article without a text."""
+"""Reason given for an article without a text."""
 
 NOT_FINITE = "the student's score is not finite"
-"""The reason of an article for which the student gave NaN or infinity."""
+"""Reason given for an article if the student returned NaN or infinity."""
 
 UNDEFINED = "a condition of the filter has no value for these scores"
-"""The reason of an article whose finite scores a gate or tier cannot be decided on, such as a division by 0."""
+"""Reason given for an article if a gate or tier is undefined for its finite scores, for example a division by 0."""
 
 
 class Scorer:
-    """Scores articles with a bundle; make one with `Scorer.load`."""
+    """Scores articles with a bundle; create it with `Scorer.load`."""
 
     def __init__(
         self,
@@ -68,22 +68,22 @@ class Scorer:
         ask_oracle_below: float | None = None,
         early: Early | None = None,
     ) -> None:
-        """Take an opened bundle.
+        """Create a scorer from an open bundle.
 
         Args:
-            bundle: what scores.
-            level: the share of labels that intervals are meant to hold.
-            probabilities: give each tier's probability too.
-            ask_oracle_above: mark the articles whose tier is too unsure, so that of the tiers of all others at most
-                this share is wrong (see `calibration.cut_for`).
-            ask_oracle_below: mark the articles whose tier has less than this probability, without a promise; with a
-                cascade, only those that its first student leaves.
-            early: a cheap student that answers first, and alone where its cascade lets it.
+            bundle: the bundle to score with.
+            level: nominal coverage of the intervals, above 0 and below 1.
+            probabilities: also compute the probability of each tier.
+            ask_oracle_above: mark the articles with the least certain tiers, so that at most this share of the tiers of
+                all other articles is wrong (see `calibration.cut_for`); above 0 and below 1.
+            ask_oracle_below: mark the articles whose tier has less than this probability, above 0 and below 1, without
+                any guarantee; with a cascade, only articles that its first student does not answer.
+            early: a cheap student that scores first; its answer is final if the cascade's rule accepts it.
 
         Raises:
-            BadInput: `level`, `ask_oracle_above` or `ask_oracle_below` is not above 0 and below 1, the bundle knows no
-                errors of its student, or the rows it was calibrated on can't support that error rate; or a cascade is
-                asked for beside one.
+            BadInput: `level`, `ask_oracle_above` or `ask_oracle_below` is not above 0 and below 1; the bundle was built
+                without its student's residuals; its calibration rows cannot support the error rate; or an error rate is
+                combined with a cascade.
         """
         if not 0 < level < 1:
             raise BadInput(f"level: got {level:g}, expected above 0 and below 1")
@@ -101,7 +101,7 @@ class Scorer:
         self.early = early
         self.cut = None if ask_oracle_above is None else _cut(bundle, ask_oracle_above)
         self.unsure = ask_oracle_below if self.cut is None else self.cut.probability
-        """The probability below which a tier is too unsure; None where nothing is marked."""
+        """Tiers with a lower probability are marked as uncertain; None if nothing is marked."""
 
     @classmethod
     def load(
@@ -120,18 +120,19 @@ class Scorer:
         trusted_keys: Sequence[str | Path] = (),
         require_signature: bool = False,
     ) -> Self:
-        """Open a bundle and score with it; the arguments are those of `load_bundle` and of the class.
+        """Open a bundle and create its scorer; the arguments are those of `load_bundle` and of the class.
 
-        With `follow_plan` it runs as `potstill optimize` found best, where that was for this bundle on this machine
-        with these libraries and golden texts come out as near as it was proven; else it runs the portable way, and
-        says why. `cascade` is a folder that `potstill cascade` made for this bundle. With `trusted_keys`, files of
-        public keys, the bundle must be signed by one of them, and with `require_signature` by some key.
+        With `follow_plan`, the bundle runs as `potstill optimize` found fastest, if the plan was made for this bundle
+        on this machine with these libraries and the golden texts score within its tolerance; otherwise it runs on the
+        portable backend and a message says why. `cascade` is a folder that `potstill cascade` made for this bundle.
+        With `trusted_keys` (files of public keys), the bundle must be signed by one of these keys; with
+        `require_signature`, by any key.
 
         Raises:
-            BadInput: what is asked for can't be had.
-            BundleError: the bundle does not prove itself, or is not signed as it must be.
-            MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine, or the library
-                that checks signatures.
+            BadInput: the options cannot be combined or are not supported by the bundle.
+            BundleError: the bundle does not pass its checks, or is not signed as required.
+            MissingExtra, MissingModel: an adapter bundle's libraries or base, or the library that checks signatures,
+                are not installed.
         """
         trust = trust_of(trusted_keys, require_signature=require_signature)
         if trust is not None and cascade is not None:
@@ -152,7 +153,7 @@ class Scorer:
 
     @property
     def scorers(self) -> tuple[Scorer, ...]:
-        """This one alone, as `Together` has several."""
+        """A tuple with only this scorer, for the same interface as `Together`."""
         return (self,)
 
     @property
@@ -162,32 +163,32 @@ class Scorer:
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """What is scored, in the filter's order."""
+        """Names of the scored dimensions, in the filter's order."""
         return self.bundle.manifest.dimensions
 
     def score(self, article: str | Article) -> Verdict:
-        """The verdict on one text or article."""
+        """Return the verdict on one text or article."""
         return next(self.score_many([article]))
 
     def score_many(self, articles: Iterable[str | Article], *, batch_size: int = BATCH) -> Iterator[Verdict]:
-        """The verdict on each of many texts or articles, in their order, a batch at a time."""
+        """Yield the verdict on each text or article, in input order; articles are scored in batches."""
         remaining = iter(articles)
         while batch := list(islice(remaining, batch_size)):
             frame = frame_of(batch)
             yield from self.verdicts(frame, self.finish(self.prepare(frame)))
 
     def score_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
-        """The frame with the verdict's columns added.
+        """Return the frame with the verdict's columns added.
 
-        For each dimension `score_<name>`, `low_<name>` and `high_<name>` (Float64, on the filter's scale, null
-        without a score), then `overall` (Float64, null without a score), `tier`, `gates` and `caps`
-        (List[String], the reasons of those that fired) and `reason` (why there is no score, else null). Where
-        asked for, `probability_<tier>` (Float64) and `ask_oracle` (Boolean), null without a score. A column of the
-        input with one of these names moves to `input_<name>`, or, where that is taken, to `input_<name>_2`, and so on.
+        For each dimension: `score_<name>`, `low_<name>` and `high_<name>` (Float64, on the filter's scale, null without
+        a score). Then `overall` (Float64, null without a score), `tier`, `gates` and `caps` (List[String], the reasons
+        of those that fired) and `reason` (why there is no score, else null). If asked for, `probability_<tier>`
+        (Float64) and `ask_oracle` (Boolean), null without a score. A column of the input with one of these names is
+        renamed to `input_<name>` or, if that is taken, to `input_<name>_2`, and so on.
 
         Args:
-            articles: columns `content` and, where there are titles, `title` (String); a null is an empty text.
-                Others pass through.
+            articles: frame with the column `content` and, optionally, `title` (String); a null is an empty text. Other
+                columns are kept.
 
         Raises:
             BadInput: there is no column `content`, or one of the two does not hold text.
@@ -195,11 +196,11 @@ class Scorer:
         return self.flat(self.prepare(articles))
 
     def flat(self, prepared: Prepared) -> pl.DataFrame:
-        """What `score_batch` gives, for articles that are prepared."""
+        """Return what `score_batch` returns, for prepared articles."""
         return beside(prepared.articles, self.flat_columns(self.finish(prepared)))
 
     def flat_columns(self, outcome: Outcome) -> list[pl.Series]:
-        """The columns that `score_batch` adds."""
+        """Return the columns that `score_batch` adds."""
         added = [
             pl.Series(f"{what}_{name}", values[:, index]).fill_nan(None)
             for what, values in outcome.numbers.items()
@@ -209,19 +210,19 @@ class Scorer:
         return [*added, *outcome.verdict.iter_columns(), *odds, *outcome.ask]
 
     def nested_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
-        """As `score_batch`, with structs: `scores` (dimension -> score), `intervals` (dimension -> [low, high]).
+        """Score as `score_batch`, with structs: `scores` (dimension -> score), `intervals` (dimension -> [low, high]).
 
-        And `tier_probabilities` (tier -> probability) where asked for. All are null without a score. It is the
-        shape of a line of JSON.
+        If asked for, also `tier_probabilities` (tier -> probability). All are null without a score. The columns have
+        the structure of the JSON lines output.
         """
         return self.nested(self.prepare(articles))
 
     def nested(self, prepared: Prepared) -> pl.DataFrame:
-        """What `nested_batch` gives, for articles that are prepared."""
+        """Return what `nested_batch` returns, for prepared articles."""
         return beside(prepared.articles, self.nested_columns(self.finish(prepared)))
 
     def nested_columns(self, outcome: Outcome) -> list[pl.Series]:
-        """The columns that `nested_batch` adds."""
+        """Return the columns that `nested_batch` adds."""
         numbers = outcome.numbers
         scores = pl.DataFrame({name: numbers["score"][:, index] for index, name in enumerate(self.dimensions)})
         ends = {
@@ -240,11 +241,11 @@ class Scorer:
         return [*numbers_of[:2], *outcome.verdict.iter_columns(), *numbers_of[2:], *outcome.ask]
 
     def told(self, result: pl.DataFrame) -> Iterator[tuple[Scorer, pl.Series, pl.Series]]:
-        """This scorer with the tiers and the reasons in rows that `flat` or `nested` gave."""
+        """Yield this scorer with the tiers and reasons of a frame that `flat` or `nested` returned."""
         yield self, result["tier"], result["reason"]
 
     def prepare(self, articles: pl.DataFrame, windows: Windows | None = None) -> Prepared:
-        """All that comes before the student: windows, unless they are known, and what the prefilter drops.
+        """Run the steps before the student: extract the text windows, unless given, and apply the prefilter.
 
         Raises:
             BadInput: as `score_batch`.
@@ -253,16 +254,16 @@ class Scorer:
         empty = np.array([not text for text in windows.texts], dtype=np.bool_)
         prefilter, reasons = self.bundle.filter.prefilter, None
         dropped = np.zeros(len(empty), dtype=np.bool_)
-        # Most filters drop nothing, and then no text need be folded for it.
+        # Most filters drop nothing, and then the texts need not be case-folded here.
         if prefilter.drop:
             found = prefilter.reasons(windows.folded)
             dropped, reasons = found.is_not_null().to_numpy() & ~empty, found.to_list()
         return Prepared(articles, windows, empty, dropped, reasons)
 
     def finish(self, prepared: Prepared) -> Outcome:
-        """The student, and all that comes after it."""
+        """Run the student and all later steps."""
         kept = ~prepared.empty & ~prepared.dropped
-        # What else the rows held is for students that read it, such as the source.
+        # Some students read further columns, such as the source, so these are kept.
         texts = pl.Series("text", prepared.windows.texts, dtype=pl.String)
         read = prepared.articles
         read = read.with_columns(texts) if "text" in read.columns else read.hstack([texts])
@@ -274,10 +275,10 @@ class Scorer:
         return outcome if decided.probabilities is None else self._with_odds(outcome, decided.probabilities)
 
     def _raw(self, bundle: Bundle, read: pl.DataFrame, which: BoolArray) -> FloatArray:
-        """Raw scores of some rows, NaN in the others."""
+        """Return raw scores, shape (articles, dimensions), of the selected rows; NaN in all others."""
         raw = np.full((read.height, len(self.dimensions)), np.nan)
         if which.any():
-            # What overflows is not finite, and is told as that.
+            # An overflow gives a score that is not finite, which is reported as such.
             with np.errstate(all="ignore"):
                 raw[which] = bundle.student.predict(read if which.all() else read.filter(pl.Series(which)))
         return raw
@@ -289,13 +290,13 @@ class Scorer:
 
     @property
     def _odds(self) -> bool:
-        """Whether tiers' probabilities are needed."""
+        """Whether tier probabilities are needed."""
         return self.probabilities or self.unsure is not None
 
     def _cascade(
         self, early: Early, prepared: Prepared, read: pl.DataFrame, kept: BoolArray
     ) -> tuple[Decided, list[str | None]]:
-        """Verdicts by two students, and which of them gave each."""
+        """Score with both students of a cascade; return the verdicts and which student gave each."""
         first = self._raw(early.bundle, read, kept)
         quick = early.decide(first, prepared.windows.folded, self.level, probabilities=self._odds)
         stands = early.answers(quick, first)
@@ -310,17 +311,18 @@ class Scorer:
         ask = []
         if self.unsure is not None:
             sure = given_probability(odds, names, np.array(outcome.tiers))
-            # A verdict without any probability is as unsure as can be; an article without a verdict is another matter.
+            # A verdict with an undefined probability counts as uncertain; articles without a verdict are handled
+            # separately.
             marked = ~(sure >= self.unsure)
             if outcome.answered is not None:
-                # What the first student answers, it answers for good.
+                # Answers of the first student are final and never marked.
                 marked &= np.array([name == self.bundle.manifest.recipe for name in outcome.answered])
             unsure = pl.Series("ask_oracle", marked)
             ask = [pl.select(pl.when(pl.Series(outcome.known)).then(unsure).alias("ask_oracle")).to_series()]
         return replace(outcome, odds=pl.DataFrame(table if self.probabilities else {}), ask=ask)
 
     def verdicts(self, articles: pl.DataFrame, outcome: Outcome) -> Iterator[Verdict]:
-        """What was found, a verdict for each article."""
+        """Yield the outcome as one verdict per article."""
         odds = outcome.odds.to_dicts() if outcome.odds.width else None
         overall = outcome.judged.overall.tolist()
         for index, id_ in enumerate(articles["id"]):
@@ -343,13 +345,13 @@ class Scorer:
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """What is read of articles, one text for each."""
+    """Text windows of articles, one per article."""
 
     texts: list[str]
 
     @classmethod
     def of(cls, articles: pl.DataFrame, window: Window) -> Self:
-        """The windows of articles.
+        """Extract the windows of articles.
 
         Raises:
             BadInput: as `Scorer.score_batch`.
@@ -358,15 +360,16 @@ class Windows:
 
     @cached_property
     def folded(self) -> pl.Series:
-        """The windows as words are looked for in them; made when a filter has words to look for."""
+        """The case-folded windows for word search; computed only if a filter has words to search for."""
         return fold_all(self.texts)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """Articles as the student reads them, a window for each.
+    """Articles ready for the student, with one text window each.
 
-    `empty` and `dropped` say which are not scored, and `reasons` why the latter; None where no rule drops anything.
+    `empty` and `dropped`, shape (articles,), mark the articles that are not scored; `reasons` says why an article was
+    dropped, and is None if the filter has no drop rule.
     """
 
     articles: pl.DataFrame
@@ -378,10 +381,10 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What scoring found: arrays of shape (articles, dimensions), and verdicts with the reasons of those without one.
+    """Results of scoring: arrays of shape (articles, dimensions), verdicts, and reasons for missing verdicts.
 
-    `tiers` and `reasons` are of all articles. `odds` has a column per tier, and `ask` holds the column `ask_oracle`,
-    where they were asked for; `answered` says which student gave the scores where there are two.
+    `tiers` and `reasons` cover all articles. If asked for, `odds` has one column of probabilities per tier, and `ask`
+    holds the column `ask_oracle`. `answered` names the student that gave the scores, if there are two.
     """
 
     numbers: Mapping[str, FloatArray]
@@ -394,11 +397,11 @@ class Outcome:
 
     @classmethod
     def of(cls, decided: Decided, prepared: Prepared, answered: list[str | None] | None = None) -> Outcome:
-        """What was decided and by whom, and why the rest was not."""
+        """Combine the decisions, the student behind each, and the reasons of the articles without one."""
         tiers = list(decided.judged.tier_names)
         reasons: list[str | None] = [None] * len(tiers)
         unknown = np.asarray(np.isnan(decided.scores).any(axis=1))
-        # Few have no tier, and only they need a reason.
+        # Only the few articles without a tier need a reason.
         for row in np.flatnonzero(unknown | (decided.judged.tiers < 0)).tolist():
             if prepared.empty[row]:
                 reasons[row] = EMPTY
@@ -416,7 +419,7 @@ class Outcome:
 
     @cached_property
     def verdict(self) -> pl.DataFrame:
-        """The columns of `verdict.decide`, then `reason`, and `answered_by` where there are two students."""
+        """The columns of `verdict.decide`, then `reason`, and `answered_by` if there are two students."""
         added = [
             pl.Series("tier", self.tiers, dtype=pl.String),
             pl.Series("reason", self.reasons, dtype=pl.String),
@@ -427,7 +430,7 @@ class Outcome:
 
 
 def _planned(folder: Path, check: Check, threads: int | None, trust: Trust | None) -> Bundle | None:
-    """The bundle, run as its plan says; None where it has no plan that can be followed."""
+    """Load the bundle as its plan says; return None if it has no plan that can be used."""
     own = read_manifest(folder)[1]
     if trust is not None:
         trust.check(folder, own)
@@ -436,7 +439,7 @@ def _planned(folder: Path, check: Check, threads: int | None, trust: Trust | Non
         try:
             return load_bundle(folder, check=check, threads=threads, plan=plan, trust=trust)
         except (BundleError, Unavailable) as error:
-            # Should the bundle be what is broken, the portable way will say so.
+            # If the bundle itself is broken, loading it on the portable backend raises the error.
             why = str(error)
     if why is not None:
         note(f"{plan_path(folder)}: not followed: {why}; renew it with: potstill optimize {folder}")
@@ -444,7 +447,11 @@ def _planned(folder: Path, check: Check, threads: int | None, trust: Trust | Non
 
 
 def _cut(bundle: Bundle, error: float) -> Cut:
-    """The threshold for an error rate, or what is lacking for it."""
+    """Return the threshold for an error rate.
+
+    Raises:
+        BadInput: the bundle's calibration rows cannot support that rate; the message says what is missing.
+    """
     if not 0 < error < 1:
         raise BadInput(f"error rate: got {error:g}, expected above 0 and below 1")
     abstention = bundle.calibration.abstention
@@ -461,7 +468,7 @@ def _cut(bundle: Bundle, error: float) -> Cut:
 
 
 def frame_of(articles: Iterable[str | Article]) -> pl.DataFrame:
-    """Articles as columns; a bare text gets the id that a file's row without one would get."""
+    """Return articles as a frame; a bare text gets the id that a file row without an id would get."""
     rows: list[dict[str, Any]] = []
     for item in articles:
         article = item if isinstance(item, Article) else Article("", "", item)
@@ -479,21 +486,21 @@ def _column(articles: pl.DataFrame, name: str) -> list[str]:
         raise BadInput(f"articles: no column {name}; there are {', '.join(articles.columns) or 'none'}")
     if articles.schema[name] not in {pl.String, pl.Null}:
         raise BadInput(f"articles: column {name} is {articles.schema[name]}, expected String")
-    # Nulls go here and not in Polars, which takes longer than all else that is done to a single article.
+    # Nulls are replaced here and not in Polars, which takes longer than everything else done to a single article.
     return [text or "" for text in articles[name].to_list()]
 
 
 def _whole(text: str) -> str:
-    """Text that UTF-8 can hold: half a surrogate pair, as broken JSON escapes leave it, becomes a question mark."""
+    """Replace lone surrogates, which broken JSON escapes produce and UTF-8 cannot encode, with question marks."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def beside(articles: pl.DataFrame, added: list[pl.Series]) -> pl.DataFrame:
-    """The articles with columns added; what the input had under their names moves to `input_<name>`.
+    """Return the articles with columns added; input columns of the same name are renamed to `input_<name>`.
 
-    Where one of these names is taken, as in a file that is scored for the third time, all that moves gets a number
-    behind its new name, the first from 2 on with which none is taken. So no column is lost, and those of an earlier
-    verdict keep together.
+    If one of these names is taken, as in a file that is scored for the third time, all renamed columns get the same
+    numeric suffix: the first from 2 on that makes all of them unique. No column is lost, and the columns of an earlier
+    verdict keep a common suffix.
     """
     names = [series.name for series in added]
     taken = {*articles.columns, *names}
@@ -507,10 +514,10 @@ def beside(articles: pl.DataFrame, added: list[pl.Series]) -> pl.DataFrame:
 
 
 def _free_names(moving: Sequence[str], taken: Collection[str]) -> dict[str, str]:
-    """New names for what is in the way; `taken` are the names that they must not have.
+    """Return new names for columns that have to be renamed, avoiding the names in `taken`.
 
-    It is `input_<name>`, with a number behind it where one of them is taken. What has moved before keeps its name and
-    gets another number.
+    A new name is `input_<name>`, with a numeric suffix if one of them is taken. A column that was renamed before keeps
+    its name and gets another suffix.
     """
     before = [name for name in moving if name.startswith("input_")]
     first = [name for name in moving if name not in before]
@@ -527,8 +534,8 @@ def _numbered(number: int) -> str:
 
 
 def _moved(extra: str | None, columns: Collection[str]) -> str | None:
-    """The same for the fields of a line of JSON, which the column `extra` holds as one object."""
-    # Nearly no line has such a field, and looking is a hundred times cheaper than parsing.
+    """Rename fields in the same way in a JSON line's extra fields, which the column `extra` holds as one object."""
+    # Nearly no line has such a field, and this search is a hundred times cheaper than parsing.
     if extra is None or not any(json.dumps(name, ensure_ascii=False) in extra for name in columns):
         return extra
     fields = unfolded(extra)

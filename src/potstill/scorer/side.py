@@ -1,7 +1,7 @@
-"""Work done beside other work: items fetched ahead in a thread, or turned into results by processes.
+"""Concurrent work: items are prefetched in a thread, or turned into results by processes.
 
-In: an iterator. Out: another, in the same order, with only a few items held at a time. An error comes out where its
-item would have stood.
+Input: an iterator. Output: another one, in the same order, with only a few items held at a time. An exception is raised
+at the position of its item.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _PATIENCE = 0.1
-"""Seconds after which a thread that waits looks whether it is still wanted."""
+"""Seconds after which a waiting thread checks whether it is still needed."""
 
 
 class _Fetcher(threading.Thread):
-    """Puts items into a queue until nobody wants them; each stands there as a call that gives it, or raises."""
+    """Puts items into a queue until it is stopped; each is queued as a call that returns the item or raises."""
 
     def __init__(self, items: Iterable[T], queue: Queue[Callable[[], T]]) -> None:
         super().__init__(daemon=True)
@@ -58,7 +58,7 @@ class _Fetcher(threading.Thread):
 
 
 def _next(items: Iterator[T]) -> tuple[Callable[[], T], bool]:
-    """A call that gives the next item or raises what fetching it raised, and whether nothing comes after it."""
+    """Return a call that returns the next item or raises its exception, and whether the iteration has ended."""
     try:
         item = next(items)
     except BaseException as error:  # noqa: BLE001 - it is raised in the thread that asks
@@ -75,7 +75,7 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 def ahead(items: Iterable[T], depth: int = 2) -> Iterator[T]:
-    """Pass items through, of which up to `depth` are fetched by a thread before they are asked for."""
+    """Yield the items unchanged; up to `depth` of them are prefetched by a thread."""
     queue: Queue[Callable[[], T]] = Queue(depth)
     fetcher = _Fetcher(items, queue)
     fetcher.start()
@@ -103,15 +103,15 @@ def in_processes(
     """Turn each item into a result in one of several processes.
 
     Args:
-        items: what to work on; each must be picklable, as must its result.
-        work: a function of what `start` gave and an item.
+        items: the items to process; each must be picklable, as must its result.
+        work: a function of the return value of `start` and an item.
         start: called once in each process.
-        processes: how many.
-        pause: whether there may be no further item for a while after this one, so that all results are given before
-            the next is asked for.
+        processes: number of processes.
+        pause: whether there may be no further item for a while after this one, so that all results are yielded before
+            the next item is requested.
 
     Raises:
-        Unavailable: a process was ended from outside. What `work` and `start` raise comes out as it is.
+        Unavailable: a process was ended from outside. Exceptions of `work` and `start` are raised unchanged.
     """
     pool = ProcessPoolExecutor(
         processes, mp_context=get_context("spawn"), initializer=_begin, initargs=(os.getpid(), start, work)
@@ -133,21 +133,21 @@ def in_processes(
             "a scoring process was ended from outside, perhaps for want of memory; try --processes 1"
         ) from None
     finally:
-        # What they are at is not wanted any more where something went wrong or an interrupt came.
+        # After an error or an interrupt, running work is no longer needed.
         for child in () if done else set(active_children()) - before:
             child.terminate()
         pool.shutdown(cancel_futures=True)
 
 
 _here: dict[str, Any] = {}
-"""What a process of `in_processes` keeps between items."""
+"""State that a process of `in_processes` keeps between items."""
 
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Keep the terminal's interrupt from processes that are started in the block; it reaches this one after it.
+    """Block the terminal's interrupt for processes started in the block; this process receives it afterwards.
 
-    A process inherits what is held, so that one which is still being imported says nothing of its own.
+    A process inherits the blocked signals, so that one which is still importing modules prints no traceback.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -160,21 +160,21 @@ def _interrupts_held() -> Iterator[None]:
 
 
 def _begin(parent: int, start: Callable[[], Any], work: Callable[[Any, Any], Any]) -> None:
-    # An interrupt of the terminal reaches all processes; the first one ends the others.
+    # An interrupt in the terminal reaches all processes; the main process ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     _here["start"], _here["work"] = start, work
 
 
 def _one(item: Any) -> Any:  # noqa: ANN401 - whatever the caller's types are
-    # Here and not in `_begin`, so that what goes wrong is raised where the first result would have stood.
+    # Done here and not in `_begin`, so that an error is raised at the position of the first result.
     if "made" not in _here:
         _here["made"] = _here["start"]()
     return _here["work"](_here["made"], item)
 
 
 def _end_with(parent: int) -> None:
-    """End this process once its parent is gone, which a kill would otherwise leave it to wait for."""
+    """End this process when its parent is gone; after a kill of the parent it would otherwise wait forever."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -1,8 +1,8 @@
-"""Several filters in one pass: each article is read once by each network, and every filter gives its own verdict.
+"""Scores articles with several filters in one pass: each network reads each article once.
 
-In: bundles of different filters. Out: for each article a verdict per filter. A filter keeps its own window, prefilter,
-head, calibration and rules; what is shared is the network, where bundles have the same one (`trunks`), and with it
-nearly all of the work.
+Input: bundles of different filters. Output: for each article, one verdict per filter. Each filter keeps its own text
+window, prefilter, head, calibration and rules. Bundles with the same network share it (`trunks`), and with it nearly
+all of the computation.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
     from potstill.types import Article, Verdict
 
 VERDICTS = "verdicts"
-"""The field of a line of JSON that holds an object for each filter."""
+"""Field of a JSON line that holds one object per filter."""
 
 
 class Together:
-    """Scores articles with the bundles of several filters; make one with `Together.load`."""
+    """Scores articles with the bundles of several filters; create it with `Together.load`."""
 
     def __init__(self, scorers: Sequence[Scorer], trunks: Trunks) -> None:
-        """Take open scorers, whose encoders `trunks` has opened.
+        """Create it from open scorers whose encoders were opened by `trunks`.
 
         Raises:
-            BadInput: two of them are of one filter.
+            BadInput: two scorers have the same filter.
         """
         _distinct([scorer.bundle.manifest for scorer in scorers], [scorer.bundle.folder for scorer in scorers])
         self.scorers = tuple(scorers)
@@ -67,16 +67,16 @@ class Together:
         trusted_keys: Sequence[str | Path] = (),
         require_signature: bool = False,
     ) -> Self:
-        """Open bundles of different filters; the arguments are those of `Scorer.load`, and hold for each.
+        """Open bundles of different filters; the arguments are those of `Scorer.load` and apply to every bundle.
 
-        Bundles that share a network run it as `potstill optimize` found best where it was proven so for each of
-        them; else they run the portable way, and it is said why.
+        Bundles that share a network run it as `potstill optimize` found fastest only if every one of them has the same
+        plan; otherwise all of them run on the portable backend, and a message says why.
 
         Raises:
-            BadInput: none is given, two are of one filter, or what is asked for can't be had of one.
-            BundleError: one does not prove itself, or is not signed as it must be.
-            MissingExtra, MissingModel: an adapter bundle's libraries or base are not on this machine, or the library
-                that checks signatures.
+            BadInput: no bundle is given, two have the same filter, or one does not support the options.
+            BundleError: a bundle does not pass its checks, or is not signed as required.
+            MissingExtra, MissingModel: an adapter bundle's libraries or base, or the library that checks signatures,
+                are not installed.
         """
         trust = trust_of(trusted_keys, require_signature=require_signature)
         folders = [Path(path) for path in paths]
@@ -108,11 +108,11 @@ class Together:
         return tuple(scorer.name for scorer in self.scorers)
 
     def score(self, article: str | Article) -> dict[str, Verdict]:
-        """The verdict of each filter on one text or article, by the filter's name."""
+        """Return the verdict of each filter on one text or article, by the filter's name."""
         return next(self.score_many([article]))
 
     def score_many(self, articles: Iterable[str | Article], *, batch_size: int = BATCH) -> Iterator[dict[str, Verdict]]:
-        """The verdicts on each of many texts or articles, in their order, a batch at a time."""
+        """Yield the verdicts on each text or article, in input order; articles are scored in batches."""
         remaining = iter(articles)
         while batch := list(islice(remaining, batch_size)):
             frame = frame_of(batch)
@@ -122,7 +122,7 @@ class Together:
                 yield dict(zip(self.filters, verdicts, strict=True))
 
     def score_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
-        """The frame with the columns of `Scorer.score_batch` added for each filter, named `<filter>.<column>`.
+        """Return the frame with the columns of `Scorer.score_batch` for each filter, named `<filter>.<column>`.
 
         Raises:
             BadInput: as `Scorer.score_batch`.
@@ -130,11 +130,11 @@ class Together:
         return self.flat(self.prepare(articles))
 
     def nested_batch(self, articles: pl.DataFrame) -> pl.DataFrame:
-        """The frame with a struct `verdicts`, of a struct per filter with what `Scorer.nested_batch` adds."""
+        """Return the frame with a struct `verdicts`: one struct per filter with what `Scorer.nested_batch` adds."""
         return self.nested(self.prepare(articles))
 
     def prepare(self, articles: pl.DataFrame) -> tuple[Prepared, ...]:
-        """All that comes before the students, for each filter; filters of one window share it.
+        """Run the steps before the students, for each filter; filters with the same text window share the windows.
 
         Raises:
             BadInput: as `Scorer.score_batch`.
@@ -149,12 +149,12 @@ class Together:
         return tuple(prepared)
 
     def finish(self, prepared: Sequence[Prepared]) -> tuple[Outcome, ...]:
-        """The students and all that comes after them, for each filter; a network reads a text once."""
+        """Run the students and all later steps, for each filter; a network reads each text once."""
         with self.trunks.one_pass():
             return tuple(scorer.finish(one) for scorer, one in zip(self.scorers, prepared, strict=True))
 
     def flat(self, prepared: Sequence[Prepared]) -> pl.DataFrame:
-        """What `score_batch` gives, for articles that are prepared."""
+        """Return what `score_batch` returns, for prepared articles."""
         added = [
             column.alias(f"{scorer.name}.{column.name}")
             for scorer, outcome in zip(self.scorers, self.finish(prepared), strict=True)
@@ -163,7 +163,7 @@ class Together:
         return beside(prepared[0].articles, added)
 
     def nested(self, prepared: Sequence[Prepared]) -> pl.DataFrame:
-        """What `nested_batch` gives, for articles that are prepared."""
+        """Return what `nested_batch` returns, for prepared articles."""
         each = [
             pl.DataFrame(scorer.nested_columns(outcome)).to_struct(scorer.name)
             for scorer, outcome in zip(self.scorers, self.finish(prepared), strict=True)
@@ -171,7 +171,7 @@ class Together:
         return beside(prepared[0].articles, [pl.DataFrame(each).to_struct(VERDICTS)])
 
     def told(self, result: pl.DataFrame) -> Iterator[tuple[Scorer, pl.Series, pl.Series]]:
-        """Each filter's scorer with its tiers and reasons in rows that `flat` or `nested` gave."""
+        """Yield each filter's scorer with its tiers and reasons of a frame that `flat` or `nested` returned."""
         for scorer in self.scorers:
             if VERDICTS in result.columns and isinstance(result.schema[VERDICTS], pl.Struct):
                 own = result[VERDICTS].struct.field(scorer.name).struct
@@ -191,7 +191,7 @@ def _distinct(manifests: Sequence[Manifest], folders: Sequence[Path]) -> None:
 
 
 def _sharing(manifests: Sequence[Manifest]) -> list[list[int]]:
-    """The bundles' places, in groups that share networks, directly or by way of others."""
+    """Group the bundles' indices so that bundles that share a network, directly or indirectly, are together."""
     groups: list[tuple[set[str], list[int]]] = []
     for place, manifest in enumerate(manifests):
         keys, places = set(trunk_keys(manifest)), [place]
@@ -203,7 +203,7 @@ def _sharing(manifests: Sequence[Manifest]) -> list[list[int]]:
 
 
 def _plans(folders: Sequence[Path], read: Sequence[tuple[Manifest, str]]) -> list[Plan | None]:
-    """The plan that each bundle follows: none in a group that has not proven one and the same way for each."""
+    """Return the plan that each bundle follows; None in a group whose bundles do not all have the same plan."""
     found = [read_plan(folder, hash_) for folder, (_, hash_) in zip(folders, read, strict=True)]
     chosen: list[Plan | None] = [None] * len(folders)
     for group in _sharing([manifest for manifest, _ in read]):
@@ -224,7 +224,7 @@ def _plans(folders: Sequence[Path], read: Sequence[tuple[Manifest, str]]) -> lis
             titles = " and ".join(dict.fromkeys(plan.variant.title for plan in plans.values()))
             note(f"bundles of a shared network have plans for {titles}; all run the portable way")
         else:
-            # Each keeps how far its own golden texts may be off; threads and batches change no score.
+            # Each bundle keeps its own tolerance for golden texts; threads and batch sizes change no score.
             for place, plan in plans.items():
                 chosen[place] = plan.model_copy(update={"variant": first.variant})
     return chosen
@@ -241,7 +241,7 @@ def _opened(
     device: str,
     trust: Trust | None,
 ) -> dict[int, Bundle]:
-    """The bundles of a group by their places, all as their plans say, or else all the portable way."""
+    """Open the bundles of a group, by index: all as their plans say, or all on the portable backend."""
 
     def load(place: int, plan: Plan | None) -> Bundle:
         return load_bundle(
@@ -253,7 +253,7 @@ def _opened(
         try:
             return {place: load(place, plans[place]) for place in group}
         except (BundleError, Unavailable) as error:
-            # Should a bundle be what is broken, the portable way will say so.
+            # If a bundle itself is broken, loading it on the portable backend raises the error.
             trunks.keep(before)
             note(f"{plan_path(folders[group[0]])}: not followed: {error}; renew it with: potstill optimize")
     return {place: load(place, None) for place in group}

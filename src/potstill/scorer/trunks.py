@@ -1,7 +1,7 @@
-"""Networks that several bundles share: each is opened once, and reads each text of a pass once.
+"""Shared encoders: a network that several bundles use is opened once, and reads each text of a pass once.
 
-In: bundles' manifests, which name the hash of every graph and tokenizer. Out: encoders. Two bundles whose encoders have
-the same files read with one; of two networks that share a tokenizer alone, texts are tokenised once.
+Input: bundles' manifests, which hold the hash of every graph and tokenizer. Output: encoders. Two bundles whose
+encoders have the same files share one. For two networks that share only a tokenizer, texts are tokenized once.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray
 
 _NAMES = {"backbone", "backbone_sha256"}
-"""Facts of an encoder that say where it came from and nothing of what its graph does."""
+"""Facts of an encoder that describe its origin and do not affect what its graph computes."""
 
 _NETWORK = {"width", "pooling", "layers", "queries", "mixed", "bidirectional"}
-"""Facts that say what is done with tokens, and nothing of which tokens are read."""
+"""Facts that describe how tokens are processed, and do not affect which tokens are read."""
 
 
 class Trunks:
@@ -50,7 +50,7 @@ class Trunks:
 
     @property
     def names(self) -> frozenset[str]:
-        """Which networks are open."""
+        """Names of the open networks."""
         return frozenset(self._shared)
 
     def keep(self, names: frozenset[str]) -> None:
@@ -58,7 +58,7 @@ class Trunks:
         self._shared = {name: shared for name, shared in self._shared.items() if name in names}
 
     def open(self, folder: Path, manifest: Manifest, variant: Variant, device: str = "auto") -> Encoder | None:
-        """A bundle's encoder, as `bundle.reading.open_encoder` gives it; networks that are open already are taken.
+        """Open a bundle's encoder, as `bundle.reading.open_encoder` does, but reuse networks that are already open.
 
         Raises:
             BundleError, MissingExtra, MissingModel: as `load_bundle`.
@@ -71,7 +71,7 @@ class Trunks:
 
     @contextmanager
     def one_pass(self) -> Iterator[None]:
-        """Within this, each network reads a text once, whoever asks; one pass at a time."""
+        """Open a context in which each network reads a text only once; one pass at a time."""
         with self._passing:
             try:
                 yield
@@ -95,7 +95,7 @@ class Trunks:
         return self._shared[own]
 
     def _words_of(self, manifest: Manifest, index: int) -> _Words | None:
-        """What the networks share that read the same tokens; None for an adapter, whose tokenizer is torch's."""
+        """Return the token cache of networks that read the same tokens; None for an adapter, which torch tokenizes."""
         if manifest.kind == "adapter":
             return None
         facts = manifest.encoders[index].model_dump(mode="json", exclude=_NAMES | _NETWORK)
@@ -106,7 +106,7 @@ class Trunks:
 
 
 class Shared:
-    """An encoder that several students read with: within a pass each text is encoded once.
+    """An encoder that several students use: within a pass each text is encoded once.
 
     `encoded` counts the texts that the network has read.
     """
@@ -120,7 +120,7 @@ class Shared:
         self.encoded = 0
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features, shape (texts, width), in input order."""
+        """Return the features, shape (texts, width), in input order."""
         missing = [text for text in dict.fromkeys(texts) if text not in self._known]
         if missing:
             self._known.update(zip(missing, self._read(missing), strict=True))
@@ -130,11 +130,11 @@ class Shared:
         return np.stack([self._known[text] for text in texts])
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
-        """Which texts the network cannot read whole."""
+        """Return which texts are too long for the network."""
         return self._encoder.truncated(texts)
 
     def forget(self) -> None:
-        """End a pass."""
+        """End a pass and clear the cached features."""
         self._known.clear()
 
     def _read(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -144,7 +144,7 @@ class Shared:
 
 
 class _Words:
-    """The tokens of a pass's texts, for `readers` networks that share a tokenizer and read as far."""
+    """Tokens of a pass's texts, for `readers` networks with the same tokenizer and maximum length."""
 
     def __init__(self) -> None:
         self.readers = 0
@@ -160,9 +160,9 @@ class _Words:
 
 
 def trunk_keys(manifest: Manifest) -> list[str]:
-    """What each of a bundle's encoders is, in order: two of one key give the same features."""
+    """Return a key for each of a bundle's encoders, in order; equal keys mean equal features."""
     names = ("adapter", "lora") if manifest.kind == "adapter" else ("model", "tokenizer")
-    # An adapter's base is known by its hash alone; a graph holds all its weights.
+    # An adapter's base is identified only by its hash; a graph contains all its weights.
     left_out = {"backbone"} if manifest.kind == "adapter" else _NAMES
     keys = []
     for index, facts in enumerate(manifest.encoders):

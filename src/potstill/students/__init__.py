@@ -1,7 +1,8 @@
-"""Students: small local models that give the oracle's scores.
+"""Students: small local models that predict the oracle's scores.
 
-In: a frame of articles with their windows. Out: one raw score per article and dimension. A student neither
-clips nor calibrates; the scorer does. The ladder runs from a constant to a fine-tuned encoder, a file a rung.
+Input: a frame of articles with their text windows. Output: one raw score per article and dimension. A student neither
+clips nor calibrates its scores; the scorer does both. The candidates range from a constant to a fine-tuned encoder,
+with one module for each.
 """
 
 from __future__ import annotations
@@ -20,53 +21,52 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Student(Protocol):
-    """A fitted student."""
+    """A fitted student: a model that predicts raw scores from articles."""
 
     @property
     def dimensions(self) -> tuple[str, ...]:
-        """Names of the scores, in the order of their columns."""
+        """Names of the scored dimensions, in column order."""
         ...
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
-        """Raw scores, shape (articles, dimensions), float64, on the labels' scale, unclipped.
+        """Predict raw scores, shape (articles, dimensions), float64, on the labels' scale and unclipped.
 
-        `articles` has a String column `text` (the window); some students read further columns, such as
-        `source`.
+        `articles` has a String column `text` (the text window); some students read further columns, such as `source`.
         """
         ...
 
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A network that turns texts into features for a head; torch and ONNX Runtime each have one."""
+    """A network that turns texts into features for a head; implemented with torch and with ONNX Runtime."""
 
     @property
     def width(self) -> int:
-        """Features per text."""
+        """Number of features per text."""
         ...
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features, shape (texts, width), in input order."""
+        """Return the features, shape (texts, width), in input order."""
         ...
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
-        """Which texts the network cannot read whole."""
+        """Return which texts are too long for the network to read completely, shape (texts,)."""
         ...
 
 
 @runtime_checkable
 class Head(Protocol):
-    """What turns features into scores: a few arrays, applied with numpy."""
+    """A small model that turns features into scores: a few arrays, applied with numpy."""
 
     @property
     def kind(self) -> str:
-        """Which head it is, for the way back from its arrays."""
+        """Name of the head type, used to rebuild the head from its arrays."""
         ...
 
     def predict(self, features: NDArray[Any]) -> FloatArray:
-        """Scores, shape (rows, dimensions)."""
+        """Predict scores, shape (rows, dimensions)."""
         ...
 
     def arrays(self) -> Mapping[str, NDArray[Any]]:
-        """All that the head is, for a safetensors file; `heads.from_arrays` is the way back."""
+        """Return all arrays that define the head, for a safetensors file; `heads.from_arrays` rebuilds the head."""
         ...

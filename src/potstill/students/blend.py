@@ -1,7 +1,7 @@
-"""The blend: several students read a text, and the weighted mean of what they say is the score.
+"""Blends: several students score a text, and the weighted mean of their scores is the result.
 
-In: fitted students and weights. Out: one student. Encoders that members share are one object, and each text is read
-once by each of them, however many heads then look at its features.
+Input: fitted students and weights. Output: one student. Encoders that members share are one object, and each encoder
+reads a text once, however many heads use its features.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
     Features: TypeAlias = dict[tuple[int, Pieces | None], NDArray[np.float32]]
-    """By the encoder's place among the blend's, and how it reads long texts."""
+    """Features by the index of the encoder in the blend and the way it splits long texts."""
 
 Blended = ConstantStudent | TfidfStudent | NeuralStudent
-"""What a blend may hold."""
+"""Types of students that a blend can hold."""
 
 
 @dataclass(frozen=True)
 class BlendStudent:
-    """Members, and how much each counts: `weights`, shape (members, dimensions), not negative, each column's sum 1."""
+    """Members and their `weights`, shape (members, dimensions): not negative, with columns that sum to 1."""
 
     dimensions: tuple[str, ...]
     members: tuple[Blended, ...]
@@ -45,7 +45,7 @@ class BlendStudent:
 
     @cached_property
     def parts(self) -> tuple[Encoder, ...]:
-        """The encoders that members read with, each once."""
+        """The distinct encoders of all members."""
         found: list[Encoder] = []
         for member in self.members:
             if isinstance(member, NeuralStudent):
@@ -54,11 +54,11 @@ class BlendStudent:
 
     @property
     def encoder(self) -> Encoder | None:
-        """The encoders side by side; None where no member has one."""
+        """All encoders, joined; None if no member has one."""
         return joined(self.parts) if self.parts else None
 
     def on(self, encoder: Encoder) -> BlendStudent:
-        """The same blend reading with other encoders, such as ONNX Runtime's, in the order of `parts`."""
+        """Return the same blend with other encoders, such as those of ONNX Runtime, in the order of `parts`."""
         parts = parts_of(encoder)
         return replace(
             self,
@@ -71,13 +71,13 @@ class BlendStudent:
         )
 
     def places(self, member: NeuralStudent) -> list[int]:
-        """Where the encoders of a member stand in `parts`."""
+        """Return the indices of a member's encoders in `parts`."""
         return [
             next(place for place, known in enumerate(self.parts) if known is part) for part in parts_of(member.encoder)
         ]
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
-        """Scores by the column `text`, shape (articles, dimensions)."""
+        """Predict scores from the column `text`, shape (articles, dimensions)."""
         texts = [text or "" for text in articles["text"]]
         features: Features = {}
         scores = np.zeros((articles.height, len(self.dimensions)))
@@ -87,14 +87,14 @@ class BlendStudent:
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The weights, and the members' arrays, with a member's place before their names."""
+        """Return the weights and the members' arrays; the latter are prefixed with the member's index."""
         stored: dict[str, NDArray[Any]] = {"weights": self.weights}
         for place, member in enumerate(self.members):
             stored |= {f"{place}.{name}": array for name, array in member.arrays().items()}
         return stored
 
     def settings(self) -> dict[str, Any]:
-        """The members' kinds and settings, with the places of their encoders; the encoders' own settings come once."""
+        """Return the members' types and settings with the indices of their encoders; encoder settings appear once."""
         members = []
         for member in self.members:
             own = member.settings()
@@ -113,18 +113,18 @@ class BlendStudent:
 
 
 def encoder_of(student: object) -> Encoder | None:
-    """What a student reads with: its encoder, those of a blend's members side by side, or None."""
+    """Return a student's encoder, the joined encoders of a blend's members, or None."""
     return student.encoder if isinstance(student, NeuralStudent | BlendStudent) else None
 
 
 def check_weights(weights: FloatArray, members: int, dimensions: int) -> None:
-    """See that weights are those of means.
+    """Check that weights define a weighted mean per dimension.
 
     Raises:
-        BundleError: their shape is another, one is negative or not finite, or a dimension's do not add up to 1.
+        BundleError: the shape is wrong, a weight is negative or not finite, or a dimension's weights do not sum to 1.
     """
     if weights.shape != (members, dimensions):
         raise BundleError(f"blend: weights {weights.shape} for {members} members and {dimensions} dimensions")
-    # Written so that NaN is refused as well.
+    # Written so that NaN is rejected as well.
     if not ((weights >= 0).all() and (np.abs(weights.sum(axis=0) - 1.0) <= 1e-6).all()):
         raise BundleError("blend: weights that are not those of a mean")

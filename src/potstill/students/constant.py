@@ -1,6 +1,6 @@
-"""The constant student: each dimension's median, whatever the text says.
+"""The constant student: each dimension's median, for every text.
 
-In: examples. Out: a student that every other one is measured against; an error means nothing without its.
+Input: examples. Output: the baseline for all other students; an error is only meaningful relative to the constant's.
 """
 
 from __future__ import annotations
@@ -25,39 +25,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConstantStudent:
-    """Gives `values`, shape (dimensions,), to every article."""
+    """Predicts `values`, shape (dimensions,), for every article."""
 
     dimensions: tuple[str, ...]
     values: FloatArray
     kind: ClassVar[str] = "constant"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
-        """The same scores for each article, shape (articles, dimensions)."""
+        """Predict the same scores for each article, shape (articles, dimensions)."""
         return np.tile(self.values, (articles.height, 1))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What goes to `student.safetensors`."""
+        """Return the arrays for `student.safetensors`."""
         return {"values": self.values}
 
     def settings(self) -> dict[str, Any]:
-        """What goes to `student.json` beside the arrays: nothing."""
+        """Return the settings for `student.json`: none."""
         return {}
 
     @classmethod
     def restore(
         cls, dimensions: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
     ) -> ConstantStudent:
-        """The way back from `arrays` and `settings`."""
+        """Rebuild the student from `arrays` and `settings`."""
         del settings
         check_shape("values", arrays["values"], (len(dimensions),))
         return cls(dimensions, arrays["values"])
 
 
 def fit_constant(recipe: ConstantRecipe, train: Examples, *, seed: int = 0) -> ConstantStudent:
-    """Take each dimension's median, which is the constant of least absolute error.
+    """Fit each dimension's median, which is the constant with the least absolute error.
 
     Raises:
-        DatasetError: a dimension has no label at all.
+        DatasetError: a dimension has no label.
     """
     del recipe, seed
     check_labelled(train)
@@ -65,20 +65,20 @@ def fit_constant(recipe: ConstantRecipe, train: Examples, *, seed: int = 0) -> C
 
 
 def check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
-    """See that a stored array holds real numbers and has the shape that it must have.
+    """Check that a stored array holds real numbers and has the expected shape.
 
     Raises:
-        BundleError: it does not; the message names it.
+        BundleError: it does not; the message names the array.
     """
     if array.dtype.kind not in "fiu" or array.shape != shape:
         raise BundleError(f"student: {name} holds {array.dtype} {array.shape}, expected numbers {shape}")
 
 
 def check_labelled(train: Examples) -> None:
-    """See that each dimension has a label to learn from.
+    """Check that each dimension has at least one label.
 
     Raises:
-        DatasetError: one has none; the message names it.
+        DatasetError: a dimension has none; the message names it.
     """
     for name, column in zip(train.dimensions, train.scores.T, strict=True):
         if np.isnan(column).all():

@@ -1,13 +1,14 @@
-"""A head that learns distributions over the levels of the scale, and says their median or mean.
+"""The ordinal head: predicts distributions over the levels of the scale and returns their median or mean.
 
-In: features. Out: scores, in numpy. A linear layer gives one number less than a dimension has levels; the link says
-how these become the probability that a score is at most each level, and the decoding what to say of that:
+Input: features. Output: scores, computed with numpy. A linear layer gives one output fewer than a dimension has levels.
+The link turns these outputs into the probability that a score is at most each level, and the decoding turns this
+distribution into a score:
 
-- `ordinal`: each number is the log odds that the score is at most its level, one binary task a level (Frank & Hall
-  2001; as a network's outputs: Niu et al. 2016);
-- `corn`: the log odds that the score exceeds its level, given that it exceeds the one before (Shi, Cao & Raschka
-  2021), so that probabilities rise from level to level by themselves;
-- `distribution`: log odds of each level against the last, a softmax.
+- `ordinal`: each output is the log-odds that the score is at most its level, one binary task per level (Frank & Hall
+2001; as outputs of a network: Niu et al. 2016);
+- `corn`: the log-odds that the score exceeds its level, given that it exceeds the previous one (Shi, Cao & Raschka
+2021), so that cumulative probabilities increase by construction;
+- `distribution`: the log-odds of each level against the last, a softmax.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ LINKS: tuple[Link, ...] = get_args(Link)
 
 @dataclass(frozen=True)
 class GradedHead:
-    """What `base` says of `levels`, read by `link` and said by `decode`."""
+    """Applies `base`, reads its outputs with `link` and decodes them to scores with `decode`, over `levels`."""
 
     base: LinearHead
     levels: Levels
@@ -46,25 +47,25 @@ class GradedHead:
 
     @property
     def width(self) -> int:
-        """Width of the features it was made for."""
+        """Expected number of features."""
         return self.base.width
 
     @property
     def outputs(self) -> int:
-        """How many scores it gives a text."""
+        """Number of scores per text."""
         return int(self.levels.counts.size)
 
     def predict(self, features: NDArray[Any]) -> FloatArray:
-        """Scores, shape (rows, dimensions), float64."""
+        """Predict scores, shape (rows, dimensions), float64."""
         return decoded(self.base.predict(features), self.levels, self.link, self.decode)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that the head is, beside its kind."""
+        """Return all arrays that define the head, except for its kind."""
         return self.base.arrays() | self.levels.arrays()
 
 
 def kind_of(kind: str) -> tuple[Link, Decode] | None:
-    """The link and the decoding that a head's kind names, or None where it is no graded head's."""
+    """Parse a head's kind into link and decoding; return None if it is not an ordinal head."""
     for link in LINKS:
         for decode in get_args(Decode):
             if kind == f"{link}-{decode}":
@@ -73,13 +74,13 @@ def kind_of(kind: str) -> tuple[Link, Decode] | None:
 
 
 def decoded(outputs: FloatArray, levels: Levels, link: Link, decode: Decode) -> FloatArray:
-    """Scores, shape (rows, dimensions), from raw outputs, shape (rows, levels.outputs)."""
+    """Decode raw outputs, shape (rows, levels.outputs), to scores, shape (rows, dimensions)."""
     likely = shares(outputs, levels, link)
     return levels.median(likely) if decode == "median" else levels.mean(likely)
 
 
 def shares(outputs: FloatArray, levels: Levels, link: Link) -> FloatArray:
-    """How likely a score is at most each level but the last, shape (rows, levels.outputs)."""
+    """Return the probability of a score at most each level except the last, shape (rows, levels.outputs)."""
     if link == "ordinal":
         return _sigmoid(outputs)
     found = np.empty_like(outputs)
@@ -92,17 +93,17 @@ def shares(outputs: FloatArray, levels: Levels, link: Link) -> FloatArray:
 
 
 def start_of(scores: FloatArray, levels: Levels, link: Link) -> FloatArray:
-    """The outputs that say what the labels' own frequencies say, shape (levels.outputs,).
+    """Return the outputs that correspond to the label frequencies, shape (levels.outputs,).
 
     Args:
-        scores: labels, shape (rows, dimensions), NaN masked.
+        scores: labels, shape (rows, dimensions), NaN where masked.
         levels: the labels' levels.
         link: how outputs are read.
     """
     found = np.empty(levels.outputs)
     for column, (own, place) in enumerate(levels.each()):
         known = scores[:, column][~np.isnan(scores[:, column])]
-        # Half an answer more at every level, so that none is impossible.
+        # Half a count is added to every level, so that no level has probability 0.
         counts = np.bincount(np.searchsorted(own, known).clip(0, own.size - 1), minlength=own.size) + 0.5
         below = np.cumsum(counts)[:-1]
         above = counts.sum() - below
@@ -122,7 +123,7 @@ def _sigmoid(values: FloatArray) -> FloatArray:
 
 
 def _softmax(values: FloatArray) -> FloatArray:
-    """Probabilities of all levels but the last, whose logit is 0."""
+    """Return the probabilities of all levels except the last, whose logit is 0."""
     top = np.maximum(values.max(axis=1, keepdims=True, initial=0.0), 0.0)
     each = np.exp(values - top)
     return np.asarray(each / (each.sum(axis=1, keepdims=True) + np.exp(-top)))

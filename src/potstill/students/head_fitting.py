@@ -1,7 +1,7 @@
-"""Fitting heads: seconds of linear algebra on features that were computed once.
+"""Fits heads on precomputed features, which takes seconds of linear algebra.
 
-In: features, scores and the part of a recipe that says which head. Out: a fitted head. What the recipe leaves open is
-chosen by inner cross-validation, by the error of the scores that the head would give in the end.
+Input: features, scores and the part of a recipe that describes the head. Output: a fitted head. Open hyperparameters
+are chosen by inner cross-validation, by the error of the scores that the head would predict.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     """(kernel, targets, penalty) -> coefficients, shape (rows, outputs), and bias."""
 
 CHOICE_ROWS = 1_500
-"""The most rows on which a kernel's parameters are chosen; choosing on all of many would take hours."""
+"""Maximum number of rows on which a kernel's parameters are chosen; with many more rows, this would take hours."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be fitted: centred features to targets, and how the outputs become scores again."""
+    """A fitting problem: centred features, targets, and the decoding of outputs to scores."""
 
     centring: Centring
     ready: FloatArray
@@ -43,11 +43,11 @@ class Problem:
     seed: int
 
     def targets(self) -> FloatArray:
-        """What the head learns, shape (rows, outputs)."""
+        """Training targets of the head, shape (rows, outputs)."""
         return self.scores if self.levels is None else self.levels.targets(self.scores)
 
     def decoded(self, outputs: FloatArray) -> FloatArray:
-        """The scores that outputs stand for."""
+        """Decode outputs to scores."""
         return outputs if self.levels is None else self.levels.median(outputs)
 
 
@@ -61,11 +61,11 @@ def fit_head(
     learns: Learned = "score",
     seed: int = 0,
 ) -> AnyHead:
-    """Fit the head a recipe asks for, on features (rows, width) and scores (rows, dimensions), NaN masked.
+    """Fit the head that a recipe describes, on features (rows, width) and scores (rows, dimensions), NaN masked.
 
-    What the recipe leaves open is chosen by inner cross-validation with whole clusters; one value is taken as
-    it is. `widths` are the widths of the parts where several encoders, or layers, are joined; `learns` says whether
-    they are scores, or distributions whose medians the head then gives.
+    Open hyperparameters are chosen by inner cross-validation that keeps clusters whole; a single candidate is used
+    without selection. `widths` are the widths of the parts if several encoders or layers are joined. `learns` says
+    whether the head predicts scores, or distributions whose medians are the scores.
     """
     centring = Centring.of(features, widths or [features.shape[1]])
     levels = Levels.of(scores) if learns == "distribution" else None
@@ -131,7 +131,7 @@ def _fit_kernel(
 
 
 def _some(count: int, seed: int) -> IntArray:
-    """The rows on which a kernel's parameters are chosen: all, or `CHOICE_ROWS` of them."""
+    """Return the rows on which a kernel's parameters are chosen: all, or a sample of `CHOICE_ROWS`."""
     if count <= CHOICE_ROWS:
         return np.arange(count)
     return np.sort(np.random.default_rng(seed).permutation(count)[:CHOICE_ROWS])
@@ -140,7 +140,7 @@ def _some(count: int, seed: int) -> IntArray:
 def _support_vectors(
     kernel: FloatArray, scores: FloatArray, penalty: float, epsilon: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Dual coefficients (rows, dimensions), mostly 0 where a row fits within epsilon, and bias."""
+    """Return dual coefficients (rows, dimensions), mostly 0 where a row fits within epsilon, and the bias."""
     machines = require("sklearn.svm", "train")
     dual = np.zeros(scores.shape)
     bias = np.empty(scores.shape[1])

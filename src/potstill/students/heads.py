@@ -1,9 +1,9 @@
-"""Heads: what turns an encoder's features into scores, in numpy.
+"""Heads that turn an encoder's features into scores, with numpy.
 
-In: features, shape (rows, width). Out: scores, shape (rows, dimensions). A fitted head is a few arrays;
-`potstill.students.head_fitting` makes one in seconds from features that were computed once. The features of frozen
-encoders share a large common part and differ in length, so a head for them begins by centring: unit length, less the
-training rows' mean, unit length again. That mean is part of the head.
+Input: features, shape (rows, width). Output: scores, shape (rows, dimensions). A fitted head is a few arrays;
+`potstill.students.head_fitting` fits one in seconds on precomputed features. The features of frozen encoders share a
+large common component and differ in length, so their heads begin with centring: scale to unit length, subtract the
+training rows' mean, scale to unit length again. The mean is part of the head.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 _BLOCK = 1_000
-"""Rows whose kernel is held in memory at once."""
+"""Number of rows whose kernel is held in memory at once."""
 
 _MEDIAN = "median-"
 _LEVELS = {"levels", "level_counts"}
@@ -33,10 +33,10 @@ _LEVELS = {"levels", "level_counts"}
 
 @dataclass(frozen=True)
 class Centring:
-    """Makes features comparable: each encoder's part to unit length, less `mean` (width,), to unit length again.
+    """Centres features: scales each encoder's part to unit length, subtracts `mean` (width,), scales again.
 
-    `widths` are the parts' widths where features of several encoders are joined; all parts weigh alike, and a
-    whole row has length 1.
+    `widths` are the widths of the parts if features of several encoders are joined; all parts have the same weight, and
+    a whole row has length 1.
     """
 
     mean: FloatArray
@@ -44,30 +44,30 @@ class Centring:
 
     @classmethod
     def of(cls, features: NDArray[Any], widths: Sequence[int]) -> Centring:
-        """Learn the mean of training features, shape (rows, width)."""
+        """Compute the mean of training features, shape (rows, width)."""
         parts = np.asarray(widths, dtype=np.int64)
         nothing = cls(np.zeros(features.shape[1]), parts)
         return cls(np.concatenate([part.mean(axis=0) for part in nothing.unit_parts(features)]), parts)
 
     def unit_parts(self, features: NDArray[Any]) -> list[FloatArray]:
-        """The features of each encoder, float64, rows of length 1."""
+        """Return the features of each encoder, float64, with rows of length 1."""
         whole: FloatArray = features.astype(np.float64)
         return [_unit(part) for part in np.split(whole, np.cumsum(self.widths)[:-1], axis=1)]
 
     def apply(self, features: NDArray[Any]) -> FloatArray:
-        """Centred features, float64, same shape."""
+        """Return centred features, float64, same shape."""
         means = np.split(self.mean, np.cumsum(self.widths)[:-1])
         parts = [_unit(part - mean) for part, mean in zip(self.unit_parts(features), means, strict=True)]
         return np.asarray(np.concatenate(parts, axis=1) / np.sqrt(len(parts)))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The mean and the widths."""
+        """Return the mean and the widths."""
         return {"mean": self.mean, "widths": self.widths}
 
 
 @dataclass(frozen=True)
 class LinearHead:
-    """Features times `weights` (width, dimensions) plus `bias` (dimensions,), after centring where there is one."""
+    """Features times `weights` (width, dimensions) plus `bias` (dimensions,), with centring if there is one."""
 
     weights: NDArray[Any]
     bias: NDArray[Any]
@@ -76,28 +76,28 @@ class LinearHead:
 
     @property
     def width(self) -> int:
-        """Width of the features it was made for."""
+        """Expected number of features."""
         return int(self.weights.shape[0])
 
     @property
     def outputs(self) -> int:
-        """How many scores it gives a text."""
+        """Number of scores per text."""
         return int(self.bias.size)
 
     def predict(self, features: NDArray[Any]) -> FloatArray:
-        """Scores, shape (rows, dimensions), float64."""
+        """Predict scores, shape (rows, dimensions), float64."""
         ready = features.astype(np.float64) if self.centring is None else self.centring.apply(features)
         return np.asarray(ready @ self.weights.astype(np.float64) + self.bias, dtype=np.float64)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that the head is."""
+        """Return all arrays that define the head."""
         own: dict[str, NDArray[Any]] = {"weights": self.weights, "bias": self.bias}
         return own | (self.centring.arrays() if self.centring else {})
 
 
 @dataclass(frozen=True)
 class KernelRegressionHead:
-    """Sums of Gaussian bumps: exp(-gamma |x - v|^2) times `dual` (vectors, dimensions), plus `bias`.
+    """RBF kernel regression: exp(-gamma |x - v|^2) times `dual` (vectors, dimensions), plus `bias`.
 
     `vectors` (vectors, width) are centred training rows; `gamma` has shape (1,).
     """
@@ -111,16 +111,16 @@ class KernelRegressionHead:
 
     @property
     def width(self) -> int:
-        """Width of the features it was made for."""
+        """Expected number of features."""
         return int(self.vectors.shape[1])
 
     @property
     def outputs(self) -> int:
-        """How many scores it gives a text."""
+        """Number of scores per text."""
         return int(self.bias.size)
 
     def predict(self, features: NDArray[Any]) -> FloatArray:
-        """Scores, shape (rows, dimensions), float64."""
+        """Predict scores, shape (rows, dimensions), float64."""
         scores = np.empty((features.shape[0], self.bias.size))
         vectors = self.vectors.astype(np.float64)
         for start in range(0, features.shape[0], _BLOCK):
@@ -129,7 +129,7 @@ class KernelRegressionHead:
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that the head is."""
+        """Return all arrays that define the head."""
         own: dict[str, NDArray[Any]] = {
             "vectors": self.vectors,
             "dual": self.dual,
@@ -141,32 +141,32 @@ class KernelRegressionHead:
 
 @dataclass(frozen=True)
 class MedianHead:
-    """The medians of distributions: `base` gives, level by level, how likely a score is at most the level."""
+    """Medians of predicted distributions: `base` predicts the probability of a score at most each level."""
 
     base: LinearHead | KernelRegressionHead
     levels: Levels
 
     @property
     def kind(self) -> str:
-        """The kind of `base`, with `median-` before it."""
+        """The kind of `base`, prefixed with `median-`."""
         return _MEDIAN + self.base.kind
 
     @property
     def width(self) -> int:
-        """Width of the features it was made for."""
+        """Expected number of features."""
         return self.base.width
 
     @property
     def outputs(self) -> int:
-        """How many scores it gives a text."""
+        """Number of scores per text."""
         return int(self.levels.counts.size)
 
     def predict(self, features: NDArray[Any]) -> FloatArray:
-        """Scores, shape (rows, dimensions), float64; nearly all are levels that some label had."""
+        """Predict scores, shape (rows, dimensions), float64; nearly all are levels that occur among the labels."""
         return self.levels.median(self.base.predict(features))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that the head is."""
+        """Return all arrays that define the head."""
         return self.base.arrays() | self.levels.arrays()
 
 
@@ -174,11 +174,11 @@ AnyHead = LinearHead | KernelRegressionHead | MedianHead | GradedHead
 
 
 def from_arrays(kind: str, arrays: Mapping[str, NDArray[Any]]) -> AnyHead:
-    """The head that `arrays` came from.
+    """Rebuild a head from its arrays.
 
     Raises:
-        BundleError: the kind is unknown, an array is missing or not expected, shapes do not fit, or a number is
-            not finite.
+        BundleError: the kind is unknown, an array is missing or unexpected, shapes do not match, or a number is not
+            finite.
     """
     graded = kind_of(kind)
     if graded is None and not kind.startswith(_MEDIAN):
@@ -219,13 +219,13 @@ def _plain_head(kind: str, arrays: Mapping[str, NDArray[Any]]) -> LinearHead | K
 
 
 def _unit(rows: FloatArray) -> FloatArray:
-    # An empty text can have features of length 0; it stays where it is.
+    # An empty text can have features of length 0; these stay 0.
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     return np.asarray(rows / np.where(length > 0.0, length, 1.0))
 
 
 def rbf(rows: FloatArray, vectors: FloatArray, gamma: float) -> FloatArray:
-    """exp(-gamma |row - vector|^2), shape (rows, vectors)."""
+    """Compute exp(-gamma |row - vector|^2), shape (rows, vectors)."""
     distance = (rows**2).sum(axis=1)[:, None] + (vectors**2).sum(axis=1) - 2.0 * rows @ vectors.T
-    # Rounding can make the distance of a row to itself a little negative.
+    # Rounding can make the distance of a row to itself slightly negative.
     return np.asarray(np.exp(-gamma * np.maximum(distance, 0.0)))

@@ -1,9 +1,10 @@
-"""Scores as distributions: learn how likely each level is not exceeded, and give the level in the middle.
+"""Ordinal targets: learn the probability of a score at most each level, and predict the median level.
 
-In: scores with few values, such as integers from 0 to 10. Out: yes-or-no targets, one for each level, and the way
-back from a student's outputs to scores. Mean absolute error is least at the median of what may be true. A student of
-the scores themselves learns their mean, or a smooth curve between them: where an article is worth 0 or 5 it says 2.
-Learning P(score <= level) instead, level by level, is ordinal regression by binary tasks (Frank and Hall 2001).
+Input: scores with few distinct values, such as integers from 0 to 10. Output: binary targets, one per level, and the
+decoding of a student's outputs to scores. The mean absolute error is lowest at the median of the predictive
+distribution. A student trained on the scores themselves learns their mean, or a smooth curve between them: if an
+article is equally likely to score 0 or 5, it predicts about 2, which is never right. Learning P(score <= level) for
+each level is ordinal regression by binary tasks (Frank & Hall 2001).
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 MOST_LEVELS = 21
-"""Levels of one dimension; labels that have more values are cut at their quantiles."""
+"""Maximum number of levels per dimension; labels with more distinct values are reduced to quantiles."""
 
 EDGE = 0.02
-"""How far from even odds a score begins to move to the next level. A step would let the last digit of a feature, which
-differs between processors, move a score by a whole level."""
+"""Half-width, in probability, of the transition around 0.5 in which a score moves to the next level. With a step, the
+last digit of a feature, which differs between processors, could move a score by a whole level."""
 
 
 @dataclass(frozen=True)
 class Levels:
-    """The levels of every dimension, rising, one dimension after the other in `values`; `counts` says how many each.
+    """Increasing levels of every dimension, concatenated in `values`; `counts` holds the number per dimension.
 
-    A dimension of n levels has n - 1 outputs, since no score exceeds the last.
+    A dimension of n levels has n - 1 outputs, since no score exceeds the last level.
     """
 
     values: FloatArray
@@ -42,17 +43,17 @@ class Levels:
 
     @classmethod
     def of(cls, scores: FloatArray) -> Levels:
-        """The levels that labels take, shape (rows, dimensions), NaN masked; every dimension has a label."""
+        """Find the levels of labels, shape (rows, dimensions), NaN masked; every dimension needs a label."""
         each = [_levels(column[~np.isnan(column)]) for column in scores.T]
         return cls(np.concatenate(each), np.array([own.size for own in each], dtype=np.int64))
 
     @property
     def outputs(self) -> int:
-        """How many numbers a student gives for an article."""
+        """Number of outputs per article."""
         return int((self.counts - 1).sum())
 
     def targets(self, scores: FloatArray) -> FloatArray:
-        """1 where a score is at most the level, else 0, shape (rows, outputs); NaN where masked."""
+        """Return 1 where a score is at most the level, else 0, shape (rows, outputs); NaN where masked."""
         found = np.empty((scores.shape[0], self.outputs))
         for column, (own, place) in enumerate(self.each()):
             score = scores[:, column, None]
@@ -60,11 +61,11 @@ class Levels:
         return found
 
     def median(self, outputs: FloatArray) -> FloatArray:
-        """The lowest level that is as likely reached as exceeded, shape (rows, dimensions).
+        """Return the lowest level whose cumulative probability reaches 0.5, shape (rows, dimensions).
 
-        `outputs`, shape (rows, outputs), need not rise from level to level, as probabilities would: the mean of
-        the nearest rising curves from above and from below stands in for them. Within `EDGE` of even odds the score
-        moves evenly from level to level.
+        `outputs`, shape (rows, outputs), need not increase from level to level as cumulative probabilities do. They are
+        replaced by the mean of the closest increasing curves from above and from below. Within `EDGE` of 0.5, the score
+        moves linearly from level to level.
         """
         scores = np.empty((outputs.shape[0], self.counts.size))
         for column, (own, place) in enumerate(self.each()):
@@ -76,22 +77,22 @@ class Levels:
         return scores
 
     def mean(self, outputs: FloatArray) -> FloatArray:
-        """The mean of the levels, each as likely as `outputs` say, shape (rows, dimensions)."""
+        """Return the mean of the levels under the distribution given by `outputs`, shape (rows, dimensions)."""
         scores = np.empty((outputs.shape[0], self.counts.size))
         for column, (own, place) in enumerate(self.each()):
             scores[:, column] = own[-1] - outputs[:, place] @ np.diff(own)
         return scores
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All that it is."""
+        """Return all arrays that define the levels."""
         return {"levels": self.values, "level_counts": self.counts}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], outputs: int) -> Levels:
-        """The way back from `arrays`, for a student of so many outputs.
+        """Rebuild the levels from `arrays`, for a student with the given number of outputs.
 
         Raises:
-            BundleError: the arrays do not fit each other or the outputs.
+            BundleError: the arrays do not match each other or the number of outputs.
         """
         found = cls(arrays["levels"], arrays["level_counts"])
         fits = found.values.ndim == found.counts.ndim == 1 and (found.counts >= 1).all()
@@ -102,7 +103,7 @@ class Levels:
         return found
 
     def each(self) -> list[tuple[FloatArray, slice]]:
-        """Each dimension's levels, and where its outputs stand."""
+        """Return each dimension's levels, and the slice of its outputs."""
         ends = np.cumsum(self.counts)
         stops = np.cumsum(self.counts - 1)
         return [
@@ -115,5 +116,5 @@ def _levels(labels: FloatArray) -> FloatArray:
     found = np.unique(labels)
     if found.size <= MOST_LEVELS:
         return found
-    # Values of labels, not between them: the middle one of many is then one that was given.
+    # The quantiles are values of labels, so that a median level is one that was given.
     return np.unique(np.quantile(labels, np.linspace(0, 1, MOST_LEVELS), method="inverted_cdf"))

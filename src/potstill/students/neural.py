@@ -1,7 +1,7 @@
-"""The neural student: an encoder's features, and a head applied in numpy.
+"""The neural student: an encoder's features, and a head that is applied with numpy.
 
-In: examples and an encoder, frozen or trained. Out: a student whose encoder may be torch or ONNX Runtime, since
-all that it must do is turn texts into features. One trunk can so carry many heads.
+Input: examples and an encoder, frozen or trained. Output: a student whose encoder may run on torch or ONNX Runtime,
+since it only has to turn texts into features. A shared encoder can have many heads.
 """
 
 from __future__ import annotations
@@ -31,59 +31,59 @@ if TYPE_CHECKING:
 
 _HEAD = "head."
 _BESIDE_THE_ENCODER = {"name", "description", "backbones", "pieces", "learns", "head"}
-"""Fields of an encoder-head recipe on which a single text's features do not depend."""
+"""Fields of an encoder-head recipe that do not affect the features of a single text."""
 
 
 @runtime_checkable
 class DescribedEncoder(Protocol):
-    """An encoder that can say what it is, so that it can be found again."""
+    """An encoder that can describe itself, so that it can be opened again."""
 
     def settings(self) -> dict[str, Any]:
-        """JSON facts: backbone, hash, pooling, tokens."""
+        """Return its description as JSON-compatible values: backbone, hash, pooling, tokens."""
         ...
 
     def save(self, folder: Path) -> None:
-        """Write what the settings alone cannot bring back: weights that were trained."""
+        """Write what the settings alone cannot restore: trained weights."""
         ...
 
 
 @dataclass(frozen=True)
 class JoinedEncoder:
-    """Several encoders read the same texts; their features stand side by side."""
+    """Several encoders that read the same texts; their features are concatenated."""
 
     parts: tuple[Encoder, ...]
 
     @property
     def width(self) -> int:
-        """The sum of the parts' widths."""
+        """Sum of the parts' widths."""
         return sum(part.width for part in self.parts)
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths of the parts, and of the layers within them, in order."""
+        """Widths of the parts, and of the layers within them, in order."""
         return tuple(width for part in self.parts for width in part_widths(part))
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features, shape (texts, width), in input order."""
+        """Return the features, shape (texts, width), in input order."""
         return np.concatenate([part.encode(texts) for part in self.parts], axis=1)
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
-        """Which texts at least one part cannot read whole."""
+        """Return which texts are too long for at least one part."""
         return np.asarray(np.any([part.truncated(texts) for part in self.parts], axis=0))
 
     def settings(self) -> dict[str, Any]:
-        """The parts' settings, in order."""
+        """Return the parts' settings, in order."""
         return {"parts": [_described(part).settings() for part in self.parts]}
 
     def save(self, folder: Path) -> None:
-        """Save each part in a folder named by its place."""
+        """Save each part in a folder named by its index."""
         for place, part in enumerate(self.parts):
             _described(part).save(folder / str(place))
 
 
 @dataclass(frozen=True)
 class NeuralStudent:
-    """An encoder and a head; `pieces` says how texts are read that the encoder has no room for."""
+    """An encoder and a head; `pieces` says how texts that are too long for the encoder are split into chunks."""
 
     encoder: Encoder
     head: AnyHead
@@ -92,20 +92,20 @@ class NeuralStudent:
     kind: ClassVar[str] = "neural"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
-        """Scores by the column `text`, shape (articles, dimensions)."""
+        """Predict scores from the column `text`, shape (articles, dimensions)."""
         reader = reading(self.encoder, self.pieces)
         return self.head.predict(reader.encode([text or "" for text in articles["text"]]))
 
     def on(self, encoder: Encoder) -> NeuralStudent:
-        """The same head on another encoder of the same features, such as ONNX Runtime's."""
+        """Return the same head on another encoder with the same features, such as ONNX Runtime's."""
         return replace(self, encoder=encoder)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """The head's arrays, their names with `head.` before them."""
+        """Return the head's arrays, with names prefixed with `head.`."""
         return {_HEAD + name: array for name, array in self.head.arrays().items()}
 
     def settings(self) -> dict[str, Any]:
-        """The head's kind, how long texts are read, and the encoder's own settings where it has some."""
+        """Return the head's kind, how long texts are split, and the encoder's settings if it has any."""
         known = self.encoder.settings() if isinstance(self.encoder, DescribedEncoder) else {}
         pieces = self.pieces and self.pieces.model_dump(mode="json")
         return {"head": self.head.kind, "pieces": pieces, "encoder": known}
@@ -118,10 +118,10 @@ class NeuralStudent:
         settings: Mapping[str, Any],
         encoder: Encoder,
     ) -> NeuralStudent:
-        """The way back from `arrays` and `settings`, with an encoder that has been opened.
+        """Rebuild the student from `arrays` and `settings`, with an open encoder.
 
         Raises:
-            BundleError: the head does not fit the dimensions or the encoder.
+            BundleError: the head does not match the dimensions or the encoder.
         """
         strangers = sorted(name for name in arrays if not name.startswith(_HEAD))
         if strangers:
@@ -145,14 +145,14 @@ def fit_encoder_head(
     encoder: Encoder | None = None,
     cache: Path | None = None,
 ) -> NeuralStudent:
-    """Encode once, then fit the recipe's head.
+    """Encode the training texts once, then fit the recipe's head.
 
-    `encoder` stands in for the recipe's backbones, which are otherwise opened with torch; `cache` is a folder
-    where features are kept between calls.
+    `encoder` replaces the recipe's backbones, which are otherwise opened with torch; `cache` is a folder in which
+    features are cached between calls.
 
     Raises:
-        DatasetError: a dimension has no label at all.
-        MissingExtra, MissingModel: torch or a backbone is not there.
+        DatasetError: a dimension has no label.
+        MissingExtra, MissingModel: torch or a backbone is not installed.
     """
     from potstill.students.head_fitting import fit_head
 
@@ -172,40 +172,40 @@ def fit_encoder_head(
 
 
 def reading(encoder: Encoder, pieces: Pieces | None) -> Encoder:
-    """The encoder as a student reads with it: piece by piece, or as it is."""
+    """Return the encoder as a student uses it: reading long texts in chunks, or unchanged."""
     return encoder if pieces is None else PiecewiseEncoder(encoder, pieces)
 
 
 def part_widths(encoder: Encoder) -> tuple[int, ...]:
-    """The widths of the parts that stand side by side in an encoder's features; one for an encoder that is whole."""
+    """Return the widths of the concatenated parts of an encoder's features; one width for a single encoder."""
     widths: tuple[int, ...] = getattr(encoder, "widths", (encoder.width,))
     return widths
 
 
 def joined(parts: Sequence[Encoder]) -> Encoder:
-    """Encoders side by side; a single one as it is."""
+    """Join encoders; a single one is returned unchanged."""
     return parts[0] if len(parts) == 1 else JoinedEncoder(tuple(parts))
 
 
 def parts_of(encoder: Encoder) -> tuple[Encoder, ...]:
-    """The encoders that stand side by side; one for an encoder that is whole."""
+    """Return the encoders that a joined encoder consists of, or the single encoder itself."""
     return encoder.parts if isinstance(encoder, JoinedEncoder) else (encoder,)
 
 
 def part_keys(recipe: EncoderHeadRecipe) -> list[str]:
-    """What each of the recipe's frozen encoders is, in order: two of one key give the same features."""
+    """Return a key for each of the recipe's frozen encoders, in order; equal keys mean equal features."""
     how = recipe.model_dump(mode="json", exclude=_BESIDE_THE_ENCODER)
     return [digest([backbone, how]) for backbone in recipe.backbones]
 
 
 def open_encoder(recipe: EncoderHeadRecipe | BlendRecipe, cache: Path | None = None) -> Encoder:
-    """The recipe's frozen encoders, opened with torch; several are joined.
+    """Open the recipe's frozen encoders with torch; several are joined.
 
-    A blend has those of all its members, each once; `member_encoder` gives a member its own.
+    A blend has the encoders of all its members, without duplicates; `member_encoder` returns those of one member.
 
     Raises:
-        MissingExtra, MissingModel: torch or a backbone is not there.
-        RecipeError: no member of a blend reads with an encoder.
+        MissingExtra, MissingModel: torch or a backbone is not installed.
+        RecipeError: no member of a blend uses an encoder.
     """
     require("torch", "train")
     from potstill.students.torch.encoder import TorchEncoder
@@ -219,10 +219,10 @@ def open_encoder(recipe: EncoderHeadRecipe | BlendRecipe, cache: Path | None = N
 
 
 def assembled(recipe: EncoderHeadRecipe | BlendRecipe, opening: Callable[[EncoderHeadRecipe, str], Encoder]) -> Encoder:
-    """The recipe's encoders side by side; `opening` makes one for a member and a backbone, once for those alike.
+    """Join the recipe's encoders; `opening` is called with a member and a backbone, once per distinct encoder.
 
     Raises:
-        RecipeError: no member of a blend reads with an encoder.
+        RecipeError: no member of a blend uses an encoder.
     """
     opened: dict[str, Encoder] = {}
     for member in reading_members(recipe):
@@ -236,24 +236,24 @@ def assembled(recipe: EncoderHeadRecipe | BlendRecipe, opening: Callable[[Encode
 
 
 def reading_members(recipe: EncoderHeadRecipe | BlendRecipe) -> list[EncoderHeadRecipe]:
-    """The recipe itself, or those members of a blend that read with an encoder."""
+    """Return the recipe itself, or the members of a blend that use an encoder."""
     members = [recipe] if recipe.student == "encoder-head" else recipe.members
     return [member for member in members if member.student == "encoder-head"]
 
 
 def member_encoder(recipe: BlendRecipe, member: EncoderHeadRecipe, encoder: Encoder) -> Encoder:
-    """A member's own part of a blend's encoder, which `open_encoder` made."""
+    """Return a member's part of a blend's encoder that `open_encoder` made."""
     keys = list(dict.fromkeys(key for one in reading_members(recipe) for key in part_keys(one)))
     parts = dict(zip(keys, parts_of(encoder), strict=True))
     return joined([parts[key] for key in part_keys(member)])
 
 
 def restore_encoder(settings: Mapping[str, Any], folder: Path, cache: Path | None = None) -> Encoder:
-    """Open with torch the encoder that wrote `settings`, with trained weights from `folder` if there are some.
+    """Open the encoder described by `settings` with torch, with trained weights from `folder` if there are any.
 
     Raises:
-        MissingExtra, MissingModel: torch or the backbone is not there.
-        BundleError: the backbone found has other weights than the student was made with.
+        MissingExtra, MissingModel: torch or the backbone is not installed.
+        BundleError: the installed backbone has other weights than the student was made with.
     """
     if "parts" in settings:
         return JoinedEncoder(

@@ -1,7 +1,7 @@
-"""Reading a long text in pieces: what an encoder has no room for is read after all, and the features are averaged.
+"""Reads long texts in chunks and averages the features, so that no text beyond an encoder's limit is lost.
 
-In: texts. Out: features of whole texts. A backbone has room for some 512 tokens, a window may hold many more; a
-text within `chars` is read as it is.
+Input: texts. Output: features of whole texts. A backbone reads about 512 tokens, and a text window may be much longer.
+A text of at most `chars` characters is read in one chunk.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray
 
 _LONGEST_WORD = 60
-"""Characters within which white space is looked for; scripts without any are cut where they are."""
+"""Number of characters in which white space is searched for; scripts without white space are split anywhere."""
 
 
 class Pieces(Part):
-    """How a text is divided: into pieces of about equal length, at most `chars` characters each.
+    """How a text is split: into chunks of about equal length, with at most `chars` characters each.
 
-    A text of more than `most` pieces is read up to the last of them.
+    Of a text with more than `most` chunks, only the first `most` are read.
     """
 
     chars: int = Field(ge=2 * _LONGEST_WORD)
     most: int = Field(default=4, ge=2)
 
     def of(self, text: str) -> list[str]:
-        """The text's pieces, in order; one for a text that is short or empty."""
-        # A piece may begin up to a word early, so its even share leaves room for one.
+        """Return the text's chunks, in order; a short or empty text is one chunk."""
+        # A chunk may start up to a word early, so the even share leaves room for one word.
         share = self.chars - _LONGEST_WORD
         if len(text) <= self.chars:
             return [text]
@@ -51,31 +51,31 @@ class Pieces(Part):
 
 @dataclass(frozen=True)
 class PiecewiseEncoder:
-    """An encoder that reads texts in pieces: the mean of their features, weighted by length."""
+    """An encoder that reads texts in chunks and returns the mean of their features, weighted by length."""
 
     encoder: Encoder
     pieces: Pieces
 
     @property
     def width(self) -> int:
-        """Features per text."""
+        """Number of features per text."""
         return self.encoder.width
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features, shape (texts, width), in input order."""
+        """Return the features, shape (texts, width), in input order."""
         divided = [self.pieces.of(text) for text in texts]
         each = self.encoder.encode([piece for own in divided for piece in own])
         features = np.zeros((len(texts), self.width), dtype=np.float32)
         start = 0
         for row, own in enumerate(divided):
-            # An empty piece still counts a little, so that an empty text has the features of an empty text.
+            # An empty chunk keeps a small weight, so that an empty text gets the features of an empty text.
             weights = np.array([max(len(piece), 1) for piece in own], dtype=np.float32)
             features[row] = weights @ each[start : start + len(own)] / weights.sum()
             start += len(own)
         return features
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
-        """Which texts are not read whole: longer than all pieces together, or with a piece that is too long."""
+        """Return which texts are not read completely: longer than all chunks together, or with an overlong chunk."""
         divided = [self.pieces.of(text) for text in texts]
         cut = self.encoder.truncated([piece for own in divided for piece in own])
         ends = np.cumsum([0, *(len(own) for own in divided)])
@@ -90,7 +90,7 @@ class PiecewiseEncoder:
 
 
 def _word_edge(text: str, at: int) -> int:
-    """The end of the last white space before `at`, or `at` itself where there is none near."""
+    """Return the end of the last white space before `at`, or `at` itself if there is none nearby."""
     for place in range(at, max(at - _LONGEST_WORD, 0), -1):
         if text[place - 1].isspace():
             return place

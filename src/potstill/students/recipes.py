@@ -1,6 +1,7 @@
-"""Recipes: how a student is made, as data.
+"""Recipes: declarative descriptions of how a student is made.
 
-In: a preset's name or the path of a YAML file. Out: a strict object. The presets ship in `builtin/recipes`.
+Input: the name of a preset or the path of a YAML file. Output: a strictly validated object. The presets are in
+`builtin/recipes`.
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ from potstill.students.graded import LINKS, Decode, Link
 from potstill.students.pieces import Pieces  # noqa: TC001 - pydantic reads it when the class is made
 
 Learned = Literal["score", "distribution"]
-"""What is learned: scores themselves, or how likely each level is not exceeded; the score is then the median."""
+"""Training target: the scores themselves, or the cumulative probability of each level (the score is its median)."""
 
 Candidates = Annotated[tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1)]
-"""Candidates of which inner cross-validation takes one; a single one is taken as it is."""
+"""Hyperparameter candidates; inner cross-validation selects one. A single candidate is used without selection."""
 
 
 Weighing = Literal["absolute-error", "squared-error", "equal"]
-"""Which error the weights of several students' scores make least, in each dimension; `equal` looks at none."""
+"""Error that the weights of several students minimize, per dimension; `equal` gives all students the same weight."""
 
 Precision = Literal["auto", "fp32", "bf16"]
-"""What a network is trained in; `auto` is bfloat16 where the device multiplies it natively, else float32."""
+"""Training precision; `auto` is bfloat16 on devices that multiply it natively, otherwise float32."""
 
 LATER: dict[str, JsonValue] = {"later": True}
-"""Marks, as `json_schema_extra`, a field that recipes gained after students had been made without it."""
+"""Marks (as `json_schema_extra`) a field that was added to recipes after students had been trained without it."""
 
 
 class _Recipe(Part):
@@ -50,13 +51,13 @@ class _Recipe(Part):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe does; its name and description are not part of it."""
+        """SHA-256 of the recipe's effective content, without its name and description."""
         return self.digest_without()
 
     def digest_without(self, *others: str) -> str:
-        """SHA-256 of what the recipe does but for some fields.
+        """Return the SHA-256 of the recipe's effective content, leaving out some fields.
 
-        A field marked `LATER` counts only where it is set, so that recipes from before it keep their hash.
+        A field marked `LATER` is included only if it is set, so that recipes written before it existed keep their hash.
         """
         unused = {
             name
@@ -67,28 +68,28 @@ class _Recipe(Part):
 
 
 class ConstantRecipe(_Recipe):
-    """Each dimension's median: the baseline of every error."""
+    """Each dimension's median: the baseline that every error is compared with."""
 
     student: Literal["constant"]
 
 
 class SourceMedianRecipe(_Recipe):
-    """Each source's median, to show what could be had without reading; it is never shipped."""
+    """Each source's median: a baseline that does not read the text. It is never shipped."""
 
     student: Literal["source-median"]
 
 
 class TfidfRecipe(_Recipe):
-    """TF-IDF of words and characters, and ridge regression; alpha chosen by inner cross-validation."""
+    """Ridge regression on TF-IDF of word and character n-grams; alpha is chosen by inner cross-validation."""
 
     student: Literal["tfidf-ridge"]
     words: tuple[int, int] | None = (1, 2)
-    """Shortest and longest n-gram of words."""
+    """Shortest and longest word n-gram."""
     characters: tuple[int, int] | None = (3, 5)
-    """Shortest and longest n-gram of characters."""
+    """Shortest and longest character n-gram."""
     min_documents: int = Field(default=2, ge=1)
     max_features: int = Field(default=200_000, ge=10)
-    """The most n-grams of words, and of characters."""
+    """Maximum number of word n-grams and, separately, of character n-grams."""
     alphas: Candidates = (0.03, 0.1, 0.3, 1.0, 3.0)
     learns: Learned = "score"
 
@@ -96,7 +97,7 @@ class TfidfRecipe(_Recipe):
     def _legal_spans(self) -> TfidfRecipe:
         if self.words is None and self.characters is None:
             raise ValueError("neither words nor characters are read; give one of them")
-        # A term is packed into 64 bits; more symbols would leave too few for each.
+        # A term is packed into 64 bits; longer n-grams would leave too few bits for each symbol.
         for name, span, longest in (("words", self.words, 3), ("characters", self.characters, 5)):
             if span is not None and not 1 <= span[0] <= span[1] <= longest:
                 raise ValueError(f"{name}: {list(span)} is no range of n-grams; legal is from 1 up to {longest}")
@@ -104,14 +105,14 @@ class TfidfRecipe(_Recipe):
 
 
 class RidgeHead(Part):
-    """Ridge regression on features; alpha chosen by inner cross-validation."""
+    """Ridge regression on features; alpha is chosen by inner cross-validation."""
 
     kind: Literal["ridge"]
     alphas: Candidates = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 
 
 class KernelHead(Part):
-    """RBF support vector regression on centred unit features; C and gamma chosen by inner cross-validation."""
+    """RBF support vector regression on centred unit-norm features; C and gamma are chosen by inner cross-validation."""
 
     kind: Literal["support-vectors"]
     C: Candidates = (3.0, 10.0)
@@ -120,7 +121,7 @@ class KernelHead(Part):
 
 
 class KernelRidgeHead(Part):
-    """RBF ridge regression on centred unit features; alpha and gamma chosen by inner cross-validation."""
+    """RBF kernel ridge regression on centred unit-norm features; inner cross-validation chooses alpha and gamma."""
 
     kind: Literal["rbf-ridge"]
     alphas: Candidates = (0.1, 0.3, 1.0)
@@ -131,16 +132,16 @@ HeadRecipe = Annotated[RidgeHead | KernelHead | KernelRidgeHead, Field(discrimin
 
 
 class EncoderHeadRecipe(_Recipe):
-    """Frozen encoders, whose features are joined, and a head fitted in seconds."""
+    """Frozen encoders with concatenated features, and a head that is fitted in seconds."""
 
     student: Literal["encoder-head"]
     backbones: tuple[str, ...] = Field(default=("all-MiniLM-L6-v2",), min_length=1)
     max_tokens: int = Field(default=512, ge=8)
     pooling: Literal["mean", "cls", "last"] = "mean"
     layers: tuple[int, ...] = ()
-    """Hidden layers whose pooled states stand side by side: -1 is the last, 0 the embeddings. None: the last alone."""
+    """Hidden layers whose pooled states are concatenated: -1 is the last, 0 the embeddings. Empty: only the last."""
     pieces: Pieces | None = None
-    """How texts beyond `max_tokens` are read; cut where it is not given."""
+    """How texts longer than `max_tokens` are split into chunks; they are truncated if not given."""
     learns: Learned = "score"
     head: HeadRecipe
 
@@ -163,61 +164,64 @@ class Lora(Part):
 
 
 class FineTunedRecipe(_Recipe):
-    """A backbone and a linear head trained together; with `lora` the backbone itself stays as it is."""
+    """A backbone and a linear head that are trained jointly; with `lora` the backbone's own weights are frozen."""
 
     student: Literal["fine-tuned"]
     backbone: str = "all-MiniLM-L6-v2"
     lora: Lora | None = None
     bidirectional: bool = Field(default=False, json_schema_extra=LATER)
-    """Whether a decoder's tokens attend to those behind them too; it must learn that, so it wants `lora` or more."""
+    """Whether a decoder's tokens also attend to later tokens; the network must learn this, so it needs `lora` or full
+    fine-tuning."""
     freeze_embeddings: bool = False
     freeze_backbone: bool = Field(default=False, json_schema_extra=LATER)
-    """Whether the backbone stays as it is, so that pooling and head alone train: each text is then read once."""
+    """Whether the backbone is frozen, so that only pooling and head are trained and each text is encoded once."""
     keep_layers: Annotated[int, Field(ge=1)] | Annotated[tuple[int, ...], Field(min_length=1)] | None = Field(
         default=None, json_schema_extra=LATER
     )
-    """Layers of the backbone that are kept from the start: how many, evenly spread, or which, from 0. None: all."""
+    """Backbone layers to keep: a number (evenly spaced) or a list of indices from 0. None: all layers."""
     attention_dropout: float | None = Field(default=None, ge=0, lt=1, json_schema_extra=LATER)
-    """Share of the attention that is dropped in training; None: what the backbone's configuration says. Without any a
-    CPU attends in one fused step."""
+    """Attention dropout probability in training; None: the value in the backbone's configuration. At 0, a CPU computes
+    attention in one fused step."""
     head_bias: bool = True
     pooling: Literal["mean", "cls", "last", "attention"] = "mean"
     queries: int = Field(default=4, ge=1, le=64, json_schema_extra=LATER)
-    """Learned queries of attention pooling; each gives the head a vector as wide as the network."""
+    """Number of learned queries of attention pooling; each adds one vector as wide as the network to the head's
+    input."""
     layers: tuple[int, ...] = Field(default=(), json_schema_extra=LATER)
-    """Hidden layers that are mixed by learned weights: -1 is the last, 0 the embeddings. None: the last alone."""
+    """Hidden layers that are mixed with learned weights: -1 is the last, 0 the embeddings. Empty: only the last."""
     max_tokens: int = Field(default=256, ge=8)
     window: Window = Field(default="head", json_schema_extra=LATER)
-    """What is read of a text beyond `max_tokens`: its first tokens, or as many of its first as of its last."""
+    """Which tokens of a text longer than `max_tokens` are read: its first, or equally many from start and end."""
     instruction: bool = Field(default=False, json_schema_extra=LATER)
-    """Whether the filter's rubric is read before every text; it takes its tokens from `max_tokens`."""
+    """Whether the filter's rubric is prepended to every text; it uses up part of `max_tokens`."""
     objective: Literal["mse", "huber", "l1", "ordinal", "corn", "distribution"] = "huber"
     decode: Decode = "median"
-    """What is said of a distribution; read by `ordinal`, `corn` and `distribution` alone."""
+    """How a predicted distribution becomes a score; used only by `ordinal`, `corn` and `distribution`."""
     ranking_weight: float = Field(default=0.0, ge=0, le=100)
-    """How much the order of a batch's scores counts beside their errors (ListNet)."""
+    """Weight of the ranking loss over a batch's scores (ListNet) relative to the error loss."""
     rare_weight: float = Field(default=0.0, ge=0, le=1)
-    """0: all labels count alike; 1: as one over how frequent they are."""
+    """Weight of rare labels: 0 weights all labels equally; 1 weights each by its inverse frequency."""
     spread_weight: bool = False
-    """Whether labels on which the oracle's answers lay far apart count less."""
+    """Whether labels on which the oracle's answers disagreed get less weight."""
     epochs: int = Field(default=3, ge=1)
     patience: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=16, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0)
     head_learning_rate: float | None = Field(default=None, gt=0)
     layer_decay: float = Field(default=1.0, gt=0, le=1)
-    """What a layer's learning rate is times that of the layer above; the last has `learning_rate`."""
+    """Factor between the learning rate of a layer and that of the layer above; the last layer has `learning_rate`."""
     warmup_steps: int | None = Field(default=None, ge=0)
     warmup_share: float | None = Field(default=None, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
     ema: float | None = Field(default=None, gt=0, lt=1, json_schema_extra=LATER)
-    """How much of a running mean of the weights stays at each step; the mean is what is evaluated and kept."""
+    """Decay of the exponential moving average of the weights, per step; the average is evaluated and kept."""
     precision: Precision = "auto"
     checkpoint_steps: int | None = Field(default=None, ge=1)
-    """Steps between checkpoints; one at each epoch's end where it is not given."""
+    """Steps between checkpoints; if not given, one checkpoint is written at the end of each epoch."""
     seed_offset: int = Field(default=0, ge=0, json_schema_extra=LATER)
-    """Added to the seed of head, adapter, batches and dropout, so that a run can hold a recipe several times."""
+    """Added to the random seed of head, adapter, batches and dropout, so that a run can train a recipe several
+    times."""
 
     @model_validator(mode="after")
     def _one_warmup(self) -> FineTunedRecipe:
@@ -253,25 +257,25 @@ class FineTunedRecipe(_Recipe):
 
     @property
     def learned_queries(self) -> int:
-        """Queries of attention pooling; none for another pooling."""
+        """Number of learned queries of attention pooling; 0 for any other pooling."""
         return self.queries if self.pooling == "attention" else 0
 
     @property
     def link(self) -> Link | None:
-        """How outputs are read where the objective is a distribution; None where they are scores."""
+        """How outputs are read if the objective is a distribution; None if outputs are scores."""
         return next((link for link in LINKS if link == self.objective), None)
 
 
 Member = Annotated[ConstantRecipe | TfidfRecipe | EncoderHeadRecipe, Field(discriminator="student")]
-"""What a blend may be made of: students that are fitted in seconds, since each is fitted again without each fold."""
+"""Possible members of a blend: students fitted in seconds, since each is refitted for every cross-validation fold."""
 
 
 class BlendRecipe(_Recipe):
-    """The weighted mean of several students' scores, the weights chosen on scores of rows that they had not seen."""
+    """The weighted mean of several students' scores; the weights are chosen on out-of-fold scores."""
 
     student: Literal["blend"]
     members: tuple[Member, ...] = Field(min_length=2)
-    """Presets by name, or recipes written out."""
+    """Presets by name, or recipes written out in full."""
     weights: Weighing = "absolute-error"
 
     @field_validator("members", mode="before")
@@ -291,20 +295,20 @@ class BlendRecipe(_Recipe):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe does: its members' hashes in order, and how they are weighed."""
+        """SHA-256 of the recipe's effective content: the hashes of its members in order, and the weighting."""
         return digest([self.student, [member.hash for member in self.members], self.weights])
 
 
 class DistilledRecipe(_Recipe):
-    """A student that learns from a stronger one's scores besides the labels; the stronger one is in the same run."""
+    """A student that learns from a stronger student's scores in addition to the labels."""
 
     student: Literal["distilled"]
     teacher: str = Field(min_length=1)
-    """A student of the run by its name, or the folder of a student or of a bundle."""
+    """Name of a student in the same run, or the folder of a student or bundle."""
     pupil: Annotated[TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe | BlendRecipe, Field(discriminator="student")]
-    """What learns: a preset by name, or a recipe written out."""
+    """The student that learns from the teacher: a preset by name, or a recipe written out in full."""
     unlabelled: bool = True
-    """Whether it also learns the teacher's scores of the run's articles that have no label."""
+    """Whether the student also learns from the teacher's scores of the run's unlabelled articles."""
 
     @field_validator("pupil", mode="before")
     @classmethod
@@ -313,21 +317,22 @@ class DistilledRecipe(_Recipe):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe does; who the teacher is, beyond its name, is not part of it."""
+        """SHA-256 of the recipe's effective content; of the teacher only the name is included."""
         return digest([self.student, self.teacher, self.pupil.hash, self.unlabelled])
 
 
 class EnsembleRecipe(_Recipe):
-    """The mean of students of a run, weighted or not: of those named, or of a fine-tuned recipe with several seeds."""
+    """The mean, optionally weighted, of named students of a run, or of one fine-tuned recipe with several seeds."""
 
     student: Literal["ensemble"]
     members: tuple[str, ...] = ()
-    """Names of the run's students."""
+    """Names of students in the run."""
     of: FineTunedRecipe | None = None
-    """A preset by name, or a recipe written out, that is trained once a seed."""
+    """A preset by name, or a recipe written out in full, that is trained once per seed."""
     seeds: int = Field(default=3, ge=2, le=20)
     weights: Weighing = "equal"
-    """Other weights than equal ones are chosen on the validation part, which no member learned from."""
+    """How members are weighted; weights other than equal are chosen on the validation part, which no member trained
+    on."""
 
     @field_validator("of", mode="before")
     @classmethod
@@ -346,7 +351,7 @@ class EnsembleRecipe(_Recipe):
 
     @property
     def made(self) -> tuple[FineTunedRecipe, ...]:
-        """The recipe once a seed, the first under its own name; none where members are named."""
+        """The recipe once per seed, the first under its own name; empty if members are named."""
         of = self.of
         if of is None:
             return ()
@@ -358,12 +363,12 @@ class EnsembleRecipe(_Recipe):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The members' names."""
+        """Names of the members."""
         return self.members or tuple(recipe.name for recipe in self.made)
 
     @property
     def hash(self) -> str:
-        """SHA-256 of what the recipe does."""
+        """SHA-256 of the recipe's effective content."""
         weighed = () if self.weights == "equal" else (self.weights,)
         return digest([self.student, self.names, [recipe.hash for recipe in self.made], *weighed])
 
@@ -384,16 +389,16 @@ _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminato
 
 
 def presets() -> list[str]:
-    """The names of the recipes that ship."""
+    """Return the names of the built-in recipes."""
     return sorted(file.name.removesuffix(".yaml") for file in _builtin().iterdir() if file.name.endswith(".yaml"))
 
 
 def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A preset by name, or a recipe file by path.
+    """Load a preset by name, or a recipe file by path.
 
     Raises:
-        RecipeError: there is no such preset or file, or its content is not legal; the message names the path
-            to the fault, what came and what was legal.
+        RecipeError: there is no such preset or file, or its content is invalid; the message names the path to the
+            error, the value found and the values allowed.
     """
     path = Path(name_or_path)
     if path.suffix in {".yaml", ".yml"}:
@@ -411,10 +416,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def parse_recipe(text: str, where: str) -> Recipe:
-    """A recipe from the text of a YAML file; `where` names it in errors.
+    """Parse a recipe from the text of a YAML file; `where` names it in error messages.
 
     Raises:
-        RecipeError: as `load_recipe`; it is read as strictly as a filter, so a key given twice is an error too.
+        RecipeError: as `load_recipe`. Parsing is as strict as for a filter, so a duplicate key is an error too.
     """
     try:
         content, _ = read_yaml(text, where)
@@ -427,7 +432,7 @@ def parse_recipe(text: str, where: str) -> Recipe:
 
 
 def _preset(name: str, *legal: str) -> Recipe:
-    """A preset of a legal kind; pydantic makes an error of a field of any ValueError."""
+    """Load a preset of an allowed type; pydantic turns any ValueError into an error of the field."""
     if name not in presets():
         raise ValueError(f"{name}: no such recipe; presets: {', '.join(presets())}")
     found = load_recipe(name)

@@ -1,8 +1,8 @@
-"""Ridge regression in closed form, with an intercept that is not penalised and labels that may be masked.
+"""Ridge regression in closed form, with an unpenalized intercept and masked labels.
 
-In: features or their Gram matrix, and scores with NaN where masked. Out: weights and bias, or dual
-coefficients. Two forms of one problem: the primal one is cheap for few features, the dual one for few rows
-(TF-IDF has 100,000 features and some thousand rows).
+Input: features or their Gram matrix, and scores with NaN where masked. Output: weights and bias, or dual coefficients.
+Both forms solve the same problem: the primal one is cheap for few features, the dual one for few rows (TF-IDF has
+100,000 features and some thousand rows).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INNER_FOLDS = 5
 
 
 def primal(features: NDArray[Any], scores: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
-    """Weights (width, dimensions) and bias (dimensions,) that minimise |Xw + b - y|^2 + alpha |w|^2."""
+    """Compute weights (width, dimensions) and bias (dimensions,) that minimize |Xw + b - y|^2 + alpha |w|^2."""
     weights = np.empty((features.shape[1], scores.shape[1]))
     bias = np.empty(scores.shape[1])
     for rows, columns in same_mask(scores):
@@ -42,10 +42,10 @@ def primal(features: NDArray[Any], scores: FloatArray, alpha: float) -> tuple[Fl
 
 
 def dual(gram: FloatArray, scores: FloatArray, alpha: float) -> tuple[FloatArray, FloatArray]:
-    """As `primal`, from the Gram matrix (rows, rows): coefficients (rows, dimensions), 0 where masked; bias.
+    """Solve `primal` from the Gram matrix (rows, rows): coefficients (rows, dimensions), 0 where masked; bias.
 
-    The weights are features' transpose times the coefficients; the score of a new row is its products with the
-    rows fitted, times the coefficients, plus the bias.
+    The weights are the transposed features times the coefficients. The score of a new row is its dot products with the
+    fitted rows, times the coefficients, plus the bias.
     """
     coefficients = np.zeros(scores.shape)
     bias = np.empty(scores.shape[1])
@@ -64,7 +64,7 @@ def dual(gram: FloatArray, scores: FloatArray, alpha: float) -> tuple[FloatArray
 
 
 def same_mask(scores: FloatArray) -> Iterator[tuple[BoolArray, IntArray]]:
-    """Dimensions that are masked alike, with the rows where they are not: each group is one linear system."""
+    """Yield groups of dimensions with the same mask, with their unmasked rows; each group is one linear system."""
     known = ~np.isnan(scores)
     groups: dict[bytes, list[int]] = {}
     for column in range(known.shape[1]):
@@ -76,10 +76,10 @@ def same_mask(scores: FloatArray) -> Iterator[tuple[BoolArray, IntArray]]:
 def choose(
     choices: Sequence[Choice], fit_predict: FitPredict[Choice], scores: FloatArray, clusters: IntArray, seed: int
 ) -> Choice:
-    """The choice of least mean absolute error in inner cross-validation, clusters whole.
+    """Select the choice with the least mean absolute error in inner cross-validation that keeps clusters whole.
 
-    A single choice costs nothing; with fewer than two clusters there is nothing to hold out, and the middle
-    one is taken.
+    A single choice is returned without fitting; with fewer than two clusters nothing can be held out, and the middle
+    choice is returned.
     """
     from potstill.dataset import folds
 
@@ -90,7 +90,7 @@ def choose(
     errors = np.full((len(choices), *scores.shape), np.nan)
     for number in range(count):
         inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        # A fold can leave a rare dimension without any label to learn from; it is judged on the other folds.
+        # A rare dimension may have no labels left outside a fold; it is evaluated on the other folds.
         learnable = ~np.isnan(scores[inside]).all(axis=0)
         if not outside.size or not learnable.all():
             continue
@@ -98,7 +98,7 @@ def choose(
             errors[place, outside] = np.abs(fit_predict(inside, outside, choice) - scores[outside])
     if np.isnan(errors).all():
         return choices[len(choices) // 2]
-    # Dimensions weigh alike, however many of their labels are masked.
+    # All dimensions have the same weight, however many of their labels are masked.
     judged = ~np.isnan(errors).all(axis=(0, 1))
     means = np.nanmean(errors[:, :, judged], axis=1).mean(axis=1)
     return choices[int(np.argmin(means))]

@@ -1,7 +1,7 @@
-"""The per-source median: what could be had by looking at where an article came from and not reading it.
+"""The per-source median: a baseline that uses only an article's source and not its text.
 
-In: examples whose frame has a column `source`. Out: a student that exposes leaks and is never shipped. Where it
-does well, a good error of another student may be knowledge of the source.
+Input: examples whose frame has a column `source`. Output: a student that reveals leaks and is never shipped. If it
+performs well, the low error of another student may come from knowledge of the source.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SourceMedianStudent:
-    """Gives each article its source's `medians`, shape (sources, dimensions); `overall` to unknown sources."""
+    """Predicts the `medians` of an article's source, shape (sources, dimensions); `overall` for unknown sources."""
 
     dimensions: tuple[str, ...]
     sources: tuple[str, ...]
@@ -36,32 +36,32 @@ class SourceMedianStudent:
     kind: ClassVar[str] = "source-median"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
-        """Scores by the column `source`, shape (articles, dimensions).
+        """Predict scores from the column `source`, shape (articles, dimensions).
 
         Raises:
             DatasetError: there is no such column.
         """
         if "source" not in articles.columns:
             raise DatasetError("the per-source median needs a column 'source'; these articles have none")
-        # The last row stands for every source that was not seen in training, and for a missing one.
+        # The last row is used for sources that did not occur in training, and for a missing source.
         table = np.vstack([self.medians, self.overall])
         place = {source: row for row, source in enumerate(self.sources)}
         rows = [place.get(str(source), len(place)) for source in articles["source"]]
         return np.asarray(table[rows], dtype=np.float64).reshape(articles.height, len(self.dimensions))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What goes to `student.safetensors`."""
+        """Return the arrays for `student.safetensors`."""
         return {"medians": self.medians, "overall": self.overall}
 
     def settings(self) -> dict[str, Any]:
-        """What goes to `student.json`: the sources, in the order of the medians' rows."""
+        """Return the settings for `student.json`: the sources, in the order of the rows of `medians`."""
         return {"sources": list(self.sources)}
 
     @classmethod
     def restore(
         cls, dimensions: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
     ) -> SourceMedianStudent:
-        """The way back from `arrays` and `settings`."""
+        """Rebuild the student from `arrays` and `settings`."""
         sources = tuple(settings["sources"])
         check_shape("medians", arrays["medians"], (len(sources), len(dimensions)))
         check_shape("overall", arrays["overall"], (len(dimensions),))
@@ -69,10 +69,10 @@ class SourceMedianStudent:
 
 
 def fit_source_median(recipe: SourceMedianRecipe, train: Examples, *, seed: int = 0) -> SourceMedianStudent:
-    """Take each dimension's median within each source.
+    """Fit each dimension's median within each source.
 
     Raises:
-        DatasetError: there is no column `source`, or a dimension has no label at all.
+        DatasetError: there is no column `source`, or a dimension has no label.
     """
     del recipe, seed
     check_labelled(train)

@@ -1,7 +1,8 @@
-"""A student on disk: `student.json` and `student.safetensors`, and a folder for an encoder that was trained.
+"""Saves students to disk and loads them again.
 
-In: a fitted student and a folder, or a folder. Out: the other one. The JSON says what kind it is and its
-settings; all numbers are arrays. Nothing is pickled, so a folder from a stranger can be wrong but runs no code.
+A student's folder holds `student.json` (type and settings), `student.safetensors` (all numbers, as arrays) and, if its
+encoder was trained, a folder with the encoder. Nothing is pickled, so a folder from an untrusted source can be wrong
+but cannot run code.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from potstill.students import Encoder
 
 LAYOUT = {"facts": "student.json", "arrays": "student.safetensors", "encoder": "encoder"}
-"""What a student's folder holds; `encoder` is there only where its weights were trained."""
+"""Contents of a student's folder; `encoder` exists only if the encoder's weights were trained."""
 
 AnyStudent = ConstantStudent | SourceMedianStudent | TfidfStudent | NeuralStudent | BlendStudent
 _PLAIN: dict[str, type[ConstantStudent | SourceMedianStudent | TfidfStudent]] = {
@@ -43,21 +44,21 @@ _BLENDED = {ConstantStudent.kind, TfidfStudent.kind, NeuralStudent.kind}
 
 
 class StudentFacts(Record):
-    """`student.json`: what a student is, beside its arrays."""
+    """`student.json`: a student's type, dimensions and settings."""
 
     fault = BundleError
 
     schema_version: int = 1
     kind: str
     dimensions: tuple[str, ...] = Field(min_length=1)
-    """In the order of the columns of its scores."""
+    """Names of the dimensions, in the column order of the scores."""
     settings: dict[str, Any]
 
 
 def save_student(student: AnyStudent, folder: Path, *, encoder_beside: bool = False) -> None:
-    """Write a student into a folder; the facts come last, so that a folder with them is complete.
+    """Write a student into a folder; `student.json` is written last, so a folder that contains it is complete.
 
-    With `encoder_beside` the caller keeps a neural student's encoder, and the facts say nothing of it.
+    With `encoder_beside`, the caller stores a neural student's encoder, and `student.json` does not describe it.
 
     Raises:
         BadInput: the disk is full or the folder cannot be written.
@@ -76,15 +77,15 @@ def save_student(student: AnyStudent, folder: Path, *, encoder_beside: bool = Fa
 
 
 def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | None = None) -> AnyStudent:
-    """Read a student back.
+    """Load a student from its folder.
 
-    A neural one takes `encoder` where it is given (ONNX Runtime's, say), else its own is opened with torch;
-    `cache` is a folder where the latter keeps features.
+    A neural student uses `encoder` if given (for example one of ONNX Runtime); otherwise its own encoder is opened with
+    torch, and `cache` is the folder in which that encoder caches features.
 
     Raises:
-        BundleError: a file is missing, broken, newer than this potstill, or does not fit the others; the message
-            names it.
-        MissingExtra, MissingModel: torch or the backbone is needed and not there.
+        BundleError: a file is missing, broken, newer than this version of potstill, or inconsistent with the others;
+            the message names the file.
+        MissingExtra, MissingModel: torch or the backbone is needed and not installed.
     """
     path, arrays_path = folder / LAYOUT["facts"], folder / LAYOUT["arrays"]
     facts = _facts(path)
@@ -106,7 +107,7 @@ def load_student(folder: Path, encoder: Encoder | None = None, *, cache: Path | 
     except KeyError as error:
         raise BundleError(f"{path}: {error.args[0]!r} is missing from the settings") from None
     except Exception as error:
-        # Whatever numpy and Python say of arrays and settings whose shapes, types or values somebody has changed.
+        # numpy and Python raise various errors if the shapes, types or values of arrays and settings were changed.
         raise BundleError(
             f"{folder}: {LAYOUT['facts']} and {LAYOUT['arrays']} do not fit together ({error})"
         ) from error
@@ -120,10 +121,10 @@ def _refuse_strangers(student: AnyStudent, arrays: _Arrays, path: Path) -> None:
 
 
 def student_hash(folder: Path) -> str:
-    """SHA-256 of all that makes a student in a folder: facts, arrays, and an encoder that was trained.
+    """Return the SHA-256 of everything that defines a student: settings, arrays and, if trained, its encoder.
 
     Raises:
-        BundleError: there is none.
+        BundleError: the folder holds no student.
     """
     if not (folder / LAYOUT["facts"]).is_file():
         raise BundleError(f"{folder}: holds no student (no {LAYOUT['facts']})")
@@ -133,9 +134,9 @@ def student_hash(folder: Path) -> str:
 
 
 def save_arrays(arrays: Mapping[str, NDArray[Any]], path: Path) -> None:
-    """Write arrays as safetensors, whole or not at all."""
+    """Write arrays to a safetensors file atomically."""
     with replacing(path) as temporary:
-        # save_file would put a private file in the place of the one that `replacing` made.
+        # save_file would replace the file that `replacing` created with one that only its owner may read.
         temporary.write_bytes(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
 
@@ -143,7 +144,7 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read arrays from a safetensors file.
 
     Raises:
-        BundleError: it is missing or broken, or an array holds a number that is not finite.
+        BundleError: the file is missing or broken, or an array contains NaN or infinity.
     """
     with foreign(path, BundleError):
         try:
@@ -160,17 +161,17 @@ def load_arrays(path: Path) -> dict[str, NDArray[Any]]:
 
 
 class _NoArrayError(Exception):
-    """An array was asked for that the file does not hold."""
+    """The file does not hold the requested array."""
 
 
 class _Arrays(dict[str, "NDArray[Any]"]):
-    """Arrays by name, which tell a missing one from a missing setting."""
+    """Arrays by name; a missing array raises another error than a missing setting."""
 
     def __missing__(self, name: str) -> NDArray[Any]:
         raise _NoArrayError(name)
 
     def under(self, prefix: str) -> _Arrays:
-        """Those whose names begin so, without it."""
+        """Return the arrays whose names start with `prefix`, with the prefix removed."""
         return _Arrays({name.removeprefix(prefix): self[name] for name in self if name.startswith(prefix)})
 
 

@@ -1,10 +1,10 @@
-"""TF-IDF of words and characters, and ridge regression: the student that reads every language and needs nothing.
+"""Ridge regression on TF-IDF of word and character n-grams: a student for every language without a model file.
 
-In: examples. Out: a student that scores with numpy alone. Terms are n-grams of symbols (words, or characters)
-packed into one 64-bit key each, so that a text is looked up as a sorted array of keys and not string by string;
-the ridge weights are multiplied by the inverse document frequency beforehand, so that a text's terms add up
-straight to its scores. The numbers are those of scikit-learn's `TfidfVectorizer(sublinear_tf=True)` followed by
-`Ridge`, on text that is lower-cased and has single spaces.
+Input: examples. Output: a student that needs only numpy for scoring. Terms are n-grams of symbols (words or
+characters), each packed into one 64-bit key, so that a text is looked up as a sorted array of keys and not as strings.
+The ridge weights are multiplied by the inverse document frequency in advance, so that a text's terms sum directly to
+its scores. The results equal those of scikit-learn's `TfidfVectorizer(sublinear_tf=True)` followed by `Ridge`, on
+lower-cased text with single spaces.
 """
 
 from __future__ import annotations
@@ -37,31 +37,32 @@ Symbols = Literal["words", "characters"]
 Span = tuple[int, int]
 
 LARGEST_GRAM = 8_000
-"""Rows above which ridge is solved by conjugate gradients: the matrix of all pairs would take over 0.5 GB."""
+"""Number of rows above which ridge is solved by conjugate gradients: the Gram matrix would take over 0.5 GB."""
 
 _WORD = re.compile(r"\w\w+")
 _ASCII_SPACED = bytes(code if chr(code).isalnum() or chr(code) == "_" else ord(" ") for code in range(128)) + bytes(128)
 _LONGEST_SPAN = 64
-"""Symbols of an n-gram: a key has 64 bits."""
+"""Maximum length of an n-gram in symbols, since a key has 64 bits."""
 
 _PLANE = 0x10000
 _CODE_POINTS = 0x110000
 MOST_KEPT = 4_000_000
-"""Characters of all texts up to which their counted n-grams are kept between passes: up to about 200 MB."""
+"""Total characters of all texts up to which their counted n-grams are kept between passes: up to about 200 MB."""
 
 _MERGE = 2_000
-"""Texts whose terms are counted before they are merged into the running table."""
+"""Number of texts whose terms are counted before they are merged into the running table."""
 
 
 def normalised(text: str) -> str:
-    """Lower case, and one space for each run of white space."""
+    """Convert to lower case and replace each run of white space with one space."""
     return " ".join(text.lower().split())
 
 
 def words_of(text: str) -> list[str]:
-    """Runs of at least two letters, digits or underscores, in order.
+    """Return runs of at least two letters, digits or underscores, in order.
 
-    Space is put in the place of all else, by a table, and the text is split, which takes half as long as the pattern.
+    All other characters are replaced with spaces by a table and the text is split, which takes half as long as a
+    regular expression.
     """
     if text.isascii():
         spaced = text.encode("ascii").translate(_ASCII_SPACED).decode("ascii")
@@ -75,7 +76,7 @@ def words_of(text: str) -> list[str]:
 
 @cache
 def _spaced_plane() -> NDArray[np.uint16]:
-    """Each character of the basic plane, or a space where it is no letter, digit or underscore."""
+    """Return a table of the basic multilingual plane, with a space for each character that is not part of a word."""
     kept = (code if chr(code).isalnum() else 0x20 for code in range(_PLANE))
     table = np.fromiter(kept, dtype="<u2", count=_PLANE)
     table[ord("_")] = ord("_")
@@ -86,8 +87,8 @@ def _spaced_plane() -> NDArray[np.uint16]:
 class Terms:
     """A vocabulary of n-grams over known symbols.
 
-    A symbol's number is its place in `symbols` plus 1; 0 is an unknown one, and no term holds it. A term's key is
-    its symbols' numbers side by side, `bits` each, so that no two terms share a key. `keys` are sorted.
+    A symbol's number is its index in `symbols` plus 1; 0 is an unknown symbol, which no term contains. A term's key is
+    the concatenation of its symbols' numbers, `bits` each, so that keys are unique. `keys` are sorted.
     """
 
     kind: Symbols
@@ -97,7 +98,7 @@ class Terms:
 
     @property
     def bits(self) -> int:
-        """Bits for one symbol in a key."""
+        """Bits per symbol in a key."""
         return bits_for(self.kind, self.span)
 
     @cached_property
@@ -111,7 +112,7 @@ class Terms:
         return table
 
     def numbers(self, text: str) -> NDArray[np.uint64]:
-        """The text's symbols by number, in order; `text` is `normalised`."""
+        """Return the numbers of the text's symbols, in order; `text` must be `normalised`."""
         if self.kind == "words":
             found = words_of(text)
             return np.fromiter(map(self._words.get, found, repeat(0)), dtype=np.uint64, count=len(found))
@@ -119,7 +120,7 @@ class Terms:
         return np.asarray(self._characters[points])
 
     def grams(self, text: str) -> tuple[NDArray[np.uint64], IntArray]:
-        """Keys of all n-grams of known symbols in a text, sorted, each once, with their counts."""
+        """Return the sorted distinct keys of all n-grams of known symbols in a text, and their counts."""
         numbers = self.numbers(text)
         found = []
         packed = numbers
@@ -141,11 +142,11 @@ class Terms:
         return keys[starts], np.diff(starts, append=keys.size)
 
     def look_up(self, text: str) -> tuple[IntArray, FloatArray]:
-        """Places of the text's terms in `keys`, ascending, and 1 + ln(count) of each."""
+        """Return the indices of the text's terms in `keys`, ascending, and 1 + ln(count) of each."""
         return self.known(*self.grams(text))
 
     def known(self, grams: NDArray[np.uint64], counts: IntArray) -> tuple[IntArray, FloatArray]:
-        """As `look_up`, of a text whose n-grams are counted."""
+        """Do the same as `look_up`, for a text whose n-grams are already counted."""
         if not self.keys.size:
             return np.empty(0, dtype=np.int64), np.empty(0)
         places = np.searchsorted(self.keys, grams)
@@ -156,7 +157,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Block:
-    """A vocabulary with what each term adds to the scores.
+    """A vocabulary with the contribution of each term to the scores.
 
     `idf` has shape (terms,); `weights`, shape (terms, outputs), are the ridge weights times `idf`.
     """
@@ -166,7 +167,7 @@ class Block:
     weights: NDArray[np.float32]
 
     def score(self, text: str) -> FloatArray | float:
-        """What a text's terms add up to, shape (outputs,); 0 when it has no known term."""
+        """Return the sum of a text's terms, shape (outputs,); 0 if it has no known term."""
         places, frequency = self.terms.look_up(text)
         if not places.size:
             return 0.0
@@ -178,7 +179,7 @@ class Block:
 
 @dataclass(frozen=True)
 class TfidfStudent:
-    """Blocks of terms, and a bias of shape (outputs,): the dimensions, or the levels whose medians are the scores."""
+    """Blocks of terms and a bias, shape (outputs,): one per dimension, or per level if scores are medians."""
 
     dimensions: tuple[str, ...]
     blocks: tuple[Block, ...]
@@ -188,17 +189,17 @@ class TfidfStudent:
     kind: ClassVar[str] = "tfidf-ridge"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
-        """Scores by the column `text`, shape (articles, dimensions); one text in memory at a time."""
+        """Predict scores from the column `text`, shape (articles, dimensions), holding one text in memory at a time."""
         scores = np.tile(self.bias, (articles.height, 1))
         for row, text in enumerate(articles["text"]):
             lowered = (text or "").lower()
             for block in self.blocks:
-                # Words are the same whatever the space between them.
+                # Words do not depend on the white space between them.
                 scores[row] += block.score(lowered if block.terms.kind == "words" else " ".join(lowered.split()))
         return scores if self.levels is None else self.levels.median(scores)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """What goes to `student.safetensors`; a vocabulary is one UTF-8 blob with offsets, and its keys."""
+        """Return the arrays for `student.safetensors`; a vocabulary is one UTF-8 blob with offsets, and its keys."""
         stored: dict[str, NDArray[Any]] = {"bias": self.bias}
         for block in self.blocks:
             name = block.terms.kind
@@ -213,14 +214,14 @@ class TfidfStudent:
         return stored | (self.levels.arrays() if self.levels else {})
 
     def settings(self) -> dict[str, Any]:
-        """What goes to `student.json`: the spans of the n-grams, and the alpha chosen."""
+        """Return the settings for `student.json`: the n-gram ranges and the selected alpha."""
         return {"alpha": self.alpha, "spans": {block.terms.kind: list(block.terms.span) for block in self.blocks}}
 
     @classmethod
     def restore(
         cls, dimensions: tuple[str, ...], arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]
     ) -> TfidfStudent:
-        """The way back from `arrays` and `settings`."""
+        """Rebuild the student from `arrays` and `settings`."""
         kinds: tuple[Symbols, ...] = ("words", "characters")
         spans, bias = settings["spans"], arrays["bias"]
         check_shape("bias", bias, (bias.size,))
@@ -232,10 +233,10 @@ class TfidfStudent:
 
 
 def _restored_block(kind: Symbols, span: Sequence[Any], arrays: Mapping[str, NDArray[Any]], outputs: int) -> Block:
-    """A vocabulary's block, from the arrays whose names begin with its kind.
+    """Rebuild a block from the arrays whose names begin with its kind.
 
     Raises:
-        BundleError: the span or an array does not fit the others.
+        BundleError: the n-gram range or an array does not match the others.
     """
     first, last = span
     if not (isinstance(first, int) and isinstance(last, int) and 1 <= first <= last <= _LONGEST_SPAN):
@@ -252,16 +253,18 @@ def _restored_block(kind: Symbols, span: Sequence[Any], arrays: Mapping[str, NDA
 
 
 def bits_for(kind: Symbols, span: Span) -> int:
-    """Bits that one symbol may take in a 64-bit key: words need many numbers, characters at most 16 bits."""
+    """Return the bits per symbol in a 64-bit key: words need many numbers, characters at most 16 bits."""
     return min(64 // span[1], 32 if kind == "words" else 16)
 
 
 def fit_tfidf(recipe: TfidfRecipe, train: Examples, *, seed: int = 0) -> TfidfStudent:
-    """Learn vocabularies, document frequencies and ridge weights; alpha by inner cross-validation on clusters.
+    """Fit vocabularies, document frequencies and ridge weights; alpha is chosen by inner cross-validation.
+
+    The cross-validation keeps clusters whole.
 
     Raises:
-        DatasetError: a dimension has no label at all.
-        MissingExtra: scikit-learn is not installed (scoring does without it).
+        DatasetError: a dimension has no label.
+        MissingExtra: scikit-learn is not installed (it is not needed for scoring).
     """
     check_labelled(train)
     texts = [normalised(text or "") for text in train.frame["text"]]
@@ -285,10 +288,10 @@ def fit_tfidf(recipe: TfidfRecipe, train: Examples, *, seed: int = 0) -> TfidfSt
 
 
 class Counted:
-    """Each text's counted n-grams, as `Terms.grams` gives them; kept for the next pass unless they are too many."""
+    """Each text's counted n-grams, as `Terms.grams` returns them; cached for the next pass unless they are too many."""
 
     def __init__(self, terms: Terms, texts: Sequence[str]) -> None:
-        """`terms` give the symbols."""
+        """Use the symbols of `terms`."""
         self.terms = terms
         self.texts = texts
         few = sum(map(len, texts)) <= MOST_KEPT
@@ -302,11 +305,11 @@ class Counted:
 
 
 def symbols_of(kind: Symbols, span: Span, texts: Sequence[str], min_documents: int) -> Terms:
-    """A vocabulary that has symbols and no terms yet: the commonest symbols that are in at least `min_documents`."""
+    """Return a vocabulary without terms, with the most common symbols that occur in at least `min_documents`."""
     documents: Counter[str] = Counter()
     for text in texts:
         documents.update(set(words_of(text)) if kind == "words" else set(text))
-    # A term is at most as common as its symbols, so rare symbols can go before any term is counted.
+    # A term is at most as common as its symbols, so rare symbols can be dropped before terms are counted.
     common = [item for item in documents.items() if item[1] >= min_documents]
     common.sort(key=lambda item: (-item[1], item[0]))
     room = (1 << bits_for(kind, span)) - 1
@@ -314,7 +317,7 @@ def symbols_of(kind: Symbols, span: Span, texts: Sequence[str], min_documents: i
 
 
 def learn_terms(counted: Counted, min_documents: int, max_features: int) -> Terms:
-    """The vocabulary of normalised texts: terms in at least `min_documents`, the commonest where too many."""
+    """Return the vocabulary: terms in at least `min_documents`, limited to the most common `max_features`."""
     keys, counts = _document_frequencies(counted)
     kept = counts >= min_documents
     keys, counts = keys[kept], counts[kept]
@@ -336,7 +339,7 @@ def _document_frequencies(counted: Counted) -> tuple[NDArray[np.uint64], IntArra
 
 
 def _matrix(terms: Terms, counted: Counted) -> tuple[Any, FloatArray]:
-    """TF-IDF rows of unit length as a sparse matrix (texts, terms), and the inverse document frequencies."""
+    """Return unit-length TF-IDF rows as a sparse matrix (texts, terms), and the inverse document frequencies."""
     sparse = require("scipy.sparse", "train")
     found = [terms.known(grams, counts) for grams, counts in counted]
     columns = np.concatenate([places for places, _ in found])
@@ -355,7 +358,7 @@ def _ridge(
     alphas: Sequence[float],
     seed: int,
 ) -> tuple[FloatArray, FloatArray, float]:
-    """Weights (terms, outputs), bias and the alpha chosen."""
+    """Return weights (terms, outputs), bias and the selected alpha."""
     whole = scores if levels is None else levels.targets(scores)
     rows = np.arange(scores.shape[0])
     if rows.size > LARGEST_GRAM:
@@ -382,7 +385,7 @@ def _ridge(
 
 
 def _gram(features: Any) -> FloatArray:  # noqa: ANN401 - as in _ridge
-    """All rows' products. Common terms, where a sparse product is slow, are multiplied as a dense matrix."""
+    """Compute the Gram matrix; common terms, for which sparse products are slow, are multiplied as a dense matrix."""
     count = np.bincount(features.indices, minlength=features.shape[1])
     common = count > max(features.shape[0] // 20, 1)
     by_column = features.tocsc()

@@ -1,7 +1,7 @@
-"""Texts to tokens, one way for training and every backend: the prefix, the cut, the special tokens.
+"""Tokenizes texts in the same way for training and every backend: prefix, truncation, special tokens.
 
-In: windows. Out: each text's token numbers, at most as many as its encoder reads. A text that is longer is cut behind
-its first tokens, or in its middle, so that its beginning and its end are read.
+Input: text windows. Output: each text's token ids, at most as many as its encoder reads. A longer text keeps its first
+tokens, or its first and last tokens.
 """
 
 from __future__ import annotations
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 
 _MOST_CHARACTERS = 2**18
-"""Characters that are made into tokens at a time: before a text is cut, each of its tokens takes about 100 bytes."""
+"""Number of characters tokenized at a time: before truncation, each token takes about 100 bytes."""
 
 
 class TextReader:
-    """A tokenizer as an encoder's facts want it: `tokenizer` is this reader's own, and its settings are changed."""
+    """A tokenizer configured by an encoder's facts. It owns `tokenizer` and changes its settings."""
 
     def __init__(self, tokenizer: Tokenizer, facts: EncoderFacts) -> None:
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self._tokenizer = tokenizer
         self._facts = facts
-        # Special tokens stand around every text alike, so one text shows them.
+        # Special tokens are the same for all texts, so one text is enough to find them.
         special = tokenizer.encode("a").special_tokens_mask
         self._before = special.index(0) if 0 in special else 0
         self._after = special[::-1].index(0) if 0 in special else len(special)
         self.room = room = facts.max_tokens - self._before - self._after
-        """Tokens that the special ones leave for the prefix and a text."""
+        """Number of tokens available for the prefix and a text, without special tokens."""
         whole = min(room, prefix_tokens(tokenizer, facts.prefix))
         self._first = room if facts.window == "head" else whole + (room - whole + 1) // 2
         self._last = room - self._first
         self.left = room - prefix_tokens(tokenizer, facts.prefix)
-        """Tokens that the prefix leaves for a text; below 0 where it is itself too long."""
+        """Number of tokens available for a text after the prefix; negative if the prefix alone is too long."""
 
     def read(self, texts: Sequence[str]) -> tuple[list[list[int]], list[bool]]:
-        """Each text's tokens, special ones included, and whether it was cut; a text may have none."""
+        """Return each text's tokens, special ones included, and whether it was truncated; a text may have no tokens."""
         tokens: list[list[int]] = []
         cut: list[bool] = []
         for some in _few_at_a_time([self._facts.prefix + text for text in texts]):
@@ -56,7 +56,7 @@ class TextReader:
 
 
 def _few_at_a_time(texts: list[str]) -> Iterator[list[str]]:
-    """Texts in order, as many at a time as have `_MOST_CHARACTERS` together; one that is longer comes alone."""
+    """Yield texts in order, in groups of up to `_MOST_CHARACTERS` characters; a longer text is a group by itself."""
     some: list[str] = []
     characters = 0
     for text in texts:
@@ -70,5 +70,5 @@ def _few_at_a_time(texts: list[str]) -> Iterator[list[str]]:
 
 
 def prefix_tokens(tokenizer: Tokenizer, prefix: str) -> int:
-    """How many tokens a prefix takes, without special ones."""
+    """Return the number of tokens of a prefix, without special tokens."""
     return len(tokenizer.encode(prefix, add_special_tokens=False).ids)

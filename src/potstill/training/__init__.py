@@ -1,9 +1,9 @@
-"""Training: a recipe and labelled examples become a fitted student, and what happened is written down.
+"""Training: fits a student from a recipe and labelled examples, and records what happened.
 
-In: a recipe, training and validation examples. Out: a student, its history (evaluated each epoch), the counts of
-what trained, and predictions for rows that the student never saw. Every rung goes through `fit.fit`; the
-fine-tuned one through `finetune`, which builds a model, checks what trains and hands it to `loop`. Several filters
-share one network in `joint`.
+Input: a recipe, training and validation examples. Output: a student, its history (evaluated after each epoch), the
+counts of trainable parameters, and held-out predictions. Students of every kind are fitted by `fit.fit`. Fine-tuning is
+done by `finetune`, which builds a model, checks its trainable parameters and passes it to `loop`. `joint` trains one
+network for several filters.
 """
 
 from potstill.training.facts import Counts, EpochRecord, Fitted, Measures, StudentRecord

@@ -1,7 +1,7 @@
-"""A running mean of the weights is what is evaluated and kept; training itself goes on with the weights as they are.
+"""Keeps a moving average of the weights, which is evaluated and kept while training continues with the raw weights.
 
-In: a model after each step. Out: the mean of what trains, in float32, in which the last steps' wavering is smoothed
-(exponential moving average; Polyak and Juditsky 1992 for averaging at all).
+Input: a model after each step. Output: the exponential moving average of the trainable parameters, in float32, which
+smooths the noise of the last steps (for weight averaging in general see Polyak & Juditsky 1992).
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class Average:
-    """The running mean of what trains in a model; `tensors` are its values by name."""
+    """Moving average of a model's trainable parameters; `tensors` holds the values by name."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
         self.tensors = {name: parameter.detach().float().clone() for name, parameter in trainable(model).items()}
 
     def update(self, model: nn.Module, step: int) -> None:
-        """Take in the weights after a step, from 1; the first steps count more, or the start would stay for long."""
+        """Update with the weights after a step, counted from 1; early steps weigh more, to forget the start quickly."""
         decay = min(self.decay, step / (10 + step))
         for name, parameter in trainable(model).items():
             self.tensors[name].lerp_(parameter.detach().float(), 1 - decay)
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a checkpoint's values, whose names and shapes are those of what trains."""
+        """Continue from a checkpoint's values, which have the names and shapes of the trainable parameters."""
         for name, kept in self.tensors.items():
             kept.copy_(tensors[name])
 
     @contextmanager
     def in_place(self, model: nn.Module) -> Iterator[None]:
-        """The mean in the model's place, until the end of the block."""
+        """Put the average in place of the model's weights until the end of the block."""
         own = {name: parameter.detach().clone() for name, parameter in trainable(model).items()}
         _put(model, self.tensors)
         try:

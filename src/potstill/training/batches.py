@@ -1,7 +1,7 @@
-"""Texts as token batches: tokenised once, grouped by length, shuffled by seed and epoch alone.
+"""Token batches: texts are tokenized once, grouped by length, and shuffled by seed and epoch only.
 
-In: texts and a tokenizer. Out: padded tensors. Padding is what costs on a CPU, so texts of like length come
-together; the order depends on nothing but seed and epoch, so that a resumed epoch has the same batches.
+Input: texts and a tokenizer. Output: padded tensors. Padding is the main cost on a CPU, so texts of similar length are
+batched together. The order depends only on seed and epoch, so a resumed epoch has the same batches.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 POOL = 8
-"""Batches whose rows are sorted by length together. More means less padding and less mixing."""
+"""Number of batches whose rows are sorted by length together. More means less padding and less mixing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Tokenised texts: `ids` one int32 array a text, never empty; `truncated` says which were cut."""
+    """Tokenized texts: `ids` has one int32 array per text, never empty; `truncated` marks the texts that were cut."""
 
     ids: tuple[NDArray[np.int32], ...]
     truncated: BoolArray
@@ -38,11 +38,11 @@ class Tokens:
 
     @property
     def lengths(self) -> IntArray:
-        """Tokens of each text, shape (texts,)."""
+        """Number of tokens of each text, shape (texts,)."""
         return np.array([len(row) for row in self.ids], dtype=np.int64)
 
     def batch(self, index: Sequence[int] | IntArray) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and attention mask of some texts, int64, shape (texts, longest of them), padded right."""
+        """Return token ids and attention mask of some texts, int64, shape (texts, longest of them), padded right."""
         rows = [self.ids[place] for place in index]
         ids = np.full((len(rows), max(len(row) for row in rows)), self.pad_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -53,12 +53,12 @@ class Tokens:
 
 
 def tokenise(tokenizer: Any, texts: Sequence[str], facts: EncoderFacts) -> Tokens:  # noqa: ANN401 - untyped
-    """Tokenise texts as every backend does, with one pad where nothing was found.
+    """Tokenize texts as every backend does, with a single padding token where a text gives no tokens.
 
     Args:
         tokenizer: a fast tokenizer of transformers.
-        texts: windows.
-        facts: the encoder's prefix, length, window and padding.
+        texts: text windows.
+        facts: the encoder's prefix, maximum length, window and padding.
     """
     found, cut = text_reader(tokenizer, facts).read(texts)
     return Tokens(
@@ -69,10 +69,10 @@ def tokenise(tokenizer: Any, texts: Sequence[str], facts: EncoderFacts) -> Token
 
 
 class LengthGrouped(Sampler[list[int]]):
-    """Batches of rows of like length, in an order that depends on seed and epoch alone.
+    """Batches of rows of similar length, in an order that depends only on seed and epoch.
 
-    All rows are shuffled, every `POOL` batches' worth is sorted by length and cut, and the batches are shuffled.
-    Each row comes once an epoch; the last rows may make one smaller batch.
+    All rows are shuffled, sorted by length within each group of `POOL` batches, and split into batches, which are
+    shuffled. Each row appears once per epoch; the last rows may make one smaller batch.
     """
 
     def __init__(self, lengths: IntArray, batch_size: int, seed: int) -> None:
@@ -82,7 +82,7 @@ class LengthGrouped(Sampler[list[int]]):
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the order of an epoch, from 0; accelerate calls this."""
+        """Select the order of an epoch, from 0; accelerate calls this."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -106,7 +106,7 @@ class LengthGrouped(Sampler[list[int]]):
 class Part:
     """A part of the data, ready for the model: tokens and scores (rows, dimensions), NaN masked.
 
-    `weights`, of the scores' shape, say how much each label counts; all alike where there are none.
+    `weights`, shape (rows, dimensions), are the weights of the labels; all equal if there are none.
     """
 
     tokens: Tokens
@@ -117,7 +117,7 @@ class Part:
         return len(self.scores)
 
     def collate(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:
-        """The tensors of a batch."""
+        """Return the tensors of a batch."""
         ids, mask = self.tokens.batch(rows)
         labels = torch.from_numpy(self.scores[list(rows)].astype(np.float32))
         batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}

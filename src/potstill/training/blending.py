@@ -1,10 +1,10 @@
-"""Blends: how much each member counts, chosen on scores of rows that it had not seen.
+"""Fits blends: the weight of each member is chosen on held-out scores.
 
-In: ways to fit the members, and training rows; or members that are fitted, and rows that none learned from. Out: a
-blend, and its scores of each of the rows by members, and with weights, that had not seen it. Weights are found a
-dimension at a time: the least error of all weighted means on scores out of fold, drawn towards equal weights where rows
-are few. The last small error of a fit is not worth an encoder, so a member that counts for next to nothing in every
-dimension is left out.
+Input: fit functions of the members and training rows; or fitted members and rows that none of them was trained on.
+Output: a blend, and its scores of each row by members that were not trained on the row and weights that were not chosen
+on it. Weights are found per dimension: those with the least error of the weighted mean of out-of-fold scores, shrunk
+towards equal weights if there are few rows. A slightly lower error does not justify the cost of another encoder, so a
+member with a negligible weight in every dimension is left out.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 FOLDS = 5
-"""Folds of the members' unseen rows, where nobody says how many."""
+"""Default number of folds for the members' held-out scores."""
 
 SHRINK = 50
-"""Clusters that equal weights count for, for each member beyond the first."""
+"""Strength of the shrinkage towards equal weights: in clusters, for each member beyond the first."""
 
 NEGLIGIBLE = 0.05
-"""A member that counts for less in every dimension is left out."""
+"""A member with a lower weight in every dimension is left out."""
 
 _ROUNDS = 100
-"""Of reweighting, until absolute error is least; each is a problem of a few unknowns."""
+"""Maximum number of reweighting rounds for absolute error; each solves a problem with few unknowns."""
 
 
 def fit_blend(
@@ -49,18 +49,18 @@ def fit_blend(
     seed: int = 0,
     k: int = FOLDS,
 ) -> tuple[BlendStudent, FloatArray]:
-    """Fit the members, with and without each fold, and weigh them.
+    """Fit the members, with and without each fold, and choose their weights.
 
     Args:
         recipe: the blend.
-        fits: how each member is fitted, in the recipe's order.
-        train: rows to learn from.
-        seed: of the folds.
-        k: folds, as many as the clusters allow; fewer than two for equal weights.
+        fits: the fit function of each member, in the recipe's order.
+        train: training rows.
+        seed: random seed of the folds.
+        k: number of folds, limited by the number of clusters; with fewer than two, weights are equal.
 
     Returns:
         The blend, and scores of each row, shape (rows, dimensions), by members fitted without its fold and weights
-        chosen on the other folds' rows; NaN where there are none.
+            chosen on the other folds' rows; NaN where there are none.
     """
     k = min(k, len(np.unique(train.clusters)))
     shape = (len(fits), *train.scores.shape)
@@ -77,17 +77,17 @@ def fit_blend(
 
 
 def weighed(least: Weighing, unseen: FloatArray, rows: Examples, fold: IntArray) -> tuple[FloatArray, FloatArray]:
-    """How much each member counts, and what the weighted mean says of rows that the weights were not chosen on.
+    """Choose the members' weights, and compute the weighted mean with weights not chosen on the row.
 
     Args:
-        least: which error is to be least.
-        unseen: the members' scores, shape (members, rows, dimensions), by students that had not seen the row.
+        least: error to minimize.
+        unseen: the members' out-of-fold scores, shape (members, rows, dimensions).
         rows: the same rows, with their labels.
         fold: each row's fold, shape (rows,).
 
     Returns:
-        Weights of all rows, shape (members, dimensions), and scores, shape (rows, dimensions), each by the weights of
-        the other folds' rows.
+        Weights chosen on all rows, shape (members, dimensions), and scores, shape (rows, dimensions), each with weights
+            chosen on the other folds' rows.
     """
     scores = np.empty(rows.scores.shape)
     for number in np.unique(fold):
@@ -100,17 +100,17 @@ def weighed(least: Weighing, unseen: FloatArray, rows: Examples, fold: IntArray)
 def weigh_fitted(
     least: Weighing, said: FloatArray, rows: Examples, *, seed: int = 0
 ) -> tuple[IntArray, FloatArray, FloatArray]:
-    """How much students that are fitted count beside one another, chosen on rows that none of them learned from.
+    """Choose weights for fitted students on rows that none of them was trained on.
 
     Args:
-        least: which error is to be least.
-        said: their scores, shape (students, rows, dimensions).
+        least: error to minimize.
+        said: the students' scores, shape (students, rows, dimensions).
         rows: the same rows, with their labels.
-        seed: of the folds.
+        seed: random seed of the folds.
 
     Returns:
-        Places of the students that are kept, what each counts, shape (kept, dimensions), and scores of the rows, shape
-        (rows, dimensions), by weights that each row had no part in.
+        Indices of the students that are kept, their weights, shape (kept, dimensions), and scores of the rows, shape
+            (rows, dimensions), with weights not chosen on the row.
     """
     k = min(FOLDS, len(np.unique(rows.clusters)))
     fold = folds(rows.clusters, rows.scores, k, seed) if k >= 2 else np.zeros(len(rows), dtype=np.int64)
@@ -119,17 +119,17 @@ def weigh_fitted(
 
 
 def worth_keeping(weights: FloatArray) -> tuple[IntArray, FloatArray]:
-    """Places of the members that count for something in some dimension, and what each then counts."""
+    """Return the indices of members with a non-negligible weight in some dimension, and their new weights."""
     kept = np.flatnonzero(weights.max(axis=1) >= NEGLIGIBLE)
     return kept, weights[kept] / weights[kept].sum(axis=0)
 
 
 def blend_weights(least: Weighing, unseen: FloatArray, rows: Examples) -> FloatArray:
-    """How much each member counts, shape (members, dimensions): not negative, each dimension's sum 1.
+    """Choose the members' weights, shape (members, dimensions): not negative, with columns that sum to 1.
 
     Args:
-        least: which error is to be least.
-        unseen: the members' scores, shape (members, rows, dimensions), by students that had not seen the row.
+        least: error to minimize.
+        unseen: the members' held-out scores, shape (members, rows, dimensions).
         rows: the same rows, with their labels.
     """
     members, _, dimensions = unseen.shape
@@ -148,15 +148,15 @@ def blend_weights(least: Weighing, unseen: FloatArray, rows: Examples) -> FloatA
 
 
 def simplex_weights(off: FloatArray, *, squared: bool) -> FloatArray:
-    """The weights, shape (members,), not negative and of sum 1, of least error of the weighted mean.
+    """Find non-negative weights with sum 1, shape (members,), that minimize the error of the weighted mean.
 
-    With a row of ones below `off` and the target 1 for it, least squares over weights that are not negative differ
-    from those of sum 1 by a factor alone, so a standard solver does. Absolute error is least squares in which a row
-    weighs as one over its error, again and again.
+    With an additional row of ones below `off` and the target 1 for it, non-negative least squares gives the constrained
+    solution up to a constant factor, so a standard solver can be used. Absolute error is minimized by iteratively
+    reweighted least squares, in which a row's weight is the inverse of its error.
 
     Args:
-        off: how far each member is off in each row, shape (rows, members).
-        squared: whether squared error is to be least, or absolute.
+        off: error of each member in each row, shape (rows, members).
+        squared: whether to minimize squared or absolute error.
     """
     solve = require("scipy.optimize", "train").nnls
     wanted = np.append(np.zeros(off.shape[0]), 1.0)
@@ -169,18 +169,18 @@ def simplex_weights(off: FloatArray, *, squared: bool) -> FloatArray:
         error = np.abs(off @ weights)
         if error.mean() < least:
             best, least = weights, float(error.mean())
-        # A row that is met exactly would weigh without bound.
+        # A row that is fitted exactly would have infinite weight.
         rows = np.maximum(error, 1e-4 * error.mean() + 1e-12) ** -1.0
         rows /= rows.mean()
     return best
 
 
 def ensemble(students: Sequence[Blended | BlendStudent], counts: FloatArray | None = None) -> BlendStudent:
-    """Fitted students as one; a blend among them brings its members, and frozen encoders alike are one.
+    """Combine fitted students into one; a blend among them adds its members, and equal frozen encoders are shared.
 
     Args:
-        students: of the same dimensions.
-        counts: how much each counts, shape (students, dimensions), each column's sum 1; all alike if it is not given.
+        students: students with the same dimensions.
+        counts: weights, shape (students, dimensions), with columns that sum to 1; all equal if not given.
     """
     shape = (len(students), len(students[0].dimensions))
     members: list[Blended] = []
@@ -202,7 +202,7 @@ def ensemble(students: Sequence[Blended | BlendStudent], counts: FloatArray | No
 
 
 def _first(known: list[Encoder], part: Encoder) -> Encoder:
-    """The first encoder that gives the same features; one with trained weights is like no other."""
+    """Return the first encoder with the same features; one with trained weights equals no other."""
     if isinstance(part, DescribedEncoder):
         own = part.settings()
         if own.get("trained") is False:

@@ -1,9 +1,9 @@
-"""Checkpoints: all that training needs to go on as if it had never stopped.
+"""Checkpoints: everything that training needs to resume exactly where it stopped.
 
-In: tensors and JSON. Out: folders of safetensors and JSON, each whole or absent, each with the hashes of its
-files; no pickle. `checkpoint-000120` holds the state after step 120; `best-0003` the parameters of epoch 3,
-written before the checkpoint that names it. A folder that is incomplete or whose bytes have changed is skipped
-with a note, and the one before it is taken.
+Input: tensors and JSON. Output: folders of safetensors and JSON files without pickle, written atomically, each with the
+hashes of its files. `checkpoint-000120` holds the state after step 120; `best-0003` the parameters of epoch 3, written
+before the checkpoint that refers to it. A folder that is incomplete or has changed bytes is skipped with a note, and
+the previous one is used.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import torch
 
 KEEP = 2
-"""How many checkpoints stay: the newest, and one to fall back to."""
+"""Number of checkpoints that are kept: the newest, and one to fall back to."""
 
 MANIFEST = "manifest.json"
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6,})")
@@ -46,27 +46,27 @@ class Files(Record):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What one folder holds: JSON documents and groups of tensors, by file name without its ending."""
+    """Content of one folder: JSON documents and groups of tensors, by file name without its extension."""
 
     documents: Mapping[str, Any]
     tensors: Mapping[str, Mapping[str, torch.Tensor]]
 
 
 def checkpoint_folder(workdir: Path, step: int) -> Path:
-    """Where the state after a step is kept."""
+    """Return the folder of the state after a step."""
     return workdir / f"checkpoint-{step:06d}"
 
 
 def best_folder(workdir: Path, epoch: int) -> Path:
-    """Where the parameters of an epoch that was the best so far are kept."""
+    """Return the folder of the parameters of an epoch that was the best so far."""
     return workdir / f"best-{epoch:04d}"
 
 
 def write(folder: Path, snapshot: Snapshot) -> None:
-    """Write a folder beside its place, its manifest last, and move it there when it is complete.
+    """Write a temporary folder next to the target, its manifest last, and rename it when it is complete.
 
     Raises:
-        BadInput: the disk is full or the folder cannot be written; older checkpoints are as they were.
+        BadInput: the disk is full or the folder cannot be written; older checkpoints are unchanged.
     """
     try:
         with replacing_folder(folder) as temporary:
@@ -82,7 +82,7 @@ def write(folder: Path, snapshot: Snapshot) -> None:
 
 
 def fault(folder: Path) -> str | None:
-    """Why a folder is not a whole checkpoint, or None where it is."""
+    """Return why a folder is not a complete checkpoint, or None if it is one."""
     try:
         manifest = Files.from_file(folder / MANIFEST)
     except BadInput as error:
@@ -98,7 +98,7 @@ def read(folder: Path) -> Snapshot:
     """Read a folder whose `fault` is None.
 
     Raises:
-        TrainingError: a file in it is missing or not what was written.
+        TrainingError: a file in it is missing or has changed.
     """
     if (why := fault(folder)) is not None:
         raise TrainingError(f"{folder}: {why}")
@@ -114,7 +114,7 @@ def read(folder: Path) -> Snapshot:
 
 
 def newest(workdir: Path) -> Path | None:
-    """The newest whole checkpoint whose best epoch is whole too; each one skipped is noted."""
+    """Return the newest complete checkpoint whose best epoch is complete too; print a note for each one skipped."""
     for _, folder in sorted(_numbered(workdir, _CHECKPOINT), reverse=True):
         why = fault(folder)
         if why is None:
@@ -127,7 +127,7 @@ def newest(workdir: Path) -> Path | None:
 
 
 def prune(workdir: Path) -> None:
-    """Remove checkpoints older than the newest few, and best epochs that none of those names."""
+    """Remove all but the newest checkpoints, and best epochs that none of those refers to."""
     checkpoints = [folder for _, folder in sorted(_numbered(workdir, _CHECKPOINT))]
     for folder in checkpoints[:-KEEP]:
         shutil.rmtree(folder)
@@ -142,7 +142,7 @@ def prune(workdir: Path) -> None:
 
 
 def fault_of_progress(folder: Path) -> str | None:
-    """Why a checkpoint's `progress.json` cannot be read, or None; cheap, as no tensor is hashed."""
+    """Return why a checkpoint's `progress.json` cannot be read, or None; cheap, since no tensor is hashed."""
     try:
         read_json(folder / "progress.json")
     except BadInput as error:
@@ -151,13 +151,13 @@ def fault_of_progress(folder: Path) -> str | None:
 
 
 def sweep(workdir: Path) -> None:
-    """Remove what a kill left half written."""
+    """Remove files that a killed process left incomplete."""
     for leftover in [*workdir.glob(".*.part"), *workdir.glob(".*.old")]:
         shutil.rmtree(leftover)
 
 
 def clear(workdir: Path) -> None:
-    """Remove every checkpoint, for a run that starts anew."""
+    """Remove every checkpoint, for a training that starts from the beginning."""
     for pattern in (_CHECKPOINT, _BEST):
         for _, folder in _numbered(workdir, pattern):
             shutil.rmtree(folder)

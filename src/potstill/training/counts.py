@@ -1,8 +1,8 @@
-"""What trains, counted: before the first step, after a resume and in the record.
+"""Counts and checks trainable parameters: before the first step, after a resume and for the record.
 
-In: a model, or a recipe alone (then on torch's meta device, without weights). Out: counts by part, or a refusal.
-What a recipe implies is computed from the backbone's layers, not from the model that training built, so that
-each checks the other. Training that went on with a frozen adapter once looked like a plateau.
+Input: a model, or only a recipe (then on torch's meta device, without weights). Output: counts by part, or an error.
+The counts that a recipe implies are computed from the backbone's layers, not from the model that training built, so
+that each checks the other. This catches training with a frozen adapter, which once looked like a plateau.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def count_parameters(model: nn.Module) -> Counts:
-    """Count a model's parameters by part, and those that train."""
+    """Count a model's parameters by part, in total and trainable."""
     total: Counter[str] = Counter()
     training: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
@@ -43,14 +43,14 @@ def count_parameters(model: nn.Module) -> Counts:
         pooling=total["pooling"],
         trainable_base=training["base"],
         trainable_adapter=training["adapter"],
-        # A copy of the head that trained would be as wrong as a head that did not; it shows in the sum.
+        # A trainable copy of the head is as wrong as a frozen head; the sum shows both.
         trainable_head=training["head"] + training["head_copy"],
         trainable_pooling=training["pooling"],
     )
 
 
 def implied_counts(backbone: nn.Module, width: int, outputs: int, recipe: FineTunedRecipe) -> Counts:
-    """What a recipe says must be there and train, from the backbone's layers before anything is added.
+    """Compute which parameters a recipe implies, in total and trainable, from the unmodified backbone's layers.
 
     A LoRA pair on a linear layer (in, out) has rank * (in + out) parameters; attention pooling has the network's
     `width` for each query, and a mix of layers one for each.
@@ -92,11 +92,11 @@ def implied_counts(backbone: nn.Module, width: int, outputs: int, recipe: FineTu
 
 
 def check_trainable(model: nn.Module, implied: Counts, optimizer: torch.optim.Optimizer | None = None) -> Counts:
-    """See that what trains is what the recipe implies, and that the optimizer holds just that.
+    """Check that the trainable parameters are those that the recipe implies, and that the optimizer holds just these.
 
     Raises:
-        TrainingError: a part has more or fewer parameters, or more or fewer of them train, or a parameter that
-            trains is not the optimizer's to change; the message names the part and both numbers.
+        TrainingError: a part has too many or too few parameters or trainable parameters, or a trainable parameter is
+            missing from the optimizer; the message names the part and both numbers.
     """
     counts = count_parameters(model)
     for name, wanted in implied.model_dump().items():
@@ -118,14 +118,14 @@ def check_trainable(model: nn.Module, implied: Counts, optimizer: torch.optim.Op
 
 
 def params(recipe: FineTunedRecipe, dimensions: int = 8, levels: int = 11) -> Counts:
-    """Count what a recipe trains, from its backbone's configuration alone: no weights are read.
+    """Count a recipe's parameters from its backbone's configuration alone, without reading weights.
 
-    The model is built on torch's meta device by the code that training uses, and checked against what the recipe
-    implies. A head that learns distributions has one output less than the labels have `levels`, for each dimension.
+    The model is built on torch's meta device by the code that training uses, and checked against the counts that the
+    recipe implies. An ordinal head has one output fewer than the labels have `levels`, for each dimension.
 
     Raises:
         MissingModel: the backbone is neither known to potstill nor on this machine.
-        RecipeError: the recipe does not fit the backbone.
+        RecipeError: the recipe does not match the backbone.
     """
     config = architecture(recipe.backbone)
     width = int(config.hidden_size)
@@ -137,6 +137,6 @@ def params(recipe: FineTunedRecipe, dimensions: int = 8, levels: int = 11) -> Co
 
 
 def _empty(config: PreTrainedConfig, recipe: FineTunedRecipe) -> nn.Module:
-    # Taking layers out changes the configuration too, which is the caller's.
+    # Removing layers also changes the configuration, which belongs to the caller.
     model = empty_model(deepcopy(config))
     return model if recipe.keep_layers is None else shallower(model, recipe.keep_layers)

@@ -1,9 +1,9 @@
-"""Distillation: a student learns from a stronger one's scores besides the labels.
+"""Distillation: builds training rows from labels and a teacher's scores.
 
-In: labelled rows, articles without labels, and what a teacher says of both. Out: rows to learn from. A label is one
-answer of an oracle that would not give it twice; the teacher's score of a row that it had not seen is a second opinion,
-so that labelled rows are learned as the mean of both. Articles without labels are learned as the teacher scores them,
-but none that is a near-duplicate of a row that judges: the teacher's score of it would give that row away.
+Input: labelled rows, unlabelled articles, and a teacher's scores of both. Output: training rows. A label is one answer
+of an oracle whose answers vary, and the teacher's held-out score of a row is a second estimate, so the target of a
+labelled row is the mean of both. The target of an unlabelled article is the teacher's score. Near-duplicates of
+evaluation rows are excluded, because the teacher's score of them would leak into training.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 
 def unlabelled_rows(articles: pl.DataFrame, dataset: Dataset, filter_: Filter) -> tuple[pl.DataFrame, IntArray]:
-    """Articles that a student may learn from without a label, and clusters of near-duplicates.
+    """Return unlabelled articles that a student may learn from, and clusters of near-duplicates.
 
-    Left out are articles of the dataset, those without text or dropped by the prefilter, as no student will score
-    them, and near-duplicates, by whatever chain, of rows that are not in the training part.
+    Left out are articles of the dataset, articles without text or dropped by the prefilter (no student will score
+    them), and direct or indirect near-duplicates of rows outside the training part.
 
     Args:
-        articles: all of the run's, columns id, title and content.
-        dataset: the labelled ones.
-        filter_: whose window and prefilter count.
+        articles: all articles of the run, columns id, title and content.
+        dataset: the labelled articles.
+        filter_: the filter whose text window and prefilter are used.
 
     Returns:
         Columns id and text, and clusters of the training rows followed by these, shape (training rows + rows,).
@@ -46,7 +46,7 @@ def unlabelled_rows(articles: pl.DataFrame, dataset: Dataset, filter_: Filter) -
     )
     rows = dataset.frame
     links = [(i, j) for i, j, _ in near_duplicates([*rows["text"].to_list(), *frame["text"].to_list()])]
-    # Rows that the dataset keeps together stay together, for whatever reason it had.
+    # Rows that the dataset groups together stay together, whatever the reason for the grouping.
     first: dict[int, int] = {}
     links += [(first.setdefault(cluster, row), row) for row, cluster in enumerate(rows["cluster"].to_list())]
     found = joined(rows.height + frame.height, links)
@@ -63,15 +63,15 @@ def lessons(
     scores: FloatArray | None = None,
     clusters: IntArray | None = None,
 ) -> Examples:
-    """Rows to learn from: the labelled ones first, in their order, then those without labels.
+    """Return training rows: the labelled ones first, in their order, then those without labels.
 
     Args:
         train: labelled rows.
-        opinion: the teacher's scores of them, shape (rows, dimensions), NaN where it had seen the row; there the label
-            stands alone.
-        unlabelled: columns id and text; none where it is None.
-        scores: the teacher's scores of these, shape (unlabelled rows, dimensions).
-        clusters: of all rows, shape (rows + unlabelled rows,); the labelled rows' own where it is None.
+        opinion: the teacher's held-out scores of them, shape (rows, dimensions), NaN where there is none; only the
+            label is used there.
+        unlabelled: columns id and text; None for no unlabelled rows.
+        scores: the teacher's scores of the unlabelled rows, shape (unlabelled rows, dimensions).
+        clusters: clusters of all rows, shape (rows + unlabelled rows,); None for the labelled rows' own clusters.
     """
     both = np.where(np.isnan(opinion), train.scores, (train.scores + opinion) / 2)
     if unlabelled is None or scores is None or clusters is None:

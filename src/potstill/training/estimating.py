@@ -1,7 +1,7 @@
-"""How long a recipe will take here: a few texts are read by its backbone, and the rest is multiplication.
+"""Estimates how long fitting a recipe will take on this machine by encoding a few texts.
 
-In: a recipe, the training and validation texts. Out: seconds, or nothing for students that read no backbone. It is an
-estimate for a plan, not a measurement: it leaves out what is fitted after encoding, which takes seconds.
+Input: a recipe, the training and validation texts. Output: seconds, or 0 for students without a backbone. It is an
+estimate for planning, not a measurement: it leaves out what is fitted after encoding, which takes seconds.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from potstill.students.recipes import Recipe
 
 PROBED = 12
-"""Texts that are read to see how long one takes, spread over all by length."""
+"""Number of texts encoded to time one text, spread evenly over all lengths."""
 
 STEP = 3.0
-"""What a step of training costs beside reading alone: forward, backward by inputs, backward by weights."""
+"""Cost of a training step relative to encoding alone: forward, backward for inputs, backward for weights."""
 
 
 def estimate(
@@ -37,13 +37,13 @@ def estimate(
     device: str = "auto",
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds that a fit of this recipe will take on this machine; 0 where no backbone reads.
+    """Estimate the seconds that fitting this recipe takes on this machine; 0 for a recipe without a backbone.
 
     Raises:
-        MissingExtra, MissingModel: torch or the backbone is not there.
+        MissingExtra, MissingModel: torch or the backbone is not installed.
     """
     if isinstance(recipe, DistilledRecipe):
-        # Articles without labels come on top; how many is not known before the teacher is there.
+        # Unlabelled articles take additional time; their number is unknown until the teacher exists.
         recipe = recipe.pupil
     if isinstance(recipe, EnsembleRecipe):
         made = (estimate(one, train, validation, device=device, clock=clock) for one in recipe.made)
@@ -54,15 +54,15 @@ def estimate(
     if isinstance(recipe, FineTunedRecipe):
         if recipe.freeze_backbone:
             return once
-        # Each epoch learns from the training texts, and reads both parts to be evaluated.
+        # Each epoch trains on the training texts and encodes both parts for evaluation.
         return recipe.epochs * (STEP * each * len(train) + once)
     return once
 
 
 def probe(encoder: Encoder, texts: Sequence[str], *, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that one text takes on average, from `PROBED` of them."""
+    """Measure the average seconds per text on `PROBED` of the texts."""
     by_length = sorted(texts, key=len)
-    # From the middle of each of as many equal shares: neither the shortest nor the longest stands for all.
+    # Sampled from the middle of equal shares by length, so that neither the shortest nor the longest texts dominate.
     places = ((np.arange(PROBED) + 0.5) / PROBED * len(by_length)).astype(int)
     chosen = [by_length[place] for place in places]
     encoder.encode(chosen[:2])
@@ -72,7 +72,7 @@ def probe(encoder: Encoder, texts: Sequence[str], *, clock: Callable[[], float] 
 
 
 def _as_trained(recipe: Recipe, device: str) -> AbstractContextManager[Any]:
-    """A block in which networks run in the precision that a recipe trains in on this machine."""
+    """Return a context in which networks run in the precision that a recipe is trained in on this machine."""
     if not isinstance(recipe, FineTunedRecipe):
         return nullcontext()
     import torch
@@ -92,5 +92,5 @@ def _encoders(recipe: Recipe, device: str) -> list[Encoder]:
     from potstill.students.torch.encoder import TorchEncoder, pick_device
 
     where = str(pick_device(device))
-    # How tokens are pooled costs nothing beside the network.
+    # Pooling takes negligible time compared with the network.
     return [TorchEncoder.open(recipe.backbone, max_tokens=recipe.max_tokens, device=where)]

@@ -1,6 +1,7 @@
-"""What training writes down: counts of parameters, an epoch's measures, a student's record. No torch in here.
+"""Records of training: parameter counts, metrics per epoch, and a student's record. Does not import torch.
 
-In: numbers from the loop. Out: frozen objects that become JSON and come back strictly.
+Input: numbers from the training loop. Output: immutable objects that are written as JSON and validated strictly when
+read.
 """
 
 from __future__ import annotations
@@ -22,45 +23,45 @@ if TYPE_CHECKING:
 
 
 class Counts(Part):
-    """Parameters of a model by part, and how many of each part train."""
+    """Number of parameters of a model by part, in total and trainable."""
 
-    # The sums are written too, and worked out again when they are read.
+    # The sums are written too, but computed again when the record is read.
     model_config = ConfigDict(extra="ignore")
 
     base: int
     adapter: int
     head: int
     head_copy: int
-    """The frozen copy of the head that peft keeps beside the one that trains."""
+    """The frozen copy of the head that peft keeps in addition to the trainable one."""
     trainable_base: int
     trainable_adapter: int
     trainable_head: int
     pooling: int = 0
-    """What attention pooling and a mix of layers learn."""
+    """Learned parameters of attention pooling and of the mix of layers."""
     trainable_pooling: int = 0
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def trainable(self) -> int:
-        """All that train."""
+        """Number of all trainable parameters."""
         return self.trainable_base + self.trainable_adapter + self.trainable_pooling + self.trainable_head
 
     @computed_field  # type: ignore[prop-decorator]
     @property
     def total(self) -> int:
-        """All there are, peft's copy of the head too."""
+        """Number of all parameters, including peft's copy of the head."""
         return self.base + self.adapter + self.pooling + self.head + self.head_copy
 
 
 class Measures(Part):
-    """Errors of one model on one part of the data, each over the labels that are there.
+    """Errors of one model on one part of the data, each over the labels that are present.
 
     `mae` and `rmse` are means over dimensions; a dimension without labels is None.
     """
 
     rows: int
     loss: float | None
-    """The recipe's objective; None for a student without one."""
+    """The recipe's loss; None for a student without one."""
     mae: float
     rmse: float
     mae_by_dimension: dict[str, float | None]
@@ -70,7 +71,7 @@ class Measures(Part):
     def of(
         cls, predictions: FloatArray, scores: FloatArray, dimensions: tuple[str, ...], loss: float | None
     ) -> Measures:
-        """Measure predictions against scores, both of shape (rows, dimensions), NaN in `scores` masked."""
+        """Evaluate predictions against scores, both of shape (rows, dimensions), NaN in `scores` masked."""
         absolute, square = mae(predictions, scores), rmse(predictions, scores)
         return cls(
             rows=len(scores),
@@ -87,25 +88,25 @@ def _named(values: FloatArray, dimensions: tuple[str, ...]) -> dict[str, float |
 
 
 class EpochRecord(Part):
-    """One epoch, evaluated when it had ended: the same weights on both parts, dropout off."""
+    """One epoch, evaluated after it ended: the same weights on both parts, without dropout."""
 
     epoch: int
-    """From 1."""
+    """Counted from 1."""
     step: int
     learning_rate: float
     train: Measures
     validation: Measures
     best: bool
-    """Whether this was the best epoch so far, by validation MAE."""
+    """Whether this was the best epoch so far, by validation error."""
     seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A student and how it came to be.
+    """A fitted student, its predictions and how it was fitted.
 
-    `validation` has the shape (validation rows, dimensions), `held_out` (training rows, dimensions): predictions
-    by models that had not seen the row, NaN where there is none. Both are raw, neither clipped nor calibrated.
+    `validation` has the shape (validation rows, dimensions), `held_out` (training rows, dimensions): predictions by
+    models that were not trained on the row, NaN where there are none. Both are raw, neither clipped nor calibrated.
     """
 
     student: Student
@@ -113,17 +114,17 @@ class Fitted:
     held_out: FloatArray
     seconds: float
     load: Load | None = None
-    """How busy the machine was in those seconds."""
+    """Load of the machine during the fit."""
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] | None = None
-    """What its network was run in; None for a student that runs none."""
+    """Precision in which its network was run; None for a student without one."""
     history: tuple[EpochRecord, ...] = ()
     best_epoch: int | None = None
     steps: int | None = None
     warmup_steps: int | None = None
     counts: Counts | None = None
     backbones: dict[str, str] = field(default_factory=dict)
-    """Name -> SHA-256 of the weights that it started from."""
+    """Name -> SHA-256 of the weights from which it was initialized."""
     truncated_share: float | None = None
     resumed_from: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
@@ -131,10 +132,10 @@ class Fitted:
 
 
 class Companion(Part):
-    """Another run that a student's network was trained for at the same time."""
+    """Another run that a student's network was trained for in the same multi-task training."""
 
     run: str
-    """Its folder, as it was named."""
+    """Its folder, as given by the caller."""
     filter: str
     rows_hash: str
 
@@ -149,38 +150,38 @@ class StudentRecord(Record):
     recipe: dict[str, Any]
     recipe_hash: str
     rows_hash: str
-    """SHA-256 of the examples it was fitted and chosen on."""
+    """SHA-256 of the examples on which it was fitted and selected."""
     dimensions: tuple[str, ...]
     seeds: dict[str, int]
     train_rows: int
     held_out_rows: int
-    """Rows of the training part whose predictions come from a model that never saw them."""
+    """Number of training rows with held-out predictions."""
     validation: Measures
-    """The finished student on the validation part, clipped to the scale and not calibrated."""
+    """Metrics of the finished student on the validation part, clipped to the scale and not calibrated."""
     counts: Counts | None
     best_epoch: int | None
     epochs: int | None
     steps: int | None
     warmup_steps: int | None
     truncated_share: float | None
-    """Share of the training texts that the student cannot read whole; None for one that reads everything."""
+    """Share of the training texts that the student cannot read completely; None for one that has no limit."""
     backbones: dict[str, str]
-    """Name -> SHA-256 of the weights it started from."""
+    """Name -> SHA-256 of the weights from which it was initialized."""
     sources: dict[str, str] = Field(default_factory=dict)
-    """What it was made from besides the training rows -> its hash: other students, articles without labels."""
+    """What it was made from in addition to the training rows -> hash: other students, unlabelled articles."""
     tiny: bool
-    """Made on a tiny random backbone, to try the path; its scores mean nothing."""
+    """Made with a tiny random backbone, to test the pipeline; its scores are meaningless."""
     device: str
     precision: Literal["fp32", "bf16"] | None
     resumed_from: tuple[int, ...]
-    """Steps at which training was taken up again."""
+    """Steps at which training was resumed."""
     seconds: float
     load: Load | None = None
-    """How busy the machine was in those seconds; None where nobody recorded it."""
+    """Load of the machine during the fit; None if it was not recorded."""
     peak_memory_bytes: int | None
-    """The largest memory of the whole process up to the end of the fit, where the system tells."""
+    """Peak memory of the whole process until the end of the fit, in bytes; None if the system does not report it."""
     peak_device_memory_bytes: int | None
     notes: tuple[str, ...]
     together: tuple[Companion, ...] = ()
-    """The other runs whose labels trained the network too."""
+    """The other runs whose labels also trained the network."""
     versions: dict[str, str]

@@ -1,8 +1,8 @@
-"""Fine-tuning, whole: from a recipe and examples to a student whose encoder was trained.
+"""Fine-tuning: fits a student with a trained encoder from a recipe and examples.
 
-In: a recipe, examples, a backbone. Out: a student in the form every neural student has: an encoder (the adapter
-merged in) and a linear head in numpy. Some rows are set aside before training and choose nothing, so that
-calibration has predictions of rows that the model never saw.
+Input: a recipe, examples, a backbone. Output: a neural student in the usual form: an encoder (with the adapter merged
+in) and a linear head in numpy. Some rows are held out before training and not used for any selection, so that
+calibration has held-out predictions.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ if TYPE_CHECKING:
     from potstill.students.recipes import FineTunedRecipe
 
 TRUNCATED_REMARK = 0.2
-"""Share of texts cut by `max_tokens` from which the record says so in words."""
+"""Share of texts truncated by `max_tokens` above which the record says so in words."""
 
 LEAST_ROOM = 32
-"""Tokens that a rubric must leave for a text."""
+"""Minimum number of tokens that a rubric must leave for a text."""
 
 
 def fits_tiny(recipe: FineTunedRecipe) -> FineTunedRecipe:
-    """The recipe as a tiny backbone, which has two layers, can follow it."""
+    """Adapt the recipe to a tiny backbone, which has two layers."""
     changes: dict[str, Any] = {} if recipe.keep_layers is None else {"keep_layers": 1}
     if recipe.layers:
         changes["layers"] = tuple(layer for layer in recipe.layers if -3 <= layer <= 2)
@@ -81,24 +81,24 @@ def fine_tune(
     importance: Mapping[str, float] | None = None,
     rubric: str = "",
 ) -> Fitted:
-    """Train a backbone and a head on examples; the epoch that validation prefers is kept.
+    """Train a backbone and a head on examples; the epoch with the lowest validation error is kept.
 
     Args:
         recipe: what to train and how.
-        train: examples to learn from; some of them are set aside.
-        validation: examples that choose the epoch.
-        workdir: where checkpoints are kept, a folder of this training alone.
-        seed: of the head, the adapter, the batches, dropout and the rows set aside.
-        resume: go on from the newest whole checkpoint in `workdir`.
-        holdout: share of the training rows set aside, clusters whole; 0 for none.
-        device: as torch names them, or `auto`.
-        backbone: stands in for the recipe's.
-        tiny: put a tiny random backbone in place of the recipe's, to try the whole path; scores mean nothing.
-        importance: what the error of each dimension counts when the epoch is chosen; all alike where not given.
-        rubric: the filter's, for a recipe with `instruction`.
+        train: training examples, of which some are held out.
+        validation: examples that select the epoch.
+        workdir: folder for checkpoints, used by this training only.
+        seed: random seed of the head, the adapter, the batches, dropout and the held-out rows.
+        resume: continue from the newest complete checkpoint in `workdir`.
+        holdout: share of the training rows to hold out, from 0 to 1, keeping clusters whole; 0 for none.
+        device: device as torch names it, or `auto`.
+        backbone: replaces the recipe's backbone.
+        tiny: replace the recipe's backbone with a tiny random one, to test the whole pipeline; scores are meaningless.
+        importance: weight of each dimension's error in the selection of the epoch; all equal if not given.
+        rubric: the filter's rubric, for a recipe with `instruction`.
 
     Raises:
-        TrainingError: what trains is not what the recipe implies, or a number is not finite.
+        TrainingError: the trainable parameters are not those that the recipe implies, or a number is NaN or infinite.
         MissingModel, RecipeError, DatasetError: the backbone, the recipe or the examples cannot be used.
     """
     watch = Watch()
@@ -111,7 +111,8 @@ def fine_tune(
     where = str(pick_device(device))
     warn_if_emulated(recipe.name, recipe.precision, where)
     precision = used_precision(recipe.precision, where)
-    # From here on the recipe says what is used, so checkpoints record it and a resume elsewhere notes the change.
+    # From here on the recipe holds the precision in use, so that checkpoints record it and a resume on other hardware
+    # notes the change.
     recipe = recipe.model_copy(update={"precision": precision})
     found = backbone or find_backbone(recipe.backbone)
     tokenizer = found.load_tokenizer()
@@ -129,7 +130,7 @@ def fine_tune(
     )
     remarks = _room(recipe, tokenizer, facts)
     aside = set_aside(train, holdout, seed)
-    # Students that differ in this alone have the same rows set aside, and are judged on the same ones.
+    # Recipes that differ only in this offset hold out the same rows, so they are evaluated on the same ones.
     seed += recipe.seed_offset
     learnt = train.take(~aside)
     _check_memory(recipe, found, train.scores.shape[1], where)
@@ -140,7 +141,7 @@ def fine_tune(
     target = Target.of(recipe, learnt.scores)
     weights = label_weights(recipe, learnt.scores, learnt.spreads)
     implied = implied_counts(network, found.width, target.outputs, recipe)
-    # Trainer seeds again before its first step; this one is for the head and the adapter.
+    # Trainer seeds again before its first step; this seed is for the head and the adapter.
     torch.manual_seed(seed)
     start = target.start(learnt.scores)
     model = build_model(network, found.width, target.outputs, recipe, start=start, layers=facts.layers)
@@ -157,7 +158,7 @@ def fine_tune(
         identity={
             "recipe": recipe.digest_without(*SCHEDULE),
             "backbone": facts.backbone_sha256,
-            # One linear layer may be read in several ways, so its shape alone does not tell what it learnt.
+            # A linear layer's outputs can be read in several ways, so its shape does not identify the objective.
             "head": recipe.link or "scores",
             "weights of labels": None if weights is None else digest(weights.tolist()),
             "training rows": digest_of(learnt),
@@ -199,15 +200,15 @@ def fine_tune(
 
 
 def digest_of(examples: Examples) -> str:
-    """SHA-256 of examples: ids, texts, scores and dimensions."""
+    """Return the SHA-256 of examples: ids, texts, scores and dimensions."""
     scores = [[None if np.isnan(value) else value for value in row] for row in examples.scores.tolist()]
     return digest([list(examples.dimensions), list(examples.ids), examples.texts, scores])
 
 
 def _placed(network: nn.Module, recipe: FineTunedRecipe, device: str) -> nn.Module:
-    """The backbone where and as it will be held: frozen weights on an accelerator need no more than bfloat16.
+    """Move the backbone to its device and precision: frozen weights on an accelerator are stored as bfloat16.
 
-    On a CPU they stay in float32: autocast makes bfloat16 of them for the products alone, and nothing is lost.
+    On a CPU they stay in float32: autocast converts them to bfloat16 only for the products, without any loss.
     """
     if recipe.lora is not None and recipe.precision == "bf16" and not device.startswith("cpu"):
         network = network.to(torch.bfloat16)
@@ -219,10 +220,10 @@ def _part(tokenizer: Any, examples: Examples, facts: EncoderFacts) -> Part:  # n
 
 
 def _check_memory(recipe: FineTunedRecipe, found: Backbone, dimensions: int, device: str) -> None:
-    """See that network, gradients and optimizer have room where they will be, before anything is loaded.
+    """Check before loading that network, gradients and optimizer fit into the memory of the device.
 
     Raises:
-        NotEnoughMemory: they have not; the message says what would fit.
+        NotEnoughMemory: they do not; the message says what would fit.
     """
     network = empty_model(found.architecture())
     if recipe.keep_layers is not None:
@@ -245,7 +246,7 @@ def _check_memory(recipe: FineTunedRecipe, found: Backbone, dimensions: int, dev
 
 
 def _instruction(recipe: FineTunedRecipe, rubric: str) -> str:
-    """What is read before every text."""
+    """Return the text that is prepended to every text."""
     if not recipe.instruction:
         return ""
     if not rubric.strip():
@@ -254,10 +255,10 @@ def _instruction(recipe: FineTunedRecipe, rubric: str) -> str:
 
 
 def _room(recipe: FineTunedRecipe, tokenizer: Any, facts: EncoderFacts) -> tuple[str, ...]:  # noqa: ANN401 - as below
-    """What the rubric leaves of an encoder's tokens for a text, in words; nothing without one.
+    """Return a note on how many of an encoder's tokens the rubric leaves for a text; empty without a rubric.
 
     Raises:
-        RecipeError: too little.
+        RecipeError: it leaves too few.
     """
     if not recipe.instruction:
         return ()
@@ -274,7 +275,7 @@ def _room(recipe: FineTunedRecipe, tokenizer: Any, facts: EncoderFacts) -> tuple
 
 
 def _read_once(model: nn.Module, task: Task, width: int) -> None:
-    """Have a frozen backbone read each text once, where half of the free memory holds the states of its tokens."""
+    """Let a frozen backbone encode each text only once, if half of the free memory can hold all token states."""
     parts = (task.train.tokens, task.validation.tokens)
     layers = max(1, len(task.recipe.layers))
     needed = 4 * width * layers * sum(int(tokens.lengths.sum()) for tokens in parts)

@@ -1,7 +1,7 @@
-"""Every rung of the ladder, fitted: by a call on examples, or for a whole run.
+"""Fits students of any recipe, directly on examples or for a whole run.
 
-In: a recipe and examples, or a run and the names of recipes. Out: a fitted student with predictions of rows it
-has not seen; for a run, a folder per student with its records. Nothing here imports torch until it must.
+Input: a recipe and examples, or a run and the names of recipes. Output: a fitted student with held-out predictions; for
+a run, one folder per student with its records. torch is imported only when it is needed.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ LAYOUT = {
     "held out": "heldout.parquet",
     "validation": "validation.parquet",
 }
-"""What a student's folder holds beside the student; the record is there last, and only when all else is."""
+"""Files in a student's folder besides the student; the record is written last, after everything else."""
 
 DEFAULT_RECIPES = ("constant", "tfidf-ridge", "tfidf-median", "minilm-median")
-"""What `train` fits when it is not told: the rungs that take seconds to a minute."""
+"""Recipes that `train` fits by default: those that take from seconds to a minute."""
 
 
 def fit(
@@ -93,28 +93,28 @@ def fit(
     cache: Path | None = None,
     rubric: str = "",
 ) -> Fitted:
-    """Fit any recipe.
+    """Fit a student of any recipe.
 
-    A student that is fitted in seconds is fitted on all training rows, and again without each fold, for
-    predictions of rows it has not seen. A fine-tuned one is trained once, with some rows set aside before.
+    A student that is fitted in seconds is fitted on all training rows, and again for each cross-validation fold to get
+    out-of-fold predictions. A fine-tuned student is trained once, with some rows held out.
 
     Args:
         recipe: what to fit.
-        train: examples to learn from.
-        validation: examples that choose between epochs and, later, students.
-        workdir: a folder of this fit alone, for checkpoints and a tiny backbone.
-        seed: of everything random.
-        resume: go on from the newest whole checkpoint in `workdir`.
-        crossfit: folds for a student that is fitted in seconds; 0 for none.
-        holdout: share of the training rows that a fine-tuned student never sees; 0 for none.
-        device: where a fine-tuned student trains, as torch names it, or `auto`.
-        tiny: put tiny random backbones in place of the recipe's, to try the whole path; scores mean nothing.
-        cache: where frozen encoders keep features of texts; in `workdir` when not given.
-        rubric: the filter's, for a recipe whose students read it before every text.
+        train: training examples.
+        validation: examples used to select the best epoch and, later, the best student.
+        workdir: a folder used by this fit only, for checkpoints and a tiny backbone.
+        seed: random seed.
+        resume: continue from the newest complete checkpoint in `workdir`.
+        crossfit: number of folds for a student that is fitted in seconds; 0 for none.
+        holdout: share of the training rows held out from a fine-tuned student, from 0 to 1; 0 for none.
+        device: device on which a fine-tuned student is trained, as torch names it, or `auto`.
+        tiny: replace the recipe's backbones with tiny random ones, to test the whole pipeline; scores are meaningless.
+        cache: folder in which frozen encoders cache features of texts; default: a folder in `workdir`.
+        rubric: the filter's rubric, for recipes that prepend it to every text.
 
     Raises:
-        TrainingError: training must not go on.
-        MissingExtra, MissingModel: torch, scikit-learn or a backbone is not there.
+        TrainingError: training had to stop.
+        MissingExtra, MissingModel: torch, scikit-learn or a backbone is not installed.
         DatasetError, RecipeError: the examples or the recipe cannot be used.
     """
     if not len(train) or not len(validation):
@@ -149,7 +149,7 @@ def fit(
         held_out=held_out,
         seconds=(load := watch.load()).wall_seconds,
         load=load,
-        # Frozen networks are read in float32 on every machine, as the exported graph is; see docs/decisions.md.
+        # Frozen networks run in float32 on every machine, as the exported graph does; see docs/decisions.md.
         precision=None if encoder is None else "fp32",
         backbones={} if encoder is None else _hashes(encoder),
         truncated_share=cut,
@@ -158,10 +158,10 @@ def fit(
 
 
 def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> Fit:
-    """The function that fits a recipe to examples; a frozen encoder is opened once for all its calls.
+    """Return a function that fits a recipe to examples; a frozen encoder is opened once for all its calls.
 
     Raises:
-        RecipeError: the recipe is one that trains its encoder, which is no matter of seconds.
+        RecipeError: the recipe trains its encoder, which takes longer than seconds, or is made from other students.
     """
     match recipe:
         case ConstantRecipe():
@@ -183,9 +183,10 @@ def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> 
 
 
 def predict_unseen(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:
-    """Predictions of each row by a student that had not seen its fold, shape (rows, dimensions); see `out_of_fold`.
+    """Return out-of-fold predictions of every row, shape (rows, dimensions); see `out_of_fold`.
 
-    The folds are made here, as many as the clusters allow up to `k`; all NaN with fewer than two.
+    The folds are created here: `k` of them, or fewer if there are fewer clusters. With fewer than two, all predictions
+    are NaN.
     """
     k = min(k, len(np.unique(examples.clusters)))
     if k < 2:
@@ -195,10 +196,10 @@ def predict_unseen(fitting: Fit, examples: Examples, k: int, seed: int, name: st
 
 
 def frozen_encoder(recipe: Recipe, cache: Path | None = None) -> Encoder | None:
-    """What the recipe's heads read with, opened with torch, for `fitter`; None where nothing does.
+    """Open the encoder of the recipe's heads with torch, for `fitter`; None if the recipe has none.
 
     Raises:
-        MissingExtra, MissingModel: torch or a backbone is not there.
+        MissingExtra, MissingModel: torch or a backbone is not installed.
     """
     if isinstance(recipe, EncoderHeadRecipe | BlendRecipe) and reading_members(recipe):
         return open_encoder(recipe, cache)
@@ -206,7 +207,7 @@ def frozen_encoder(recipe: Recipe, cache: Path | None = None) -> Encoder | None:
 
 
 def readers(recipe: Recipe, encoder: Encoder) -> list[Encoder]:
-    """What the student's heads read with, each its own part of the encoder that `frozen_encoder` opened."""
+    """Return one encoder per head of the student, each a part of the encoder that `frozen_encoder` opened."""
     match recipe:
         case EncoderHeadRecipe():
             return [reading(encoder, recipe.pieces)]
@@ -230,22 +231,22 @@ def train_run(
 ) -> list[StudentRecord]:
     """Fit recipes on a run's training part and write each student's folder; recorded as the stage `train`.
 
-    Students that were made of other rows are moved to the run's cache, as theirs are not comparable.
+    Students that were trained on other rows are moved to the run's cache, since they are not comparable.
 
     Args:
         run: an open run with a dataset.
         recipes: presets by name, or paths of recipe files.
-        resume: keep students that are done already, and go on with the one that was interrupted.
-        seed: of everything random.
-        device: where fine-tuned students train.
-        tiny: tiny random backbones, to try the whole path; the records say so.
-        crossfit: folds of the predictions of unseen rows, for students that are fitted in seconds.
-        opening: opens a bundle that is a teacher; without it teachers are students.
+        resume: keep students that are complete, and continue the one that was interrupted.
+        seed: random seed.
+        device: device on which fine-tuned students are trained.
+        tiny: use tiny random backbones, to test the whole pipeline; the records note this.
+        crossfit: number of folds for out-of-fold predictions of students that are fitted in seconds.
+        opening: function that opens a bundle as a teacher; without it, only students can be teachers.
 
     Raises:
-        RunError: there is no dataset yet, or another process writes to the run.
-        RecipeError: a recipe is unknown, or two have one name.
-        TrainingError: training must not go on; students that are done stay.
+        RunError: there is no dataset yet, or another process is writing to the run.
+        RecipeError: a recipe is unknown, or two recipes have the same name.
+        TrainingError: training had to stop; students that are complete are kept.
     """
     wanted = load_recipes(recipes)
     dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
@@ -265,13 +266,14 @@ def train_run(
 def count_kept(
     recording: Recording, records: Sequence[StudentRecord], before: Iterable[StudentRecord | None], *, same: bool
 ) -> None:
-    """Have a stage's time hold that of the students that were there before.
+    """Include the training time of students that already existed in the recorded time of a stage.
 
     Args:
-        recording: of the stage.
-        records: of all its students.
-        before: what was there of each before it began.
-        same: whether the earlier record is of these very students; its time stays where nothing was trained.
+        recording: the recording of the stage.
+        records: the records of all its students.
+        before: for each student, the record that existed before the stage began, or None.
+        same: whether the earlier record of the stage covers exactly these students; if nothing was trained, its time is
+            then kept.
     """
     kept = [record for record, one in zip(records, before, strict=True) if record == one]
     recording.before = sum(record.seconds for record in kept)
@@ -279,10 +281,12 @@ def count_kept(
 
 
 def load_recipes(recipes: Sequence[str | Path]) -> list[Recipe]:
-    """Recipes by name or path, no two of one name, each after those that it is made from, which may come with it.
+    """Load recipes by name or path, ordered so that each comes after the recipes it is made from.
+
+    Recipes that an ensemble trains are added if they are not named.
 
     Raises:
-        RecipeError: one is unknown, two have one name, some need each other, or there is none.
+        RecipeError: a recipe is unknown, two have the same name, some depend on each other, or none is given.
     """
     wanted = [load_recipe(name) for name in recipes]
     if not wanted:
@@ -312,7 +316,7 @@ def train_recipe(
     crossfit: int,
     opening: Callable[[Path], Student] | None = None,
 ) -> StudentRecord:
-    """Fit one recipe on a run's dataset and write its student; within `Run.recording`.
+    """Fit one recipe on a run's dataset and write its student; must be called within `Run.recording`.
 
     The arguments are those of `train_run`.
     """
@@ -328,7 +332,7 @@ def train_recipe(
     if isinstance(recipe, DistilledRecipe):
         opinion = _unseen(place_of(run, recipe.teacher), train)
         learned, remark = taught(run, recipe, dataset, opinion, opening=opening)
-        # Under its own name in notes and progress.
+        # Notes and progress bars show the name of the distilled recipe.
         learner = recipe.pupil.model_copy(update={"name": recipe.name})
     making = functools.partial(
         fit,
@@ -347,7 +351,7 @@ def train_recipe(
     )
     fitted = _together(run, recipe, train, validation, seed) if isinstance(recipe, EnsembleRecipe) else making()
     if remark is not None:
-        # Rows without labels stand after those with labels; what is said of them is nobody's to judge.
+        # Rows without labels come after those with labels; their predictions cannot be evaluated and are dropped.
         fitted = replace(fitted, held_out=fitted.held_out[: len(train)], notes=(remark, *fitted.notes))
     record = record_of(recipe, fitted, train, validation, run.filter, rows=rows, seed=seed, tiny=tiny)
     record = record.model_copy(update={"sources": sources})
@@ -357,7 +361,7 @@ def train_recipe(
 
 
 def _unseen(teacher: Path, train: Examples) -> FloatArray:
-    """A teacher's scores of training rows that it had not seen, NaN where there are none, as of another run's."""
+    """Return a teacher's held-out scores of training rows; NaN where there are none, as for another run's teacher."""
     path = teacher / LAYOUT["held out"]
     nothing = np.full(train.scores.shape, np.nan)
     if not path.is_file():
@@ -369,7 +373,7 @@ def _unseen(teacher: Path, train: Examples) -> FloatArray:
 
 
 def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Examples, seed: int) -> Fitted:
-    """The mean of students that are there, of their scores of unseen rows as well."""
+    """Return the mean of existing students, and of their held-out scores."""
     watch = Watch()
     members = members_of(run, recipe)
     said = np.array([member.predict(validation.frame) for member in members])
@@ -396,12 +400,12 @@ def _together(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Exa
 
 
 def rows_hash(run: Run, dataset: Dataset) -> str:
-    """SHA-256 of what students of a run are fitted on."""
+    """Return the SHA-256 of the rows on which a run's students are fitted."""
     return digest([run.fingerprint("rows"), list(dataset.dimensions)])
 
 
 def write_student(folder: Path, fitted: Fitted, record: StudentRecord, train: Examples, validation: Examples) -> None:
-    """Write a student with its records; the folder is whole or as it was.
+    """Write a student with its records atomically.
 
     Raises:
         BadInput: the disk is full or the folder cannot be written.
@@ -415,7 +419,7 @@ def write_student(folder: Path, fitted: Fitted, record: StudentRecord, train: Ex
 
 
 def read_scores(path: Path, dimensions: Sequence[str]) -> tuple[list[str], FloatArray]:
-    """The ids and scores, shape (rows, dimensions), of a file that `write_student` wrote."""
+    """Read the ids and scores, shape (rows, dimensions), from a file that `write_student` wrote."""
     frame = read_parquet(path)
     return frame["id"].to_list(), frame.select(dimensions).to_numpy().astype(np.float64)
 
@@ -423,19 +427,19 @@ def read_scores(path: Path, dimensions: Sequence[str]) -> tuple[list[str], Float
 def _fitted(
     recipe: Recipe, train: Examples, *, seed: int, encoder: Encoder | None, crossfit: int
 ) -> tuple[Student, FloatArray]:
-    """A student that is fitted in seconds, and scores of rows that it had not seen."""
+    """Fit a student that takes seconds; return it with its out-of-fold scores."""
     if not isinstance(recipe, BlendRecipe):
         fitting = fitter(recipe, seed=seed, encoder=encoder)
         return fitting(train), predict_unseen(fitting, train, crossfit, seed, recipe.name)
-    # The scores that choose the weights are of unseen rows already; fitting the whole again for each fold would
-    # take five times as long.
+    # The weights are already chosen on out-of-fold scores; refitting the whole blend for each fold would take five
+    # times as long.
     fits = _member_fits(recipe, seed=seed, encoder=encoder)
     student, held_out = fit_blend(recipe, fits, train, seed=seed, k=crossfit or FOLDS)
     return student, held_out if crossfit else np.full_like(held_out, np.nan)
 
 
 def _member_fits(recipe: BlendRecipe, *, seed: int, encoder: Encoder | None) -> list[Callable[[Examples], Blended]]:
-    """How each member of a blend is fitted; an encoder that several read with is one."""
+    """Return a fit function for each member of a blend; members that use the same encoder share one instance."""
     encoder = encoder or frozen_encoder(recipe)
     fits: list[Any] = []
     for member in recipe.members:
@@ -471,7 +475,7 @@ def _encoder(recipe: Recipe, workdir: Path, cache: Path, *, tiny: bool, seed: in
             tiny_backbone(backbone, folder, seed=seed),
             max_tokens=member.max_tokens,
             pooling=member.pooling,
-            # A tiny network has two layers, whatever the recipe knows of the real one.
+            # A tiny network has two layers, however many the recipe's real backbone has.
             layers=tuple(layer for layer in member.layers if -3 <= layer <= 2),
         )
         made.append(small)
@@ -496,10 +500,10 @@ def record_of(
     seed: int,
     tiny: bool,
 ) -> StudentRecord:
-    """What is written down of a student that was fitted.
+    """Build the record of a fitted student.
 
     Raises:
-        TrainingError: a prediction of the validation part is not finite.
+        TrainingError: a prediction of the validation part is NaN or infinite.
     """
     loss = next((epoch.validation.loss for epoch in fitted.history if epoch.epoch == fitted.best_epoch), None)
     clipped = np.clip(fitted.validation, filter_.scale.min, filter_.scale.max)
@@ -536,18 +540,18 @@ def record_of(
 
 
 def peak_memory() -> int | None:
-    """The largest resident memory of this process so far, in bytes; None where the system does not tell."""
+    """Return the peak resident memory of this process in bytes; None if the system does not report it."""
     if sys.platform == "win32":
         return None
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in kibibytes, macOS in bytes.
+    # Linux reports kibibytes, macOS bytes.
     return peak if sys.platform == "darwin" else peak * 1024
 
 
 def finished(folder: Path) -> StudentRecord | None:
-    """The record of a student that is whole, or None."""
+    """Return the record of a complete student, or None."""
     path = folder / LAYOUT["record"]
     try:
         return StudentRecord.from_file(path)
@@ -564,14 +568,14 @@ def same_student(
     tiny: bool,
     together: Sequence[Companion] = (),
 ) -> bool:
-    """Whether a record is of the student that this training would make, `together` with other runs."""
+    """Return whether a record describes the student that this training would make, `together` with other runs."""
     wanted = (recipe.hash, rows, {"train": seed}, tiny)
     beside = [{(other.filter, other.rows_hash) for other in others} for others in (record.together, together)]
     return (record.recipe_hash, record.rows_hash, record.seeds, record.tiny) == wanted and beside[0] == beside[1]
 
 
 def put_away_others(run: Run, rows: str) -> None:
-    """Move students that were made of other rows than these to the run's cache."""
+    """Move students that were trained on other rows than these to the run's cache."""
     students = run.path("students")
     for folder in sorted(students.iterdir()) if students.is_dir() else []:
         record = finished(folder) if folder.is_dir() and not folder.name.startswith(".") else None

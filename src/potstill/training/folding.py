@@ -1,8 +1,8 @@
-"""Scores of every row by a student that never saw it: out-of-fold predictions.
+"""Out-of-fold predictions: scores of every row by a student that was not trained on it.
 
-In: labelled examples, a way to fit a student, and a fold per row. Out: one array of scores over all rows. With a few
-hundred labels this uses all of them, where a test part of a tenth would leave a handful; clusters of near-duplicates
-never straddle two folds.
+Input: labelled examples, a fit function, and a fold per row. Output: one array of scores over all rows. With a few
+hundred labels this uses all of them, where a test part of a tenth would leave only a handful. Clusters of
+near-duplicates are never split between folds.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ def out_of_fold(
     *,
     done: Callable[[float], None] = lambda _: None,
 ) -> FloatArray:
-    """Scores of each row by a student fitted on the other folds, shape (rows, dimensions), unclipped.
+    """Return scores of each row by a student fitted on the other folds, shape (rows, dimensions), unclipped.
 
-    NaN where the other folds have no label of some dimension.
+    NaN if the other folds have no label of some dimension.
 
     Args:
-        fit: makes a student from examples; it is called once a fold and must take nothing from outside them.
+        fit: fits a student to examples; called once per fold, must not use any other data.
         examples: all rows.
         folds: fold of each row, shape (rows,); see `dataset.folds`.
-        done: told 1 after each fold.
+        done: called with 1 after each fold.
 
     Raises:
         DatasetError: a cluster lies in two folds.
@@ -46,7 +46,7 @@ def out_of_fold(
     scores = np.full(examples.scores.shape, np.nan)
     for learned, held_out in turns(examples, folds):
         known = examples.take(learned)
-        # Without a dimension's every label there is nothing to learn of it: these rows stay without a score.
+        # If a dimension has no label in the other folds, no student can be fitted, and these rows get no score.
         if not np.isnan(known.scores).all(axis=0).any():
             scores[held_out] = fit(known).predict(examples.frame.filter(held_out))
         done(1)
@@ -54,9 +54,9 @@ def out_of_fold(
 
 
 def set_aside(train: Examples, share: float, seed: int) -> BoolArray:
-    """Which rows to keep from training, shape (rows,): clusters whole, scores alike, about `share` of them.
+    """Select about a `share` of the rows to hold out, shape (rows,), keeping clusters whole and scores balanced.
 
-    None where the rows have too few clusters to spare one.
+    Nothing is selected if the rows have too few clusters.
     """
     if share <= 0:
         return np.zeros(len(train), dtype=np.bool_)
@@ -69,7 +69,7 @@ def set_aside(train: Examples, share: float, seed: int) -> BoolArray:
 
 
 def turns(examples: Examples, folds: IntArray) -> Iterator[tuple[BoolArray, BoolArray]]:
-    """Per fold, which rows are learned from and which are held out, each of shape (rows,).
+    """Yield for each fold which rows are for training and which are held out, each of shape (rows,).
 
     Raises:
         DatasetError: a cluster lies in two folds.

@@ -1,9 +1,10 @@
-"""One network for several filters: fine-tuned on the labels of all of them, with a head for each.
+"""Multi-task training: fine-tunes one network for several filters on the labels of all of them, with a head for each.
 
-In: runs of different filters. Out: in each run a student like any other, all of one network, so that one pass scores
-every filter. A text learns from every filter that has labels for it; the others are masked. What any run keeps for
-judging (its validation, calibration and test parts, and rows set aside) is learnt from in no run, nor is a near-copy
-of it. Students that train no network are fitted run by run: on one frozen backbone they share the network anyway.
+Input: runs of different filters. Output: in each run a student in the usual form, all with the same network, so that
+one pass scores every filter. A text is trained on the labels of every filter that has some; missing labels are masked.
+Rows held out in one run (its validation, calibration and test parts, and held-out training rows) and their
+near-duplicates are never used for training in any other run. Students that do not train a network are fitted in each
+run separately: on the same frozen backbone they share the network anyway.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ _TRAIN, _VALIDATION = PARTS.index("train"), PARTS.index("validation")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Member:
-    """One filter of a joint training: its name, all its rows, and the part of each, shape (rows,)."""
+    """One filter of a multi-task training: its name, all its rows, and the part of each, shape (rows,)."""
 
     name: str
     rows: Examples
@@ -62,51 +63,52 @@ class Member:
 
     @classmethod
     def of(cls, name: str, dataset: Dataset) -> Member:
-        """A run's dataset as a member."""
+        """Create a member from a run's dataset."""
         return cls(name, dataset.all(), tuple(dataset.frame["split"].to_list()))
 
     @property
     def places(self) -> IntArray:
-        """The part of each row by its number in `PARTS`, shape (rows,)."""
+        """The part of each row as an index into `PARTS`, shape (rows,)."""
         return np.array([PARTS.index(part) for part in self.parts], dtype=np.int64)
 
     def part(self, name: str) -> Examples:
-        """The rows of one part."""
+        """Return the rows of one part."""
         return self.rows.take([part == name for part in self.parts])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Roles:
-    """What becomes of one member's rows, each of shape (rows,)."""
+    """The use of one member's rows, each of shape (rows,)."""
 
     stories: IntArray
-    """The same number for near-copies, in this member and in all others."""
+    """Cluster numbers: near-duplicates have the same number, in this member and in all others."""
     learnt: BoolArray
     choosing: BoolArray
-    """Validation rows that choose the epoch: those that no run keeps for calibration or test."""
+    """Validation rows that select the epoch: those that no run uses for calibration or test."""
     unseen: BoolArray
-    """Training rows that are neither learnt from nor near a row that chooses."""
+    """Training rows that are held out: not used for training, and not near-duplicates of rows that select the epoch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Union:
-    """Rows of several members as one: a text that several label stands once, with the labels of all."""
+    """Merged rows of several members: a text that several members labelled appears once, with all labels."""
 
     examples: Examples
     places: tuple[IntArray, ...]
-    """For each member where its rows stand, shape (its rows,)."""
+    """For each member the indices of its rows in the union, shape (its rows,)."""
 
 
 def roles(members: Sequence[Member], *, holdout: float = 0.1, seed: int = 0) -> list[Roles]:
-    """Who learns what. Near-copies of a row that any member keeps for judging are learnt from in none.
+    """Assign rows to training and epoch selection, or hold them out; near-duplicates of evaluation rows never train.
 
     Args:
-        members: at least one.
-        holdout: share of the texts to set aside, for calibration of members without a calibration part; 0 for none.
-        seed: of the rows set aside.
+        members: at least one member.
+        holdout: share of the texts to hold out for the calibration of members without a calibration part, from 0 to 1;
+            0 for none.
+        seed: random seed of the held-out rows.
 
     Raises:
-        DatasetError: a member is left without a row to learn from, or to choose by.
+        DatasetError: a member has no row left for training or for selection.
     """
     numbers = _numbered(members)
     most = np.zeros(1 + max(int(own.max()) for own in numbers), dtype=np.int64)
@@ -130,10 +132,10 @@ def roles(members: Sequence[Member], *, holdout: float = 0.1, seed: int = 0) -> 
 
 
 def merged(members: Sequence[Member], numbers: Sequence[IntArray], which: Sequence[BoolArray]) -> Union:
-    """Some rows of each member as one set of examples, with a column for each filter's each dimension.
+    """Merge some rows of each member into one set of examples, with a column for each dimension of each filter.
 
     Dimensions are named `<filter>.<dimension>`; labels that a text lacks are NaN. Two rows of one member with the same
-    text stay two.
+    text remain two rows.
     """
     first: dict[tuple[str, int], int] = {}
     ids: list[str] = []
@@ -175,25 +177,25 @@ def fit_together(
     device: str = "auto",
     tiny: bool = False,
 ) -> list[Fitted]:
-    """Fine-tune one network on the labels of all members; a fitted student for each, in their order.
+    """Fine-tune one network on the labels of all members; return a fitted student for each, in their order.
 
-    The epoch is kept in which the members' errors on validation, each as a share of its constant's, are least on
-    average. A student's `validation` and `held_out` are those of its own member's rows.
+    The selected epoch has the lowest mean of the members' validation errors, each relative to the error of the member's
+    constant. A student's `validation` and `held_out` cover its own member's rows.
 
     Args:
         recipe: what to train and how.
         members: the filters; their scales must be the same.
-        workdir: a folder of this fit alone, for checkpoints and a tiny backbone.
-        seed: of everything random.
-        resume: go on from the newest whole checkpoint in `workdir`.
-        holdout: share of the training texts that the network never sees; 0 for none.
-        device: where it trains.
-        tiny: put a tiny random backbone in place of the recipe's.
+        workdir: a folder used by this fit only, for checkpoints and a tiny backbone.
+        seed: random seed.
+        resume: continue from the newest complete checkpoint in `workdir`.
+        holdout: share of the training texts to hold out, from 0 to 1; 0 for none.
+        device: device on which the network is trained.
+        tiny: replace the recipe's backbone with a tiny random one.
 
     Raises:
-        DatasetError: see `roles`; or a dimension has no label to learn from.
+        DatasetError: as `roles`; or a dimension has no label in the training rows.
         TrainingError, MissingExtra, MissingModel: as `training.fit`.
-        RecipeError: the recipe reads a filter's rubric, or does not fit the backbone.
+        RecipeError: the recipe reads a filter's rubric, or does not match the backbone.
     """
     if recipe.instruction:
         raise RecipeError(
@@ -245,9 +247,10 @@ def fit_together(
 
 
 def importance(members: Sequence[Member], shared: Sequence[Roles]) -> dict[str, float]:
-    """How much the error of each dimension counts when the epoch is chosen, by its name in the union.
+    """Return the weight of each dimension's error in the selection of the epoch, by its name in the union.
 
-    The sum over a filter's dimensions is its error as a share of its constant's, divided by the number of filters.
+    The weighted sum over a filter's dimensions is its error relative to its constant's, divided by the number of
+    filters.
     """
     found = {}
     for member, own in zip(members, shared, strict=True):
@@ -262,7 +265,7 @@ def importance(members: Sequence[Member], shared: Sequence[Roles]) -> dict[str, 
 
 
 def own_student(student: Any, columns: slice, dimensions: tuple[str, ...]) -> NeuralStudent:  # noqa: ANN401 - Fitted's
-    """One filter's student of a joint one: the same encoder, and the head of its own dimensions."""
+    """Extract one filter's student from a multi-task one: the same encoder, and the head for its dimensions."""
     head = student.head
     if isinstance(head, GradedHead):
         each = head.levels.each()[columns]
@@ -285,27 +288,27 @@ def train_together(
     crossfit: int = 5,
     opening: Callable[[Path], Student] | None = None,
 ) -> list[list[StudentRecord]]:
-    """Fit recipes in several runs of different filters; those that train a network train one for all runs.
+    """Fit recipes in several runs of different filters; recipes that train a network train one for all runs.
 
     Each run gets its students in the usual form, recorded as its stage `train`; the records name the other runs.
 
     Args:
-        runs: open runs with datasets, of filters with one scale.
+        runs: open runs with datasets, of filters with the same scale.
         recipes: presets by name, or paths of recipe files.
-        resume: keep students that are done already, and go on with the one that was interrupted.
-        seed: of everything random.
-        device: where fine-tuned students train.
-        tiny: tiny random backbones, to try the whole path; the records say so.
-        crossfit: folds of the predictions of unseen rows, for students that are fitted in seconds.
+        resume: keep students that are complete, and continue the one that was interrupted.
+        seed: random seed.
+        device: device on which fine-tuned students are trained.
+        tiny: use tiny random backbones, to test the whole pipeline; the records note this.
+        crossfit: number of folds for out-of-fold predictions of students that are fitted in seconds.
         opening: as in `train_run`.
 
     Returns:
-        For each run its records, in the order in which `load_recipes` puts the recipes.
+        For each run its records, in the order of `load_recipes`.
 
     Raises:
-        BadInput: two runs are of one filter.
-        RunError, RecipeError, DatasetError, TrainingError: as `train_run`; scales differ, or parts leave nothing to
-            learn from.
+        BadInput: two runs have the same filter.
+        RunError, RecipeError, DatasetError, TrainingError: as `train_run`; or scales differ, or no training rows are
+            left.
     """
     wanted = load_recipes(recipes)
     _check_filters(runs)
@@ -318,7 +321,7 @@ def train_together(
         "together": [run.manifest.filter for run in runs],
     }
     folders = [str(run.folder) for run in runs]
-    # The same training whichever run is named first.
+    # Sorted, so that the training does not depend on the order in which runs are given.
     order = sorted(range(len(runs)), key=lambda place: runs[place].filter.name)
     records: list[list[StudentRecord]] = [[] for _ in runs]
     with ExitStack() as stack:
@@ -413,9 +416,9 @@ def _train_one_network(
 
 
 def share_features(first: Run, run: Run) -> None:
-    """Copy the features that frozen encoders have made for one run into the cache of another, which may be the same."""
+    """Copy the features that frozen encoders computed for one run into the cache of another (possibly the same)."""
     if run is not first:
-        # One level down: a folder for each encoder, which holds nothing else.
+        # Feature files are one level down: each encoder has a folder that holds nothing else.
         for path in sorted(first.path("cache").glob("*/*.safetensors")):
             target = run.path("cache") / path.relative_to(first.path("cache"))
             if not target.exists():
@@ -440,7 +443,7 @@ def _check_filters(runs: Sequence[Run]) -> None:
 
 
 def _numbered(members: Sequence[Member]) -> list[IntArray]:
-    """Story numbers over all members; a member's own clusters stay whole."""
+    """Return cluster numbers over all members; a member's own clusters stay whole."""
     ends = np.cumsum([0, *(len(member.rows) for member in members)])
     found = np.concatenate(stories([[text or "" for text in member.rows.texts] for member in members]))
     first: dict[tuple[int, int], int] = {}
@@ -455,7 +458,7 @@ def _numbered(members: Sequence[Member]) -> list[IntArray]:
 def _aside(
     members: Sequence[Member], numbers: Sequence[IntArray], free: Sequence[BoolArray], holdout: float, seed: int
 ) -> IntArray:
-    """Stories that nobody learns from, so that members without a calibration part are calibrated on them."""
+    """Select clusters to hold out, on which members without a calibration part are calibrated."""
     wanting = [place for place, member in enumerate(members) if "calibration" not in member.parts]
     if not holdout or not wanting:
         return np.array([], dtype=np.int64)
@@ -465,7 +468,7 @@ def _aside(
 
 
 def _beside(each: Sequence[FloatArray], places: Sequence[IntArray], rows: int) -> FloatArray:
-    """Columns side by side, each member's in its rows, NaN elsewhere."""
+    """Concatenate columns, with each member's values in its rows and NaN elsewhere."""
     blocks = []
     for own, where in zip(each, places, strict=True):
         block = np.full((rows, own.shape[1]), np.nan)
@@ -484,7 +487,7 @@ def _linear(head: LinearHead, columns: slice) -> LinearHead:
 
 
 def _own_epoch(epoch: EpochRecord, member: Member, own: Roles) -> EpochRecord:
-    """An epoch's measures of one member's dimensions; the loss is that of all."""
+    """Return an epoch's metrics for one member's dimensions; the loss is that of all members."""
     return epoch.model_copy(
         update={
             "train": _own_measures(epoch.train, member, int(own.learnt.sum())),

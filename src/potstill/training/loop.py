@@ -1,9 +1,9 @@
-"""The loop: transformers' Trainer, with potstill's batches, loss, evaluation and checkpoints.
+"""Trains a model with transformers' Trainer, using potstill's batches, loss, evaluation and checkpoints.
 
-In: a model whose trainable parameters are marked, tokens and scores, a recipe. Out: the model with the
-parameters of its best epoch, and what happened. Trainer does the steps; it neither saves nor evaluates nor logs.
-A callback evaluates each ended epoch on both parts and writes checkpoints; three of Trainer's own methods are
-replaced so that a resume reads these and no pickle, and a resume that did not pass through all three is refused.
+Input: a model whose trainable parameters are marked, tokens and scores, and a recipe. Output: the model with the
+parameters of its best epoch, and a record of the training. Trainer runs the steps; it neither saves, evaluates nor
+logs. A callback evaluates both parts after each epoch and writes checkpoints. Three of Trainer's methods are overridden
+so that a resume reads these checkpoints and no pickle; a resume that did not call all three is refused.
 """
 
 from __future__ import annotations
@@ -61,20 +61,20 @@ SCHEDULE = (
     "patience",
     "checkpoint_steps",
 )
-"""Fields of a recipe that may change on resume, such as a learning rate that led to NaN; the change is noted."""
+"""Recipe fields that may change on resume, such as a learning rate that led to NaN; the change is recorded."""
 
 _LAYER = re.compile(r"\.layers?\.(\d+)\.")
-"""A layer's place in a parameter's name, in BERT's way and in the decoders'."""
+"""Matches a layer's index in a parameter's name, in the naming of BERT and of decoders."""
 
 _EMBEDDING = ".embed"
 
 EVALUATION_TOKENS = 8192
-"""Tokens in a batch when nothing is learnt, padding included."""
+"""Maximum number of tokens in an evaluation batch, padding included."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How long a training is, in steps."""
+    """Length of a training, in steps."""
 
     steps_per_epoch: int
     steps: int
@@ -83,7 +83,7 @@ class Plan:
 
     @classmethod
     def of(cls, recipe: FineTunedRecipe, rows: int) -> Plan:
-        """Lay out a recipe's epochs over some rows; a warm-up as long as the run is cut to a tenth, and noted."""
+        """Compute the steps of a recipe's epochs; a warm-up as long as the training is cut to a tenth, with a note."""
         per_epoch = -(-rows // recipe.batch_size)
         total = per_epoch * recipe.epochs
         warmup = recipe.warmup_steps or math.ceil((recipe.warmup_share or 0) * total)
@@ -94,7 +94,7 @@ class Plan:
         return cls(per_epoch, total, shorter, (said,))
 
     def rate(self, step: int) -> float:
-        """The share of the peak learning rate after `step` steps: up over the warm-up, then down to 0, in lines."""
+        """Return the share of the peak learning rate after `step` steps: linear warm-up, then linear decay to 0."""
         if step < self.warmup:
             return step / self.warmup
         return max(0.0, (self.steps - step) / max(1, self.steps - self.warmup))
@@ -102,7 +102,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What is trained on what. `identity` is what a checkpoint must share to be taken up."""
+    """Data and settings of a training. A checkpoint is resumed only if its `identity` is the same."""
 
     recipe: FineTunedRecipe
     target: Target
@@ -113,11 +113,11 @@ class Task:
     seed: int
     device: str
     importance: Mapping[str, float] | None = None
-    """What the error of each dimension counts when the best epoch is looked for; all alike where not given."""
+    """Weight of each dimension's error in the selection of the best epoch; equal if not given."""
     identity: Mapping[str, Any] = field(default_factory=dict)
 
     def error(self, validation: Measures) -> float:
-        """What the best epoch has least of."""
+        """Return the error that the best epoch minimizes."""
         if self.importance is None:
             return validation.mae
         each = validation.mae_by_dimension
@@ -126,7 +126,7 @@ class Task:
 
 @dataclass
 class Outcome:
-    """What happened. `history` has an entry for each epoch, whatever process it ran in."""
+    """Result of a training. `history` has an entry for each epoch, including those run by earlier processes."""
 
     plan: Plan
     history: list[EpochRecord] = field(default_factory=list)
@@ -138,24 +138,24 @@ class Outcome:
 
     @property
     def best(self) -> EpochRecord | None:
-        """The best epoch's record, by validation MAE."""
+        """The record of the epoch with the lowest validation error."""
         return next((record for record in self.history if record.epoch == self.best_epoch), None)
 
 
 def train_model(model: nn.Module, task: Task, workdir: Path, *, resume: bool = False) -> Outcome:
     """Train a model in place; it ends with the parameters of its best epoch by validation MAE.
 
-    The same model, task and seed give the same parameters, however often the process was killed and resumed.
+    The same model, task and seed give the same parameters, no matter how often the process was killed and resumed.
 
     Args:
         model: from `build_model`, on any device.
         task: recipe, data and what the recipe implies.
-        workdir: where checkpoints are kept; an existing folder of this training alone.
-        resume: take up the newest whole checkpoint, if there is one; else older ones are removed.
+        workdir: folder for checkpoints, used by this training only.
+        resume: continue from the newest complete checkpoint, if there is one; otherwise older ones are removed.
 
     Raises:
-        TrainingError: what trains is not what the recipe implies, at the start or in a checkpoint; a checkpoint
-            of another training; a loss, prediction or parameter that is not finite.
+        TrainingError: the trainable parameters are not those that the recipe implies, at the start or in a checkpoint;
+            the checkpoint belongs to another training; a loss, prediction or parameter is NaN or infinite.
     """
     check_trainable(model, task.implied)
     outcome = Outcome(Plan.of(task.recipe, len(task.train)))
@@ -179,9 +179,9 @@ def train_model(model: nn.Module, task: Task, workdir: Path, *, resume: bool = F
 
 
 def predict(model: nn.Module, tokens: Tokens, *, device: str, bf16: bool = False) -> FloatArray:
-    """A model's raw outputs in evaluation mode, shape (texts, outputs), float64, in input order.
+    """Return a model's raw outputs in evaluation mode, shape (texts, outputs), float64, in input order.
 
-    Neither the model's mode nor any random state is different afterwards.
+    The model's mode and all random states are left unchanged.
     """
     was_training = model.training
     model.eval()
@@ -198,10 +198,10 @@ def predict(model: nn.Module, tokens: Tokens, *, device: str, bf16: bool = False
 
 
 def evaluate(model: nn.Module, part: Part, task: Task) -> Measures:
-    """Measure a model on a part of the data, in the precision it trains in.
+    """Evaluate a model on a part of the data, in its training precision.
 
     Raises:
-        TrainingError: a prediction is not finite.
+        TrainingError: a prediction is NaN or infinite.
     """
     outputs = predict(model, part.tokens, device=task.device, bf16=task.recipe.precision == "bf16")
     if not np.isfinite(outputs).all():
@@ -212,7 +212,7 @@ def evaluate(model: nn.Module, part: Part, task: Task) -> Measures:
 
 
 class _Rows(Dataset[int]):
-    """The rows' numbers; the collator looks the rows up."""
+    """Row indices as a dataset; the collator looks up the rows."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -226,19 +226,19 @@ class _Rows(Dataset[int]):
 
 @dataclass(frozen=True, slots=True)
 class _Gear:
-    """What a training turns: the model, its optimizer and schedule, and the checkpoint it goes on from."""
+    """Mutable parts of a training: the model, its optimizer and schedule, and the checkpoint it resumes from."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     start: Snapshot | None
     average: Average | None = None
-    """The running mean of the weights, where the recipe wants one."""
+    """Moving average of the weights, if the recipe asks for one."""
     restored: set[str] = field(default_factory=set)
-    """What Trainer has taken from `start`; all of it must come before the first step."""
+    """Parts that Trainer has restored from `start`; all must be restored before the first step."""
 
     def judged(self) -> AbstractContextManager[None]:
-        """The model as it is evaluated and kept, within the block: with the mean of its weights, if there is one."""
+        """Return a context in which the model has the weights to evaluate and keep: their average, if there is one."""
         return nullcontext() if self.average is None else self.average.in_place(self.model)
 
 
@@ -252,7 +252,7 @@ class _ScoreTrainer(Trainer):
         super().__init__(model=gear.model, optimizers=(gear.optimizer, gear.schedule), **parts)
 
     def get_train_dataloader(self) -> Any:  # noqa: ANN401 - accelerate is untyped
-        """Batches of like length, in an order that depends on seed and epoch alone."""
+        """Return batches of texts of similar length, in an order that depends only on seed and epoch."""
         sampler = LengthGrouped(self.task.train.tokens.lengths, self.task.recipe.batch_size, self.task.seed)
         loader = DataLoader(_Rows(len(self.task.train)), batch_sampler=sampler, collate_fn=self.task.train.collate)
         return self.accelerator.prepare(loader)
@@ -264,7 +264,7 @@ class _ScoreTrainer(Trainer):
         return_outputs: bool = False,  # noqa: FBT001, FBT002 - Trainer's signature
         num_items_in_batch: Any = None,  # noqa: ANN401, ARG002 - as above
     ) -> Any:  # noqa: ANN401 - as above
-        """The recipe's objective over the labels that are there."""
+        """Compute the recipe's loss over the labels that are present."""
         outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
         loss = self.task.target.loss(outputs, inputs["labels"], inputs.get("weights"))
         if not bool(torch.isfinite(loss)):
@@ -283,7 +283,7 @@ class _ScoreTrainer(Trainer):
             return
         optimizer, schedule = self.gear.optimizer, self.gear.schedule
         state.load_optimizer(optimizer, self.gear.model, self._start.tensors["optimizer"])
-        # The schedule is a function of the step, so the step is all its state.
+        # The schedule depends only on the step, so the step is its whole state.
         step = self._start.documents["progress"]["step"]
         schedule.last_epoch = step
         rates = [base * self.plan.rate(step) for base in schedule.base_lrs]
@@ -306,7 +306,7 @@ class _ScoreTrainer(Trainer):
 
 
 class _Keeper(TrainerCallback):
-    """Checks what trains, evaluates each epoch, keeps the best, writes checkpoints, stops early."""
+    """Checks trainable parameters, evaluates each epoch, keeps the best, writes checkpoints and stops early."""
 
     def __init__(self, task: Task, gear: _Gear, workdir: Path, outcome: Outcome, advance: Advance) -> None:
         self.task = task
@@ -318,17 +318,17 @@ class _Keeper(TrainerCallback):
         self.checked_gradients = False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Check what trains: here a resume has restored parameters and optimizer."""
+        """Check the trainable parameters; at this point a resume has restored parameters and optimizer."""
         self._restored("parameters", "optimizer")
         check_trainable(self.gear.model, self.task.implied, self.gear.optimizer)
         self.advance(state.global_step)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Start the epoch's clock."""
+        """Record the start time of the epoch."""
         self.clock = time.monotonic()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """See, once, that the gradient reaches all that should train."""
+        """Check, once, that every trainable parameter receives a gradient."""
         if self.checked_gradients:
             return
         self._restored("parameters", "optimizer", "random state")
@@ -338,17 +338,17 @@ class _Keeper(TrainerCallback):
         self.checked_gradients = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Take the weights into their mean; write a checkpoint where the recipe asks for one within epochs."""
+        """Update the average of the weights; write a checkpoint if the recipe asks for one within epochs."""
         self.advance(1)
         if self.gear.average is not None:
             self.gear.average.update(self.gear.model, state.global_step)
         every = self.task.recipe.checkpoint_steps
-        # The last step of an epoch is kept with the epoch's evaluation, or a resume would leave that out.
+        # The last step of an epoch is saved after the epoch's evaluation; otherwise a resume would skip the evaluation.
         if every and state.global_step % every == 0 and state.global_step % self.outcome.plan.steps_per_epoch:
             self._write(state)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Evaluate, keep the best, write a checkpoint, decide whether to stop."""
+        """Evaluate, keep the best epoch, write a checkpoint and decide whether to stop."""
         recipe, outcome = self.task.recipe, self.outcome
         with self.gear.judged():
             record = self._evaluate(state.global_step)
@@ -410,7 +410,7 @@ class _Keeper(TrainerCallback):
         checkpoints.prune(self.workdir)
 
     def _restored(self, *needed: str) -> None:
-        """Refuse to go on where Trainer did not call the methods that restore; a later version might not."""
+        """Raise if Trainer did not call the methods that restore a checkpoint; a later version might not."""
         missing = [name for name in needed if name not in self.gear.restored]
         if self.gear.start is not None and missing:
             raise TrainingError(f"this version of transformers did not restore the {' and '.join(missing)}")
@@ -420,7 +420,7 @@ def _run(
     model: nn.Module, task: Task, workdir: Path, outcome: Outcome, found: Path | None, start: Snapshot | None
 ) -> None:
     recipe = task.recipe
-    # Read by libraries when they report; nothing here asks for reports, and none may start by itself.
+    # Libraries read this before they report usage. Nothing here asks for reports, and none may be sent unasked.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     arguments = TrainingArguments(
         output_dir=str(workdir),
@@ -453,7 +453,7 @@ def _run(
 
 
 def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Snapshot:
-    """Read a checkpoint, see that it is of this training and trains what this one does, and go on from there."""
+    """Read a checkpoint, check that it belongs to this training and has the same trainable parameters; resume it."""
     start = checkpoints.read(found)
     progress = start.documents["progress"]
     for name, wanted in task.identity.items():
@@ -464,7 +464,7 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
         raise TrainingError(f"{found}: its counts of what trains are not what the recipe implies")
     outcome.history = [EpochRecord.validated(record, str(found)) for record in progress["history"]]
     outcome.best_epoch = progress["best_epoch"]
-    # A recipe that was given more epochs than the finished training had goes on.
+    # A finished training continues if the recipe now has more epochs.
     outcome.stopped = progress["stopped"] and progress["recipe"]["epochs"] == task.recipe.epochs
     outcome.resumed_from = (*progress["resumed_from"], progress["step"])
     outcome.notes = tuple(dict.fromkeys([*outcome.plan.notes, *progress["notes"]]))
@@ -481,9 +481,9 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
 
 
 def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Optimizer:
-    """AdamW; biases and norms do not decay, and each layer may have a learning rate of its own.
+    """Create AdamW (Loshchilov & Hutter 2019); biases and norms do not decay, and layers may differ in learning rate.
 
-    The head's is that of what pooling learns too: neither was there before.
+    Learned pooling parameters use the head's learning rate, since both are newly initialized.
     """
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     below = layers_below(model)
@@ -503,7 +503,7 @@ def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Opt
 
 
 def layers_below(model: nn.Module) -> dict[str, int]:
-    """How far each parameter lies below the last layer, by name; 0 for what stands above the layers."""
+    """Return how many layers each parameter lies below the last layer, by name; 0 for parameters above the layers."""
     places = {name: _LAYER.search(name) for name, _ in model.named_parameters()}
     layers = 1 + max((int(found.group(1)) for found in places.values() if found), default=-1)
     return {

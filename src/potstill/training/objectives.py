@@ -1,7 +1,7 @@
-"""What training makes small: the error of scores, or how unlikely a distribution finds the labels.
+"""Training objectives: losses on scores, or the negative log-likelihood of predicted distributions.
 
-In: a recipe and the labels it learns from. Out: a `Target`: how many outputs the model has, where its bias begins, the
-loss of raw outputs, and the way from outputs to scores. Labels that are missing are NaN and have no part in it.
+Input: a recipe and its training labels. Output: a `Target` with the number of outputs, the initial bias, the loss of
+raw outputs, and the decoding of outputs to scores. Missing labels are NaN and are ignored.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 HUBER_DELTA = 1.0
-"""In points of the labels' scale: errors below are squared, errors above count as they are."""
+"""Threshold of the Huber loss (Huber 1964), in points of the labels' scale: smaller errors are squared, larger ones
+enter linearly."""
 
 HEAVIEST = 10.0
-"""The most that a rare label counts, in labels of mean weight: one odd label must not be most of a batch."""
+"""Maximum weight of a rare label relative to the mean weight, so that one unusual label does not dominate a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a recipe's model is trained towards, on labels of some dimensions.
+    """Training target of a recipe's model, on labels of some dimensions.
 
-    `levels` is there for the objectives that learn distributions; the others' outputs are scores.
+    `levels` is set for objectives that learn distributions; the outputs of all others are scores.
     """
 
     objective: str
@@ -48,10 +49,10 @@ class Target:
 
     @classmethod
     def of(cls, recipe: FineTunedRecipe, scores: FloatArray) -> Target:
-        """A recipe's target on training labels, shape (rows, dimensions), NaN masked; each dimension has a label.
+        """Create a recipe's target from labels, shape (rows, dimensions), NaN masked; each dimension needs a label.
 
         Raises:
-            RecipeError: a distribution is to be learnt of labels that are all alike.
+            RecipeError: the objective is a distribution, and all labels are equal.
         """
         if recipe.link is None:
             return cls(recipe.objective, scores.shape[1], recipe.ranking_weight)
@@ -62,34 +63,34 @@ class Target:
 
     @property
     def outputs(self) -> int:
-        """How many numbers the model gives a text."""
+        """Number of the model's outputs per text."""
         return self.dimensions if self.levels is None else self.levels.outputs
 
     def start(self, scores: FloatArray) -> FloatArray:
-        """Where the head's bias begins, shape (outputs,), so that training need not find the labels' level."""
+        """Return the initial bias of the head, shape (outputs,), so that training need not find the labels' level."""
         if self.levels is None or self.link is None:
             return np.asarray(np.nanmean(scores, axis=0))
         return start_of(scores, self.levels, self.link)
 
     def scores(self, outputs: FloatArray) -> FloatArray:
-        """Scores, shape (rows, dimensions), from raw outputs."""
+        """Decode raw outputs to scores, shape (rows, dimensions)."""
         if self.levels is None or self.link is None:
             return outputs
         return decoded(outputs, self.levels, self.link, self.decode)
 
     def head(self, base: LinearHead) -> LinearHead | GradedHead:
-        """The head that says in numpy what the model learnt."""
+        """Return the trained head in numpy form."""
         if self.levels is None or self.link is None:
             return base
         return GradedHead(base, self.levels, self.link, self.decode)
 
     def loss(self, outputs: torch.Tensor, scores: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
-        """The mean loss over labels that are there; 0 where there are none.
+        """Compute the mean loss over the labels that are present; 0 if there are none.
 
         Args:
-            outputs: raw, shape (rows, outputs).
+            outputs: raw outputs, shape (rows, outputs).
             scores: labels, shape (rows, dimensions); NaN is masked and has no gradient.
-            weights: how much each label counts, same shape as `scores`; all alike where not given.
+            weights: weight of each label, same shape as `scores`; all equal if not given.
         """
         there = ~torch.isnan(scores)
         if not bool(there.any()):
@@ -100,7 +101,7 @@ class Target:
         return loss if not self.ranking_weight else loss + self.ranking_weight * listnet(outputs, scores)
 
     def _pointwise(self, outputs: torch.Tensor, scores: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        # A masked label becomes the output itself, cut off from its gradient: its loss is 0, never NaN.
+        # A masked label is replaced by the detached output: its loss is 0, never NaN.
         wanted = torch.where(there, scores.to(outputs.dtype), outputs.detach())
         if self.objective == "mse":
             return functional.mse_loss(outputs, wanted, reduction="none")
@@ -109,7 +110,7 @@ class Target:
         return functional.huber_loss(outputs, wanted, reduction="none", delta=HUBER_DELTA)
 
     def _unlikely(self, outputs: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Minus the log likelihood of each label, shape (rows, dimensions); 0 where masked."""
+        """Compute the negative log-likelihood of each label, shape (rows, dimensions); 0 where masked."""
         each = []
         for column, (own, place) in enumerate(self.levels.each() if self.levels is not None else ()):
             score = scores[:, column, None]
@@ -121,7 +122,7 @@ class Target:
                 lost = _binary(logits, (score <= levels[:-1]).to(logits)).sum(dim=1)
             else:
                 exceeds = (score > levels[:-1]).to(logits)
-                # A task is asked only of labels that exceed the level before: all of them at the first.
+                # A task applies only to labels that exceed the previous level; the first applies to all labels.
                 asked = torch.cat([torch.ones_like(exceeds[:, :1]), exceeds[:, :-1]], dim=1)
                 lost = (_binary(logits, exceeds) * asked).sum(dim=1)
             each.append(torch.where(torch.isnan(score[:, 0]), torch.zeros_like(lost), lost))
@@ -129,9 +130,9 @@ class Target:
 
 
 def listnet(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """How unlikely the scores find the labels' order within a batch, mean over dimensions (Cao et al. 2007, top one).
+    """Compute the ListNet loss over the order of labels in a batch, mean over dimensions (Cao et al. 2007, top one).
 
-    Both of shape (rows, dimensions); NaN labels are left out. 0 where no dimension has two labels.
+    Both arguments have shape (rows, dimensions); NaN labels are left out. 0 if no dimension has two labels.
     """
     lost = []
     for column in range(labels.shape[1]):
@@ -139,17 +140,17 @@ def listnet(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if int(there.sum()) > 1:
             wanted = torch.softmax(labels[there, column].to(scores.dtype), dim=0)
             given = torch.log_softmax(scores[there, column], dim=0)
-            # Less the labels' own entropy, so that the right order with the right distances costs 0.
+            # The labels' entropy is subtracted, so that the right order with the right distances has loss 0.
             lost.append((wanted * (torch.log(wanted.clamp_min(1e-12)) - given)).sum())
     return torch.stack(lost).mean() if lost else (scores * 0).sum()
 
 
 def near(scores: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
-    """Each score shared between the two levels around it, by nearness: shape (rows, levels), rows of sum 1.
+    """Interpolate each score linearly between the two levels around it: shape (rows, levels), rows sum to 1.
 
     Args:
-        scores: shape (rows, 1); those beyond the levels are at the outermost.
-        levels: rising, shape (levels,).
+        scores: shape (rows, 1); those outside the levels are moved to the outermost one.
+        levels: increasing, shape (levels,).
     """
     if len(levels) == 1:
         return torch.ones_like(scores)
@@ -162,20 +163,20 @@ def near(scores: torch.Tensor, levels: torch.Tensor) -> torch.Tensor:
 
 
 def label_weights(recipe: FineTunedRecipe, scores: FloatArray, spreads: FloatArray | None) -> FloatArray | None:
-    """How much each label counts, shape (rows, dimensions), mean 1 over a dimension's labels; None: all alike.
+    """Compute label weights, shape (rows, dimensions), with mean 1 over a dimension's labels; None if all are equal.
 
-    With `rare_weight` a label counts as its frequency to the power of minus that, frequencies by whole points of the
-    scale and at most `HEAVIEST`. With `spread_weight` a label counts less the further the oracle's own answers lay
-    apart: 1 / (1 + (spread / typical spread)^2), as if a label's error were the sum of a spread that all share and
-    its own. A label from one answer has no spread, and counts as the mean does.
+    With `rare_weight`, a label's weight is its frequency to the power of minus `rare_weight`; frequencies are counted
+    per whole point of the scale, and weights are at most `HEAVIEST`. With `spread_weight`, a label gets less weight the
+    more the oracle's own answers vary: 1 / (1 + (spread / typical spread)^2), which assumes that a label's error is the
+    sum of a common spread and its own. A label from one answer has no spread, and gets the mean weight.
 
     Args:
-        recipe: both weights are read.
+        recipe: its `rare_weight` and `spread_weight` are used.
         scores: labels, NaN masked.
-        spreads: standard deviations over the oracle's answers, same shape, NaN where there was one answer.
+        spreads: standard deviations over the oracle's answers, same shape, NaN where there was only one answer.
 
     Raises:
-        RecipeError: spreads are asked for, and no label has one.
+        RecipeError: `spread_weight` is set, and no label has a spread.
     """
     if not recipe.rare_weight and not recipe.spread_weight:
         return None
@@ -217,5 +218,5 @@ def _binary(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
 
 
 def _log_softmax(logits: torch.Tensor) -> torch.Tensor:
-    """Of all levels, the last of which has logit 0."""
+    """Compute the log-softmax over all levels, the last of which has logit 0."""
     return torch.log_softmax(torch.cat([logits, torch.zeros_like(logits[:, :1])], dim=1), dim=1)

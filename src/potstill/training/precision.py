@@ -1,7 +1,7 @@
-"""Which numbers a network multiplies in: bfloat16 where the hardware does so natively, float32 everywhere else.
+"""Selects the precision of a network: bfloat16 where the hardware supports it natively, float32 otherwise.
 
-In: what a recipe asks for (`auto`, `bf16` or `fp32`) and a device. Out: `bf16` or `fp32`. A CPU without bfloat16
-instructions emulates them, which is tens of times slower than float32, so `auto` never takes bfloat16 there.
+Input: the recipe's setting (`auto`, `bf16` or `fp32`) and a device. Output: `bf16` or `fp32`. A CPU without bfloat16
+instructions emulates them, which is tens of times slower than float32, so `auto` never selects bfloat16 there.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from potstill.students.recipes import Precision
 
 Used = Literal["fp32", "bf16"]
-"""What a network was run in."""
+"""Precision in which a network is run."""
 
 ONEDNN_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
-"""Environment variables that limit the instructions of oneDNN, torch's library for products of matrices on x86."""
+"""Environment variables that limit the instructions of oneDNN, torch's library for matrix products on x86."""
 
 _WITHOUT_BF16 = frozenset({
     "SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2", "AVX512_CORE", "AVX512_CORE_VNNI",
 })  # fmt: skip
-"""Values of those variables that leave no instruction that multiplies bfloat16."""
+"""Values of those variables that disable all bfloat16 instructions."""
 
 _SIZE = 192
-"""Rows and columns of the matrices that are multiplied to measure what bfloat16 costs."""
+"""Size of the square matrices that are multiplied to measure the cost of bfloat16."""
 
 
 def used_precision(asked: Precision, device: str) -> Used:
-    """The precision for a device: what was asked for; `auto` is bfloat16 where the device multiplies it natively.
+    """Return the precision for a device: the one asked for; `auto` is bfloat16 if the device supports it natively.
 
     Args:
-        asked: as the recipe says.
-        device: as torch names it, such as `cpu` or `cuda:0`.
+        asked: the recipe's setting.
+        device: device as torch names it, such as `cpu` or `cuda:0`.
     """
     if asked == "auto":
         return "bf16" if multiplies_bf16(device) else "fp32"
@@ -48,7 +48,7 @@ def used_precision(asked: Precision, device: str) -> Used:
 
 
 def warn_if_emulated(name: str, asked: Precision, device: str) -> None:
-    """Print one line with the measured cost where a recipe asks for bfloat16 on a CPU that has to emulate it."""
+    """Print one line with the measured cost if a recipe asks for bfloat16 on a CPU that has to emulate it."""
     if asked != "bf16" or not device.startswith("cpu") or multiplies_bf16(device):
         return
     note(
@@ -60,15 +60,15 @@ def warn_if_emulated(name: str, asked: Precision, device: str) -> None:
 def multiplies_bf16(
     device: str, *, capabilities: Mapping[str, Any] | None = None, environment: Mapping[str, str] | None = None
 ) -> bool:
-    """Whether a device multiplies bfloat16 natively.
+    """Return whether a device multiplies bfloat16 natively.
 
     A CPU does so with AVX512-BF16, AMX-BF16 or, on Linux, Arm's BF16 instructions, unless an environment variable
-    switches them off. MPS counts as a device without, since not every Mac has them.
+    disables them. MPS counts as a device without support, since not every Mac has it.
 
     Args:
-        device: as torch names it.
-        capabilities: of the CPU; torch is asked where they are not given. A torch that cannot tell counts as none.
-        environment: stands in for the process's.
+        device: device as torch names it.
+        capabilities: capabilities of the CPU; default: those that torch reports, or none if it cannot report them.
+        environment: replaces the process's environment variables.
     """
     if device.startswith("cuda"):
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
@@ -80,19 +80,19 @@ def multiplies_bf16(
     if given.get("ATEN_CPU_CAPABILITY", "").lower() in {"default", "avx2"}:
         return False
     found = _capabilities() if capabilities is None else capabilities
-    # torch's products on a Mac's processor go through a library that does not use its bfloat16 instructions.
+    # On a Mac, torch's matrix products use a library that does not use the processor's bfloat16 instructions.
     arm = bool(found.get("bf16")) and platform.system() == "Linux"
     return arm or bool(found.get("avx512_bf16")) or bool(found.get("amx_bf16"))
 
 
 def emulation_cost(clock: Callable[[], float] = time.perf_counter) -> float:
-    """How many times as long a product of matrices takes on this CPU in bfloat16 as in float32, measured."""
+    """Measure how many times longer a matrix product takes on this CPU in bfloat16 than in float32."""
     fp32, bf16 = (_seconds(torch.ones(_SIZE, _SIZE, dtype=kind), clock) for kind in (torch.float32, torch.bfloat16))
     return bf16 / fp32
 
 
 def _seconds(matrix: torch.Tensor, clock: Callable[[], float]) -> float:
-    """The least of several times that a product takes; the first, which prepares kernels, does not count."""
+    """Return the fastest of several timings of a product; the first run, which prepares kernels, is not counted."""
     times = []
     for _ in range(4):
         start = clock()
@@ -102,6 +102,6 @@ def _seconds(matrix: torch.Tensor, clock: Callable[[], float]) -> float:
 
 
 def _capabilities() -> Mapping[str, Any]:
-    """What torch knows of the CPU; nothing where this version of torch has no such question."""
+    """Return what torch reports about the CPU; empty if this version of torch cannot report it."""
     ask = getattr(torch.cpu, "get_capabilities", None)
     return ask() if ask is not None else {}

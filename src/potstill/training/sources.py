@@ -1,6 +1,7 @@
-"""What a student is made from besides labelled rows: other students, and articles without labels.
+"""Resolves what a student is made from in addition to labelled rows: other students and unlabelled articles.
 
-In: a recipe and a run. Out: in which order recipes are made, hashes of what they need, and the students themselves.
+Input: a recipe and a run. Output: the order in which recipes are trained, hashes of what they need, and the students
+themselves.
 """
 
 from __future__ import annotations
@@ -29,14 +30,14 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 ARTICLES = "articles.parquet"
-"""Under which the hash of the articles without labels stands among the sources."""
+"""Key of the hash of the unlabelled articles among the sources."""
 
 BUNDLE = "bundle.json"
-"""The file that every bundle has; what it holds stands for all other files of it."""
+"""The manifest of every bundle; its hash covers all other files of the bundle."""
 
 
 def needs(recipe: Recipe) -> tuple[str, ...]:
-    """Names of the students that must be there before, or paths."""
+    """Return names or paths of the students that must exist before."""
     match recipe:
         case DistilledRecipe():
             return (recipe.teacher,)
@@ -47,10 +48,10 @@ def needs(recipe: Recipe) -> tuple[str, ...]:
 
 
 def in_order(recipes: Sequence[Recipe]) -> list[Recipe]:
-    """The recipes such that what one needs comes before it, and otherwise as they were named.
+    """Sort recipes so that each comes after those it needs, otherwise in the given order.
 
     Raises:
-        RecipeError: some need each other.
+        RecipeError: some recipes depend on each other.
     """
     left = list(recipes)
     placed: list[Recipe] = []
@@ -65,10 +66,10 @@ def in_order(recipes: Sequence[Recipe]) -> list[Recipe]:
 
 
 def sources_of(run: Run, recipe: Recipe) -> dict[str, str]:
-    """What the recipe's student would be made from now, besides the rows, each with its hash.
+    """Return the current sources of the recipe's student, except for the rows, each with its hash.
 
     Raises:
-        TrainingError: a student that it needs is not there.
+        TrainingError: a student that it needs does not exist.
     """
     found: dict[str, str] = {}
     for name in needs(recipe):
@@ -85,7 +86,7 @@ def sources_of(run: Run, recipe: Recipe) -> dict[str, str]:
 
 
 def changed(run: Run, sources: Mapping[str, str]) -> list[str]:
-    """Those students among a student's sources that are others now than they were, or gone."""
+    """Return the students among a student's sources that have changed or no longer exist."""
     return [name for name, was in sources.items() if name != ARTICLES and _hash(run, name) != was]
 
 
@@ -97,17 +98,17 @@ def taught(
     *,
     opening: Callable[[Path], Student] | None = None,
 ) -> tuple[Examples, str]:
-    """A teacher's scores, and the labels, as rows to learn from; and what may be said of them.
+    """Return training rows from a teacher's scores and the labels, with a note about them.
 
     Args:
-        run: holds the teacher and the articles.
-        recipe: names the teacher.
-        dataset: the run's.
-        opinion: the teacher's scores of training rows that it had not seen, shape (rows, dimensions), else NaN.
-        opening: opens a bundle; without it a teacher is a student's folder.
+        run: the run that holds the teacher and the articles.
+        recipe: the recipe that names the teacher.
+        dataset: the run's dataset.
+        opinion: the teacher's held-out scores of training rows, shape (rows, dimensions), NaN where there is none.
+        opening: opens a bundle; without it, the teacher must be a student's folder.
 
     Raises:
-        TrainingError: the teacher is not there, or scores other dimensions.
+        TrainingError: the teacher does not exist, or scores other dimensions.
         DatasetError: the run holds no articles.
         BundleError, MissingExtra, MissingModel: the teacher cannot be opened.
     """
@@ -134,11 +135,11 @@ def taught(
 
 
 def members_of(run: Run, recipe: EnsembleRecipe) -> list[Blended | BlendStudent]:
-    """The students that an ensemble is the mean of.
+    """Return the students that an ensemble averages.
 
     Raises:
-        TrainingError: one is of a kind that is never shipped.
-        BundleError, MissingExtra, MissingModel: one is not there or cannot be opened.
+        TrainingError: one has a type that is never shipped.
+        BundleError, MissingExtra, MissingModel: one does not exist or cannot be opened.
     """
     found: list[Blended | BlendStudent] = []
     for name in recipe.names:
@@ -150,7 +151,7 @@ def members_of(run: Run, recipe: EnsembleRecipe) -> list[Blended | BlendStudent]
 
 
 def place_of(run: Run, name: str) -> Path:
-    """The folder of a student: the run's own of that name, or a path."""
+    """Return the folder of a student: the run's own student of that name, or a path."""
     own = run.path("students") / name
     return Path(name) if Path(name).name != name or (not own.exists() and Path(name).is_dir()) else own
 

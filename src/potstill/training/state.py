@@ -1,7 +1,7 @@
-"""The state of a training beside its step: parameters, optimizer, random numbers, as tensors and JSON.
+"""Training state without the step: parameters, optimizer and random states, as tensors and JSON.
 
-In: a model and what trains it. Out: tensors by name and JSON, and the way back, which refuses whatever does not
-fit exactly: a checkpoint in which the adapter was frozen must not be taken up in silence.
+Input: a model and its optimizer. Output: tensors by name and JSON, and functions that restore them. Restoring rejects
+anything that does not match exactly: a checkpoint in which the adapter was frozen must not be resumed silently.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 def parameters_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """What trains, by name."""
+    """Return the trainable parameters, by name."""
     return {name: parameter.data for name, parameter in trainable(model).items()}
 
 
 def load_parameters(model: nn.Module, tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Put a checkpoint's parameters into the model: all that train, and nothing else.
+    """Load a checkpoint's parameters into the model: exactly the trainable ones.
 
     Raises:
-        TrainingError: a tensor is missing, unknown or of another shape; `where` names the checkpoint.
+        TrainingError: a tensor is missing, unknown or has another shape; `where` names the checkpoint.
     """
     wanted = trainable(model)
     if set(tensors) != set(wanted):
@@ -49,10 +49,10 @@ def load_parameters(model: nn.Module, tensors: Mapping[str, torch.Tensor], where
 
 
 def same_trainable(recorded: Sequence[str], model: nn.Module, where: str) -> None:
-    """See that what trained when a checkpoint was written is what trains now.
+    """Check that the trainable parameters are the same as when a checkpoint was written.
 
     Raises:
-        TrainingError: some tensors were frozen then, or trained and should not have.
+        TrainingError: some tensors were frozen then, or were trained and should not have been.
     """
     expected = set(trainable(model))
     frozen, more = sorted(expected - set(recorded)), sorted(set(recorded) - expected)
@@ -64,7 +64,7 @@ def same_trainable(recorded: Sequence[str], model: nn.Module, where: str) -> Non
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """The optimizer's state as tensors named `quantity/parameter`; its settings are the recipe's."""
+    """Return the optimizer's state as tensors named `quantity/parameter`; its settings come from the recipe."""
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
         f"{quantity}/{names[id(parameter)]}": torch.as_tensor(value)
@@ -74,10 +74,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, model: nn.Module) -> dic
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
-    """The way back from `optimizer_tensors`.
+    """Restore the state that `optimizer_tensors` returned.
 
     Raises:
-        TrainingError: the tensors are not of just what trains.
+        TrainingError: the tensors do not match the trainable parameters exactly.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
@@ -93,7 +93,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, model: nn.Module, tensors: 
 
 
 def random_state() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The random states of python and numpy as JSON, and of torch as tensors."""
+    """Return the random states of Python and numpy as JSON, and of torch as tensors."""
     version, numbers, gauss = random.getstate()
     drawn: Any = np.random.get_state(legacy=False)  # noqa: NPY002 - the global state is what libraries draw from
     inner = {"key": drawn["state"]["key"].tolist(), "pos": int(drawn["state"]["pos"])}
@@ -105,7 +105,7 @@ def random_state() -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def load_random_state(state: Mapping[str, Any], tensors: Mapping[str, torch.Tensor]) -> None:
-    """The way back from `random_state`."""
+    """Restore the state that `random_state` returned."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
     kept = state["numpy"]

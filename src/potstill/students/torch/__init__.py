@@ -1,1 +1,1 @@
-"""The part of the students that needs torch: backbones, pooling, adapters. Scoring a CPU bundle never imports it."""
+"""The parts of students that need torch: backbones, pooling, adapters. Scoring with a CPU bundle does not import it."""

@@ -1,8 +1,8 @@
-"""An encoder whose backbone was adapted: on disk it is the adapter alone, and the hash of what it adapts.
+"""An encoder with a LoRA adapter: only the adapter and the hash of its backbone are stored on disk.
 
-In: a trained adapter's tensors, or a folder that holds them. Out: an encoder that runs with the adapter merged
-into the backbone, so that it is as fast as the backbone, and that saves tens of megabytes where the whole would
-be gigabytes.
+Input: a trained adapter's tensors, or a folder that holds them. Output: an encoder with the adapter merged into the
+backbone. It is as fast as the backbone, and takes tens of megabytes on disk where the whole network would take
+gigabytes.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class AdaptedEncoder(TorchEncoder):
         self.adapter = adapter
 
     def settings(self) -> dict[str, Any]:
-        """The facts, and the adapter's shape."""
+        """Return the facts, and the adapter's configuration."""
         return super().settings() | {"adapter": self.lora.model_dump(mode="json")}
 
     def save(self, folder: Path) -> None:
-        """Write the adapter, and what pooling learned; the backbone is found again by its name and its hash."""
+        """Write the adapter and the learned pooling parameters; the backbone is found by its name and hash."""
         with replacing(folder / ADAPTER) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in self.adapter.items()}, temporary)
 
@@ -67,11 +67,11 @@ class AdaptedEncoder(TorchEncoder):
     def restore(
         cls, settings: Mapping[str, Any], folder: Path, *, device: str = "cpu", cache: Path | None = None
     ) -> AdaptedEncoder:
-        """Find the backbone and merge the adapter of `folder` into it.
+        """Find the backbone and merge the adapter in `folder` into it.
 
         Raises:
-            BundleError: the backbone found has other weights, or the adapter is missing, broken or does not fit.
-            MissingModel: the backbone is not to be found.
+            BundleError: the backbone found has other weights, or the adapter is missing, broken or does not match.
+            MissingModel: the backbone was not found.
         """
         del cache
         known = {name: value for name, value in settings.items() if name not in {"trained", "adapter"}}
@@ -96,7 +96,7 @@ class AdaptedEncoder(TorchEncoder):
 
 
 def adapter_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The tensors of a model's adapter and of what its pooling learns, by name, in float32 on the CPU."""
+    """Return the tensors of a model's adapter and learned pooling, by name, in float32 on the CPU."""
     return {
         name: parameter.detach().float().cpu().clone()
         for name, parameter in model.named_parameters()
@@ -107,12 +107,12 @@ def adapter_of(model: nn.Module) -> dict[str, torch.Tensor]:
 def merge_adapter(
     backbone: nn.Module, facts: EncoderFacts, lora: Lora, adapter: Mapping[str, torch.Tensor], where: str
 ) -> Tuned:
-    """The backbone with an adapter merged in, in float32, and what pooling learned beside it.
+    """Return the backbone with an adapter merged in, in float32, and the learned pooling parameters.
 
     Raises:
-        BundleError: a tensor is missing, unknown or of another shape; `where` names the file.
+        BundleError: a tensor is missing, unknown or has another shape; `where` names the file.
     """
-    # The head is not part of an encoder; one of a single score stands in its place while the adapter is put in.
+    # The head is not part of an encoder, so a head with one score is a placeholder while the adapter is loaded.
     width = facts.width // max(1, facts.queries)
     layers = facts.layers if facts.mixed else ()
     bare = ScoreModel(backbone, width, 1, pooling=facts.pooling, bias=False, layers=layers, queries=facts.queries)

@@ -1,8 +1,9 @@
-"""Backbones: pretrained networks, found where they are and never taken on trust.
+"""Finds pretrained networks (backbones) and verifies them.
 
-In: a name or a path. Out: a folder with `config.json`, safetensors weights and a fast tokenizer, and what is known
-of it. Looked at in turn: a local path, the hub's cache on this machine, a package that ships the weights, and the
-hub itself. Weights that would have to be unpickled are refused, and no code that comes with a model is run.
+Input: a name or a path. Output: a folder with `config.json`, safetensors weights and a fast tokenizer, and what is
+known about the network. These places are searched in order: a local path, the Hugging Face Hub's cache on this machine,
+a package that ships the weights, and the Hub itself. Weights that would have to be unpickled are refused, and code that
+comes with a model is never run.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "mo
 _WANTED = ["config.json", "*.safetensors", INDEX, "tokenizer.json", "tokenizer_config.json",
            "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"]  # fmt: skip
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
-# Tokens of RoBERTa and its kin are counted from after the padding token's number.
+# RoBERTa and its relatives number positions from after the padding token's id.
 _OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 
 
 class Package(Part):
-    """A package that ships weights; `files` pins all that is read of it by SHA-256."""
+    """A package that ships weights; `files` pins every file that is read from it by SHA-256."""
 
     name: str
     version: str
@@ -57,7 +58,7 @@ class Package(Part):
 
 
 class Known(Part):
-    """What potstill knows of a backbone before it is found."""
+    """Facts about a backbone that potstill knows in advance."""
 
     hub: str
     licence: str
@@ -71,7 +72,8 @@ class Known(Part):
 class Backbone:
     """A backbone on this machine.
 
-    `name` finds it again; `prefix` is what its makers put before every text; `source` says where it was found.
+    `name` can be used to find it again; `prefix` is the prefix that its authors prepend to every text; `source` says
+    where it was found.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Backbone:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the weights: of the file, or of all parts' names and hashes where there are several."""
+        """SHA-256 of the weights: of the file, or of the names and hashes of all parts if there are several."""
         parts = weight_files(self.folder)
         if len(parts) == 1:
             return sha256(parts[0])
@@ -90,7 +92,7 @@ class Backbone:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """`config.json`."""
+        """Content of `config.json`."""
         return read_object(self.folder / "config.json")
 
     @property
@@ -100,7 +102,7 @@ class Backbone:
 
     @property
     def positions(self) -> int | None:
-        """The most tokens that it can read, special ones included; None where nothing limits it."""
+        """Maximum number of tokens, including special tokens; None if there is no limit."""
         config = self.architecture()
         most = getattr(config, "max_position_embeddings", None)
         if most is None or most <= 0:
@@ -109,7 +111,7 @@ class Backbone:
 
     @cached_property
     def parameters(self) -> int:
-        """How many numbers the weights hold, from the files' headers.
+        """Return the number of parameters, from the headers of the weight files.
 
         Raises:
             RecipeError: a file's header cannot be read.
@@ -117,22 +119,22 @@ class Backbone:
         return sum(_stored(path) for path in weight_files(self.folder))
 
     def architecture(self) -> PreTrainedConfig:
-        """The configuration as transformers' own object.
+        """Return the configuration as transformers' object.
 
         Raises:
-            RecipeError: this transformers does not know the architecture.
+            RecipeError: the installed version of transformers does not know the architecture.
         """
         return _as_config(self.config, str(self.folder / "config.json"))
 
     def load_model(self, *, attention_dropout: float | None = None) -> nn.Module:
-        """The network in fp32 on the CPU, without a head.
+        """Load the network in float32 on the CPU, without a head.
 
         Args:
-            attention_dropout: share of the attention that training drops, in place of the configuration's.
+            attention_dropout: attention dropout probability in training; default: the configuration's value.
 
         Raises:
-            RecipeError: the architecture is unknown or the weights do not fit it, or it drops no attention.
-            NotEnoughMemory: the network is larger than what is free.
+            RecipeError: the architecture is unknown, the weights do not match it, or it has no attention dropout.
+            NotEnoughMemory: the network is larger than the free memory.
         """
         transformers = require("transformers", "train")
         from potstill.students.torch.memory import check_room
@@ -155,7 +157,7 @@ class Backbone:
                 )
         except (ValueError, RuntimeError, KeyError, OSError, SafetensorError) as error:
             raise RecipeError(f"{self.folder}: the weights do not load ({_first_line(error)})") from error
-        # BERT's pooler is never read here and many checkpoints leave it out.
+        # BERT's pooler is never used here, and many checkpoints leave it out.
         absent = sorted(name for name in report["missing_keys"] if "pooler" not in name)
         if absent:
             raise RecipeError(
@@ -165,7 +167,7 @@ class Backbone:
         return loaded
 
     def _attention_dropouts(self) -> list[str]:
-        """What the architecture calls the share of attention that is dropped."""
+        """Return the architecture's configuration fields for attention dropout."""
         config = self.architecture()
         names = [name for name in _ATTENTION_DROPOUTS if hasattr(config, name)]
         if not names:
@@ -173,13 +175,13 @@ class Backbone:
         return names
 
     def load_tokenizer(self) -> PreTrainedTokenizerBase:
-        """The fast tokenizer, with a padding token: the end of text stands in where the model has none.
+        """Load the fast tokenizer, with a padding token: the end-of-text token if the model has none.
 
         Raises:
-            RecipeError: there is no fast tokenizer, or no token that could pad.
+            RecipeError: there is no fast tokenizer, or no token that can be used for padding.
         """
         transformers = require("transformers", "train")
-        # transformers makes an empty tokenizer, which reads nothing, where the vocabulary is missing.
+        # If the vocabulary is missing, transformers creates an empty tokenizer without an error.
         if not any((self.folder / name).is_file() for name in _VOCABULARIES):
             raise RecipeError(f"{self.folder}: there is no tokenizer (tokenizer.json)")
         try:
@@ -200,13 +202,13 @@ class Backbone:
 
 @cache
 def known_backbones() -> Mapping[str, Known]:
-    """The backbones that potstill knows by name."""
+    """Return the backbones that potstill knows by name."""
     text = (files("potstill") / "builtin" / "backbones.yaml").read_text(encoding="utf-8")
     return {name: Known.validated(facts, f"backbones.yaml: {name}") for name, facts in yaml.safe_load(text).items()}
 
 
 def cache_folder() -> Path:
-    """Where potstill keeps what can be made again: POTSTILL_CACHE, or the platform's place for caches."""
+    """Return potstill's cache folder: POTSTILL_CACHE, or the platform's cache folder."""
     chosen = os.environ.get("POTSTILL_CACHE")
     if chosen:
         return Path(chosen)
@@ -218,14 +220,14 @@ def cache_folder() -> Path:
 
 
 def find_backbone(name_or_path: str | Path, *, download: bool = True) -> Backbone:
-    """Find a backbone: a folder, else by name in the hub's cache, in a package, and at the hub.
+    """Find a backbone: a folder, or by name in the Hub's cache, in a package, and on the Hub.
 
     Args:
-        name_or_path: a folder, a name of `known_backbones`, or a hub id (`owner/name`).
-        download: whether the hub itself may be asked. HF_HUB_OFFLINE=1 forbids it too.
+        name_or_path: a folder, a name of `known_backbones`, or a Hub id (`owner/name`).
+        download: whether to download from the Hub. HF_HUB_OFFLINE=1 disables downloads too.
 
     Raises:
-        MissingModel: it is in none of these places; the message names them all, and how to get it.
+        MissingModel: it is in none of these places; the message lists them, and how to get it.
         RecipeError: a folder was found whose weights are pickled or missing.
     """
     text = str(name_or_path)
@@ -259,7 +261,7 @@ def find_backbone(name_or_path: str | Path, *, download: bool = True) -> Backbon
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files of a model's folder, sorted.
+    """Return the safetensors files of a model's folder, sorted.
 
     Raises:
         RecipeError: there are none; pickled weights are named and not opened.
@@ -288,11 +290,11 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def architecture(name_or_path: str | Path) -> PreTrainedConfig:
-    """A backbone's configuration, from potstill's own facts where its name is known, so that no weights are needed.
+    """Return a backbone's configuration; for known names from potstill's own facts, without needing the weights.
 
     Raises:
-        MissingModel: it is neither a name that is known nor to be found on this machine.
-        RecipeError: this transformers does not know the architecture.
+        MissingModel: the name is not known and the backbone was not found on this machine.
+        RecipeError: the installed version of transformers does not know the architecture.
     """
     text = str(name_or_path)
     if not Path(text).expanduser().is_dir():
@@ -303,7 +305,7 @@ def architecture(name_or_path: str | Path) -> PreTrainedConfig:
 
 
 def empty_model(config: PreTrainedConfig) -> nn.Module:
-    """The network of a configuration on torch's meta device: its shapes without any numbers."""
+    """Create a configuration's network on torch's meta device, which has shapes but no data."""
     transformers, torch = require("transformers", "train"), require("torch", "train")
     with torch.device("meta"):
         model: nn.Module = transformers.AutoModel.from_config(config)
@@ -311,16 +313,16 @@ def empty_model(config: PreTrainedConfig) -> nn.Module:
 
 
 def known_sizes() -> Iterator[tuple[str, int]]:
-    """The names of `known_backbones` and the parameters of each, on torch's meta device."""
+    """Yield the names of `known_backbones` with their number of parameters, counted on torch's meta device."""
     for name, known in known_backbones().items():
         yield name, sum(parameter.numel() for parameter in empty_model(_as_config(known.config, name)).parameters())
 
 
 def tiny_backbone(name_or_path: str | Path, folder: Path, *, seed: int = 0) -> Backbone:
-    """Write a model of the same architecture with two narrow layers and random weights, and find it.
+    """Write and open a model of the same architecture with two narrow layers and random weights.
 
-    Every code path of a backbone that cannot be had can so be run. Its tokenizer reads bytes, so it reads
-    every language, and it has learned nothing.
+    It allows running every code path for a backbone that is not available. Its tokenizer reads bytes, so it accepts
+    every language. It is untrained.
 
     Raises:
         MissingModel: the backbone's architecture is not known either.
@@ -335,7 +337,7 @@ def tiny_backbone(name_or_path: str | Path, folder: Path, *, seed: int = 0) -> B
     content |= {key: value for key, value in small.items() if key in content}
     kinds = list(dict.fromkeys(content.pop("layer_types", None) or []))
     if len(kinds) == small["num_hidden_layers"]:
-        # One layer of each, and a window that texts of tests are longer than.
+        # One layer of each kind, and a sliding window shorter than the tests' texts.
         content |= {"layer_types": kinds, "sliding_window": 16}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -354,7 +356,7 @@ def tiny_backbone(name_or_path: str | Path, folder: Path, *, seed: int = 0) -> B
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep transformers' progress bars and load reports to itself; what matters in them is checked here."""
+    """Suppress transformers' progress bars and load reports; the relevant problems are checked here."""
     logging = require("transformers.utils.logging", "train")
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -383,7 +385,7 @@ def _byte_tokenizer(*, framed: bool) -> Any:  # noqa: ANN401 - tokenizers' own c
 
 
 def _stored(path: Path) -> int:
-    """The numbers that a safetensors file holds; its header is JSON behind 8 bytes that give its length."""
+    """Return the number of values in a safetensors file; its header is JSON after 8 bytes with its length."""
     with path.open("rb") as file:
         try:
             header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
@@ -393,7 +395,7 @@ def _stored(path: Path) -> int:
 
 
 def _recognise(text: str) -> tuple[str, Known | None]:
-    """The known backbone of a name or a hub id."""
+    """Return the known backbone for a name or a Hub id."""
     for name, known in known_backbones().items():
         if text.lower() in {name.lower(), known.hub.lower()}:
             return name, known
@@ -401,7 +403,7 @@ def _recognise(text: str) -> tuple[str, Known | None]:
 
 
 def _from_path(text: str, path: Path) -> Backbone:
-    # A folder says nothing of prefixes; one that bears a known name is taken to be that model.
+    # A folder does not record a prefix; a folder with a known name is taken to be that model.
     _, known = _recognise(path.resolve().name)
     if known is None:
         return Backbone(text, path)
@@ -417,13 +419,13 @@ def _in_hub_cache(hub: str) -> Path | None:
     try:
         weight_files(folder)
     except (MissingModel, BadInput):
-        # An interrupted download, or one by a program that wanted other files.
+        # The download was interrupted, or made by a program that needed other files.
         return None
     return folder if (folder / "tokenizer.json").is_file() else None
 
 
 def _in_package(package: Package) -> Path | None:
-    """The folder of a package's weights, each file's hash checked; its code is not imported."""
+    """Return the folder of a package's weights after checking each file's hash; the package is not imported."""
     spec = find_spec(package.module)
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -448,20 +450,20 @@ def _in_package(package: Package) -> Path | None:
 
 
 def _download(hub: str) -> Path:
-    """Fetch a model from the hub into the hub's own cache.
+    """Download a model from the Hub into the Hub's cache.
 
     Raises:
-        MissingModel: it cannot be had; the message says why.
+        MissingModel: the download failed; the message says why.
     """
     hub_library = require("huggingface_hub", "train")
     errors = require("huggingface_hub.errors", "train")
     try:
-        # `errors.HTTPError` is that of the library the hub's client speaks HTTP with, which has changed before.
+        # `errors.HTTPError` belongs to the HTTP library of the Hub's client, which has changed before.
         folder = Path(
             hub_library.snapshot_download(
                 hub,
                 allow_patterns=_WANTED,
-                # Other formats' folders, such as onnx/, hold weights too.
+                # Folders of other formats, such as onnx/, also hold weights.
                 ignore_patterns=["*/*"],
                 endpoint=os.environ.get("HF_ENDPOINT"),
             )

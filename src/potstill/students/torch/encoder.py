@@ -1,7 +1,7 @@
-"""The torch encoder: texts to pooled features, with the features of a frozen backbone kept on disk.
+"""The torch encoder: turns texts into pooled features, and caches the features of frozen backbones on disk.
 
-In: texts. Out: features, shape (texts, width), in input order, the same whatever stands beside a text in its
-batch. Batches hold texts of like length, since padding is what costs on a CPU.
+Input: texts. Output: features, shape (texts, width), in input order, independent of the other texts in a batch. Texts
+of similar length are batched together, because padding is the main cost on a CPU.
 """
 
 from __future__ import annotations
@@ -40,40 +40,40 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray
 
 FEWEST_SHOWN = 128
-"""Texts from which on reading them has a bar."""
+"""Minimum number of texts for a progress bar."""
 
 _CHUNK = 1024
-"""Texts that are tokenised, encoded and cached at a time: what a kill loses at most."""
+"""Number of texts tokenized, encoded and cached at a time: the most that is lost if the process is killed."""
 
 LAYOUT = {"facts": "encoder.json", "pooling": "pooling.safetensors"}
-"""What an encoder that was trained writes beside transformers' own files."""
+"""Files that a trained encoder writes in addition to transformers' own."""
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class _Network:
-    """A frozen network and its tokenizer, which nothing changes."""
+    """A frozen network and its tokenizer, which are never modified."""
 
     model: nn.Module
     tokenizer: PreTrainedTokenizerBase
 
 
 _OPEN: WeakValueDictionary[tuple[str, ...], _Network] = WeakValueDictionary()
-"""The frozen networks that some encoder holds, by their folder, weights, facts and device."""
+"""Frozen networks in use by an encoder, by their folder, weights, facts and device."""
 
 
 class TorchEncoder:
-    """A backbone in torch, in fp32, with its tokenizer and pooling.
+    """A backbone in torch, in float32, with its tokenizer and pooling.
 
     Args:
-        model: a network whose output has `last_hidden_state`; used as it is, in evaluation mode.
+        model: a network whose output has `last_hidden_state`; used unchanged, in evaluation mode.
         tokenizer: a fast tokenizer of transformers.
-        facts: what the encoder is.
-        trained: whether the weights are others than the backbone's; they are then saved with the student,
-            and features are not cached.
-        learned: what pooling learned, where the facts say that it did; it is saved too.
-        device: where it runs: `auto`, `cpu`, `cuda`, `mps`.
+        facts: description of the encoder.
+        trained: whether the weights differ from the backbone's; they are then saved with the student, and features are
+            not cached.
+        learned: learned pooling parameters, if the facts require them; they are saved too.
+        device: where it runs: `auto`, `cpu`, `cuda` or `mps`.
         cache: a folder for the features of texts that were encoded before.
-        token_budget: tokens in a batch, padding included; what suits the device where it is None.
+        token_budget: tokens per batch, padding included; None: a default for the device.
     """
 
     name = "torch"
@@ -113,13 +113,13 @@ class TorchEncoder:
         device: str = "cpu",
         cache: Path | None = None,
     ) -> TorchEncoder:
-        """Open a frozen backbone; `max_tokens` is cut to what the backbone can read.
+        """Open a frozen backbone; `max_tokens` is reduced to what the backbone can read.
 
-        `layers` are the hidden layers whose pooled states are joined, -1 for the last; the last alone where empty.
+        `layers` are the hidden layers whose pooled states are joined, -1 for the last; only the last if empty.
 
         Raises:
-            MissingModel: the backbone is not to be found.
-            RecipeError: it is of no use (architecture, weights or tokenizer), or has no such layer.
+            MissingModel: the backbone was not found.
+            RecipeError: its architecture, weights or tokenizer cannot be used, or it has no such layer.
         """
         found = backbone if isinstance(backbone, Backbone) else find_backbone(backbone)
         facts = encoder_facts(found, found.load_tokenizer(), max_tokens=max_tokens, pooling=pooling, layers=layers)
@@ -127,7 +127,7 @@ class TorchEncoder:
 
     @classmethod
     def _frozen(cls, backbone: Backbone, facts: EncoderFacts, device: str, cache: Path | None) -> TorchEncoder:
-        """An encoder of untrained weights; it shares the network of one that is open already."""
+        """Create an encoder with untrained weights; it shares the network of one that is already open."""
         key = (str(backbone.folder.resolve()), backbone.sha256, facts.model_dump_json(), str(pick_device(device)))
         network = _OPEN.get(key)
         if network is None:
@@ -139,28 +139,28 @@ class TorchEncoder:
 
     @property
     def width(self) -> int:
-        """Features per text."""
+        """Number of features per text."""
         return self.facts.width
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """The widths of the layers' parts of the features, in order."""
+        """Widths of the features of each layer, in order."""
         return self.facts.widths
 
     @property
     def key(self) -> str:
-        """Short hash of all that decides a frozen encoder's features beside the text."""
+        """Short hash of everything except the text that determines a frozen encoder's features."""
         return digest(self.facts.model_dump(mode="json", exclude={"backbone"}))[:16]
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features, shape (texts, width), fp32, in input order; what lies beyond `max_tokens` is not read."""
+        """Return the features, shape (texts, width), float32, in input order; texts are cut to `max_tokens`."""
         found = np.zeros((len(texts), self.width), dtype=np.float32)
         keys = [hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest() for text in texts]
         known = {} if self._cache is None else self._cache.get(keys)
         for row, key in enumerate(keys):
             if key in known:
                 found[row] = known[key]
-        # Texts that occur twice are encoded once; dict keeps the first row of each.
+        # Duplicate texts are encoded once; the dict keeps the first row of each.
         first = {key: row for row, key in reversed(list(enumerate(keys))) if key not in known}
         wanted = sorted(first.values())
         for start in range(0, len(wanted), _CHUNK):
@@ -174,7 +174,7 @@ class TorchEncoder:
         return found
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
-        """Which texts have more than `max_tokens` tokens, shape (texts,)."""
+        """Return which texts have more than `max_tokens` tokens, shape (texts,)."""
         found = np.zeros(len(texts), dtype=np.bool_)
         for start in range(0, len(texts), _CHUNK):
             _, cut = self._reader.read(texts[start : start + _CHUNK])
@@ -182,11 +182,11 @@ class TorchEncoder:
         return found
 
     def settings(self) -> dict[str, Any]:
-        """The facts, and whether trained weights belong to them."""
+        """Return the facts, and whether the encoder has trained weights."""
         return self.facts.model_dump(mode="json") | {"trained": self.trained}
 
     def save(self, folder: Path) -> None:
-        """Write what was trained: weights and tokenizer as a transformers folder, and what pooling learned.
+        """Write trained weights and the tokenizer as a transformers folder, and the learned pooling parameters.
 
         A frozen backbone is not copied.
         """
@@ -211,7 +211,7 @@ class TorchEncoder:
 
         Raises:
             BundleError: `folder` has other settings or a broken file, or the backbone found has other weights.
-            MissingModel: the backbone is not to be found.
+            MissingModel: the backbone was not found.
         """
         known = dict(settings)
         trained = bool(known.pop("trained", False))
@@ -231,7 +231,7 @@ class TorchEncoder:
         learned = _learned(facts, folder / LAYOUT["pooling"])
         if not trained and learned is None:
             return cls._frozen(backbone, facts, device, cache)
-        # What was trained was saved without the layers that nobody reads.
+        # Trained weights were saved without the layers that are not used.
         model = both_ways(backbone.load_model(), facts) if trained else as_read(backbone.load_model(), facts)
         tokenizer = backbone.load_tokenizer()
         return cls(model, tokenizer, facts, trained=trained, learned=learned, device=device, cache=cache)
@@ -240,7 +240,7 @@ class TorchEncoder:
         tokens, _ = self._reader.read(texts)
         lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
         found = np.zeros((len(texts), self.width), dtype=np.float32)
-        # A few texts are read in no time, and may be what somebody measures.
+        # A few texts are encoded almost instantly, and a caller may be timing them.
         progress = steps("reading texts", len(texts)) if len(texts) >= FEWEST_SHOWN else nullcontext(_silent)
         with torch.inference_mode(), progress as advance:
             for batch in token_batches(lengths, self._budget):
@@ -249,7 +249,7 @@ class TorchEncoder:
         return found
 
     def _run(self, tokens: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        # A tokenizer without special tokens may find nothing in a text; one unmasked pad stands for it.
+        # A tokenizer without special tokens may return no tokens; one unmasked padding token is used then.
         longest = max(1, *(len(row) for row in tokens))
         ids = torch.full((len(tokens), longest), self.facts.pad_id, dtype=torch.int64)
         mask = torch.zeros_like(ids)
@@ -275,9 +275,9 @@ def encoder_facts(
     instruction: str = "",
     bidirectional: bool = False,
 ) -> EncoderFacts:
-    """The facts of an encoder made from a backbone; `max_tokens` is cut to what the backbone can read.
+    """Return the facts of an encoder made from a backbone; `max_tokens` is reduced to what the backbone can read.
 
-    `layers` stand side by side, or are `mixed`; attention pooling has some `queries`; an `instruction` is read before
+    `layers` are concatenated or `mixed`; attention pooling has a number of `queries`; an `instruction` is prepended to
     every text; `bidirectional` is for decoders.
 
     Raises:
@@ -302,19 +302,19 @@ def encoder_facts(
 
 
 def as_read(model: nn.Module, facts: EncoderFacts) -> nn.Module:
-    """A backbone as an encoder of these facts runs it; changed in place.
+    """Change a backbone in place so that it runs as an encoder with these facts.
 
     Raises:
-        RecipeError: tokens are to attend both ways that do so already.
+        RecipeError: bidirectional attention is requested for a network that already has it.
     """
     return without_unread_layers(both_ways(model, facts), facts)
 
 
 def both_ways(model: nn.Module, facts: EncoderFacts) -> nn.Module:
-    """Where the facts say so, let a decoder's tokens attend to those behind them too (BehnamGhader et al. 2024).
+    """If the facts say so, let a decoder's tokens also attend to later tokens (BehnamGhader et al. 2024).
 
     Raises:
-        RecipeError: the network is no decoder.
+        RecipeError: the network is not a decoder.
     """
     if not facts.bidirectional:
         return model
@@ -322,7 +322,7 @@ def both_ways(model: nn.Module, facts: EncoderFacts) -> nn.Module:
     causal: list[Any] = [module for module in model.modules() if getattr(module, "is_causal", False)]
     if not causal:
         raise RecipeError(f"bidirectional: {facts.backbone} is no decoder, its tokens attend both ways; leave it out")
-    # The mask comes from the configuration; where nothing is masked, each attention asks itself.
+    # The mask depends on the configuration; without a mask, each attention layer reads its own attribute.
     network.config.is_causal = False
     for module in causal:
         module.is_causal = False
@@ -330,9 +330,9 @@ def both_ways(model: nn.Module, facts: EncoderFacts) -> nn.Module:
 
 
 def without_unread_layers(model: nn.Module, facts: EncoderFacts) -> nn.Module:
-    """Take off the layers above the deepest one that is read; a network of another build than BERT's stays whole.
+    """Remove the layers above the deepest one that is used; networks not built like BERT are left unchanged.
 
-    With the embeddings alone (layer 0) what is left is a table of static word vectors.
+    If only the embeddings (layer 0) are used, what remains is a table of static word vectors.
     """
     network: Any = model
     stack = getattr(getattr(network, "encoder", None), "layer", None)
@@ -343,17 +343,17 @@ def without_unread_layers(model: nn.Module, facts: EncoderFacts) -> nn.Module:
 
 
 def shallower(model: nn.Module, keep: int | Sequence[int]) -> nn.Module:
-    """Take layers out of a network of BERT's build, in place; the others follow one another, as in DistilBERT.
+    """Remove layers from a network built like BERT, in place; the remaining ones are stacked, as in DistilBERT.
 
-    A student of fewer layers that begins with some of a deep one's learns far better than one that begins with random
-    ones (Sanh et al. 2019).
+    A student initialized with some layers of a deeper network learns far better than one with random layers (Sanh et
+    al. 2019).
 
     Args:
         model: a backbone.
-        keep: how many layers stay, evenly spread from the first to the last, or which, from 0.
+        keep: the number of layers to keep, evenly spaced from first to last, or their indices from 0.
 
     Raises:
-        RecipeError: the network has no such layers, or is of another build.
+        RecipeError: the network has no such layers, or is not built like BERT.
     """
     network: Any = model
     stack = getattr(getattr(network, "encoder", None), "layer", None)
@@ -370,10 +370,10 @@ def shallower(model: nn.Module, keep: int | Sequence[int]) -> nn.Module:
 
 
 def pick_device(asked: str) -> torch.device:
-    """The device by name; `auto` takes CUDA, then MPS, then the CPU.
+    """Return the device by name; `auto` selects CUDA, then MPS, then the CPU.
 
     Raises:
-        RecipeError: there is no such device here.
+        RecipeError: this machine has no such device.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if asked == "auto":
@@ -386,10 +386,10 @@ def pick_device(asked: str) -> torch.device:
 
 
 def put_learned(learned: Learned, tensors: Mapping[str, torch.Tensor], where: str) -> Learned:
-    """Put what pooling learned in its place.
+    """Load tensors into the learned pooling parameters.
 
     Raises:
-        BundleError: a tensor is missing, unknown or of another shape; `where` names the file.
+        BundleError: a tensor is missing, unknown or has another shape; `where` names the file.
     """
     wanted = {name: tuple(tensor.shape) for name, tensor in learned.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -400,7 +400,7 @@ def put_learned(learned: Learned, tensors: Mapping[str, torch.Tensor], where: st
 
 
 def _learned(facts: EncoderFacts, path: Path) -> Learned | None:
-    """What pooling learned, from its file."""
+    """Load the learned pooling parameters from their file."""
     fresh = Learned.of(facts)
     if fresh is None:
         return None
@@ -413,7 +413,7 @@ def _learned(facts: EncoderFacts, path: Path) -> Learned | None:
 
 
 def _layers(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
-    """The layers by their numbers from the embeddings, which are 0."""
+    """Return the layers as indices from the embeddings, which are 0."""
     deepest = int(backbone.architecture().num_hidden_layers)
     found = tuple(layer + deepest + 1 if layer < 0 else layer for layer in layers)
     for asked, layer in zip(layers, found, strict=True):
@@ -423,9 +423,9 @@ def _layers(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
 
 
 def text_reader(tokenizer: PreTrainedTokenizerBase, facts: EncoderFacts) -> TextReader:
-    """How an encoder of these facts reads texts; the tokenizer is copied, and stays as it is."""
+    """Return the text reader for an encoder with these facts; the tokenizer is copied and not changed."""
     return TextReader(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), facts)
 
 
 def _silent(_: float, __: object = "") -> None:
-    """In place of a bar."""
+    """Do nothing; replaces a progress bar."""

@@ -1,8 +1,8 @@
-"""Features kept on disk, so that a frozen backbone reads each text once.
+"""Caches features on disk, so that a frozen backbone reads each text once.
 
-In: hashes of texts, and their features. Out: the features of those that are known. One folder belongs to one
-encoder; each call that brings news adds a safetensors file, whole or not at all, and nothing is ever changed. In a
-folder that cannot be written, nothing is kept: what is not known is computed again.
+Input: hashes of texts, and their features. Output: the features of known texts. Each folder belongs to one encoder.
+Each call that adds features writes a new safetensors file atomically; existing files are never changed. In a folder
+that cannot be written, nothing is cached, and unknown features are computed again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _DIGEST = 32
 
 
 class FeatureCache:
-    """Features of `width` numbers by a text's SHA-256, in `folder`."""
+    """Features with `width` values by a text's SHA-256, in `folder`."""
 
     def __init__(self, folder: Path, width: int) -> None:
         self.folder = folder
@@ -35,12 +35,12 @@ class FeatureCache:
         self._read: set[str] = set()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
-        """The features of those keys that are known, each of shape (width,)."""
+        """Return the features of known keys, each of shape (width,)."""
         self._refresh()
         return {key: self._known[key] for key in keys if key in self._known}
 
     def add(self, keys: Sequence[bytes], features: NDArray[np.float32]) -> None:
-        """Keep features, shape (keys, width), where the folder can be written.
+        """Cache features, shape (keys, width), if the folder can be written.
 
         Raises:
             BadInput: the disk is full.
@@ -48,13 +48,13 @@ class FeatureCache:
         if not writable(self.folder):
             return
         table = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(-1, _DIGEST)
-        # Named by its content: two processes that encode the same texts write the same file.
+        # The name is a hash of the keys: two processes that encode the same texts write the same file.
         path = self.folder / f"{hashlib.sha256(table.tobytes()).hexdigest()[:32]}.safetensors"
         with replacing(path) as temporary:
             temporary.write_bytes(save({"keys": table.copy(), "features": np.ascontiguousarray(features)}))
 
     def _refresh(self) -> None:
-        """Read the files that came since the last time; other processes may add some."""
+        """Read files added since the last call, including those of other processes."""
         for path in sorted(self.folder.glob("*.safetensors")):
             if path.name in self._read:
                 continue
@@ -63,7 +63,7 @@ class FeatureCache:
                 stored = load_file(path)
                 rows, features = stored["keys"], stored["features"]
             except (SafetensorError, KeyError, OSError):
-                # A broken file is as good as none: its texts are encoded again.
+                # A broken file is ignored: its texts are encoded again.
                 continue
             if features.shape != (rows.shape[0], self.width) or not np.isfinite(features).all():
                 continue

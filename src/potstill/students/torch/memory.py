@@ -1,7 +1,7 @@
-"""Memory: what a network will need, held against what is free before anything is loaded.
+"""Compares the memory that a network will need with the free memory, before anything is loaded.
 
-In: numbers of parameters. Out: bytes, or a refusal that says what would fit. What a batch needs on top depends on its
-texts and is not foreseen, so what is refused cannot work, and what is let through may still fail.
+Input: numbers of parameters. Output: bytes, or an error that names what would fit. The additional memory of a batch
+depends on its texts and is not estimated, so what is refused cannot work, but what is accepted may still fail.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 _LIMIT = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"))
-"""What a container may have, and has; Linux alone, and only where a limit is set."""
+"""Memory limit and current usage of a container; only on Linux, and only if a limit is set."""
 
 ADAM = 12
-"""Bytes that AdamW needs for each parameter that trains, beside the parameter: a gradient and two moments in fp32."""
+"""Bytes that AdamW needs per trainable parameter, in addition to the parameter: a gradient and two float32 moments."""
 
 
 def free_memory(device: str = "cpu") -> int:
-    """Bytes that this process may still take on a device."""
+    """Return the bytes that this process can still allocate on a device."""
     if device.startswith("cuda"):
         free, _ = torch.cuda.mem_get_info(torch.device(device))
         return int(free)
@@ -33,17 +33,17 @@ def free_memory(device: str = "cpu") -> int:
 
 
 def check_room(name: str, needed: int, device: str = "cpu", *, smaller: Callable[[], dict[str, int]]) -> None:
-    """Refuse what does not fit.
+    """Refuse what does not fit into memory.
 
     Args:
         name: what is to be loaded or trained, for the message.
-        needed: its bytes.
-        device: where.
-        smaller: gives bytes of what could be taken instead, by name; the largest that fits is named. It is asked only
-            where it must be.
+        needed: memory that it needs, in bytes.
+        device: device on which it is loaded.
+        smaller: returns the memory of alternatives in bytes, by name; the largest that fits is named. It is called only
+            if needed.
 
     Raises:
-        NotEnoughMemory: less is free.
+        NotEnoughMemory: less memory is free.
     """
     free = free_memory(device)
     if needed <= free:
@@ -56,15 +56,15 @@ def check_room(name: str, needed: int, device: str = "cpu", *, smaller: Callable
 
 
 def gigabytes(count: int) -> str:
-    """Bytes for a person."""
+    """Format a number of bytes for display."""
     return f"{count / 1e9:.1f} GB" if count >= 50_000_000 else f"{count / 1e6:.1f} MB"
 
 
 def _within_limit(files: Iterable[Path]) -> list[int]:
-    """What a container's limit leaves; nothing where there is none."""
+    """Return the memory left within a container's limit; empty if there is none."""
     try:
         most, used = (path.read_text(encoding="ascii").strip() for path in files)
         return [max(0, int(most) - int(used))]
     except (OSError, ValueError):
-        # No such files, or the word `max`.
+        # There are no such files, or the limit is the word `max`.
         return []

