@@ -25,7 +25,7 @@ def test_bundle_builds_what_validation_prefers_and_says_why(tmp_path):
     train_run(run, ["constant", "tfidf-ridge"])
     done = CliRunner().invoke(build(), ["bundle", str(run.folder)])
     assert done.exit_code == 0, done.output
-    assert "tfidf-ridge, which validation prefers" in done.stdout
+    assert "tfidf-ridge, which validation prefers" in done.stderr
     assert load_bundle(run.path("bundle")).manifest.recipe == "tfidf-ridge"
     done = CliRunner().invoke(build(), ["bundle", str(run.folder), "--student", "constant", "--json"])
     assert json.loads(done.stdout)["choice"]["rung"] == "constant"

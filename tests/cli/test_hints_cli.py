@@ -55,7 +55,7 @@ def test_labelling_by_the_untouched_template_is_refused_before_anything_is_paid(
             *command, *words, "--oracle", "openai:m", *(["--oracle", "openai:n"] * ("b" in command[0]))
         )
         assert code == 2
-        assert "my-topic: rubric.md is still that of the template" in error
+        assert "my-topic: rubric.md is still the unedited template" in error
     assert not (tmp_path / "run").exists()
 
 

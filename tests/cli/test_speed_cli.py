@@ -32,7 +32,7 @@ def test_optimize_prints_what_it_tried_and_why_it_chose(tmp_path, news):
     arguments = ["optimize", str(folder), "--articles", str(news), "--rounds", "1"]
     done = CliRunner().invoke(build(), arguments)
     assert done.exit_code == 0, done.output
-    assert "proven on 4 articles" in done.stdout
+    assert "tested on 4 articles" in done.stdout
     assert "ONNX Runtime fp32" in done.stdout
     assert "plan.json" in done.stdout
     done = CliRunner().invoke(build(), [*arguments, "--json"])
