@@ -37,7 +37,7 @@ def optimize(
     seed: Annotated[int, typer.Option(help="Random seed for choosing rows and for the order of timing.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Find the fastest way to run a bundle on this machine without changing its results by more than a limit."""
+    """Find the fastest way to run a bundle on this machine within limits on changed scores; `score` then uses it."""
     from potstill.cli.places import bundle_of
     from potstill.speed import Limits, optimise_bundle
 
