@@ -76,7 +76,7 @@ def test_a_plan_shows_the_currency_wherever_it_shows_money(made):
 def test_few_positives_are_counted_and_no_recall_is_made_up():
     few = Threshold(overall_at_least=4.0, rows=10, positives=8, found=7, recall=None, recall_low=None, precision=None)
     assert described_cut(few) == (
-        "overall >= 4.0000 names 10 rows, finds 7 of the 8 positives, which are too few for a recall"
+        "overall >= 4.0000 selects 10 rows, finds 7 of the 8 positives, too few to estimate recall"
     )
     old = few.model_copy(update={"found": None})
     assert " - " not in described_cut(old)

@@ -39,7 +39,7 @@ def test_the_page_is_served_until_it_is_interrupted(tmp_path):
         env=os.environ | {"COLUMNS": "200"},
     )  # fmt: skip
     try:
-        assert process.stderr.readline().startswith("20 articles to review, 0 judged")
+        assert process.stderr.readline().startswith("20 articles to review, 0 reviewed")
         url = re.search(r"http://127\.0\.0\.1:\d+/\?key=\S+", process.stderr.readline()).group()
         with urllib.request.urlopen(url, timeout=30) as page:
             assert b"<title>Review of weather</title>" in page.read()

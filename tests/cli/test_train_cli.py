@@ -113,7 +113,7 @@ class TestParams:
         error = invoke("params", "tfidf-ridge").exception
 
         assert isinstance(error, RecipeError)
-        assert str(error) == "tfidf-ridge: a tfidf-ridge student trains no network; there is nothing to count"
+        assert str(error) == "tfidf-ridge: a tfidf-ridge student trains no network, so there are no parameters to count"
 
 
 class TestRecipes:

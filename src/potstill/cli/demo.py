@@ -37,7 +37,7 @@ def demo(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the evaluations and the verdicts as JSON.")] = False,
 ) -> None:
-    """Run every stage for three filters on 350 real news stories with recorded labels, and score new texts."""
+    """Run every stage for three filters on 350 real news stories with recorded labels; score new texts in one pass."""
     from potstill.demo import FILTERS, run_demo
 
     done = run_demo(folder, filter_names or tuple(FILTERS), seed=seed, full=full)

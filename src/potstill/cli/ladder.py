@@ -36,8 +36,8 @@ def ladder(
         list[str] | None,
         typer.Option(
             "--recipe",
-            help="Name of a built-in recipe or a recipe file; repeat for several. Default: all built-in recipes "
-            "that train on a CPU.",
+            help="Name of a built-in recipe or a recipe file; repeat for several. Default: a selection of built-in "
+            "recipes that train on a CPU.",
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,

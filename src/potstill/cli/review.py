@@ -53,7 +53,7 @@ def review(
     summary: Annotated[bool, typer.Option("--summary", help="Print the agreement so far and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as JSON.")] = False,
 ) -> None:
-    """Accept or correct an oracle's labels in the browser. Your scores replace the oracle's in the dataset."""
+    """Accept or correct an oracle's labels by keyboard in the browser; yours replace the oracle's in the dataset."""
     from potstill.interrupts import serving
     from potstill.pages.loopback import Loopback, require_server
     from potstill.pages.review import Desk
