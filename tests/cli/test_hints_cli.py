@@ -81,7 +81,9 @@ def test_few_positives_are_counted_and_no_recall_is_made_up():
     old = few.model_copy(update={"found": None})
     assert " - " not in described_cut(old)
     many = few.model_copy(update={"positives": 80, "found": 72, "recall": 0.9, "recall_low": 0.83, "precision": 0.5})
-    assert described_cut(many).endswith("finds 0.900 of 80 positives (at least 0.830 at 95%), precision 0.500")
+    assert described_cut(many).endswith(
+        "finds 0.900 of 80 positives (at least 0.830 with 95% confidence), precision 0.500"
+    )
 
 
 def test_a_ladder_that_does_nothing_keeps_the_time_of_the_training(tmp_path):

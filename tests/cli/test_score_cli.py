@@ -250,7 +250,7 @@ def test_one_quoted_text_is_scored(bundle, tmp_path):
         ([], "give either a file of articles or --text TEXT"),
         (["in.jsonl", "--text", "Rain."], "give either a file of articles or --text TEXT"),
         (["--text", " "], "--text: is empty"),
-        (["--text", b"caf\xe9"], "--text: holds bytes that are no text"),
+        (["--text", b"caf\xe9"], "--text: contains bytes that are not valid"),
         (["https://herald.example/a"], "fetch it first: curl -L -o page.html https://herald.example/a"),
     ],
 )
