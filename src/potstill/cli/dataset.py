@@ -69,15 +69,15 @@ def dataset(
 def described(record: DatasetRecord) -> list[str]:
     """The lines that the command prints for a person."""
     parts = ", ".join(f"{part} {count}" for part, count in record.parts.items())
-    kept = "" if record.whole == "clusters" else f"; {record.whole} kept whole too"
+    kept = "" if record.whole == "clusters" else f"; also kept together: {record.whole}"
     lines = [
         f"{record.rows} rows of {record.oracle} (seed {record.seed}): {parts}",
         f"{record.near_duplicates} near-duplicate pairs, {record.clusters} clusters, each in one part{kept}",
-        f"the window cuts {record.cut} of {record.rows} articles",
+        f"{record.cut} of {record.rows} articles are longer than the text window",
     ]
     masked = {name: count for name, count in record.masked.items() if count}
     if masked:
         lines.append("labels masked: " + ", ".join(f"{name} {count}" for name, count in masked.items()))
     if record.unlabelled:
-        lines.append(f"{record.unlabelled} articles without labels are left out")
+        lines.append(f"{record.unlabelled} articles without labels left out")
     return [*lines, *(f"note: {note}" for note in record.notes)]

@@ -139,8 +139,10 @@ def explain(filter_: Filter) -> str:
         lines += [f"  {rule.reason}: a text that has {_words(rule)}" for rule in filter_.prefilter.drop]
     lines += [
         "",
-        f"Label hash {filter_.oracle_hash[:12]} (if it changes, relabel). "
-        f"Filter hash {filter_.content_hash[:12]} (if it changes, rebuild the bundle).",
+        (
+            f"Label hash {filter_.oracle_hash[:12]} (if it changes, relabel). "
+            f"Filter hash {filter_.content_hash[:12]} (if it changes, rebuild the bundle)."
+        ),
     ]
     return "\n".join(lines)
 
