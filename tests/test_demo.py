@@ -72,7 +72,7 @@ def test_the_ladder_fits_a_terminal_of_eighty_columns_and_the_texts_follow(tmp_p
     assert f"{evaluation.choice.rung} *" in ladder
     texts = shown(verdict_table(Demo((one,), verdicts, 1)), width=120)
     assert all(text.title in texts for text in NEW_TEXTS)
-    assert "in one pass of one network" in texts
+    assert "in one pass with one network" in texts
     assert [texts.count(word) for word in ("good-news", "far-news", "drawer", "gain 4.0 (2.0 to 6.0)")] == [3, 3, 3, 6]
     dropped = Verdict("x", "dropped", None, {}, {}, reason="hot tip")
     assert "dropped" in shown(verdict_table(Demo((one,), ({"good-news": dropped},) * 3, 0)), width=80)

@@ -181,6 +181,6 @@ def test_the_command_says_what_to_take(climbed):
     said = CliRunner().invoke(app, [str(run.folder), *chosen, "--latency", "5000"]).stdout.splitlines()
     found = json.loads(CliRunner().invoke(app, [str(run.folder), *chosen, "--json"]).stdout)
 
-    assert said[0].split() == ["rung", "MAE", "skill", "ms", "seconds"]
-    assert any(line.startswith("take tfidf-ridge within 5000 ms: MAE") for line in said)
+    assert said[0].split() == ["model", "MAE", "skill", "ms", "seconds"]
+    assert any(line.startswith("recommended within 5000 ms: tfidf-ridge, MAE") for line in said)
     assert found["pick"]["name"] == "tfidf-ridge"

@@ -240,7 +240,7 @@ def test_the_command_names_the_recipe_that_was_found(tuned, tmp_path):
 
     assert "trials on validation" in said
     assert f"train it: potstill train {run.folder} --recipe" in said
-    assert "tfidf-ridge as it is" in said
+    assert "tfidf-ridge, unchanged" in said
 
 
 def test_without_optuna_the_extra_is_named(tmp_path, monkeypatch):

@@ -130,7 +130,7 @@ class TestCommand:
             "audit", "--labels", f"{labels}#uplifting", "--filter", "uplifting", "-o", tmp_path, "--resamples", 20
         )
         assert result.exit_code == 0, result.output
-        assert "repeat difference 0.138, floor 0.069" in result.stdout
+        assert "repeat difference 0.138, noise floor 0.069" in result.stdout
         assert (tmp_path / "audit.html").exists()
 
     def test_json_is_the_whole_record(self, tmp_path):
@@ -243,7 +243,7 @@ class TestRun:
         words = ["audit", run / "run", "--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--oracle", "openai:none"]
         said = potstill(*words, "--prices", prices, "--plan").stdout
         assert said.startswith("8 articles, 1 answer each: 8 calls to make")
-        assert f"prices: $1 and $4 per million tokens in and out ({prices})" in said
+        assert f"prices: $1 and $4 per million input and output tokens ({prices})" in said
         assert not (run / "run" / "audit").exists()
 
     def test_a_limit_in_money_holds_by_the_table_of_prices(self, run):

@@ -262,7 +262,7 @@ class TestCommands:
         said = run("verify", bundle, "--trusted-key", tmp_path / "key.pub")
         assert said.exit_code == 0
         assert "signed by the trusted key SHA256:" in said.stdout
-        assert "only --trusted-key can tell" in run("verify", bundle, "--require-signature").stdout
+        assert "use --trusted-key to require a particular key" in run("verify", bundle, "--require-signature").stdout
         again = run("sign", bundle, "--key", tmp_path / "key", "--json")
         assert read_manifest(bundle)[1] in again.stdout
 

@@ -144,5 +144,5 @@ def test_labels_of_one_value_are_refused(tmp_path):
 
 def test_help_says_what_it_does():
     shown = call("--help").stdout
-    assert "without leaks" in shown
+    assert "near-duplicates together" in shown
     assert "--keep-whole" in shown

@@ -41,7 +41,7 @@ def test_filters_as_json(run):
 def test_check_explains_and_says_that_all_is_well(run):
     said = run("check", "uplifting")
     assert "collective_benefit < 5 AND NOT (wonder >= 7 AND collective_benefit >= 3)" in said
-    assert said.endswith("legal, nothing to remark\n")
+    assert said.endswith("Filter is valid. No warnings.\n")
 
 
 def test_check_as_json(run):
@@ -55,9 +55,9 @@ def test_what_new_starts_check_accepts(run, tmp_path):
     said = run("new", "my-topic", "--in", tmp_path)
     assert f"potstill check {tmp_path / 'my-topic'}" in said
     assert run("check", tmp_path / "my-topic").splitlines()[-4:] == [
-        *(f"remark: {part}: is still that of the template, which says nothing of what you look for: edit it"
+        *(f"warning: {part}: is still that of the template, which says nothing of what you look for: edit it"
           for part in ("description", "dimensions", "rubric.md")),
-        "legal, 3 to look at",
+        "Filter is valid. 3 warnings.",
     ]  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_check_remarks_only_on_what_nobody_has_edited(run, tmp_path):
     rubric = tmp_path / "my-topic" / "rubric.md"
     rubric.write_text(rubric.read_text().replace("Say here, in two or three sentences, what that is", "Floods"))
     said = run("check", tmp_path / "my-topic")
-    assert "remark: description: is still that of the template" in said
+    assert "warning: description: is still that of the template" in said
     assert "rubric.md: is still" not in said
 
 
@@ -75,8 +75,8 @@ def test_check_names_what_is_odd(run, tmp_path):
     file = tmp_path / "mine" / "filter.yaml"
     file.write_text(file.read_text().replace(", positive: true", ""))
     said = run("check", tmp_path / "mine")
-    assert "remark: tiers: none is positive, so no recall will be reported" in said
-    assert said.endswith("legal, 4 to look at\n")
+    assert "warning: tiers: none is positive, so no recall will be reported" in said
+    assert said.endswith("Filter is valid. 4 warnings.\n")
     findings = json.loads(run("check", tmp_path / "mine", "--json"))["findings"]
     assert findings[3:] == [{"path": "tiers", "message": "none is positive, so no recall will be reported"}]
 

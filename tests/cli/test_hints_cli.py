@@ -55,7 +55,7 @@ def test_labelling_by_the_untouched_template_is_refused_before_anything_is_paid(
             *command, *words, "--oracle", "openai:m", *(["--oracle", "openai:n"] * ("b" in command[0]))
         )
         assert code == 2
-        assert "my-topic: rubric.md is still that of the template" in error
+        assert "my-topic: rubric.md is still the unedited template" in error
     assert not (tmp_path / "run").exists()
 
 
@@ -76,12 +76,14 @@ def test_a_plan_shows_the_currency_wherever_it_shows_money(made):
 def test_few_positives_are_counted_and_no_recall_is_made_up():
     few = Threshold(overall_at_least=4.0, rows=10, positives=8, found=7, recall=None, recall_low=None, precision=None)
     assert described_cut(few) == (
-        "overall >= 4.0000 names 10 rows, finds 7 of the 8 positives, which are too few for a recall"
+        "overall >= 4.0000 selects 10 rows, finds 7 of the 8 positives, too few to estimate recall"
     )
     old = few.model_copy(update={"found": None})
     assert " - " not in described_cut(old)
     many = few.model_copy(update={"positives": 80, "found": 72, "recall": 0.9, "recall_low": 0.83, "precision": 0.5})
-    assert described_cut(many).endswith("finds 0.900 of 80 positives (at least 0.830 at 95%), precision 0.500")
+    assert described_cut(many).endswith(
+        "finds 0.900 of 80 positives (at least 0.830 with 95% confidence), precision 0.500"
+    )
 
 
 def test_a_ladder_that_does_nothing_keeps_the_time_of_the_training(tmp_path):

@@ -118,7 +118,7 @@ def test_labelling_makes_no_more_calls_and_keeps_the_answers_that_still_come(lab
     assert (code, out) == (130, "")
     waiting, stopped = error.splitlines()
     assert waiting.endswith("waiting 30 s at most; a second interrupt ends this at once.")
-    assert stopped == "Stopped; the same command goes on."
+    assert stopped == "Stopped; run the same command to resume."
     # Every call that was made is answered, and the answer kept.
     assert kept(labelling.ledger) == (asked, 0)
     assert asked < 40
@@ -137,7 +137,7 @@ def test_a_second_interrupt_ends_labellings_last_wait_and_the_same_command_goes_
         process.send_signal(signal.SIGINT)
         assert "waiting 30 s at most" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        assert ended(process) == (130, "", "Stopped; the same command goes on.\n")
+        assert ended(process) == (130, "", "Stopped; run the same command to resume.\n")
     with ScriptedServer(lambda request, count: answer(request)) as server:
         process = labelling(server)
         code, _, error = ended(process)
@@ -158,7 +158,7 @@ def test_scoring_processes_end_at_once_and_say_nothing_of_their_own(tmp_path):
     os.killpg(process.pid, signal.SIGINT)
     code, _, error = ended(process)
     assert code == 130
-    assert error == "Stopped; what is scored is kept, and the same command with --resume goes on.\n"
+    assert error == "Stopped; what is scored is kept; run the same command with --resume to resume.\n"
     assert not out.exists()
     wait_until(lambda: not alive(process.pid))
 
@@ -166,7 +166,10 @@ def test_scoring_processes_end_at_once_and_say_nothing_of_their_own(tmp_path):
 def test_training_says_how_it_goes_on(tmp_path):
     run = started_run(tmp_path / "run")
     program = slowed("potstill.training.fit.fit", "fitting")
-    for options, promise in ([], "the same command with --resume goes on"), (["--resume"], "the same command goes on"):
+    for options, promise in (
+        ([], "run the same command with --resume to resume"),
+        (["--resume"], "run the same command to resume"),
+    ):
         process = started("train", run.folder, "--recipe", "constant", *options, program=program)
         assert process.stdout.readline() == "fitting\n"
         process.send_signal(signal.SIGINT)
@@ -176,8 +179,8 @@ def test_training_says_how_it_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("command", "target", "promise"),
     [
-        (["ladder", "RUN"], "potstill.ladder.climb", "; the same command goes on"),
-        (["tune", "RUN", "RUN/space.yaml"], "potstill.tuning.load_space", "; the same command goes on"),
+        (["ladder", "RUN"], "potstill.ladder.climb", "; run the same command to resume"),
+        (["tune", "RUN", "RUN/space.yaml"], "potstill.tuning.load_space", "; run the same command to resume"),
         (["evaluate", "RUN"], "potstill.evaluation.evaluate_run", ""),
         (["dataset", "RUN"], "potstill.dataset.build_dataset", ""),
         (["bundle", "RUN"], "potstill.bundle.build_bundle", ""),

@@ -43,7 +43,7 @@ def recorded(tmp_path):
 
 def test_recorded_answers_become_the_labels_of_a_new_run(tmp_path, news, recorded):
     out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded)
-    assert out.startswith("4 answers bought, 0 were in the ledger, 4 wanted\n")
+    assert out.startswith("4 answers bought, 0 already in the ledger, 4 needed\n")
     again = json.loads(potstill(tmp_path / "run", "--oracle", recorded, "--json"))
     assert (again["bought"], again["already"]) == (0, 4)
 
@@ -56,7 +56,7 @@ def test_the_texts_of_a_folder_are_labelled(tmp_path, recorded):
     labels = tmp_path / "labels.jsonl"
     labels.write_text(labels.read_text().replace('"a0"', '"a0.txt"').replace('"a1"', '"a1.txt"'))
     out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", texts, "--oracle", recorded)
-    assert out.startswith("2 answers bought, 0 were in the ledger, 2 wanted\n")
+    assert out.startswith("2 answers bought, 0 already in the ledger, 2 needed\n")
 
 
 def test_an_address_is_not_fetched(tmp_path, recorded):
@@ -95,7 +95,7 @@ def test_a_plan_of_jobs_shows_half_the_price(tmp_path, news):
     whole, half = (json.loads(potstill(*words, "--json", *more)) for more in ([], ["--batch"]))
     assert half["cost"] == pytest.approx(whole["cost"] / 2)
     assert half["worst_cost"] == pytest.approx(whole["worst_cost"] / 2)
-    assert "at half the price as jobs" in potstill(*words, "--batch")
+    assert "at half the price (batch)" in potstill(*words, "--batch")
 
 
 def test_a_plan_counts_what_a_run_has(tmp_path, news, recorded):
@@ -103,7 +103,7 @@ def test_a_plan_counts_what_a_run_has(tmp_path, news, recorded):
     more = tmp_path / "more.jsonl"
     more.write_text(news.read_text() + '{"id": "new", "content": "New."}\n')
     out = potstill(tmp_path / "run", "--articles", more, "--oracle", recorded, "--plan")
-    assert out.startswith("5 articles, 1 answer each: 1 calls to make\n4 answers are in the ledger already\n")
+    assert out.startswith("5 articles, 1 answer each: 1 calls to make\n4 answers are already in the ledger\n")
 
 
 def test_a_live_server_is_paid_within_its_limit(tmp_path, news):

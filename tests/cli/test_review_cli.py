@@ -22,8 +22,8 @@ def test_the_agreement_is_printed_without_a_page(tmp_path):
         review.judge("a2", {"wind": 3.0, "rain": 9.0})
     words = ["review", str(run.folder), "--reviewer", "Ann", "--summary"]
     out = CliRunner().invoke(build(), words).stdout
-    assert out.startswith("2 of 20 articles judged, 1 corrected\nAnn and replay:mild: mean difference 0.500 (")
-    assert "over 2 articles, bias +0.500; widest in wind, 1.000; same tier 50%" in out
+    assert out.startswith("2 of 20 articles reviewed, 1 corrected\nAnn and replay:mild: mean difference 0.500 (")
+    assert "over 2 articles, bias +0.500; largest difference in wind, 1.000; same tier 50%" in out
     found = json.loads(CliRunner().invoke(build(), [*words, "--json"]).stdout)
     assert (found["judged"], found["corrected"], found["agreement"][0]["rows"]) == (2, 1, 2)
 
@@ -39,11 +39,11 @@ def test_the_page_is_served_until_it_is_interrupted(tmp_path):
         env=os.environ | {"COLUMNS": "200"},
     )  # fmt: skip
     try:
-        assert process.stderr.readline().startswith("20 articles to review, 0 judged")
+        assert process.stderr.readline().startswith("20 articles to review, 0 reviewed")
         url = re.search(r"http://127\.0\.0\.1:\d+/\?key=\S+", process.stderr.readline()).group()
         with urllib.request.urlopen(url, timeout=30) as page:
             assert b"<title>Review of weather</title>" in page.read()
     finally:
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=60)
-    assert (process.returncode, out) == (0, "0 of 20 articles judged, 0 corrected\n")
+    assert (process.returncode, out) == (0, "0 of 20 articles reviewed, 0 corrected\n")

@@ -19,7 +19,7 @@ def test_bench_prints_its_figures_and_draws_them(tmp_path, news):
     arguments = ["bench", str(folder), "--articles", str(news), "--limit", "3", "--rounds", "1"]
     done = CliRunner().invoke(build(), [*arguments, "--price-per-hour", "1", "--plot", str(tmp_path / "p.svg")])
     assert done.exit_code == 0, done.output
-    for words in ("one article", "in bulk", "where time goes", "memory", "a million", "bench.json"):
+    for words in ("one article", "in bulk", "by stage", "memory", "per million", "bench.json"):
         assert words in done.stdout
     assert (tmp_path / "p.svg").exists()
     done = CliRunner().invoke(build(), [*arguments, "--json"])
@@ -32,7 +32,7 @@ def test_optimize_prints_what_it_tried_and_why_it_chose(tmp_path, news):
     arguments = ["optimize", str(folder), "--articles", str(news), "--rounds", "1"]
     done = CliRunner().invoke(build(), arguments)
     assert done.exit_code == 0, done.output
-    assert "proven on 4 articles" in done.stdout
+    assert "tested on 4 articles" in done.stdout
     assert "ONNX Runtime fp32" in done.stdout
     assert "plan.json" in done.stdout
     done = CliRunner().invoke(build(), [*arguments, "--json"])

@@ -52,7 +52,7 @@ class TestTrain:
     def test_says_that_a_tiny_student_means_nothing(self, run):
         result = invoke("train", run, "--recipe", "minilm-ridge", "--tiny", "--crossfit", "0")
 
-        assert "its scores mean nothing" in result.stdout
+        assert "its scores are meaningless" in result.stdout
 
     def test_names_the_presets_when_a_recipe_is_unknown(self, run):
         error = invoke("train", run, "--recipe", "nothing").exception
@@ -113,7 +113,7 @@ class TestParams:
         error = invoke("params", "tfidf-ridge").exception
 
         assert isinstance(error, RecipeError)
-        assert str(error) == "tfidf-ridge: a tfidf-ridge student trains no network; there is nothing to count"
+        assert str(error) == "tfidf-ridge: a tfidf-ridge student trains no network, so there are no parameters to count"
 
 
 class TestRecipes:

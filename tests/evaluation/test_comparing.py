@@ -171,5 +171,5 @@ def test_the_command_prints_verdicts(place):
     call = ["compare", file("g", y, 0.5, 1) + "@./news", file("b", y, 2, 2) + "@./news"]
     output = CliRunner().invoke(app, call, catch_exceptions=False).stdout
     assert output.splitlines()[1].startswith("g.jsonl@./news")
-    assert "probability of noise 0.0002: real" in output
+    assert "p = 0.0002: significant" in output
     assert len(json.loads(CliRunner().invoke(app, [*call, "--json"], catch_exceptions=False).stdout)["pairs"]) == 1

@@ -157,9 +157,9 @@ class TestFresh:
         words = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl", "--sample", 20]
         lines = potstill(bundle, *words, "--ledger", tmp_path / "mine.sqlite", "--resamples", 50).splitlines()
         assert lines[0] == "20 of 60 articles drawn"
-        assert lines[1].startswith("20 labels by replay:answers: 20 bought, 0 were in the ledger; 20 calls")
-        assert any(line.startswith("the same tier in ") for line in lines)
-        assert any(line.startswith("90% intervals held: gain ") for line in lines)
+        assert lines[1].startswith("20 labels by replay:answers: 20 bought, 0 already in the ledger; 20 calls")
+        assert any(line.startswith("same tier as the oracle: ") for line in lines)
+        assert any(line.startswith("coverage of the 90% intervals: gain ") for line in lines)
         assert [path.name for path in tmp_path.iterdir() if path.suffix == ".sqlite"] == ["mine.sqlite"]
 
 

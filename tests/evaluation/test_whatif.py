@@ -159,7 +159,7 @@ def test_the_command_on_a_file(tmp_path):
     tiers.register(app)
     call = ["tiers", str(tmp_path / "p.parquet"), "--filter", str(tmp_path / "news")]
     output = CliRunner().invoke(app, [*call, "--set", "tiers.lead.when=overall >= 5"], catch_exceptions=False).stdout
-    assert "1 of 2 articles move" in output
+    assert "1 of 2 articles change tier" in output
     assert "b  brief -> lead (oracle: lead; overall 5.500 -> 5.500)" in output
     output = CliRunner().invoke(app, [*call, "--volume", "1"], catch_exceptions=False).stdout
-    assert output.startswith("overall >= 7.0000 names 1 rows")
+    assert output.startswith("overall >= 7.0000 selects 1 rows")

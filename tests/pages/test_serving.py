@@ -500,7 +500,7 @@ class TestItsLife:
         command += ["review", str(run.folder), "--reviewer", "Ann"]
         started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         with started, ExitStack() as stack:
-            assert started.stderr.readline() == "20 articles to review, 0 judged; Ctrl-C ends it\n"
+            assert started.stderr.readline() == "20 articles to review, 0 reviewed; press Ctrl-C to stop\n"
             port = urlsplit(started.stderr.readline()).port
             clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(4)]
             for client in clients[1:]:
@@ -510,4 +510,4 @@ class TestItsLife:
             assert status(answered(clients[0])) == 403
             os.kill(started.pid, signal.SIGINT)
             out, err = started.communicate(timeout=60)
-        assert (out, err, started.returncode) == ("0 of 20 articles judged, 0 corrected\n", "\n", 0)
+        assert (out, err, started.returncode) == ("0 of 20 articles reviewed, 0 corrected\n", "\n", 0)

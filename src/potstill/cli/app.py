@@ -75,17 +75,17 @@ def _print_version(wanted: bool) -> None:
 
 def options(
     context: typer.Context,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notes.")] = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say on stderr what is done step by step, with times.")
-    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress and no notes.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each step to stderr, with times.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     log_file: Annotated[
         Path | None,
         typer.Option(
-            "--log-file", metavar="FILE", help="Add the same lines to this file; no article's text and no key is in it."
+            "--log-file",
+            metavar="FILE",
+            help="Append the log to this file. It contains no article text and no API keys.",
         ),
     ] = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""Whom to ask, at what price and within which limits: what the commands that buy labels have in common."""
+"""Options shared by the commands that buy labels: the oracle, its price, and limits."""
 
 from __future__ import annotations
 
@@ -23,23 +23,29 @@ if TYPE_CHECKING:
     from potstill.labelling.prices import Known
     from potstill.oracle import Oracle, Settings
 
-PriceIn = Annotated[float | None, typer.Option(help="Price of a million tokens of questions, in US dollars.")]
-PriceOut = Annotated[float | None, typer.Option(help="Price of a million tokens of answers, in US dollars.")]
-Prices = Annotated[Path | None, typer.Option(help="Your own price table (YAML: openai:MODEL: {input: 1, output: 4}).")]
-Rpm = Annotated[float | None, typer.Option(help="Calls a minute, at most.")]
-Concurrency = Annotated[int, typer.Option(help="Calls at once, at most; fewer if the server asks.")]
-AnswerTokens = Annotated[int, typer.Option(min=16, help="Tokens of an answer, at most, thinking included.")]
+PriceIn = Annotated[float | None, typer.Option(help="Price per million input tokens, in US dollars.")]
+PriceOut = Annotated[float | None, typer.Option(help="Price per million output tokens, in US dollars.")]
+Prices = Annotated[
+    Path | None, typer.Option(help="A YAML file with your own prices, such as openai:MODEL: {input: 1, output: 4}.")
+]
+Rpm = Annotated[float | None, typer.Option(help="Maximum calls per minute.")]
+Concurrency = Annotated[int, typer.Option(help="Maximum concurrent calls; reduced if the server asks for it.")]
+AnswerTokens = Annotated[
+    int, typer.Option(min=16, help="Maximum output tokens per answer, including reasoning tokens.")
+]
 BaseUrl = Annotated[
     str | None,
-    typer.Option(help="The oracle's address; else that of its provider's variable, such as OPENAI_BASE_URL."),
+    typer.Option(help="Server address. Default: the provider's environment variable (OPENAI_BASE_URL, ...)."),
 ]
 KeyVariable = Annotated[
     str | None,
-    typer.Option(help="The environment variable with the oracle's key; else its provider's, such as OPENAI_API_KEY."),
+    typer.Option(help="Environment variable that holds the API key. Default: the provider's (OPENAI_API_KEY, ...)."),
 ]
-Temperature = Annotated[float | None, typer.Option(help="The oracle's; else its own.")]
-ReasoningEffort = Annotated[str | None, typer.Option(help="For oracles that think; else their own.")]
-Timeout = Annotated[float, typer.Option(help="Seconds to wait for one answer.")]
+Temperature = Annotated[float | None, typer.Option(help="Sampling temperature. Default: the provider's.")]
+ReasoningEffort = Annotated[
+    str | None, typer.Option(help="Reasoning effort, for reasoning models. Default: the provider's.")
+]
+Timeout = Annotated[float, typer.Option(help="Seconds to wait for an answer.")]
 
 _ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
 
@@ -150,15 +156,14 @@ def refuse_template(filter_: Filter, specs: Iterable[str]) -> None:
 
     if "rubric" in untouched(filter_) and not all(spec.startswith("replay:") for spec in specs):
         raise FilterError(
-            f"{filter_.name}: rubric.md is still that of the template, which says nothing of what you look for; edit "
-            "it before you pay an oracle for judging by it"
+            f"{filter_.name}: rubric.md is still the unedited template; edit it before you pay an oracle to use it"
         )
 
 
 def said(known: Known) -> str:
     """Where a price is from, in words."""
     price = known.price
-    return f"prices: ${price.input:g} and ${price.output:g} per million tokens in and out ({known.source})"
+    return f"prices: ${price.input:g} and ${price.output:g} per million input and output tokens ({known.source})"
 
 
 def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json: bool = False) -> None:
@@ -171,24 +176,24 @@ def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json:
     each = "1 answer each" if plan.samples == 1 else f"up to {plan.samples} answers each"
     print(f"{plan.articles:,} articles, {each}: {plan.calls:,} calls to make")
     if plan.already_bought:
-        print(f"{plan.already_bought:,} answers are in the ledger already")
+        print(f"{plan.already_bought:,} answers are already in the ledger")
     print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
     if plan.cost is None or plan.worst_cost is None:
-        print("price unknown; give --price-in and --price-out, per million tokens")
+        print("price unknown; set --price-in and --price-out (US dollars per million tokens)")
     else:
         jobs = "" if not batch else f", at {_price_of_jobs(known)}"
-        print(f"about {money(plan.cost)}, at most {money(plan.worst_cost)} with one answer to each call{jobs}")
+        print(f"about {money(plan.cost)}, at most {money(plan.worst_cost)} if no call is retried{jobs}")
     if known is not None:
         print(said(known))
-    print("up to a day for each round of jobs" if batch else f"about {in_words(plan.seconds)}")
+    print("up to a day per round of batch jobs" if batch else f"about {in_words(plan.seconds)}")
 
 
 def _price_of_jobs(known: Known | None) -> str:
     """What a question in a job costs, in words."""
     if known is None or known.price.in_jobs().input == known.price.input / 2:
-        return "half the price as jobs"
+        return "half the price (batch)"
     jobs = known.price.in_jobs()
-    return f"{jobs.input:g} and {jobs.output:g} per million tokens as jobs"
+    return f"{jobs.input:g} and {jobs.output:g} per million tokens (batch)"
 
 
 def in_words(seconds: float) -> str:

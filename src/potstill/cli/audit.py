@@ -31,59 +31,74 @@ def register(app: typer.Typer) -> None:
 
 
 def audit(
-    run: Annotated[Path | None, typer.Argument(help="A run folder with labels; or give --labels.")] = None,
+    run: Annotated[Path | None, typer.Argument(help="A run folder with labels. Alternatively, give --labels.")] = None,
     labels: Annotated[
         str | None,
         typer.Option(
-            help="A file of labels instead of a run: JSON lines with id and scores, samples or oracles. "
-            "FILE#FIELD for another field."
+            help="Audit this file of labels instead of a run: JSON lines with id and one of scores, samples or "
+            "oracles. FILE#FIELD reads the labels from another field."
         ),
     ] = None,
     articles: Annotated[
-        Path | None, typer.Option(help="The articles of --labels; left out where its rows have their texts.")
+        Path | None, typer.Option(help="Articles that --labels refers to. Not needed if its rows contain the texts.")
     ] = None,
     filter_: Annotated[
-        str | None, typer.Option("--filter", metavar="FILTER", help="For --labels: weights, scale and tiers.")
+        str | None,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="Filter for --labels, with weights, scale and tiers: a folder or the name of a built-in filter.",
+        ),
     ] = None,
-    scale: Annotated[tuple[float, float], typer.Option(metavar="MIN MAX", help="For --labels without --filter.")] = (
+    scale: Annotated[
+        tuple[float, float], typer.Option(metavar="MIN MAX", help="Scale of the scores, for --labels without --filter.")
+    ] = (
         0.0,
         10.0,
     ),
     labels_of: Annotated[
-        str | None, typer.Option(metavar="ORACLE", help="Whose labels; else those of whom there are most.")
+        str | None,
+        typer.Option(metavar="ORACLE", help="Oracle whose labels to audit. Default: the one with the most labels."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder for audit.json and audit.html; else the run's.")
+        Path | None, typer.Option("--out", "-o", help="Folder for audit.json and audit.html. Default: RUN/audit.")
     ] = None,
     learn: Annotated[
-        bool, typer.Option("--learn/--no-learn", help="Fit cheap students: suspects, baselines, learning curve.")
+        bool,
+        typer.Option(
+            "--learn/--no-learn",
+            help="Fit cheap students to find suspect labels and to compute baselines and a learning curve.",
+        ),
     ] = True,
-    suspects: Annotated[int, typer.Option(min=0, help="Suspects to list.")] = 50,
+    suspects: Annotated[int, typer.Option(min=0, help="Number of suspect labels to list.")] = 50,
     drop_sample: Annotated[
-        int | None, typer.Option(min=1, help="Have so many articles that the prefilter drops judged by --oracle.")
+        int | None, typer.Option(min=1, help="Ask the oracle about N articles that the prefilter dropped.")
     ] = None,
     drop_from: Annotated[
-        Path | None, typer.Option(help="Articles to see the prefilter at work on; else those of the labels.")
+        Path | None, typer.Option(help="File of articles to apply the prefilter to. Default: the labelled articles.")
     ] = None,
-    oracle: Annotated[str | None, typer.Option(help="Who judges dropped articles: as in potstill label.")] = None,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what judging them will take, and do nothing.")] = False,
+    oracle: Annotated[str | None, typer.Option(help="Oracle for --drop-sample, as in potstill label.")] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Estimate calls, cost and time of --drop-sample; ask nothing.")
+    ] = False,
     max_cost: Annotated[
-        float | None, typer.Option(help="Never spend more on dropped articles, all times together.")
+        float | None, typer.Option(help="Maximum cost of --drop-sample, in US dollars, over all sessions.")
     ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(help="Never ask more often about dropped articles, all times together.")
-    ] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Maximum calls for --drop-sample, over all sessions.")] = None,
     max_tokens: AnswerTokens = 1000,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     prices: Prices = None,
     base_url: BaseUrl = None,
     api_key_env: KeyVariable = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds, subsets, samples and resamples.")] = 0,
-    resamples: Annotated[int, typer.Option(min=10, help="Of the bootstraps over clusters.")] = 1000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for folds, subsets, samples and bootstrap.")] = 0,
+    resamples: Annotated[
+        int,
+        typer.Option(min=10, help="Number of bootstrap resamples; clusters of near-duplicates are resampled together."),
+    ] = 1000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
 ) -> None:
-    """Say what labels are worth: spread, repeat error, redundancy, suspects, learning curve, prefilter misses."""
+    """Audit label quality: spread, repeat error, redundancy, suspect labels, learning curve, prefilter misses."""
     from potstill.audit import audit_labels, judge, labelled
     from potstill.files import check_output_folder
     from potstill.interrupts import on_interrupt
@@ -127,7 +142,7 @@ def audit(
         if asking is not None and drop_sample is not None:
             chosen = source.dropped(drop_sample, seed)
             if chosen.height:
-                on_interrupt("the answers that were bought are kept, and the same command finds them again")
+                on_interrupt("bought answers are kept; run the same command to reuse them")
                 dropped = judge(
                     folder / DROPPED, chosen, source.filter, asking.opened(), limits=limits, price=asking.price
                 )
@@ -190,8 +205,8 @@ def described(found: Audit) -> list[str]:
     more = []
     if found.repeats is not None:
         more.append(
-            f"repeat difference {_number(found.repeats.mean_difference)}, floor {_number(found.repeats.mean_floor)} "
-            f"(labels are means of {found.repeats.samples:g} answers)"
+            f"repeat difference {_number(found.repeats.mean_difference)}, "
+            f"noise floor {_number(found.repeats.mean_floor)} (labels are means of {found.repeats.samples:g} answers)"
         )
     if found.redundancy is not None:
         more.append(f"effective number of dimensions {_number(found.redundancy.effective)}")
@@ -223,7 +238,7 @@ class _Read:
         from potstill.terminal import note
 
         if not self.filter.positive_tiers:
-            raise BadInput(f"{self.filter.name}: no tier is marked positive, so nothing that is dropped is missed")
+            raise BadInput(f"{self.filter.name}: no tier is marked positive, so dropped articles cannot be misses")
         candidates = dropped_by(self.articles if self.pool is None else self.pool, self.filter)
         if not candidates.height:
             note("the prefilter drops none of these articles")
@@ -269,7 +284,7 @@ def _pool(path: Path) -> pl.DataFrame:
 
 
 def _recording(run: Run | None, out: Path | None, facts: dict[str, Any], seed: int) -> AbstractContextManager[object]:
-    """A run's own audit is one of its stages; one that goes elsewhere is nobody's."""
+    """Record an audit in the run's own folder as a stage; one with another output folder is not recorded."""
     if run is None or out is not None:
         return nullcontext()
     return run.recording("audit", parameters=facts, seeds={"audit": seed})

@@ -24,34 +24,41 @@ def register(app: typer.Typer) -> None:
 
 
 def bakeoff(
-    folder: Annotated[Path, typer.Argument(help="A run folder of the bake-off's own; an existing one goes on.")],
+    folder: Annotated[
+        Path, typer.Argument(help="A separate run folder for the comparison; an existing one is resumed.")
+    ],
     oracle: Annotated[
         list[str],
         typer.Option(
-            help="Two or more times: as for label; openai:MODEL@URL for a server of its own, and "
-            "openai:MODEL@URL#VARIABLE for a key of its own."
+            help="An oracle, as in potstill label; give it two or more times. openai:MODEL@URL sets its server, "
+            "and openai:MODEL@URL#VARIABLE also the environment variable that holds its key."
         ),
     ],
     filter_: Annotated[
-        str | None, typer.Option("--filter", metavar="FILTER", help="A folder, or the name of a filter that ships.")
+        str | None,
+        typer.Option("--filter", metavar="FILTER", help="A filter folder, or the name of a built-in filter."),
     ] = None,
-    articles: Annotated[str | None, typer.Option(help="Articles to draw the sample from.")] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="How many to draw; all, if left out.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw.")] = 0,
+    articles: Annotated[str | None, typer.Option(help="File of articles to sample from.")] = None,
+    sample: Annotated[int | None, typer.Option(min=1, help="Number of articles to sample. Default: all.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed for sampling.")] = 0,
     samples: Annotated[int, typer.Option(help="Answers per article and oracle.")] = 1,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
-    max_cost: Annotated[float | None, typer.Option(help="Never spend more, all oracles together.")] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Never make more calls, all oracles together.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Estimate calls, cost and time; ask nothing.")] = False,
+    max_cost: Annotated[float | None, typer.Option(help="Maximum cost over all oracles, in US dollars.")] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Maximum calls over all oracles.")] = None,
     max_tokens: AnswerTokens = 1000,
     concurrency: Concurrency = 16,
     prices: Prices = None,
     api_key_env: Annotated[
-        str | None, typer.Option(help="The environment variable with the key, for oracles without one of their own.")
+        str | None,
+        typer.Option(
+            help="Environment variable that holds the API key of oracles given without #VARIABLE. Default: the "
+            "provider's."
+        ),
     ] = None,
     timeout: Timeout = 120.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Have several oracles score the same articles: agreement, bias, price per article, and what becomes of tiers."""
+    """Compare oracles on the same articles: agreement, bias, price per article and tiers."""
     from potstill.audit.bakeoff import Contender, bake_off
     from potstill.filters import load_filter
     from potstill.interrupts import on_interrupt
@@ -66,7 +73,7 @@ def bakeoff(
     if plan:
         _print_plans(folder, chosen, articles, asked, sample, seed, samples, as_json=as_json)
         return
-    on_interrupt("the same command goes on")
+    on_interrupt("run the same command to resume")
     contenders = [Contender(one.opened(), one.price) for one in asked]
     found = bake_off(folder, chosen, articles, contenders, sample=sample, seed=seed, samples=samples, limits=limits)
     if as_json:

@@ -16,14 +16,14 @@ TrustedKeys = Annotated[
     typer.Option(
         "--trusted-key",
         metavar="FILE",
-        help="A public key that the bundle must be signed by; give it again for others of which one will do.",
+        help="File of a public key to trust; repeat to accept any of several.",
     ),
 ]
 RequireSignature = Annotated[
     bool,
     typer.Option(
         "--require-signature",
-        help="Refuse a bundle that is not signed; by whom it must be, only --trusted-key says.",
+        help="Refuse a bundle without a valid signature, by any signer; use --trusted-key to require a particular one.",
     ),
 ]
 
@@ -36,30 +36,32 @@ def register(app: typer.Typer) -> None:
 
 
 def bundle(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    run: Annotated[Path, typer.Argument(help="A run folder with trained students.")],
     others: Annotated[
         list[Path] | None,
         typer.Option(
             "--with",
             metavar="RUN",
-            help="Bundle another filter's run too, with the same student, so that one network can score for all; "
-            "give it again for more.",
+            help="Another filter's run to bundle with the same student, so that one network can score for all "
+            "filters; repeat for several.",
         ),
     ] = None,
     student: Annotated[
-        str | None, typer.Option(help="Ship this student, by its recipe's name; else the one validation prefers.")
+        str | None,
+        typer.Option(help="Recipe name of the student to ship. Default: the one with the lowest validation error."),
     ] = None,
     adapter: Annotated[
         bool | None,
         typer.Option(
             "--adapter/--self-contained",
-            help="Ship an adapter and the hash of its base, or the network whole; else whole where it fits.",
+            help="Ship only the adapter and the hash of its base model; default: the whole network if it fits an "
+            "ONNX file (1.9 GB).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the calibration's folds and the golden word lists.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="What was built, as JSON.")] = False,
+    seed: Annotated[int, typer.Option(help="Random seed for calibration folds and golden texts.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Choose a student, calibrate it, export it and write a bundle that proves itself."""
+    """Choose, calibrate and export a student, and write it as a bundle that can be verified."""
     from potstill.bundle import Kind, build_bundle, choose_for_all
     from potstill.runs import Run
 
@@ -77,13 +79,13 @@ def bundle(
 
 
 def verify(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder, or a run folder with a bundle.")],
     trusted_key: TrustedKeys = None,
     require_signature: RequireSignature = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; for bundles that run on torch.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
+    device: Annotated[str, typer.Option(help="Device for bundles that need torch: auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Prove a bundle: every file's hash, every golden text's scores, every golden verdict, and its signature."""
+    """Verify a bundle: file hashes, scores of the golden texts, golden verdicts and signature."""
     from potstill.bundle import verify_bundle
     from potstill.bundle.signing import trust_of
     from potstill.cli.places import bundle_of
@@ -94,37 +96,38 @@ def verify(
         print(json.dumps(asdict(found)))
         return
     print(
-        f"{found.bundle} holds: {found.files} files, {found.bytes / 1e6:.1f} MB, {found.recipe} for {found.filter}, "
+        f"{found.bundle} is valid: {found.files} files, {found.bytes / 1e6:.1f} MB, {found.recipe} for {found.filter}, "
         f"{found.golden_texts} golden texts within {found.largest_difference:.2g} "
         f"(allowed {found.allowed_difference:g}), {found.golden_verdicts:,} golden verdicts, {found.seconds:.2f} s"
     )
     if found.signed_by is None:
-        print("not signed: nothing here says who made it")
+        print("not signed")
     elif found.signature == "trusted":
         print(f"signed by the trusted key {found.signed_by}")
     elif found.signature == "unchecked":
-        print(f"signed by {found.signed_by}, it says; to check that: pip install 'potstill[sign]'")
+        print(f"claims to be signed by {found.signed_by}, not checked; to check it: pip install 'potstill[sign]'")
     else:
-        print(f"signed by {found.signed_by}; whether that is a key to trust, only --trusted-key can tell")
+        print(f"signed by {found.signed_by}; use --trusted-key to require a particular key")
 
 
 def sign(
-    bundle: Annotated[Path | None, typer.Argument(help="Folder of the bundle.", show_default=False)] = None,
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle folder.", show_default=False)] = None,
     key: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The private key: an Ed25519 key in PEM.", show_default=False)
+        Path | None, typer.Option(metavar="FILE", help="File of the private key (Ed25519, PEM).", show_default=False)
     ] = None,
     new_key: Annotated[
         Path | None,
         typer.Option(
             "--new-key",
             metavar="FILE",
-            help="Make a key first: the private one in FILE, the public one, for --trusted-key, in FILE.pub.",
+            help="Create a key pair and use it: the private key in FILE, the public key (for --trusted-key) in "
+            "FILE.pub.",
             show_default=False,
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="What was made, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Sign a bundle, once it has proven itself, so that others can tell who made it; or make a key for that."""
+    """Verify a bundle and sign it with a private key, or create a key pair."""
     from potstill.bundle import verify_bundle
     from potstill.bundle.signing import PUBLIC, sign_bundle
     from potstill.bundle.signing import new_key as make_key
@@ -141,7 +144,7 @@ def sign(
         print(json.dumps(made))
         return
     if new_key is not None:
-        print(f"{made['private_key']}: the private key {made['key']}; keep it to yourself")
-        print(f"{made['public_key']}: the public key, for whoever uses what you sign (--trusted-key)")
+        print(f"{made['private_key']}: the private key {made['key']}; keep it secret")
+        print(f"{made['public_key']}: the public key; give it to the users of your bundles (--trusted-key)")
     if bundle is not None:
         print(f"{bundle}: signed by {made['key']}")

@@ -14,17 +14,19 @@ def register(app: typer.Typer) -> None:
 
 
 def cascade(
-    run: Annotated[Path, typer.Argument(help="Folder of the run.")],
+    run: Annotated[Path, typer.Argument(help="A run folder with a bundle.")],
     recall: Annotated[
-        float, typer.Option(help="Share of positive articles that must go on to the bundle's student, at least.")
+        float, typer.Option(help="Minimum share of positive articles that must reach the bundle's student.")
     ] = 0.95,
     first: Annotated[
         str | None,
-        typer.Option(help="Name of the student that answers first. Default: tfidf-ridge, or another TF-IDF student."),
+        typer.Option(
+            help="Recipe name of the student that answers first. Default: tfidf-ridge, or another TF-IDF student."
+        ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="What was found, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Let a cheap student answer first, and alone where a stated share of positive articles is shown not to be lost."""
+    """Let a cheap student answer clear negatives alone; a minimum recall of positive articles is guaranteed."""
     from potstill.cascade import build_cascade
     from potstill.runs import Run
 
@@ -35,16 +37,17 @@ def cascade(
         return
     print(
         f"{found.first} before {found.student}; thresholds from {found.articles:,} articles, of which "
-        f"{found.positives:,} are {' or '.join(found.positive_tiers)} ({found.positive_clusters:,} without repeats)"
+        f"{found.positives:,} are {' or '.join(found.positive_tiers)} "
+        f"({found.positive_clusters:,} without near-duplicates)"
     )
-    print(f"{'recall, at least':>18} {'answered early':>16} {'at 5% positives':>16} {'articles/s':>12}")
+    print(f"{'minimum recall':>18} {'answered early':>16} {'at 5% positives':>16} {'articles/s':>12}")
     for one in found.frontier:
         chosen = "  <- chosen" if one.threshold == found.chosen.threshold else ""
         rate = f"{one.articles_per_second:,.0f}"
         print(f"{one.recall:>18.1%} {one.early:>16.1%} {one.early_at_5_percent:>16.1%} {rate:>12}{chosen}")
     held = found.test
     print(
-        f"test part: {held.passed} of {held.positives} positives go on; {held.early} of {held.articles} answered early"
+        f"test part: {held.passed} of {held.positives} positives reach the bundle; "
+        f"{held.early} of {held.articles} answered early"
     )
-    print(found.why)
-    print(f"potstill score {opened.path('bundle')} FILE --cascade {opened.path('cascade')}")
+    print(f"use it: potstill score {opened.path('bundle')} FILE --cascade {opened.path('cascade')}")

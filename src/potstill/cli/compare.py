@@ -19,17 +19,20 @@ def compare(
     things: Annotated[
         list[str],
         typer.Argument(
-            help="Evaluated runs, bundles, FILE@FILTER (predictions) or a JSON file of figures; join several seeds of "
-            "one recipe by commas."
+            help="Evaluated runs, bundles, FILE@FILTER (a file of predictions and its filter) or a JSON file of "
+            "figures. Join several seeds of one recipe with commas."
         ),
     ],
-    sort: Annotated[str, typer.Option(help="skill, mae or spearman.")] = "skill",
+    sort: Annotated[str, typer.Option(help="Sort by skill, mae or spearman.")] = "skill",
     keep: Annotated[
-        bool, typer.Option("--keep", help="Write it into the first thing, a run, whose report then shows it.")
+        bool,
+        typer.Option(
+            "--keep", help="Save the comparison in the first entry, which must be a run. Its report then shows it."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Compare by skill, and tell differences from noise where the same rows were judged."""
+    """Compare models by skill, and test differences for significance if they were evaluated on the same rows."""
     from potstill.evaluation import comparing
     from potstill.runs import Run
     from potstill.terminal import steps
@@ -79,10 +82,10 @@ def described(found: Comparing) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     for pair in found.pairs:
-        verdict = "noise" if pair.noise else "real"
+        verdict = "not significant" if pair.noise else "significant"
         lines.append(
-            f"{pair.first} less {pair.second}: {pair.difference:+.4f} ({pair.interval.low:+.4f} to "
-            f"{pair.interval.high:+.4f}) on {pair.rows:,} rows, probability of noise {pair.p:.4f}: {verdict}"
+            f"{pair.first} minus {pair.second}: {pair.difference:+.4f} ({pair.interval.low:+.4f} to "
+            f"{pair.interval.high:+.4f}) on {pair.rows:,} rows, p = {pair.p:.4f}: {verdict}"
         )
     return [*lines, *(f"- {note}" for note in found.notes)]
 

@@ -17,30 +17,38 @@ def register(app: typer.Typer) -> None:
 
 
 def dataset(
-    run: Annotated[Path, typer.Argument(help="A run folder that holds labels.")],
-    seed: Annotated[int, typer.Option(min=0, help="Of the split; the same seed gives the same parts.")] = 0,
+    run: Annotated[Path, typer.Argument(help="A run folder with labels.")],
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the split.")] = 0,
     fractions: Annotated[
         str,
         typer.Option(
-            help="Shares of train/validation/test or train/validation/calibration/test. A calibration part of "
-            "under 100 rows is not made: its share trains, and calibration is cross-fitted."
+            help="Percentages of train/validation/test or train/validation/calibration/test. If the calibration "
+            "part would have fewer than 100 rows, it is added to the training part, and calibration is "
+            "cross-fitted."
         ),
     ] = "70/10/10/10",
     whole: Annotated[
         Literal["source", "time"] | None,
-        typer.Option("--keep-whole", help="Keep sources in one part too, or train on the past and test on the rest."),
+        typer.Option(
+            "--keep-whole",
+            help="source: also keep all rows of a source in one part. time: train on the earliest rows and test on "
+            "the latest. Default: only near-duplicates are kept together.",
+        ),
     ] = None,
-    oracle: Annotated[str | None, typer.Option(help="Whose labels, where several oracles have given some.")] = None,
+    oracle: Annotated[
+        str | None,
+        typer.Option(help="Oracle whose labels to use. Required if the run has labels from several oracles."),
+    ] = None,
     like: Annotated[
         Path | None,
         typer.Option(
             metavar="RUN",
-            help="Give articles the part that they, or near-copies, have in another run: for runs that train together.",
+            help="Reuse another run's train/test split. Use it for runs that are trained together.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Cluster near-duplicates and split a run's labelled articles without leaks."""
+    """Split a run's labelled articles into parts, keeping near-duplicates together."""
     from potstill.dataset import Fractions, build_dataset
     from potstill.runs import Run
 
@@ -61,15 +69,15 @@ def dataset(
 def described(record: DatasetRecord) -> list[str]:
     """The lines that the command prints for a person."""
     parts = ", ".join(f"{part} {count}" for part, count in record.parts.items())
-    kept = "" if record.whole == "clusters" else f"; {record.whole} kept whole too"
+    kept = "" if record.whole == "clusters" else f"; also kept together: {record.whole}"
     lines = [
         f"{record.rows} rows of {record.oracle} (seed {record.seed}): {parts}",
         f"{record.near_duplicates} near-duplicate pairs, {record.clusters} clusters, each in one part{kept}",
-        f"the window cuts {record.cut} of {record.rows} articles",
+        f"{record.cut} of {record.rows} articles are longer than the text window",
     ]
     masked = {name: count for name, count in record.masked.items() if count}
     if masked:
         lines.append("labels masked: " + ", ".join(f"{name} {count}" for name, count in masked.items()))
     if record.unlabelled:
-        lines.append(f"{record.unlabelled} articles without labels are left out")
+        lines.append(f"{record.unlabelled} articles without labels left out")
     return [*lines, *(f"note: {note}" for note in record.notes)]

@@ -1,4 +1,4 @@
-"""`potstill demo`: the whole river on 350 real news stories."""
+"""`potstill demo`: every stage on 350 real news stories."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the demo leaves its runs, one folder a filter.")] = Path(
+    folder: Annotated[Path, typer.Argument(help="Folder for the demo's runs, one subfolder per filter.")] = Path(
         "demo-run"
     ),
     filter_names: Annotated[
         list[str] | None,
         typer.Option(
-            "--filter", help="front-page, uplifting or investment-risk; give it again for more. All three unless given."
+            "--filter", help="front-page, uplifting or investment-risk; repeat for several. Default: all three."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for the split and for training.")] = 0,
     full: Annotated[
         bool,
         typer.Option(
-            "--full", help="Also fine-tune a network, which takes minutes. On these labels it does not score better."
+            "--full", help="Also fine-tune a network, which takes minutes. It does not score better on these labels."
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the evaluations and the verdicts as JSON.")] = False,
 ) -> None:
-    """Distil a recorded oracle's judgement of 350 real news stories for three filters; score new texts in one pass."""
+    """Run every stage for three filters on 350 real news stories with recorded labels; score new texts in one pass."""
     from potstill.demo import FILTERS, run_demo
 
     done = run_demo(folder, filter_names or tuple(FILTERS), seed=seed, full=full)
@@ -62,7 +62,7 @@ def demo(
 
 
 def ladder_table(done: Distilled) -> Table:
-    """The rungs: error, skill against the constant, tiers, and what one article costs."""
+    """The leaderboard: error, skill, tiers, and latency."""
     from rich import box
     from rich.table import Table
 
@@ -70,9 +70,11 @@ def ladder_table(done: Distilled) -> Table:
 
     evaluation = done.evaluation
     shipped = evaluation.choice.rung if evaluation.choice else None
-    table = Table(title=f"{evaluation.filter} v{evaluation.filter_version}: the ladder", box=box.SIMPLE, pad_edge=False)
-    for name in ("student", "judged on", "MAE", "95%", "skill", "tiers", "ms"):
-        table.add_column(name, justify="left" if name in {"student", "judged on"} else "right", no_wrap=True)
+    table = Table(
+        title=f"{evaluation.filter} v{evaluation.filter_version}: leaderboard", box=box.SIMPLE, pad_edge=False
+    )
+    for name in ("student", "evaluated on", "MAE", "95%", "skill", "tiers", "ms"):
+        table.add_column(name, justify="left" if name in {"student", "evaluated on"} else "right", no_wrap=True)
     for rung in evaluation.ladder:
         judged = rung.judgements.get(rung.headline) if rung.headline else None
         mean = judged.mean if judged else None
@@ -88,14 +90,13 @@ def ladder_table(done: Distilled) -> Table:
         )
     floor = evaluation.floor
     noise = (
-        f"the oracle's own noise leaves a floor of {floor.mean_floor:.3f} (repeat difference "
-        f"{floor.mean_difference:.3f})"
+        f"noise floor of the labels {floor.mean_floor:.3f} (repeat difference {floor.mean_difference:.3f})"
         if floor
-        else "the floor is unknown: the oracle answered once"
+        else "noise floor unknown: the oracle answered once"
     )
     table.caption = (
-        "* the bundle; skill: the share of the constant's error that is gone; tiers: agreement with the "
-        f"oracle; ms: one article at a time; {noise}"
+        "* the bundle; skill: error reduction compared with the constant; tiers: agreement with the oracle; "
+        f"ms: latency of one article; {noise}"
         + "".join(f"; {line}" for line in remark(rung.latency.load for rung in evaluation.ladder if rung.latency))
     )
     return table
@@ -109,7 +110,7 @@ def verdict_table(done: Demo) -> Table:
     from potstill.demo import NEW_TEXTS
 
     read = "no network" if not done.networks else "one network" if done.networks == 1 else f"{done.networks} networks"
-    table = Table(title=f"three texts that nobody has labelled, in one pass of {read}", box=box.SIMPLE)
+    table = Table(title=f"three unlabelled texts, scored in one pass with {read}", box=box.SIMPLE)
     for name in ("text", "filter", "tier", "overall", "strongest dimension"):
         table.add_column(name, justify="right" if name == "overall" else "left")
     for text, verdicts in zip(NEW_TEXTS, done.verdicts, strict=True):

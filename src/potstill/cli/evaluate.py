@@ -33,67 +33,76 @@ def register(app: typer.Typer) -> None:
 def evaluate(
     run: Annotated[
         Path | None,
-        typer.Argument(metavar="RUN", help="A run folder whose bundle is made; with --oracle, or a bundle."),
+        typer.Argument(metavar="RUN", help="A run with a bundle; with --oracle, a bundle folder also works."),
     ] = None,
     predictions: Annotated[
         Path | None,
-        typer.Option(help="Judge this file of predictions and labels instead of a run (.json, .jsonl, .parquet)."),
+        typer.Option(help="Evaluate this file of predictions and labels instead of a run (.json, .jsonl or .parquet)."),
     ] = None,
     filter_name: Annotated[
-        str | None, typer.Option("--filter", help="The filter of --predictions: a name or a folder.")
+        str | None,
+        typer.Option("--filter", help="Filter for --predictions: a folder or the name of a built-in filter."),
     ] = None,
     history: Annotated[
         Path | None,
-        typer.Option(help="Look for what is wrong in this history of a training: JSON, or a student's folder."),
+        typer.Option(help="Check this training history for problems: a JSON file or a student's folder."),
     ] = None,
-    metadata: Annotated[Path | None, typer.Option(help="More facts for --history, as JSON.")] = None,
+    metadata: Annotated[Path | None, typer.Option(help="JSON file with more facts for --history.")] = None,
     folds: Annotated[
         int | None,
         typer.Option(
             min=0,
-            help="Refit the cheap students without each fold, so that every label judges them; 0 for none. "
-            "Left out: 10 for up to 1,500 rows, none above.",
+            help="Number of cross-validation folds over all labelled rows, for cheap students; 0 for none. "
+            "Default: 10 for up to 1,500 rows, none above.",
         ),
     ] = None,
     oracle: Annotated[
         str | None,
-        typer.Option(help="Judge the bundle on new articles that this oracle labels: as in potstill label."),
+        typer.Option(help="Evaluate the bundle on new articles labelled by this oracle, given as in potstill label."),
     ] = None,
-    articles: Annotated[str | None, typer.Option(help="The new articles.")] = None,
-    sample: Annotated[int, typer.Option(min=10, help="How many of them, drawn by chance, the oracle labels.")] = 100,
-    samples: Annotated[int, typer.Option(help="Answers about each; from two on the floor is known.")] = 1,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what --oracle will take, and do nothing.")] = False,
+    articles: Annotated[str | None, typer.Option(help="File of new articles for --oracle.")] = None,
+    sample: Annotated[
+        int, typer.Option(min=10, help="Number of articles, chosen at random, that the oracle labels.")
+    ] = 100,
+    samples: Annotated[
+        int, typer.Option(help="Answers per article. At least 2 are needed to estimate the noise floor.")
+    ] = 1,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="With --oracle: estimate calls, cost and time; ask nothing.")
+    ] = False,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for what --oracle finds, and for its labels; else the run's fresh."),
+        typer.Option("--out", "-o", help="Folder for the results and labels of --oracle. Default: RUN/fresh."),
     ] = None,
     ledger: Annotated[
-        Path | None, typer.Option(help="File for the bought labels; else ledger.sqlite in the folder of -o.")
+        Path | None,
+        typer.Option(help="File for the labels of --oracle. Default: ledger.sqlite in the folder of --out."),
     ] = None,
     max_cost: Annotated[
-        float | None, typer.Option(help="Never spend more on these labels, all times together.")
+        float | None, typer.Option(help="Maximum cost of --oracle, in US dollars, over all sessions.")
     ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(help="Never make more calls for these labels, all times together.")
-    ] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Maximum calls for --oracle, over all sessions.")] = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     prices: Prices = None,
     base_url: BaseUrl = None,
     api_key_env: KeyVariable = None,
     max_tokens: AnswerTokens = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Of folds, bootstrap and draw.")] = 0,
-    resamples: Annotated[int, typer.Option(min=10, help="Of the bootstrap over clusters.")] = 1000,
-    timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure what an article costs.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole record as JSON.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for folds, bootstrap and sampling.")] = 0,
+    resamples: Annotated[
+        int,
+        typer.Option(min=10, help="Number of bootstrap resamples; clusters of near-duplicates are resampled together."),
+    ] = 1000,
+    timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure latency and throughput.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
 ) -> None:
-    """Judge a run, a bundle, a file of predictions or a history, beside what would be true without the model."""
+    """Evaluate a run, a bundle, a file of predictions or a training history, compared with baselines."""
     from potstill.errors import BadInput
     from potstill.labelling import Limits, Repeats
     from potstill.oracle import Settings
 
     if sum(one is not None for one in (run, predictions, history)) != 1:
-        raise BadInput("name one thing to evaluate: a run, a bundle, --predictions FILE or --history FILE")
+        raise BadInput("give one thing to evaluate: a run, a bundle, --predictions FILE or --history FILE")
     if metadata is not None and history is None:
         raise BadInput("--metadata goes with --history")
     _refuse_without_oracle(oracle, articles, out, ledger, max_cost, max_calls, plan or None)
@@ -156,7 +165,7 @@ def _fresh(
         drawn, filter_ = check.sample.articles, check.scorer.bundle.filter
         print_plan(asking.plan([drawn], filter_, check.ledger, samples), asking.known, as_json=as_json)
         return
-    on_interrupt("the answers that were bought are kept, and the same command goes on")
+    on_interrupt("bought answers are kept; run the same command to resume")
     bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
     found = check.carry_out(
         asking.opened(), samples=samples, limits=asking.limits, price=asking.price, bootstrap=bootstrap
@@ -185,19 +194,19 @@ def _history(path: Path, metadata: Path | None, *, as_json: bool) -> None:
 
 
 def described_history(found: HistoryEvaluation) -> list[str]:
-    """The lines for a person: the plateau, then every flag, or that there is none."""
+    """The printed lines: the plateau, then every flag, or that there is none."""
     training = found.training
     lines = [f"{training.epochs} epochs, epoch {training.best_epoch or '?'} kept; gap {_number(training.gap)}"]
     if training.plateau is not None:
         slope, ends = training.plateau.slope, training.plateau.interval
         lines.append(
-            f"validation MAE changed by {slope:+.4f} an epoch over the last {training.plateau.epochs} "
+            f"validation MAE changed by {slope:+.4f} per epoch over the last {training.plateau.epochs} "
             f"({ends.low:+.4f} to {ends.high:+.4f})"
         )
     if found.unread:
-        lines.append(f"not read: {', '.join(found.unread)}")
+        lines.append(f"fields ignored: {', '.join(found.unread)}")
     said = [f"- {flag.rule}: {flag.text}" for flag in training.flags]
-    return [*lines, "", *(said or ["no flag is raised by what is recorded"])]
+    return [*lines, "", *(said or ["no problems found in the recorded values"])]
 
 
 def described_fresh(found: FreshEvaluation) -> list[str]:
@@ -207,7 +216,7 @@ def described_fresh(found: FreshEvaluation) -> list[str]:
     asked, tiers = found.asked, found.judgement.tiers
     left = "".join(f", {count:,} {reason}" for reason, count in asked.left_out.items())
     cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
-    bought = f"{asked.bought:,} bought, {asked.already:,} were in the ledger"
+    bought = f"{asked.bought:,} bought, {asked.already:,} already in the ledger"
     each = "" if asked.samples == 1 else f", {asked.samples} answers each"
     lines = [
         f"{asked.drawn:,} of {asked.articles:,} articles drawn{left}{each}",
@@ -216,9 +225,11 @@ def described_fresh(found: FreshEvaluation) -> list[str]:
         *_table(found.judgement),
     ]
     if tiers.accuracy is not None:
-        lines.append(f"the same tier in {tiers.accuracy:.0%} ({_shares(tiers.accuracy_interval)}); {_majority(tiers)}")
+        lines.append(
+            f"same tier as the oracle: {tiers.accuracy:.0%} ({_shares(tiers.accuracy_interval)}); {_majority(tiers)}"
+        )
     held = [f"{name} {share:.0%}" for name, share in found.coverage.items() if share is not None]
-    lines.append(f"{found.interval_level:.0%} intervals held: {', '.join(held)}")
+    lines.append(f"coverage of the {found.interval_level:.0%} intervals: {', '.join(held)}")
     return [*lines, "", *(f"- {finding.text}" for finding in found.findings)]
 
 
@@ -227,7 +238,7 @@ def _shares(interval: Interval | None) -> str:
 
 
 def _majority(tiers: Tiers) -> str:
-    return "" if tiers.majority is None else f"always {tiers.majority_tier} would be right in {tiers.majority:.0%}"
+    return "" if tiers.majority is None else f"always predicting {tiers.majority_tier}: {tiers.majority:.0%}"
 
 
 def described_file(found: FileEvaluation) -> list[str]:
@@ -260,7 +271,7 @@ def _table(judged: Judgement) -> list[str]:
     if judged.ranking is not None:
         ranking = judged.ranking
         lines.append(
-            f"average precision {_number(ranking.average_precision)} (by chance {_number(ranking.by_chance)}); "
+            f"average precision {_number(ranking.average_precision)} (random order {_number(ranking.by_chance)}); "
             + ", ".join(f"recall@{at.k} {_number(at.recall)}, NDCG@{at.k} {_number(at.ndcg)}" for at in ranking.at)
         )
     return lines
@@ -270,7 +281,7 @@ def described(evaluation: Evaluation) -> list[str]:
     """The lines that the command prints for a person: the ladder, then the verdicts."""
     from potstill.load import remark
 
-    head = ("rung", "judged on", "MAE", "interval", "constant", "skill", "Spearman", "ms", "articles/s")
+    head = ("model", "evaluated on", "MAE", "interval", "constant", "skill", "Spearman", "ms", "articles/s")
     shipped = evaluation.shipped.rung if evaluation.shipped is not None else None
     rows = [head, *(_rung(rung, shipped=rung.name == shipped) for rung in evaluation.ladder)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
@@ -278,7 +289,7 @@ def described(evaluation: Evaluation) -> list[str]:
     lines += remark(rung.latency.load for rung in evaluation.ladder if rung.latency is not None)
     if evaluation.floor is not None:
         lines.append(
-            f"floor {evaluation.floor.mean_floor:.3f} (repeat difference {evaluation.floor.mean_difference:.3f})"
+            f"noise floor {evaluation.floor.mean_floor:.3f} (repeat difference {evaluation.floor.mean_difference:.3f})"
         )
     return [*lines, "", *(f"- {finding.text}" for finding in evaluation.findings)]
 
@@ -288,7 +299,7 @@ def _rung(rung: Rung, *, shipped: bool) -> tuple[str, ...]:
 
     name = f"{rung.name} *" if shipped else rung.name
     if rung.headline is None:
-        return name, "not judged", *[""] * 7
+        return name, "not evaluated", *[""] * 7
     judged = rung.judgements[rung.headline]
     figures: Figures = judged.mean
     cost = rung.latency

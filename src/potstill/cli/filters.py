@@ -1,4 +1,4 @@
-"""Commands for filters: start one, check one, list those that ship."""
+"""Commands for filters: start one, check one, list the built-in ones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def register(app: typer.Typer) -> None:
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Small letters and digits, joined by - . or _.")],
-    folder: Annotated[Path, typer.Option("--in", help="Where to put the filter's folder.")] = Path(),
+    name: Annotated[str, typer.Argument(help="Name of the filter: lowercase letters and digits, joined by - . or _.")],
+    folder: Annotated[Path, typer.Option("--in", help="Parent folder of the new filter folder.")] = Path(),
 ) -> None:
-    """Start a filter: a folder with a filter.yaml and a rubric.md to edit."""
+    """Create a filter folder with a filter.yaml and a rubric.md to edit."""
     from potstill.filters import RUBRIC_NAME, YAML_NAME, scaffold
 
     place = scaffold(name, folder)
@@ -30,10 +30,12 @@ def new(
 
 
 def check(
-    filter_: Annotated[str, typer.Argument(metavar="FILTER", help="A folder, or the name of a filter that ships.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    filter_: Annotated[
+        str, typer.Argument(metavar="FILTER", help="A filter folder, or the name of a built-in filter.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Check a filter and say in words what it does; what is not legal is an error, the rest are remarks."""
+    """Validate a filter and explain what it does. Invalid settings are errors; doubtful ones are warnings."""
     from potstill.filters import explain, lint, load_filter
 
     checked = load_filter(filter_)
@@ -54,14 +56,14 @@ def check(
     print(explain(checked))
     print()
     for finding in findings:
-        print(f"remark: {finding.path}: {finding.message}")
-    print("legal, nothing to remark" if not findings else f"legal, {len(findings)} to look at")
+        print(f"warning: {finding.path}: {finding.message}")
+    print(f"Filter is valid. {_warnings(len(findings))}.")
 
 
 def list_filters(
-    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the filters as a JSON list.")] = False,
 ) -> None:
-    """List the filters that ship."""
+    """List the built-in filters."""
     from potstill.filters import builtin_filters, load_filter
 
     found = [load_filter(name) for name in builtin_filters()]
@@ -83,6 +85,10 @@ def list_filters(
         print(f"{one.name:<{width}}  v{one.version}  {one.description}")
 
 
+def _warnings(count: int) -> str:
+    return "No warnings" if not count else "1 warning" if count == 1 else f"{count} warnings"
+
+
 def _command_path(place: Path) -> str:
-    # A bare name could be taken for a filter that ships.
+    # A bare name could be taken for a built-in filter.
     return str(place) if place.is_absolute() or len(place.parts) > 1 else f"./{place}"

@@ -42,32 +42,36 @@ def register(app: typer.Typer) -> None:
 
 
 def label(
-    run: Annotated[Path, typer.Argument(help="A run folder; a new one needs --filter and --articles.")],
+    run: Annotated[Path, typer.Argument(help="A run folder. A new run needs --filter and --articles.")],
     oracle: Annotated[
         str,
-        typer.Option(help="openai:MODEL (any compatible server), anthropic:MODEL, gemini:MODEL, or replay:FILE."),
+        typer.Option(
+            help="The oracle: openai:MODEL (any compatible server), anthropic:MODEL, gemini:MODEL, or replay:FILE."
+        ),
     ],
     filter_: Annotated[
-        str | None, typer.Option("--filter", metavar="FILTER", help="A folder, or the name of a filter that ships.")
+        str | None,
+        typer.Option("--filter", metavar="FILTER", help="A filter folder, or the name of a built-in filter."),
     ] = None,
     articles: Annotated[
-        str | None, typer.Option(help="Articles to add, as `potstill score` reads them, or - for JSONL on stdin.")
+        str | None,
+        typer.Option(help="Articles to add, in any format that `potstill score` reads; - reads JSON lines from stdin."),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Answers per article; labels are their means.")] = 1,
+    samples: Annotated[int, typer.Option(help="Answers per article. A label is their mean.")] = 1,
     repeat_share: Annotated[
-        float, typer.Option(help="Share of the articles, drawn by chance, that get so many; the rest get one.")
+        float, typer.Option(help="Share of articles asked --samples times; the others are asked once.")
     ] = 1.0,
-    repeat_seed: Annotated[int, typer.Option(help="Seed of that chance.")] = 0,
-    plan: Annotated[bool, typer.Option("--plan", help="Say what it will take, and do nothing.")] = False,
-    max_cost: Annotated[float | None, typer.Option(help="Never spend more on this run, all sessions together.")] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(help="Never make more calls for this run, all sessions together.")
+    repeat_seed: Annotated[int, typer.Option(help="Random seed for --repeat-share.")] = 0,
+    plan: Annotated[bool, typer.Option("--plan", help="Estimate calls, cost and time; ask nothing.")] = False,
+    max_cost: Annotated[
+        float | None, typer.Option(help="Maximum cost of this run, in US dollars, over all sessions.")
     ] = None,
+    max_calls: Annotated[int | None, typer.Option(help="Maximum calls for this run, over all sessions.")] = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
     prices: Prices = None,
     rpm: Rpm = None,
-    tpm: Annotated[float | None, typer.Option(help="Tokens a minute, at most.")] = None,
+    tpm: Annotated[float | None, typer.Option(help="Maximum tokens per minute.")] = None,
     concurrency: Concurrency = 16,
     max_tokens: AnswerTokens = 1000,
     base_url: BaseUrl = None,
@@ -76,32 +80,38 @@ def label(
     reasoning_effort: ReasoningEffort = None,
     timeout: Timeout = 120.0,
     mix_prompts: Annotated[
-        bool, typer.Option("--mix-prompts", help="Keep labels of a changed prompt, and buy what is missing.")
+        bool,
+        typer.Option(
+            "--mix-prompts",
+            help="If the prompt changed, keep the labels of the old prompt and buy only the missing ones.",
+        ),
     ] = False,
     replace_prompt: Annotated[
-        bool, typer.Option("--replace-prompt", help="Buy everything anew for a changed prompt.")
+        bool, typer.Option("--replace-prompt", help="If the prompt changed, relabel everything.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Ask again what failed for good before.")
+        bool, typer.Option("--retry-failed", help="Retry questions that failed permanently.")
     ] = False,
     batch: Annotated[
         bool,
         typer.Option(
-            "--batch", help="Send the questions as jobs, at half the price, and wait (openai, anthropic, gemini)."
+            "--batch",
+            help="Send the questions as batch jobs, usually at half the price, and wait for them (openai, "
+            "anthropic, gemini).",
         ),
     ] = False,
-    batch_size: Annotated[int, typer.Option(help="Questions in a job.")] = 1000,
-    poll: Annotated[float, typer.Option(help="Seconds between looks at a job.")] = 30.0,
+    batch_size: Annotated[int, typer.Option(help="With --batch: questions per job.")] = 1000,
+    poll: Annotated[float, typer.Option(help="With --batch: seconds between status checks of a job.")] = 30.0,
     drop_job: Annotated[
         list[str] | None,
         typer.Option(
-            help="With --batch: give up a job that cannot be awaited, by its name; what it asked counts at its worst "
-            "price, and is asked and perhaps paid for again."
+            help="With --batch: abandon a stuck job, by its name. Its questions count at their maximum price, are "
+            "asked again, and may be billed twice."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Have articles scored by an oracle; what is in the run's ledger already is never paid for again."""
+    """Label articles with an oracle; answers that the run already holds are not bought again."""
     from potstill.audit.early import early_warning
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
@@ -131,7 +141,7 @@ def label(
         found = asking.plan(frames, judged_by, ledger, repeats, batch=batch, prompts=prompts)
         print_plan(found, asking.known, batch=batch, as_json=as_json)
         return
-    on_interrupt("the same command goes on")
+    on_interrupt("run the same command to resume")
     summary = label_run(
         run,
         chosen,
@@ -151,7 +161,7 @@ def label(
     _print_summary(summary, asking.known, as_json=as_json)
     if summary.fatal:
         raise OracleError(
-            f"labelling stopped: {summary.stopped}; all answers so far are kept, and the same command goes on"
+            f"labelling stopped: {summary.stopped}; all answers so far are kept; run the same command to resume"
         )
 
 
@@ -176,18 +186,21 @@ def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> N
     if as_json:
         print(json.dumps(summary.as_dict() | {"price_from": known and known.source}, indent=2, ensure_ascii=False))
         return
-    print(f"{summary.bought:,} answers bought, {summary.already:,} were in the ledger, {summary.wanted:,} wanted")
+    print(f"{summary.bought:,} answers bought, {summary.already:,} already in the ledger, {summary.wanted:,} needed")
     for what, counts in (
-        ("failed calls, made again where that may help", summary.faults),
+        ("failed calls, retried where useful", summary.faults),
         ("failed", summary.failed),
-        ("failed before, not asked again", summary.given_up),
+        ("failed earlier, not retried", summary.given_up),
     ):
         if counts:
             print(f"{sum(counts.values()):,} {what}: {counted(counts)}")
     if summary.flagged:
-        print(f"{summary.flagged:,} articles speak to the oracle (the ledger's table flags): look at their labels")
+        print(
+            f"{summary.flagged:,} articles contain text addressed to the oracle "
+            f"(see the ledger's table flags); check their labels"
+        )
     if summary.first_failure:
-        print(f"the first failure: {summary.first_failure}")
+        print(f"first failure: {summary.first_failure}")
     cost = "" if summary.cost is None else f", cost {money(summary.cost, 6)}"
     print(
         f"{summary.calls:,} calls, {summary.tokens_in:,} tokens in, {summary.tokens_out:,} out{cost}, "
@@ -200,10 +213,10 @@ def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> N
             "" if summary.unanswered_cost is None else f", {money(summary.unanswered_cost, 6)} of the cost above,"
         )
         print(
-            f"{summary.unanswered:,} of the calls were sent and the server did not say what they cost; they are counted"
-            f"{counted_at} at the most that they can cost"
+            f"{summary.unanswered:,} calls were sent, but the server did not report their cost; they are counted"
+            f"{counted_at} at their maximum cost"
         )
     if summary.doubted:
-        print(f"the server's usage was not believed for {summary.doubted:,} of the calls: {summary.doubt}")
+        print(f"the server reported implausible token counts for {summary.doubted:,} calls: {summary.doubt}")
     if summary.stopped and not summary.fatal:
         print(f"stopped: {summary.stopped}")

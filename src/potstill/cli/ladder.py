@@ -21,32 +21,43 @@ def register(app: typer.Typer) -> None:
 
 
 def ladder(
-    run: Annotated[Path, typer.Argument(help="A run folder that holds a dataset.")],
+    run: Annotated[Path, typer.Argument(help="A run folder with a dataset.")],
     minutes: Annotated[
-        float, typer.Option(min=0, help="For everything; a rung is begun only when its estimate fits what is left.")
+        float,
+        typer.Option(
+            min=0, help="Time budget in minutes. A model is trained only if its estimated time fits in what is left."
+        ),
     ] = 15.0,
     latency: Annotated[
-        float | None, typer.Option(min=0, help="Milliseconds that one article may take; none: whatever it takes.")
+        float | None,
+        typer.Option(min=0, help="Maximum milliseconds per article of the recommended model. Default: no limit."),
     ] = None,
     recipe: Annotated[
         list[str] | None,
-        typer.Option("--recipe", help="A rung: a preset's name or a recipe file; again for more. None: all that ship."),
+        typer.Option(
+            "--recipe",
+            help="Name of a built-in recipe or a recipe file; repeat for several. Default: a selection of built-in "
+            "recipes that train on a CPU.",
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="Where fine-tuned students train: auto, cpu, cuda or mps.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    device: Annotated[str, typer.Option(help="Device for fine-tuned students: auto, cpu, cuda or mps.")] = "auto",
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="Tiny random backbones, to try the whole path; the scores mean nothing.")
+        bool,
+        typer.Option("--tiny", help="Use tiny random backbones for a quick trial run. The scores are meaningless."),
     ] = False,
-    plot: Annotated[Path | None, typer.Option(help="Draw error against milliseconds (.png or .svg).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The ladder as JSON.")] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Write a plot of error against latency to this file (.png or .svg).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the leaderboard as JSON.")] = False,
 ) -> None:
-    """Train the rungs that fit the time, cheapest first, and say which to take; run it again to go on."""
+    """Train models within a time budget, cheapest first, and recommend one; run it again to resume."""
     from potstill.interrupts import on_interrupt
     from potstill.ladder import RUNGS, climb
     from potstill.runs import Run
 
     opened = Run.open(run)
-    on_interrupt("the same command goes on")
+    on_interrupt("run the same command to resume")
     found = climb(opened, recipe or RUNGS, minutes=minutes, milliseconds=latency, seed=seed, device=device, tiny=tiny)
     if plot is not None:
         from potstill.ladder import Ladder
@@ -62,30 +73,30 @@ def described(found: Ladder) -> Iterator[str]:
     from potstill.load import marked, remark
 
     width = max(len(step.name) for step in found.steps) + 2
-    yield f"{'rung':{width}}{'MAE':>8}{'skill':>8}{'ms':>10}{'seconds':>9}"
+    yield f"{'model':{width}}{'MAE':>8}{'skill':>8}{'ms':>10}{'seconds':>9}"
     for step in found.steps:
         yield f"{step.name:{width}}{_figures(step)}"
     yield from remark(
         load for step in found.steps for load in (step.load, step.latency.load if step.latency is not None else None)
     )
-    yield f"constant {found.constant_mae:.3f}; " + (
-        "the oracle's own noise is not known: no article was asked about twice"
+    yield f"constant baseline {found.constant_mae:.3f}; " + (
+        "noise floor unknown: no article has two answers of the oracle"
         if found.floor is None
-        else f"the oracle's own noise {found.floor:.3f}"
+        else f"noise floor {found.floor:.3f}"
     )
     budget = "" if found.milliseconds is None else f" within {found.milliseconds:g} ms"
     if found.pick is None:
-        yield f"no rung{budget}"
+        yield f"no model{budget}"
     else:
         picked = next((step.latency for step in found.steps if step.name == found.pick.name), None)
         cost = marked(f"{found.pick.milliseconds:.1f}", None if picked is None else picked.load)
-        yield f"take {found.pick.name}{budget}: MAE {found.pick.mae:.3f}, {cost} ms an article"
+        yield f"recommended{budget}: {found.pick.name}, MAE {found.pick.mae:.3f}, {cost} ms per article"
         if found.pick.as_good:
-            yield f"  cheaper, and not surely worse: {', '.join(found.pick.as_good)}"
+            yield f"  cheaper and not significantly worse: {', '.join(found.pick.as_good)}"
     if found.next is not None:
         yield from _next(found)
     if found.tiny:
-        yield "made on tiny random backbones: the scores mean nothing"
+        yield "trained on tiny random backbones: the scores are meaningless"
 
 
 def _figures(step: Step) -> str:
@@ -103,9 +114,9 @@ def _next(found: Ladder) -> Iterator[str]:
     if after is None:
         return
     if after.gain is None:
-        yield f"next: {after.name}, about {after.seconds / 60:.1f} min; too few rungs to tell what it would buy"
+        yield f"next: {after.name}, about {after.seconds / 60:.1f} min; too few models to predict its gain"
         return
     yield (
-        f"next: {after.name}, about {after.seconds / 60:.1f} min; by the {after.points} rungs so far "
-        f"it would take {after.gain:.3f} off, to {after.mae:.3f}"
+        f"next: {after.name}, about {after.seconds / 60:.1f} min; the {after.points} models so far predict "
+        f"an MAE of {after.mae:.3f}, {after.gain:.3f} lower"
     )

@@ -78,7 +78,7 @@ def _ended_by(error: BaseException) -> int:
         _error(str(error))
         return error.exit_code
     if isinstance(error, MemoryError):
-        _error("there is not enough memory for this")
+        _error("not enough memory")
         return 3
     if isinstance(error, OSError):
         _error(_of_system(error))
@@ -127,7 +127,7 @@ def _internal(error: BaseException) -> None:
     places = traceback.extract_tb(error.__traceback__)
     own = next((place for place in reversed(places) if "potstill" in Path(place.filename).parts), places[-1])
     where = f"{Path(own.filename).parent.name}/{Path(own.filename).name}:{own.lineno}"
-    _error(f"internal error: {type(error).__name__} at {where}; `potstill -v` and the same command show all of it")
+    _error(f"internal error: {type(error).__name__} at {where}; run the command with `potstill -v` for details")
     if any(flag in sys.argv[1:] for flag in ("-v", "--verbose")):
         traceback.print_exception(error)
     log.debug("internal error: %s at %s", type(error).__name__, where)

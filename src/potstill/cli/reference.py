@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """Every command by its name, in the order of the river."""
+    """Every command by its name, in the order in which articles pass through them."""
     found = build().registered_commands
     return {info.name or info.callback.__name__: info.callback for info in found if info.callback is not None}
 
@@ -30,8 +30,8 @@ def summary() -> dict[str, str]:
 
 def reference() -> str:
     """The Markdown of `docs/commands.md`."""
-    parts = ["# Commands", "Generated from the commands themselves; `make docs` renews it."]
-    parts += ["Options that stand before the command, as in `potstill -v train run`:", "\n".join(_table(options))]
+    parts = ["# Commands", "Generated from the command definitions by `make docs`. Do not edit."]
+    parts += ["Options that are given before the command, as in `potstill -v train run`:", "\n".join(_table(options))]
     parts += [_section(name, command) for name, command in commands().items()]
     return "\n\n".join(parts) + "\n"
 
@@ -64,7 +64,7 @@ def _rows(command: Callable[..., Any]) -> Iterator[str]:
 
 def _spelling(name: str, info: ArgumentInfo | OptionInfo) -> str:
     if not isinstance(info, OptionInfo):
-        return name.upper()
+        return info.metavar or name.upper()
     # In an annotation typer keeps the first spelling where a default would stand.
     spellings = [part for part in (info.default, *(info.param_decls or ())) if isinstance(part, str)]
     return ", ".join(spellings) or f"--{name.replace('_', '-')}"

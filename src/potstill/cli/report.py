@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
     app.command(name="report")(report)
 
 
-def report(run: Annotated[Path, typer.Argument(help="A run folder that has been evaluated.")]) -> None:
-    """Write report.html (one file, opens offline) and report.md from a run's records."""
+def report(run: Annotated[Path, typer.Argument(help="An evaluated run.")]) -> None:
+    """Write report.html (a single file that works offline) and report.md from a run's records."""
     from potstill.report import write_report
     from potstill.runs import Run
 

@@ -30,24 +30,30 @@ def register(app: typer.Typer) -> None:
 
 def review(
     run: Annotated[Path, typer.Argument(help="A run folder with labels.")],
-    reviewer: Annotated[str, typer.Option(help="Your name, which stands in the ledger with each label.")],
+    reviewer: Annotated[str, typer.Option(help="Your name, which is stored with each of your labels.")],
     order: Annotated[
         Order,
         typer.Option(
-            help="Any articles (only this order's agreement speaks for all labels), those whose labels are hard to "
-            "believe, or those where oracles, or one oracle's repeats, differ most."
+            help="random; suspect: first the labels that differ most from a cheap student's predictions; "
+            "disagreement: first the articles on which oracles, or repeated answers, differ most. Only random "
+            "gives an agreement that holds for all labels."
         ),
     ] = Order.random,
-    oracle: Annotated[str | None, typer.Option(help="Whose labels, where the ledger holds several oracles'.")] = None,
+    oracle: Annotated[
+        str | None, typer.Option(help="Oracle whose labels to review, if the run has labels from several.")
+    ] = None,
     blind: Annotated[
-        bool, typer.Option("--blind", help="Show the oracle's scores only after yours: agreement is then no echo.")
+        bool,
+        typer.Option(
+            "--blind", help="Show the oracle's scores only after you have scored, so that they do not influence you."
+        ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of the random order.")] = 0,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Of the local page; 0 for any that is free.")] = 0,
-    summary: Annotated[bool, typer.Option("--summary", help="Print the agreement so far, and open no page.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as one JSON object.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for the order.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Local port; 0 uses any free port.")] = 0,
+    summary: Annotated[bool, typer.Option("--summary", help="Print the agreement so far and exit.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as JSON.")] = False,
 ) -> None:
-    """Accept or correct an oracle's labels by keyboard; yours go into the dataset in place of the oracle's."""
+    """Accept or correct an oracle's labels by keyboard in the browser; yours replace the oracle's in the dataset."""
     from potstill.interrupts import serving
     from potstill.pages.loopback import Loopback, require_server
     from potstill.pages.review import Desk
@@ -61,7 +67,9 @@ def review(
         if not summary:
             # An interrupt is how a review ends, from the moment that its address is known.
             with Loopback(Desk(opened, blind=blind), port) as server, suppress(KeyboardInterrupt):
-                note(f"{len(opened.items):,} articles to review, {len(opened.judged()):,} judged; Ctrl-C ends it")
+                note(
+                    f"{len(opened.items):,} articles to review, {len(opened.judged()):,} reviewed; press Ctrl-C to stop"
+                )
                 note(server.url)
                 # What has been judged is printed then, which may take longer than an interrupt otherwise allows.
                 serving()
@@ -76,7 +84,7 @@ def _print(review: Review, *, as_json: bool) -> None:
         facts = {"judged": len(review.judged()), "corrected": review.corrections(), "reviewer": review.reviewer}
         print(json.dumps({**facts, "agreement": [pair.model_dump(mode="json") for pair in pairs]}, indent=2))
         return
-    print(f"{len(review.judged()):,} of {len(review.items):,} articles judged, {review.corrections():,} corrected")
+    print(f"{len(review.judged()):,} of {len(review.items):,} articles reviewed, {review.corrections():,} corrected")
     for pair in pairs:
         print(_described(pair, review.reviewer))
 
@@ -87,7 +95,7 @@ def _described(pair: Pair, reviewer: str) -> str:
     if pair.mean_difference_interval is not None:
         words += f" ({pair.mean_difference_interval.low:.3f}-{pair.mean_difference_interval.high:.3f})"
     words += f" over {pair.rows:,} articles, bias {_number(pair.mean_bias, '+')}"
-    words += f"; widest in {widest.dimension}, {_number(widest.difference)}"
+    words += f"; largest difference in {widest.dimension}, {_number(widest.difference)}"
     return words if pair.tiers is None or pair.tiers.same is None else f"{words}; same tier {pair.tiers.same:.0%}"
 
 

@@ -35,14 +35,14 @@ def status(
         print(json.dumps({"filter": opened.manifest.filter, "stages": [asdict(stage) for stage in stages],
                           "next": following}, indent=2))  # fmt: skip
         return
-    print(f"{run}: a run of {opened.manifest.filter}")
+    print(f"{run}: run of filter {opened.manifest.filter}")
     print("\n".join(described(stages)))
     score = f"potstill score {shlex.quote(str(run / 'bundle'))} FILE -o RESULTS"
     print(f"next: {following}" if following is not None else f"all stages are done; score with: {score}")
 
 
 def described(stages: Sequence[StageStatus]) -> list[str]:
-    """A line per stage: its name, where it stands, and why."""
+    """A line per stage: its name, its state, and why."""
     width = max(len(stage.stage) for stage in stages)
     return [f"  {stage.stage.ljust(width)}  {stage.state.ljust(7)}  {_why(stage)}" for stage in stages]
 

@@ -14,18 +14,25 @@ def register(app: typer.Typer) -> None:
 
 
 def sample(
-    run: Annotated[Path, typer.Argument(help="A run folder: its filter, and what is labelled already.")],
-    articles: Annotated[Path, typer.Option(help="The pool to choose from.")],
-    out: Annotated[str, typer.Option("--out", "-o", help="Where the chosen articles go; - for JSON lines on stdout.")],
-    n: Annotated[int, typer.Option("--number", "-n", min=1, help="How many.")] = 200,
+    run: Annotated[
+        Path, typer.Argument(help="A run folder. Its filter applies, and articles that it has labelled are left out.")
+    ],
+    articles: Annotated[Path, typer.Option(help="File of articles to choose from.")],
+    out: Annotated[str, typer.Option("--out", "-o", help="Output file; - writes JSON lines to stdout.")],
+    n: Annotated[int, typer.Option("--number", "-n", min=1, help="Number of articles to choose.")] = 200,
     how: Annotated[
         str,
-        typer.Option(help="random; high (expected scores), uncertain (cheap students disagree) or diverse."),
+        typer.Option(
+            help="Sampling method: random, high (highest predicted scores), uncertain (cheap students disagree "
+            "most) or diverse (least similar to labelled articles)."
+        ),
     ] = "random",
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    dropped: Annotated[bool, typer.Option("--dropped", help="Choose among what the prefilter drops.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Choose from the articles that the prefilter drops.")
+    ] = False,
 ) -> None:
-    """Choose which articles the oracle should label next; only a random sample may be used to judge a student."""
+    """Choose articles to label next. Only a random sample is suitable for evaluating a student."""
     from potstill.articles import check_columns, form_of, open_writer, read_all
     from potstill.audit import dropped_by, labelled, of_run
     from potstill.files import check_output

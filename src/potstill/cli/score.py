@@ -45,13 +45,13 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder, or a run folder with a bundle.")],
     file: Annotated[
         str | None,
         typer.Argument(
-            help="Articles: .jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet, or a folder of .txt files; with the extra "
-            "web also .html pages, a folder of them, and RSS or Atom feeds (.xml, .rss, .atom). - for JSON lines on "
-            "stdin."
+            help="Articles: .jsonl, .jsonl.gz, .jsonl.zst, .csv, .parquet, or a folder of .txt files. With the "
+            "extra web: also .html pages, a folder of them, and RSS or Atom feeds (.xml, .rss, .atom). - "
+            "reads JSON lines from stdin."
         ),
     ] = None,
     text: Annotated[str | None, typer.Option(help="Score this text instead of a file.")] = None,
@@ -60,46 +60,49 @@ def score(
         typer.Option(
             "--with",
             metavar="BUNDLE",
-            help="Score with another filter's bundle in the same pass; give it again for more. A network that "
+            help="Another filter's bundle to score with in the same pass; repeat for several. A network that "
             "bundles share reads each article once.",
         ),
     ] = None,
     output: Annotated[
         str,
         typer.Option(
-            "--output", "-o", help="Where results go: .jsonl[.gz|.zst], .csv or .parquet; - is JSON lines on stdout."
+            "--output", "-o", help="Output file: .jsonl[.gz|.zst], .csv or .parquet; - writes JSON lines to stdout."
         ),
     ] = "-",
-    keep_text: Annotated[bool, typer.Option("--keep-text", help="Write each article's content too.")] = False,
-    level: Annotated[float, typer.Option(help="Share of labels that an interval is meant to hold.")] = 0.9,
+    keep_text: Annotated[
+        bool, typer.Option("--keep-text", help="Include each article's content in the output.")
+    ] = False,
+    level: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
     probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Give each tier's probability too; takes a little longer.")
+        bool, typer.Option("--probabilities", help="Include the probability of each tier. Slightly slower.")
     ] = False,
     ask_oracle_above: Annotated[
         float | None,
         typer.Option(
             metavar="ERROR",
-            help="Mark articles to ask the oracle about (ask_oracle), so that of the other tiers at most this share "
-            "is wrong.",
+            help="Mark uncertain articles (ask_oracle): of those left unmarked, at most this share has a wrong tier.",
         ),
     ] = None,
     oracle: Annotated[
         str | None,
         typer.Option(
-            help="Ask it about the articles so marked, or, without --ask-oracle-above, about those whose tier is less "
-            "likely than --level: openai:MODEL, anthropic:MODEL, gemini:MODEL or replay:FILE."
+            help="Ask this oracle (openai:MODEL, anthropic:MODEL, gemini:MODEL or replay:FILE) about the marked "
+            "articles. Without --ask-oracle-above: about those whose tier has a probability below --level."
         ),
     ] = None,
     plan: Annotated[
-        bool, typer.Option("--plan", help="With --oracle: say what asking will take, and write nothing.")
+        bool, typer.Option("--plan", help="With --oracle: estimate calls, cost and time; ask and write nothing.")
     ] = False,
     max_cost: Annotated[
-        float | None, typer.Option(help="With --oracle: never spend more from this ledger, all times together.")
+        float | None, typer.Option(help="With --oracle: maximum cost in this ledger, in US dollars, over all sessions.")
     ] = None,
-    max_calls: Annotated[int | None, typer.Option(help="With --oracle: never make more calls, likewise.")] = None,
+    max_calls: Annotated[
+        int | None, typer.Option(help="With --oracle: maximum calls in this ledger, over all sessions.")
+    ] = None,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="With --oracle: where answers are kept and found again; else BUNDLE.oracle.sqlite."),
+        typer.Option(help="With --oracle: file that stores the answers for reuse. Default: BUNDLE.oracle.sqlite."),
     ] = None,
     price_in: PriceIn = None,
     price_out: PriceOut = None,
@@ -112,28 +115,30 @@ def score(
     temperature: Temperature = None,
     reasoning_effort: ReasoningEffort = None,
     cascade: Annotated[
-        Path | None, typer.Option(help="Let a cheap student answer first: a folder that potstill cascade made.")
+        Path | None, typer.Option(help="Cascade folder, made by potstill cascade: its cheap student answers first.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Articles scored at a time.")] = 512,
+    batch_size: Annotated[int, typer.Option(min=1, help="Articles per batch.")] = 512,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the network; all physical cores unless given.")
+        int | None, typer.Option(min=1, help="Threads for the network. Default: all physical cores.")
     ] = None,
     processes: Annotated[
         int | None,
-        typer.Option(min=1, help="Processes that score; more than one only for a student without a network."),
+        typer.Option(min=1, help="Number of scoring processes; more than one only for a student without a network."),
     ] = None,
     portable: Annotated[
-        bool, typer.Option("--portable", help="Run on ONNX Runtime in fp32, whatever potstill optimize found.")
+        bool, typer.Option("--portable", help="Use ONNX Runtime in fp32 and ignore the plan of potstill optimize.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run with the same arguments was stopped.")
+        bool, typer.Option("--resume", help="Resume an interrupted command with the same arguments.")
     ] = False,
     trusted_key: TrustedKeys = None,
     require_signature: RequireSignature = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps; for bundles that run on torch.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="The summary as JSON on stdout (stderr with -o -).")] = False,
+    device: Annotated[str, typer.Option(help="Device for bundles that need torch: auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the summary as JSON to stdout (to stderr with -o -).")
+    ] = False,
 ) -> None:
-    """Score articles: dimensions, intervals, overall, tier, and why."""
+    """Score articles: dimensions with intervals, overall score, tier and the reason for it."""
     from potstill.files import check_ledger
     from potstill.scorer import Scorer, Together
     from potstill.scorer.files import check_target
@@ -214,7 +219,7 @@ def _articles(file: str | None, text: str | None) -> Iterator[str]:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadInput("--text: holds bytes that are no text in the encoding of this terminal") from None
+        raise BadInput("--text: contains bytes that are not valid in this terminal's encoding") from None
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "text.jsonl"
         path.write_text(json.dumps({"content": text}), encoding="utf-8")
@@ -224,11 +229,11 @@ def _articles(file: str | None, text: str | None) -> Iterator[str]:
 def _agree(third: Asking | None, said: bool, others: list[Path] | None, cascade: Path | None) -> None:
     """Refuse options that don't go together; `said` is whether there are any that are about an oracle."""
     if third is None and said:
-        raise BadInput("--plan, --max-cost, --max-calls and --ledger are about an oracle: give --oracle")
+        raise BadInput("--plan, --max-cost, --max-calls and --ledger need --oracle")
     if others and third is not None:
-        raise BadInput("an oracle judges by one bundle's filter: leave out --oracle or --with")
+        raise BadInput("an oracle uses one bundle's filter: leave out --oracle or --with")
     if others and cascade is not None:
-        raise BadInput("a cascade stands before one bundle: leave out --cascade or --with")
+        raise BadInput("a cascade works with one bundle only: leave out --cascade or --with")
 
 
 def _run(
@@ -243,7 +248,7 @@ def _run(
     from potstill.interrupts import on_interrupt
     from potstill.scorer.asking import open_asking
 
-    on_interrupt("the answers that were bought are kept, and the same command finds them again")
+    on_interrupt("bought answers are kept; run the same command to reuse them")
     with open_asking(scorer, third.opened, ledger, limits=third.limits, price=third.price) as asking:
         return score_file(scorer, file, output, asking=asking, **how)
 
@@ -254,7 +259,7 @@ def _say(summary: Summary | TogetherSummary) -> None:
     from potstill.scorer import TogetherSummary
 
     speed = f"{summary.seconds:.1f} s ({summary.articles_per_second:,.0f}/s)"
-    resumed = f", {summary.resumed:,} of them before" if summary.resumed else ""
+    resumed = f", {summary.resumed:,} of them earlier" if summary.resumed else ""
     whole = f"{summary.articles:,} articles{resumed} in {speed}"
     if isinstance(summary, TogetherSummary):
         networks = {0: "no network", 1: "one network"}.get(summary.networks, f"{summary.networks} networks")
@@ -269,7 +274,7 @@ def _say(summary: Summary | TogetherSummary) -> None:
             cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
             note(
                 f"{asked.articles:,} articles to ask the oracle about: {asked.answered:,} answered, {asked.failed:,} "
-                f"without an answer, {asked.not_asked:,} not asked for want of budget; {asked.calls:,} calls{cost}"
+                f"without an answer, {asked.not_asked:,} not asked (budget exhausted); {asked.calls:,} calls{cost}"
             )
 
 
@@ -285,9 +290,9 @@ def _explain(scorer: Scorer | Together) -> None:
         if one.cut is not None:
             cut, of = one.cut, f"{one.name}: " if len(scorer.scorers) > 1 else ""
             note(
-                f"{of}ask_oracle is false from a probability of {cut.probability:.3f} on: of {cut.rows:,} calibration "
-                f"articles that kept {cut.kept:,}, {cut.wrong:,} in the wrong tier, so at most {cut.at_most:.1%} with "
-                "95% confidence"
+                f"{of}ask_oracle is false if the tier's probability is at least {cut.probability:.3f}: of {cut.rows:,} "
+                f"calibration articles this leaves {cut.kept:,} unmarked, {cut.wrong:,} of them in the wrong tier "
+                f"(at most {cut.at_most:.1%} with 95% confidence)"
             )
 
 

@@ -21,20 +21,23 @@ def register(app: typer.Typer) -> None:
 
 
 def optimize(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder, or a run folder with a bundle.")],
     articles: Annotated[
         Path | None,
-        typer.Option(help="Articles to prove and time on; else labelled rows of the bundle's run that chose nothing."),
+        typer.Option(
+            help="File of articles to test and time with. Default: labelled rows of the bundle's run that were not "
+            "used to train or choose its student."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Articles that each variant is proven on.")] = 400,
+    limit: Annotated[int, typer.Option(min=1, help="Number of articles to test each variant with.")] = 400,
     changed: Annotated[
-        float, typer.Option(min=0, max=1, help="Largest share of articles that may change tier, with 95% confidence.")
+        float, typer.Option(min=0, max=1, help="Maximum share of articles that may change tier, with 95% confidence.")
     ] = 0.02,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each variant is timed.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of the rows drawn and the order of timing.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="The plan as JSON.")] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Timing rounds per variant.")] = 3,
+    seed: Annotated[int, typer.Option(help="Random seed for choosing rows and for the order of timing.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Find the fastest way to score with a bundle on this machine that keeps its scores; `score` then uses it."""
+    """Find the fastest way to run a bundle on this machine within limits on changed scores; `score` then uses it."""
     from potstill.cli.places import bundle_of
     from potstill.speed import Limits, optimise_bundle
 
@@ -44,7 +47,7 @@ def optimize(
     if as_json:
         print(done.plan.model_dump_json())
         return
-    print(f"proven on {done.plan.proven_on}")
+    print(f"tested on {done.plan.proven_on}")
     for tried in done.plan.tried:
         print(f"  {_line(tried)}")
     print(done.plan.why)
@@ -52,20 +55,25 @@ def optimize(
 
 
 def bench(
-    bundle: Annotated[Path, typer.Argument(help="Folder of the bundle.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle folder, or a run folder with a bundle.")],
     articles: Annotated[
-        Path | None, typer.Option(help="Articles to measure with; else rows of the bundle's run, or its golden texts.")
+        Path | None,
+        typer.Option(
+            help="File of articles to measure with. Default: rows of the bundle's run, or else its golden texts."
+        ),
     ] = None,
     price_per_hour: Annotated[
         float | None,
-        typer.Option(min=0, help="Of a machine like this one, in US dollars, for the cost of a million articles."),
+        typer.Option(
+            min=0, help="Price of this machine per hour, in US dollars, to compute the cost per million articles."
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Articles measured.")] = 256,
-    rounds: Annotated[int, typer.Option(min=1, help="How often throughput is measured.")] = 3,
-    plot: Annotated[Path | None, typer.Option(help="Draw it as well (.png or .svg).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The measurement as JSON.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Number of articles to measure with.")] = 256,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of throughput measurements.")] = 3,
+    plot: Annotated[Path | None, typer.Option(help="Write a plot to this file (.png or .svg).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the measurement as JSON.")] = False,
 ) -> None:
-    """Measure a bundle here: latency, throughput, where the time goes, memory, cost; kept beside it for reports."""
+    """Measure latency, throughput, stages, memory and cost of a bundle on this machine; reports show the result."""
     from potstill.backends.plan import refuse_unwritable
     from potstill.cli.places import bundle_of
     from potstill.speed.benching import bench_bundle, write_bench
@@ -98,17 +106,17 @@ def _figures(found: Bench) -> Iterator[str]:
     low, high = min(found.rounds), max(found.rounds)
     yield f"  in bulk          {found.articles_per_second:,.1f} articles/s ({low:,.1f} to {high:,.1f})"
     yield "  by length        " + ", ".join(f"{r.words} words {r.articles_per_second:,.1f}/s" for r in found.by_length)
-    yield "  at a time        " + ", ".join(f"{r.batch}: {r.articles_per_second:,.1f}/s" for r in found.by_batch)
-    yield "  where time goes  " + ", ".join(f"{s.stage} {s.share:.1%}" for s in found.stages)
+    yield "  by batch size    " + ", ".join(f"{r.batch}: {r.articles_per_second:,.1f}/s" for r in found.by_batch)
+    yield "  by stage         " + ", ".join(f"{s.stage} {s.share:.1%}" for s in found.stages)
     fresh = found.fresh
     if fresh.memory_loaded_bytes is not None and fresh.memory_peak_bytes is not None:
         loaded, peak, disk = (x / 1e6 for x in (fresh.memory_loaded_bytes, fresh.memory_peak_bytes, found.disk_bytes))
-        yield f"  memory           {loaded:,.0f} MB once loaded, {peak:,.0f} MB at most; {disk:,.1f} MB on disk"
+        yield f"  memory           {loaded:,.0f} MB after loading, {peak:,.0f} MB peak; {disk:,.1f} MB on disk"
     yield f"  first score      {fresh.first_score_seconds:.2f} s after the start of the process"
     if found.load is not None and found.load.heavy:
-        yield f"  all of it was {found.load.words}: measure again on a quiet machine"
+        yield f"  all figures were {found.load.words}: measure again on an idle machine"
     if found.cost is not None:
-        yield f"  a million        ${found.cost.per_million:,.2f} at ${found.cost.price_per_hour:g} an hour"
+        yield f"  per million      ${found.cost.per_million:,.2f} at ${found.cost.price_per_hour:g} per hour"
 
 
 def _line(tried: Tried) -> str:

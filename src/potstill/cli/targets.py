@@ -20,12 +20,12 @@ def register(app: typer.Typer) -> None:
 def accept(
     run: Annotated[Path, typer.Argument(help="An evaluated run.")],
     targets: Annotated[
-        Path | None, typer.Option(help="A targets.yaml; left out, the one beside the run's filter.")
+        Path | None, typer.Option(help="File of targets. Default: targets.yaml in the run's filter folder.")
     ] = None,
-    incumbent: Annotated[Path | None, typer.Option(help="A bundle to compare with, on the same labels.")] = None,
+    incumbent: Annotated[Path | None, typer.Option(help="A bundle to compare with on the same labels.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Judge a run's figures against declared targets; exits 1 when one is missed."""
+    """Check a run's figures against targets; exit with code 1 if one is missed."""
     from potstill.cli.places import bundle_of
     from potstill.errors import TargetMissed
     from potstill.runs import Run
@@ -40,10 +40,10 @@ def accept(
 
 def decide(
     run: Annotated[Path, typer.Argument(help="An evaluated run.")],
-    why: Annotated[str, typer.Option(help="The reason, in a sentence.")],
-    accepted: Annotated[bool, typer.Option("--accept/--reject", help="What was decided.")],
+    why: Annotated[str, typer.Option(help="The reason for the decision, in one sentence.")],
+    accepted: Annotated[bool, typer.Option("--accept/--reject", help="The decision.")],
 ) -> None:
-    """Add a decision and its reason to the run's log."""
+    """Record a decision and its reason in the run's log."""
     from potstill.runs import Run
     from potstill.targets import decide as write_down
 
@@ -57,12 +57,12 @@ def described(found: Acceptance) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     if any(one.weak for one in found.outcomes):
-        lines.append("weak: a skill under 20% would meet it")
+        lines.append("weak: a skill below 20% would meet this target")
     if found.incumbent is not None:
         other, ends = found.incumbent, found.incumbent.interval
         lines.append(
-            f"MAE less the incumbent's: {other.difference:+.3f} ({ends.low:+.3f} to {ends.high:+.3f}); "
-            f"probability that rows alone make such a difference: {other.p:.3f}"
+            f"MAE minus the incumbent's: {other.difference:+.3f} ({ends.low:+.3f} to {ends.high:+.3f}); "
+            f"p = {other.p:.3f}"
         )
     return lines
 

@@ -21,20 +21,32 @@ def tiers(
     path: Annotated[Path, typer.Argument(help="An evaluated run, or a file of predictions.")],
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a setting, such as weights.harm=0.3 or tiers.lead.when='overall >= 6'."),
+        typer.Option(
+            "--set",
+            help="Change a setting of the filter, such as weights.harm=0.3 or tiers.lead.when='overall >= 6'; "
+            "repeat for several.",
+        ),
     ] = None,
     filter_name: Annotated[
-        str | None, typer.Option("--filter", help="The edited filter: a name or a folder; left out, the stored one.")
+        str | None,
+        typer.Option(
+            "--filter", help="Edited filter: a folder or the name of a built-in filter. Default: the run's filter."
+        ),
     ] = None,
     base: Annotated[
-        str | None, typer.Option(help="The filter to compare with, for a file; left out, that of --filter.")
+        str | None, typer.Option(help="Original filter, for a file of predictions; default: --filter.")
     ] = None,
-    recall: Annotated[float | None, typer.Option(help="Find the threshold for this recall of positive tiers.")] = None,
-    volume: Annotated[int | None, typer.Option(help="Find the threshold that names at most this many rows.")] = None,
-    moved: Annotated[int, typer.Option(min=0, help="How many of the articles that move are listed.")] = 20,
+    recall: Annotated[
+        float | None,
+        typer.Option(help="Find the threshold on the overall score that gives this recall of positive tiers."),
+    ] = None,
+    volume: Annotated[
+        int | None, typer.Option(help="Find the threshold on the overall score that selects at most this many rows.")
+    ] = None,
+    moved: Annotated[int, typer.Option(min=0, help="Number of articles with a changed tier to list.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
-    """Decide stored scores again under other weights, gates, caps and tiers; no model runs."""
+    """Recompute tiers from stored scores with other weights, gates, caps and tiers, without running a model."""
     from potstill.evaluation.predictions import read_predictions, run_filter
     from potstill.evaluation.whatif import edited, threshold, under, what_if
     from potstill.filters import load_filter
@@ -61,7 +73,7 @@ def described(found: WhatIf) -> list[str]:
     rows = [("", "before", "after"), *_sides(found.before, found.after)]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     lines = [f"{a.ljust(widths[0])}  {b.rjust(widths[1])}  {c.rjust(widths[2])}".rstrip() for a, b, c in rows]
-    lines += ["", f"{found.moved:,} of {found.before.rows:,} articles move"]
+    lines += ["", f"{found.moved:,} of {found.before.rows:,} articles change tier"]
     lines += [f"  {move.rows:,}  {move.before} -> {move.after}" for move in found.moves]
     return lines + [
         f"  {one.id}  {one.before} -> {one.after} (oracle: {one.oracle}; overall {_number(one.overall_before)} -> "
@@ -74,25 +86,27 @@ def described_cut(cut: Threshold) -> str:
     """The threshold in a sentence."""
     if cut.recall is None or cut.recall_low is None:
         count = "" if cut.found is None else f"{cut.found:,} of "
-        found = f"finds {count}the {cut.positives:,} positives, which are too few for a recall"
+        found = f"finds {count}the {cut.positives:,} positives, too few to estimate recall"
     else:
-        found = f"finds {cut.recall:.3f} of {cut.positives:,} positives (at least {cut.recall_low:.3f} at 95%)"
+        found = (
+            f"finds {cut.recall:.3f} of {cut.positives:,} positives (at least {cut.recall_low:.3f} with 95% confidence)"
+        )
     precision = "" if cut.precision is None else f", precision {cut.precision:.3f}"
-    return f"overall >= {cut.overall_at_least:.4f} names {cut.rows:,} rows, {found}{precision}"
+    return f"overall >= {cut.overall_at_least:.4f} selects {cut.rows:,} rows, {found}{precision}"
 
 
 def _sides(before: Side, after: Side) -> list[tuple[str, str, str]]:
     rows = [
-        ("tiers agree", _number(before.accuracy), _number(after.accuracy)),
+        ("tier accuracy", _number(before.accuracy), _number(after.accuracy)),
         ("recall of positives", _number(before.recall), _number(after.recall)),
         ("precision of positives", _number(before.precision), _number(after.precision)),
-        ("positives by the oracle", f"{before.positives:,}", f"{after.positives:,}"),
+        ("oracle positives", f"{before.positives:,}", f"{after.positives:,}"),
     ]
     old = {volume.tier: volume for volume in before.volumes}
     new = {volume.tier: volume for volume in after.volumes}
     for tier in dict.fromkeys([*old, *new]):
         counts = [f"{side[tier].student:,}" if tier in side else "-" for side in (old, new)]
-        rows.append((f"named {tier}", counts[0], counts[1]))
+        rows.append((f"predicted {tier}", counts[0], counts[1]))
     return rows
 
 

@@ -22,11 +22,13 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    run: Annotated[Path, typer.Argument(help="A run folder that holds a dataset.")],
+    run: Annotated[Path, typer.Argument(help="A run folder with a dataset.")],
     recipe: Annotated[
         list[str] | None,
         typer.Option(
-            "--recipe", help="A preset's name or a recipe file; give it again for more. See: potstill recipes."
+            "--recipe",
+            help="Name of a built-in recipe (see potstill recipes) or a recipe file; repeat for several. Default: "
+            "constant, tfidf-ridge, tfidf-median and minilm-median (seconds to a minute each).",
         ),
     ] = None,
     others: Annotated[
@@ -34,24 +36,30 @@ def train(
         typer.Option(
             "--with",
             metavar="RUN",
-            help="Train with another filter's run too: recipes that train a network train one for all, with a head "
-            "for each; give it again for more.",
+            help="Another filter's run to train with; repeat for several. Recipes that fine-tune a network train "
+            "one shared encoder with a head per filter.",
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep students that are done, and go on with the one that was interrupted.")
+        bool, typer.Option("--resume", help="Skip finished students and resume the interrupted one.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
-    device: Annotated[str, typer.Option(help="Where fine-tuned students train: auto, cpu, cuda or mps.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
+    device: Annotated[str, typer.Option(help="Device for fine-tuned students: auto, cpu, cuda or mps.")] = "auto",
     crossfit: Annotated[
-        int, typer.Option(min=0, help="Folds for predictions of unseen rows, for students fitted in seconds; 0: none.")
+        int,
+        typer.Option(
+            min=0,
+            help="Number of cross-validation folds for out-of-fold predictions, used for calibration; 0 for none. "
+            "Applies to students that are not fine-tuned.",
+        ),
     ] = 5,
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="Tiny random backbones, to try the whole path; the scores mean nothing.")
+        bool,
+        typer.Option("--tiny", help="Use tiny random backbones for a quick trial run. The scores are meaningless."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the students' records as JSON.")] = False,
 ) -> None:
-    """Fit students on a run's training part; without --recipe, the rungs that take seconds to a minute."""
+    """Train students on a run's training part."""
     from potstill.bundle import load_bundle
     from potstill.interrupts import on_interrupt
     from potstill.runs import Run
@@ -66,7 +74,7 @@ def train(
         "crossfit": crossfit,
         "opening": lambda path: load_bundle(path).student,
     }
-    on_interrupt("the same command goes on" if resume else "the same command with --resume goes on")
+    on_interrupt(f"run the same command{'' if resume else ' with --resume'} to resume")
     opened = [Run.open(folder) for folder in (run, *(others or ()))]
     each = train_together(opened, wanted, **how) if others else [train_run(opened[0], wanted, **how)]
     if as_json:
@@ -83,21 +91,25 @@ def train(
 
 
 def params(
-    recipe: Annotated[str, typer.Argument(help="A preset's name or a recipe file, of a fine-tuned student.")],
-    dimensions: Annotated[int, typer.Option(min=1, help="Scores that the head gives.")] = 8,
+    recipe: Annotated[
+        str, typer.Argument(help="Name of a built-in recipe, or a recipe file, of a fine-tuned student.")
+    ],
+    dimensions: Annotated[int, typer.Option(min=1, help="Number of dimensions that the head scores.")] = 8,
     levels: Annotated[
-        int, typer.Option(min=2, help="Levels that labels take, for a head that learns distributions.")
+        int, typer.Option(min=2, help="Number of distinct label values, for a head that learns a distribution.")
     ] = 11,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
-    """Count what a recipe trains, by part, without the backbone's weights."""
+    """Count a recipe's total and trainable parameters by component, without loading weights."""
     from potstill.errors import require
     from potstill.students.recipes import DistilledRecipe, FineTunedRecipe, load_recipe
 
     named = load_recipe(recipe)
     loaded = named.pupil if isinstance(named, DistilledRecipe) else named
     if not isinstance(loaded, FineTunedRecipe):
-        raise RecipeError(f"{recipe}: a {loaded.student} student trains no network; there is nothing to count")
+        raise RecipeError(
+            f"{recipe}: a {loaded.student} student trains no network, so there are no parameters to count"
+        )
     require("peft", "train")
     from potstill.training.counts import params as count
 
@@ -120,9 +132,9 @@ def params(
 
 
 def recipes(
-    as_json: Annotated[bool, typer.Option("--json", help="Print the recipes whole, as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full recipes as JSON.")] = False,
 ) -> None:
-    """List the recipes that ship."""
+    """List the built-in recipes."""
     from potstill.students.recipes import load_recipe, presets
 
     loaded: list[Recipe] = [load_recipe(name) for name in presets()]
@@ -148,5 +160,5 @@ def described(records: list[StudentRecord]) -> list[str]:
         lines.append(f"{name:{width}}{record.validation.mae:>15.3f}{seconds:>10}")
         lines += [f"  {remark}" for remark in record.notes]
         if record.tiny:
-            lines.append("  made on a tiny random backbone: its scores mean nothing")
+            lines.append("  trained on a tiny random backbone: its scores are meaningless")
     return lines + remark(record.load for record in records)

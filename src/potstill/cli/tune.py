@@ -19,28 +19,41 @@ def register(app: typer.Typer) -> None:
 
 
 def tune(
-    run: Annotated[Path, typer.Argument(help="A run folder that holds a dataset.")],
-    space: Annotated[Path, typer.Argument(help="A YAML file: a recipe to start from and what to search.")],
-    minutes: Annotated[float, typer.Option(min=0, help="For this call; the search goes on where it was left.")] = 15.0,
-    trials: Annotated[int | None, typer.Option(min=1, help="The most trials, those of earlier calls too.")] = None,
+    run: Annotated[Path, typer.Argument(help="A run folder with a dataset.")],
+    space: Annotated[
+        Path, typer.Argument(help="A YAML file with a recipe to start from and the parameters to search.")
+    ],
+    minutes: Annotated[
+        float, typer.Option(min=0, help="Time budget of this call in minutes. The next call resumes the search.")
+    ] = 15.0,
+    trials: Annotated[
+        int | None,
+        typer.Option(min=1, help="Maximum number of trials, including those of earlier calls. Default: no limit."),
+    ] = None,
     folds: Annotated[
-        int, typer.Option(min=0, help="Judge on training rows fold by fold, not on validation; for quick students.")
+        int,
+        typer.Option(
+            min=0,
+            help="Number of cross-validation folds on the training rows, used instead of the validation part; at "
+            "least 2. 0: use validation. Not for fine-tuned students.",
+        ),
     ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the proposals and the trainings.")] = 0,
-    device: Annotated[str, typer.Option(help="Where fine-tuned students train: auto, cpu, cuda or mps.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Random seed for proposals and training.")] = 0,
+    device: Annotated[str, typer.Option(help="Device for fine-tuned students: auto, cpu, cuda or mps.")] = "auto",
     tiny: Annotated[
-        bool, typer.Option("--tiny", help="Tiny random backbones, to try the whole path; the scores mean nothing.")
+        bool,
+        typer.Option("--tiny", help="Use tiny random backbones for a quick trial run. The scores are meaningless."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="The study as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the study as JSON.")] = False,
 ) -> None:
-    """Search a declared space for a better recipe, on validation alone, until the time is spent."""
+    """Search for better recipe parameters within a time budget, on the validation part only."""
     from potstill.interrupts import on_interrupt
     from potstill.runs import Run
     from potstill.tuning import TUNING_LAYOUT, load_space
     from potstill.tuning import tune as search
 
     opened = Run.open(run)
-    on_interrupt("the same command goes on")
+    on_interrupt("run the same command to resume")
     study = search(
         opened,
         load_space(space),
@@ -58,16 +71,14 @@ def tune(
 def described(study: Study, run: Path, best: Path) -> Iterator[str]:
     """What a study says to a person, a line each."""
     failed = sum(trial.mae is None for trial in study.trials)
-    yield f"{len(study.trials)} trials on {study.judged_on}" + (
-        f", {failed} of them could not be fitted" * bool(failed)
-    )
+    yield f"{len(study.trials)} trials on {study.judged_on}" + (f", {failed} of them failed" * bool(failed))
     if study.begun is not None:
-        yield f"  {study.space.start} as it is   MAE {study.begun.mae:.4f}"
+        yield f"  {study.space.start}, unchanged   MAE {study.begun.mae:.4f}"
     if study.found is None:
-        yield "  none could be fitted"
+        yield "  all trials failed"
         return
     values = ", ".join(f"{name} {value}" for name, value in study.found.values.items())
-    yield f"  trial {study.found.number}, the best   MAE {study.found.mae:.4f}  {values}"
+    yield f"  best: trial {study.found.number}   MAE {study.found.mae:.4f}  {values}"
     yield f"train it: potstill train {run} --recipe {best}"
     if study.tiny:
-        yield "made on tiny random backbones: the scores mean nothing"
+        yield "trained on tiny random backbones: the scores are meaningless"

@@ -15,10 +15,10 @@ def register(app: typer.Typer) -> None:
 
 
 def view(
-    run: Annotated[Path, typer.Argument(help="A run folder that has been evaluated.")],
-    port: Annotated[int, typer.Option(min=0, max=65535, help="On 127.0.0.1; 0 takes any that is free.")] = 0,
+    run: Annotated[Path, typer.Argument(help="An evaluated run.")],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 uses any free port.")] = 0,
 ) -> None:
-    """Serve a run's report and its articles, with oracle and student side by side, to this machine's browser."""
+    """Browse a run's report and articles, with oracle and student scores side by side, on a local web server."""
     from potstill.interrupts import serving
     from potstill.pages.view import open_view
     from potstill.runs import Run

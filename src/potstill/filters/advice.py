@@ -137,7 +137,13 @@ def explain(filter_: Filter) -> str:
     if filter_.prefilter.drop:
         lines += ["", "Dropped before scoring:"]
         lines += [f"  {rule.reason}: a text that has {_words(rule)}" for rule in filter_.prefilter.drop]
-    lines += ["", f"Labels depend on {filter_.oracle_hash[:12]}, everything is {filter_.content_hash[:12]}."]
+    lines += [
+        "",
+        (
+            f"Label hash {filter_.oracle_hash[:12]} (if it changes, relabel). "
+            f"Filter hash {filter_.content_hash[:12]} (if it changes, rebuild the bundle)."
+        ),
+    ]
     return "\n".join(lines)
 
 

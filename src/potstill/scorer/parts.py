@@ -50,7 +50,7 @@ class Parts:
         """
         with replacing(self._path(number, articles)) as temporary:
             results.write_ipc(temporary, compression="lz4")
-        on_interrupt("what is scored is kept, and the same command with --resume goes on")
+        on_interrupt("what is scored is kept; run the same command with --resume to resume")
 
     def _path(self, number: int, articles: pl.DataFrame) -> Path:
         return self.folder / f"{number:08d}-{_digest(articles)}.arrow"
