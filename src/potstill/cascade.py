@@ -1,14 +1,14 @@
-"""The cascade: a cheap student answers first, and alone where that loses hardly any positive article.
+"""Build a cascade: a cheap student scores first, and its score is final if few positive articles are lost that way.
 
-In: a run with a bundle and a cheap student. Out: a folder with the cheap student's bundle and a threshold, and what the
-threshold was shown to keep. Its rows are those that the cheap student had not seen: training rows out of fold,
-validation and calibration rows. The test part only checks.
+Input: a run with a bundle and a cheap student. Output: a folder with the cheap student's bundle, a threshold, and the
+evidence for the threshold. The threshold is chosen on rows that were held out from the cheap student: out-of-fold
+training rows, validation rows and calibration rows. The test part is only used to check it.
 
-The bound is that of a tolerance interval without assumptions (Wilks 1941, "Determination of sample sizes for setting
-tolerance limits"; the same as Clopper and Pearson's for a proportion): of n positives drawn like those to come, the
-threshold is the (k+1)-th smallest signal, where k is the largest number that a share of 1 - recall would exceed with
-the confidence asked for. k depends on n alone, so that choosing the threshold by the data costs nothing. Positives that
-are near-duplicates count once, by the smallest of their signals.
+The bound is a distribution-free tolerance limit (Wilks 1941, "Determination of sample sizes for setting tolerance
+limits"), which is the same as the Clopper-Pearson bound for a proportion. For n positives from the same distribution as
+future ones, the threshold is the (k+1)-th smallest signal, where k is the largest number that a share of 1 - recall
+would exceed with the given confidence. k depends on n alone, so choosing the threshold on the data does not invalidate
+the bound. Positives that are near-duplicates count once, with the smallest of their signals.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 CONFIDENCE = 0.95
-"""Of every bound here, one-sided."""
+"""Confidence level of every one-sided bound in this module."""
 
 RECALLS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
-"""Recalls that the frontier shows, as far as the positives can show them."""
+"""Recall levels on the frontier, as far as the number of positives can support them."""
 
 STREAM = 0.05
-"""Share of positives on the stream that the frontier also shows."""
+"""Share of positives in an input for which the frontier also reports how many articles end early."""
 
 PREFERRED = "tfidf-ridge"
-"""The student that answers first, where another is the bundle's."""
+"""Default first student, unless the bundle uses it."""
 
 TIMED = 64
-"""Articles that both students are timed on."""
+"""Number of articles on which both students are timed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unseen:
-    """Rows that the cheap student had not seen: signals, whether the oracle holds them for positive, clusters."""
+    """Rows that were held out from the cheap student: signals, whether the oracle rates them positive, and clusters."""
 
     signals: FloatArray
     positive: BoolArray
@@ -69,12 +69,12 @@ class Unseen:
 
     @property
     def trials(self) -> FloatArray:
-        """The smallest signal of each cluster's positives, ascending: shape (clusters with a positive,)."""
+        """Smallest signal of each cluster's positives in ascending order, shape (clusters with a positive,)."""
         clusters, signals = self.clusters[self.positive], self.signals[self.positive]
         return np.sort([signals[clusters == cluster].min() for cluster in np.unique(clusters)])
 
     def early(self, threshold: float, share: float | None = None) -> float:
-        """Share of the rows below a threshold; on a stream of which `share` are positive, where it is given."""
+        """Return the share of rows below a threshold; given `share`, for an input with that share of positives."""
         below = self.signals < threshold
         if share is None:
             return float(below.mean())
@@ -84,12 +84,12 @@ class Unseen:
 
 
 def highest_recall(positives: int, confidence: float = CONFIDENCE) -> float:
-    """The recall that so many positives show when none of them is lost: 300 for 0.99 at 95% confidence."""
+    """Return the recall that a number of positives demonstrates if none is lost: 300 for 0.99 at 95% confidence."""
     return exact_interval(positives, positives, 2 * confidence - 1)[0]
 
 
 def may_lose(positives: int, recall: float, confidence: float = CONFIDENCE) -> int | None:
-    """How many of so many positives may lie below a threshold that keeps a recall; None where not even none may."""
+    """Return how many positives may lie below a threshold with a given recall; None if there are too few positives."""
     if highest_recall(positives, confidence) < recall:
         return None
     low, high = 0, positives
@@ -103,18 +103,18 @@ def may_lose(positives: int, recall: float, confidence: float = CONFIDENCE) -> i
 
 
 def point(unseen: Unseen, recall: float, seconds: tuple[float, float], confidence: float = CONFIDENCE) -> Point:
-    """The threshold that keeps a recall, or the highest that the positives can show where it is above that.
+    """Return the threshold for a recall, or for the highest recall that the positives can support if that is lower.
 
     Args:
-        unseen: rows that the cheap student had not seen.
-        recall: what is wanted.
-        seconds: of an article in bulk, by the first student and by the second.
-        confidence: of the bound.
+        unseen: rows that were held out from the cheap student.
+        recall: the target recall, above 0 and below 1.
+        seconds: seconds per article in bulk, for the first and the second student.
+        confidence: confidence of the bound.
     """
     trials = unseen.trials
     lost = may_lose(trials.size, recall, confidence) or 0
     threshold = float(trials[lost])
-    # Positives of one signal stand or fall together, so fewer may be lost than could be.
+    # Positives with equal signals fall on the same side of the threshold, so fewer may be lost than allowed.
     lost = int((trials < threshold).sum())
     early = unseen.early(threshold)
     return Point(
@@ -130,18 +130,21 @@ def point(unseen: Unseen, recall: float, seconds: tuple[float, float], confidenc
 def build_cascade(
     run: Run, recall: float = 0.95, *, first: str | None = None, clock: Callable[[], float] = time.perf_counter
 ) -> Cascade:
-    """Put a cheap student before a run's bundle; recorded as the stage `cascade`.
+    """Put a cheap student in front of a run's bundle, and record it as the stage `cascade`.
 
     Args:
         run: an open run with a bundle.
-        recall: share of positive articles that must go on to the bundle's student.
-        first: the cheap student, by its recipe's name; `PREFERRED` where it is None, or another of its kind.
-        clock: gives seconds.
+        recall: target share of positive articles that are passed on to the bundle's student.
+        first: name of the cheap student's recipe. Default: `PREFERRED`, or another recipe of its kind.
+        clock: function that returns the current time in seconds.
+
+    Returns:
+        The cascade's record.
 
     Raises:
         BadInput: `recall` is not above 0 and below 1, or the filter has no positive tier.
-        RunError: there is no bundle, no such student, no predictions of rows it had not seen, or no positive article.
-        BundleError: a bundle does not prove itself.
+        RunError: there is no bundle, no such student, no held-out prediction of it, or no positive article.
+        BundleError: a bundle fails its self-test.
     """
     if not 0 < recall < 1:
         raise BadInput(f"recall: got {recall:g}, expected above 0 and below 1")
@@ -207,7 +210,7 @@ def _candidate(run: Run, dataset: Dataset, first: str | None, shipped: str) -> C
 def _unseen(
     candidate: Candidate, dataset: Dataset, predict: Callable[[pl.DataFrame], FloatArray], filter_: Filter
 ) -> Unseen:
-    """Training rows out of fold, validation rows, and calibration rows where there are some."""
+    """Collect out-of-fold training rows, validation rows, and calibration rows if there are any."""
     from potstill.training.fit import LAYOUT, read_scores
 
     train = dataset.part("train")
@@ -227,19 +230,22 @@ def _unseen(
             *((signal(raw, filter_), positives(rows, filter_), rows.clusters) for rows, raw in parts), strict=True
         )
     )
-    # A fine-tuned student has predictions of some training rows only.
+    # A fine-tuned student has out-of-fold predictions for only some of the training rows.
     known = np.isfinite(signals)
     return Unseen(signals[known], positive[known], clusters[known])
 
 
 def positives(rows: Examples, filter_: Filter) -> BoolArray:
-    """Which rows have a positive tier by the oracle's own scores, shape (rows,); one with a masked score has none."""
+    """Return which rows have a positive tier by the oracle's scores, shape (rows,).
+
+    A row with a masked score has no positive tier.
+    """
     tiers = decide_rows(rows.scores, filter_, cap_hits(rows.texts, filter_))["tier"]
     return np.asarray(tiers.is_in(filter_.positive_tiers).to_numpy(), dtype=np.bool_)
 
 
 def frontier(unseen: Unseen, recall: float, seconds: tuple[float, float]) -> tuple[Point, ...]:
-    """Points from the highest recall that can be shown downwards, the one wanted among them."""
+    """Return points from the highest supported recall downwards, including the target recall."""
     highest = highest_recall(unseen.trials.size)
     found = (point(unseen, value, seconds) for value in (highest, recall, *RECALLS) if value <= highest)
     by_threshold = {one.threshold: one for one in found}
@@ -249,7 +255,7 @@ def frontier(unseen: Unseen, recall: float, seconds: tuple[float, float]) -> tup
 def _seconds(
     predict: Sequence[Callable[[pl.DataFrame], FloatArray]], frame: pl.DataFrame, clock: Callable[[], float]
 ) -> tuple[float, float]:
-    """Seconds of an article in bulk, by each of two students: the better of three rounds, in turn."""
+    """Return each of two students' seconds per article in bulk: the best of three alternating rounds."""
     best = [float("inf"), float("inf")]
     for _ in range(3):
         for place, one in enumerate(predict):
@@ -270,7 +276,7 @@ def _why(chosen: Point, recall: float, trials: int, first: str) -> str:
 
 
 def _held(first: Bundle, threshold: float, rows: Examples) -> Held:
-    """What a threshold does on rows that chose nothing."""
+    """Check a threshold on rows that were not used to choose it."""
     if not len(rows):
         return Held(articles=0, early=0, positives=0, passed=0)
     raw = first.student.predict(rows.frame)
