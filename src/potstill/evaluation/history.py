@@ -86,7 +86,7 @@ class TrainingHistory:
 
     @property
     def shipped(self) -> Epoch | None:
-        """The epoch that was shipped: the recorded one, else the one marked best, else that of lowest validation MAE."""
+        """The epoch that was shipped: the recorded one, else the one marked best, else that of least validation MAE."""
         by_number = {epoch.epoch: epoch for epoch in self.epochs}
         if self.shipped_epoch is not None:
             return by_number.get(self.shipped_epoch)
