@@ -78,7 +78,7 @@ class TestWhatPoolingLearned:
         assert learned.queries.abs().max() > 0.01
         np.testing.assert_allclose(bundle.student.predict(FRAME), trainers.predict(FRAME), atol=2e-4)
         trainers.encoder.learned = type(learned).of(trainers.encoder.facts)
-        # Without the setting under test, the scores would differ.
+        # Without the learned pooling, the scores would differ.
         assert np.abs(bundle.student.predict(FRAME) - trainers.predict(FRAME)).max() > 2e-3
 
     def test_a_frozen_backbone_is_read_once_and_not_saved(self, tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ class TestProbabilities:
         assert odds(left, [[5.0, 5.0]]) == [[0.5, 0.25, 0.25]]
 
     def test_dimensions_err_together(self):
-        """Each dimension is as often 4 too low as 4 too high, and both always err in opposite directions."""
+        """Each dimension is 4 too low as often as 4 too high; only whether both err in the same direction differs."""
         apart, together = residuals((4.0, -4.0), (-4.0, 4.0)), residuals((4.0, 4.0), (-4.0, -4.0))
         assert odds(apart, [[5.0, 6.0]]) == [[0.0, 1.0, 0.0]]
         assert odds(together, [[5.0, 6.0]]) == [[0.5, 0.0, 0.5]]
@@ -151,7 +151,7 @@ class TestResiduals:
             calibration.tier_probabilities(scores, FILTER)
 
     def test_they_are_those_of_curves_that_had_not_seen_the_row(self):
-        """A useless student with 40 articles: curves that were fitted to the same rows would look better than they are."""
+        """A useless student with 40 articles: curves fitted to the same rows would look better than they are."""
         rng = np.random.default_rng(0)
         scores, labels = rng.uniform(0, 10, (2, 400, 2))
         calibration = fit_calibration(scores, labels, np.arange(400), dimensions=FILTER.dimension_names)

@@ -32,7 +32,7 @@ tiers:
 
 
 def stored(rows, hits=None):
-    """Return predictions with the same (label, score) in both dimensions; `hits` says which caps apply to which rows."""
+    """Return predictions with the same (label, score) in both dimensions; `hits` says which caps apply to a row."""
     labels, scores = (np.array([[row[i]] * 2 for row in rows], float) for i in (0, 1))
     n = len(rows)
     caps = pl.DataFrame({"cap_0": [False] * n, "cap_1": [False] * n} if hits is None else hits)

@@ -1,4 +1,4 @@
-"""Tests of hostile servers: the cost limit holds, no label is false, the key does not leak, and labelling can resume."""
+"""Tests of hostile servers: the cost limit holds, no label is false, no key leaks, and labelling can resume."""
 
 import pytest
 from dialects import DIALECTS
