@@ -1,4 +1,4 @@
-"""Tests of blend weights: fitted to held-out predictions, equal weights included, and not fitted to few rows."""
+"""Tests of blend weights: not negative, sum 1, least error on held-out rows, and near equal if there are few rows."""
 
 import numpy as np
 import polars as pl

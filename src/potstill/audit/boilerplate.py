@@ -55,7 +55,7 @@ def kinds() -> dict[str, TermRule]:
 
 
 def declared(rows: Labelled) -> tuple[Declared, ...]:
-    """Count rows with each known kind, and under "any" those with at least one; kinds without rows are left out."""
+    """Count the rows with each known kind, the most frequent kind first; kinds that no row has are left out."""
     frame = pl.DataFrame({"folded": fold_all(rows.texts)})
     overall = metrics.with_overall(rows.scores, rows.filter.weights)[:, -1]
     sources = rows.names("source")

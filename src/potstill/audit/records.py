@@ -56,7 +56,7 @@ class Group(Part):
 
 
 class Scores(Part):
-    """Distribution of all labels and of groups. `small` counts the groups with fewer than `least` rows."""
+    """Distribution of all labels, and of groups with at least `least` rows; `small` counts rows of smaller sources."""
 
     dimensions: tuple[Spread, ...]
     by_source: tuple[Group, ...]

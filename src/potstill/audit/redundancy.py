@@ -83,7 +83,7 @@ def redundancy_of(
         components=tuple(
             Component(
                 share=round(float(max(values[i], 0.0) / len(names)), 6),
-                # The sign of a component is arbitrary; it is chosen so that most loadings are positive.
+                # The sign of a component is arbitrary; it is chosen so that the sum of the loadings is not negative.
                 loadings={name: round(float(v), 6) for name, v in zip(names, _upwards(vectors[:, i]), strict=True)},
             )
             for i in order.tolist()

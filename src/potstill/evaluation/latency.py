@@ -25,7 +25,7 @@ SINGLES, BATCH, WARM = 24, 64, 2
 """Number of articles timed one by one, articles timed as a batch, and articles scored first as a warm-up."""
 
 PATIENCE = 0.5
-"""Seconds after which no further single article is timed, and target duration of the batch."""
+"""Seconds after which no further single article is timed, and the intended maximum duration of the batch."""
 
 FEWEST = 5
 """Minimum number of single articles to time, however long they take."""

@@ -58,12 +58,16 @@ def judge_odds(
 
     Args:
         calibration: the bundle's calibration.
-        scores: calibrated scores of held-out rows, shape (rows, dimensions).
+        scores: calibrated scores of rows that were not used for calibration or model selection, shape (rows,
+            dimensions).
         labels: labels of the same shape, NaN where masked.
         learned: labels of the training rows; their tier frequencies are the baseline.
         clusters: cluster of each row, shape (rows,). Only the first row of a cluster is used.
         filter_: the filter that gives the verdicts.
         cap_hits: which caps apply to the rows.
+
+    Returns:
+        Brier scores, reliability tables, and the results of deferral.
     """
     rows = _rows(calibration, scores, labels, clusters, filter_, cap_hits)
     before = decide_rows(learned, filter_)["tier"]

@@ -58,9 +58,9 @@ class Band(Part):
 
 
 class Positives(Part):
-    """Positive tiers: the number of rows according to the oracle, to the student, and to both.
+    """Number of rows in `tiers` according to the oracle, to the student, and to both.
 
-    Recall and precision are null if the oracle has fewer positives than `Tiers.fewest_positives`.
+    Recall and precision are null if the oracle has fewer such rows than `Tiers.fewest_positives`.
     """
 
     tiers: tuple[str, ...]

@@ -187,7 +187,7 @@ def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples
     A frozen encoder is not trained on any fold, so its features are cached between calls.
     """
     recipe = candidate.recipe
-    # Tests use a tiny stand-in for a backbone. Refitting on other folds would download the real one.
+    # A tiny stand-in for a backbone only tests the code path. Refitting on other folds would need the real backbone.
     if isinstance(recipe, FineTunedRecipe | DistilledRecipe | EnsembleRecipe) or candidate.tiny:
         return None
     try:
