@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback with OpenAI's `/files` and `/batches`: what batch labelling is tested against."""
+"""A real HTTP server on loopback with OpenAI's `/files` and `/batches`, for tests of batch labelling."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 def line(key, content=None, *, status=200, body=None, error=None):
-    """A line of a job's output."""
+    """Return a line of a job's output."""
     if error is not None:
         return {"custom_id": key, "response": None, "error": {"code": "x", "message": error}}
     if body is None:
@@ -20,10 +20,11 @@ def line(key, content=None, *, status=200, body=None, error=None):
 
 
 class BatchServer(ThreadingHTTPServer):
-    """Answers each question of a job by `script(question, times)`, a line or None for no answer.
+    """Answers each question of a job by `script(question, times)`, which returns a line or None for no answer.
 
-    A job runs for `looks` looks at it. `paid` counts how often each question was in a job that was started.
-    `before` is called with each request's number and line, and the request is dropped, done or not, if it says so.
+    A job is running for the first `looks` status requests. `paid` counts how often each question was in a started job.
+    `before` is called with each request's number and line. If it returns a value, the connection is dropped without an
+    answer; with "undone", the request is not carried out either.
     """
 
     daemon_threads = True
@@ -46,7 +47,7 @@ class BatchServer(ThreadingHTTPServer):
         self.server_close()
 
     def handle_error(self, request, client_address):
-        # Whoever asked was killed.
+        # The client process was killed.
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""A real browser for tests: Chromium without a window, spoken to over a pipe in its own debugging protocol."""
+"""A real browser for tests: headless Chromium, controlled over a pipe with its debugging protocol."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ KEYS = {"Enter": (13, "\r"), "Escape": (27, ""), "ArrowDown": (40, ""), "ArrowUp
 
 @contextmanager
 def browser():
-    """A running browser; skips the test where there is none."""
+    """Yield a running browser; skip the test if there is none."""
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")
     to_read, to_write = os.pipe()
@@ -28,7 +28,7 @@ def browser():
         command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                    "--remote-debugging-pipe", "--disable-background-networking", "--no-first-run",
                    f"--user-data-dir={profile}", "about:blank"]  # fmt: skip
-        # It reads commands from descriptor 3 and answers on 4.
+        # Chromium reads commands from descriptor 3 and answers on descriptor 4.
         joined = ["bash", "-c", f'exec "$@" 3<&{to_read} 4>&{from_write}', "chromium", *command]
         process = subprocess.Popen(joined, pass_fds=(to_read, from_write), stderr=subprocess.DEVNULL)
         os.close(to_read)
@@ -42,7 +42,7 @@ def browser():
 
 
 class Browser:
-    """Commands and their answers; events that come meanwhile are kept."""
+    """Sends commands and returns their answers; events that arrive in between are kept."""
 
     def __init__(self, reader, writer):
         self._reader, self._writer, self._number, self._left = reader, writer, 0, b""
@@ -94,20 +94,20 @@ class Page:
         return self._browser.call(method, self._session, **params)
 
     def ask(self, expression):
-        """The value of an expression; a promise is waited for."""
+        """Return the value of an expression; promises are awaited."""
         found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
     def until(self, condition, seconds=60):
-        """Wait until an expression of the page is true; not one of the page that a navigation is leaving."""
+        """Wait until an expression is true on the current page, ignoring a page that a navigation is leaving."""
         end = time.monotonic() + seconds
         while not self.ask(f"(() => {{ try {{ return Boolean({condition}); }} catch {{ return false; }} }})()"):
             assert time.monotonic() < end, condition
             time.sleep(0.02)
 
     def press(self, *keys):
-        """One key after the other: those of `KEYS`, letters and digits."""
+        """Press one key after the other: names from `KEYS`, letters and digits."""
         for key in keys:
             code, text = KEYS.get(key) or (ord(key.upper()), key)
             self.call("Input.dispatchKeyEvent", type="keyDown", key=key, windowsVirtualKeyCode=code, text=text)
@@ -121,7 +121,7 @@ class Page:
         path.write_bytes(base64.b64decode(found["data"]))
 
     def complaints(self):
-        """Errors and warnings of the console, the security policy's among them."""
+        """Return errors and warnings of the console, including those of the security policy."""
         self.ask("0")
         found = []
         for event in self._mine():
@@ -134,7 +134,7 @@ class Page:
         return found
 
     def requested(self):
-        """Every address that was asked for."""
+        """Return every address that was requested."""
         return [
             event["params"]["request"]["url"]
             for event in self._mine()

@@ -1,8 +1,8 @@
-"""What several tests share."""
+"""Fixtures and settings shared by several tests."""
 
 import os
 
-# Tiny networks run fastest on one thread, and the suite runs side by side; torch reads this when it is imported.
+# Tiny networks run fastest on one thread, and tests run in parallel. Torch reads this variable when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections import Counter
@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# No test judges time: the first call compiles, and machines are shared.
+# Tests do not have deadlines, because the first call compiles code and machines are shared.
 settings.register_profile("potstill", deadline=None)
 settings.load_profile("potstill")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of each test that is marked `by_example(n)` every n-th case stays; the others are run by `make test-long` alone.
+    """Keep every n-th case of each test marked `by_example(n)`; only `make test-long` runs the others.
 
-    The cases are taken on a diagonal, so that with two parameters each value of either is tried.
+    The cases are taken on a diagonal, so that with two parameters each value of either is tested.
     """
     seen = Counter()
     for item in items:
@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True, scope="session")
 def quiet_machine():
-    """No test depends on what else the machine is doing; those about load say how busy it is."""
+    """Make tests independent of the machine's load; tests about load set it themselves."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
         yield
@@ -43,7 +43,7 @@ def quiet_machine():
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
-    """The benchmark data, which belong to others and are never part of the project."""
+    """Return the folder of the benchmark data, which belongs to others and is never part of the project."""
     folder = Path(os.environ.get("POTSTILL_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no benchmark data at {folder}; set POTSTILL_DATA")

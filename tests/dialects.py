@@ -1,4 +1,4 @@
-"""How the three providers write a question, an answer and an error on the wire, so that one test can drive them all."""
+"""Wire formats of the three providers for questions, answers and errors, so that one test can cover them all."""
 
 import json
 from typing import ClassVar
@@ -9,7 +9,7 @@ END, CUT, REFUSED = "end", "cut", "refused"
 
 
 class OpenAI:
-    """`/chat/completions`."""
+    """The format of `/chat/completions`."""
 
     spec = "openai:tiny"
     finishes: ClassVar = {END: "stop", CUT: "length", REFUSED: "content_filter"}
@@ -42,7 +42,7 @@ class OpenAI:
 
 
 class Anthropic:
-    """`/v1/messages`."""
+    """The format of `/v1/messages`."""
 
     spec = "anthropic:tiny"
     finishes: ClassVar = {END: "end_turn", CUT: "max_tokens", REFUSED: "refusal"}
@@ -79,7 +79,7 @@ class Anthropic:
 
 
 class Gemini:
-    """`models/MODEL:generateContent`."""
+    """The format of `models/MODEL:generateContent`."""
 
     spec = "gemini:tiny"
     finishes: ClassVar = {END: "STOP", CUT: "MAX_TOKENS", REFUSED: "SAFETY"}
@@ -120,5 +120,5 @@ DIALECTS = {"openai": OpenAI(), "anthropic": Anthropic(), "gemini": Gemini()}
 
 
 def sent(body, status=200, **headers):
-    """A body as a scripted server's answer; header names have hyphens for underscores."""
+    """Return a body as a scripted server's answer; underscores in header names become hyphens."""
     return Answer(status, json.dumps(body).encode(), {name.replace("_", "-"): value for name, value in headers.items()})

@@ -1,4 +1,4 @@
-"""A run that has gone down the whole river in seconds: made-up news, a replayed oracle, students without torch."""
+"""A run that passes through the whole pipeline in seconds: synthetic news, a replayed oracle, no torch."""
 
 import json
 
@@ -43,7 +43,7 @@ _FAR = ("overseas", "minister", "embassy", "ocean", "treaty", "capital")
 
 
 def stories(count, seed=0, *, noise=0.4, passes=2):
-    """Articles whose good words are gain and whose near words nearness, and an oracle's answers to them."""
+    """Return articles whose good words raise gain and whose near words raise nearness, with an oracle's answers."""
     rng = np.random.default_rng(seed)
     articles, answers = [], []
     for number in range(count):
@@ -51,7 +51,7 @@ def stories(count, seed=0, *, noise=0.4, passes=2):
         words = [str(rng.choice(_GOOD if rng.uniform() < gain else _BAD)) for _ in range(8)]
         words += [str(rng.choice(_NEAR if rng.uniform() < near else _FAR)) for _ in range(8)]
         rng.shuffle(words)
-        # One id would end a script element, were it not escaped.
+        # One id would close a script element if it were not escaped.
         id_ = f"a{number}" if number else "a0</script>"
         articles.append({"id": id_, "title": f"Story {number} <b>&", "content": " ".join(words)})
         truth = (10 * np.mean([w in _GOOD for w in words]) * 2, 10 * np.mean([w in _NEAR for w in words]) * 2)
@@ -61,13 +61,13 @@ def stories(count, seed=0, *, noise=0.4, passes=2):
 
 
 def bundled_run(folder, count=90, **kinds):
-    """A run up to its bundle, which is the TF-IDF student."""
+    """Create a run up to its bundle, which contains the TF-IDF student."""
     kept(folder, lambda own: _bundled(own, count, **kinds), "bundled", count, tuple(kinds.items()))
     return Run.open(folder / "run")
 
 
 def evaluated_run(folder, count=90, **kinds):
-    """The same, evaluated."""
+    """Create a bundled run and evaluate it."""
     kept(folder, lambda own: _evaluated(own, count, **kinds), "evaluated", count, tuple(kinds.items()))
     return Run.open(folder / "run")
 

@@ -1,4 +1,4 @@
-"""What somebody does who changes a bundle and can write hashes: only the parts themselves can then give it away."""
+"""Simulate an attacker who changes a bundle and rewrites its hashes, so that only the contents can reveal it."""
 
 import json
 
@@ -8,7 +8,7 @@ from potstill.filters import Filter, load_filter, save_filter
 
 
 def rehash(folder, **changes):
-    """A manifest whose hashes fit the files as they now are, with changes of its own."""
+    """Update a manifest's hashes to the current files, and apply further changes to it."""
     manifest, _ = read_manifest(folder)
     files = {name: sha256(folder / name) for name in manifest.files}
     write_manifest(folder, manifest.model_copy(update={"files": files, **changes}))
@@ -22,7 +22,7 @@ def change_json(folder, name, change):
 
 
 def change_filter(folder, change):
-    """Another filter, whose hash the manifest then names."""
+    """Change the filter, and record its hash in the manifest."""
     content = load_filter(folder).model_dump(mode="json")
     change(content)
     filter_ = Filter.model_validate_json(json.dumps(content))

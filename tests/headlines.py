@@ -1,4 +1,4 @@
-"""Labelled headlines that a person can judge: fires are urgent, gardens are not."""
+"""Labelled headlines with obvious scores: fires are urgent, gardens are not."""
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ GARDENS = [f"A quiet garden of rare {flower} opens to delighted visitors this sp
 
 
 def headlines(*, masked: bool = False) -> Examples:
-    """Ten fires from one source and ten gardens from another; `masked` hides some labels."""
+    """Return ten fires from one source and ten gardens from another; `masked` hides some labels."""
     texts = FIRES + GARDENS
     scores = np.array([[8.0 + i % 3 / 2, 1.0] for i in range(10)] + [[1.0, 6.0 + i % 4 / 2] for i in range(10)])
     if masked:
@@ -24,7 +24,7 @@ def headlines(*, masked: bool = False) -> Examples:
 
 
 class LetterEncoder:
-    """Counts a few letters: a stand-in for a network."""
+    """Counts a few letters; stands in for a network."""
 
     def __init__(self, letters: str = "aeiou") -> None:
         self.letters = letters

@@ -1,4 +1,4 @@
-"""What takes seconds to make and is the same each time is made once in a process, and copied from then on."""
+"""Cache folders that take seconds to build: each is built once per process and then copied."""
 
 import atexit
 import functools
@@ -18,7 +18,7 @@ _made = {}
 
 
 def kept(folder, make, *key):
-    """Fill a folder with what `make` puts into one, as it did the first time for this key."""
+    """Fill a folder with what `make` writes into one, calling it only once for this key."""
     if key not in _made:
         own = Path(tempfile.mkdtemp(dir=_place()))
         make(own)

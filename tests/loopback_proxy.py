@@ -1,4 +1,4 @@
-"""A real HTTP proxy on loopback that wants a login: what it is asked for, and by whom."""
+"""A real HTTP proxy on loopback that requires a login and records requests."""
 
 import asyncio
 import base64
@@ -6,7 +6,7 @@ import threading
 
 
 class LoopbackProxy:
-    """Passes on `CONNECT` and whole requests to whoever gives `login`; others get 407. `asked` keeps first lines."""
+    """Forwards `CONNECT` and complete requests with the right `login`; others get 407. `asked` keeps first lines."""
 
     def __init__(self, login="ann:s3cret"):
         self.wanted = b"basic " + base64.b64encode(login.encode()).lower()

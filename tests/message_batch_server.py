@@ -7,9 +7,9 @@ from batch_server import BatchServer
 
 
 class MessageBatchServer(BatchServer):
-    """Answers each question of a batch by `script(question, times)`, a `result` or None for no line.
+    """Answers each question of a batch by `script(question, times)`, which returns a `result` or None for no line.
 
-    A batch runs for `looks` looks at it; `paid` counts how often each text was asked about.
+    A batch is running for the first `looks` status requests. `paid` counts how often each text was asked about.
     """
 
     @property
@@ -25,7 +25,7 @@ class MessageBatchServer(BatchServer):
         return self.files[name] if path.endswith("/results") else self.look(self.jobs[name])
 
     def page(self, query):
-        """The newest first, `limit` of those that are older than `after_id`."""
+        """Return `limit` of the batches that are older than `after_id`, the newest first."""
         names = list(self.jobs)[::-1]
         names = names[names.index(query["after_id"]) + 1 :] if "after_id" in query else names
         shown = names[: int(query["limit"])]
@@ -55,7 +55,7 @@ class MessageBatchServer(BatchServer):
             return job
         results = [(one["custom_id"], self.script(one, self.paid[text_of(one)])) for one in self.files[name]]
         lines = [json.dumps({"custom_id": id_, "result": result}) for id_, result in results if result is not None]
-        # Results come in no order.
+        # Results arrive in arbitrary order.
         self.files[name] = "".join(f"{line}\n" for line in lines[::-1]).encode()
         counts = dict.fromkeys(job["request_counts"], 0)
         for _, result in results:
@@ -69,7 +69,7 @@ def text_of(question):
 
 
 def succeeded(text, stop="end_turn"):
-    """A question that the model answered."""
+    """Return the result of a question that the model answered."""
     usage = {"input_tokens": 100, "output_tokens": 20}
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "stop_reason": stop,
                "content": [{"type": "text", "text": text}], "usage": usage}  # fmt: skip

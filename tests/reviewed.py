@@ -1,4 +1,4 @@
-"""A labelled run of made-up weather reports, for review."""
+"""A labelled run of synthetic weather reports, for review."""
 
 import json
 
@@ -28,12 +28,12 @@ WORDS = ("harbour", "meadow", "valley", "tower", "bridge", "market", "station", 
 
 
 def opinions(i):
-    """What the oracle says of the i-th report."""
+    """Return the oracle's scores of the i-th report."""
     return {"wind": i / 2, "rain": 10 - i / 2}
 
 
 def recorded(path, samples):
-    """A file of answers for 20 reports."""
+    """Write a file of answers for 20 reports."""
     rows = [
         {"id": f"a{i}", "samples": [{"scores": scores, "evidence": "e"} for scores in samples(i)]} for i in range(20)
     ]
@@ -42,7 +42,7 @@ def recorded(path, samples):
 
 
 def labelled_run(folder, *, samples=lambda i: [opinions(i)], storms=False):
-    """A run with 20 reports, labelled by the oracle `replay:mild`."""
+    """Create a run with 20 reports, labelled by the oracle `replay:mild`."""
     news = folder / "news.jsonl"
     with news.open("w") as file:
         for i in range(20):

@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that speaks `/chat/completions` by a script: what live oracles are tested against."""
+"""A real HTTP server on loopback that speaks `/chat/completions` by a script, for tests of live oracles."""
 
 import asyncio
 import json
@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Answer:
-    """What the server says.
+    """An answer of the server.
 
-    `stall` leaves the body unfinished, `drip` sends it a byte at a time, `reset` closes without a word.
+    `stall` leaves the body unfinished, `drip` sends it one byte at a time, and `reset` closes the connection without an
+    answer.
     """
 
     status: int = 200
@@ -24,7 +25,7 @@ class Answer:
 
 
 def completion(content, *, finish="stop", usage=(100, 20), **message):
-    """A chat completion with that content."""
+    """Return a chat completion with this content."""
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": content, **message}}
     body = {"id": "c", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
     if usage is not None:
@@ -33,7 +34,7 @@ def completion(content, *, finish="stop", usage=(100, 20), **message):
 
 
 def error(status, message="no", *, code=None, **headers):
-    """An error as OpenAI-compatible servers give it."""
+    """Return an error in the format of OpenAI-compatible servers."""
     body = {"error": {"message": message, "type": "error", "code": code}}
     return Answer(status, json.dumps(body).encode(), {name.replace("_", "-"): value for name, value in headers.items()})
 
@@ -41,9 +42,8 @@ def error(status, message="no", *, code=None, **headers):
 class ScriptedServer:
     """Serves `script(request, number)` from a thread.
 
-    `requests` keeps what came, `heads` the lines above it, and `most` how many there were at once.
-
-    With `tls`, an SSL context, under https.
+    `requests` keeps the received requests, `heads` their header lines, and `most` the maximum number of simultaneous
+    requests. With `tls`, an SSL context, it serves HTTPS.
     """
 
     def __init__(self, script: Callable[[dict, int], Answer], tls=None):
@@ -67,7 +67,7 @@ class ScriptedServer:
 
     @property
     def url(self):
-        # A certificate is for a name.
+        # A certificate is issued for a host name.
         return f"https://localhost:{self.port}/v1" if self.tls else f"http://127.0.0.1:{self.port}/v1"
 
     def _serve(self):
@@ -96,7 +96,7 @@ class ScriptedServer:
     async def _exchange(self, reader, writer):
         first = await reader.readexactly(1)
         if not first.isalpha():
-            # Not HTTP but TLS: real servers say so at once.
+            # The client sent TLS instead of HTTP. Real servers report this at once.
             writer.write(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
             await writer.drain()
             return False

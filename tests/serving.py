@@ -1,4 +1,4 @@
-"""A page's server in a thread, and requests to it made byte by byte."""
+"""Run a page's server in a thread, and send raw requests to it."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ def running(server):
 
 
 def head(server, line, *headers, host=None):
-    """The head of a request; `{key}` in its line stands for the query that holds the key."""
+    """Return the head of a request; `{key}` in its line stands for the query with the key."""
     filled = line.replace("{key}", urlsplit(server.url).query)
     host = f"127.0.0.1:{server.server_port}" if host is None else host
     return "\r\n".join([f"{filled} HTTP/1.1", f"Host: {host}", *headers, "", ""]).encode()
@@ -31,7 +31,7 @@ def connected(server):
 
 
 def exchange(server, sent, *, half_close=False):
-    """Everything that comes back until the server hangs up."""
+    """Send bytes, and return everything that arrives until the server closes the connection."""
     with connected(server) as client:
         try:
             client.sendall(sent)
@@ -43,7 +43,7 @@ def exchange(server, sent, *, half_close=False):
 
 
 def answered(client):
-    """One whole answer of a connection that stays open."""
+    """Read one complete answer from a connection that stays open."""
     found = b""
     while b"\r\n\r\n" not in found:
         found += client.recv(65536)
@@ -65,10 +65,10 @@ def until_closed(client):
 
 
 def status(answer):
-    """The status of the first answer; None where there is none."""
+    """Return the status of the first answer, or None if there is none."""
     return int(answer.split(b" ", 2)[1]) if answer else None
 
 
 def said(answer):
-    """The error in an answer's body."""
+    """Return the error in an answer's body."""
     return json.loads(answer.partition(b"\r\n\r\n")[2])["error"]

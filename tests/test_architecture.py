@@ -1,4 +1,4 @@
-"""The promises that the layout of the code makes."""
+"""Tests of the rules for the structure of the code."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What kind of file articles come from and results go to: names, pipes, devices, columns, and no rows at all."""
+"""Tests of article and result files: kinds of files by name, pipes, devices, columns, and empty files."""
 
 import datetime as dt
 import decimal
@@ -38,7 +38,7 @@ def write(path, *frames):
 
 
 class Feeder(threading.Thread):
-    """Writes bytes into a pipe in the background."""
+    """Writes bytes to a pipe in the background."""
 
     def __init__(self, path, data):
         super().__init__()
@@ -55,7 +55,7 @@ def fifo(path):
     return path
 
 
-# -- which kind of file a name is
+# -- kinds of files by name
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_closed_standard_streams_are_named(tmp_path):
     assert done.stderr == "stdin: is closed\nstandard output: is closed\n"
 
 
-# -- lines as they come
+# -- streaming of lines
 
 
 class TestArriving:
@@ -258,7 +258,7 @@ class TestArriving:
         thread.join()
 
 
-# -- columns that a kind of file cannot hold
+# -- columns that a kind of file cannot store
 
 
 HELD = {
@@ -356,7 +356,7 @@ def test_a_content_that_is_no_text_is_called_what_it_is(tmp_path, value, dtype, 
         read_all(tmp_path / "in.parquet")
 
 
-# -- the column that holds what else a line of JSON had
+# -- the column for further fields of a JSON line
 
 
 @pytest.mark.parametrize(

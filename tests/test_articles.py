@@ -1,4 +1,4 @@
-"""Articles in and out: what is legal comes through unchanged, what is not stops with one clear line."""
+"""Tests of reading and writing articles: valid ones are unchanged, invalid ones stop with one clear line."""
 
 import gzip
 import json
@@ -252,7 +252,7 @@ def test_stdin_and_stdout_are_json_lines(tmp_path):
 def test_a_full_disk_leaves_the_old_file(tmp_path, ending):
     path = tmp_path / f"out{ending}"
     path.write_text("what was there")
-    # The limit on the size of a file fails a write as a full disk does, without needing a small disk.
+    # A limit on the file size makes a write fail like a full disk, without needing a small disk.
     program = (
         "import resource, sys, random, polars as pl\n"
         "from potstill.articles import open_writer\n"

@@ -1,6 +1,6 @@
-"""The four filters that ship: every gate, cap and tier at its boundary, just below it and just above it.
+"""Tests of the four built-in filters: every gate, cap and tier at its boundary, just below it and just above it.
 
-The scores are made by hand: a flat score in every dimension, and the ones that matter set apart.
+The scores are constructed: the same score in every dimension, except for those under test.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def test_weights_are_those_that_were_agreed(name, version, weights):
     assert {dimension: part.weight for dimension, part in filter_.dimensions.items()} == weights
 
 
-# -- tiers of overall, at the boundary, just below it, just above it
+# -- tiers of the overall score, at the boundary, just below it, just above it
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_connection_begins_at_four(benefit, others, overall, tier):
 
 
 def test_exactly_four_is_connection():
-    # 0.38 * 10 + 0.10 * 2 = 4
+    # The weighted mean is 0.38 * 10 + 0.10 * 2 = 4.
     found = verdict("uplifting", 0, collective_benefit=10.0, connection=2.0)
     assert (found["overall"], found["tier"]) == (4.0, "connection")
 
@@ -164,7 +164,7 @@ def test_positive_tiers(name, positive):
         (4.99, 6.0, 3.0),
         (5.0, 6.0, None),
         (5.01, 6.0, None),
-        # The exception for wonder needs both, and each turns at its own threshold.
+        # The exception for wonder needs both scores, and each has its own threshold.
         (4.99, 6.99, 3.0),
         (4.99, 7.0, None),
         (4.99, 7.01, None),
@@ -267,7 +267,7 @@ SYSTEMIC, EVIDENCE, ACTION = "systemic_risk", "evidence_quality", "actionability
 @pytest.mark.parametrize(
     ("tier", "scores"),
     [
-        # RED: one of three alarms, and evidence and actionability from 5.
+        # RED: one of three alarms, with evidence and actionability of 5 or more.
         ("RED", {MACRO: 7, EVIDENCE: 5, ACTION: 5}),
         ("RED", {MACRO: 7.01, EVIDENCE: 5.01, ACTION: 5.01}),
         ("YELLOW", {MACRO: 6.99, EVIDENCE: 5, ACTION: 5}),
@@ -278,7 +278,7 @@ SYSTEMIC, EVIDENCE, ACTION = "systemic_risk", "evidence_quality", "actionability
         ("BLUE", {SYSTEMIC: 7.99, EVIDENCE: 5, ACTION: 5}),
         ("BLUE", {MACRO: 7, EVIDENCE: 4.99, ACTION: 5}),
         ("YELLOW", {MACRO: 7, EVIDENCE: 5, ACTION: 4.99}),
-        # YELLOW: a warning, evidence from 5, actionability from 4.
+        # YELLOW: a warning, with evidence of 5 or more and actionability of 4 or more.
         ("YELLOW", {MACRO: 5, EVIDENCE: 5, ACTION: 4}),
         ("YELLOW", {MACRO: 5.01, EVIDENCE: 5.01, ACTION: 4.01}),
         ("BLUE", {MACRO: 4.99, EVIDENCE: 5, ACTION: 4}),
@@ -297,7 +297,7 @@ SYSTEMIC, EVIDENCE, ACTION = "systemic_risk", "evidence_quality", "actionability
         ("BLUE", {SENTIMENT: 7, VALUE: 3, EVIDENCE: 5.99, ACTION: 5}),
         ("BLUE", {SENTIMENT: 7, VALUE: 3, EVIDENCE: 6, ACTION: 4.99}),
         ("YELLOW", {SENTIMENT: 7, VALUE: 3, EVIDENCE: 6, ACTION: 5, MACRO: 5}),
-        # NOISE: thin evidence, whatever else.
+        # NOISE: little evidence, whatever the other scores.
         ("NOISE", {EVIDENCE: 3.99}),
         ("BLUE", {EVIDENCE: 4}),
         ("BLUE", {EVIDENCE: 4.01}),

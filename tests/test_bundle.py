@@ -58,7 +58,7 @@ def bundle(originals, kind, tmp_path):
 
 
 def rehashed(folder):
-    """What a forger would do: write a manifest whose hashes fit the files as they now are."""
+    """Act like a forger: write a manifest with hashes of the current files."""
     manifest, _ = read_manifest(folder)
     files = {name: sha256(folder / name) for name in manifest.files}
     write_manifest(folder, manifest.model_copy(update={"files": files}))
@@ -172,7 +172,7 @@ class TestDamage:
 
 
 class TestForgery:
-    """The hashes are recomputed each time, so that nothing but the parts themselves can give it away."""
+    """The hashes are recomputed each time, so that only the contents can reveal the change."""
 
     def test_a_removed_tensor_is_named(self, bundle, kind):
         gone = {"tfidf": "words.idf", "neural": "head.bias"}[kind]
@@ -215,7 +215,7 @@ class TestForgery:
             load_bundle(rehashed(bundle))
 
     def test_two_dimensions_swapped_everywhere_by_name_are_refused_by_the_golden_texts(self, bundle):
-        """The order is changed in filter, student, calibration and manifest alike: only the scores can tell."""
+        """The order is changed in filter, student, calibration and manifest alike, so only the scores can reveal it."""
         other = FILTER.model_copy(update={"dimensions": dict(reversed(FILTER.dimensions.items()))})
         save_filter(other, bundle)
         change_json(bundle, "student.json", lambda content: content["dimensions"].reverse())
@@ -352,7 +352,7 @@ class TestWriting:
         before = load_bundle(bundle).hash
 
         class Moody:
-            """A student that says something else each time it is asked."""
+            """A student that gives different scores in each call."""
 
             kind, dimensions = "tfidf-ridge", FILTER.dimension_names
 

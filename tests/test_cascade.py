@@ -1,4 +1,4 @@
-"""A cheap student before another: what it may answer alone, with what bound, and what scoring then does."""
+"""Tests of a cheap student in front of another: what it decides, with which bound, and the effect on scoring."""
 
 import json
 from functools import partial
@@ -37,7 +37,7 @@ def unseen(positive, negative, clusters=None):
 
 
 class TestBound:
-    # Numbers of Wilks (1941): trials that are enough, and one fewer that is not.
+    # Numbers from Wilks (1941): enough trials, and one fewer, which is not enough.
     @pytest.mark.parametrize(("trials", "recall"), [(299, 0.99), (59, 0.95), (29, 0.9)])
     def test_so_many_positives_show_a_recall_when_none_is_lost(self, trials, recall):
         assert may_lose(trials, recall) == 0
@@ -53,7 +53,7 @@ class TestBound:
         rng = np.random.default_rng(0)
         kept = 0
         for _ in range(2000):
-            # Signals are uniform, so the share of positives to come above a threshold is 1 - threshold.
+            # Signals are uniform, so the share of future positives above a threshold is 1 - threshold.
             chosen = point(unseen(rng.uniform(size=100), [0.5]), 0.9, SECONDS)
             kept += 1 - chosen.threshold >= 0.9
         assert 0.95 <= kept / 2000 < 0.99
@@ -204,7 +204,7 @@ class TestScoring:
         found = scorer.score_batch(frame)
         early = found["answered_by"] == "tfidf-ridge"
         assert not found.filter(early)["ask_oracle"].any()
-        assert found.filter(~early)["ask_oracle"].all()  # a constant is sure of nothing
+        assert found.filter(~early)["ask_oracle"].all()  # a constant is never certain
         lines = (json.dumps({"id": id_, "scores": {"gain": 9, "near": 1}}) + "\n" for id_ in frame["id"])
         (tmp_path / "said.jsonl").write_text("".join(lines))
         opened = partial(open_oracle, f"replay:{tmp_path / 'said.jsonl'}")

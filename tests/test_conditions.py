@@ -1,4 +1,4 @@
-"""Conditions: what is read, what is refused, what is false, and what can be."""
+"""Tests of conditions: what is parsed, what is refused, what is false, and what is satisfiable."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def possible(wanted: str, *without: str) -> bool:
     return can_hold(parse(wanted, NAMES), [parse(text, NAMES) for text in without], 0, 10)
 
 
-# -- what is read
+# -- parsing
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_one_spelling_for_one_meaning():
     assert str(parse("reach<5 and not(power>=7.0 AND overall >=3)", NAMES)) == spelled
 
 
-# -- what is refused
+# -- refused conditions
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ rows = st.fixed_dictionaries(dict.fromkeys(NAMES, scores))
 
 
 def evaluated(text: str, row: dict[str, float]) -> bool:
-    """The same condition as Python reads it."""
+    """Evaluate the same condition with Python."""
     python = text.replace("NOT", "not").replace("AND", "and").replace("OR", "or").replace(" = ", " == ")
     return bool(eval(python, {"__builtins__": {}}, row))
 
@@ -231,7 +231,7 @@ def test_what_holds_somewhere_is_never_called_impossible(wanted, without, row):
     assert possible(wanted, *without)
 
 
-# -- what can hold
+# -- satisfiability
 
 
 @pytest.mark.parametrize(

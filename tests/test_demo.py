@@ -1,4 +1,4 @@
-"""The demo's own parts; the stages that it runs are tested where they live."""
+"""Tests of the demo's own parts; the stages that it runs have their own tests."""
 
 import pytest
 from evaluated_run import evaluated_run

@@ -1,4 +1,4 @@
-"""What the documents say is what there is."""
+"""Tests that the documentation matches the code."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A message that a person reads is one line, and a terminal shows it as it is."""
+"""Tests that error messages are one line and contain nothing that a terminal interprets."""
 
 import pytest
 from hypothesis import given

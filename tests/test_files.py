@@ -1,4 +1,4 @@
-"""Files: whole or absent, and one hash per content."""
+"""Tests of files: atomic writes, and one hash per content."""
 
 # ruff: noqa: PT012 - what fails must fail inside the with statement that is tested
 from __future__ import annotations
@@ -37,9 +37,9 @@ from potstill.files import (
 
 @contextmanager
 def disk_full_after(size):
-    """Files of this process can't grow past `size` bytes, as on a full disk."""
+    """Prevent files of this process from growing past `size` bytes, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    # Python ignores the signal that comes with it, so writing fails with an error.
+    # Python ignores the signal that is sent in this case, so writing fails with an error.
     assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -59,7 +59,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-# -- whole or absent
+# -- atomic writes
 
 
 def test_a_file_is_replaced_when_it_is_complete(old):
@@ -138,7 +138,7 @@ def test_line_ends_are_written_as_they_are(tmp_path):
     assert (tmp_path / "a").read_bytes() == "é\r\nb\n".encode()
 
 
-# -- links, modes, and what is no file
+# -- links, modes, and things that are not regular files
 
 
 def test_a_link_stays_a_link_and_its_target_is_replaced(tmp_path, old):
@@ -264,7 +264,7 @@ def test_a_file_in_the_place_of_a_folder_is_refused(old):
     assert old.read_text() == "old"
 
 
-# -- places for results
+# -- output paths
 
 
 def test_a_new_file_an_old_file_and_a_pipe_are_places_for_a_result(tmp_path, old):
@@ -491,7 +491,7 @@ def test_the_hash_of_a_folder_is_of_names_and_contents_and_nothing_else(tmp_path
     assert sha256(tmp_path / "one") == hash_
 
 
-# -- what comes from elsewhere
+# -- untrusted input
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Filter packages: what is read, what is refused and how it is said, what changes a hash."""
+"""Tests of filter packages: what is parsed, what is refused with which message, and what changes a hash."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def remarks(text: str, rubric: str = RUBRIC) -> list[str]:
     return [f"{finding.path}: {finding.message}" for finding in lint(read(text, rubric))]
 
 
-# -- what is read
+# -- parsing
 
 
 def test_a_filter_answers_what_other_stages_ask():
@@ -108,7 +108,7 @@ def test_line_ends_and_the_mark_at_the_start_of_a_file_do_not_matter(tmp_path):
     assert load_filter(tmp_path).content_hash == read().content_hash
 
 
-# -- what is refused
+# -- refused filters
 
 
 @pytest.mark.parametrize(
@@ -323,7 +323,7 @@ def test_a_large_filter_is_read_without_reasoning_to_the_end():
     when = " OR ".join(f"overall + {name} < {i % 9}" for i, name in enumerate(names))
     content["gates"] = [{"when": when, "cap": 9 - i / 8, "reason": f"g{i}"} for i in range(60)]
     content.pop("caps")
-    # Each gate computes the mean of 64 scores 64 times, and each tier is held against all gates.
+    # Each gate computes the mean of 64 scores 64 times, and each tier is checked against all gates.
     assert len(read(yaml.safe_dump(content, sort_keys=False)).gates) == 60
 
 
@@ -603,7 +603,7 @@ def test_a_new_filter_overwrites_nothing(tmp_path):
 
 @pytest.mark.parametrize("name", builtin_filters())
 def test_a_filter_that_ships_is_the_same_after_it_was_saved(tmp_path, name):
-    """Weights of 0 are in one of them."""
+    """One of the filters has weights of 0."""
     filter_ = load_filter(name)
     save_filter(filter_, tmp_path / "copy")
     assert load_filter(tmp_path / "copy") == filter_

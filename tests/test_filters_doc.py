@@ -1,4 +1,4 @@
-"""docs/filters.md: its examples work, and what it says of words is so."""
+"""Tests of docs/filters.md: its examples work, and its statements about words are true."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The inputs that fuzzing kept are given to every parser again: each ends in a result or an error of potstill."""
+"""Tests that replay the saved fuzzing inputs: every parser returns a result or raises a potstill error."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ sys.path.append(str(ROOT))
 from fuzz.targets import TARGETS, Target, check, made_targets  # noqa: E402 - found through the path above
 
 MOST = 40
-"""Inputs of a corpus that are tried in the suite; `make fuzz` starts from all of them."""
+"""Number of corpus inputs that the suite tries; `make fuzz` starts from all of them."""
 
 
 def inputs(name, target):

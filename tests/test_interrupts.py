@@ -1,4 +1,4 @@
-"""What a first and a second interrupt do, whatever the work is at."""
+"""Tests of a first and a second interrupt during different kinds of work."""
 
 import signal
 import subprocess
@@ -29,7 +29,7 @@ except KeyboardInterrupt:
 SLEEPING = "ready(); time.sleep(60)"
 
 STUCK = "import hashlib; ready(); hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2_000_000_000)"
-"""Half an hour in one call of a library, in which Python handles no signal."""
+"""One library call that takes half an hour, during which Python handles no signal."""
 
 UNWINDING = """
         try:
@@ -45,7 +45,7 @@ WAITING = """
 
 
 def begun(work, promise=None, patience=60.0):
-    """A process that is at its work."""
+    """Start a process, and return it when its work has begun."""
     program = PROGRAM.format(work=work, promise=promise, patience=patience)
     process = subprocess.Popen([sys.executable, "-c", program], stdout=-1, stderr=-1, text=True)
     assert process.stdout.readline() == "ready\n"
@@ -54,7 +54,7 @@ def begun(work, promise=None, patience=60.0):
 
 
 def ended(process):
-    """Its exit code and what it said."""
+    """Return a process's exit code and output."""
     _, error = process.communicate(timeout=50)
     return process.returncode, error
 

@@ -1,4 +1,4 @@
-"""The ladder: what fits the time is trained, the rest is named, and the pick is the best within the budget."""
+"""Tests of the leaderboard: models that fit the time are trained, others are named, and the best in budget wins."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ CHEAP = ("constant", "tfidf-ridge")
 
 
 def seconds_by_name(**seconds):
-    """An estimate that knows each recipe's name; 0 for the others."""
+    """Return an estimate by recipe name; 0 for recipes that are not named."""
     return lambda recipe, *_: seconds.get(recipe.name.replace("-", "_"), 0.0)
 
 
@@ -97,7 +97,7 @@ def test_a_backbone_that_is_not_here_holds_up_no_other(tmp_path):
 
 def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path):
     guess = seconds_by_name(minilm_ridge=50.0, minilm_svr=50.0)
-    # Each look at the clock is half a minute later.
+    # Each reading of the clock is half a minute later.
     ticks = iter(np.arange(0.0, 1e4, 30.0))
 
     found = climb(
@@ -124,7 +124,7 @@ def step(name, seconds, mae, state="trained"):
 
 
 class TestNext:
-    """Three rungs whose error fell by 0.2 with every tenfold of time, and one that would take ten times more."""
+    """Three models whose error fell by 0.2 with each tenfold time, and one that would take ten times longer."""
 
     RUNGS = (step("constant", 0.001, 2.0), step("a", 1, 1.4), step("b", 10, 1.2), step("c", 100, 1.0))
     MISSING = step("d", 1000, None, state="no time")

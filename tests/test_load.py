@@ -1,4 +1,4 @@
-"""Times that were measured on a busy machine are known as such."""
+"""Tests that times measured on a busy machine are detected."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from potstill.load import MARK, Load, Watch, marked, remark
 
 
 def watched(before, after, *, own=0.0, cores=2):
-    """The load of some work that began and ended with these load averages."""
+    """Return the load of some work that started and ended with these load averages."""
     averages = iter([before, after])
     return Watch(average=lambda: next(averages), own=lambda: own, cores=cores).load()
 
@@ -15,11 +15,11 @@ def watched(before, after, *, own=0.0, cores=2):
     ("before", "after", "own", "heavy"),
     [
         (0.1, 0.4, 0.0, False),
-        (2.0, 2.0, 0.0, False),  # as many as there are cores: each has its own
-        (2.1, 0.3, 0.0, True),  # others were still at work when it began
+        (2.0, 2.0, 0.0, False),  # as many processes as cores, so each has its own core
+        (2.1, 0.3, 0.0, True),  # other processes were still running when it started
         (0.3, 2.1, 0.0, True),
         (11.4, 9.0, 1.5, True),
-        (2.1, 2.2, 2.0, False),  # the load is its own: all cores, and nobody else
+        (2.1, 2.2, 2.0, False),  # all of the load is its own
         (2.6, 2.7, 2.0, True),
         (None, None, 0.0, False),
     ],

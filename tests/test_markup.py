@@ -1,4 +1,4 @@
-"""What a reader sees of a text with markup."""
+"""Tests of the visible text of a document with markup."""
 
 import pytest
 from hypothesis import given

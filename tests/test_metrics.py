@@ -300,7 +300,7 @@ class TestBootstrap:
             values = (shared + rng.normal(0, 0.5, 120))[:, None]
             low, high = metrics.bootstrap_mean(values, np.repeat(np.arange(60), 2), n=200, seed=trial)
             held += bool(low[0] <= 0 <= high[0])
-        # 93.5% are expected of 60 clusters and 200 draws; below 84 has a chance of 1 in 10,000.
+        # The expected share is 93.5% for 60 clusters and 200 draws; fewer than 84 has a probability of 1 in 10,000.
         assert held >= 84
 
 
@@ -353,7 +353,7 @@ class TestCompare:
 
 class TestProportions:
     def test_the_published_example_of_ten_in_ten(self):
-        # With all of n found, the lower end is (tail)^(1/n).
+        # If all n are found, the lower end is (tail)^(1/n).
         low, high = metrics.exact_interval(10, 10)
         assert (low, high) == (pytest.approx(0.025 ** (1 / 10)), 1.0)
 

@@ -1,4 +1,4 @@
-"""Parquet from elsewhere: whatever is in it, one line says why it cannot be read, and this process goes on."""
+"""Tests of untrusted Parquet files: one line says why a file cannot be read, and the process survives."""
 
 import base64
 import os
@@ -44,7 +44,7 @@ HOSTILE = {
         "5{xd0X?a82Blb9oNMw3pV3VGzv1g10gdF(fFSFTiYX"
     ),
 }
-"""Three texts in a Parquet file of which one byte was changed: zlib, base 85."""
+"""Three texts in a Parquet file in which one byte was changed, compressed with zlib, in base 85."""
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_what_is_no_parquet_is_refused(tmp_path, content, message):
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_file_that_ends_a_process_or_panics_is_one_line_on_the_command_line(tmp_path, name):
-    """One after the other and by every way to read, so that each request meets a process that is whole."""
+    """Read it by every method in turn, so that each request needs a working process."""
     path = tmp_path / "in.parquet"
     path.write_bytes(zlib.decompress(base64.b85decode(HOSTILE[name])))
     assert refusal(path).startswith("not a readable Parquet file (")

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - letters of other scripts are what is tested
-"""Terms: whole words where there are spaces, anywhere where there are none."""
+"""Tests of terms: whole words in languages with spaces, substrings in others."""
 
 from __future__ import annotations
 
@@ -211,7 +211,7 @@ def test_folding_twice_changes_nothing(text):
     assert fold(fold(text)) == fold(text)
 
 
-# NFKC takes the acute accent that stands for an apostrophe apart.
+# NFKC decomposes the acute accent that is used as an apostrophe.
 @given(st.text().filter(lambda text: "\u00b4" not in text))
 def test_case_and_composition_do_not_matter(text):
     assert fold(unicodedata.normalize("NFD", text)) == fold(text)
@@ -222,7 +222,7 @@ def test_case_and_composition_do_not_matter(text):
 @given(st.text(min_size=1, max_size=12), st.text(max_size=30), st.text(max_size=30))
 def test_any_term_between_spaces_is_found(term, before, after):
     assume(fold(term).strip())
-    # A mark at the term's start would join the space before it.
+    # A combining mark at the term's start would join the space before it.
     assume(not unicodedata.combining(fold(term).strip()[0]) and not unicodedata.combining(fold(after + "x")[0]))
     assert found(term, f"{before} {term} {after}")
 

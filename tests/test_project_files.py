@@ -1,4 +1,4 @@
-"""What the files for contributors name is there: commands, paths, modules, versions of Python."""
+"""Tests that everything that the contributors' files name exists: commands, paths, modules, versions of Python."""
 
 import re
 import tomllib
@@ -29,12 +29,12 @@ def verbs():
 
 
 def quoted(text):
-    """Everything in backticks outside blocks of code."""
+    """Return everything in backticks outside code blocks."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
 
 
 def paths(text):
-    """The paths of the repository that a document names; a name in capitals stands for any file."""
+    """Return the repository paths that a document names; a name in capitals stands for any file."""
     blocks = re.findall(r"^\$ .*pytest (.*)$", text, re.MULTILINE)
     words = [word for part in [*quoted(text), *blocks] for word in part.split()]
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
@@ -65,7 +65,7 @@ def test_every_make_command_has_a_recipe_and_is_explained():
 def test_every_path_that_is_named_exists(file, path):
     path, _, test = path.partition("::")
     if re.fullmatch(r"[\w.]+", path) and not (ROOT / path).exists():
-        # A file of whatever folder, such as a bundle's `bundle.json`, has no place of its own here.
+        # A file that may be in any folder, such as a bundle's `bundle.json`, has no fixed path.
         assert any(ROOT.glob(f"src/**/{path}")), path
         return
     place = ROOT / path

@@ -1,4 +1,4 @@
-"""Records: every file that potstill writes as JSON is read by the same rules."""
+"""Tests of records: every JSON file that potstill writes is read by the same rules."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from potstill.records import Part, Record
 
 
 class Shelf(Part):
-    """A part."""
+    """A part of a record."""
 
     books: tuple[str, ...] = Field(min_length=1)
     width: float
 
 
 class Library(Record):
-    """A record of the second layout, which lost a field of the first."""
+    """A record with layout version 2, which lost a field of version 1."""
 
     fault: ClassVar = RunError
     made_by: ClassVar = "potstill build LIBRARY"
@@ -37,7 +37,7 @@ GOOD = {"schema_version": 2, "shelf": {"books": ["Emma", "Ulysses"], "width": 80
 
 
 def every_record() -> list[type[Record]]:
-    """All kinds of record that potstill writes."""
+    """Return all record classes of potstill."""
     for module in pkgutil.walk_packages(potstill.__path__, "potstill."):
         if not module.name.endswith(("__main__", "_process")):
             importlib.import_module(module.name)

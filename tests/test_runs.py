@@ -1,4 +1,4 @@
-"""A run: one folder that can say what in it is still true."""
+"""Tests of runs: one folder that tracks which of its results are current."""
 
 import json
 import sqlite3
@@ -28,7 +28,7 @@ def answer(run, article, score, sample=0):
 
 
 def write(run, stage):
-    """What a stage leaves behind, made by hand."""
+    """Write a stand-in for a stage's output."""
     if stage == "label":
         pl.DataFrame({"id": ["a"], "title": [""], "content": ["x"]}).write_parquet(run.path("articles"))
         answer(run, "a", 5.0)
@@ -176,7 +176,7 @@ def test_labels_without_their_ledger_or_articles_are_missing(run, name):
 def test_no_stage_waits_for_one_that_is_optional(run):
     for name in ("audit_record", "fresh_record"):
         run.path(name).unlink()
-    # The report showed what the fresh check found.
+    # The report showed the results of the evaluation on new articles.
     assert {name for name, state in states(run).items() if state != "done"} == {"audit", "fresh", "report"}
     assert {status.stage for status in Run.open(run.folder).status() if status.optional} == {
         "audit",

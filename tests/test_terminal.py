@@ -1,4 +1,4 @@
-"""What a person sees while work goes on."""
+"""Tests of progress output."""
 
 import io
 import re
@@ -13,14 +13,14 @@ from potstill import terminal
 
 @pytest.fixture
 def screen(monkeypatch):
-    """What is drawn on a terminal of 120 columns."""
+    """Output for a terminal of 120 columns."""
     drawn = io.StringIO()
     monkeypatch.setattr(terminal, "console", Console(file=drawn, force_terminal=True, width=120, color_system=None))
     return drawn
 
 
 def last(screen):
-    """The last line that was drawn, without what moves the cursor."""
+    """Return the last line that was drawn, without cursor control sequences."""
     lines = re.split(r"[\r\n]", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()))
     return next(line for line in reversed(lines) if line.strip())
 
@@ -65,7 +65,7 @@ STANDING = "spent 0.2270, 3.2/s, failed calls: rate_limited 12, 16 at once"
 
 
 def drawn_at(width, monkeypatch, detail=STANDING, description="labelling", done=120):
-    """The lines of the last drawing of a bar, without what moves the cursor."""
+    """Return the lines of the last drawing of a bar, without cursor control sequences."""
     drawn = io.StringIO()
     monkeypatch.setattr(terminal, "console", Console(file=drawn, force_terminal=True, width=width, color_system=None))
     with terminal.steps(description, 2000) as advance:
@@ -106,7 +106,7 @@ def test_a_bar_without_a_total_shows_the_time_gone_by(screen):
 
 
 class Clock:
-    """A clock that a test moves."""
+    """A clock that a test advances."""
 
     def __init__(self):
         self.now = 1000.0
@@ -117,7 +117,7 @@ class Clock:
 
 @pytest.fixture
 def lines():
-    """Plain lines, the clock that they go by, and what has been said."""
+    """Plain progress lines, their clock, and the printed output."""
     said, clock = [], Clock()
     made = terminal.Lines(said.append, every=30.0, clock=clock)
 
@@ -165,10 +165,10 @@ def test_an_input_without_an_end_that_brings_nothing_is_not_spoken_of_again(line
 
 def test_the_time_left_goes_by_the_last_minutes(lines):
     step = lines.begin("labelling", 10_000)
-    lines.later(30, step, 5000)  # what was in the ledger already
+    lines.later(30, step, 5000)  # answers that were already in the ledger
     for _ in range(terminal.RECENT):
         lines.later(30, step, 10)
-    # 4,900 are left, at 10 each half minute.
+    # 4,900 are left, at a rate of 10 per half minute.
     assert lines.later(30, step, 10)[-1].endswith("about 4.1 h left")
 
 

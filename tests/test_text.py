@@ -1,4 +1,4 @@
-"""The window: never longer than asked, never in the middle of a character as a person sees it."""
+"""Tests of the window: never longer than requested, and never cut inside a grapheme."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from potstill.text import JOINT, Window
 
-# Letters, marks that join, flags, joined emoji, conjuncts, line ends, and the odd rest.
+# Letters, combining marks, flags, joined emoji, conjuncts, line ends, and some other characters.
 pieces = st.one_of(
     st.sampled_from(
         [
@@ -25,7 +25,7 @@ sizes = st.integers(9, 60)
 
 
 def edges(text: str) -> set[int]:
-    """Where a text may be cut, from a reading of the whole."""
+    """Return the positions where a text may be cut, computed from the whole text."""
     return {0} | {match.end() for match in regex.finditer(r"\X", text)}
 
 
@@ -53,8 +53,8 @@ def test_a_head_ends_between_graphemes(title, content, size):
     everything = whole(title, content)
     found = Window(max_chars=size).of(title, content)
     assert everything.startswith(found)
-    # White space at the cut goes; what is left must end where a grapheme of the whole ends, or where white
-    # space that belongs to none began.
+    # White space at the cut is removed. The rest must end at the end of a grapheme of the whole text, or at the start
+    # of white space that belongs to no grapheme.
     rest = everything[len(found) :]
     gap = len(rest) - len(rest.lstrip())
     assert {len(found) + step for step in range(gap + 1)} & edges(everything)
@@ -68,7 +68,7 @@ def test_a_head_and_a_tail_are_cut_between_graphemes(title, content, size):
     found = Window(max_chars=size, keep="head_tail").of(title, content)
     if len(everything) <= size or JOINT not in found:
         return
-    # The text may hold the joint's own characters, so any place that fits will do.
+    # The text may contain the joint's own characters, so any matching position is accepted.
     cuts = [place for place in range(len(found)) if found.startswith(JOINT, place)]
     fits = [
         (place, len(everything) - (len(found) - place - len(JOINT)))

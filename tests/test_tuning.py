@@ -1,4 +1,4 @@
-"""A search goes on where it was left, begins with the recipe as it is, and its best is a recipe that trains."""
+"""Tests of the hyperparameter search: it resumes, starts with the given recipe, and its best result is trainable."""
 
 import sys
 
@@ -62,7 +62,7 @@ class TestSearch:
     def test_the_start_has_the_error_that_training_it_has(self, tuned):
         run, _, study = tuned
         record = train_run(run, ["tfidf-ridge"])[0]
-        # A search clips to the scale, as a user sees scores.
+        # The search clips predictions to the scale, as the scorer does.
         assert study.begun.mae == pytest.approx(record.validation.mae, abs=0.05)
 
     def test_the_best_is_a_recipe_file_that_trains_to_what_was_found(self, tuned):
@@ -105,7 +105,7 @@ class TestSearch:
         mae = tuning.metrics.mae
         monkeypatch.setattr(tuning.metrics, "mae", lambda *given: judged.append(len(given[0])) or mae(*given))
         study = tune(run, space_of(tmp_path), trials=1, folds=3)
-        # Of 120 rows 80 are for training, and a search by folds judges on these.
+        # 80 of 120 rows are for training, and a search with folds is evaluated on these.
         assert (study.judged_on, judged[-1]) == ("inner folds", 80)
 
 
@@ -154,7 +154,7 @@ class TestInterruption:
 
         monkeypatch.setattr(tuning, "fit", slow)
         study = tune(started(tmp_path / "run"), space_of(tmp_path), minutes=1, clock=lambda: now[0])
-        # 25 and 50 s of 60 are gone; a third would need 25 more.
+        # 25 and 50 of 60 seconds are used; a third trial would need 25 more.
         assert len(study.trials) == 2
 
     @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ search:
     study = tune(started(tmp_path / "run"), space_of(tmp_path, text), trials=2, tiny=True, minutes=10)
 
     assert all(np.isfinite(trial.mae) for trial in study.trials)
-    # minilm-full has four epochs, which this space does not hold, so no trial is the recipe as it is.
+    # minilm-full has four epochs, which are outside this search space, so no trial equals the given recipe.
     assert study.begun is None
 
 

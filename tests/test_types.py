@@ -1,4 +1,4 @@
-"""The nouns: frozen, small, and what their constants say."""
+"""Tests of the basic types: they are frozen and small, and their constants have the documented values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict: weighted mean, gates, caps, tiers, and what is never given a tier."""
+"""Tests of the verdict: weighted mean, gates, caps, tiers, and what never gets a tier."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIERS = (Tier(name="high", when="overall >= 7", positive=True), Tier(name="low")
 
 @dataclass
 class Rules:
-    """The least a filter can be."""
+    """The minimal interface of a filter."""
 
     dimension_names: tuple[str, ...] = ("good", "sound")
     weights: np.ndarray = field(default_factory=lambda: np.array([0.5, 0.5]))

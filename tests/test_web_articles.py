@@ -1,4 +1,4 @@
-"""Articles from texts, saved web pages and saved feeds: what people have before they have JSON lines."""
+"""Tests of articles from texts, saved web pages and saved feeds."""
 
 import json
 import os
@@ -193,7 +193,7 @@ class TestFeeds:
             "author": None,
         }
         assert second["content"] == "They don\u2019t know."
-        # What is not certain stays as it is, and is refused where a time is needed.
+        # An ambiguous date is kept as it is, and is refused where a time is needed.
         assert second["published"] == "01/02/2021"
         assert count_articles(path) == 2
 

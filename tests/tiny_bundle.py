@@ -1,4 +1,4 @@
-"""Bundles that are made in a second: a TF-IDF one, and one with a tiny encoder and random heads."""
+"""Bundles that are built within a second: a TF-IDF one, and one with a tiny encoder and random heads."""
 
 import dataclasses
 
@@ -50,7 +50,7 @@ _FAR = ("overseas", "minister", "embassy", "ocean", "treaty", "capital")
 
 
 def articles(count, seed=0):
-    """Titles and contents of short made-up news; good words make gain, near words nearness."""
+    """Return titles and contents of short synthetic news; good words raise gain, near words raise nearness."""
     rng = np.random.default_rng(seed)
     rows, scores = [], []
     for number in range(count):

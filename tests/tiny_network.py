@@ -1,4 +1,4 @@
-"""A tiny encoder with random weights and a tokenizer of its own: all of the real code, in milliseconds."""
+"""A tiny encoder with random weights and its own tokenizer, which runs all of the real code in milliseconds."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,11 +22,11 @@ TEXTS = [
     "a",
     "🙂🙂 no words, nearly",
 ]
-"""Short, empty, long and in several scripts."""
+"""Texts that are short, empty, long and in several scripts."""
 
 
 def tiny_tokenizer(seed=0, *, special=True):
-    """Characters as tokens, numbered in an order that the seed chooses."""
+    """Return a tokenizer with characters as tokens, numbered in an order that depends on the seed."""
     characters = sorted({character for text in TEXTS for character in text.lower()} | set("abcdefghijklmnopqrstuvwxyz"))
     order = np.random.default_rng(seed).permutation(len(characters))
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(characters[index] for index in order)]
@@ -74,7 +74,7 @@ def tiny_qwen(width=32, seed=0):
 
 @dataclass
 class TinyNetwork:
-    """What export reads, with features computed by torch one text at a time, in the plainest way."""
+    """The interface that export needs; torch computes features one text at a time, in the simplest way."""
 
     model: torch.nn.Module
     tokenizer: PreTrainedTokenizerFast

@@ -1,4 +1,4 @@
-"""A run whose dataset is made already, without an oracle."""
+"""A run that already has a dataset, without an oracle."""
 
 import numpy as np
 import polars as pl
@@ -9,7 +9,7 @@ from potstill.runs import Run
 
 
 def started(folder, *, calibration=False):
-    """A run with a dataset of made-up news: 120 rows, of which 80 train."""
+    """Create a run with a dataset of synthetic news: 120 rows, of which 80 are for training."""
     run = Run.create(folder, FILTER)
     frame, scores = articles(120)
     texts = [FILTER.text.of(title, content) for title, content in zip(frame["title"], frame["content"], strict=True)]

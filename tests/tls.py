@@ -1,4 +1,4 @@
-"""A certificate that no machine trusts, made anew, for servers on loopback that speak TLS."""
+"""A new self-signed certificate, for servers on loopback that use TLS."""
 
 import datetime as dt
 import ssl
@@ -7,7 +7,7 @@ import pytest
 
 
 def self_made(folder):
-    """The certificate's file, and a server's TLS with it."""
+    """Return the certificate's file, and the TLS context of a server with it."""
     x509 = pytest.importorskip("cryptography.x509")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

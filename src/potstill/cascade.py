@@ -1,14 +1,14 @@
-"""Builds a cascade: a cheap student scores first, and its answer is final where this loses hardly any positive article.
+"""Build a cascade: a cheap student scores first, and its score is final if few positive articles are lost that way.
 
 Input: a run with a bundle and a cheap student. Output: a folder with the cheap student's bundle, a threshold, and the
-recall that was shown for it. The rows used are those on which the cheap student was not trained: out-of-fold training
-rows, validation and calibration rows. The test part is used only as a check.
+evidence for the threshold. The threshold is chosen on rows that were held out from the cheap student: out-of-fold
+training rows, validation rows and calibration rows. The test part is only used to check it.
 
-The bound is that of a distribution-free tolerance interval (Wilks 1941, "Determination of sample sizes for setting
-tolerance limits"; the same as Clopper and Pearson's for a proportion): of n positives drawn from the same distribution
-as future ones, the threshold is the (k+1)-th smallest signal, where k is the largest number that a share of 1 - recall
-would exceed with the required confidence. k depends only on n, so choosing the threshold from the data does not weaken
-the bound. Positives that are near-duplicates count once, by the smallest of their signals.
+The bound is a distribution-free tolerance limit (Wilks 1941, "Determination of sample sizes for setting tolerance
+limits"), which is the same as the Clopper-Pearson bound for a proportion. For n positives from the same distribution as
+future ones, the threshold is the (k+1)-th smallest signal, where k is the largest number that a share of 1 - recall
+would exceed with the given confidence. k depends on n alone, so choosing the threshold on the data does not invalidate
+the bound. Positives that are near-duplicates count once, with the smallest of their signals.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 CONFIDENCE = 0.95
-"""Confidence of every bound here, one-sided."""
+"""Confidence level of every one-sided bound in this module."""
 
 RECALLS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
-"""Recalls that the frontier shows, as far as the number of positives allows."""
+"""Recall levels on the frontier, as far as the number of positives can support them."""
 
 STREAM = 0.05
-"""Share of positives in the stream that the frontier also shows."""
+"""Share of positives in an input for which the frontier also reports how many articles end early."""
 
 PREFERRED = "tfidf-ridge"
-"""Default first student, unless it is the bundle's."""
+"""Default first student, unless the bundle uses it."""
 
 TIMED = 64
 """Number of articles on which both students are timed."""
@@ -61,7 +61,7 @@ TIMED = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unseen:
-    """Held-out rows of the cheap student: signals, whether the oracle considers them positive, clusters."""
+    """Rows that were held out from the cheap student: signals, whether the oracle rates them positive, and clusters."""
 
     signals: FloatArray
     positive: BoolArray
@@ -69,12 +69,12 @@ class Unseen:
 
     @property
     def trials(self) -> FloatArray:
-        """Return the smallest signal of each cluster's positives, ascending: shape (clusters with a positive,)."""
+        """Smallest signal of each cluster's positives in ascending order, shape (clusters with a positive,)."""
         clusters, signals = self.clusters[self.positive], self.signals[self.positive]
         return np.sort([signals[clusters == cluster].min() for cluster in np.unique(clusters)])
 
     def early(self, threshold: float, share: float | None = None) -> float:
-        """Return the share of rows below a threshold; with `share`, on a stream in which that share is positive."""
+        """Return the share of rows below a threshold; given `share`, for an input with that share of positives."""
         below = self.signals < threshold
         if share is None:
             return float(below.mean())
@@ -84,12 +84,12 @@ class Unseen:
 
 
 def highest_recall(positives: int, confidence: float = CONFIDENCE) -> float:
-    """Return the highest recall that a number of positives can show if none is lost: 0.99 for 300 at 95% confidence."""
+    """Return the recall that a number of positives demonstrates if none is lost: 300 for 0.99 at 95% confidence."""
     return exact_interval(positives, positives, 2 * confidence - 1)[0]
 
 
 def may_lose(positives: int, recall: float, confidence: float = CONFIDENCE) -> int | None:
-    """Return how many positives may lie below a threshold that keeps a recall; None if not even 0 would keep it."""
+    """Return how many positives may lie below a threshold with a given recall; None if there are too few positives."""
     if highest_recall(positives, confidence) < recall:
         return None
     low, high = 0, positives
@@ -103,18 +103,18 @@ def may_lose(positives: int, recall: float, confidence: float = CONFIDENCE) -> i
 
 
 def point(unseen: Unseen, recall: float, seconds: tuple[float, float], confidence: float = CONFIDENCE) -> Point:
-    """Find the threshold that keeps a recall, or the highest recall that the positives can show if that is lower.
+    """Return the threshold for a recall, or for the highest recall that the positives can support if that is lower.
 
     Args:
-        unseen: held-out rows of the cheap student.
-        recall: required recall, above 0 and below 1.
-        seconds: bulk time per article of the first and of the second student, in seconds.
-        confidence: confidence of the bound, above 0 and below 1.
+        unseen: rows that were held out from the cheap student.
+        recall: the target recall, above 0 and below 1.
+        seconds: seconds per article in bulk, for the first and the second student.
+        confidence: confidence of the bound.
     """
     trials = unseen.trials
     lost = may_lose(trials.size, recall, confidence) or 0
     threshold = float(trials[lost])
-    # Positives with equal signals are on the same side of the threshold, so fewer may be lost than allowed.
+    # Positives with equal signals fall on the same side of the threshold, so fewer may be lost than allowed.
     lost = int((trials < threshold).sum())
     early = unseen.early(threshold)
     return Point(
@@ -130,18 +130,21 @@ def point(unseen: Unseen, recall: float, seconds: tuple[float, float], confidenc
 def build_cascade(
     run: Run, recall: float = 0.95, *, first: str | None = None, clock: Callable[[], float] = time.perf_counter
 ) -> Cascade:
-    """Build a cascade for a run's bundle; recorded as the stage `cascade`.
+    """Put a cheap student in front of a run's bundle, and record it as the stage `cascade`.
 
     Args:
         run: an open run with a bundle.
-        recall: share of positive articles that must be passed to the bundle's student, above 0 and below 1.
-        first: recipe name of the cheap student; None: `PREFERRED`, or another student of the same type.
-        clock: returns the time in seconds.
+        recall: target share of positive articles that are passed on to the bundle's student.
+        first: name of the cheap student's recipe. Default: `PREFERRED`, or another recipe of its kind.
+        clock: function that returns the current time in seconds.
+
+    Returns:
+        The cascade's record.
 
     Raises:
         BadInput: `recall` is not above 0 and below 1, or the filter has no positive tier.
-        RunError: there is no bundle, no such student, no held-out predictions of it, or no positive article.
-        BundleError: a bundle does not pass its checks.
+        RunError: there is no bundle, no such student, no held-out prediction of it, or no positive article.
+        BundleError: a bundle fails its self-test.
     """
     if not 0 < recall < 1:
         raise BadInput(f"recall: got {recall:g}, expected above 0 and below 1")
@@ -227,19 +230,22 @@ def _unseen(
             *((signal(raw, filter_), positives(rows, filter_), rows.clusters) for rows, raw in parts), strict=True
         )
     )
-    # A fine-tuned student has held-out predictions of only some training rows.
+    # A fine-tuned student has out-of-fold predictions for only some of the training rows.
     known = np.isfinite(signals)
     return Unseen(signals[known], positive[known], clusters[known])
 
 
 def positives(rows: Examples, filter_: Filter) -> BoolArray:
-    """Return which rows have a positive tier by the oracle's scores, shape (rows,); false if a score is masked."""
+    """Return which rows have a positive tier by the oracle's scores, shape (rows,).
+
+    A row with a masked score has no positive tier.
+    """
     tiers = decide_rows(rows.scores, filter_, cap_hits(rows.texts, filter_))["tier"]
     return np.asarray(tiers.is_in(filter_.positive_tiers).to_numpy(), dtype=np.bool_)
 
 
 def frontier(unseen: Unseen, recall: float, seconds: tuple[float, float]) -> tuple[Point, ...]:
-    """Return points from the highest recall that can be shown downwards, including the one asked for."""
+    """Return points from the highest supported recall downwards, including the target recall."""
     highest = highest_recall(unseen.trials.size)
     found = (point(unseen, value, seconds) for value in (highest, recall, *RECALLS) if value <= highest)
     by_threshold = {one.threshold: one for one in found}
@@ -249,7 +255,7 @@ def frontier(unseen: Unseen, recall: float, seconds: tuple[float, float]) -> tup
 def _seconds(
     predict: Sequence[Callable[[pl.DataFrame], FloatArray]], frame: pl.DataFrame, clock: Callable[[], float]
 ) -> tuple[float, float]:
-    """Measure the bulk time per article of two students, in seconds: the best of three alternating rounds."""
+    """Return each of two students' seconds per article in bulk: the best of three alternating rounds."""
     best = [float("inf"), float("inf")]
     for _ in range(3):
         for place, one in enumerate(predict):
@@ -270,7 +276,7 @@ def _why(chosen: Point, recall: float, trials: int, first: str) -> str:
 
 
 def _held(first: Bundle, threshold: float, rows: Examples) -> Held:
-    """Evaluate a threshold on rows that were not used for any selection."""
+    """Check a threshold on rows that were not used to choose it."""
     if not len(rows):
         return Held(articles=0, early=0, positives=0, passed=0)
     raw = first.student.predict(rows.frame)

@@ -1,9 +1,9 @@
-"""The whole river on real input: the 350 news stories of the Lee corpus and an oracle's recorded scores of them.
+"""Run the whole pipeline on real data: 350 news stories of the Lee corpus and an oracle's recorded scores of them.
 
-In: filters that the scores exist for. Out: for each a run folder with labels, dataset, students, bundle, evaluation
-and report, and the verdicts of all on three texts nobody has labelled, from one pass of one network. The stories come
-from the gensim package (Lee, Pincombe and Welsh 2005); the scores ship with potstill and are replayed through the path
-a live oracle takes.
+Input: filters with recorded scores. Output: for each filter a run folder with labels, dataset, students, bundle,
+evaluation and report, and the verdicts of all filters on three unlabelled texts, from one pass of one network. The
+stories come from the gensim package (Lee, Pincombe and Welsh 2005). The scores ship with potstill and are replayed
+through the same code path as a live oracle.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 FILTERS = {"front-page": "front_page", "uplifting": "uplifting", "investment-risk": "investment_risk"}
-"""The filters that recorded scores exist for, and their names in the record."""
+"""Filters with recorded scores, and their names in the record."""
 
 RECIPES = ("constant", "tfidf-ridge", "minilm-median")
-"""What the demo trains: students that are fitted in seconds on any CPU."""
+"""Recipes that the demo trains: students that are fitted in seconds on any CPU."""
 
 FOLDS = 5
-"""Folds of the evaluation: half of what `evaluate` takes by itself, in half the time."""
+"""Number of folds of the evaluation: half of the default of `evaluate`, in half the time."""
 
 FULL_RECIPES = (*RECIPES, "minilm-lora")
-"""What it trains with `full`: on these few labels the fine-tuned student loses to the frozen encoder."""
+"""Recipes that the demo trains with `full`. On so few labels the fine-tuned student is worse than the frozen one."""
 
 NEW_TEXTS = (
     Article(
@@ -69,12 +69,12 @@ NEW_TEXTS = (
         "was no hurry to name the side and that the young batsman from the west would be ready if called.",
     ),
 )
-"""Three texts written for this demo; nobody has scored them."""
+"""Three texts that were written for this demo and have no labels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Distilled:
-    """What a demo leaves behind of one filter."""
+    """Results of the demo for one filter."""
 
     run: Run
     evaluation: Evaluation
@@ -83,21 +83,22 @@ class Distilled:
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What a demo leaves behind: a filter's own, and for each new text the verdict of every filter, by its name."""
+    """Results of the demo: those of each filter, and for each new text the verdicts of all filters by name."""
 
     filters: tuple[Distilled, ...]
     verdicts: tuple[dict[str, Verdict], ...]
     networks: int
-    """How many networks read the new texts."""
+    """Number of networks that were run on the new texts."""
 
 
 def lee_articles() -> Iterator[Article]:
-    """The Lee corpus: 300 background stories and 50 more, as gensim ships them; a line is a story.
+    """Read the Lee corpus as gensim ships it: 300 background stories and 50 more, one story per line.
 
     Raises:
         MissingExtra: gensim is not installed.
     """
-    # Found, not imported: importing gensim takes seconds, and all that is wanted are two of its files.
+    # The package is located but not imported, because importing gensim takes seconds and only two of its files are
+    # needed.
     spec = find_spec("gensim")
     if spec is None or spec.origin is None:
         raise MissingExtra("gensim", "demo")
@@ -108,7 +109,7 @@ def lee_articles() -> Iterator[Article]:
 
 
 def recorded_samples(filter_name: str) -> Iterator[dict[str, Any]]:
-    """The recorded scores for a filter, as the replay oracle reads them: one row a story, a sample for each pass."""
+    """Read the recorded scores for a filter in the replay oracle's format: one row per story, one sample per pass."""
     key = FILTERS[filter_name]
     for line in (files("potstill") / "builtin" / "lee-oracle.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
@@ -130,17 +131,21 @@ def run_demo(
 ) -> Demo:
     """Distil a recorded oracle's judgement of the Lee corpus, from labels to reports.
 
-    Several filters are split alike and ship the same student, so that one network scores new texts for all of them.
+    All filters use the same split and ship the same student, so that one network scores new texts for all of them.
 
     Args:
-        folder: where the runs are written, a folder for each filter.
+        folder: folder for the runs; each filter has a subfolder.
         filter_names: filters with recorded scores.
         seed: random seed for the split and for training.
-        full: also fine-tune a network, shared by the filters; this takes minutes, on a slow CPU a quarter of an hour.
+        full: whether to also fine-tune a network that all filters share. This takes minutes, or a quarter of an hour on
+            a slow CPU.
+
+    Returns:
+        The results of all filters.
 
     Raises:
-        BadInput: no scores are recorded for a filter, or none is named.
-        MissingExtra: a part of the demo is not installed; the message holds the command.
+        BadInput: a filter has no recorded scores, or no filter is named.
+        MissingExtra: a dependency of the demo is not installed. The message contains the command to install it.
     """
     unknown = next((name for name in filter_names if name not in FILTERS), None)
     if unknown is not None or not filter_names:
@@ -164,7 +169,7 @@ def run_demo(
     student = choose_for_all(runs) if several else None
     if student is not None:
         note(f"{student} errs least over all filters: they share its network")
-    # As long as it is open, all runs share its network.
+    # While this student is open, all runs share its network.
     shared = None if student is None else load_student(runs[0].path("students") / student)
     done = tuple(_judged(run, student, runs) for run in runs)
     del shared
@@ -173,7 +178,7 @@ def run_demo(
 
 
 def _labelled(folder: Path, name: str, articles: Path) -> Run:
-    """A run whose labels are the recorded ones."""
+    """Create a run with the recorded labels."""
     samples = list(recorded_samples(name))
     replay = folder / "oracle" / f"{name}.jsonl"
     write_text(replay, "".join(json.dumps(row) + "\n" for row in samples))
@@ -184,7 +189,7 @@ def _labelled(folder: Path, name: str, articles: Path) -> Run:
 
 
 def _judged(run: Run, student: str | None, runs: Sequence[Run]) -> Distilled:
-    """A run's bundle, evaluation and report; what was exported and read for the runs before it is taken from there."""
+    """Build a run's bundle, evaluation and report; results that earlier runs share are reused."""
     name = run.filter.name
     note(f"{name}: bundle: calibrate, export, prove")
     share_features(runs[0], run)

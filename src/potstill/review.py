@@ -1,8 +1,8 @@
-"""Human review: a person reads what an oracle has labelled, and accepts or corrects it.
+"""Review labels: a person reads what an oracle has labelled, and accepts or corrects it.
 
-In: a labelled run and a reviewer's name. Out: the reviewer's labels in the run's ledger, as those of the oracle
-`human:NAME` beside the machine's own, which stay; and how far the two agree. The dataset takes a reviewer's label
-before the oracle's, see `dataset.corrected`.
+Input: a labelled run and a reviewer's name. Output: the reviewer's labels in the run's ledger, stored as those of the
+oracle `human:NAME`, while the machine's labels are kept; and the agreement of the two. The dataset prefers a reviewer's
+label to the oracle's; see `dataset.corrected`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 Order = Literal["random", "suspect", "disagreement"]
-"""Which articles come first: any (the only order whose agreement speaks for all labels), those whose labels a
-cheap student finds hard to believe, or those where two oracles, or one oracle's repeats, are furthest apart."""
+"""Order of the articles: random, suspicious labels first, or disagreements first.
+
+"random" is the only order whose agreement is representative of all labels. "suspect" starts with the labels that
+deviate most from a cheap student's predictions. "disagreement" starts with the articles on which two oracles, or
+repeated answers of one oracle, differ most.
+"""
 
 ORDERS: tuple[Order, ...] = ("random", "suspect", "disagreement")
 
@@ -51,7 +55,7 @@ Scores = dict[str, float | None]
 
 @dataclass(slots=True)
 class Item:
-    """One article to be reviewed. `others` are further oracles' scores; `given` the reviewer's own, once there."""
+    """An article to be reviewed. `others` holds other oracles' scores, and `given` the reviewer's own, if any."""
 
     id: str
     title: str
@@ -66,13 +70,13 @@ class Item:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """For the page."""
+        """Return the item as a dictionary for the page."""
         names = ("id", "title", "text", "source", "language", "scores", "evidence", "others", "why", "given", "note")
         return {name: getattr(self, name) for name in names}
 
 
 class Review:
-    """A reviewer at work on a run; `Review.of` opens one, `close` ends it."""
+    """A reviewer's session on a run. `Review.of` opens one, and `close` ends it."""
 
     def __init__(self, run: Run, ledger: Ledger, reviewer: str, oracle: str, items: Sequence[Item]) -> None:
         self.run = run
@@ -95,22 +99,26 @@ class Review:
         seed: int = 0,
         read_only: bool = False,
     ) -> Self:
-        """Open a run's labels for a reviewer, in the order asked for.
+        """Open a run's labels for a reviewer, in the given order.
 
         Args:
-            run: with labels.
-            reviewer: the person's name, which stands in the ledger with each label.
+            run: a run with labels.
+            reviewer: the person's name, which is stored in the ledger with each label.
             order: which articles come first.
-            oracle: whose labels are reviewed, where the ledger holds several oracles'.
-            seed: of the random order, and of the folds behind `suspect`.
-            read_only: only look at what has been judged.
+            oracle: the oracle whose labels are reviewed, if the ledger has labels of several.
+            seed: random seed for the random order and for the folds behind `suspect`.
+            read_only: whether to only read existing judgements.
+
+        Returns:
+            The open review.
 
         Raises:
-            BadInput: the name is not usable.
-            RunError: nothing is labelled yet.
-            DatasetError: several oracles and none chosen, or too few labels for the order `suspect`.
-            LabelError: the labels are not those of the run's filter as it stands, or nobody can disagree.
-            MissingExtra: scikit-learn is not installed, for the order `suspect`.
+            BadInput: the name is not valid.
+            RunError: the run has no labels yet.
+            DatasetError: there are several oracles and none was chosen, or too few labels for the order `suspect`.
+            LabelError: the labels do not belong to the run's current filter, or there are no two answers to compare for
+                the order `disagreement`.
+            MissingExtra: scikit-learn, which the order `suspect` needs, is not installed.
         """
         name = checked_name(reviewer)
         path = run.need("ledger", "label")
@@ -137,17 +145,20 @@ class Review:
         self._ledger.close()
 
     def judge(self, id_: str, scores: Mapping[str, object], note: str = "") -> Item:
-        """Keep the reviewer's scores of an article; an earlier judgement of the same reviewer is replaced.
+        """Save the reviewer's scores of an article, replacing the same reviewer's earlier judgement.
 
         Args:
-            id_: the article's.
-            scores: every dimension, None for one that cannot be judged.
-            note: why, in the reviewer's words; kept as the label's evidence.
+            id_: id of the article.
+            scores: a score for every dimension, on the filter's scale; None for one that cannot be judged.
+            note: the reviewer's reason, which is stored as the label's evidence.
+
+        Returns:
+            The updated item.
 
         Raises:
-            BadInput: no such article, a dimension is missing or unknown, a score is off the scale, or the note holds
-                half of a surrogate pair.
-            RunError: another process writes to the run just now.
+            BadInput: the article is unknown, a dimension is missing or unknown, a score is off the scale, or the note
+                contains an unpaired surrogate.
+            RunError: another process is writing to the run.
         """
         item = self.item(id_)
         found = self._checked(scores)
@@ -158,11 +169,11 @@ class Review:
         return item
 
     def retract(self, id_: str) -> Item:
-        """Take the reviewer's judgement of an article back.
+        """Withdraw the reviewer's judgement of an article, and return the updated item.
 
         Raises:
-            BadInput: no such article.
-            RunError: another process writes to the run just now.
+            BadInput: the article is unknown.
+            RunError: another process is writing to the run.
         """
         item = self.item(id_)
         with self.run.locked():
@@ -171,25 +182,25 @@ class Review:
         return item
 
     def item(self, id_: str) -> Item:
-        """The article of an id.
+        """Return an article by id.
 
         Raises:
-            BadInput: no such article.
+            BadInput: the article is unknown.
         """
         if id_ not in self._place:
             raise BadInput(f"no labelled article {_brief(id_)} in {self.run.folder}")
         return self._place[id_]
 
     def judged(self) -> list[Item]:
-        """The articles that this reviewer has judged."""
+        """Return the articles that this reviewer has judged."""
         return [item for item in self.items if item.given is not None]
 
     def corrections(self) -> int:
-        """How many judgements differ from the oracle's in at least one score."""
+        """Return how many judgements differ from the oracle's label in at least one score."""
         return sum(item.given != item.scores for item in self.judged())
 
     def agreement(self, *, resamples: int = metrics.RESAMPLES) -> list[Pair]:
-        """The reviewer beside each oracle, on the articles that both have scored; the reviewed oracle first."""
+        """Compare the reviewer with each oracle on the articles that both have scored; the reviewed oracle is first."""
         items = self.judged()
         if not items:
             return []
@@ -230,22 +241,22 @@ class Review:
             elif isinstance(value, bool) or not isinstance(value, int | float) or not scale.min <= value <= scale.max:
                 raise BadInput(f"{name}: got {_brief(value)}, legal {scale.min:g} to {scale.max:g}")
             else:
-                found[name] = float(value) + 0.0  # -0.0 and 0.0 are one score
+                found[name] = float(value) + 0.0  # so that -0.0 and 0.0 are the same score
         if all(value is None for value in found.values()):
             raise BadInput("no score at all")
         return found
 
     def _array(self, scores: Sequence[Mapping[str, float | None]]) -> FloatArray:
-        """Shape (articles, dimensions), NaN where there is no score."""
+        """Return the scores as an array of shape (articles, dimensions), NaN where there is no score."""
         rows = [[row.get(name) for name in self.filter.dimension_names] for row in scores]
         return np.array(rows, dtype=np.float64)
 
 
 def checked_name(name: str) -> str:
-    """A reviewer's name as the ledger keeps it.
+    """Return a reviewer's name in the form in which the ledger stores it.
 
     Raises:
-        BadInput: it is empty, too long, or holds control characters.
+        BadInput: the name is empty, too long, or contains control characters.
     """
     name = name.strip()
     if not name or len(name) > LONGEST_NAME or not name.isprintable():
@@ -254,10 +265,10 @@ def checked_name(name: str) -> str:
 
 
 def checked_note(note: str) -> str:
-    """A note as the ledger keeps it: without NUL, cut at the length of an oracle's evidence.
+    """Return a note as the ledger stores it: without NUL, and at most as long as an oracle's evidence.
 
     Raises:
-        BadInput: it holds half of a surrogate pair, which no database can store.
+        BadInput: the note contains an unpaired surrogate, which no database can store.
     """
     try:
         note.encode()
@@ -267,7 +278,7 @@ def checked_note(note: str) -> str:
 
 
 def _brief(value: object, *, quoted: bool = True) -> str:
-    """What came, as an error shows it: at most 60 characters of it."""
+    """Return a value in the form that error messages show: at most 60 characters of it."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**_MOST_DIGITS:
         return f"an integer of more than {_MOST_DIGITS} digits"
     text = value if isinstance(value, str) and len(value) <= _LONGEST_SHOWN and not quoted else repr(value)
@@ -281,13 +292,13 @@ def _labels_of(ledger: Ledger, filter_: Filter) -> pl.DataFrame:
 
 
 def _commonest(labels: pl.DataFrame) -> str | None:
-    """The only oracle; None where there are several to choose from, or none."""
+    """Return the only oracle; None if there are none or several to choose from."""
     names = labels["oracle"].unique().to_list()
     return names[0] if len(names) == 1 else None
 
 
 def _items(articles: pl.DataFrame, labels: pl.DataFrame, filter_: Filter, oracle: str, reviewer: str) -> list[Item]:
-    """The articles that the oracle has labelled, in their order, with what everybody says of them."""
+    """Return the articles that the oracle has labelled, in their original order, with everyone's scores."""
     said: dict[str, dict[str, tuple[Scores, str]]] = {}
     columns = [f"y_{name}" for name in filter_.dimension_names]
     for article, name, evidence, *found in labels.select("article", "oracle", "evidence", *columns).iter_rows():
@@ -301,7 +312,7 @@ def _items(articles: pl.DataFrame, labels: pl.DataFrame, filter_: Filter, oracle
             continue
         scores, evidence = answers[oracle]
         given, note = answers.get(reviewer, (None, ""))
-        # Other people's judgements are not shown: they are to be independent.
+        # Other reviewers' judgements are hidden so that all judgements are independent.
         others = {name: answer[0] for name, answer in answers.items() if name != oracle and not name.startswith(HUMAN)}
         text = filter_.text.of(title or "", content or "")
         items.append(Item(id_, title or "", text, source, language, scores, evidence, others, given=given, note=note))
@@ -309,7 +320,7 @@ def _items(articles: pl.DataFrame, labels: pl.DataFrame, filter_: Filter, oracle
 
 
 def _ordered(run: Run, items: list[Item], ledger: Ledger, order: Order, oracle: str, seed: int) -> list[Item]:
-    """The items as they are to be read, each with the reason for its place."""
+    """Return the items in the order in which they are reviewed, each with the reason for its position."""
     if order == "random":
         shuffled = np.random.default_rng(seed).permutation(len(items))
         return [items[row] for row in shuffled.tolist()]
@@ -336,7 +347,7 @@ def _suspicions(run: Run, oracle: str, seed: int) -> dict[str, tuple[float, str]
 
 
 def _disagreements(run: Run, items: list[Item], ledger: Ledger) -> dict[str, tuple[float, str]]:
-    """Between oracles where there are several, else between the oracle's own repeats."""
+    """Return the differences between oracles if there are several, else between one oracle's repeated answers."""
     if any(item.others for item in items):
         return {item.id: _furthest({"": item.scores, **item.others}) for item in items if item.others}
     filter_ = run.filter
@@ -352,7 +363,7 @@ def _disagreements(run: Run, items: list[Item], ledger: Ledger) -> dict[str, tup
 
 
 def _furthest(answers: Mapping[str, Scores]) -> tuple[float, str]:
-    """The largest difference between two answers, as the mean over dimensions, and where it is widest."""
+    """Return the largest difference between two answers, as the mean over dimensions, and a description of it."""
     best = (0.0, "all agree")
     for first, second in combinations(answers.values(), 2):
         gaps = {

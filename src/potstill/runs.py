@@ -1,8 +1,8 @@
-"""A run: one folder that holds a distillation from labels to report, and can say what in it is still true.
+"""Manage a run: one folder that holds a distillation from labels to report and tracks which results are current.
 
-In: a filter. Out: a folder with a declared layout and a manifest in which every stage has recorded the hashes
-of what it read and wrote, its parameters, seeds, versions and duration. A stage is *stale* when something it
-read has changed since, or when a stage it builds on is stale.
+Input: a filter. Output: a folder with a declared layout and a manifest. For each stage the manifest records the hashes
+of its inputs and outputs, its parameters, seeds, package versions and duration. A stage is *stale* when one of its
+inputs has changed since, or when a stage that it depends on is stale.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 State = Literal["done", "stale", "missing"]
-"""Where a stage stands: its record holds, or something it read or wrote has changed, or it is yet to run."""
+"""State of a stage: its record is current, one of its inputs or outputs has changed, or it has not run yet."""
 
 LAYOUT: Mapping[str, str] = {
     "manifest": "run.json",
@@ -61,22 +61,23 @@ LAYOUT: Mapping[str, str] = {
     "report": "report",
     "cache": "cache",
 }
-"""Every path inside a run folder, by name; no other module spells one."""
+"""Every path inside a run folder, by name. No other module spells out such a path."""
 
 
 SIGNATURE = "signature.json"
-"""The file of a bundle's signature: a bundle that is signed is the same bundle."""
+"""Name of a bundle's signature file. It is left out of the bundle's hash, so signing does not change the bundle."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage of the river: what it reads and writes, by the names of `LAYOUT`, and the command that runs it.
+    """A stage of the pipeline: its inputs and outputs as names from `LAYOUT`, and the command that runs it.
 
-    What it `grows` must be there once it has run, and may change afterwards without the stage being stale: labels
-    that are added or corrected make the later stages stale, and not the labelling.
+    Files in `grows` must exist after the stage has run, but may change afterwards without making the stage stale. For
+    example, added or corrected labels make the later stages stale, but not the labelling.
 
-    `filter.oracle` and `filter.all` stand for the two hashes of the run's filter: what labels depend on, and
-    everything. An `optional` stage is never the next one to run: no other stage waits for it.
+    `filter.oracle` and `filter.all` stand for the two hashes of the run's filter: the hash of what the labels depend
+    on, and the hash of the whole filter. An `optional` stage is never suggested as the next stage, because no other
+    stage waits for it.
     """
 
     name: str
@@ -118,7 +119,7 @@ STAGES: tuple[Stage, ...] = (
 
 
 class StageRecord(Part):
-    """What a stage wrote down about itself when it ended."""
+    """What a stage recorded about itself when it ended."""
 
     inputs: dict[str, str]
     outputs: dict[str, str]
@@ -127,17 +128,17 @@ class StageRecord(Part):
     versions: dict[str, str] = Field(default_factory=dict)
     started: str
     seconds: float
-    """What the stage's results took to make, those that were there before included."""
+    """Seconds spent on the stage's results, including results that were kept from earlier executions."""
     load: Load | None = None
-    """How busy the machine was meanwhile; None where nobody recorded it."""
+    """Load of the machine during the stage; None if it was not recorded."""
 
 
 @dataclass(slots=True)
 class Recording:
     """A stage that is being recorded.
 
-    `before` are the seconds that results took which are kept from an earlier time; `nothing_done` says that all are,
-    so that the earlier record's time stays.
+    `before` is the number of seconds already spent on results that are kept from an earlier execution. `nothing_done`
+    means that all results are kept, so the earlier record's time is kept as well.
     """
 
     started: str
@@ -146,7 +147,7 @@ class Recording:
     nothing_done: bool = False
 
     def times(self, earlier: StageRecord | None) -> dict[str, Any]:
-        """When the stage was begun, what it took, and under which load."""
+        """Return when the stage started, how many seconds it took, and the machine's load."""
         if self.nothing_done and earlier is not None:
             return {"started": earlier.started, "seconds": earlier.seconds, "load": earlier.load}
         load = self.watch.load()
@@ -154,7 +155,7 @@ class Recording:
 
 
 class Manifest(Record):
-    """`run.json`."""
+    """Contents of `run.json`."""
 
     model_config = ConfigDict(frozen=False)
     fault = RunError
@@ -167,7 +168,7 @@ class Manifest(Record):
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
-    """Where a stage stands; `why` names what changed or is missing, `command` runs it."""
+    """State of a stage. `why` names what changed or is missing, and `command` runs the stage."""
 
     stage: str
     state: State
@@ -177,7 +178,7 @@ class StageStatus:
 
 
 class Run:
-    """An open run folder. `Run.create` makes one, `Run.open` takes one up."""
+    """An open run folder. `Run.create` makes a new one and `Run.open` opens an existing one."""
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         self.folder = folder
@@ -185,7 +186,14 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | Path, filter_: Filter) -> Run:
-        """Make a run folder for a filter, whose package is copied in.
+        """Create a run folder for a filter and copy the filter's package into it.
+
+        Args:
+            folder: path of the run folder. If it is already a run of the same filter, that run is opened.
+            filter_: the filter.
+
+        Returns:
+            The open run.
 
         Raises:
             RunError: the folder is already a run of another filter.
@@ -207,10 +215,10 @@ class Run:
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
-        """Take up an existing run.
+        """Open an existing run.
 
         Raises:
-            RunError: there is none, or a newer potstill wrote it.
+            RunError: the folder is not a run, or a newer version of potstill wrote it.
         """
         folder = Path(folder)
         path = folder / LAYOUT["manifest"]
@@ -220,18 +228,22 @@ class Run:
 
     @property
     def filter(self) -> Filter:
-        """The run's own copy of its filter, as it stands now."""
+        """The run's own copy of its filter, read from its current files."""
         return load_filter(self.path("filter"))
 
     def path(self, name: str) -> Path:
-        """The place of something in the run, by its name in `LAYOUT`."""
+        """Return the path of an item in the run, given its name in `LAYOUT`."""
         return self.folder / LAYOUT[name]
 
     def need(self, name: str, stage: str) -> Path:
-        """As `path`, for something that must be there.
+        """Return the path of an item that must exist.
+
+        Args:
+            name: name of the item in `LAYOUT`.
+            stage: name of the stage that writes the item.
 
         Raises:
-            RunError: it is not; the message names the command that makes it.
+            RunError: the item is missing. The message names the command that makes it.
         """
         path = self.path(name)
         if not path.exists():
@@ -240,10 +252,10 @@ class Run:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the run alone.
+        """Hold an exclusive lock on the run.
 
         Raises:
-            RunError: another process writes to it.
+            RunError: another process is writing to the run, or the folder cannot be written.
         """
         lock = FileLock(self.path("lock"))
         try:
@@ -259,14 +271,14 @@ class Run:
 
     @property
     def writable(self) -> bool:
-        """Whether results can be kept in the run; one that is only to be read need not be."""
+        """Whether results can be saved in the run; reading a run does not require it."""
         return writable(self.folder)
 
     @contextmanager
     def recording(
         self, stage: str, *, parameters: Mapping[str, Any] | None = None, seeds: Mapping[str, int] | None = None
     ) -> Iterator[Recording]:
-        """Do a stage's work inside this: the run is locked, and on success the manifest gets the record."""
+        """Lock the run while a stage does its work, and add the stage's record to the manifest on success."""
         declared = _stage(stage)
         with self.locked():
             self.manifest = Run.open(self.folder).manifest
@@ -284,7 +296,7 @@ class Run:
             self._save()
 
     def fingerprint(self, name: str) -> str | None:
-        """The hash of something in the run as it stands now, or None where it is missing."""
+        """Return the current hash of an item in the run, or None if it is missing."""
         if name == "filter.oracle":
             return self.filter.oracle_hash
         if name == "filter.all":
@@ -295,7 +307,7 @@ class Run:
         return _ledger_hash(path) if name == "ledger" else sha256(path, leave_out={SIGNATURE})
 
     def status(self) -> list[StageStatus]:
-        """Where each stage stands, in the order of the river."""
+        """Return the state of each stage, in pipeline order."""
         found: dict[str, StageStatus] = {}
         now: dict[str, str | None] = {}
         for stage in STAGES:
@@ -305,17 +317,17 @@ class Run:
         return list(found.values())
 
     def check_done(self, stage: str) -> None:
-        """See that a stage has run and nothing that it read has changed since.
+        """Check that a stage has run and that none of its inputs has changed since.
 
         Raises:
-            RunError: it has not, or something has; the message holds the command that runs it.
+            RunError: the stage has not run, or an input has changed. The message contains the command that runs it.
         """
         found = next(status for status in self.status() if status.stage == stage)
         if found.state != "done":
             raise RunError(f"{self.folder}: {stage} is {found.state} ({found.why}); run: {found.command}")
 
     def command(self, stage: Stage) -> str:
-        """The command that runs a stage, with what was asked for when it last ran."""
+        """Return the command that runs a stage, with the options of its last execution."""
         record = self.manifest.stages.get(stage.name)
         parameters = {} if record is None else record.parameters
         words = stage.command.format(run=shlex.quote(str(self.folder)))
@@ -340,7 +352,7 @@ class Run:
     def _faults(
         self, stage: Stage, record: StageRecord, above: Mapping[str, StageStatus], now: Mapping[str, str | None]
     ) -> Iterator[tuple[State, str]]:
-        """What is no longer true of a stage, the gravest first."""
+        """Yield the reasons why a stage is not current, the most serious first."""
         for name in stage.writes:
             if now[name] is None:
                 yield "missing", f"{LAYOUT[name]} is gone"
@@ -361,7 +373,7 @@ class Run:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, potstill and the libraries that can change a result, where installed."""
+    """Return the installed versions of Python, potstill and the libraries that can change a result."""
     found = {"python": platform.python_version()}
     for package in (
         "potstill",
@@ -386,7 +398,7 @@ def _stage(name: str) -> Stage:
 
 
 def _meant(folder: Path) -> str:
-    """What somebody who names this folder as a run may have meant."""
+    """Suggest what a user who gave this folder as a run may have meant."""
     above = folder.absolute().parent
     if (folder / "bundle.json").exists() and (above / LAYOUT["manifest"]).exists():
         return f"it is the bundle of the run {folder.parent}"
@@ -398,7 +410,7 @@ def _now() -> str:
 
 
 def _begun(path: Path) -> str:
-    """What a ledger says of labelling that has not ended well; empty where there is nothing to say."""
+    """Describe unfinished labelling, from the ledger; return an empty string if there is nothing to report."""
     if not path.exists():
         return ""
     try:
@@ -418,7 +430,7 @@ def _begun(path: Path) -> str:
 
 
 def _last_oracle(path: Path) -> str | None:
-    """The oracle that a ledger asked last; None where it has asked none."""
+    """Return the oracle that a ledger queried last, or None if it has queried none."""
     if not path.exists():
         return None
     asked = "SELECT oracle, at FROM calls UNION ALL SELECT oracle, at FROM failures ORDER BY at DESC LIMIT 1"
@@ -431,7 +443,7 @@ def _last_oracle(path: Path) -> str | None:
 
 
 def _ledger_hash(path: Path) -> str:
-    """Hash of the ledger's view `labels`: what later stages read, and nothing of when or how it was bought."""
+    """Hash the ledger's view `labels`: only what later stages read, and not when or how the labels were bought."""
     hasher = hashlib.sha256()
     try:
         with closing(read_database(path)) as database:

@@ -1,4 +1,4 @@
-"""Made-up weather news with labels that follow from its words, and two passes of an oracle that is nearly sure."""
+"""Synthetic weather news with labels that follow from its words, and two passes of a low-noise oracle."""
 
 import numpy as np
 import polars as pl
@@ -31,7 +31,7 @@ RAIN = ("dry streets", "drizzle", "showers", "steady rain", "floods")
 
 
 def news(n, seed=0, noise=0.5):
-    """Articles, and per article two answers: two for each step of either list, give or take the noise."""
+    """Return articles with two answers each: scores of two points per step along either list, plus noise."""
     rng = np.random.default_rng(seed)
     steps = rng.integers(0, 5, (n, 2))
     towns = rng.choice(["Bergen", "Leeds", "Porto", "Ghent", "Turku", "Graz"], n)
@@ -61,7 +61,7 @@ def rows_of(n=150, seed=0, noise=0.5):
 
 
 def rows_with(scores, texts=None, **facts):
-    """Rows of one answer each."""
+    """Return rows with one answer each."""
     n = len(scores)
     articles = pl.DataFrame(
         {

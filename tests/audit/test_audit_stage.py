@@ -20,7 +20,7 @@ from potstill.runs import Run
 
 @pytest.fixture(scope="module")
 def audited():
-    """Two oracles over 120 articles, the second one kinder, and three articles that nobody labelled."""
+    """Two oracles over 120 articles, of which the second scores higher, and three unlabelled articles."""
     articles, answers = news(123, noise=0.4)
     kind = {id_: Answer(np.clip(each.scores[:1] + 1, 0, 10)) for id_, each in list(answers.items())[:40]}
     answers = dict(list(answers.items())[:120])
@@ -226,7 +226,7 @@ class TestRun:
         assert record.outputs == {"audit_record": opened.fingerprint("audit_record")}
         status = potstill("status", run / "run").stdout
         assert re.search(r"^  audit +done ", status, re.MULTILINE)
-        # The dataset comes next whether or not there is an audit.
+        # The dataset is the next stage whether or not there is an audit.
         assert f"next: potstill dataset {run / 'run'}" in status
         filter_file = run / "run" / "filter" / "filter.yaml"
         filter_file.write_text(filter_file.read_text().replace("league", "cricket"))
@@ -254,7 +254,7 @@ class TestRun:
             words = ["--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--oracle", "openai:tiny", "--base-url"]
             words += [server.url, "--prices", prices, "--max-cost", 5.0, "--no-learn", "--resamples", 20, "--json"]
             result = potstill("audit", run / "run", *words)
-            # Each may cost about 3 at worst, and costs 1.1.
+            # Each call may cost at most about 3, and costs 1.1.
             assert 1 <= len(server.requests) <= 4
         assert result.exit_code == 0, result.output
         assert Audit.model_validate_json(result.stdout).prefilter.all.judged == len(server.requests)

@@ -1,4 +1,4 @@
-"""A bake-off: the same articles for each oracle, and what tells them apart."""
+"""Tests of the bake-off: several oracles label the same articles and are compared."""
 
 import asyncio
 import json
@@ -82,12 +82,12 @@ def test_caps_of_the_filter_are_in_the_tiers(tmp_path, news, servers):
     capped = FRONT_PAGE.model_copy(update={"caps": (Cap(any=("ward 1",), cap=1.0, reason="ward 1"),)})
     found = bake_off(tmp_path / "run", capped, news, contenders(servers))
     plain = bake_off(tmp_path / "plain", FRONT_PAGE, news, contenders(servers))
-    # Only the ward of that number; 'ward 10' is another word.
+    # Only the ward with that number matches; "ward 10" is another word.
     assert (plain.entrants[1].tiers["lead"], found.entrants[1].tiers["lead"]) == (20, 19)
     assert found.entrants[1].tiers["brief"] == 1
-    # What an oracle says is not capped, and so both are as generous as before.
+    # Mean scores are before caps, so both oracles keep theirs.
     assert found.entrants[1].means == plain.entrants[1].means
-    # The capped article is in one tier for both oracles; without the cap none is.
+    # With the cap, the capped article is in one tier for both oracles; without it no article is.
     assert (plain.pairs[0].tiers.same, found.pairs[0].tiers.same) == (0.0, 0.05)
 
 

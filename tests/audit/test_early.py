@@ -1,4 +1,4 @@
-"""A warning before money is spent on several names for one thing."""
+"""Tests of the early warning about redundant dimensions."""
 
 import json
 
@@ -22,7 +22,7 @@ def stories(path, count=40):
 
 
 def ledger_of(tmp_path, scores, count=40, filter_=FRONT_PAGE):
-    """A ledger in which the i-th story has the scores that a function gives it, by dimension."""
+    """Return a ledger in which a function gives the scores of the i-th story by dimension."""
     recorded = tmp_path / "answers.jsonl"
     recorded.write_text(
         "".join(

@@ -17,7 +17,7 @@ from potstill.training import fitter
 
 @pytest.fixture(scope="module")
 def heard():
-    """Rows of which one has the labels of another kind of weather, and what cheap students expect of them."""
+    """Rows of which one has wrong labels, and the predictions of cheap students for them."""
     articles, answers = news(120, noise=0.2)
     still = next(row["id"] for row in articles.to_dicts() if "still air and dry" in row["content"])
     answers[still] = Answer(np.array([[10.0, 10.0]]), "the oracle read another article")
@@ -69,7 +69,7 @@ class TestBaselines:
 
 def test_sources_of_published_news_labels_tell_a_fifth_of_a_constants_error(data_folder):
     filter_, articles, oracles = of_files(data_folder / "sustainability-gemini.jsonl.gz")
-    # No student reads here, so near-duplicates, which take long to find, may be left alone.
+    # No student reads the text here, so the slow search for near-duplicates is avoided.
     news_only = articles.filter(~pl.col("id").str.starts_with("science_")).with_columns(content=pl.lit(""))
     rows = labelled(news_only.with_columns(title=pl.lit("")), oracles, filter_)
     fold = np.arange(len(rows)) % 5

@@ -10,7 +10,7 @@ from potstill.oracle.replay import ReplayOracle
 
 
 def feed(n=20):
-    """Every other article is dropped: for sport up to the tenth, as adverts after it."""
+    """Return articles of which every other one is dropped: for sport up to the tenth, as adverts after it."""
     texts = [f"item {i} " + ("a gale " if i % 2 else ("league table " if i < 10 else "buy now ")) for i in range(n)]
     return pl.DataFrame(
         {"id": [f"n{i}" for i in range(n)], "title": [""] * n, "content": texts, "source": ["herald"] * n,

@@ -40,7 +40,7 @@ class TestRepeats:
         found = repeats_of(rows)
         wind, rain = found.dimensions
         assert (wind.difference, rain.difference, found.mean_difference) == (1.0, 0.0, 0.5)
-        # d / sqrt(2K) with K = 2.
+        # The floor is d / sqrt(2K) with K = 2.
         assert (wind.floor, found.mean_floor) == (0.5, 0.25)
         assert found.overall.difference == 0.5
         assert found.samples == 2
@@ -56,7 +56,7 @@ class TestRepeats:
         rng = np.random.default_rng(0)
         noise = repeats_of(rows_with(np.clip(rng.normal(5, 1, (400, 2, 2)), 0, 10)))
         assert [each.signal for each in noise.dimensions] == [pytest.approx(0, abs=0.15)] * 2
-        # Answers that differ more than articles do: a share of nothing, and not less.
+        # Answers differ more than articles do, so the share of signal is 0 and not negative.
         worse = repeats_of(rows_with([[[0, 0], [9, 9]]] * 12 + [[[1, 1], [10, 10]]] * 12))
         assert [(each.signal, each.signal_interval.low) for each in worse.dimensions] == [(0.0, 0.0)] * 2
         sure = repeats_of(rows_with([[[a % 11, 1], [a % 11, 2]] for a in range(40)]))

@@ -11,7 +11,7 @@ STORY = "the minister opened the new bridge over the river on monday morning in 
 
 
 def stories(n):
-    """Texts that share nothing."""
+    """Return texts that have nothing in common."""
     return [" ".join(f"w{i}x{j}" for j in range(12)) for i in range(n)]
 
 

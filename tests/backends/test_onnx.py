@@ -87,7 +87,7 @@ def test_a_broken_tokenizer_is_named(exported, tmp_path, content):
 
 
 def graph(folder, *nodes, weights=()):
-    """A graph that reads what an encoder's does, and gives what its nodes make of it."""
+    """Return a graph with an encoder's inputs and the outputs of the given nodes."""
     onnx = pytest.importorskip("onnx")
     from onnx import helper
 

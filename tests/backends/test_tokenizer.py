@@ -1,4 +1,4 @@
-"""A tokenizer's file is a small program: what it can do to a text is bounded before it reads one."""
+"""Tests that the operations in a tokenizer's file are checked before it processes a text."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""A graph's weights are looked over without the library that makes graphs."""
+"""Tests that a graph's weights are inspected without the library that builds graphs."""
 
 import numpy as np
 import pytest

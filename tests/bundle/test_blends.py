@@ -1,4 +1,4 @@
-"""A blend goes into a bundle whole: every encoder once, and the same scores out of it."""
+"""Tests of bundles with a blend: every encoder is stored once, and the scores stay the same."""
 
 import json
 
@@ -26,7 +26,7 @@ RECIPE = EncoderHeadRecipe(name="letters", student="encoder-head", head=RidgeHea
 
 
 class Network(TinyNetwork):
-    """A network that says what it is; there is nothing of it to save."""
+    """A network with a description and without anything to save."""
 
     def settings(self):
         return self.facts.model_dump(mode="json")
@@ -83,7 +83,7 @@ def test_changed_weights_do_not_pass_the_proof(bundle, blend, tmp_path):
     _, encoders, _ = export_student(blend, tmp_path / "scratch", ["one"])
 
     class Lying(BlendStudent):
-        """Stores other weights than it scores with."""
+        """Stores other weights than those that it scores with."""
 
         def arrays(self):
             return super().arrays() | {"weights": broken.weights}

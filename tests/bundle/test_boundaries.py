@@ -1,4 +1,4 @@
-"""The rows of scores that a filter's verdicts are held against: any change of a rule shows in one of them."""
+"""Tests of the boundary rows with which a filter's verdicts are checked: any change of a rule changes one of them."""
 
 import json
 import re
@@ -45,7 +45,7 @@ FILTERS = {"intricate": INTRICATE} | {name: load_filter(name) for name in builti
 
 
 def changed(filter_):
-    """Filters with one change each: a number, a comparison, a word of logic, a cap, a rule that is gone."""
+    """Yield filters with one change each: a number, a comparison, a logical operator, a cap, or a removed rule."""
     content = filter_.model_dump(mode="json")
     for kind in ("gates", "caps", "tiers"):
         for place, part in enumerate(content[kind]):
@@ -81,7 +81,7 @@ def legal(content):
 
 
 def said(filter_, scores, marks):
-    """All that a filter says of rows, so that two can be compared."""
+    """Return everything that a filter gives for rows, for comparison."""
     marks = np.pad(marks, ((0, 0), (0, len(filter_.caps))))[:, : len(filter_.caps)]
     judged = judge(scores, filter_, marks)
     rows = range(len(judged))
@@ -158,5 +158,5 @@ def test_a_moved_bound_or_cap_shows_on_any_scale(bound, cap, sign):
     assert said(made(bound + 0.001, cap), *rows) != before
     assert said(made(bound - 0.001, cap), *rows) != before
     highest = 20.0 if ">" in sign else 0.6 * bound + 0.4 * 20
-    # Where no score that the gate takes is so high, a higher cap is no other filter.
+    # If no score that the gate applies to is above the cap, a higher cap changes nothing.
     assert said(made(bound, cap + 0.05), *rows) != before or highest < cap + 0.06

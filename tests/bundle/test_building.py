@@ -243,7 +243,7 @@ class TestTheChoice:
 
 
 def test_facts_and_manifest_hold_no_time_of_day(cheap):
-    """A bundle is a function of what it was made from."""
+    """A bundle depends only on its inputs."""
     bundle = build_bundle(cheap)
     assert "started" not in json.dumps(read_json(bundle.folder / "bundle.json"))
     assert "created" not in bundle.facts.choice.model_dump_json()

@@ -1,4 +1,4 @@
-"""Whatever a fine-tuned student learned and however it reads, it says the same out of a bundle as in training."""
+"""Tests that a fine-tuned student scores the same in a bundle as in training, whatever its objective and input."""
 
 import json
 
@@ -33,7 +33,7 @@ QUICK = {
 
 
 def bundled(folder, kind=None, **changes):
-    """The student of a run as its folder holds it, and the one that its bundle holds."""
+    """Return the student of a run as its folder stores it, and as its bundle does."""
     run = started(folder)
     recipe = folder / "quick.yaml"
     recipe.write_text(json.dumps(QUICK | changes))
@@ -78,7 +78,7 @@ class TestWhatPoolingLearned:
         assert learned.queries.abs().max() > 0.01
         np.testing.assert_allclose(bundle.student.predict(FRAME), trainers.predict(FRAME), atol=2e-4)
         trainers.encoder.learned = type(learned).of(trainers.encoder.facts)
-        # Were it forgotten, this is what would be said.
+        # Without the learned pooling, the scores would differ.
         assert np.abs(bundle.student.predict(FRAME) - trainers.predict(FRAME)).max() > 2e-3
 
     def test_a_frozen_backbone_is_read_once_and_not_saved(self, tmp_path, monkeypatch):
@@ -137,7 +137,7 @@ class TestDecoders:
 
 
 def reads_ahead(encoder):
-    """Whether the first token's state depends on the last token; with padding beside it, and alone."""
+    """Return whether the first token's state depends on the last token, with padding and without."""
     ids = torch.tensor([[10, 20, 30, 40], [10, 20, 30, 50]])
     whole = torch.ones_like(ids)
     alone = states(encoder.model, ids, whole)[0][:, 0]

@@ -1,4 +1,4 @@
-"""Golden verdicts: a bundle whose rules, intervals or names were changed is refused, though every hash fits."""
+"""Tests of golden verdicts: a bundle with changed rules, intervals or names is refused, even if every hash matches."""
 
 import shutil
 
@@ -109,7 +109,7 @@ class TestRules:
 
     @pytest.mark.parametrize("what", [what for what in CHANGES_OF_THE_FILTER if "positive" not in what])
     def test_the_verdicts_alone_show_it_where_the_recorded_hash_was_changed_too(self, bundle, what):
-        """As somebody would who knows where the filter's hash is written down once more."""
+        """An attacker may know all the places where the filter's hash is stored."""
         change_filter(bundle, CHANGES_OF_THE_FILTER[what])
         manifest, _ = read_manifest(bundle)
         change_json(bundle, "verdicts.json", put(manifest.filter_hash, "identity", "filter_hash"))
@@ -141,7 +141,7 @@ class TestRules:
 class TestCalibration:
     @pytest.mark.parametrize("place", [0, 49, 94, 97, 99, 100])
     def test_an_interval_of_any_level_that_was_changed_is_refused(self, bundle, place):
-        """Golden texts only know the interval at 90%."""
+        """Golden texts only cover the interval at 90%."""
 
         def widen(content):
             content["curves"][1]["widths"][place] = (content["curves"][1]["widths"][place] or 7.0) * 1.001 + 0.001

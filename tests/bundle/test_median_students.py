@@ -1,4 +1,4 @@
-"""Students that learn distributions, join layers or read in pieces say the same out of a bundle as in training."""
+"""Tests that students with distributions, joined layers or chunks score the same in a bundle as in training."""
 
 import numpy as np
 import polars as pl
@@ -18,7 +18,7 @@ FRAME = articles(12, seed=5)[0]
 
 
 def scored(bundle, student):
-    """What the scorer says of new articles, and what the student itself does."""
+    """Return the scores of new articles by the scorer and by the student itself."""
     texts = [FILTER.text.of(title, content) for title, content in zip(FRAME["title"], FRAME["content"], strict=True)]
     return Scorer.load(bundle.folder).score_batch(FRAME), student.predict(pl.DataFrame({"text": texts}))
 

@@ -1,4 +1,4 @@
-"""Texts that a filter's words are found in: a term that is changed or gone no longer finds its own."""
+"""Tests of the texts that a filter's terms match: a changed or removed term no longer matches its text."""
 
 import polars as pl
 import pytest

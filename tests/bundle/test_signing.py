@@ -1,4 +1,4 @@
-"""Signatures: who made a bundle. Hashes can be written by anybody; a signature only by the holder of the key."""
+"""Tests of signatures, which prove who made a bundle: anyone can write hashes, but only the key's holder can sign."""
 
 import builtins
 import shutil
@@ -150,7 +150,7 @@ class TestSignatures:
             load_bundle(bundle, trust=trusted)
 
     def test_not_even_where_every_hash_is_written_again(self, bundle, key, trusted):
-        """What hashes and golden texts cannot see: a note in the bundle's facts, say."""
+        """Hashes and golden texts do not detect this change, for example a note in the bundle's facts."""
         sign_bundle(bundle, key)
         write_json(bundle / "facts.json", {"made": "by somebody else"})
         rehash(bundle)

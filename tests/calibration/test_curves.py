@@ -21,7 +21,7 @@ NAMES = ("agency", "progress", "wonder")
 
 
 def good_student(rows, seed=0, noise=0.8):
-    """Labels, and a student that is off by noise alone."""
+    """Return labels, and the scores of a student whose errors are only noise."""
     rng = np.random.default_rng(seed)
     truth = rng.uniform(1.5, 8.5, (rows, 3))
     return truth, np.clip(truth + rng.normal(0, noise, truth.shape), 0, 10)
@@ -240,7 +240,8 @@ class TestIntervals:
                 low, high = calibration.intervals(fresh + bend, level)
                 shares.append(((low <= labels) & (labels <= high)).mean())
         for level, shares in held.items():
-            # Residuals are cross-fitted on fewer rows than the final curve, so a little more is held, not less.
+            # Residuals are cross-fitted on fewer rows than the final curve, so coverage is slightly too high, not too
+            # low.
             assert level - 0.01 <= np.mean(shares) <= level + 0.04
 
     @pytest.mark.long
@@ -262,7 +263,7 @@ class TestIntervals:
 
     @pytest.mark.long
     def test_choosing_a_curve_does_not_make_them_too_narrow(self):
-        # Labels without order at the brink of a choice: whatever is chosen was chosen without the row.
+        # Labels are random and the choice between curves is close: whichever is chosen, it was chosen without the row.
         held = []
         for seed in range(60):
             rng = np.random.default_rng(seed)

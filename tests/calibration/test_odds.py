@@ -1,4 +1,4 @@
-"""Tiers' probabilities from residuals, and when to ask the oracle."""
+"""Tests of tier probabilities from residuals, and of deferral to the oracle."""
 
 import math
 
@@ -56,7 +56,7 @@ def odds(left, scores, hits=None, rules=FILTER):
 
 
 def harbour(rows, seed=0, noise=1.0):
-    """Whole labels, and a student that errs on both dimensions of an article alike."""
+    """Return integer labels, and scores of a student with the same error in both dimensions of an article."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(1, 10, (rows, 2)).astype(float)
     together = rng.normal(0, noise, (rows, 1))
@@ -69,7 +69,7 @@ class TestProbabilities:
         assert odds(left, [[5.0, 5.0]]) == [[0.5, 0.25, 0.25]]
 
     def test_dimensions_err_together(self):
-        """By itself each dimension is as often 4 too low as 4 too high; together they never are one way."""
+        """Each dimension is 4 too low as often as 4 too high; only whether both err in the same direction differs."""
         apart, together = residuals((4.0, -4.0), (-4.0, 4.0)), residuals((4.0, 4.0), (-4.0, -4.0))
         assert odds(apart, [[5.0, 6.0]]) == [[0.0, 1.0, 0.0]]
         assert odds(together, [[5.0, 6.0]]) == [[0.5, 0.0, 0.5]]
@@ -151,7 +151,7 @@ class TestResiduals:
             calibration.tier_probabilities(scores, FILTER)
 
     def test_they_are_those_of_curves_that_had_not_seen_the_row(self):
-        """A useless student of 40 articles: curves fitted to their own rows would look better than they are."""
+        """A useless student with 40 articles: curves fitted to the same rows would look better than they are."""
         rng = np.random.default_rng(0)
         scores, labels = rng.uniform(0, 10, (2, 400, 2))
         calibration = fit_calibration(scores, labels, np.arange(400), dimensions=FILTER.dimension_names)
@@ -172,7 +172,7 @@ class TestAsking:
         counts = self.counts((0.9, 200, 2), (0.7, 400, 10), (0.5, 600, 50), (0.3, 800, 200))
         cut = cut_for(counts, 0.1)
         assert (cut.probability, cut.kept, cut.wrong, cut.rows) == (0.7, 400, 10, 800)
-        # Clopper and Pearson's one-sided upper bound of 10 in 400 at 95%.
+        # The one-sided Clopper-Pearson upper bound of 10 in 400 at 95%.
         assert cut.at_most == pytest.approx(0.0420, abs=5e-4)
         assert cut_for(counts, 0.2).probability == 0.5
         assert cut_for(counts, 0.3).probability == 0.3
@@ -183,7 +183,7 @@ class TestAsking:
 
     def test_too_few_rows_to_show_anything_are_passed_over(self):
         assert cut_for(self.counts((0.9, 50, 10), (0.7, 400, 18)), 0.1).probability == 0.7
-        # A quarter of the rows are tried, and if they fail nothing after them is.
+        # A quarter of the rows is tested first, and if they fail none after them is accepted.
         assert cut_for(self.counts((0.9, 100, 15), (0.7, 400, 18)), 0.1) is None
 
     def test_thirty_articles_without_an_error_show_a_tenth_and_no_less(self):

@@ -1,4 +1,4 @@
-"""Run `potstill` as a process of its own, as a shell would."""
+"""Run `potstill` as a separate process, as a shell would."""
 
 import os
 import signal
@@ -6,13 +6,13 @@ import subprocess
 import sys
 
 LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-"""A shell has its background jobs ignore interrupts, and a test run may be one."""
+"""Shells start background jobs with interrupts ignored, and a test run may be a background job."""
 
 PROGRAM = f"{LISTENING}from potstill.cli import main; main()"
 
 
 def potstill(*arguments, program=PROGRAM, **how):
-    """The finished process: exit code, stdout and stderr."""
+    """Run a command to its end; the result has its exit code, stdout and stderr."""
     return subprocess.run(
         [sys.executable, "-c", program, *map(os.fsencode, map(str, arguments))],
         check=False,
@@ -21,7 +21,7 @@ def potstill(*arguments, program=PROGRAM, **how):
 
 
 def started(*arguments, program=PROGRAM, **how):
-    """A process that is still running, in a group of its own."""
+    """Start a process in its own process group, and return it while it is running."""
     return subprocess.Popen(
         [sys.executable, "-c", program, *map(str, arguments)],
         **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True} | how,
@@ -29,7 +29,7 @@ def started(*arguments, program=PROGRAM, **how):
 
 
 def one_line(done, code=2):
-    """The one line that a command ended with; nothing else may have been printed."""
+    """Return the one line that a command ended with, and check that nothing else was printed."""
     assert done.returncode == code, done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == 1, done.stderr

@@ -1,4 +1,4 @@
-"""What tests of commands share."""
+"""Fixtures shared by the tests of commands."""
 
 import sys
 
@@ -10,7 +10,7 @@ from potstill.cli.process import _run
 
 @pytest.fixture
 def ending(monkeypatch, capfd):
-    """Run a command in this process as `potstill` would: its exit code, and what is on stderr."""
+    """Run a command in this process as `potstill` would, and return its exit code and stderr."""
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["potstill", *map(str, arguments)])

@@ -62,7 +62,7 @@ def run_folder(tmp_path):
 
 def call(*arguments):
     app = typer.Typer()
-    # With a second command Typer asks for the name of the first.
+    # With a second command, Typer requires the name of the first.
     app.command("other")(lambda: None)
     command.register(app)
     result = CliRunner().invoke(app, ["dataset", *map(str, arguments)])

@@ -1,4 +1,4 @@
-"""The commands new, check and filters, as a user meets them."""
+"""Tests of the commands new, check and filters."""
 
 from __future__ import annotations
 

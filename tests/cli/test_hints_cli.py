@@ -1,4 +1,4 @@
-"""What people name or forget at first: a hint in the line that they read."""
+"""Tests of the hints in error messages for common mistakes."""
 
 import json
 
@@ -92,7 +92,7 @@ def test_a_ladder_that_does_nothing_keeps_the_time_of_the_training(tmp_path):
     climb(run, rungs)
     first = Run.open(run.folder).manifest.stages["train"]
     made = [json.loads((run.path("students") / name / "record.json").read_text())["seconds"] for name in rungs]
-    # The stage took what its students took, though each was trained by a step of its own.
+    # The stage's duration includes that of its students, although each was trained in a separate step.
     assert first.seconds >= sum(made)
     assert set(first.parameters["recipes"]) == set(rungs)
     climb(Run.open(run.folder), rungs)

@@ -1,6 +1,6 @@
-"""Hostile files through the command line: each ends in one line and exit 2 (or 3), and never in a traceback.
+"""Tests of hostile files on the command line: each ends with one line and exit code 2 (or 3), never with a traceback.
 
-To try another input, add a row to `FILES` (a file and the command that reads it) or to `CONTENTS` (what it holds).
+To add an input, add a row to `FILES` (a file and the command that reads it) or to `CONTENTS` (its contents).
 """
 
 import os
@@ -35,7 +35,7 @@ CONTENTS = {
 }
 
 COMMON = {"an integer of 5,000 digits", "100,000 brackets", "no UTF-8", "nothing", "a list"}
-"""What every file is tried with each time; the long tests try all."""
+"""Contents that are tried with every file; the long tests try all contents."""
 
 KINDS = {
     "a folder": lambda path: path.mkdir(),
@@ -44,7 +44,7 @@ KINDS = {
     "a device": lambda path: path.symlink_to("/dev/zero"),
 }
 
-# A file, and the command that reads it, whose parts are filled in below.
+# A file, and the command that reads it; placeholders are filled in below.
 FILES = {
     "bundle.json": ("tfidf", ("verify", "{bundle}")),
     "student.json": ("tfidf", ("verify", "{bundle}")),
@@ -96,7 +96,7 @@ def originals(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def _impatience():
-    """A command that waits for what never comes fails its test, and does not stop the others."""
+    """A command that waits forever fails its own test and does not block the others."""
 
     def give_up(*_):
         raise AssertionError("it waited")
@@ -110,7 +110,7 @@ def _impatience():
 
 @pytest.fixture
 def made(originals, tmp_path):
-    """The path of a hostile file among others that are sound, and the command that reads it."""
+    """Return the path of a hostile file among valid ones, and the command that reads it."""
 
     def make(name):
         kind, command = FILES[name]
@@ -125,7 +125,7 @@ def made(originals, tmp_path):
 
 
 def well_ended(ending, arguments):
-    """See that a command ends in one line and exit 2 or 3; the line."""
+    """Check that a command ends with one line and exit code 2 or 3, and return the line."""
     code, said = ending(*arguments)
     lines = said.splitlines()
     assert code in {2, 3}, said
@@ -162,7 +162,7 @@ MAY_BE_MISSING = {
     ("a folder", "predictions.parquet"),
     ("a loop", "predictions.parquet"),
 }
-"""What counts as a file that is not there, which these commands do without."""
+"""Inputs that are treated as a missing file, which these commands do not need."""
 
 
 @pytest.mark.parametrize(

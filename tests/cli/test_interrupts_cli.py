@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while commands are at their work, from the first import to the last wait."""
+"""Tests of Ctrl-C and SIGTERM while commands are running, from the first import to the last wait."""
 
 import json
 import os
@@ -20,13 +20,13 @@ FRONT_PAGE = load_filter("front-page")
 
 
 def ended(process):
-    """Exit code, stdout and stderr of a process that was interrupted."""
+    """Return exit code, stdout and stderr of an interrupted process."""
     out, error = process.communicate(timeout=100)
     return process.returncode, out, error
 
 
 def slowed(target, word):
-    """A program in which `target` (a module and a function) says a word and then takes a minute."""
+    """Return a program in which `target` (a module and a function) prints a word and then takes a minute."""
     module, _, name = target.rpartition(".")
     return (
         f"import time, importlib\n"
@@ -37,7 +37,7 @@ def slowed(target, word):
 
 
 def alive(group):
-    """Whether a process of the group is left."""
+    """Return whether a process of the group is still running."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:
@@ -46,7 +46,7 @@ def alive(group):
 
 
 def wait_until(happened):
-    """Wait for what a process is known to reach."""
+    """Wait until a condition is true."""
     for _ in range(2000):
         if happened():
             return
@@ -56,7 +56,7 @@ def wait_until(happened):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_everything_is_being_imported_is_one_line(number):
-    # Slow enough that the signal always comes in the middle of it.
+    # Slow enough that the signal always arrives in the middle.
     slow = (
         "import sys, time\n"
         "class Slow:\n"
@@ -95,7 +95,7 @@ def labelling(tmp_path):
 
 
 def kept(path):
-    """How many answers are in a ledger, and how many calls are open."""
+    """Return how many answers are in a ledger, and how many calls are open."""
     with Ledger.reading(path) as ledger:
         answers = ledger.answers(FRONT_PAGE).height
         return answers, ledger._database.execute("SELECT count(*) FROM open_calls").fetchone()[0]
@@ -154,7 +154,7 @@ def test_scoring_processes_end_at_once_and_say_nothing_of_their_own(tmp_path):
     out = tmp_path / "out.jsonl"
     process = started("score", bundle, source, "-o", out, "--processes", 2, "--batch-size", 100)
     wait_until(lambda: len(list(tmp_path.glob(".out.jsonl.parts/*.arrow"))) > 1)
-    # As the terminal does it: every process of the group gets the signal.
+    # Like a terminal, send the signal to every process of the group.
     os.killpg(process.pid, signal.SIGINT)
     code, _, error = ended(process)
     assert code == 130

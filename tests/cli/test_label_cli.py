@@ -1,4 +1,4 @@
-"""`potstill label` as it is typed."""
+"""Tests of the command `potstill label`."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Limits that are none are refused with one line and exit code 2, before anything is asked."""
+"""Tests that invalid limits are refused with one line and exit code 2, before the oracle is queried."""
 
 import json
 
@@ -20,7 +20,7 @@ def news(tmp_path, monkeypatch):
 
 
 def refused(*words):
-    """The one line that says why these words are refused."""
+    """Return the one-line error message for these arguments."""
     found = runner.invoke(build(), [str(word) for word in words])
     assert isinstance(found.exception, BadInput)
     assert "\n" not in str(found.exception)

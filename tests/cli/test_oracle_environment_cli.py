@@ -1,4 +1,4 @@
-"""Commands that ask an oracle, in an environment that no call can be made in: one line, exit code 2, no secret."""
+"""Tests of commands with an oracle in an environment without working calls: one line, exit code 2, no secret."""
 
 import json
 import os
@@ -49,7 +49,7 @@ def bare(monkeypatch):
 
 
 def words_of(command, provider, things, out):
-    """A command that asks this provider's oracle."""
+    """Return the arguments of a command that queries this provider's oracle."""
     news, oracle = things / "news.jsonl", f"{provider}:m"
     return {
         "label": ["label", out / "run", "--filter", things / "filter", "--articles", news, "--oracle", oracle],
@@ -68,7 +68,7 @@ def words_of(command, provider, things, out):
 
 
 def potstill(words):
-    """What the command line writes on stderr, and its exit code."""
+    """Run a command, and return its stderr and exit code."""
     program = [sys.executable, "-c", "from potstill.cli import main; main()", *map(str, words)]
     done = subprocess.run(program, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     return done.stderr, done.returncode
@@ -88,7 +88,7 @@ FAULTS = {
 @pytest.mark.parametrize(
     ("command", "fault"),
     [
-        # Each fault once, with another command each time; the long tests try every pair.
+        # Each fault is tested once, each with another command; the long tests try every pair.
         pytest.param(command, fault, marks=[] if (i - j) % len(COMMANDS) == 0 else [pytest.mark.long])
         for i, command in enumerate(COMMANDS)
         for j, fault in enumerate(FAULTS)
@@ -97,7 +97,7 @@ FAULTS = {
 def test_a_fault_of_the_environment_is_one_line_that_names_its_variable(
     command, fault, things, tmp_path, monkeypatch, capsys
 ):
-    # The commands open oracles in one place; each fault is shown with another provider.
+    # All commands open oracles with the same function; each fault is tested with another provider.
     provider = sorted(VARIABLES)[(list(FAULTS).index(fault) + COMMANDS.index(command)) % 3]
     key, address = VARIABLES[provider]
     value, expected = FAULTS[fault]

@@ -1,7 +1,7 @@
-"""Runs in folders that cannot be written, and files that cannot be read: one line, and what can be done is done.
+"""Tests of read-only run folders and unreadable files: one error line, and everything that is possible is done.
 
-Tests may run as root, to whom modes mean nothing, so commands run in a process that has given up that privilege.
-Many commands share one process, which would otherwise spend its time importing.
+Tests may run as root, for which file modes have no effect, so commands run in a process without that privilege. Many
+commands share one process, because importing takes most of the time.
 """
 
 import json
@@ -45,7 +45,7 @@ print(json.dumps([ending(*one) for one in tries]))
 
 
 def run_all(commands, hidden=None):
-    """Exit code, stdout and stderr of each command; `hidden` are files that it cannot read, one for each."""
+    """Return exit code, stdout and stderr of each command; `hidden` holds a file for each that it cannot read."""
     hidden = [str(path) for path in hidden] if hidden is not None else [None] * len(commands)
     given = json.dumps([[path, [str(word) for word in one]] for path, one in zip(hidden, commands, strict=True)])
     done = subprocess.run([sys.executable, "-c", PROGRAM], input=given, capture_output=True, text=True, check=False)
@@ -54,7 +54,7 @@ def run_all(commands, hidden=None):
 
 
 def frozen(folder):
-    """Take away the right to write in a folder."""
+    """Remove the write permission of a folder."""
     for place in (folder, *folder.rglob("*")):
         place.chmod(0o555 if place.is_dir() else 0o444)
 
@@ -73,7 +73,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def place(made, tmp_path):
-    """A copy of it, which a test may spoil."""
+    """A copy of the run that a test may change."""
     copy = tmp_path / "made"
     shutil.copytree(made, copy)
     yield copy
@@ -125,7 +125,7 @@ def test_an_evaluation_that_cannot_be_recorded_says_so(place):
 
 
 def test_labels_in_a_log_that_is_not_merged_yet_are_read_too(place):
-    # What a labelling that is killed leaves behind: the newest answers stand in the log alone.
+    # A killed labelling leaves its newest answers only in the write-ahead log.
     path = place / "run" / "ledger.sqlite"
     program = (
         "import os, sqlite3, sys; base = sqlite3.connect(sys.argv[1]); base.execute('PRAGMA journal_mode=WAL'); "
@@ -172,7 +172,7 @@ def test_what_has_to_write_says_in_one_line_that_it_cannot(place):
 
 
 def every_file(place):
-    """Each file of a run and beside it -> the commands that read it."""
+    """Return each file in and next to a run, with the commands that read it."""
     run, articles, answers = place / "run", place / "articles.jsonl", place / "answers.jsonl"
     bundle = run / "bundle"
     found = {
@@ -199,7 +199,7 @@ def every_file(place):
 
 
 MAY_BE_MISSING = {"record.json", "history.json", "heldout.parquet", "predictions.parquet", "evaluation.json"}
-"""Files that some of the commands above do without."""
+"""Files that some of the commands above do not need."""
 
 
 def test_a_file_that_cannot_be_read_is_one_line_that_names_it(place):

@@ -1,4 +1,4 @@
-"""Every stage that may take long says what it is at, and the log holds it without any article's text."""
+"""Tests that every slow stage reports its progress, and that the log contains no article text."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def begun(monkeypatch):
-    """The names of the steps that were begun."""
+    """Names of the steps that were started."""
     names, begin = [], terminal._speaker.begin
 
     def note_it(description, total):

@@ -1,4 +1,4 @@
-"""`potstill review` as it is typed."""
+"""Tests of the command `potstill review`."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def test_the_agreement_is_printed_without_a_page(tmp_path):
 
 def test_the_page_is_served_until_it_is_interrupted(tmp_path):
     run = labelled_run(tmp_path)
-    # A shell has its background jobs ignore interrupts, and a test run may be one.
+    # Shells start background jobs with interrupts ignored, and a test run may be one.
     listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
     code = f"{listening}from potstill.cli import main; main()"
     process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""`potstill sample`: what is chosen is written with all it had, and over nothing that is needed."""
+"""Tests of `potstill sample`: chosen articles keep all their fields, and no input file is overwritten."""
 
 import json
 
@@ -19,7 +19,7 @@ def run(tmp_path):
 
 @pytest.fixture
 def pool(tmp_path):
-    """Nine articles, of which the prefilter drops the first; each has a reason of its own."""
+    """Nine articles, of which the prefilter drops the first; each has its own reason."""
     frame = articles(9)[0].with_columns(reason=pl.format("mine {}", "id"))
     frame = frame.with_columns(
         content=pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("git clone")).otherwise("content")

@@ -140,7 +140,7 @@ def test_a_damaged_bundle_is_refused_with_exit_2(bundle, source, tmp_path):
 
 
 class TestPlaces:
-    """Files that several options name, and names that no file can have."""
+    """Files that several options name, and invalid file names."""
 
     @pytest.mark.parametrize(
         ("ledger", "out", "message"),

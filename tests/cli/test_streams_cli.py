@@ -1,4 +1,4 @@
-"""What a shell may have done to the standard streams of a command."""
+"""Tests of commands whose standard streams a shell has closed or redirected."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def bundle(tmp_path_factory):
 
 
 def closing(*numbers):
-    """The program, with these streams closed before Python opens anything."""
+    """Return a program in which these streams are closed before Python opens any file."""
     return {"preexec_fn": lambda: [os.close(number) for number in numbers]}
 
 

@@ -1,4 +1,4 @@
-"""Datasets of the same articles: a story is known again in another window, and keeps its part."""
+"""Tests of datasets of the same articles: a story is recognised in a different window and keeps its part."""
 
 import numpy as np
 import polars as pl
@@ -87,7 +87,7 @@ class TestPartsLike:
 
 class TestAssembled:
     def test_two_runs_of_the_same_articles_agree_and_it_is_noted(self):
-        # Stories of some length, so that none is near another by chance.
+        # The stories are long enough that none is similar to another by chance.
         articles = some_articles(40).with_columns(pl.Series("content", texts(40, words=5)))
         first, _, _ = assemble(articles, some_labels(40), FILTER, seed=1)
         labels = some_labels(40).with_columns(pl.col("y_wind").reverse())

@@ -133,7 +133,7 @@ class TestAssemble:
         published = [f"2024-05-{day:02d}T10:00:00" for day in range(1, 19)]
         published += ["Sun, 19 May 2024 10:00:00 GMT", "2024-05-20T10:00:00+02:00"]
         articles = some_articles(published=published)
-        # All different, or clusters would tie days together.
+        # All texts differ, because clusters would keep several days together.
         articles = articles.with_columns(content=pl.col("id"))
         made, _, _ = assemble(articles, some_labels(), FILTER, whole="time")
         assert made.frame["split"].to_list() == ["train"] * 16 + ["validation"] * 2 + ["test"] * 2
@@ -149,7 +149,7 @@ class TestAssemble:
 
     def test_evening_and_zone_order_the_rows(self):
         published = [f"2021-05-{day:02d}T10:00:00Z" for day in range(1, 17)]
-        # By their clocks alone, the second of each pair would come first.
+        # By local time without the zone, the second of each pair would come first.
         published += ["June 1, 2021 10:30 AM", "June 1, 2021 9:41 PM"]
         published += ["Thu, 03 Jun 2021 11:00:00 CEST", "Thu, 03 Jun 2021 10:30:00 CET"]
         articles = some_articles(published=published).with_columns(content=pl.col("id"))

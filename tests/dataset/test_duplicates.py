@@ -21,7 +21,7 @@ LEE_NEAR = [(232, 241), (59, 72), (98, 107), (182, 191)]
 
 
 def shingles_by_hand(text):
-    """Three-word shingles, as plain as can be."""
+    """Return the three-word shingles, computed in the simplest way."""
     words = text.lower().split()
     return {tuple(words[i : i + 3]) for i in range(len(words) - 2)}
 
@@ -62,11 +62,11 @@ class TestNearDuplicates:
 
     def test_one_changed_word_in_a_story_is_still_a_near_duplicate(self):
         pairs = near_duplicates([STORY, STORY.replace("monday", "tuesday"), "quite another tale of the sea"])
-        # 15 shingles each, of which the word touches three.
+        # There are 15 shingles each, of which the changed word affects three.
         assert pairs == [(0, 1, 12 / 18)]
 
     def test_exactly_half_alike_is_not_above_the_threshold(self):
-        # Three shingles each, two of them shared: 2 of 4.
+        # There are three shingles each, two of them shared: 2 of 4.
         assert jaccard_by_hand("a b c d e", "x b c d e") == 0.5
         assert near_duplicates(["a b c d e", "x b c d e"]) == []
         assert near_duplicates(["a b c d e", "x b c d e"], threshold=0.49) == [(0, 1, 0.5)]

@@ -36,7 +36,7 @@ class TestSplit:
         assert "calibration" not in counts(split(some_rows(990), np.arange(990), seed=0))
 
     def test_a_calibration_part_left_small_by_large_blocks_is_not_made(self):
-        # The hundred rows after the first 800 are of two days, and most of the second belong to the test.
+        # The hundred rows after the first 800 are from two days, and most rows of the second day are in the test part.
         days = np.repeat([0.0, 1.0, 2.0, 3.0], [700, 100, 50, 150])
         parts = split(some_rows(1000), np.arange(1000), seed=0, times=days)
         assert counts(parts) == {"train": 800, "validation": 50, "test": 150}

@@ -1,4 +1,4 @@
-"""A filter of two dimensions, and articles and labels for it."""
+"""A filter with two dimensions, and articles and labels for it."""
 
 import numpy as np
 import polars as pl

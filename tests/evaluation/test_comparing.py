@@ -84,7 +84,7 @@ def published(name, **figures):
 
 
 def test_published_figures_of_two_filters_stand_side_by_side_by_skill(place):
-    """The one with the larger error is the better student: its oracle's scores differ more."""
+    """The one with the larger error is the better student, because its oracle's scores vary more."""
     wide = published("wide", filter="news", filter_version=4, mae=1.0, constant_mae=1.7, rows=600, spearman=0.8)
     narrow = published("narrow", filter="calm", filter_version=2, mae=0.7, constant_mae=0.8)
     found = compare_paths([narrow, wide])
@@ -146,7 +146,7 @@ def test_seeds_that_judged_other_rows_are_refused(place):
 def test_seeds_that_differ_much_hide_a_difference_that_rows_alone_would_call_real():
     rng = np.random.default_rng(0)
     base = np.abs(rng.normal(0, 1, 400))
-    # Each seed is off by its own amount on all rows.
+    # Each seed shifts all rows by its own amount.
     first = base + np.array([[0.30], [0.00], [0.15]]) + 0.05
     second = base + np.array([[0.25], [0.02], [0.00]])
     assert compare_seeds(first[:1], second[:1], np.arange(400)).p < 0.01

@@ -1,4 +1,4 @@
-"""A bundle judged by labels that an oracle gives to new articles."""
+"""Tests of the evaluation of a bundle on new articles that an oracle labels."""
 
 import json
 
@@ -31,7 +31,7 @@ def bundle(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def news(tmp_path_factory):
-    """60 new stories, and an oracle that says of each what its words say."""
+    """60 new stories, and an oracle that scores each by its words."""
     folder = tmp_path_factory.mktemp("news")
     frame, scores = articles(60, seed=7)
     write(folder / "news.jsonl", frame.iter_rows(named=True))
@@ -207,7 +207,7 @@ class TestRepeats:
 def test_a_runs_own_articles_do_not_judge_its_bundle(tmp_path):
     run = bundled_run(tmp_path)
     new, answers = stories(120)
-    # The same seed begins with the run's 90 stories.
+    # With the same seed, the first 90 stories are those of the run.
     write(tmp_path / "new.jsonl", new)
     write(tmp_path / "more.jsonl", answers)
     words = [
@@ -225,7 +225,7 @@ def test_a_runs_own_articles_do_not_judge_its_bundle(tmp_path):
         assert list(found.asked.left_out.values()) == [90]
         assert found.validation_mae is not None
         assert any(finding.rule.endswith("on-validation") for finding in found.findings)
-    # Elsewhere it is nobody's stage; without a word of where, it is the run's.
+    # With another folder it is not a stage of the run; by default it is.
     assert "fresh" not in Run.open(run.folder).manifest.stages
     potstill(run.folder, *words[:4], "--sample", 30)
     stage = next(status for status in Run.open(run.folder).status() if status.stage == "fresh")

@@ -80,7 +80,7 @@ def test_with_the_resume_recorded_its_plateau_is_seen_too():
 
 
 def sound(**facts):
-    """A run in which all is well: an adapter trains, epochs fall, figures are of the shipped epoch."""
+    """Return a history without faults: an adapter is trained, errors decrease, metrics are of the shipped epoch."""
     errors = [(1.5, 1.6), (1.2, 1.35), (1.05, 1.25), (1.0, 1.2)]
     content = {
         "epochs": [{"epoch": i, "train": {"mae": a}, "validation": {"mae": b}} for i, (a, b) in enumerate(errors, 1)],
@@ -102,7 +102,7 @@ def test_a_sound_run_raises_none():
 
 
 def with_validation(*errors):
-    """The same run with other validation errors, and claims and table left out that they would make untrue."""
+    """Return the same history with other validation errors, without the claims and table that would become false."""
     epochs = [{"epoch": i, "train": {"mae": b - 0.1}, "validation": {"mae": b}} for i, b in enumerate(errors, start=1)]
     return sound(epochs=epochs, claims=[], dimension_table={})
 
@@ -245,7 +245,7 @@ def test_a_plateaus_slope_has_the_interval_of_least_squares():
     found = plateau_of([3.0, 2.0, 1.0, 0.9, 1.0, 1.1, 1.0, 1.0], last=5)
     assert found.epochs == 5
     assert found.slope == pytest.approx(0.02)
-    # By hand: rest of squares 0.016, over 3 and over 10, times t(3) = 3.182.
+    # By hand: residual sum of squares 0.016, over 3 and over 10, times t(3) = 3.182.
     assert found.interval.high - found.slope == pytest.approx(3.182 * (0.016 / 3 / 10) ** 0.5, abs=1e-6)
     assert found.interval.low < 0 < found.interval.high
 

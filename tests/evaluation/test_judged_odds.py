@@ -11,7 +11,7 @@ from potstill.verdict import cap_hits
 
 
 def news(rows, seed, noise=1.0):
-    """Whole labels, and scores that miss both dimensions by the same noise."""
+    """Return integer labels, and scores with the same noise in both dimensions."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 11, (rows, 2)).astype(float)
     return np.clip(labels + rng.normal(0, noise, (rows, 1)), 0, 10), labels

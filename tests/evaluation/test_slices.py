@@ -9,7 +9,7 @@ from potstill.evaluation.slices import benjamini_hochberg, slices_of
 
 
 def predicted(errors, clusters=None):
-    """One dimension, all labels 5, so that a row's error is known."""
+    """Return predictions of one dimension with labels of 5, so that each row's error is known."""
     n = len(errors)
     return Predicted(
         source="test",

@@ -1,4 +1,4 @@
-"""Times that were measured on a busy machine are recorded, shown and never passed off as facts."""
+"""Tests that times measured on a busy machine are recorded, shown, and marked as unreliable."""
 
 import json
 import os
@@ -24,13 +24,13 @@ def invoke(*words):
 
 
 def busy(patched):
-    """Far more to do than any machine has cores."""
+    """A load far above any machine's number of cores."""
     patched.setattr(os, "getloadavg", lambda: (5000.0, 5000.0, 5000.0))
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run whose every time was measured on a busy machine, with a bench beside its bundle."""
+    """A run with all times measured on a busy machine, and a bench next to its bundle."""
     with pytest.MonkeyPatch.context() as patched:
         busy(patched)
         made = bundled_run(tmp_path_factory.mktemp("busy"), 60, seed=1)

@@ -32,7 +32,7 @@ tiers:
 
 
 def stored(rows, hits=None):
-    """(label, score) of both dimensions alike; `hits` says which rows touch which cap."""
+    """Return predictions with the same (label, score) in both dimensions; `hits` says which caps apply to a row."""
     labels, scores = (np.array([[row[i]] * 2 for row in rows], float) for i in (0, 1))
     n = len(rows)
     caps = pl.DataFrame({"cap_0": [False] * n, "cap_1": [False] * n} if hits is None else hits)
@@ -70,7 +70,7 @@ def test_a_gate_can_be_lifted():
 def test_caps_are_applied_again_from_their_stored_columns():
     rows = stored([(8, 8), (8, 8)], {"cap_0": [False, False], "cap_1": [True, False]})
     assert [one.id for one in what_if(rows, FILTER, after("caps.1=off")).articles] == ["a0"]
-    # With the first cap gone the second is the first; its column must go with it.
+    # Without the first cap the second becomes the first; its column must move with it.
     assert what_if(rows, FILTER, after("caps.0=off")).moved == 0
     assert what_if(rows, FILTER, after("caps.1.cap=6.5")).moved == 1
     assert what_if(rows, FILTER, after("caps.1.when=reach < 5")).moved == 1
@@ -123,7 +123,7 @@ def test_a_setting_that_is_not_legal_is_named(setting, said):
 
 
 def many():
-    """Thirty positives at 8 whose scores fall from 9 by tenths, and thirty others just below."""
+    """Thirty positives at 8 with scores that decrease from 9 in steps of 0.1, and thirty others just below."""
     return stored([(8, 9 - i / 10) for i in range(30)] + [(2, 5.95 - i / 10) for i in range(30)])
 
 

@@ -1,4 +1,4 @@
-"""What the tests of jobs share, whatever the provider: buying, reading what was bought, and a process to kill."""
+"""Helpers for the tests of batch jobs of any provider: labelling, reading labels, and a process to kill."""
 
 import os
 import subprocess
@@ -23,13 +23,13 @@ sys.exit(3 if summary.fatal else 0)
 
 
 def buy(server, ledger, count=7, *, spec="openai:tiny", size=3, drop=(), **how):
-    """Label so many stories by jobs at this server."""
+    """Label a number of stories with batch jobs at this server."""
     oracle = open_oracle(spec, Settings(base_url=server.url))
     return label(ledger, stories(count), FRONT_PAGE, oracle, batch=Batching(size, 0.01, drop), **how)
 
 
 def labels(path):
-    """Each article's score in the first dimension; no job is left under way."""
+    """Return each article's score in the first dimension, and check that no job is pending."""
     with Ledger(path) as ledger:
         found = ledger.labels(FRONT_PAGE)
         assert ledger.jobs() == []
@@ -37,17 +37,17 @@ def labels(path):
 
 
 def under_way(path):
-    """The names of the jobs under way; None for one that got none yet."""
+    """Return the names of pending jobs; None for one that has no name yet."""
     with Ledger(path) as ledger:
         return [job.job for job in ledger.jobs()]
 
 
 def child(server, ledger, count=7, *, spec="openai:tiny", size=3):
-    """As `buy`, in a process that can be killed."""
+    """Start the work of `buy` in a process that can be killed."""
     command = [sys.executable, "-c", CHILD, server.url, str(ledger), spec, str(count), str(size)]
     return subprocess.Popen(command, env=os.environ | {"PYTHONPATH": f"{HERE.parent}:{HERE}"})
 
 
 def story_in(text):
-    """The number of the story in a question's text."""
+    """Return the number of the story in a question's text."""
     return int(text.split("Story ")[1].split(".")[0])

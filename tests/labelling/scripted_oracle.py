@@ -1,4 +1,4 @@
-"""An oracle that answers by a script, and articles to ask it about."""
+"""An oracle that answers by a script, and articles to label."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ FRONT_PAGE = load_filter("front-page")
 
 
 class ScriptedOracle:
-    """Calls `script(request, number)`; what it returns is the text of an answer, what it raises is raised."""
+    """Calls `script(request, number)`; a return value is the text of an answer, and an exception is raised."""
 
     name = "scripted"
     revision = ""
@@ -53,12 +53,12 @@ class ScriptedOracle:
 
 
 def good(score, **others):
-    """The text of a good answer: the same score for each dimension, but for those given."""
+    """Return the text of a good answer with the same score for each dimension, except for the given ones."""
     return json.dumps({"scores": dict.fromkeys(FRONT_PAGE.dimension_names, score) | others, "evidence": "e"})
 
 
 def stories(count, start=0):
-    """So many articles, each with a text of its own."""
+    """Return a number of articles with distinct texts."""
     numbers = range(start, start + count)
     return pl.DataFrame(
         {"id": [f"a{i}" for i in numbers], "title": ["News"] * count, "content": [f"Story {i}." for i in numbers]}
@@ -66,7 +66,7 @@ def stories(count, start=0):
 
 
 class Clock:
-    """Time that passes only when somebody sleeps."""
+    """A clock that advances only when something sleeps."""
 
     def __init__(self):
         self.now = 1000.0

@@ -1,4 +1,4 @@
-"""An oracle that can never answer is left early, and its questions stay open for when the cause is mended."""
+"""Tests that labelling stops early for an oracle that can never answer, and leaves its questions open."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Labelling by jobs, against a real server on loopback."""
+"""Tests of labelling with batch jobs, against a real server on loopback."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from potstill.labelling.ledger import Opened, Question
 
 
 def right(question, times):
-    """The same score for each dimension: the number of the story, from 0 to 9."""
+    """Return the same score for each dimension: the number of the story, from 0 to 9."""
     return line(question["custom_id"], good(float(number_of(question) % 10)))
 
 
@@ -48,7 +48,7 @@ def test_the_answers_are_held_to_the_schema(tmp_path):
     assert seen[0]["body"]["model"] == "tiny"
     told = seen[0]["body"]["response_format"]
     assert told["type"] == "json_schema"
-    # A job finds nothing out, and a bound that the server refuses would fail every question.
+    # A job does not probe the server, and an unsupported bound would fail every question.
     assert "maxLength" not in json.dumps(told)
 
 
@@ -92,7 +92,7 @@ def test_an_error_in_a_result_with_status_200_is_taken_as_the_error_that_it_name
     with BatchServer(script) as server:
         summary = buy(server, tmp_path / "l", 4, price=Price(10, 100))
     assert (summary.bought, summary.failed) == (4, {})
-    # Four answers are charged, and the error is not.
+    # Four answers are billed, and the error is not.
     assert summary.cost == pytest.approx(4 * (100 * 5 + 20 * 50) / 1e6)
     with Ledger(tmp_path / "l") as ledger:
         assert list(ledger.failures()["reason"]) == [reason]
@@ -119,7 +119,7 @@ def test_a_job_that_is_refused_whole_says_why(tmp_path):
 
 
 def test_the_spending_cap_holds_the_worst_price_of_all_that_is_under_way(tmp_path):
-    # The worst price of a question here is some 0.03; what is really used is 0.0006.
+    # The maximum price of a question is about 0.03; the actual price is 0.0006.
     limits = Limits(max_cost=0.1, max_tokens=500)
     with BatchServer(right) as server:
         summary = buy(server, tmp_path / "l", 40, size=10, price=Price(4, 40), limits=limits)
@@ -155,7 +155,7 @@ KILLS = 5
 @pytest.mark.parametrize("keeps_tags", [True, False])
 @pytest.mark.by_example(2)
 def test_a_job_whose_name_was_lost_is_found_again(tmp_path, keeps_tags):
-    """The server has started the job, and the process ends before it hears of it."""
+    """The server has started the job, and the process is killed before it gets the response."""
     lost = []
 
     def before(number, request):
@@ -184,7 +184,7 @@ def test_kills_at_any_moment_cost_nothing(tmp_path, keeps_tags):
     due = [3]
 
     def before(number, request):
-        """Kill whoever asks, with the request done or not, and never answered."""
+        """Kill the client, with or without carrying out the request, and never answer it."""
         if len(children) > KILLS or number < due[0]:
             return None
         children[-1].kill()

@@ -1,4 +1,4 @@
-"""Labelling by Anthropic's message batches, against a real server on loopback."""
+"""Tests of labelling with Anthropic's message batches, against a real server on loopback."""
 
 from collections import Counter
 from functools import partial
@@ -17,7 +17,7 @@ def number_of(question):
 
 
 def right(question, times):
-    """The same score for each dimension: the number of the story, from 0 to 9."""
+    """Return the same score for each dimension: the number of the story, from 0 to 9."""
     return succeeded(good(float(number_of(question) % 10)))
 
 
@@ -65,7 +65,7 @@ def test_failed_and_expired_ones_are_sent_again_and_no_failure_becomes_a_score(t
     with Ledger(tmp_path / "l") as ledger:
         reasons = sorted(ledger.failures()["reason"])
     assert reasons == ["malformed", "out_of_range", "server", "server", "server", "server"]
-    # Two answers that were of no use were paid for as well, and one that never came may have been.
+    # Two unusable answers were billed as well, and one that never arrived may have been.
     assert summary.unanswered == 1
     assert summary.cost - summary.unanswered_cost == pytest.approx(9 * (100 * 5 + 20 * 50) / 1e6)
     assert 4000 * 5 / 1e6 < summary.unanswered_cost < 0.2
@@ -93,7 +93,7 @@ def test_the_cap_is_never_passed(tmp_path):
 
 
 def start_and_kill(server, ledger, children):
-    """A process that labels seven stories, and is killed by the server's `before`."""
+    """Start a process that labels seven stories, and kill it in the server's `before`."""
     children.append(jobs.child(server, ledger, spec="anthropic:claude", size=4))
     children[0].wait(120)
     assert under_way(ledger) == [None]
@@ -102,7 +102,7 @@ def start_and_kill(server, ledger, children):
 @pytest.mark.parametrize("outcome", ["done", "undone"])
 @pytest.mark.by_example(2)
 def test_a_batch_whose_name_was_lost_is_found_again(tmp_path, outcome):
-    """The process ends as it sends the batch: the server has begun it, or never saw it."""
+    """The process is killed as it sends the batch, which the server has started or never received."""
     killed, children = [], []
 
     def before(number, request):
@@ -113,7 +113,7 @@ def test_a_batch_whose_name_was_lost_is_found_again(tmp_path, outcome):
         return None
 
     with MessageBatchServer(right, before=before, looks=2) as server:
-        # What the account did before, and what somebody else does with it afterwards, both as large as ours.
+        # Batches of the same size that others with the same account started before and after.
         others = [{"custom_id": f"{i}", "params": {"messages": [{"content": f"Story {i}."}]}} for i in range(90, 94)]
         server.start(others)
         start_and_kill(server, tmp_path / "l", children)

@@ -1,4 +1,4 @@
-"""Labelling by Gemini's batches, against a real server on loopback."""
+"""Tests of labelling with Gemini's batches, against a real server on loopback."""
 
 import json
 import re
@@ -17,7 +17,7 @@ from potstill.labelling.budget import TRILLION
 
 
 class GeminiBatchServer(BatchServer):
-    """Answers each question of a batch by `script(number, times)`, its `response` or `error`, or None for neither."""
+    """Answers each question of a batch by `script(number, times)`: its `response` or `error`, or None for neither."""
 
     keeps_keys, keyless = True, None
 
@@ -31,7 +31,7 @@ class GeminiBatchServer(BatchServer):
             batch = json.loads(body)["batch"]
             return self.start(batch["displayName"], batch["inputConfig"]["requests"]["requests"])
         if path.endswith("/batches"):
-            # Two to a page.
+            # A page has two jobs.
             at = int(self.line.partition("pageToken=")[2].partition("&")[0] or 0)
             more = {"nextPageToken": str(at + 2)} if at + 2 < len(self.jobs) else {}
             return {"operations": list(self.jobs.values())[at : at + 2]} | more
@@ -158,7 +158,7 @@ def test_what_was_given_up_counts_against_the_cap(tmp_path):
 
 
 def test_a_batch_whose_name_was_lost_is_found_again(tmp_path):
-    """The server has begun the batch, and the process ends before it hears of it."""
+    """The server has started the batch, and the process is killed before it gets the response."""
     killed = []
 
     def before(number, request):

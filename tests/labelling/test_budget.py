@@ -1,4 +1,4 @@
-"""The budget: a limit that calls in flight can't overrun."""
+"""Tests of the budget, which calls in flight cannot exceed."""
 
 import asyncio
 import random

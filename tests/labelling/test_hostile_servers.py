@@ -1,4 +1,4 @@
-"""Whatever a server answers: the cost limit holds, no label is false, the key is nowhere, and the way on is open."""
+"""Tests of hostile servers: the cost limit holds, no label is false, no key leaks, and labelling can resume."""
 
 import pytest
 from dialects import DIALECTS

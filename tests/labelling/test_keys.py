@@ -1,6 +1,6 @@
-"""The key, headers that a person has set and a proxy's password are in no file of a run and in no line that is shown.
+"""Tests that keys, custom headers and a proxy's password are in no file of a run and in no printed line.
 
-Each test drives the three providers' clients, singly or in jobs, against a server that quotes what it was sent.
+Each test drives the three providers' clients, with single calls or jobs, against a server that quotes requests.
 """
 
 import json
@@ -33,13 +33,13 @@ QUOTES = {
     "json": json.dumps({"authorization": f"Bearer {KEY}"}).replace("/", "\\/"),
     "url": f"/v1?key={quote(KEY, safe='')}",
     "basic": f"Proxy-Authorization: Basic {BASIC}",
-    # What is kept of a long text ends within the key.
+    # The part of a long text that is kept ends within the key.
     "cut": "x" * (300 - len("HTTP 400: ") - 12) + KEY,
 }
 
 
 def answers(dialect, quoted):
-    """What a server may say, with the quotation in it."""
+    """Return answers that contain the quotation."""
     evidence = json.dumps({"scores": json.loads(GOOD)["scores"], "evidence": quoted[-190:]})
     usage = dict.fromkeys(dialect.usage(1, 1), quoted)
     odd = json.dumps(dialect.body(GOOD, usage=(1, 1)))
@@ -68,7 +68,7 @@ MODES = tuple(answers(DIALECTS["openai"], ""))
 
 
 def shown_in(folder, *texts, secrets=(KEY, BASIC)):
-    """The files and texts that hold a secret, or most of one."""
+    """Return the files and texts that contain a secret, or most of one."""
     found = {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     found |= {f"text {number}": text.encode() for number, text in enumerate(texts)}
     parts = [part for secret in secrets for part in (secret[:14], secret[-14:])]

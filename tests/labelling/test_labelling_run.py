@@ -1,4 +1,4 @@
-"""The runner: nothing is paid for twice, no failure becomes a score, no limit is overrun."""
+"""Tests of the runner: nothing is paid for twice, failures do not become scores, and limits are not exceeded."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def fails(reason, **facts):
     return script
 
 
-# What was bought stays bought.
+# Answers are kept.
 
 
 def test_every_article_gets_its_samples(ledger):
@@ -121,7 +121,7 @@ def test_progress_tells_how_things_stand(ledger):
     assert len(seen) == 5
     assert "spent $0.0005" in seen[-1]
     assert "failed calls: refused 1, server 1, 1 given up" in seen[-1]
-    # One answer makes no rate.
+    # A rate cannot be computed from one answer.
     assert "/s" not in seen[0]
     assert "/s" in seen[-1]
     assert "at once" in seen[-1]
@@ -246,7 +246,7 @@ def test_a_server_that_asks_for_an_hour_is_left_alone(ledger):
 
 @pytest.mark.parametrize("concurrency", [1, 4, 16, 64])
 def test_a_server_that_asks_for_an_hour_is_left_at_once_however_many_ask(ledger, concurrency):
-    # On the true clock: whoever waits for the server's silence to end would wait for an hour.
+    # This uses the real clock: waiting for the time that the server asks for would take an hour.
     asked = label(
         ledger, stories(200), FRONT_PAGE, ScriptedOracle(fails("rate_limited", retry_after=3600.0)),
         limits=Limits(concurrency=concurrency), pace=Pace(concurrency),
@@ -315,7 +315,7 @@ def test_the_cost_limit_holds_under_64_at_once_with_answers_of_random_length(led
     assert summary.cost == sum(trace) / TRILLION
     assert summary.stopped == "the limit is reached: --max-cost 0.1"
     assert not summary.fatal
-    # What is left would not have paid for one more call at its worst.
+    # The remaining budget would not have covered one more call at its maximum cost.
     assert 0.1 * TRILLION - sum(trace) < price.of(9000, 200)
     before = len(oracle.requests)
     assert buy(ledger, stories(500), oracle, limits=limits, price=price).bought == 0
@@ -397,7 +397,7 @@ def test_weights_and_tiers_may_change_freely(ledger):
     assert buy(ledger, stories(3), ScriptedOracle(), other).already == 3
 
 
-# A run.
+# Runs.
 
 
 def news(path, *frames):
@@ -489,7 +489,7 @@ def test_tiers_may_change_freely_and_nothing_is_asked_again(tmp_path):
     assert Run.open(tmp_path / "run").filter.content_hash == edited.content_hash
 
 
-# Against a real server.
+# Tests against a real server.
 
 
 def test_faults_of_every_kind_lose_nothing_and_become_no_score(tmp_path):
@@ -532,7 +532,7 @@ print(summary.bought + summary.already)
 
 
 def killed_labelling(path, count, kills, seed=0):
-    """Label through a real server, killed at random moments; how often each text was asked about, and the kills."""
+    """Label through a real server with kills at random moments; return how often each text was sent, and the kills."""
     chance = random.Random(seed)
     target = None
 
@@ -565,7 +565,7 @@ def test_a_kill_loses_at_most_the_calls_in_flight(tmp_path):
     count, kills = 120, 2
     server, done = killed_labelling(tmp_path / "killed.sqlite", count, kills)
     assert done == kills
-    # Eight calls at once: at each kill at most eight were unanswered, or answered and not yet committed.
+    # With eight concurrent calls, at most eight per kill were unanswered, or answered and not yet committed.
     assert count <= len(server.requests) <= count + 8 * kills
     with Ledger(tmp_path / "killed.sqlite") as killed, Ledger(tmp_path / "whole.sqlite") as whole:
         label(whole, stories(count), FRONT_PAGE, ScriptedOracle(_same_script, model="x"))
@@ -625,7 +625,7 @@ def test_memory_does_not_grow_with_the_labels(tmp_path):
 
 
 class _Forgetful(list):
-    """A list that keeps nothing."""
+    """A list that discards everything."""
 
     def append(self, item):
         pass
@@ -649,7 +649,7 @@ def test_a_person_sees_spend_rate_failures_and_the_time_left(ledger, monkeypatch
 def test_only_texts_with_hidden_characters_are_asked_about_again(ledger, monkeypatch):
     articles = stories(2).with_columns(pl.Series("content", ["A bridge fell.", "Rain.\U000e0041\U000e0042"]))
     with monkeypatch.context() as before:
-        # As it was when such characters were shown to the oracle.
+        # The format in which such characters were once shown to the oracle.
         before.setattr("potstill.labelling.ledger.shown", lambda text: text)
         buy(ledger, articles, ScriptedOracle())
     oracle = ScriptedOracle(lambda request, number: good(7.0))

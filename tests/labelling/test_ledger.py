@@ -1,4 +1,4 @@
-"""The ledger: what was bought stays, labels are means, and a mask is no zero."""
+"""Tests of the ledger: answers are kept, labels are means, and a masked score is not zero."""
 
 import json
 import sqlite3

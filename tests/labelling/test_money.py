@@ -1,4 +1,4 @@
-"""What a run may cost: whatever a server reports or leaves out, the limit holds against what the server really charges.
+"""Tests of cost limits: whatever a server reports or omits, the limit holds for what the server really bills.
 
 Each test drives the three providers' clients against a real server on loopback.
 """
@@ -24,7 +24,7 @@ every_provider = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALE
 
 
 def buy(dialect, path, script, count=3, *, price=PRICE, timeout=5.0, **limits):
-    """Label so many stories at a scripted server; the server and the summary."""
+    """Label a number of stories with a scripted server; return the server and the summary."""
     told = {"max_tokens": 200, "concurrency": 8} | limits
     with ScriptedServer(script) as server, Ledger(path) as ledger:
         oracle = open_oracle(dialect.spec, Settings(base_url=dialect.address(server), timeout=timeout))
@@ -40,14 +40,14 @@ def rows(path, query):
 
 
 def worst(count):
-    """The most that so many calls about these stories can cost."""
+    """Return the maximum cost of a number of calls about these stories."""
     prompt = Prompt.of(FRONT_PAGE)
     texts = [f"News\n\nStory {number}." for number in range(count)]
     return sum(PRICE.of(*most_tokens(prompt.request("", text, max_tokens=200))) for text in texts)
 
 
 def with_usage(dialect, counts):
-    """A good answer whose usage holds these texts in place of numbers."""
+    """Return a good answer whose usage contains these texts instead of numbers."""
     tokens_in, tokens_out = counts
     text = json.dumps(dialect.body(GOOD, usage=(111111, 222222)))
     return Answer(body=text.replace("111111", tokens_in).replace("222222", tokens_out).encode())
@@ -67,7 +67,7 @@ def test_calls_without_a_price_are_counted_once_one_is_known(tmp_path, capsys):
         assert ledger.spent().cost == spent
 
 
-# Counts that cannot be true.
+# Impossible counts.
 
 
 @every_provider
@@ -100,7 +100,7 @@ def test_counts_that_cannot_be_true_keep_the_answer_and_cost_the_most_that_it_ca
     assert summary.cost == summary.unanswered_cost == worst(3) / TRILLION
     assert rows(path, "SELECT tokens_in, tokens_out, cost FROM calls") == [(None, None, worst(1))] * 3
     assert capsys.readouterr().err.count("the server's usage is not believed") == 1
-    # The same command goes on, and buys nothing twice.
+    # The same command resumes, and buys nothing twice.
     server, again = buy(dialect, path, lambda request, number: with_usage(dialect, ("100", "20")), 4)
     assert (again.already, again.bought, len(server.requests)) == (3, 1, 1)
 
@@ -111,7 +111,7 @@ def test_counts_that_can_be_true_are_believed(dialect, tmp_path, capsys):
 
     def script(request, number):
         asked.append(len(dialect.everything(request).encode()))
-        # A tokenizer of bytes, and a model that has thought beside its limit.
+        # A byte-level tokenizer, and a model that thinks beyond its limit.
         return sent(dialect.body(GOOD, usage=(asked[-1], 4000)))
 
     _, summary = buy(dialect, tmp_path / "l.sqlite", script)
@@ -129,7 +129,7 @@ def test_usage_that_is_left_out_counts_at_the_most_without_a_word_of_doubt(diale
 
 @every_provider
 def test_more_than_was_set_aside_is_set_aside_from_then_on(dialect, tmp_path):
-    """A server that ignores the limit of an answer can charge more than one call's worst, but not for every call."""
+    """A server that ignores the answer limit can bill more than one call's maximum, but not for every call."""
     path, charged = tmp_path / "l.sqlite", []
 
     def script(request, number):
@@ -138,7 +138,7 @@ def test_more_than_was_set_aside_is_set_aside_from_then_on(dialect, tmp_path):
 
     cap = 20 * worst(1) / TRILLION
     buy(dialect, path, script, 200, concurrency=1, max_cost=cap)
-    # The first call alone was charged more than what had been set aside for it.
+    # Only the first call was billed more than its reserved amount.
     assert cap * TRILLION < sum(charged) + 2 * charged[0]
     assert sum(charged) <= cap * TRILLION
 
@@ -172,7 +172,7 @@ def test_what_was_sent_and_not_answered_never_passes_the_limit_however_much_of_i
     path, billed = tmp_path / "l.sqlite", []
 
     def script(request, number):
-        # The model has answered as long as it may, and is billed, whatever becomes of the answer.
+        # The model has answered at full length and is billed, whatever happens to the answer.
         billed.append(PRICE.of(len(dialect.everything(request).encode()), dialect.limit(request)))
         return unanswered(fault, dialect) if number % 2 else sent(dialect.body(GOOD, usage=None))
 
@@ -182,7 +182,7 @@ def test_what_was_sent_and_not_answered_never_passes_the_limit_however_much_of_i
     with Ledger(path) as ledger:
         assert ledger.spent().calls == len(server.requests) == summary.calls
         assert sum(billed) <= ledger.spent().cost <= cap * TRILLION
-    # Every call is in it, as no answer says what it took.
+    # Every call is included, because no answer states its usage.
     assert summary.unanswered == summary.calls
     assert summary.unanswered_cost == summary.cost
 
@@ -201,7 +201,7 @@ def test_refusals_that_are_documented_to_be_free_count_nothing(dialect, tmp_path
     assert rows(path, "SELECT DISTINCT cost FROM failures") == [(0,)]
 
 
-# Each request over the network is a call.
+# Each request over the network counts as a call.
 
 
 @every_provider
@@ -220,7 +220,7 @@ def test_no_more_requests_are_sent_than_the_limit_says_while_the_server_understa
 
 @every_provider
 def test_finding_out_what_a_server_understands_is_set_aside_before_each_request(dialect, tmp_path):
-    """A server that understands plain text alone, after it has billed every other form."""
+    """A server that only supports plain text, and bills every other form first."""
     path, billed = tmp_path / "l.sqlite", []
 
     def script(request, number):
@@ -264,7 +264,7 @@ def test_a_parameter_that_is_refused_is_a_call_of_its_own(dialect, tmp_path):
 @every_provider
 @pytest.mark.parametrize("status", [302, 307])
 def test_a_redirection_is_not_followed(dialect, tmp_path, status):
-    """It would be a request that no limit has permitted, and take the key to another address."""
+    """Following it would be a request that no limit has approved, and would send the key to another address."""
     with ScriptedServer(lambda *_: sent(dialect.body(GOOD))) as other:
         moved = Answer(status, b"", {"location": f"{other.url}/chat/completions"})
         server, summary = buy(dialect, tmp_path / "l.sqlite", lambda *_: moved)
@@ -275,12 +275,12 @@ def test_a_redirection_is_not_followed(dialect, tmp_path, status):
     assert summary.cost == 0
 
 
-# A ledger that holds absurd counts already.
+# A ledger with impossible counts from an earlier version.
 
 
 @pytest.fixture
 def bricked(tmp_path):
-    """A ledger as an earlier potstill left it: costs whose sum is above what SQLite adds up."""
+    """A ledger of an earlier potstill version, with costs whose sum overflows SQLite's integers."""
     path = tmp_path / "l.sqlite"
     buy(DIALECTS["openai"], path, lambda *_: sent(DIALECTS["openai"].body(GOOD)), 5)
     with sqlite3.connect(path) as database:

@@ -1,4 +1,4 @@
-"""The pace: as many calls as the server bears, and as long a silence as it asks for."""
+"""Tests of the pace: the number of concurrent calls that a server allows, and the pauses that it asks for."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The plan: calls, tokens, money and time before anything is spent."""
+"""Tests of the plan: calls, tokens, cost and time before anything is spent."""
 
 import polars as pl
 import pytest
@@ -63,7 +63,7 @@ def test_tokens_are_estimated_by_script():
 
 
 def test_what_a_server_bills_lies_between_nothing_and_the_worst():
-    # A text in which each byte is a token is the worst that a plan must cover.
+    # A text in which each byte is a token is the worst case that a plan must cover.
     odd = stories(1).with_columns(content=pl.lit("\U0001f9ff" * 100))
     found = reckon(odd, price=Price(1.0, 0.0))
     assert found.worst_cost * 1e6 >= len(("\U0001f9ff" * 100).encode()) + len(FRONT_PAGE.rubric.encode())
@@ -71,6 +71,6 @@ def test_what_a_server_bills_lies_between_nothing_and_the_worst():
 
 def test_a_share_of_the_articles_is_asked_about_more_than_once():
     found = plan([stories(400)], FRONT_PAGE, "openai:m", samples=Repeats(3, 0.1), limits=Limits())
-    # 400 and twice a tenth of them, as chance has it.
+    # 400 calls, and two more for each repeated article, of which there are about a tenth at random.
     assert 440 <= found.calls <= 520
     assert (found.calls - 400) % 2 == 0

@@ -1,4 +1,4 @@
-"""Prices: the user's own first, then the data of genai-prices, else none."""
+"""Tests of prices: the user's own come first, then the data of genai-prices, else none."""
 
 import socket
 import sys
@@ -63,7 +63,7 @@ def test_a_provider_is_known_by_its_address():
     found = find_price("openai:openai/gpt-5-mini", "https://openrouter.ai/api/v1")
     assert found is not None
     assert find_price("openai:openai/gpt-5-mini") is None
-    # DeepSeek's price depends on the hour: the higher one holds.
+    # DeepSeek's price depends on the time of day; the higher one is used.
     assert find_price("openai:deepseek-chat", "https://api.deepseek.com/v1").price.output >= 1.1
 
 
@@ -71,7 +71,7 @@ def test_jobs_and_cached_tokens_cost_what_the_data_say():
     price = find_price("openai:gpt-5-mini").price
     assert price.in_jobs().input == 0.125
     assert price.of(1000, 10, cached=400) == 600 * 250_000 + 400 * 25_000 + 10 * 2_000_000
-    # Cached tokens in a job of this model have no discount of their own.
+    # Cached tokens in a job of this model have no separate discount.
     assert find_price("openai:gpt-4o").price.in_jobs().cached == 1.25
 
 

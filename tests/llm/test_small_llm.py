@@ -1,4 +1,4 @@
-"""A real small model over the real protocol; run by `make test-llm` alone, as it needs packages and minutes."""
+"""Test of a real small model with the real protocol; run only by `make test-llm`, as it needs packages and minutes."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ def test_every_question_is_answered_or_its_failure_recorded(found):
         assert found[part]["wanted"] == wanted
         assert found[part]["bought"] + sum(found[part]["failed"].values()) == wanted
         assert found[part]["bought"] > 0.8 * wanted
-        # The bound on the evidence holds, so nothing runs into the limit of tokens.
+        # The bound on the evidence holds, so no answer reaches the token limit.
         assert "truncated" not in found[part]["calls_without_an_answer"]
 
 
@@ -34,7 +34,7 @@ def test_the_labels_have_a_repeat_error_and_an_agreement(found):
     assert stories["articles_with_two_answers"] > 30
     assert all(0 <= value <= 10 for value in stories["repeat_difference"].values())
     assert all(0 <= value <= 10 for value in stories["mae_to_lee_oracle"].values())
-    # A model that said the same of everything would have read nothing.
+    # A model that gave every story the same scores would not have read the text.
     assert stories["distinct_answers"] > 20
 
 

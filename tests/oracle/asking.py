@@ -1,4 +1,4 @@
-"""One question for every live oracle: what its answer should be, and asking it of a scripted server on loopback."""
+"""Put one question to any live oracle through a scripted server on loopback, with its expected answer."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ SCORES = dict.fromkeys(PROMPT.filter.dimension_names, 4.5)
 GOOD = json.dumps({"scores": SCORES, "evidence": "bridge fell"})
 
 KEYS = {"openai:m": "OPENAI_API_KEY", "anthropic:m": "ANTHROPIC_API_KEY", "gemini:m": "GEMINI_API_KEY"}
-"""Each provider, and the variable of its key."""
+"""Environment variable of each provider's key."""
 
 
 def said(spec, text=GOOD):
-    """The body of an answer with that text, as each provider gives it."""
+    """Return the body of an answer with this text in the provider's format."""
     if spec.startswith("openai:"):
         return completion(text)
     if spec.startswith("anthropic:"):
@@ -32,12 +32,12 @@ def said(spec, text=GOOD):
 
 
 def address(spec, url):
-    """A server's address as this provider takes it: OpenAI's ends in a version, the others' libraries add theirs."""
+    """Return a server's address in the provider's form: OpenAI's ends in a version; other libraries append theirs."""
     return url if spec.startswith("openai:") else url.removesuffix("/v1")
 
 
 async def outcome_of(oracle, question):
-    """The reply or failure, after as many calls as the server refuses the form of."""
+    """Return the reply or failure, repeating the call each time the server rejects the form of the request."""
     while True:
         try:
             return await oracle.ask(question)
@@ -47,7 +47,7 @@ async def outcome_of(oracle, question):
 
 
 def ask(spec, script, *, times=1, request=None, **settings):
-    """The server, and the replies or failures of so many questions, one after the other."""
+    """Return the server, and the replies or failures of a number of consecutive questions."""
 
     async def all_of_them(oracle):
         outcomes = []

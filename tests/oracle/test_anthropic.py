@@ -1,4 +1,4 @@
-"""Claude's wire format against a real server on loopback."""
+"""Tests of Claude's wire format against a real server on loopback."""
 
 import json
 import re
@@ -16,7 +16,7 @@ ask = partial(asking.ask, "anthropic:claude")
 
 
 def message(*content, stop="end_turn", **usage):
-    """An answer: texts, or blocks of another type."""
+    """Return an answer of texts, or of blocks of another type."""
     blocks = [{"type": "text", "text": part} if isinstance(part, str) else part for part in content]
     body = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": blocks,
             "stop_reason": stop, "usage": {"input_tokens": 100, "output_tokens": 20} | usage}  # fmt: skip

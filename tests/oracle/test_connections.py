@@ -1,4 +1,4 @@
-"""Calls that never left cost nothing, and what was in their way is named: certificates, TLS, proxies, silence."""
+"""Tests that unsent calls cost nothing and that errors name the cause: certificates, TLS, proxies, timeouts."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ def bare(monkeypatch):
 
 
 def ask(spec, url, **settings):
-    """The reply or the failure of one question."""
+    """Return the reply or the failure of one question."""
 
     async def one():
         oracle = open_oracle(spec, Settings(**{"base_url": address(spec, url), "timeout": 20.0} | settings))

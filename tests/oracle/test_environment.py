@@ -1,4 +1,4 @@
-"""What an oracle takes from its environment: what is wrong with it is one line that names where it came from."""
+"""Tests of an oracle's environment variables: an error is one line that names the variable at fault."""
 
 import os
 
@@ -195,7 +195,7 @@ def test_a_proxy_that_cannot_be_used_is_named_by_its_variable(spec, variable, pr
     assert said.startswith(f"{variable}: ")
     assert what in said
     assert "s3cret" not in said
-    # Where no address is to be asked through a proxy, none is looked at.
+    # Proxies are not checked if no address uses one.
     monkeypatch.setenv("no_proxy", "*")
     open_oracle(spec, Settings(base_url="http://127.0.0.1:9"))
 
@@ -244,7 +244,7 @@ def test_a_file_for_keys_of_sessions_that_cannot_be_written_is_named_by_its_vari
         check_environment()
 
 
-# What is not foreseen.
+# Unexpected errors.
 
 
 def test_a_library_that_cannot_be_set_up_is_one_line_without_logins():

@@ -1,4 +1,4 @@
-"""Errors that come with HTTP 200 are what they say they are, for every provider, and cost nothing."""
+"""Tests that an error with HTTP status 200 is treated as the error that it names, and costs nothing."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Gemini's wire format against a real server on loopback."""
+"""Tests of Gemini's wire format against a real server on loopback."""
 
 import json
 from functools import partial
@@ -16,7 +16,7 @@ ask = partial(asking.ask, "gemini:flash")
 
 
 def content(*parts, finish="STOP", **usage):
-    """An answer: texts, or parts of another kind."""
+    """Return an answer of texts, or of parts of another kind."""
     parts = [{"text": part} if isinstance(part, str) else part for part in parts]
     body = {
         "candidates": [{"content": {"parts": parts, "role": "model"}, "finishReason": finish, "index": 0}],
@@ -130,7 +130,7 @@ def test_settings_are_sent():
     server, _ = ask(lambda request, number: content(GOOD), temperature=0.5, reasoning_effort="low")
     settings = server.requests[0]["generationConfig"]
     assert settings["temperature"] == 0.5
-    # The interface takes names in either spelling.
+    # The API accepts names in both spellings.
     assert list(settings["thinkingConfig"].values()) == ["LOW"]
 
 

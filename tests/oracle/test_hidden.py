@@ -1,4 +1,4 @@
-"""Characters that nobody sees do not reach the oracle, raise a flag, and change no other question."""
+"""Tests that invisible characters do not reach the oracle, raise a flag, and change no other question."""
 
 import hashlib
 
@@ -81,7 +81,7 @@ def test_invisible_characters_that_belong_to_writing_stay_and_raise_no_flag(text
 def test_the_question_about_any_other_text_and_its_label_stay_as_they_were():
     text = "Zoë\u2019s bridge fell in 2024: 橋が落ちた. 👩‍👧"
     question = PROMPT.messages(text)[-1]["content"]
-    # As they were before hidden characters were taken out.
+    # Hashes from before invisible characters were removed.
     assert hashlib.sha256(question.encode()).hexdigest()[:16] == "2375ce090bd1ffd6"
     assert window_hash(text)[:16] == "43c211e5087491cb"
 

@@ -1,8 +1,8 @@
-"""Articles that speak to the oracle: none closes its fence or becomes a score that is no score, and they are flagged.
+"""Tests of articles that address the oracle: none escapes its fence or becomes an invalid score, and they are flagged.
 
-`red_team.jsonl` holds the articles, what a model would answer that did as it is told (`obeyed`; FULL is a legal
-answer with the highest score everywhere), and whether the words give the attempt away (`flagged`). `plain` is the
-content without the attempt.
+`red_team.jsonl` contains the articles, the answer of a model that obeys them (`obeyed`; FULL is a valid answer with the
+highest score everywhere), and whether the words reveal the attempt (`flagged`). `plain` is the content without the
+attempt.
 """
 
 import base64
@@ -82,7 +82,7 @@ def test_what_base64_hides_is_read(text):
 
 
 def labelled(tmp_path, answer):
-    """Label the red team through a server that answers `answer(article)` to the text that stands in the fence."""
+    """Label the red-team articles with a server that answers `answer(article)` to the text inside the fence."""
     by_window = {window(article): article for article in RED_TEAM}
 
     def script(request, number):
@@ -110,7 +110,7 @@ def test_a_model_that_obeys_gives_no_score_that_is_none_and_its_labels_stand_und
 
     summary, labels, flags = labelled(tmp_path, obey)
     swayed = {article["id"] for article in RED_TEAM if article["obeyed"] == "FULL"}
-    # What is no answer is a failure; what looks like one can't be told from one, and only the flag warns.
+    # An invalid answer is a failure. An obeyed one looks like a valid answer, and only the flag gives a warning.
     assert set(labels["article"]) == swayed
     assert sum(summary.failed.values()) == len(RED_TEAM) - len(swayed)
     unwarned = swayed - set(flags["article"])

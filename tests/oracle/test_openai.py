@@ -1,4 +1,4 @@
-"""The OpenAI-compatible client against a real server on loopback: each thing that goes wrong has its own name."""
+"""Tests of the OpenAI-compatible client against a real server on loopback: every failure has its own reason."""
 
 import asyncio
 import json
@@ -137,7 +137,7 @@ def form_of(request):
 
 
 def knows(*forms):
-    """A server that answers 400 to every other form of a question."""
+    """Return a script of a server that answers 400 to every other form of a question."""
 
     def script(request, number):
         form = form_of(request)

@@ -1,4 +1,4 @@
-"""The prompt: the article can't leave its fence, and only a whole, legal answer counts."""
+"""Tests of the prompt: an article cannot escape its fence, and only a complete, valid answer counts."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Which object in a model's text is its answer: the last one, whole, outside thinking, and not somebody else's."""
+"""Tests of which object in a model's text is its answer: the last complete one, outside thinking and quotations."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""One rule reads the answers of every provider, in single calls and in jobs; each is a real server on loopback."""
+"""Tests that one rule parses the answers of every provider, in single calls and in jobs, with servers on loopback."""
 
 import json
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.parametrize("dialect", DIALECTS.values(), ids=DIALECTS)
 
 
 def asked(dialect, body, *, schemas=True, article="A bridge fell."):
-    """The outcome of one question, asked singly; a server without schemas refuses those."""
+    """Return the outcome of one question in a single call; a server without schemas refuses those."""
 
     def script(request, number):
         refused = dialect.holds(request) and not schemas
@@ -25,7 +25,7 @@ def asked(dialect, body, *, schemas=True, article="A bridge fell."):
 
 
 def in_a_job(dialect, body, *, schemas=True, article="A bridge fell."):
-    """The outcome of the same answer in a job."""
+    """Return the outcome of the same answer in a job."""
     oracle = open_oracle(dialect.spec, Settings(base_url="http://127.0.0.1:9"))
     oracle.recall({} if schemas else {"form": "text"})
     try:

@@ -1,4 +1,4 @@
-"""What is secret is taken out of texts, whichever way it is written, and nothing else is."""
+"""Tests that secrets are removed from texts in every encoding, and that nothing else is removed."""
 
 import html
 import json
@@ -50,7 +50,7 @@ def test_a_key_is_taken_out_however_it_is_written(spelling):
     hidden = Redaction([KEY]).hide(f"HTTP 401: the header said {written}, which is wrong. {written}")
     assert hidden.count(REDACTED) == 2
     assert hidden.startswith("HTTP 401: the header said ")
-    # What is left of base64 are the letters that the key shares with what stands beside it.
+    # The remaining base64 characters also encode bits of the text next to the key.
     assert not any(hidden[at : at + 12] in written for at in range(len(hidden) - 12))
 
 

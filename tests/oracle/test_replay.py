@@ -1,4 +1,4 @@
-"""The replay oracle: recorded answers, through the path of a live one."""
+"""Tests of the replay oracle, which passes recorded answers through the code path of a live one."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""How long a server asks to wait, in each form that servers use."""
+"""Tests of the time that a server asks to wait, in each form that servers use."""
 
 import math
 import time
@@ -25,16 +25,16 @@ USED_UP = {"x-ratelimit-remaining-requests": "0"}
         (USED_UP | {"x-ratelimit-reset-requests": "120ms"}, 0.12),
         (USED_UP | {"x-ratelimit-reset-requests": "30"}, 30.0),
         ({"ratelimit-remaining": "0", "ratelimit-reset": "12"}, 12.0),
-        # The server's own word about this call wins over what is known of its limits.
+        # The server's statement about this call takes precedence over its reported limits.
         (USED_UP | {"x-ratelimit-reset-requests": "6m0s", "retry-after": "2"}, 2.0),
         (USED_UP | {"x-ratelimit-reset-requests": "6m0s", "retry-after": "0"}, 360.0),
-        # Of two limits that are used up, both must be renewed.
+        # If two limits are used up, both must be renewed.
         (USED_UP | {"x-ratelimit-reset-requests": "1s", "x-ratelimit-remaining-tokens": "0",
                     "x-ratelimit-reset-tokens": "2h"}, 7200.0),
-        # A limit that is not used up is not what the server complains of.
+        # A limit that is not used up is not the reason for the refusal.
         ({"x-ratelimit-remaining-tokens": "512", "x-ratelimit-reset-tokens": "2h"}, None),
         ({"x-ratelimit-reset-tokens": "2h"}, None),
-        # Nothing, or a time that is over: how long to wait is not for the server to say.
+        # Without a time, or with one in the past, the server does not determine how long to wait.
         ({}, None),
         ({"retry-after": "0"}, None),
         ({"retry-after-ms": "0"}, None),
@@ -64,7 +64,7 @@ def test_the_time_to_wait(headers, seconds):
     ],
 )  # fmt: skip
 def test_a_moment_is_as_far_as_it_is_away(write):
-    # A busy machine may need its time between the two.
+    # On a busy machine, time may pass between the two calls.
     assert 9_000.0 < retry_after(write(time.time() + 10_000)) <= 10_000.0
 
 

@@ -1,4 +1,4 @@
-"""Bodies of requests: any bytes are read, or refused with one line."""
+"""Tests of request bodies: any bytes are either parsed or refused with one line."""
 
 import json
 
@@ -17,7 +17,7 @@ VALUES = st.recursive(
 
 
 def read(body):
-    """The value, or the error's message."""
+    """Return the value, or the error's message."""
     try:
         return parse_body(body), None
     except BadInput as error:

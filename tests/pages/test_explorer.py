@@ -11,7 +11,7 @@ class Shape:
 
 
 def predictions():
-    """Three articles; `a` was scored twice, and was unseen out-of-fold first."""
+    """Return predictions of three articles; `a` has two sets of scores, and the out-of-fold ones are preferred."""
     return pl.DataFrame(
         {
             "id": ["a", "a", "b", "c"],

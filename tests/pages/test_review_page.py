@@ -1,4 +1,4 @@
-"""The reviewer's page, in a real browser and by hand-made requests."""
+"""Tests of the review page, in a real browser and with hand-written requests."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ def chromium():
 
 @contextmanager
 def served(folder, *, blind=False, order="random", run=None):
-    """A review of 20 reports, and its page."""
+    """Yield a review of 20 reports, and its page."""
     with Review.of(run or labelled_run(folder), "Ann", order=order) as review:
         review.items.sort(key=lambda item: int(item.id[1:]))
         with Loopback(Desk(review, blind=blind)) as server, running(server):
@@ -141,7 +141,7 @@ class TestByKeyboard:
 
 
 def ask(server, method, path, body=None, *, key=None, **headers):
-    """Status and JSON of a request made by hand."""
+    """Send a hand-written request, and return its status and JSON."""
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=20)
     try:
         headers = {name.replace("_", "-"): value for name, value in headers.items()}

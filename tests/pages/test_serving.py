@@ -1,4 +1,4 @@
-"""The server under the pages, attacked byte by byte: what it refuses, what it bounds, and who still gets in."""
+"""Tests of the page server against raw hostile requests: what it refuses, what it limits, and who is still served."""
 
 import logging
 import os
@@ -28,7 +28,7 @@ POST = "POST /api/echo?{key}"
 
 
 class Echo:
-    """Answers what it is asked, and notes whether a body got as far as here."""
+    """Echoes requests, and records whether a body reached the application."""
 
     def __init__(self):
         self.bodies = []
@@ -60,21 +60,21 @@ def answers():
 
 @pytest.fixture(autouse=True)
 def no_traceback(caplog):
-    """Nothing that a client sends makes the event loop log an error."""
+    """Check that nothing a client sends makes the event loop log an error."""
     yield
     assert [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR] == []
 
 
 @pytest.fixture
 def server(answers):
-    """As it is in use."""
+    """A server with its normal settings."""
     with Loopback(answers, documents={"/report": answers.page}) as server, running(server):
         yield server
 
 
 @pytest.fixture
 def impatient(answers, monkeypatch):
-    """One that waits for a second, for clients that are cut off by time alone."""
+    """A server that waits for only a second, for clients that are disconnected by a timeout."""
     monkeypatch.setattr(serving, "PATIENCE", 1.0)
     with Loopback(answers) as server, running(server):
         yield server
@@ -286,7 +286,7 @@ class TestBodies:
 
 
 class TestRequestsInOneAnother:
-    """No proxy stands before the server, but one that reads two requests where there is one is still refused."""
+    """There is no proxy in front of the server, but a request that could be parsed as two is still refused."""
 
     @pytest.mark.parametrize(
         "headers",
@@ -406,7 +406,7 @@ class TestSlowAndIdleClients:
     def test_answers_that_are_not_taken_are_not_kept(self, impatient, capfd):
         large = b'"' + b"a" * 900_000 + b'"'
         sent = head(impatient, POST, JSON, f"Content-Length: {len(large)}") + large
-        # Nothing is read, so what is sent soon waits; it waits until the server has hung up.
+        # Nothing is read, so sending soon blocks until the server closes the connection.
         with connected(impatient) as client, pytest.raises(ConnectionError):
             client.sendall(50 * sent)
         assert capfd.readouterr().err == ""
@@ -452,7 +452,7 @@ class TestSlowAndIdleClients:
 
 
 def ends(client, drop):
-    """Whether the server hangs up on a client that sends one drop after the other."""
+    """Return whether the server disconnects a client that sends one chunk after the other."""
     while not closed(client):
         client.setblocking(True)
         try:
@@ -464,7 +464,7 @@ def ends(client, drop):
 
 
 def closed(client):
-    """Whether the server has hung up."""
+    """Return whether the server has closed the connection."""
     client.setblocking(False)
     try:
         return client.recv(1) == b""
@@ -505,7 +505,7 @@ class TestItsLife:
             clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60)) for _ in range(4)]
             for client in clients[1:]:
                 client.sendall(b"GET / HTTP/1.1\r\n")
-            # Whoever has answered is serving.
+            # An answer shows that the server is running.
             clients[0].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert status(answered(clients[0])) == 403
             os.kill(started.pid, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""`potstill view` asked as a browser asks it, and as nobody should."""
+"""Tests of `potstill view` with requests like a browser's, and with invalid ones."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""The explorer and the report in a real browser: by keyboard, on a phone, in print, with hostile articles."""
+"""Tests of the explorer and the report in a real browser: by keyboard, on a phone, in print, with hostile articles."""
 
 import pytest
 from browser import browser
@@ -54,7 +54,7 @@ def test_the_whole_table_is_usable_by_keyboard(chromium, url):
     page.press("ArrowLeft")
     page.until(f"document.getElementById('title').textContent === {first!r}")
     page.press("Escape")
-    # The dialog gives the focus back to where it was opened from, its closing then moves it to the article shown last.
+    # The dialog returns the focus to where it was opened; closing it then moves the focus to the last shown article.
     page.until(f"document.activeElement.textContent === {first!r}")
     assert page.complaints() == []
 
@@ -87,7 +87,7 @@ def test_what_if_is_asked_and_answered_by_keyboard(chromium, url):
     page = opened(chromium, url)
     page.ask("document.querySelector('#what-if summary').click()")
     page.ask("document.getElementById('settings').focus()")
-    # A slash is a slash here, and no way to the search.
+    # A slash in a text field is a character and not the shortcut for the search.
     page.type("weights.gain=0.1")
     page.press("/")
     assert page.ask("document.getElementById('settings').value") == "weights.gain=0.1/"
@@ -105,7 +105,7 @@ def test_what_if_is_asked_and_answered_by_keyboard(chromium, url):
 def test_an_article_is_shown_as_text_beside_both_scores(chromium, url):
     page = opened(chromium, url)
     page.press("/")
-    # Its id would end a script, its title opens a tag.
+    # The article's id would close a script element, and its title opens a tag.
     page.type("a0</script>")
     page.until(f"{ROWS} === 1")
     page.press("ArrowDown")

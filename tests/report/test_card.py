@@ -1,4 +1,4 @@
-"""The model card is read as the hub reads it, and holds what the records hold."""
+"""Tests that the model card is parsed as the hub parses it, and contains the records' values."""
 
 import re
 
@@ -21,7 +21,7 @@ def run(tmp_path_factory):
 
 
 def parted(run):
-    """The front matter as values, and the text."""
+    """Return the front matter as values, and the text."""
     _, front, text = (run.path("report") / "model_card.md").read_text().split("---\n", 2)
     return yaml.safe_load(front), text
 

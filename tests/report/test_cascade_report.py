@@ -1,4 +1,4 @@
-"""A cascade in a report: what its record says, and only while it is the bundle's."""
+"""Tests of a cascade in a report: it shows its record, and only if the record belongs to the bundle."""
 
 from types import SimpleNamespace
 

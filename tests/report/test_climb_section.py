@@ -1,4 +1,4 @@
-"""The ladder in a report: what its record says, and only while it is of the students' rows."""
+"""Tests of the leaderboard in a report: it shows its record, and only if the record is of the students' rows."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Strengths, readiness, suitability and recommendations, on records that a person can judge."""
+"""Tests of strengths, readiness, suitability and recommendations, on records with obvious conclusions."""
 
 import dataclasses
 from types import MappingProxyType
@@ -37,7 +37,7 @@ def figures(mae, constant, low):
 
 
 def content():
-    """A student that is good at gain, and cannot tell nearness."""
+    """Return records of a student that predicts gain well and nearness not at all."""
     bands = [
         {"low": 2.0 * i, "high": 2.0 * i + 2, "rows": rows, "bias": 0.0} for i, rows in enumerate((90, 60, 30, 9, 4))
     ]
@@ -108,7 +108,7 @@ def sentence(text):
 
 
 def said(section):
-    """Tone and sentence of each finding or paragraph."""
+    """Return tone and sentence of each finding or paragraph."""
     items = [item for block in section.blocks if isinstance(block, Findings) for item in block.items]
     items += [block for block in section.blocks if isinstance(block, Paragraph)]
     return [(item.tone, sentence(item.text)) for item in items]
@@ -276,7 +276,7 @@ def test_slices_that_were_looked_for_and_not_found_are_told_from_those_that_nobo
     assert (row[0], row[1], row[5], row[8]) == ("40", "1.200", "+0.30", "0.040")
 
 
-# Each threshold of the rules, just below it, at it and just above it.
+# Each threshold of the rules is tested just below it, at it and just above it.
 
 
 @pytest.mark.parametrize(("rows", "verdict"), [(99, "no"), (100, "yes"), (101, "yes")])

@@ -1,4 +1,4 @@
-"""The fresh check in the report: errors on new articles beside their floor, and which bundle they are of."""
+"""Tests of the evaluation on new articles in the report: errors with their noise floor, and the bundle they are of."""
 
 import json
 
@@ -17,11 +17,11 @@ from potstill.runs import Run
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A run with a report, and after it a fresh check on 30 new stories, each judged twice."""
+    """A run with a report, and then an evaluation on 30 new stories, each labelled twice."""
     folder = tmp_path_factory.mktemp("fresh")
     run = evaluated_run(folder)
     write_report(run)
-    # The same seed begins with the run's 90 stories.
+    # With the same seed, the first 90 stories are those of the run.
     articles, answers = stories(120)
     for name, rows in (("new", articles), ("more", answers)):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -30,7 +30,7 @@ def run(tmp_path_factory):
 
 
 def said(run):
-    """The section's words, tables by caption, and how each paragraph is toned."""
+    """Return the section's text, tables by caption, and the tone of each paragraph."""
     section = fresh(collect(run))
     paragraphs = [block for block in section.blocks if isinstance(block, Paragraph)]
     tables = {block.caption: block for block in section.blocks if isinstance(block, Table)}

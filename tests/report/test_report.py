@@ -1,4 +1,4 @@
-"""A report is parsed back, and every figure in it is found in a record."""
+"""Tests that parse a report and find every figure of it in a record."""
 
 import base64
 import hashlib
@@ -22,7 +22,7 @@ from potstill.runs import Run
 
 
 class Page(HTMLParser):
-    """What a reader, or a script, finds in a report: figures, plots, words, and anything that would be fetched."""
+    """Collects the contents of a report: figures, plots, words, and everything that would be fetched."""
 
     def __init__(self, text):
         super().__init__()
@@ -69,7 +69,7 @@ def page_of(run):
 
 
 def record_of(run, file):
-    """A record as the report names it: a file of the run, a stage of its manifest, a listing, or the rules."""
+    """Return the record that the report names: a file of the run, a stage of its manifest, a listing, or the rules."""
     if file == "rules":
         return RULES.content, digest(RULES.content)
     if file.endswith("/"):
@@ -88,7 +88,7 @@ def record_of(run, file):
 
 
 def follow(content, pointer):
-    """What a JSON pointer, or the difference of two, leads to."""
+    """Return the value at a JSON pointer, or the difference of the values at two."""
     first, minus, second = pointer.partition(" - ")
     if minus:
         return follow(content, first) - follow(content, second)
@@ -98,7 +98,7 @@ def follow(content, pointer):
 
 
 def plotted(spec):
-    """Every row of data in a chart."""
+    """Return every row of data in a chart."""
     return [row for rows in spec["datasets"].values() for row in rows]
 
 
@@ -169,7 +169,7 @@ def test_every_figure_equals_its_record(original):
 
 def test_no_figure_stands_outside_a_record(original):
     words = " ".join(page_of(Run.open(original)).words)
-    # Names that hold digits, and the ends of bands, are no figures.
+    # Names with digits, and the ends of bands, are not figures.
     words = re.sub(r"\b\d+ to \d+\b|SHA-256|sha256", "", words)
     assert re.findall(r"\d[\d.,]*", words) == []
 

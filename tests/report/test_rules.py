@@ -29,7 +29,7 @@ def missed_at(level):
         (1.0, 2.0, None, "fair"),
         (1.8, 2.0, None, "weak"),
         (2.0, 2.0, None, "none"),
-        # Half of the constant's error is gone, but the labels' noise leaves little more to take.
+        # Half of the constant's error is gone, but the labels' noise leaves little more to remove.
         (1.0, 2.0, 0.8, "excellent"),
     ],
 )
@@ -75,12 +75,12 @@ def test_uses_are_graded(rule, value, word):
 
 
 BOUNDARIES = [
-    # At most so much of the constant's error of 10 may be left for each rating.
+    # The largest error for each rating, if the constant's error is 10.
     *(
         (("rating", name), rating_of, (left - 0.01, name), (left, name), (left + 0.01, below))
         for name, left, below in (("excellent", 2.0, "good"), ("good", 4.0, "fair"), ("fair", 7.0, "weak"))
     ),
-    # After an error of 100.
+    # The best error so far is 100.
     (("epoch", "improving"), progress_to, (98.9, "improving"), (99.0, "improving"), (99.1, "slightly better")),
     (("epoch", "improving"), progress_to, (100.9, "plateau"), (101.0, "plateau"), (101.1, "worse")),
     *(
@@ -94,11 +94,11 @@ BOUNDARIES = [
             ("exact", "with care", 0.2, "with care", "not suited"),
         )
     ),
-    # One label, which the interval missed: chance does that as often as the interval promises less than everything.
+    # One label that the interval missed: by chance this has a probability of 1 minus the nominal coverage.
     (("coverage", "chance"), missed_at, (0.9499, True), (0.95, True), (0.9501, False)),
 ]
 ELSEWHERE = {("gap", "wide"), ("rows", "judged"), ("rows", "high"), ("cut", "many")}
-"""Thresholds that no function of the rules uses; test_conclusions.py has their boundaries."""
+"""Thresholds that no function of the rules uses; test_conclusions.py tests their boundaries."""
 
 
 @pytest.mark.parametrize(("path", "rule", "below", "at", "above"), BOUNDARIES)
@@ -121,10 +121,10 @@ def test_thresholds_carry_their_hash():
         (0.9, 1000, 1, True),
         (0.97, 1000, 1, True),
         (0.87, 1000, 1, False),
-        # 29 of 35 is what chance does one time in eight; 24 of 35 is not.
+        # 29 of 35 happens by chance one time in eight; 24 of 35 does not.
         (29 / 35, 35, 1, True),
         (24 / 35, 35, 8, False),
-        # One dimension in eight may look this bad by chance where one alone would not.
+        # One dimension in eight may look this bad by chance where a single one would not.
         (27 / 35, 35, 1, False),
         (27 / 35, 35, 8, True),
         (None, 35, 1, None),

@@ -1,4 +1,4 @@
-"""A path of a report that names no field is a defect that shows at once, whether the record is there or not."""
+"""Tests that a report's path that names no field is detected at once, whether the record exists or not."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Speed in a report, and as a picture: what the record beside the bundle says, and only while it fits the bundle."""
+"""Tests of speed in a report, and as a chart: it shows the record next to the bundle, if it matches the bundle."""
 
 import pytest
 from evaluated_run import evaluated_run

@@ -1,4 +1,4 @@
-"""What a report shows of histories: slopes, and the flags of every rung, shipped or not."""
+"""Tests of training histories in a report: slopes, and the flags of every candidate model, shipped or not."""
 
 import pytest
 from evaluated_run import evaluated_run

@@ -1,4 +1,4 @@
-"""Where to cut, in a report: recorded thresholds, and sliders that decide stored overalls as what-if does."""
+"""Tests of thresholds in a report: recorded ones, and sliders that decide stored overall scores as what-if does."""
 
 import shutil
 

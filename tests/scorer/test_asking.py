@@ -1,4 +1,4 @@
-"""The third stage: an oracle answers what no student is sure of, within a budget, and nothing is paid for twice."""
+"""Tests of deferral: an oracle answers what no student is sure of, within a budget, and nothing is paid for twice."""
 
 import json
 import sqlite3
@@ -48,7 +48,7 @@ def source(tmp_path, news):
 
 @pytest.fixture
 def recording(tmp_path, news):
-    """What the oracle says of every article: gain 9, near 1."""
+    """Recorded answers of the oracle for every article: gain 9, near 1."""
     path = tmp_path / "said.jsonl"
     rows = [{"id": id_, "scores": {"gain": 9, "near": 1}} for id_ in news["id"]]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))

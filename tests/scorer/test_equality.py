@@ -1,7 +1,7 @@
-"""An article has one score: whatever its batch, place, neighbours and threads, and whatever library runs the network.
+"""Tests that a score does not depend on batch, position, other articles, threads or the library that runs the network.
 
-The bounds are those that are stated: 0.001 in fp32 on the scale of 0 to 10, and 0.1 in bfloat16. They hold for raw
-scores, before a calibration that is level here and steep there.
+The bounds are the documented ones: 0.001 in fp32 on the scale of 0 to 10, and 0.1 in bfloat16. They hold for raw
+scores, before a calibration that may be flat or steep.
 """
 
 from functools import cache
@@ -36,7 +36,7 @@ texts = words.map(" ".join)
 
 @pytest.fixture(scope="module")
 def student_of(tmp_path_factory):
-    """Students by how they run; all that have a network have the same weights."""
+    """Return students by the way they run; all students with a network have the same weights."""
     folder = tmp_path_factory.mktemp("equality")
     neural = neural_bundle(folder / "neural", folder / "scratch")
 

@@ -1,4 +1,4 @@
-"""Scoring loads only what it needs: no module that makes datasets, labels, students or bundles, no large library."""
+"""Tests that scoring loads no large library and no module for datasets, labels, training or building bundles."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ OTHERS = (
 
 
 def loaded(code, *arguments):
-    """Which of the modules above a fresh interpreter has loaded once it has run some code."""
+    """Return which of the modules above a new interpreter has loaded after running some code."""
     code += f"\nimport sys; print(*(name for name in {OURS + OTHERS!r} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
     return done.stdout.splitlines()[-1].split()

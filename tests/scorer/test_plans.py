@@ -1,4 +1,4 @@
-"""A plan beside a bundle is followed where it fits, and else scoring goes on as it always did, and says so."""
+"""Tests that a plan next to a bundle is used if it is valid, and that scoring otherwise explains its default."""
 
 import json
 

@@ -101,7 +101,7 @@ class TestOneText:
 class TestManyTexts:
     @pytest.mark.parametrize("kind", ["tfidf", "neural"])
     def test_the_scores_are_the_trainers_to_a_thousandth(self, folders, kind):
-        """100 texts and more: short, nearly empty, long, and in several scripts."""
+        """More than 100 texts: short, nearly empty, long, and in several scripts."""
         student = tfidf_student() if kind == "tfidf" else neural_student()
         frame, _ = articles(90, seed=5)
         rows = [Article(*row) for row in frame.iter_rows()]
@@ -366,7 +366,7 @@ class TestFiles:
 
         scorer = Scorer(tfidf.bundle)
         monkeypatch.setattr(scorer, "nested", interrupted)
-        # A shell has its background jobs ignore interrupts, and a test run may be one.
+        # Shells start background jobs with interrupts ignored, and a test run may be one.
         before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             with pytest.raises(KeyboardInterrupt):
@@ -451,7 +451,7 @@ def test_importing_potstill_loads_no_heavy_library():
 
 @pytest.mark.parametrize("kind", ["tfidf", "neural"])
 def test_scoring_calls_nobody(folders, kind):
-    """Whatever opens a socket or looks up a name fails; nothing does."""
+    """Opening a socket or looking up a name fails, and nothing does either."""
     program = """
     import socket, sys
 

@@ -1,4 +1,4 @@
-"""Scoring what was scored: an earlier verdict keeps its columns, in every kind of file and however often."""
+"""Tests of repeated scoring: an earlier verdict keeps its columns, in every kind of file and however often."""
 
 import json
 
@@ -33,7 +33,7 @@ def labelled(tmp_path):
 
 
 def rows_of(path):
-    """Rows of any kind of file, the field `extra` unfolded."""
+    """Return the rows of any kind of file, with the field `extra` expanded."""
     rows = []
     for row in read_all(path).to_dicts():
         rows.append({**row, **json.loads(row.pop("extra", None) or "{}")})
@@ -72,7 +72,7 @@ def test_no_value_is_lost_on_the_way_through_other_kinds_of_file(scorer, labelle
 
 
 def values_of(path):
-    """All values of the first row, but those that are null, as which CSV reads what is empty."""
+    """Return the non-null values of the first row; CSV reads empty fields as null."""
     return [value for value in rows_of(path)[0].values() if value not in (None, "")]
 
 

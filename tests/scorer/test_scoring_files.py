@@ -1,4 +1,4 @@
-"""Files through a scorer: what a stop leaves, what a resume repeats, and that several processes say the same."""
+"""Tests of scoring files: what an interruption leaves, what a resume repeats, and that several processes agree."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from potstill.scorer import Scorer, score_file
 
 TESTS = Path(__file__).parents[1]
 
-# Scores a file and kills itself, as nothing can catch, when a number of batches is scored.
+# Scores a file and sends itself SIGKILL after a number of batches.
 KILLED = """
 import os, signal, sys
 from potstill.scorer import Scorer, score_file
@@ -60,7 +60,7 @@ def news(tmp_path_factory):
 
 
 class Counting(Scorer):
-    """Counts what it scores, and stops when told to."""
+    """Counts scored batches, and stops when told to."""
 
     def __init__(self, bundle, most=10**9, **options):
         super().__init__(bundle, **options)
@@ -172,7 +172,7 @@ def test_killed_three_times_the_result_is_that_of_an_unbroken_run(tfidf, news, t
         codes.append(done.returncode)
         scored += int(done.stdout or most)
     assert codes == [-signal.SIGKILL] * 3 + [0]
-    # Nine batches in all, and the two processes that were killed had scored each of theirs and no other.
+    # There are nine batches, and each of the two killed processes had scored only its own.
     assert scored == 9
     assert (tmp_path / "out.jsonl").read_bytes() == (tmp_path / "unbroken.jsonl").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "unbroken.jsonl"]
@@ -192,7 +192,7 @@ def test_a_network_gives_the_same_rows_too(neural, news, tmp_path):
 
 
 class TestLengths:
-    """Texts as long as are legal, texts that are nothing to a tokenizer, and no texts at all."""
+    """Texts of the maximum length, texts without tokens, and no texts at all."""
 
     @pytest.mark.parametrize("kind", ["tfidf", "neural"])
     @pytest.mark.parametrize("letter", ["x", "字", "🙂"])

@@ -1,4 +1,4 @@
-"""Where articles come from and results go to: what must not be overwritten, what cannot be held, and pipes."""
+"""Tests of inputs and outputs of scoring: protected files, columns that a format cannot store, and pipes."""
 
 import datetime as dt
 import json
@@ -51,7 +51,7 @@ def lines_of(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-# -- what must not be overwritten
+# -- files that must not be overwritten
 
 
 @pytest.mark.parametrize("how", ["itself", "link", "hard link"])
@@ -128,7 +128,7 @@ def test_what_a_kill_left_of_another_target_stays(scorer, news, tmp_path):
     assert names(tmp_path) == [".o1.jsonl.abc.part", "news.jsonl", "o[12].jsonl"]
 
 
-# -- columns that cannot be held
+# -- columns that a format cannot store
 
 
 @pytest.mark.parametrize("ending", [".jsonl", ".csv"])
@@ -170,7 +170,7 @@ def test_durations_times_and_lists_of_them_are_written(scorer, tmp_path):
     assert table.select("took", "each").rows() == [("PT90S", '["PT90S"]'), (None, "[null]")]
 
 
-# -- which kind of file
+# -- kinds of files
 
 
 @pytest.mark.parametrize(("name", "nested"), [("o.JSONL", True), ("o.jsonl.csv", False), ("o.jsonl.parquet", False)])
@@ -282,7 +282,7 @@ def test_a_stream_is_answered_while_it_goes_on(scorer, news, tmp_path, options):
     )
     answers = []
     for lines in (news.read_bytes().splitlines(keepends=True)[:2], news.read_bytes().splitlines(keepends=True)[2:]):
-        # Nothing more is sent until all of these are answered; a stream that waited for a full batch would hang here.
+        # Nothing more is sent until all of these are answered; a stream that waited for a full batch would block here.
         scoring.stdin.write(b"".join(lines))
         scoring.stdin.flush()
         answers += [json.loads(scoring.stdout.readline()) for _ in lines]

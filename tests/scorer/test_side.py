@@ -47,7 +47,7 @@ def test_some_are_fetched_before_they_are_asked_for_and_no_more_than_that():
 
     stream = ahead(items(), depth=2)
     assert next(stream) == 0
-    # One was given, two lie ready, one waits to be put there.
+    # One item was returned, two are ready, and one waits for a place.
     assert enough.wait(10)
     stream.close()
     assert fetched == [0, 1, 2, 3]

@@ -1,4 +1,4 @@
-"""Several filters in one pass: the scores of each alone, and no text read twice by one network."""
+"""Tests of several filters in one pass: the same scores as each alone, and each network reads a text once."""
 
 import dataclasses
 import json
@@ -40,7 +40,7 @@ def exported(folder, *, seed=0, max_tokens=48):
 
 
 def bundle_of(folder, filter_, network, files, seed):
-    """A bundle of a filter whose head is its own, drawn by the seed."""
+    """Return a bundle of a filter with its own random head."""
     head = LinearHead(np.random.default_rng(seed).normal(0, 0.6, (32, 2)), np.array([5.0, 4.0]))
     student = NeuralStudent(network, head, filter_.dimension_names)
     frame, scores = articles(80, seed)
@@ -63,9 +63,9 @@ def bundle_of(folder, filter_, network, files, seed):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Three filters on one trunk, of which one reads less and drops other articles; one on another trunk; one on none.
+    """Five filters: three share one encoder, one has another encoder, and one has none.
 
-    The other trunk has the same tokenizer.
+    Of the three, one has a shorter window and drops other articles. The other encoder has the same tokenizer.
     """
     folder = tmp_path_factory.mktemp("bundles")
     trunk, other = exported(folder / "trunk"), exported(folder / "other", seed=1)
@@ -150,7 +150,7 @@ class TestOnePass:
         pair = Together.load([folders["gains"], folders["places"], folders["short"]])
         (shared,) = pair.trunks._shared.values()
         before = shared.encoded
-        # One is short enough for every window, one is not; one is dropped by a filter and read for the others.
+        # One text fits every window and one does not; one is dropped by one filter and scored for the others.
         long = "a town by a river " * 30
         list(pair.score_many(["the harvest", long, "the harvest", "a library"]))
         assert shared.encoded - before == 4
@@ -203,7 +203,7 @@ def test_a_broken_bundle_among_them_is_named(folders, tmp_path):
 class TestPlans:
     @pytest.fixture
     def planned(self, folders):
-        """Writes plans for bundles; they go when the test ends."""
+        """Writes plans for bundles, and removes them when the test ends."""
         written = []
 
         def plan(name, **variant):
@@ -238,7 +238,7 @@ class TestPlans:
         found = Together.load([folders["gains"], folders["places"], folders["other"]])
         plans = [one.bundle.plan for one in found.scorers]
         assert plans[:2] == [None, None]
-        # The other network is not shared, and has its own way.
+        # The other network is not shared, and uses its own plan.
         assert plans[2].variant.token_budget == 2048
         said = " ".join(capsys.readouterr().err.split())
         assert "is proven for some bundles of a shared network and not for" in said

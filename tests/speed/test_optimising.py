@@ -73,7 +73,7 @@ def test_another_precision_must_be_proven(bundle, news):
     pytest.importorskip("openvino")
     plan = optimise_bundle(bundle, news, limits=Limits(articles=200, timed=6, rounds=1)).plan
     bf16 = next(tried for tried in plan.tried if tried.variant.precision == "bf16")
-    # 40 articles can't show that fewer than 2% change tier.
+    # 40 articles cannot show that fewer than 2% change tier.
     assert bf16.verdict in {"refused", "unavailable"}
     assert plan.variant.exact
 

@@ -48,7 +48,7 @@ def test_without_labels_the_mean_difference_stands_for_the_error(portable):
 def test_tiers_may_change_no_more_often_than_the_bound(portable):
     tiers = ["lead"] * 4 + ["page"] * (ROWS - 4)
     change = change_of(portable, said(portable.scores, tiers), labels(4.0))
-    # Clopper and Pearson's one-sided 95% bound for 4 of 500.
+    # The one-sided Clopper-Pearson 95% bound for 4 of 500.
     assert change.changed == 4
     assert change.changed_bound == pytest.approx(0.01823, abs=1e-4)
     assert objection(change, 10, 0.02) is None

@@ -1,4 +1,4 @@
-"""Several students in one: what it says, what it reads, and its way to disk and back."""
+"""Tests of blends of several students: scores, input, saving and loading."""
 
 import json
 
@@ -22,7 +22,7 @@ WEIGHTS = np.array([[0.5, 0.2], [0.25, 0.3], [0.25, 0.5]])
 
 
 class Counting(LetterEncoder):
-    """Says what it is, has nothing to save, and knows how often it was read with."""
+    """An encoder with a description and nothing to save, which counts how often it is used."""
 
     calls = 0
 
@@ -38,7 +38,7 @@ class Counting(LetterEncoder):
 
 
 def blend(encoder=None, train=None):
-    """TF-IDF, vowels, and all letters of both encoders together."""
+    """Return a blend of TF-IDF, vowels, and all letters of both encoders together."""
     train = train or headlines(masked=True)
     vowels, others = encoder or Counting("aeiou"), Counting("bcdf")
     return BlendStudent(
@@ -187,7 +187,7 @@ class TestRecipes:
         assert recipe.model_copy(update={"weights": "equal"}).hash != recipe.hash
 
     def test_share_an_encoder_between_members_that_read_alike(self):
-        # Both read e5 in the same way; the joined one reads MiniLM as well.
+        # Both use e5 in the same way; the joined one also uses MiniLM.
         text = "name: mine\nstudent: blend\nmembers: [e5-median, minilm-e5-median, tfidf-median]\n"
         recipe = parse_recipe(text, "mine.yaml")
         e5, minilm = LetterEncoder("aeiou"), LetterEncoder("bcdf")

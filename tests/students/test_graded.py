@@ -22,7 +22,7 @@ class TestEachLink:
     def test_the_start_says_the_frequencies_of_the_labels(self, link):
         likely = shares(start_of(LABELS, LEVELS, link)[None], LEVELS, link)
 
-        # Half an answer more a level: 6.5 of 11.5, 10 of 11.5; and 6.5 of 10.
+        # Each level has half an additional answer: 6.5 of 11.5, 10 of 11.5; and 6.5 of 10.
         assert likely[0] == pytest.approx([6.5 / 11.5, 10 / 11.5, 6.5 / 10])
 
     def test_the_mean_and_the_median_of_these_frequencies(self, link):

@@ -25,7 +25,7 @@ EVERY = [
     (RIDGE, "distribution"),
     (RBF_RIDGE, "distribution"),
 ]
-"""Every head, with what it can learn."""
+"""Every head, with the objectives that it supports."""
 
 
 def test_a_linear_head_is_a_product_and_a_sum():
@@ -77,7 +77,7 @@ def test_rbf_ridge_gives_scikit_learns_scores_on_centred_labels():
     for column in range(2):
         known = ~np.isnan(scores[:, column])
         kernel = rbf(ready, ready[known], 0.5)
-        # An intercept that is not penalised: the kernel is centred on the rows fitted, and so are the labels.
+        # The intercept is not penalised: the kernel is centred on the training rows, and so are the labels.
         middle = kernel[known].mean(axis=0)
         centred = kernel - middle - kernel.mean(axis=1, keepdims=True) + middle.mean()
         target = scores[known, column]

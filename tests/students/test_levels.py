@@ -21,7 +21,7 @@ def test_targets_say_level_by_level_what_a_score_does_not_exceed():
     [
         ([0.6, 0.9], 0.0),
         ([0.53, 0.53], 0.0),
-        # Even odds of 0 or more, and of 2 or more: half of the way to 2, and half of the way from there to 7.
+        # Probability 0.5 of more than 0 and of more than 2: halfway to 2, and halfway from there to 7.
         ([0.5, 0.5], 3.5),
         ([0.49, 0.9], 1.5),
         ([0.4, 0.9], 2.0),

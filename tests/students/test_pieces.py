@@ -38,7 +38,7 @@ def test_the_end_of_a_long_text_is_read():
     encoder = PiecewiseEncoder(LetterEncoder("xz"), PIECES)
     assert isinstance(encoder, Encoder)
     features = encoder.encode(["x" * 120, "x" * 120 + "z" * 60, ""])
-    # Three pieces of 60: two of them hold 60 x, one 60 z.
+    # Three chunks of 60: two of them contain 60 x, one 60 z.
     assert features == pytest.approx(np.array([[120, 0], [40, 20], [0, 0]]))
 
 

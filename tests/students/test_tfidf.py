@@ -51,7 +51,7 @@ def scikit_learn(train, alpha):
 
 
 def learnt(kind, span, texts, min_documents, max_features):
-    """The vocabulary of some texts."""
+    """Return the vocabulary of some texts."""
     counted = Counted(symbols_of(kind, span, texts, min_documents), texts)
     return learn_terms(counted, min_documents, max_features)
 
@@ -59,7 +59,7 @@ def learnt(kind, span, texts, min_documents, max_features):
 @pytest.mark.parametrize("kept", [0, 10_000_000])
 @pytest.mark.parametrize("masked", [False, True])
 def test_scores_are_those_of_scikit_learn(masked, kept, monkeypatch):
-    # Whether the counted n-grams are kept between passes or not.
+    # The result is the same whether or not the counted n-grams are kept between passes.
     monkeypatch.setattr(tfidf, "MOST_KEPT", kept)
     train = headlines(masked=masked)
     student = fit_tfidf(RECIPE, train)
@@ -85,7 +85,7 @@ def test_the_vocabulary_is_that_of_scikit_learn(texts, min_documents):
         terms = learnt(kind, span, [normalised(text) for text in texts], min(min_documents, len(texts)), 10_000)
         try:
             expected = len(vectorizer.fit(texts).vocabulary_) if min_documents <= len(texts) else terms.keys.size
-        except ValueError:  # scikit-learn refuses texts without any term
+        except ValueError:  # scikit-learn raises it for texts without any term
             expected = 0
         assert terms.keys.size == expected
 

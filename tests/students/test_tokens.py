@@ -1,4 +1,4 @@
-"""What of a text is read: its first tokens, or its first and its last, within the special tokens."""
+"""Tests of which part of a text is read: its first tokens, or its first and last, between the special tokens."""
 
 import pytest
 from hypothesis import given
@@ -29,7 +29,7 @@ def facts(most=12, window="head", prefix=""):
 
 
 def read_back(texts, *, special=True, **settings):
-    """What is read of texts, as text; special tokens in brackets."""
+    """Return the part of each text that is read, with special tokens in brackets."""
     tokens, cut = TextReader(own(special=special), facts(**settings)).read(texts)
     words = {number: word for word, number in own().get_vocab().items()}
     return ["".join(words[token] for token in one) for one in tokens], cut

@@ -54,7 +54,7 @@ def test_targets_beside_the_filter_are_judged_and_recorded(run):
 
 def test_the_incumbent_is_judged_on_the_same_labels(run):
     path = wanted(run, f"{MAE}, at_most: 1, of: incumbent")
-    # The run's own bundle is as good as itself, and the difference is noise.
+    # The run's own bundle equals itself, so the difference is only noise.
     found = accept_run(run, path, run.path("bundle"))
     assert found.met
     assert found.incumbent.difference == 0

@@ -1,4 +1,4 @@
-"""Tiny networks are quickest on one thread, and many tests run at once."""
+"""Settings for training tests: tiny networks run fastest on one thread, and tests run in parallel."""
 
 import pytest
 import torch

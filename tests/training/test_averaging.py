@@ -1,4 +1,4 @@
-"""The mean of the weights is what is judged and kept; training goes on with the weights themselves."""
+"""Tests of weight averaging: the mean is evaluated and saved, while training continues with the weights themselves."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Weights of members: those of a mean, of least error on rows that no member saw, and not chosen on few rows."""
+"""Tests of blend weights: not negative, sum 1, least error on held-out rows, and near equal if there are few rows."""
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,7 @@ def rows(count, seed=0):
 
 
 class Off:
-    """Says the truth about known rows, off by noise of its own."""
+    """Returns the true scores of known rows plus its own noise."""
 
     def __init__(self, train, noise, seed):
         self.truth = dict(zip(train.ids, train.scores, strict=True))
@@ -52,7 +52,7 @@ def test_weights_are_those_of_a_mean_and_no_member_alone_errs_less(members, coun
 
     alone = min(error(np.eye(members)[member]) for member in range(members))
     drawn = min(error(one) for one in rng.dirichlet(np.ones(members), 200))
-    # Squares come out exactly; reweighting comes near.
+    # The squared error is minimised exactly, the absolute error by reweighting only approximately.
     assert error(weights) <= min(alone, drawn) * (1.000001 if squared else 1.02) + 1e-9
 
 
@@ -105,7 +105,7 @@ def test_weights_and_scores_of_unseen_rows_come_from_other_rows_alone():
     student, held_out = fit_blend(RECIPE, [lambda t: Noting(t, 1, 1), lambda t: Noting(t, 1, 2)], truth)
     assert seen == [set()] * (2 * FOLDS)
     assert np.isfinite(held_out).all()
-    # Two independent errors halve their variance.
+    # Averaging two independent errors halves their variance.
     assert (
         np.abs(held_out - truth.scores).mean()
         < 0.8 * np.abs(student.members[0].predict(truth.frame) - truth.scores).mean()
@@ -149,5 +149,5 @@ def test_fitted_students_are_weighed_and_one_that_is_worth_nothing_is_left_out()
     assert kept.tolist() == [0, 1]
     assert weights.sum(axis=0) == pytest.approx(1)
     assert weights == pytest.approx(0.5, abs=0.1)
-    # The mean of two that err by 1 each errs by 0.7, on rows that its weights were not chosen on.
+    # The mean of two members with an error of 1 each has an error of 0.7, on rows not used for the weights.
     assert np.sqrt(((scores - truth.scores) ** 2).mean()) == pytest.approx(0.71, abs=0.05)

@@ -1,4 +1,4 @@
-"""A checkpoint is whole or skipped, holds no pickle, and is taken up only where it fits."""
+"""Tests of checkpoints: each is complete or skipped, contains no pickle, and is only resumed if it matches."""
 
 import json
 import shutil
@@ -27,14 +27,14 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def work(finished, tmp_path):
-    """A training whose last checkpoint is gone, so that its resume has something to do."""
+    """A training without its last checkpoint, so that resuming has work to do."""
     folder = shutil.copytree(finished[0], tmp_path / "work")
     shutil.rmtree(folder / "checkpoint-000021")
     return folder
 
 
 def reseal(folder):
-    """Make a changed checkpoint look whole, as someone who edits one by hand would."""
+    """Make a changed checkpoint look valid, as someone who edits one by hand would."""
     files = {file.name: sha256(file) for file in sorted(folder.iterdir()) if file.name != checkpoints.MANIFEST}
     write_json(folder / checkpoints.MANIFEST, {"schema_version": 1, "files": files})
 

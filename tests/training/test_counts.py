@@ -1,4 +1,4 @@
-"""What trains is counted, and training refuses when it is not what the recipe says."""
+"""Tests that trained parameters are counted, and that training stops if they differ from the recipe."""
 
 import sys
 from pathlib import Path
@@ -46,7 +46,7 @@ def test_freezing_the_embeddings_leaves_them_out_of_what_trains():
     )
 
     assert free.trainable_base == free.base
-    # Words, positions and segments; the norm behind them trains on.
+    # Words, positions and segments; the normalisation after them is still trained.
     assert free.trainable_base - frozen.trainable_base == (30_522 + 512 + 2) * 384
 
 
@@ -108,7 +108,7 @@ def test_an_optimizer_that_leaves_something_out_is_refused():
 
 
 def test_an_adapter_that_no_gradient_reaches_makes_training_refuse(tmp_path, monkeypatch):
-    # As when the backbone runs without recording what the adapter did.
+    # This simulates a backbone that runs without recording the adapter's gradients.
     features = trainings.model_of(trainings.recipe_of())[0].base_model.model.__class__.features
     monkeypatch.setattr(
         "potstill.students.torch.model.ScoreModel.features",
@@ -140,8 +140,8 @@ def test_a_head_that_learns_distributions_has_an_output_less_than_levels():
 
 @pytest.mark.parametrize(
     ("name", "base", "embeddings"),
-    # The makers give 0.49B parameters, 0.36B without embeddings, and 7.61B and 6.53B with a language head that no
-    # student has.
+    # The publishers state 0.49B parameters, 0.36B without embeddings, and 7.61B and 6.53B with a language-model head
+    # that no student has.
     [("qwen2.5-0.5b-lora", 494_032_768, 151_936 * 896), ("qwen2.5-7b-lora", 7_070_619_136, 152_064 * 3584)],
 )
 def test_qwens_sizes_are_those_their_makers_give(name, base, embeddings):

@@ -1,4 +1,4 @@
-"""A pupil learns from a teacher's scores, and from no article that would give a judging row away."""
+"""Tests of distillation: a student learns from a teacher's scores, and from no near-duplicate of an evaluation row."""
 
 import numpy as np
 import polars as pl
@@ -33,7 +33,7 @@ def dataset_of(run):
 
 
 def others(count=30):
-    """Articles that no row of the dataset is like."""
+    """Return articles that are similar to no row of the dataset."""
     frame, _ = articles(count, seed=9)
     return frame.with_columns(id=pl.Series([f"new-{number}" for number in range(count)]))
 
@@ -61,7 +61,7 @@ class TestArticlesWithoutLabels:
         assert clusters.size == 80 + 30
 
     def test_leave_out_copies_of_judging_rows_even_through_a_third(self, run):
-        # Five words in a row change from one article to the next: neighbours are alike, the first and last are not.
+        # Five words change from one article to the next: neighbours are similar, the first and last are not.
         words = [f"word{number}" for number in range(60)]
         chain = [" ".join(words[start : start + 30]) for start in (0, 8, 16)]
         rows = dataset_of(run).frame
@@ -158,7 +158,7 @@ class TestAPupil:
             train_run(run, [recipe_file(tmp_path, PUPIL)])
 
     def test_may_be_a_network_of_fewer_layers(self, run, tmp_path):
-        # Tiny stand-ins: the path is what is tried.
+        # Tiny stand-ins are sufficient, because only the code path is tested.
         small = "name: small\nstudent: distilled\nteacher: minilm-full\npupil: minilm-3-layers\n"
         pupil = train_run(run, [recipe_file(tmp_path, small), "minilm-full"], tiny=True)[1]
         assert pupil.precision == used_precision("auto", "cpu")
@@ -200,7 +200,7 @@ class TestAnEnsemble:
     def test_reads_with_a_frozen_network_once_and_with_each_that_was_trained(self, run, tmp_path):
         kinds = ["minilm-ridge", "minilm-full"]
         train_run(run, kinds, tiny=True)
-        # Opened twice, as the folders of two students would be.
+        # Each is opened twice, as the folders of two students would be.
         frozen, trained = ([load_student(run.path("students") / kind) for _ in range(2)] for kind in kinds)
         assert len(ensemble(frozen).parts) == 1
         assert len(ensemble(trained).parts) == 2
@@ -227,7 +227,7 @@ class TestAnEnsemble:
         student, validation = load_student(run.path("students") / "best"), dataset_of(run).part("validation")
         assert (student.weights[0] > 0.5).all()
         assert "weights of the members" in records[3].notes[-1]
-        # What is recorded is of weights that a row had no part in, not of those that were chosen on it.
+        # The recorded error is of weights that were fitted without the row, not of the final weights.
         assert np.abs(student.predict(validation.frame) - validation.scores).mean() < weighed
         assert records[2].recipe_hash != records[3].recipe_hash
 

@@ -1,4 +1,4 @@
-"""An estimate is multiplication: what a few texts took, times all of them, times what an epoch does."""
+"""Tests of time estimates: the time for a few texts, scaled to all of them and to the number of epochs."""
 
 import pytest
 import trainings
@@ -9,7 +9,7 @@ from potstill.training.estimating import PROBED, estimate, probe
 
 
 class SlowEncoder:
-    """Takes a made-up second per hundred characters."""
+    """Takes a simulated second per hundred characters."""
 
     def __init__(self):
         self.now = 0.0

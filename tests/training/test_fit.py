@@ -1,4 +1,4 @@
-"""Every rung fits through one call, and a run keeps what is needed to judge it."""
+"""Tests that every candidate model is trained with one function, and that a run keeps what its evaluation needs."""
 
 import json
 from dataclasses import replace
@@ -33,7 +33,7 @@ CONSTANT = ConstantRecipe(name="constant", student="constant")
 
 
 def fifty():
-    """Fifty labelled headlines, each with a word of its own."""
+    """Return fifty labelled headlines, each with a unique word."""
     texts = [f"{text}, {number}" for number, text in enumerate((FIRES + GARDENS) * 3)][:50]
     random = np.random.default_rng(0)
     scores = np.array([[8.0, 1.0] if "fires" in text else [1.0, 7.0] for text in texts]) + random.normal(
@@ -47,7 +47,7 @@ EVERYDAY = {
     "constant", "source-median", "tfidf-ridge", "tfidf-median", "minilm-median", "minilm-e5-tfidf-blend", "minilm-lora",
     "e5-static", "qwen2.5-1.5b-lora-printed",
 }  # fmt: skip
-"""A preset of each kind; the others are trained by the long tests."""
+"""One preset of each kind; the long tests train the others."""
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_every_preset_trains_on_fifty_rows(tmp_path, name):
 
 class TestPredictionsOfUnseenRows:
     def test_come_from_students_that_had_not_seen_the_row_or_its_near_copies(self):
-        # A row's score is known only from its own cluster, so a student that saw it would be right.
+        # A row's score can only be learned from its own cluster, so a student that was trained on it would be right.
         examples = headlines()
         pairs = Examples(examples.ids, examples.frame, examples.scores, np.arange(20) // 2, examples.dimensions)
         seen = []
@@ -131,7 +131,7 @@ def test_joined_encoders_and_layers_are_tried_on_tiny_networks(tmp_path):
 
     fitted = fit(load_recipe("minilm-e5-median"), rows, rows, workdir=tmp_path, tiny=True, crossfit=0)
 
-    # The recipe's layers -1, -3 and -5, of which a network of two layers has two, of both encoders.
+    # The recipe has layers -1, -3 and -5, of which a network with two layers has two; for both encoders.
     assert [part.facts.layers for part in fitted.student.encoder.parts] == [(2, 0), (2, 0)]
     assert fitted.student.head.base.centring.widths.tolist() == [32] * 4
 
@@ -174,7 +174,7 @@ class TestAFineTunedStudent:
         assert fitted[0].history[0].train.rows == 40 - found.sum()
 
     def test_predicts_what_the_trained_model_predicted(self, fitted):
-        # The adapter merged and the head in numpy equal the model that was measured while it trained.
+        # The merged adapter with the numpy head equals the model that was evaluated during training.
         best = next(epoch for epoch in fitted[0].history if epoch.epoch == fitted[0].best_epoch)
         labels = fifty().scores[40:]
 

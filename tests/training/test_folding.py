@@ -1,4 +1,4 @@
-"""Predictions out of fold."""
+"""Tests of out-of-fold predictions."""
 
 import numpy as np
 import polars as pl
@@ -10,7 +10,7 @@ from potstill.training import out_of_fold
 
 
 class Remembers:
-    """Says 10 of texts it was fitted on, and 0 of others: a leak would be seen."""
+    """Predicts 10 for texts it was trained on and 0 for others, so that a leak is visible."""
 
     dimensions = ("harm",)
 

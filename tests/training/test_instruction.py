@@ -1,4 +1,4 @@
-"""The rubric before every text: read in training and out of the bundle alike, and refused where it leaves no room."""
+"""Tests of the rubric as a prefix: used in training and in the bundle alike, and refused if it leaves no room."""
 
 import json
 

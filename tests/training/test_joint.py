@@ -1,4 +1,4 @@
-"""Several filters on one network: who learns what, what each run gets, and that nothing leaks between runs."""
+"""Tests of multi-task training: which rows each filter learns from, what each run gets, and no leaks between runs."""
 
 import json
 
@@ -28,7 +28,7 @@ WORDS = ("library", "school", "harvest", "clinic", "fire", "theft", "storm", "fr
 
 
 def texts(n, seed=0, words=24):
-    """Stories that are no near-copies of each other."""
+    """Return stories that are not near-duplicates of each other."""
     rng = np.random.default_rng(seed)
     return [
         " ".join([f"w{seed}x{row}x{place}" if place % 2 else rng.choice(WORDS) for place in range(words)])
@@ -55,7 +55,7 @@ class TestRoles:
         members = []
         for name in ("a", "b", "c"):
             rng = np.random.default_rng([seed, ord(name)])
-            # Each run has some of the stories, now and then as a near-copy or cut short, and a split of its own.
+            # Each run has some of the stories, sometimes as a near-duplicate or truncated, and its own split.
             own = [text + " more" if rng.uniform() < 0.3 else text for text in rng.permutation(shared)[:15].tolist()]
             members.append(member(name, own + texts(5, seed=ord(name)), rng.permutation(parts(14, 3, 1, 2)).tolist()))
         try:
@@ -90,7 +90,7 @@ class TestRoles:
         whole = texts(30, words=80)
         short = [text[:120] for text in whole]
         found = roles([member("a", whole, parts(20, 5, 0, 5)), member("b", short[::-1], parts(20, 5, 0, 5))], holdout=0)
-        # The first ten of one are what the other judges by.
+        # The first ten rows of one filter are evaluation rows of the other.
         assert found[0].learnt.tolist() == [False] * 10 + [True] * 10 + [False] * 10
 
     def test_a_runs_own_clusters_stay_whole(self):
@@ -99,7 +99,7 @@ class TestRoles:
         found = roles(
             [member("a", own, parts(14, 3, 0, 3), clusters=clustered), member("b", own, parts(14, 3, 0, 3))], holdout=0
         )
-        # Rows 0, 1 and 19 of the first are one cluster, and row 19 is in its test part.
+        # Rows 0, 1 and 19 of the first run are one cluster, and row 19 is in its test part.
         assert found[1].learnt.tolist() == [False, False, *[True] * 12, *[False] * 6]
 
     def test_a_run_that_is_left_with_nothing_is_named_with_the_way_out(self):
@@ -207,7 +207,7 @@ def run_of(folder, name, own, split, *, seed=0, scale=10):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, recipes):
-    """Three runs that share most articles; the third was split by itself."""
+    """Three runs that share most articles; the third has an independent split."""
     folder = tmp_path_factory.mktemp("runs")
     own, alike = texts(60), parts(44, 8, 0, 8)
     other = np.random.default_rng(3).permutation(alike).tolist()
@@ -324,7 +324,7 @@ def test_the_order_in_which_runs_are_named_changes_nothing(tmp_path, recipes):
 
 
 def test_a_filter_alone_is_what_training_alone_gives(tmp_path, recipes):
-    """With one member and no rows to set aside there is nothing joint left."""
+    """With one member and no rows to exclude, multi-task training equals training alone."""
     run = run_of(tmp_path / "run", "gains", texts(30), parts(22, 4, 0, 4))
     dataset = Dataset.load(run.path("rows"), ("gain", "near"))
     (joint,) = fit_together(

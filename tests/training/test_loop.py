@@ -60,7 +60,7 @@ def test_the_counts_of_what_trained_are_kept(trained):
 
 
 def test_training_stops_when_validation_has_not_improved_for_the_patience(tmp_path):
-    # With hardly any learning rate nothing moves, and the first epoch stays the best or nearly so.
+    # With a tiny learning rate the weights hardly change, and the first epoch remains the best or nearly so.
     _, outcome = trainings.train(tmp_path, epochs=9, patience=2, learning_rate=1e-12, objective="mse")
 
     assert outcome.stopped

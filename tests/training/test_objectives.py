@@ -27,7 +27,7 @@ class TestScores:
         [
             ("mse", (0.5**2 + 3.0**2) / 2),
             ("l1", (0.5 + 3.0) / 2),
-            # Half the square below one point, linear above it.
+            # The loss is half the square below one point and linear above it.
             ("huber", (0.5 * 0.5**2 + (3.0 - 0.5)) / 2),
         ],
     )
@@ -83,7 +83,7 @@ class TestDistributions:
 
         made.loss(start.expand(len(labels), -1), torch.from_numpy(labels)).backward()
 
-        # What is left is the half answer that each level has in advance.
+        # The remainder is the half answer that each level has in advance.
         assert start.grad.abs().max() < 0.01
 
     @pytest.mark.parametrize("objective", GRADED)
@@ -130,7 +130,7 @@ class TestDistributions:
 
 
 class TestTwoMeanings:
-    """Articles of one kind whose label is 0 six times in ten and else 5: nothing can tell which."""
+    """Identical articles with label 0 in six of ten cases and else 5, so that the label cannot be predicted."""
 
     @staticmethod
     def trained_mae(tmp_path, objective):
@@ -155,7 +155,7 @@ class TestTwoMeanings:
         graded, share = self.trained_mae(tmp_path / "graded", objective)
         squared, _ = self.trained_mae(tmp_path / "squared", "mse")
 
-        # The median says 0, which errs by 5 where the label is 5; the mean errs everywhere.
+        # The median is 0, with an error of 5 where the label is 5; the mean has an error everywhere.
         assert graded == pytest.approx(5 * share, abs=0.1)
         assert squared == pytest.approx(5 * 2 * share * (1 - share), abs=0.15)
         assert graded < squared

@@ -1,4 +1,4 @@
-"""A network is run in bfloat16 where the device multiplies it natively, and in float32 everywhere else."""
+"""Tests that a network runs in bfloat16 where the device supports it natively, and in float32 everywhere else."""
 
 import platform
 
@@ -75,7 +75,7 @@ def test_bfloat16_on_a_processor_that_emulates_it_is_warned_of_with_its_measured
 
 
 def test_the_cost_of_emulation_is_a_ratio_of_times():
-    # The clock's steps: each product takes as many seconds as its place says; float32 comes first.
+    # Readings of the clock: each product takes as many seconds as its position says; float32 comes first.
     times = iter([0, 9, 0, 3, 0, 2, 0, 4, 0, 9, 0, 12, 0, 10, 0, 11])
     assert emulation_cost(lambda: next(times)) == 5.0
 

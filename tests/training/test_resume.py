@@ -1,4 +1,4 @@
-"""Whatever kills a training, its resume ends with the weights of the one that nothing killed."""
+"""Tests that a resumed training ends with the same weights as an uninterrupted one, whatever killed it."""
 
 import multiprocessing
 import os
@@ -14,7 +14,7 @@ import trainings
 
 STEPS = 21
 WRITES = 3 * 3 + 6 * 3
-"""Files of tensors in a training: three a checkpoint (one at steps 3, 6, 7, 9, ...), one for each best epoch."""
+"""Number of tensor files of a training: three per checkpoint (at steps 3, 6, 7, 9, ...), and one per best epoch."""
 
 KILLS = [{"step": step} for step in random.Random(4).sample(range(1, STEPS), 6)] + [
     {"write": write} for write in random.Random(5).sample(range(1, WRITES), 4)
@@ -23,7 +23,7 @@ KILLS = [{"step": step} for step in random.Random(4).sample(range(1, STEPS), 6)]
 
 @pytest.fixture(scope="module")
 def processes():
-    # Forked from a server that has imported torch and never run it: quick, and no threads are inherited.
+    # Forked from a server that has imported torch but never run it, which is fast and inherits no threads.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["trainings"])
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A backbone that is of no use, or numbers that go wrong: one clear line, what is done stays, and the run goes on."""
+"""Tests of unusable backbones and of NaN or infinity: one clear line, finished work is kept, and the run continues."""
 
 import json
 from contextlib import contextmanager

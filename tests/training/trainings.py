@@ -1,4 +1,4 @@
-"""Small trainings that take a second: real code, a tiny random backbone, made-up tokens."""
+"""Small trainings that take a second: real code, a tiny random backbone, random tokens."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ WIDTH = 32
 
 
 def recipe_of(**changes):
-    """LoRA with dropout, shuffled batches, a checkpoint every third step and at each epoch's end."""
+    """Return a recipe: LoRA with dropout, shuffled batches, a checkpoint every third step and after each epoch."""
     settings = {
         "name": "tiny",
         "student": "fine-tuned",
@@ -35,7 +35,7 @@ def recipe_of(**changes):
 
 
 def part_of_data(rows, seed):
-    """Random tokens whose scores can be read off them; a tenth of the labels is missing."""
+    """Return random tokens with scores that depend on them; a tenth of the labels is missing."""
     random = np.random.default_rng(seed)
     ids = tuple(random.integers(5, 200, size=random.integers(3, 20)).astype(np.int32) for _ in range(rows))
     scores = np.array([[np.mean(row < 100) * 10, np.mean(row % 2) * 10, len(row) / 2] for row in ids])
@@ -103,7 +103,7 @@ def train_until_killed(workdir, *, step=None, write=None):
 
 
 def train_and_keep(workdir, resume, target):
-    """Train to the end in this process; the weights go to a file."""
+    """Train to the end in this process, and save the weights to a file."""
     torch.set_num_threads(1)
     model, outcome = train(workdir, resume=resume)
     checkpoints.save_file(weights(model), target)

@@ -1,8 +1,9 @@
-"""What labels are worth, before and after money is spent on them.
+"""Measure the quality of labels, before and after money is spent on them.
 
-In: labelled articles, from a run or from a file of labels. Out: an `Audit`: spread, the oracle's repeat error and
-the floor that it sets, redundancy of dimensions, oracles side by side, suspects, a learning curve with advice,
-what the prefilter drops, duplicates, boilerplate, truncation and markup. A file each, and each a function of arrays.
+Input: labelled articles, from a run or from a file of labels. Output: an `Audit`: the spread of scores, the oracle's
+repeat error and the resulting noise floor, redundancy of dimensions, comparison of oracles, suspicious labels, a
+learning curve with advice, what the prefilter drops, duplicates, boilerplate, truncation and markup. Each part has its
+own module and is a function of arrays.
 """
 
 from potstill.audit.agreement import compare, side_by_side

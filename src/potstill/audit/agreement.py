@@ -1,7 +1,7 @@
-"""Several oracles side by side on the same articles: who agrees, who is more generous, what it does to the tiers.
+"""Compare several oracles on the same articles: agreement, bias, and the effect on tiers.
 
-In: scores by oracle, all on the same rows. Out: a `Pair` for every two of them. Where one oracle has not scored an
-article, that article counts for none of its pairs; the rest stay comparable.
+Input: scores by oracle, all on the same rows. Output: a `Pair` for every two oracles. An article that one oracle has
+not scored is ignored in that oracle's pairs only.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ def side_by_side(
     seed: int = 0,
     resamples: int = metrics.RESAMPLES,
 ) -> list[Pair]:
-    """Every two oracles that share an article.
+    """Compare every two oracles that share an article.
 
     Args:
-        scores: per oracle an array of shape (articles, dimensions), all in one order of articles; NaN where an
-            article or a dimension has no score.
-        filter_: whose weights and tiers count.
-        clusters: of near-duplicates, shape (articles,); each article alone where not given.
-        cap_hits: what `verdict.cap_hits` says of the articles' windows; without it no cap fires.
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        scores: for each oracle an array of shape (articles, dimensions), all in the same order of articles; NaN where a
+            score is missing.
+        filter_: the filter with the weights and tiers.
+        clusters: near-duplicate cluster of each article, shape (articles,). Default: each article is its own cluster.
+        cap_hits: result of `verdict.cap_hits` for the articles' windows. Without it no cap applies.
+        seed: random seed for the bootstrap.
+        resamples: number of bootstrap resamples.
 
     Returns:
         Pairs in the order of `scores`; two oracles that share no article are left out.
@@ -79,7 +79,7 @@ def compare(
     seed: int = 0,
     resamples: int = metrics.RESAMPLES,
 ) -> Pair:
-    """Two oracles, as (name, scores), on rows that both have scored; see `side_by_side`."""
+    """Compare two oracles, given as (name, scores), on rows that both have scored; see `side_by_side`."""
     a, b = first[1], second[1]
     wide_a, wide_b = metrics.with_overall(a, filter_.weights), metrics.with_overall(b, filter_.weights)
     gaps = wide_a - wide_b

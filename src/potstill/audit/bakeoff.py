@@ -1,8 +1,8 @@
-"""A bake-off: several oracles on one sample of articles, to help choose one.
+"""Compare several oracles on one sample of articles, to help choose one (a bake-off).
 
-In: a sample, and oracles with their prices. Out: a `Bakeoff`: what each costs per article, how generous it is, how
-often it fails, what its scores make of the tiers, and how far every two of them are apart. The folder is a run, so
-nothing is paid for twice, and the winner's labels are bought already.
+Input: a sample, and oracles with their prices. Output: a `Bakeoff`: each oracle's cost per article, mean scores,
+failure rate and tiers, and the differences of every two oracles. The folder is a run, so nothing is paid for twice, and
+the chosen oracle's labels can be used directly.
 """
 
 from __future__ import annotations
@@ -47,16 +47,16 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """As labels have it."""
+        """The oracle's name as it is stored with labels."""
         return f"{self.oracle.name}:{self.oracle.model}"
 
 
 class Entrant(Part):
-    """How one oracle did.
+    """Results of one oracle.
 
-    `labels` counts articles with a label. Cost is in the prices' unit, per article with a label, failed calls
-    included; None without a price. `means` are mean scores by dimension and `overall`, before gates and caps;
-    `tiers` counts articles by tier.
+    `labels` counts articles with a label. Cost is in the price's currency per article with a label, including failed
+    calls; None without a price. `means` are mean scores by dimension and `overall`, before gates and caps. `tiers`
+    counts articles by tier.
     """
 
     oracle: str
@@ -73,7 +73,7 @@ class Entrant(Part):
 
 
 class Bakeoff(Record):
-    """Several oracles on the same articles; `stopped` says which were not asked about all, and why."""
+    """Several oracles on the same articles; `stopped` gives the reason for each one that did not get all articles."""
 
     schema_version: int = 1
     filter: str
@@ -94,20 +94,23 @@ def bake_off(
     samples: int = 1,
     limits: Limits | None = None,
 ) -> Bakeoff:
-    """Have each oracle score the same articles, and compare.
+    """Have each oracle score the same articles, and compare the results.
 
     Args:
-        folder: a run of the bake-off's own; an existing one goes on where it was.
-        filter_: what to judge; None for the run's own.
-        articles: a file to draw the sample from; None for the articles that the folder has.
-        contenders: two or more.
-        sample: how many articles to draw; None for all.
-        seed: of the draw, which depends on ids alone.
+        folder: a run folder for the bake-off; an existing one is resumed.
+        filter_: the filter; None for the run's own.
+        articles: a file from which the sample is drawn; None for the articles in the folder.
+        contenders: two or more oracles.
+        sample: number of articles to draw; None for all.
+        seed: random seed for sampling, which depends on ids only.
         samples: answers per article and oracle.
-        limits: `max_cost` and `max_calls` hold over all oracles together.
+        limits: limits; `max_cost` and `max_calls` apply to all oracles together.
+
+    Returns:
+        The comparison.
 
     Raises:
-        BadInput: fewer than two oracles, one of them twice, or the same limits as in `label_run`.
+        BadInput: there are fewer than two oracles or a duplicate, or the limits are not valid for `label_run`.
         LabelError: no two oracles have labelled the same article.
     """
     names = [contender.name for contender in contenders]
@@ -126,7 +129,7 @@ def bake_off(
                     place, filter_, source, contender.oracle, samples=samples, limits=limits, price=contender.price
                 )
             except (OracleError, LabelError) as error:
-                # One that gives no label at all does not keep the others from being asked.
+                # An oracle that gives no label at all must not prevent the others from being queried.
                 if not (place / LAYOUT["articles"]).exists():
                     raise
                 stopped[contender.name] = str(error)
@@ -141,12 +144,15 @@ def bake_off(
 def compare_run(
     folder: str | Path, contenders: Sequence[Contender], stopped: Mapping[str, str] = MappingProxyType({})
 ) -> Bakeoff:
-    """Compare the labels that a folder's ledger has of these oracles; nothing is asked.
+    """Compare the labels that a folder's ledger has of these oracles, without querying any oracle.
 
     Args:
         folder: a run.
-        contenders: two or more.
-        stopped: why an oracle was not asked about all articles, by its name; for the record.
+        contenders: two or more oracles.
+        stopped: by oracle name, the reason why it did not get all articles; stored in the record.
+
+    Returns:
+        The comparison.
 
     Raises:
         LabelError: no two of them have labelled the same article.
@@ -154,7 +160,7 @@ def compare_run(
     run = Run.open(Path(folder))
     filter_ = run.filter
     frame = pl.concat([part.select("id", "title", "content") for part in read_articles(run.path("articles"))])
-    # A filter without caps has no columns of hits, and so no rows to choose from.
+    # A filter without caps has no columns of hits, and so no rows to select from.
     hits = (
         None
         if not filter_.caps
@@ -181,10 +187,10 @@ def compare_run(
 
 
 def drawn(articles: str | Path, sample: int | None, seed: int) -> pl.DataFrame:
-    """So many of a file's articles, those whose ids come first in a shuffle by hash; all of them for None.
+    """Return a sample of a file's articles, the first ones by hash of their ids; None returns all of them.
 
     Raises:
-        BadInput: a sample of none.
+        BadInput: the sample size is not positive.
         ArticleError: the file cannot be read.
     """
     frame = read_all(articles)
@@ -198,7 +204,7 @@ def drawn(articles: str | Path, sample: int | None, seed: int) -> pl.DataFrame:
 
 
 def _aligned(labels: pl.DataFrame, ids: pl.Series, oracle: str, filter_: Filter) -> FloatArray:
-    """One oracle's scores, shape (articles, dimensions); NaN where there is none."""
+    """Return one oracle's scores, shape (articles, dimensions); NaN where there is none."""
     theirs = labels.filter(pl.col("oracle") == oracle)
     joined = pl.DataFrame({"article": ids}).join(theirs, on="article", how="left", maintain_order="left")
     columns = [joined[f"y_{name}"].cast(pl.Float64).fill_null(float("nan")) for name in filter_.dimension_names]

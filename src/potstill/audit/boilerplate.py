@@ -1,7 +1,7 @@
-"""Text that belongs to the page and not to the article: cookie notices, paywalls, and what a source always says.
+"""Find boilerplate: cookie notices, paywalls, and phrases that a source repeats in many articles.
 
-In: rows with text. Out: `Boilerplate`. Known phrases are data (`builtin/boilerplate.yaml`) and match as a prefilter's
-terms do; a source's own are found as runs of words that many of its articles share.
+Input: rows with text. Output: `Boilerplate`. Known phrases are defined in `builtin/boilerplate.yaml` and match like the
+terms of a prefilter. A source's own phrases are found as sequences of words that many of its articles share.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
 
 WORDS = 6
-"""Words of a run that is looked for; a phrase is made of runs that overlap."""
+"""Length in words of the sequences that are searched for; a phrase consists of overlapping sequences."""
 
 LEAST_ARTICLES = 5
-"""Articles of a source that must share a phrase..."""
+"""Minimum number of a source's articles that must share a phrase."""
 
 LEAST_SHARE = 0.05
-"""...and the share of the source's articles that they must be."""
+"""Minimum share of a source's articles that must share a phrase."""
 
 MOST = 30
-"""Phrases listed, the commonest first."""
+"""Maximum number of phrases to list, the most frequent first."""
 
 RULE = (
     f"A phrase is a run of at least {WORDS} words that {LEAST_ARTICLES} or more articles of a source share, and at "
@@ -44,18 +44,18 @@ RULE = (
 
 
 def boilerplate_of(rows: Labelled) -> Boilerplate:
-    """Declared boilerplate in all rows, and phrases that a source repeats."""
+    """Find declared boilerplate in all rows, and phrases that a source repeats."""
     return Boilerplate(declared=declared(rows), repeated=_by_source(rows), rule=RULE)
 
 
 def kinds() -> dict[str, TermRule]:
-    """The known kinds of boilerplate and their terms."""
+    """Return the known kinds of boilerplate and their terms."""
     text = files("potstill").joinpath("builtin/boilerplate.yaml").read_text(encoding="utf-8")
     return {kind: TermRule(any=tuple(terms["any"])) for kind, terms in yaml.safe_load(text).items()}
 
 
 def declared(rows: Labelled) -> tuple[Declared, ...]:
-    """Rows with each known kind, those with any first; kinds that no row has are left out."""
+    """Count the rows with each known kind, the most frequent kind first; kinds that no row has are left out."""
     frame = pl.DataFrame({"folded": fold_all(rows.texts)})
     overall = metrics.with_overall(rows.scores, rows.filter.weights)[:, -1]
     sources = rows.names("source")
@@ -79,7 +79,7 @@ def declared(rows: Labelled) -> tuple[Declared, ...]:
 
 
 def repeated(texts: Sequence[str]) -> list[tuple[str, int]]:
-    """Phrases that many of one source's texts share, and in how many each stands, the commonest first."""
+    """Return phrases that many of one source's texts share, with their number of texts, the most frequent first."""
     wanted = max(LEAST_ARTICLES, int(np.ceil(LEAST_SHARE * len(texts))))
     if len(texts) < wanted:
         return []
@@ -93,7 +93,7 @@ def repeated(texts: Sequence[str]) -> list[tuple[str, int]]:
         for start, end in _stretches(row, common):
             least = min(common[tuple(row[i : i + WORDS])] for i in range(start, end - WORDS + 1))
             phrases[" ".join(row[start:end])] = least
-    # A stretch that is part of another tells nothing more.
+    # A phrase that is part of another one adds no information.
     ordered = sorted(phrases.items(), key=lambda item: (-len(item[0]), item[0]))
     whole: list[tuple[str, int]] = []
     for phrase, count in ordered:
@@ -103,7 +103,7 @@ def repeated(texts: Sequence[str]) -> list[tuple[str, int]]:
 
 
 def _stretches(words: list[str], common: dict[tuple[str, ...], int]) -> list[tuple[int, int]]:
-    """Where runs that are common, and equally so, follow one another: (first word, after the last)."""
+    """Return stretches of consecutive sequences with equal counts, as (first word, end of the last word)."""
     found: list[tuple[int, int]] = []
     before = 0
     for i in range(len(words) - WORDS + 1):

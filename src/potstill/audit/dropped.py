@@ -1,7 +1,7 @@
-"""The oracle's judgement of articles that the prefilter drops, bought within limits.
+"""Buy the oracle's labels for articles that the prefilter drops, within limits.
 
-In: a sample of dropped articles and an oracle. Out: its answers. They are kept in a ledger of their own, so that
-nothing is paid for twice and no run's labels change by being audited.
+Input: a sample of dropped articles and an oracle. Output: its answers. They are stored in a separate ledger, so that
+nothing is paid for twice and the audit does not change any run's labels.
 """
 
 from __future__ import annotations
@@ -33,19 +33,22 @@ def judge(
     limits: Limits | None = None,
     price: Price | None = None,
 ) -> dict[str, Answer]:
-    """The oracle's answers for a sample of dropped articles, those of earlier calls included.
+    """Return the oracle's answers for a sample of dropped articles, including those of earlier calls.
 
     Args:
-        ledger: where they are kept.
+        ledger: file in which the answers are stored.
         sample: articles with the columns id, title, content.
-        filter_: whose rubric is asked.
-        oracle: who is asked; it is closed at the end.
-        limits: how far and how fast.
-        price: per million tokens; needed for a limit in money.
+        filter_: the filter with the rubric.
+        oracle: the oracle; it is closed at the end.
+        limits: limits on number, cost and rate.
+        price: price per million tokens, which a cost limit needs.
+
+    Returns:
+        Answers by article id.
 
     Raises:
-        OracleError: the oracle cannot be asked; answers so far are kept.
-        BadInput: a limit without a price.
+        OracleError: the oracle cannot be queried. Answers so far are kept.
+        BadInput: a cost limit was given without a price.
     """
     summary = label(ledger, sample.select("id", "title", "content"), filter_, oracle, limits=limits, price=price)
     if summary.fatal:

@@ -1,6 +1,6 @@
-"""Copies among the labelled articles: what was paid for twice, and labels of the same story that differ.
+"""Find copies among the labelled articles: texts that were paid for twice, and labels of copies that differ.
 
-In: rows with their near-duplicate pairs. Out: `Duplicates`.
+Input: rows with their near-duplicate pairs. Output: `Duplicates`.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
 
 MOST = 20
-"""Pairs listed, those whose labels differ most first."""
+"""Maximum number of pairs to list, the largest difference of labels first."""
 
 
 def duplicates_of(rows: Labelled) -> Duplicates:
-    """Copies and near-copies, and how far apart their labels are."""
+    """Count exact and near-duplicates, and measure how much their labels differ."""
     sizes = np.bincount(rows.clusters)
     sources, titles, ids = rows.names("source"), rows.articles["title"].to_list(), rows.ids
     gaps = [_gap(rows, i, j) for i, j, _ in rows.pairs]
@@ -50,7 +50,7 @@ def duplicates_of(rows: Labelled) -> Duplicates:
 
 
 def _gap(rows: Labelled, i: int, j: int) -> float:
-    """Mean absolute difference of two rows' labels, over the dimensions that both have."""
+    """Return the mean absolute difference of two rows' labels, over the dimensions that both have."""
     gaps = np.abs(rows.scores[i] - rows.scores[j])
     known = gaps[np.isfinite(gaps)]
     return float(known.mean()) if known.size else float("nan")

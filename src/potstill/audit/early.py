@@ -1,6 +1,6 @@
-"""What the first labels say before more are bought.
+"""Warn early, from the first labels, before more are bought.
 
-In: a ledger that labelling is about to go on with. Out: a warning, or none.
+Input: a ledger with which labelling is about to continue. Output: a warning, or none.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
 
 EARLY = 5000
-"""Calls after which the money is spent, and a warning comes too late."""
+"""Number of calls after which a warning would come too late, because the money has been spent."""
 
 _RESAMPLES = 10
-"""Of an interval that is not told here."""
+"""Number of bootstrap resamples; it is small because the interval is not reported here."""
 
 
 def early_warning(ledger: Path, filter_: Filter) -> str | None:
-    """Several dimensions that are one thing, by the labels that the ledger has of this very prompt.
+    """Return a warning if several dimensions measure the same thing, by the ledger's labels for the current prompt.
 
-    None with too few labels, too many calls, labels of another prompt, or dimensions that differ enough.
+    The result is None with too few labels, too many calls, labels of another prompt, or sufficiently different
+    dimensions.
     """
     if not ledger.exists():
         return None

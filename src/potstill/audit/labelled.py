@@ -1,7 +1,7 @@
-"""What an audit looks at: articles, and the answers that one oracle or several gave for them.
+"""Define the input of an audit: articles, and the answers of one or more oracles for them.
 
-In: articles and answers by oracle, from a run's ledger or a file. Out: a `Labelled` for the oracle whose labels are
-audited, and the scores of all of them on one list of articles.
+Input: articles and answers by oracle, from a run's ledger or a file. Output: a `Labelled` for the oracle whose labels
+are audited, and the scores of all oracles on one list of articles.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 FEWEST_ROWS = 10
-"""Labelled rows below which an audit would be a story about each of them."""
+"""Minimum number of labelled rows; with fewer, an audit is not meaningful."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answer:
-    """What one oracle said of one article: scores, shape (samples, dimensions), NaN where masked."""
+    """An oracle's answers for one article: scores of shape (samples, dimensions), NaN where masked."""
 
     scores: FloatArray
     evidence: str = ""
@@ -37,11 +37,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labelled:
-    """One oracle's labelled articles, in one order.
+    """One oracle's labelled articles, in a fixed order.
 
-    `articles` has the columns id, title, content, source, language and published (null where not known). `texts` are
-    the windows, empty where articles came without text. `scores` are means over samples, shape (rows, dimensions);
-    `answers` has each row's samples. `pairs` are near-duplicates as (row, row, jaccard).
+    `articles` has the columns id, title, content, source, language and published (null if unknown). `texts` are the
+    windows, which are empty if the articles came without text. `scores` are means over samples, shape (rows,
+    dimensions). `answers` has each row's samples. `pairs` are near-duplicates as (row, row, jaccard).
     """
 
     filter: Filter
@@ -64,20 +64,20 @@ class Labelled:
 
     @property
     def has_text(self) -> bool:
-        """Whether there is anything to read."""
+        """Whether there is any text."""
         return any(self.texts)
 
     @property
     def samples(self) -> IntArray:
-        """How many answers each row has, shape (rows,)."""
+        """Number of answers of each row, shape (rows,)."""
         return np.array([len(answer) for answer in self.answers], dtype=np.int64)
 
     def names(self, fact: str) -> list[str]:
-        """A row's source or language, or an empty string."""
+        """Return each row's source or language, or an empty string where it is unknown."""
         return self.articles[fact].fill_null("").to_list()
 
     def examples(self) -> Examples:
-        """The rows for a student to learn from."""
+        """Return the rows as training examples for a student."""
         frame = self.articles.select("id", "title", pl.Series("text", self.texts, dtype=pl.String), *FACTS)
         return Examples(self.ids, frame, self.scores, self.clusters, self.filter.dimension_names)
 
@@ -85,13 +85,16 @@ class Labelled:
 def labelled(
     articles: pl.DataFrame, oracles: Mapping[str, Mapping[str, Answer]], filter_: Filter, oracle: str | None = None
 ) -> Labelled:
-    """The rows that one oracle has labelled, in the order of the articles.
+    """Return the rows that one oracle has labelled, in the order of the articles.
 
     Args:
-        articles: columns id, title, content, and source, language and published where known.
+        articles: columns id, title, content, and source, language and published if known.
         oracles: answers by oracle and article.
-        filter_: whose window, scale and dimensions count.
-        oracle: whose labels; the one with most of them where not given.
+        filter_: the filter with the window, scale and dimensions.
+        oracle: name of the oracle. Default: the one with the most labels.
+
+    Returns:
+        The labelled rows.
 
     Raises:
         DatasetError: there is no such oracle, or too few of its articles have a label.
@@ -99,7 +102,7 @@ def labelled(
     """
     if not oracles:
         raise DatasetError("no labels; get some with: potstill label")
-    # A reviewer's labels are beside an oracle's; they are audited alone only where asked for.
+    # A reviewer's labels accompany an oracle's, so they are audited on their own only if requested.
     chosen = oracle or max(oracles, key=lambda name: (not name.startswith(HUMAN), len(oracles[name])))
     if chosen not in oracles:
         listed = ", ".join(f"{name} ({len(answers)})" for name, answers in oracles.items())
@@ -128,7 +131,7 @@ def labelled(
 
 
 def means(ids: list[str], answers: Mapping[str, Answer], dimensions: int) -> FloatArray:
-    """Mean scores of the articles, shape (ids, dimensions), NaN where there is no answer."""
+    """Return the mean scores of the articles, shape (ids, dimensions), NaN where there is no answer."""
     scores = np.full((len(ids), dimensions), np.nan)
     for row, id_ in enumerate(ids):
         if id_ in answers:

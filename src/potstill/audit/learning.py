@@ -1,8 +1,8 @@
-"""The learning curve: more labels, a better prompt, or stop?
+"""Fit a learning curve to decide between more labels, a better prompt, and stopping.
 
-In: rows, and the floor where it is known. Out: `Curve`: errors of a cheap student that learned from ever larger
-subsets, a power law through them with intervals, and advice by a stated rule. The cheap student stands in for a
-dearer one: its curve says how much there is still to learn from more of the same labels.
+Input: rows, and the noise floor if known. Output: a `Curve`: errors of a cheap student that was trained on increasing
+subsets, a power-law fit with intervals, and advice by a stated rule. The cheap student is a proxy for a more expensive
+one: its curve shows how much more of the same labels would help.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 FEWEST_ROWS = 100
-"""Labelled rows below which a curve has no length."""
+"""Minimum number of labelled rows for a curve."""
 
 SMALLEST = 40
-"""Rows of the smallest subset."""
+"""Number of rows of the smallest subset."""
 
 SIZES = 6
 DRAWS = 400
 NEAR = 2 / 3
-"""Share of the error now that the floor must be for the oracle's own noise to be most of it."""
+"""Ratio of floor to current error from which most of the error is considered to be oracle noise."""
 
 WORTH = 0.03
-"""Share of the error now that twice the labels must take off to be worth them."""
+"""Minimum relative reduction of the error by twice the labels for which more labels are recommended."""
 
 RELIABLE = 0.8
-"""Share of signal below which labels are noisy."""
+"""Share of signal below which labels are considered noisy."""
 
 RULE = (
     f"Where less than half of the labels' variance is signal: a better prompt. Where the floor is at least {NEAR:.0%} "
@@ -60,21 +60,21 @@ Advice = Literal["more labels", "better prompt", "stop", "measure the floor"]
 
 @dataclass(frozen=True, slots=True)
 class PowerLaw:
-    """error(n) = asymptote + factor * n ** -exponent, with asymptote and factor not below 0."""
+    """The function error(n) = asymptote + factor * n ** -exponent, with asymptote and factor not below 0."""
 
     asymptote: float
     factor: float
     exponent: float
 
     def at(self, rows: float) -> float:
-        """The error with so many rows."""
+        """Return the error for a number of rows."""
         return float(self.asymptote + self.factor * rows**-self.exponent)
 
 
 def power_law(rows: FloatArray, errors: FloatArray, least: float = 0.0) -> PowerLaw:
-    """The least-squares fit through points (rows, errors), with an asymptote of at least `least`.
+    """Fit a power law to points (rows, errors) by least squares, with an asymptote of at least `least`.
 
-    For each of a grid of exponents the rest is a straight line, so there is nothing to get stuck in.
+    The exponent is chosen from a grid. For a fixed exponent the problem is linear, so there are no local minima.
     """
     best, found = np.inf, PowerLaw(float(errors.mean()), 0.0, 1.0)
     for exponent in _EXPONENTS:
@@ -94,7 +94,7 @@ def power_law(rows: FloatArray, errors: FloatArray, least: float = 0.0) -> Power
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """One seed: subset sizes, and by size the mean error of each held-out row, shape (sizes, held-out rows)."""
+    """Results of one seed: subset sizes, and the mean error of each held-out row, shape (sizes, held-out rows)."""
 
     rows: FloatArray
     errors: FloatArray
@@ -104,13 +104,13 @@ class Trial:
 def curve_of(
     rows: Labelled, repeats: Repeats | None = None, *, seed: int = 0, seeds: int | None = None
 ) -> Curve | None:
-    """The curve of a cheap student; None with fewer than `FEWEST_ROWS` rows or five clusters.
+    """Compute the learning curve of a cheap student; return None with fewer than `FEWEST_ROWS` rows or five clusters.
 
     Args:
-        rows: with texts.
-        repeats: the oracle's repeat error, for the floor.
-        seed: the first of the seeds.
-        seeds: how many divisions into learned and held out; five, or three where there are many rows.
+        rows: rows with texts.
+        repeats: the oracle's repeat error, for the noise floor.
+        seed: the first of the random seeds.
+        seeds: number of random splits into training and held-out rows. Default: five, or three if there are many rows.
 
     Raises:
         MissingExtra: scikit-learn is not installed.
@@ -131,7 +131,7 @@ def curve_of(
 
 
 def sizes(most: int) -> list[int]:
-    """Subset sizes, evenly apart on a logarithmic axis: up to `most`, from a 32nd of it but not below `SMALLEST`."""
+    """Return subset sizes that are evenly spaced on a log scale, from `most` / 32 (at least `SMALLEST`) to `most`."""
     least = max(SMALLEST, most / 2 ** (SIZES - 1))
     return [round(least * (most / least) ** (step / (SIZES - 1))) for step in range(SIZES)]
 
@@ -144,7 +144,7 @@ def _trial(
     ends_of_scale: tuple[float, float],
     done: Callable[[float], None],
 ) -> Trial:
-    """Students of one seed: a fifth is held out, the rest is learned in nested subsets of whole clusters."""
+    """Train students for one seed: a fifth is held out, and the rest is used in nested subsets of whole clusters."""
     outside = folds(examples.clusters, examples.scores, 5, seed) == 0
     held, inside = examples.take(outside), np.flatnonzero(~outside)
     names, index = np.unique(examples.clusters[inside], return_inverse=True)
@@ -155,7 +155,7 @@ def _trial(
     ends = np.flatnonzero(np.diff(examples.clusters[inside], append=np.int64(-1))) + 1
     counts, errors = [], []
     for size in wanted:
-        # The last whole cluster at or after the size.
+        # End of the last whole cluster at or after the size.
         count = int(ends[min(int(np.searchsorted(ends, size)), len(ends) - 1)])
         part = examples.take(inside[:count])
         if np.isnan(part.scores).all(axis=0).any():
@@ -218,7 +218,7 @@ def _fitted(
 
 
 def _draws(trials: Sequence[Trial], rows: FloatArray, least: float, seed: int) -> list[PowerLaw]:
-    """Fits to resamples: of the seeds, and within each of its held-out clusters."""
+    """Fit curves to bootstrap resamples: of the seeds, and within each seed of its held-out clusters."""
     rng = np.random.default_rng(seed)
     members = [np.unique(trial.clusters, return_inverse=True)[1] for trial in trials]
     found = []
@@ -240,14 +240,14 @@ def _ends(values: FloatArray) -> Interval | None:
 def advise(
     error: float, doubling: float, doubling_low: float | None, floor: float | None, signal: float | None
 ) -> tuple[Advice, str]:
-    """What to do next, by `RULE`, and why.
+    """Return the recommended next step, by `RULE`, and the reason.
 
     Args:
-        error: of the cheap student with all labels.
-        doubling: what twice the labels would take off it; `doubling_low` is the lower end of its interval.
-        doubling_low: see above; None where it is not known.
-        floor: what a perfect student's error would be; None where it is not known.
-        signal: share of the labels' variance that is signal; None where it is not known.
+        error: error of the cheap student with all labels.
+        doubling: expected reduction of the error by twice the labels.
+        doubling_low: lower end of the interval of `doubling`; None if unknown.
+        floor: expected error of a perfect student; None if unknown.
+        signal: share of the labels' variance that is signal; None if unknown.
     """
     if signal is not None and signal < 0.5:
         return "better prompt", f"Only {signal:.0%} of the labels' variance is signal; more of them would be more noise"

@@ -1,7 +1,7 @@
-"""Texts that came with markup: HTML tags, entities, Markdown.
+"""Count texts with markup: HTML tags, entities, Markdown.
 
-In: rows with text. Out: `Marked`. Oracle and student read the marks, which take room in the window; words of caps and
-prefilters are found in spite of them.
+Input: rows with text. Output: `Marked`. Oracle and student read the markup, which takes up space in the window. Caps
+and prefilters find their words in spite of it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
 
 SOURCES = 5
-"""Sources listed, those with the most texts with markup first."""
+"""Maximum number of sources to list, those with the most such texts first."""
 
 
 def marked_of(rows: Labelled) -> Marked:
-    """How many windows have markup of each kind, and how much room it takes."""
+    """Count the windows with markup of each kind, and measure how much space it takes up."""
     kinds = [kinds_in(text) for text in rows.texts]
     each = Counter(kind for found in kinds for kind in found)
     marked = [text for text, found in zip(rows.texts, kinds, strict=True) if found]

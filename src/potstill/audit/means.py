@@ -1,6 +1,6 @@
-"""Means with their intervals: what most figures of an audit are.
+"""Compute means with bootstrap intervals, which most figures of an audit are.
 
-In: values by row, and the clusters of the rows. Out: a mean and a bootstrap interval over whole clusters.
+Input: values by row, and the clusters of the rows. Output: a mean and a bootstrap interval over whole clusters.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Mean: TypeAlias = "tuple[float | None, Interval | None]"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Means:
-    """Means over rows whose clusters, shape (rows,), are resampled whole."""
+    """Means over rows; their clusters, shape (rows,), are resampled as a whole."""
 
     clusters: IntArray
     seed: int = 0
     resamples: int = metrics.RESAMPLES
 
     def of(self, values: FloatArray) -> list[Mean]:
-        """Of each column of `values`, shape (rows, columns), NaN left out."""
+        """Return the mean of each column of `values`, shape (rows, columns); NaN is ignored."""
         known = np.isfinite(values)
         if not known.any():
             return [(None, None)] * values.shape[1]
@@ -43,7 +43,7 @@ class Means:
         ]
 
     def of_all(self, values: FloatArray) -> Mean:
-        """The mean over columns of their means: a column counts alike however many of its rows are known."""
+        """Return the mean of the columns' means; columns have equal weight, whatever their number of known rows."""
         known = np.isfinite(values)
         counts = known.sum(axis=0)
         if not counts.any():
@@ -53,7 +53,7 @@ class Means:
         return self.of(shares[:, None])[0]
 
     def difference(self, values: FloatArray, here: BoolArray) -> Mean:
-        """The mean of `values`, shape (rows,), where `here`, less that elsewhere; None where one side is empty."""
+        """Return the mean of `values`, shape (rows,), where `here` minus that elsewhere; None if one side is empty."""
         known = np.isfinite(values)
         if not (here & known).any() or not (~here & known).any():
             return None, None

@@ -1,7 +1,7 @@
-"""What the prefilter drops, and what of that the oracle would have kept.
+"""Measure what the prefilter drops, and which of it the oracle would have kept.
 
-In: articles, and the oracle's labels of those dropped ones that it has judged. Out: `Prefiltering`. An article is
-missed when it is dropped and the oracle's scores put it in a positive tier.
+Input: articles, and the oracle's labels of some dropped ones. Output: `Prefiltering`. A dropped article counts as
+missed if the oracle's scores put it in a positive tier.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
 
 MOST = 30
-"""Missed articles listed, the highest first."""
+"""Maximum number of missed articles to list, the highest score first."""
 
 LEAST = 5
-"""Judged articles that a language or source needs for a line of its own."""
+"""Minimum number of labelled articles for which a language or source is listed separately."""
 
 
 def dropped_by(articles: pl.DataFrame, filter_: Filter) -> pl.DataFrame:
-    """The articles that the prefilter drops, with a column `reason`."""
+    """Return the articles that the prefilter drops, with a column `reason`."""
     texts = [filter_.text.of(title, content) for title, content in articles.select("title", "content").iter_rows()]
     return articles.with_columns(filter_.prefilter.reasons(fold_all(texts))).filter(pl.col("reason").is_not_null())
 
 
 def prefiltering_of(articles: pl.DataFrame, answers: Mapping[str, Answer], filter_: Filter) -> Prefiltering:
-    """What is dropped, and how often that is wrong.
+    """Measure what is dropped, and how often that is wrong.
 
     Args:
-        articles: all that the prefilter would see, with columns id, title, content, source and language.
-        answers: by article, of dropped ones at least some, taken at random; others are not looked at.
-        filter_: whose prefilter, gates, caps and tiers count.
+        articles: all articles that the prefilter would see, with columns id, title, content, source and language.
+        answers: answers by article, for at least a random sample of the dropped ones; others are ignored.
+        filter_: the filter with the prefilter, gates, caps and tiers.
 
     Raises:
         FilterError: the filter has no prefilter, or no positive tier.

@@ -1,8 +1,8 @@
-"""Labels for an audit: from a run, or from files that somebody else wrote.
+"""Read labels for an audit from a run, or from files of any origin.
 
-In: a run folder, or a file of labels and one of articles. Out: articles, and answers by oracle. A row of a file of
-labels has an `id` and one of: `scores` (dimension -> number), `samples` (a list of such scores, or of objects with
-`scores`), `oracles` (name -> either); or, with a field's name, that field holding scores or scores by pass.
+Input: a run folder, or a file of labels and one of articles. Output: articles, and answers by oracle. A row of a file
+of labels has an `id` and one of: `scores` (dimension -> number), `samples` (a list of such scores, or of objects with
+`scores`), `oracles` (name -> either); or, if a field's name is given, that field with scores or scores by pass.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Oracles = dict[str, dict[str, Answer]]
 """Answers by oracle and article."""
 
 ONE = "the oracle"
-"""The name of an oracle that a file does not name."""
+"""Name of the oracle if a file does not name one."""
 
 
 def of_run(run: Run) -> tuple[pl.DataFrame, Oracles]:
-    """A run's articles and all answers in its ledger.
+    """Read a run's articles and all answers in its ledger.
 
     Raises:
-        RunError: nothing is labelled yet.
-        LabelError: a label does not fit the run's filter.
+        RunError: the run has no labels yet.
+        LabelError: a label does not match the run's filter.
     """
     ledger = run.need("ledger", "label")
     articles = with_facts(read_parquet(run.need("articles", "label")))
@@ -65,20 +65,23 @@ def of_files(
     field: str | None = None,
     scale: tuple[float, float] = (0.0, 10.0),
 ) -> tuple[Filter, pl.DataFrame, Oracles]:
-    """Labels and articles from files, and the filter that they are judged by.
+    """Read labels and articles from files, and return them with the filter to use.
 
     Args:
-        labels: JSON lines with an `id` and scores; see the module.
-        articles: their texts; the file of labels itself where its rows have a `content`, else none.
-        filter_: whose dimensions, scale, weights and tiers count; without one, the dimensions are those of the file,
-            they weigh alike, and there are no tiers.
-        field: of each row, where neither `scores`, `samples` nor `oracles` holds the labels.
-        scale: both ends, where no filter says.
+        labels: JSON lines with an `id` and scores; see the module's description.
+        articles: file of the texts. Default: the file of labels itself if its rows have a `content`, else no texts.
+        filter_: the filter with dimensions, scale, weights and tiers. By default, the dimensions are those of the file
+            with equal weights, and there are no tiers.
+        field: field of each row with the labels, if it is none of `scores`, `samples` and `oracles`.
+        scale: minimum and maximum of the scale, if no filter is given.
+
+    Returns:
+        The filter, the articles, and the answers by oracle and article.
 
     Raises:
-        LabelError: a row is broken, has an unknown dimension or a score off the scale; the message names the line.
+        LabelError: a row is broken, has an unknown dimension or a score off the scale. The message names the line.
         ArticleError: a file is missing or broken.
-        BadInput: the labels come through a pipe.
+        BadInput: the labels are read from a pipe.
     """
     refuse_stream(labels)
     rows = list(_rows(labels, field))
@@ -100,10 +103,10 @@ def of_files(
 
 
 def stand_in(name: str, dimensions: Sequence[str], scale: tuple[float, float]) -> Filter:
-    """A filter for labels that came without one: dimensions weigh alike, and all articles are of one tier.
+    """Create a filter for labels without one: equal weights, and a single tier for all articles.
 
     Raises:
-        LabelError: a dimension's name, or the scale, is not one that a filter can have.
+        LabelError: a dimension's name or the scale is not valid in a filter.
     """
     share = 1.0 / len(dimensions)
     safe = "".join(c if c.isascii() and c.isalnum() else "-" for c in name.lower()).strip("-") or "labels"
@@ -121,7 +124,7 @@ def stand_in(name: str, dimensions: Sequence[str], scale: tuple[float, float]) -
 
 
 def _articles(labels: Path, articles: Path | None, ids: list[str]) -> pl.DataFrame:
-    """The articles of the labels, without text where none is to be had."""
+    """Return the articles of the labels, without text if there is none."""
     if articles is not None:
         return with_facts(read_all(articles))
     try:
@@ -138,7 +141,7 @@ _Samples = tuple[list[Any], str]
 
 
 def _rows(path: Path, field: str | None) -> Iterator[tuple[int, str, dict[str, _Samples]]]:
-    """Per row its line, id, and by oracle the samples and the evidence."""
+    """Yield each row's line and id, and by oracle the samples and the evidence."""
     for number, row in read_objects(path):
         id_ = row.get("id")
         if isinstance(id_, bool) or not isinstance(id_, str | int) or id_ == "":
@@ -164,13 +167,13 @@ def _answers(path: Path, number: int, row: dict[str, Any], field: str | None) ->
 
 
 def _samples(value: object) -> list[Any]:
-    """A list of scores by dimension."""
+    """Return a value as a list of scores by dimension."""
     found = value if isinstance(value, list) else [value]
     return [one["scores"] if isinstance(one, dict) and isinstance(one.get("scores"), dict) else one for one in found]
 
 
 def _dimensions(rows: Sequence[tuple[int, str, Mapping[str, _Samples]]]) -> list[str]:
-    """All that is scored anywhere, in order of first appearance."""
+    """Return all dimensions that are scored in any row, in order of first appearance."""
     found: dict[str, None] = {}
     for _, _, answers in rows:
         for samples, _ in answers.values():

@@ -1,6 +1,7 @@
-"""What an audit writes down: strict records, from which every figure of its page comes.
+"""Define the records of an audit. Every figure of its page is read from them.
 
-In: numbers that the audit's parts worked out. Out: `audit.json`. A figure that can't be had is null, never 0.
+Input: the numbers that the audit's parts compute. Output: `audit.json`. A figure that cannot be computed is null, never
+0.
 """
 
 from __future__ import annotations
@@ -14,21 +15,21 @@ from potstill.metrics import number
 from potstill.records import Interval, Part, Record
 
 LEVEL = 0.95
-"""Coverage aimed at by every interval of an audit."""
+"""Nominal coverage of every interval in an audit."""
 
 
 def interval(low: float, high: float) -> Interval | None:
-    """An interval as a record holds it; None where an end is not finite."""
+    """Return an interval for a record, or None if an end is not finite."""
     first, last = number(low), number(high)
     return None if first is None or last is None else Interval(low=first, high=last)
 
 
 class Spread(Part):
-    """How one dimension (or the weighted overall) is used. Shares are of its labelled rows.
+    """Distribution of the labels of one dimension or of the weighted overall. Shares are of its labelled rows.
 
-    `used` is the share of the scale between the 5th and the 95th percentile, `levels` the number of different
-    values, `constant_mae` the mean distance to the median: what a constant's error would be. `histogram` counts
-    rows in equal bands of the scale, from its floor to its ceiling.
+    `used` is the share of the scale between the 5th and the 95th percentile. `levels` is the number of distinct values.
+    `constant_mae` is the mean absolute distance to the median, which is the error of a constant baseline. `histogram`
+    counts rows in equal bands of the scale, from its minimum to its maximum.
     """
 
     dimension: str
@@ -47,7 +48,7 @@ class Spread(Part):
 
 
 class Group(Part):
-    """How one source's or language's labels use each dimension, `overall` last."""
+    """Distribution of the labels of one source or language in each dimension; `overall` is the last one."""
 
     name: str
     rows: int
@@ -55,7 +56,7 @@ class Group(Part):
 
 
 class Scores(Part):
-    """The spread of all labels, and of groups; groups of fewer than `least` rows are counted in `small`."""
+    """Distribution of all labels, and of groups with at least `least` rows; `small` counts rows of smaller sources."""
 
     dimensions: tuple[Spread, ...]
     by_source: tuple[Group, ...]
@@ -65,11 +66,11 @@ class Scores(Part):
 
 
 class Repeat(Part):
-    """One dimension of repeated answers.
+    """Statistics of repeated answers in one dimension.
 
-    `difference` is the mean absolute difference of two answers, `floor` the expected error of a perfect student
-    against the labels used, `noise_sd` the standard deviation of one answer, `signal` the share of the labels'
-    variance that is not the oracle's noise.
+    `difference` is the mean absolute difference of two answers. `floor` is the expected error of a perfect student on
+    the labels used. `noise_sd` is the standard deviation of one answer. `signal` is the share of the labels' variance
+    that is not oracle noise.
     """
 
     dimension: str
@@ -83,9 +84,10 @@ class Repeat(Part):
 
 
 class Repeats(Part):
-    """The oracle against itself. `articles` of `rows` were asked more than once; labels are means of `samples`.
+    """Agreement of the oracle with itself.
 
-    `mean_...` are means over dimensions.
+    `articles` of `rows` were labelled more than once. Labels are means of `samples` answers. `mean_...` are means over
+    dimensions.
     """
 
     articles: int
@@ -117,11 +119,12 @@ class Component(Part):
 
 
 class Redundancy(Part):
-    """How many things the dimensions measure.
+    """Estimate of how many distinct quantities the dimensions measure.
 
-    `effective` is the participation ratio of the correlation matrix's eigenvalues, (sum)^2 / (sum of squares),
-    from 1 (all the same) to the number of dimensions (all independent). `without_noise` is the same for
-    correlations corrected for the oracle's own noise, which makes dimensions look more different than they are.
+    `effective` is the participation ratio of the correlation matrix's eigenvalues, (sum)^2 / (sum of squares). It
+    ranges from 1 (all dimensions identical) to the number of dimensions (all independent). `without_noise` is the same
+    ratio for correlations that are corrected for the oracle's noise, which makes dimensions look more different than
+    they are.
     """
 
     dimensions: tuple[str, ...]
@@ -138,7 +141,7 @@ class Redundancy(Part):
 
 
 class Difference(Part):
-    """Two oracles on one dimension: mean absolute difference, and bias = first less second."""
+    """Comparison of two oracles on one dimension: mean absolute difference, and bias (first minus second)."""
 
     dimension: str
     rows: int
@@ -150,7 +153,7 @@ class Difference(Part):
 
 
 class TierAgreement(Part):
-    """What two oracles do to the tiers: `confusion` has the first's down and the second's across."""
+    """Agreement of two oracles' tiers; in `confusion` the first oracle's tiers are rows, the second's columns."""
 
     names: tuple[str, ...]
     rows: int
@@ -164,7 +167,7 @@ class TierAgreement(Part):
 
 
 class Pair(Part):
-    """Two oracles on the articles that both have scored. `mean_...` are means over dimensions."""
+    """Comparison of two oracles on the articles that both have scored. `mean_...` are means over dimensions."""
 
     first: str
     second: str
@@ -179,10 +182,10 @@ class Pair(Part):
 
 
 class Suspect(Part):
-    """A label that a student, who had not seen it, would not have given.
+    """A label that differs much from the prediction of a student that was not trained on it.
 
-    `suspicion` is the root mean square over dimensions of the residual over that dimension's usual residual: 1 is
-    an ordinary row. `worst` is the dimension that is furthest off.
+    `suspicion` is the root mean square over dimensions of the residual divided by that dimension's typical residual; 1
+    is an ordinary row. `worst` is the dimension with the largest residual.
     """
 
     id: str
@@ -198,7 +201,7 @@ class Suspect(Part):
 
 
 class Suspects(Part):
-    """The labels most worth a second look, the worst first."""
+    """The labels that are most worth checking, the most suspicious first."""
 
     student: str
     folds: int
@@ -209,7 +212,7 @@ class Suspects(Part):
 
 
 class Rung(Part):
-    """A cheap student's error over out-of-fold scores, mean over dimensions."""
+    """Out-of-fold error of a cheap student, mean over dimensions."""
 
     name: str
     mae: float | None
@@ -217,9 +220,10 @@ class Rung(Part):
 
 
 class Baselines(Part):
-    """What labels can be had for without reading: the constant, the per-source median, and a cheap reader.
+    """Errors that are possible without reading the text, and with a cheap model that reads it.
 
-    `source_gain` is the share of the constant's error that knowing the source removes.
+    The baselines are the constant, the per-source median and a cheap text model. `source_gain` is the share of the
+    constant's error that knowing the source removes.
     """
 
     rows: int
@@ -230,7 +234,7 @@ class Baselines(Part):
 
 
 class Point(Part):
-    """A subset size and the errors of students that learned from so many rows, one per seed."""
+    """A subset size, and the errors of students that were trained on that many rows, one per seed."""
 
     rows: int
     mae: float
@@ -238,7 +242,7 @@ class Point(Part):
 
 
 class Forecast(Part):
-    """The error to be expected with so many labelled rows."""
+    """The predicted error for a number of labelled rows."""
 
     rows: int
     mae: float
@@ -246,9 +250,10 @@ class Forecast(Part):
 
 
 class Curve(Part):
-    """Error by number of labels, fitted as asymptote + factor * rows ** -exponent; intervals over seeds and clusters.
+    """Learning curve: error by number of labels, fitted as asymptote + factor * rows ** -exponent.
 
-    `gain` is what the next 1,000 labels would take off the error; `doubling` what twice the labels would.
+    Intervals are over seeds and clusters. `gain` is the expected reduction of the error from the next 1,000 labels, and
+    `doubling` that from twice the labels.
     """
 
     student: str
@@ -272,7 +277,7 @@ class Curve(Part):
 
 
 class Missed(Part):
-    """Dropped articles that the oracle judged, and how many of them it puts in a positive tier."""
+    """Dropped articles that the oracle has labelled, and how many of them it puts in a positive tier."""
 
     name: str
     dropped: int
@@ -293,7 +298,7 @@ class MissedItem(Part):
 
 
 class Prefiltering(Part):
-    """What the prefilter drops, and what of it the oracle would have kept; intervals are Clopper and Pearson's."""
+    """What the prefilter drops, and which of it the oracle would have kept. Intervals are Clopper-Pearson."""
 
     articles: int
     dropped: int
@@ -305,7 +310,7 @@ class Prefiltering(Part):
 
 
 class Copies(Part):
-    """Near-duplicates with labels that differ: one pair."""
+    """A pair of near-duplicates with different labels."""
 
     first: str
     second: str
@@ -315,9 +320,9 @@ class Copies(Part):
 
 
 class Duplicates(Part):
-    """Near-duplicates among the rows. `same_text` counts rows whose very text an earlier row has.
+    """Near-duplicates among the rows. `same_text` counts rows with exactly the same text as an earlier row.
 
-    `difference` is the mean absolute difference of the labels of the pairs, over dimensions.
+    `difference` is the mean absolute difference of the pairs' labels, over dimensions.
     """
 
     pairs: int
@@ -331,7 +336,7 @@ class Duplicates(Part):
 
 
 class Phrase(Part):
-    """A run of words that many of a source's articles share."""
+    """A sequence of words that many articles of a source share."""
 
     source: str
     phrase: str
@@ -340,7 +345,7 @@ class Phrase(Part):
 
 
 class Declared(Part):
-    """Known boilerplate of a kind (cookies, paywall...): rows that have it, and their mean overall and others'."""
+    """Known boilerplate of one kind (cookies, paywall...): rows with it, and the mean overall with and without it."""
 
     kind: str
     rows: int
@@ -351,7 +356,7 @@ class Declared(Part):
 
 
 class Boilerplate(Part):
-    """Text that belongs to the page and not to the article."""
+    """Text that belongs to the web page and not to the article."""
 
     declared: tuple[Declared, ...]
     repeated: tuple[Phrase, ...]
@@ -359,10 +364,10 @@ class Boilerplate(Part):
 
 
 class Marked(Part):
-    """Texts with markup: how many of `rows` have HTML tags, entities or Markdown, and how many any of them (`marked`).
+    """Texts with markup: counts of rows with HTML tags, entities or Markdown, and with any of them (`marked`).
 
-    `taken` is the median share of their window's characters that is marks; `sources` has those with the most such
-    texts first.
+    `taken` is the median share of the window's characters that are markup. `sources` lists the sources with the most
+    such texts first.
     """
 
     rows: int
@@ -376,10 +381,10 @@ class Marked(Part):
 
 
 class Truncation(Part):
-    """What windows lose. `lost` is the median share of their characters that cut articles lose.
+    """Text that is lost by truncation. `lost` is the median share of characters that truncated articles lose.
 
-    `high` says which rows count as high scorers. `open_ended` counts articles that were cut short before they came
-    here: their last character is an ellipsis, or a count of missing characters.
+    `high` describes which rows count as high scorers. `open_ended` counts articles that were already truncated in the
+    input: they end with an ellipsis or with a count of missing characters.
     """
 
     max_chars: int
@@ -397,7 +402,7 @@ class Truncation(Part):
 
 
 class Finding(Part):
-    """A verdict in words, and the section that it comes from."""
+    """A conclusion in words, and the section that it belongs to."""
 
     tone: Literal["good", "caution", "bad", "neutral"]
     section: str
@@ -405,7 +410,7 @@ class Finding(Part):
 
 
 class Audit(Record):
-    """`audit.json`: what labels are worth. A part that could not be had is null, and `skipped` says why."""
+    """Contents of `audit.json`. A part that could not be computed is null, and `skipped` gives the reason."""
 
     fault = LabelError
     made_by = "potstill audit"

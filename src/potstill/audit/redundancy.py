@@ -1,6 +1,6 @@
-"""Whether several names stand for one thing: correlations, principal components, the effective number of dimensions.
+"""Detect redundant dimensions: correlations, principal components, and the effective number of dimensions.
 
-In: labels, and the oracle's repeat error where it is known. Out: `Redundancy`, with a warning by a stated rule.
+Input: labels, and the oracle's repeat error if known. Output: `Redundancy`, with a warning by a stated rule.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 HIGH = 0.8
-"""Correlation at which two dimensions are nearly one."""
+"""Correlation from which two dimensions are considered nearly identical."""
 
 FEWEST_ROWS = 30
-"""Complete rows below which correlations are chance."""
+"""Minimum number of complete rows; with fewer, correlations are dominated by chance."""
 
 RULE = (
     f"A warning is given where two dimensions correlate at {HIGH} or more (either way), or where the effective number "
@@ -40,15 +40,18 @@ def redundancy_of(
     seed: int = 0,
     resamples: int = metrics.RESAMPLES,
 ) -> Redundancy | None:
-    """How many different things the dimensions measure; None with too few complete rows or varying dimensions.
+    """Estimate how many distinct quantities the dimensions measure.
 
     Args:
-        scores: labels, shape (rows, dimensions); rows with a mask are left out.
-        dimensions: their names.
-        clusters: of near-duplicates, shape (rows,).
-        repeats: the oracle's repeat error, by which correlations are corrected for noise (Spearman 1904).
-        seed: of the bootstrap.
-        resamples: of the bootstrap.
+        scores: labels, shape (rows, dimensions); rows with a masked label are left out.
+        dimensions: names of the dimensions.
+        clusters: near-duplicate cluster of each row, shape (rows,).
+        repeats: the oracle's repeat error, with which correlations are corrected for noise (Spearman 1904).
+        seed: random seed for the bootstrap.
+        resamples: number of bootstrap resamples.
+
+    Returns:
+        The redundancy, or None with too few complete rows or dimensions that vary.
     """
     complete = np.isfinite(scores).all(axis=1)
     known, clusters = scores[complete], clusters[complete]
@@ -80,7 +83,7 @@ def redundancy_of(
         components=tuple(
             Component(
                 share=round(float(max(values[i], 0.0) / len(names)), 6),
-                # A component's sign is free; most of its dimensions go up.
+                # The sign of a component is arbitrary; it is chosen so that the sum of the loadings is not negative.
                 loadings={name: round(float(v), 6) for name, v in zip(names, _upwards(vectors[:, i]), strict=True)},
             )
             for i in order.tolist()
@@ -95,7 +98,7 @@ def redundancy_of(
 
 
 def in_words(found: Redundancy) -> str:
-    """A sentence on how many things there are, and where the warning is given what to do about it."""
+    """Describe the number of distinct quantities in a sentence, with advice if there is a warning."""
     text = f"{len(found.dimensions)} dimensions measure about {found.effective or 0.0:.1f} different things."
     if not found.warning:
         return text
@@ -105,15 +108,15 @@ def in_words(found: Redundancy) -> str:
 
 
 def participation(correlations: FloatArray) -> float:
-    """The participation ratio of a correlation matrix's eigenvalues: d^2 over the sum of all squared correlations.
+    """Return the participation ratio of a correlation matrix's eigenvalues: d^2 over the sum of squared correlations.
 
-    1 where all dimensions are the same, d where all are independent; NaN where one does not vary.
+    It is 1 if all d dimensions are identical and d if all are independent; NaN if one does not vary.
     """
     return float(len(correlations) ** 2 / np.sum(correlations**2))
 
 
 def _correlations(scores: FloatArray) -> FloatArray:
-    """Pearson's, shape (dimensions, dimensions); NaN where a column does not vary."""
+    """Return Pearson correlations, shape (dimensions, dimensions); NaN where a column does not vary."""
     centred = scores - scores.mean(axis=0)
     length = np.sqrt((centred**2).sum(axis=0))
     unit = np.divide(centred, length, out=np.full(centred.shape, np.nan), where=length > 0)

@@ -1,8 +1,8 @@
-"""The oracle against itself: how far two answers differ, the floor that this sets, and how much is signal.
+"""Compare the oracle with itself: difference of repeated answers, noise floor, and share of signal.
 
-In: every article's answers. Out: `Repeats`, or None where no article was asked about twice. Noise is what changes
-between answers of one prompt; a bias that all answers share looks like signal here, and only another oracle or a
-person can show it.
+Input: every article's answers. Output: `Repeats`, or None if no article was labelled twice. Noise is the variation
+between answers to one prompt. A bias that all answers share looks like signal here; only another oracle or a person can
+reveal it.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ REMINDER = (
 
 
 def repeats_of(rows: Labelled, *, seed: int = 0, resamples: int = metrics.RESAMPLES) -> Repeats | None:
-    """The repeat error of one oracle's answers.
+    """Estimate the repeat error of one oracle's answers.
 
-    With d the mean absolute difference of two answers, the floor is d times the mean over labelled rows of
-    1 / sqrt(2K), K being the number of answers behind a row's label: d / sqrt(2K) where all rows have K. The share of
-    signal is 1 - noise / variance of the labels, where the noise is the pooled variance within articles, divided by
-    each row's K; 0 where the noise is as large.
+    With d the mean absolute difference of two answers, the floor is d times the mean over labelled rows of 1 /
+    sqrt(2K), where K is the number of answers behind a row's label. If all rows have K answers, this is d / sqrt(2K).
+    The share of signal is 1 - noise / variance of the labels, where noise is the pooled variance within articles,
+    divided by each row's K. The share is 0 if the noise is at least as large as the variance.
     """
     weights = rows.filter.weights
     wide = [metrics.with_overall(answer, weights) for answer in rows.answers]
@@ -84,7 +84,7 @@ def repeats_of(rows: Labelled, *, seed: int = 0, resamples: int = metrics.RESAMP
 
 
 class _Signal:
-    """The share of signal over any rows drawn, shape (dimensions + 1,)."""
+    """A function that computes the share of signal for a resample of rows, shape (dimensions + 1,)."""
 
     def __init__(self, labels: FloatArray, variances: FloatArray, share: float) -> None:
         self.labels, self.variances, self.share = labels, variances, share
@@ -95,12 +95,12 @@ class _Signal:
         total = np.array([_spread(column) for column in labels.T])
         result: FloatArray = np.full(len(noise), np.nan)
         np.divide(noise, total, out=result, where=total > 0)
-        # Noise that is estimated to be more than all there is leaves nothing.
+        # If the estimated noise exceeds the total variance, the share of signal is 0.
         return np.maximum(1.0 - result, 0.0)
 
 
 def _variance(answers: FloatArray) -> FloatArray:
-    """The unbiased variance of each dimension's answers; NaN with fewer than two."""
+    """Return the unbiased variance of each dimension's answers; NaN with fewer than two."""
     known = np.isfinite(answers)
     count = known.sum(axis=0)
     filled = np.where(known, answers, 0.0)

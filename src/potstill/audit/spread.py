@@ -1,6 +1,6 @@
-"""How the scale is used: by dimension, by source and by language.
+"""Measure how labels use the scale, by dimension, by source and by language.
 
-In: labels. Out: `Scores`. A dimension whose labels sit at one end teaches a student little but that end.
+Input: labels. Output: `Scores`. A dimension with most labels at one end of the scale provides little training signal.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 BANDS = 10
-"""Equal bands of the scale in a histogram."""
+"""Number of equal bands of the scale in a histogram."""
 
 LEAST = 20
-"""Rows that a source or language needs for figures of its own."""
+"""Minimum number of rows for which a source or language is reported separately."""
 
 
 def spread_of(rows: Labelled) -> Scores:
-    """The use of the scale by every dimension and by the weighted overall."""
+    """Describe how every dimension and the weighted overall use the scale."""
     scale = rows.filter.scale
     scores = metrics.with_overall(rows.scores, rows.filter.weights)
     names = (*rows.filter.dimension_names, "overall")
@@ -42,7 +42,7 @@ def spread_of(rows: Labelled) -> Scores:
 
 
 def spread(name: str, values: FloatArray, low: float, high: float) -> Spread:
-    """One column of labels, shape (rows,), on a scale from `low` to `high`; NaN is masked."""
+    """Describe one column of labels, shape (rows,), on a scale from `low` to `high`; NaN is masked."""
     known = values[np.isfinite(values)]
     if not known.size:
         blank = dict.fromkeys(("mean", "median", "sd", "low", "high", "used", "at_floor", "at_ceiling", "constant_mae"))
@@ -69,7 +69,7 @@ def spread(name: str, values: FloatArray, low: float, high: float) -> Spread:
 def _groups(
     scores: FloatArray, names: tuple[str, ...], labels: list[str], low: float, high: float
 ) -> tuple[Group, ...]:
-    """Groups of at least `LEAST` rows, the largest first."""
+    """Return groups of at least `LEAST` rows, the largest first."""
     counts = sorted(Counter(filter(None, labels)).items(), key=lambda item: (-item[1], item[0]))
     found = []
     for label, count in counts:

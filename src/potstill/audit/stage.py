@@ -1,6 +1,6 @@
-"""The audit itself: every part that the rows allow, and why the others are left out.
+"""Run the audit: compute every part that the rows allow, and give the reason for each omitted part.
 
-In: labelled rows. Out: an `Audit`.
+Input: labelled rows. Output: an `Audit`.
 """
 
 from __future__ import annotations
@@ -46,22 +46,25 @@ def audit_labels(
     resamples: int = metrics.RESAMPLES,
     inputs: Mapping[str, str] | None = None,
 ) -> Audit:
-    """All that can be said of one oracle's labels, and of several oracles side by side.
+    """Audit one oracle's labels, and compare several oracles.
 
     Args:
         rows: the audited oracle's rows, from `labelled`.
         articles: all articles, labelled or not.
-        oracles: answers by oracle and article, the audited one's included.
-        dropped: answers for articles of `pool` that the prefilter drops, beside those among `oracles`.
-        pool: what the prefilter is audited on; `articles` where not given.
+        oracles: answers by oracle and article, including the audited oracle's.
+        dropped: further answers for articles of `pool` that the prefilter drops, in addition to those in `oracles`.
+        pool: articles on which the prefilter is audited. Default: `articles`.
         learn: whether to fit cheap students, for suspects, baselines and the learning curve.
-        suspects: how many to list.
-        seed: of folds, subsets and resamples.
-        resamples: of the bootstraps.
-        inputs: name -> SHA-256 of what was read, for the record.
+        suspects: number of suspicious labels to list.
+        seed: random seed for folds, subsets and resamples.
+        resamples: number of bootstrap resamples.
+        inputs: name -> SHA-256 of each input, for the record.
+
+    Returns:
+        The audit. Parts that were omitted are None, and `skipped` gives the reasons.
 
     Raises:
-        MissingExtra: scikit-learn is not installed, and `learn` is asked for.
+        MissingExtra: scikit-learn is not installed and `learn` is true.
     """
     filter_ = rows.filter
     skipped: dict[str, str] = {}
@@ -107,7 +110,7 @@ def _pairs(
     seed: int,
     resamples: int,
 ) -> list[Pair]:
-    """Every two oracles; clusters of near-duplicates are known for the audited rows alone, others stand alone."""
+    """Compare every two oracles; near-duplicate clusters are known only for the audited rows, so none are used here."""
     if len(oracles) < 2:
         return []
     ids = articles["id"].to_list()

@@ -1,8 +1,8 @@
-"""Labels worth a second look, and what can be had without reading: cheap students out of fold.
+"""Find suspicious labels, and measure baselines that do not read the text, with out-of-fold cheap students.
 
-In: rows. Out: `Suspects` and `Baselines`, from the same folds. A cheap student that never saw a row says what its
-label should be by what similar texts got; where label and expectation part most, the label is wrong, or the article
-is one that only reading explains. A person sees which in seconds.
+Input: rows. Output: `Suspects` and `Baselines`, from the same folds. A cheap student predicts the label of a held-out
+row from similar texts. Where label and prediction differ most, either the label is wrong or the article needs careful
+reading. A person can tell within seconds which it is.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 MANY_ROWS = 2000
-"""Rows above which the cheap student reads words alone, so that an audit takes minutes at most."""
+"""Number of rows above which the cheap student uses only words, so that an audit takes at most minutes."""
 
 MOST = 50
-"""Suspects listed."""
+"""Default number of suspects to list."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """Scores of every row by students that had not seen it, by student, shape (rows, dimensions) each."""
+    """Out-of-fold scores of every row by student, shape (rows, dimensions) each."""
 
     student: str
     scores: dict[str, FloatArray]
 
 
 def cheap_student(rows: int) -> TfidfRecipe:
-    """TF-IDF and ridge regression at a fixed strength: words, and characters too where there are few rows."""
+    """Return a recipe of TF-IDF and ridge regression with fixed penalty, with character n-grams for few rows."""
     small = rows <= MANY_ROWS
     return TfidfRecipe(
         name="tfidf-words-characters" if small else "tfidf-words",
@@ -53,7 +53,7 @@ def cheap_student(rows: int) -> TfidfRecipe:
 
 
 def held_out(rows: Labelled, *, seed: int = 0, recipe: TfidfRecipe | None = None) -> HeldOut:
-    """Out-of-fold scores by the constant, the per-source median where sources are known, and a cheap reader.
+    """Compute out-of-fold scores of the constant, the per-source median (if sources are known), and a cheap text model.
 
     Raises:
         MissingExtra: scikit-learn is not installed.
@@ -76,7 +76,7 @@ def held_out(rows: Labelled, *, seed: int = 0, recipe: TfidfRecipe | None = None
 
 
 def baselines_of(rows: Labelled, found: HeldOut, *, seed: int = 0, resamples: int = metrics.RESAMPLES) -> Baselines:
-    """The error of each student over the same rows, and what knowing the source is worth."""
+    """Compute the error of each student on the same rows, and the gain from knowing the source."""
     means = Means(rows.clusters, seed, resamples)
     errors = {name: np.abs(scores - rows.scores) for name, scores in found.scores.items()}
     rungs = []
@@ -99,7 +99,7 @@ def baselines_of(rows: Labelled, found: HeldOut, *, seed: int = 0, resamples: in
 
 
 def suspects_of(rows: Labelled, found: HeldOut, *, most: int = MOST) -> Suspects:
-    """The rows whose labels are furthest from what was expected, the worst first."""
+    """Return the rows whose labels differ most from the predictions, the most suspicious first."""
     expected = found.scores[found.student]
     residuals = expected - rows.scores
     relative, score = _relative(residuals), suspicion(residuals)
@@ -133,9 +133,9 @@ def suspects_of(rows: Labelled, found: HeldOut, *, most: int = MOST) -> Suspects
 
 
 def suspicion(residuals: FloatArray) -> FloatArray:
-    """The root mean square over dimensions of each residual over its dimension's usual one, shape (rows,).
+    """Return each row's root mean square, over dimensions, of its residuals relative to the typical ones.
 
-    1 is an ordinary row; NaN where nothing is known of it.
+    A value of 1 is an ordinary row. The shape is (rows,), with NaN where no residual is known.
     """
     known = np.isfinite(residuals)
     here = known.sum(axis=1)
@@ -145,7 +145,7 @@ def suspicion(residuals: FloatArray) -> FloatArray:
 
 
 def _relative(residuals: FloatArray) -> FloatArray:
-    """Each residual's size over the root mean square of its dimension, same shape; 0 where nothing is known."""
+    """Return absolute residuals divided by the root mean square of their dimension, same shape; 0 where unknown."""
     known = np.isfinite(residuals)
     count = known.sum(axis=0)
     squares = np.where(known, residuals, 0.0) ** 2
@@ -156,7 +156,7 @@ def _relative(residuals: FloatArray) -> FloatArray:
 
 
 def _row_mean(errors: FloatArray) -> FloatArray:
-    """Each row's mean error, shape (rows, 1); 0 where nothing is known."""
+    """Return each row's mean error, shape (rows, 1); 0 where nothing is known."""
     known = np.isfinite(errors)
     total = np.where(known, errors, 0.0).sum(axis=1)
     mean: FloatArray = np.divide(total, known.sum(axis=1), out=np.zeros(len(total)), where=known.any(axis=1))

@@ -1,7 +1,7 @@
-"""What the window loses, and whether high scorers lose more.
+"""Measure what the window truncates, and whether high scorers lose more.
 
-In: rows with their whole text. Out: `Truncation`. A window that cuts what makes an article good makes labels, and
-students, that judge openings.
+Input: rows with their full text. Output: `Truncation`. If the window cuts off what makes an article good, labels and
+students only judge the beginnings of articles.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray
 
 TOP = 0.9
-"""Quantile of overall above which a row is a high scorer, where positive tiers have too few."""
+"""Quantile of the overall score above which a row is a high scorer, if positive tiers have too few rows."""
 
-# Feeds end a text that they cut with an ellipsis, or with what is missing: [+1234 chars].
+# Feeds end a truncated text with an ellipsis, or with the number of missing characters: [+1234 chars].
 _OPEN_END = regex.compile(r"(?:\u2026|\.\.\.|\[\+?\d+ ?(?:chars|characters)\]|\[(?:\u2026|\.\.\.)\])\s*$")
 
 
 def truncation_of(rows: Labelled, *, seed: int = 0, resamples: int = metrics.RESAMPLES) -> Truncation:
-    """How many rows the window cuts, by how much, and among high scorers beside the others."""
+    """Measure how many rows the window truncates, by how much, and whether high scorers differ from the others."""
     window = rows.filter.text
     texts = list(rows.articles.select("title", "content").iter_rows())
     cut = np.array([window.cuts(title, content) for title, content in texts])
@@ -56,7 +56,7 @@ def truncation_of(rows: Labelled, *, seed: int = 0, resamples: int = metrics.RES
 
 
 def high_scorers(rows: Labelled) -> tuple[BoolArray, str]:
-    """Which rows score high, and by what rule: a positive tier, or the top tenth where too few have one."""
+    """Return which rows score high, and by which rule: a positive tier, or the top tenth if too few rows have one."""
     positive = rows.filter.positive_tiers
     if positive:
         tiers = decide_rows(rows.scores, rows.filter, cap_hits(rows.texts, rows.filter))["tier"]

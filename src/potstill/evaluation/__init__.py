@@ -1,10 +1,11 @@
-"""Evaluation: what the students of a run are worth, beside what would be true without them.
+"""Evaluate the students of a run, and compare them with baselines.
 
-In: a run's bundle, its students and its labels, or a file of predictions, or a bundle and new articles. Out:
-`evaluation.json`, from which every figure of a report comes, and `predictions.parquet`. `records` holds the shapes;
-`judging` turns predictions and labels into figures; `ranking` and `slices` look closer; `folds`, `floor` and
-`latency` add what stands beside them; `findings` says it in words; `stage` does all of it for a run, `published` for
-a file that `predictions` reads, `fresh` for a bundle on new articles, which `drawing` chooses and an oracle labels.
+Input: a run's bundle, its students and its labels; or a file of predictions; or a bundle and new articles. Output:
+`evaluation.json`, from which every figure of a report is read, and `predictions.parquet`. `records` defines the
+records, `judging` computes metrics from predictions and labels, `ranking` and `slices` compute further metrics,
+`folds`, `floor` and `latency` add reference values, and `findings` writes conclusions in words. `stage` evaluates a
+run, `published` evaluates a file that `predictions` reads, and `fresh` evaluates a bundle on new articles, which
+`drawing` samples and an oracle labels.
 """
 
 from potstill.evaluation.drawing import draw

@@ -1,6 +1,6 @@
-"""New articles to judge a bundle on: a random sample of those that it would score and did not learn from.
+"""Sample new articles for the evaluation of a bundle: ones that it would score and was not trained on.
 
-In: articles, the bundle's filter, and the run that the bundle was made in, where it is known. Out: a `Sample`.
+Input: articles, the bundle's filter, and the run in which the bundle was made, if known. Output: a `Sample`.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Sample:
     """A random sample of new articles.
 
-    `articles` has the columns id, title, content, source, language, published and text (the window). Of `pool`
-    articles there were, `left_out` counts by reason those that were not drawn from.
+    `articles` has the columns id, title, content, source, language, published and text (the window). `pool` is the
+    number of available articles, and `left_out` counts by reason those that were excluded from sampling.
     """
 
     articles: pl.DataFrame
@@ -38,19 +38,22 @@ class Sample:
 
 
 def draw(articles: pl.DataFrame, filter_: Filter, n: int, *, seed: int = 0, seen: Collection[str] = ()) -> Sample:
-    """A random sample of the articles that a bundle with this filter would score, each window once.
+    """Sample articles that a bundle with this filter would score; each distinct window occurs once.
 
-    The same articles and seed give the same sample, and a larger one holds the smaller.
+    The result is deterministic for given articles and seed, and a larger sample contains the smaller ones.
 
     Args:
         articles: columns id, title, content; ids are unique.
-        filter_: the bundle's.
-        n: how many.
-        seed: of the draw.
-        seen: windows that the bundle's student may have learned from.
+        filter_: the bundle's filter.
+        n: number of articles.
+        seed: random seed for sampling.
+        seen: windows that may have been used to train the bundle's student.
+
+    Returns:
+        The sample.
 
     Raises:
-        BadInput: there are fewer.
+        BadInput: there are fewer than `n` articles.
     """
     rows = with_facts(articles)
     texts = [filter_.text.of(title, content) for title, content in rows.select("title", "content").iter_rows()]
@@ -83,7 +86,7 @@ def _reasons(texts: list[str], dropped: list[bool], seen: set[str]) -> Iterator[
 
 
 def seen_by(run: Run, filter_: Filter) -> set[str]:
-    """The windows of a run's articles, on which its bundle cannot be judged anew."""
+    """Return the windows of a run's articles, which cannot be used for a new evaluation of its bundle."""
     path = run.path("articles")
     return {
         filter_.text.of(title, content)

@@ -1,7 +1,7 @@
-"""How far the oracle is from itself: the error that no student can beat.
+"""Estimate the noise floor: the error caused by the oracle's disagreement with itself, which no student can beat.
 
-In: the oracle's answers, several per article. Out: a `Floor`, or None where no article was asked about twice,
-since one pass says nothing about the next.
+Input: the oracle's answers, several per article. Output: a `Floor`, or None if no article was labelled twice, because
+single answers contain no information about noise.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 
 
 def floor_of(answers: Iterable[FloatArray], dimensions: Sequence[str]) -> Floor | None:
-    """The floor from repeated answers.
+    """Estimate the noise floor from repeated answers.
+
+    The difference d of an article is the mean over all pairs of its answers. An article with K answers contributes d /
+    sqrt(2K) to the floor, so more answers per article lower the floor as they lower the noise.
 
     Args:
-        answers: per article an array of shape (samples, dimensions), NaN where an answer lacks a dimension.
-        dimensions: their names, in order.
+        answers: for each article an array of shape (samples, dimensions), NaN where an answer lacks a dimension.
+        dimensions: names of the dimensions, in order.
 
-    The difference of an article is the mean over all pairs of its answers; an article with K of them counts
-    with d / sqrt(2K), so that articles asked more often lower the floor as they lower the noise.
+    Returns:
+        The noise floor, or None if no article has two answers.
     """
     repeated = [answer for answer in answers if len(answer) > 1]
     if not repeated:

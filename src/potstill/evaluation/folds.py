@@ -1,6 +1,6 @@
-"""What the constant student says out of fold, to stand beside the scores of `training.out_of_fold`.
+"""Compute out-of-fold predictions of the constant baseline, for comparison with `training.out_of_fold`.
 
-In: labelled examples and a fold per row. Out: the constant's scores of each row, learned from the other folds.
+Input: labelled examples and a fold per row. Output: the constant's predictions for each row, fitted on the other folds.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def out_of_fold_constant(examples: Examples, folds: IntArray, filter_: Filter) -> FloatArray:
-    """What the constant student says in the same folds, shape (rows, dimensions + 1); see `constant_for`."""
+    """Return the constant's predictions for the same folds, shape (rows, dimensions + 1); see `constant_for`."""
     result = np.full((len(examples), len(examples.dimensions) + 1), np.nan)
     for learned, held_out in turns(examples, folds):
         result[held_out] = constant_for(examples.scores[learned], filter_, int(held_out.sum()))

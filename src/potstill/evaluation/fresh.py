@@ -1,8 +1,9 @@
-"""A bundle on new articles: an oracle labels a random sample of them, and the bundle is judged by these labels.
+"""Evaluate a bundle on new articles: an oracle labels a random sample, and the bundle is compared with these labels.
 
-In: a bundle, articles that it did not learn from, and an oracle. Out: a `FreshEvaluation`, and the table of
-predictions and labels; for a run's bundle they are the run's stage `fresh`. The oracle is asked with the bundle's own
-filter, and its answers are kept in a ledger of their own: a second look costs nothing, and no run's labels change.
+Input: a bundle, articles that it was not trained on, and an oracle. Output: a `FreshEvaluation`, and a table of
+predictions and labels; for a run's bundle they are the run's stage `fresh`. The oracle gets the bundle's own filter,
+and its answers are stored in a separate ledger. Repeating the evaluation therefore costs nothing, and no run's labels
+change.
 """
 
 from __future__ import annotations
@@ -49,18 +50,19 @@ FRESH_LAYOUT: Mapping[str, str] = {
     "predictions": "predictions.parquet",
     "ledger": "ledger.sqlite",
 }
-"""What a folder of a fresh evaluation holds."""
+"""Names of the files in the folder of a fresh evaluation."""
 
 
 FEWEST = 10
-"""Labels below which figures, and their intervals most of all, would be a story about each of them."""
+"""Minimum number of labels; with fewer, metrics and especially their intervals would not be meaningful."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FreshCheck:
-    """All that is needed to judge a bundle on new articles, but for the oracle; `prepare` makes it.
+    """Everything except the oracle that an evaluation on new articles needs; `prepare` creates it.
 
-    `folder` is where results go, None for nowhere; `run` the bundle's, where the check is one of its stages.
+    `folder` is the folder for results, or None to write nothing. `run` is the bundle's run if the evaluation is one of
+    its stages.
     """
 
     scorer: Scorer
@@ -78,10 +80,10 @@ class FreshCheck:
         price: Price | None = None,
         bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     ) -> FreshEvaluation:
-        """Ask, judge and write; see `evaluate_fresh`.
+        """Label, evaluate and write the results; see `evaluate_fresh`.
 
         Raises:
-            RunError: another process writes to the run.
+            RunError: another process is writing to the run.
         """
         facts = {"oracle": f"{oracle.name}:{oracle.model}", "sample": self.sample.articles.height, "samples": samples}
         seeds = {"draw": self.sample.seed, "bootstrap": bootstrap.seed}
@@ -106,21 +108,24 @@ def prepare(
     ledger: Path | None = None,
     keeps: bool = True,
 ) -> FreshCheck:
-    """Open a bundle and draw the articles to judge it on; nobody is asked yet.
+    """Open a bundle and sample the articles for its evaluation; the oracle is not queried yet.
 
     Args:
-        place: a bundle, or a run for its bundle.
+        place: a bundle, or a run whose bundle is evaluated.
         articles: a file of new articles.
-        n: how many of them to draw.
-        seed: of the draw.
-        folder: for results and bought labels; a run's own where the bundle is a run's and nothing else is said.
-        ledger: another place for the bought labels.
-        keeps: whether results and labels will be kept; a mere plan writes nothing.
+        n: number of articles to sample.
+        seed: random seed for sampling.
+        folder: folder for results and bought labels. Default for a run's bundle: the run's own folder for them.
+        ledger: another path for the bought labels.
+        keeps: whether results and labels will be saved; a plan writes nothing.
+
+    Returns:
+        The prepared evaluation.
 
     Raises:
-        BadInput: there are too few articles, or no place for the labels.
+        BadInput: there are too few articles, or no path for the labels.
         ArticleError: the file cannot be read.
-        BundleError: the bundle does not prove itself.
+        BundleError: the bundle fails its self-test.
     """
     bundle, run = run_of(place)
     if run is not None and bundle.resolve() == run.path("bundle").resolve() and folder is None:
@@ -142,7 +147,7 @@ def prepare(
 
 
 def run_of(place: str | Path) -> tuple[Path, Run | None]:
-    """A bundle's folder, and the run that it was made in, where it still lies there; `place` is either."""
+    """Return a bundle's folder, and the run that contains it, if any; `place` is the bundle or the run."""
     folder = Path(place)
     if (folder / LAYOUT["manifest"]).exists():
         run = Run.open(folder)
@@ -152,7 +157,7 @@ def run_of(place: str | Path) -> tuple[Path, Run | None]:
 
 
 def write_fresh(found: FreshEvaluation, predictions: pl.DataFrame, folder: Path) -> None:
-    """Write both results of `evaluate_fresh` into a folder, each whole or not at all."""
+    """Write both results of `evaluate_fresh` to a folder, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / FRESH_LAYOUT["predictions"]) as temporary:
         predictions.write_parquet(temporary)
@@ -170,35 +175,35 @@ def evaluate_fresh(
     price: Price | None = None,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> tuple[FreshEvaluation, pl.DataFrame]:
-    """Have an oracle label a sample, and judge a bundle by it.
+    """Have an oracle label a sample, and evaluate a bundle on these labels.
 
-    Where a limit ends the asking, the bundle is judged by the labels there are: they come in a random order.
+    If a limit ends the labelling early, the bundle is evaluated on the labels so far, which are a random subset.
 
     Args:
         scorer: an open bundle.
-        sample: drawn with the bundle's filter.
-        oracle: who labels; it is closed at the end.
-        ledger: where answers are kept; those it has are not paid for again.
-        samples: answers about each article; from two on the floor is known.
-        limits: how far and how fast, over all calls of the ledger.
-        price: per million tokens; needed for a limit in money unless the oracle is free.
-        bootstrap: of the intervals.
+        sample: a sample that was drawn with the bundle's filter.
+        oracle: the oracle; it is closed at the end.
+        ledger: file for the answers. Existing answers are not paid for again.
+        samples: answers per article; at least 2 are needed to estimate label noise.
+        limits: limits on number, cost and rate, over all calls of the ledger.
+        price: price per million tokens, which a cost limit needs unless the oracle is free.
+        bootstrap: settings of the intervals.
 
     Returns:
-        The record, and a row per labelled article with id, title, source, language, published, text, cluster,
-        `y_`, `p_`, `low_` and `high_<dimension>` and `cap_0`, `cap_1`..., as `read_predictions` takes it.
+        The record, and a row per labelled article with id, title, source, language, published, text, cluster, `y_`,
+        `p_`, `low_` and `high_<dimension>` and `cap_0`, `cap_1`..., in the format of `read_predictions`.
 
     Raises:
-        LabelError: too few labels could be had, or the ledger's are of another rubric than the bundle's.
-        OracleError: the oracle cannot be asked; answers so far are kept.
-        BadInput: a limit in money without a price.
+        LabelError: there are too few labels, or the ledger's labels are of another rubric than the bundle's.
+        OracleError: the oracle cannot be queried. Answers so far are kept.
+        BadInput: a cost limit was given without a price.
     """
     filter_, path = scorer.bundle.filter, Path(ledger)
     names = filter_.dimension_names
     if path.exists():
         with Ledger(path) as kept:
             refuse_others(kept, Prompt.of(filter_), "Choose another ledger or folder for the bundle's own.")
-    # All that can go wrong without the oracle goes wrong before it is paid.
+    # Everything that can fail without the oracle is done before the oracle is paid.
     rows = scorer.score_batch(sample.articles)
     clusters = clusters_of(rows.height, near_duplicates(rows["text"].to_list()))
     rows = rows.with_columns(pl.Series("cluster", clusters))
@@ -270,7 +275,7 @@ def evaluate_fresh(
 
 
 def _labels(path: Path, filter_: Filter, oracle: str) -> pl.DataFrame:
-    """Columns id and `y_<dimension>` of the oracle's labels, null where masked."""
+    """Return columns id and `y_<dimension>` of the oracle's labels, null where masked."""
     columns = [f"y_{name}" for name in filter_.dimension_names]
     with Ledger.reading(path) as ledger:
         found = ledger.labels(filter_)
@@ -299,7 +304,7 @@ def _predicted(judged: pl.DataFrame, filter_: Filter) -> Predicted:
 
 
 def _array(rows: pl.DataFrame, what: str, filter_: Filter) -> FloatArray:
-    """Shape (rows, dimensions), NaN where null."""
+    """Return columns as an array of shape (rows, dimensions), NaN where null."""
     columns = [rows[f"{what}_{name}"].cast(pl.Float64).fill_null(float("nan")) for name in filter_.dimension_names]
     return np.column_stack([column.to_numpy() for column in columns])
 
@@ -347,7 +352,7 @@ def _fewer_labels(asked: Asked) -> Iterator[Finding]:
 
 
 def _beside_validation(judged: Judgement, validation: float | None) -> Iterator[Finding]:
-    """Whether new articles are as easy as those that the student was chosen by."""
+    """Compare the error on new articles with that on the validation part, which was used for model selection."""
     mae, interval = judged.mean.mae, judged.mean.mae_interval
     if validation is None or mae is None or interval is None:
         return

@@ -1,7 +1,8 @@
-"""A training's history and what was printed about it, from files alone, whoever trained.
+"""Read the history of a training and its metadata from files, whichever program wrote them.
 
-In: epochs with their errors, and metadata; potstill's own `history.json` and `record.json`, or JSON of others. Out:
-`TrainingHistory`, in which `flags` looks for what does not hold. No model is run and no claim is believed.
+Input: epochs with their errors, and metadata, as potstill's own `history.json` and `record.json` or as JSON of another
+program. Output: a `TrainingHistory`, which `flags` checks for inconsistencies. No model is run, and reported claims are
+not trusted.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "train_rows": ("train_rows", "train_examples"),
     "batch_size": ("batch_size",),
 }
-"""Every fact of the metadata that is read, and the spellings it may have."""
+"""Every metadata field that is read, with its accepted spellings."""
 
 _GROUPS = ("metadata", "parameters", "schedule")
-"""Objects whose keys are read as if they stood one level up."""
+"""Objects whose keys are read as if they were one level higher."""
 
 _PARTS = {"train": ("train",), "validation": ("validation", "val")}
 _MEASURES = ("mae", "loss", "rmse")
@@ -44,7 +45,7 @@ _MEASURES = ("mae", "loss", "rmse")
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch; a measure that is not recorded is None. Errors are means over dimensions."""
+    """Metrics of one epoch; one that was not recorded is None. Errors are means over dimensions."""
 
     epoch: int
     train_mae: float | None = None
@@ -59,10 +60,10 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True)
 class TrainingHistory:
-    """What is recorded of a training; None, or empty, where it is not.
+    """Recorded facts about a training; None or empty if they were not recorded.
 
-    `table` is a validation MAE per dimension, said to be of epoch `table_epoch`. `targets` are upper bounds by
-    figure (`mae`, `gap`...); `claims` are sentences with percentages. `unread` names keys that no rule reads.
+    `table` is a reported validation MAE per dimension at epoch `table_epoch`. `targets` are upper bounds by metric
+    (`mae`, `gap`...). `claims` are sentences with percentages. `unread` names keys that no rule uses.
     """
 
     epochs: tuple[Epoch, ...]
@@ -85,7 +86,7 @@ class TrainingHistory:
 
     @property
     def shipped(self) -> Epoch | None:
-        """The epoch that was shipped: as recorded, else the one marked best, else the least validation MAE."""
+        """The epoch that was shipped: the recorded one, else the one marked best, else that of least validation MAE."""
         by_number = {epoch.epoch: epoch for epoch in self.epochs}
         if self.shipped_epoch is not None:
             return by_number.get(self.shipped_epoch)
@@ -97,15 +98,18 @@ class TrainingHistory:
 
 
 def read_history(path: str | Path, metadata: str | Path | None = None) -> TrainingHistory:
-    """A history from a file, or from the folder of one of potstill's students.
+    """Read a history from a file, or from the folder of one of potstill's students.
 
     Args:
-        path: a list of epochs, or an object with `epochs` (or `history`) and metadata; or a folder with
-            `history.json` and `record.json`. A `record.json` beside a list of epochs is read too.
-        metadata: one more JSON object of metadata.
+        path: a list of epochs, or an object with `epochs` (or `history`) and metadata; or a folder with `history.json`
+            and `record.json`. A `record.json` in the same folder as a list of epochs is read too.
+        metadata: a further JSON object of metadata.
+
+    Returns:
+        The history.
 
     Raises:
-        BadInput: a file is missing or broken, or a fact has the wrong type; the message names it.
+        BadInput: a file is missing or broken, or a field has the wrong type. The message names it.
     """
     path = Path(path)
     file = path / "history.json" if path.is_dir() else path
@@ -121,10 +125,10 @@ def read_history(path: str | Path, metadata: str | Path | None = None) -> Traini
 
 
 def parse_history(content: Mapping[str, Any], where: str) -> TrainingHistory:
-    """A history from one object: `epochs` and metadata; `where` names it in errors.
+    """Parse a history from one object with `epochs` and metadata; `where` names it in error messages.
 
     Raises:
-        BadInput: it holds no epoch, or a fact has the wrong type.
+        BadInput: it contains no epoch, or a field has the wrong type.
     """
     listed = next((content[key] for key in ("epochs", "history") if isinstance(content.get(key), list)), None)
     if not listed:
@@ -137,7 +141,7 @@ def parse_history(content: Mapping[str, Any], where: str) -> TrainingHistory:
     for group in _GROUPS:
         flat = {**_object(content.get(group) or {}, f"{where}: {group}"), **flat}
     for group in _GROUPS[1:]:
-        # `metadata` may hold the other two.
+        # `metadata` may contain the other two groups.
         if group in flat:
             flat = {**_object(flat.pop(group), f"{where}: {group}"), **flat}
     facts = {name: next((flat[key] for key in keys if key in flat), None) for name, keys in _KEYS.items()}
@@ -202,7 +206,7 @@ def _epoch(row: Any, number: int, where: str) -> Epoch:  # noqa: ANN401 - whatev
 
 
 def _of_student(epochs: list[Any], record: Mapping[str, Any], where: str, of_record: str) -> TrainingHistory:
-    """Potstill's own records; what their layout says is not written in them is said here."""
+    """Parse potstill's own records, and add the facts that their layout implies."""
     if "recipe" not in record or "resumed_from" not in record:
         raise BadInput(f"{of_record}: no record of a student of potstill; name metadata with --metadata")
     counts = record.get("counts") or {}

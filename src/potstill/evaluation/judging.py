@@ -1,8 +1,8 @@
-"""Predictions against labels: the figures of one student on one set of rows.
+"""Compute the metrics of one student on one set of rows.
 
-In: scores, labels, what a constant would have said, and clusters, all on the same rows. Out: a `Judgement`.
-Nothing here knows where predictions come from, so that a fresh bundle, a rung of the ladder and a file that
-somebody published are judged alike.
+Input: scores, labels, predictions of a constant baseline, and clusters, all for the same rows. Output: a `Judgement`.
+Nothing here depends on where the predictions come from, so a new bundle, a model of the leaderboard and a published
+file are evaluated in the same way.
 """
 
 from __future__ import annotations
@@ -28,19 +28,18 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 BANDS = 5
-"""Equal bands of the scale in which the mean error is given."""
+"""Number of equal bands of the scale for which the bias is reported."""
 
 DEFAULT_BOOTSTRAP = Bootstrap(resamples=metrics.RESAMPLES, level=0.95, seed=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predicted:
-    """One student's scores of some rows, and what is needed to judge them.
+    """One student's scores for some rows, with everything that is needed to evaluate them.
 
-    `scores` and `labels` have shape (rows, dimensions), NaN in labels where masked. `constant` has shape
-    (rows, dimensions + 1): what the constant student, which learned from the same rows as this one, would
-    have said of each dimension and, in the last column, of the weighted overall. `folds` is the number of
-    folds of out-of-fold scores.
+    `scores` and `labels` have shape (rows, dimensions); masked labels are NaN. `constant` has shape (rows, dimensions +
+    1): the predictions of a constant baseline that was fitted on the same rows as the student, for each dimension and,
+    in the last column, for the weighted overall score. `folds` is the number of folds of out-of-fold scores.
     """
 
     source: Source
@@ -54,7 +53,7 @@ class Predicted:
 
 
 def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Judgement:
-    """All figures of one student on one set of rows, with intervals over clusters."""
+    """Compute all metrics of one student on one set of rows, with bootstrap intervals over clusters."""
     errors, constants = _errors(predicted, filter_)
     p, y = with_overall(predicted.scores, filter_), with_overall(predicted.labels, filter_)
     columns = _figures(p, y, errors, constants, predicted.clusters, bootstrap)
@@ -84,21 +83,24 @@ def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_
 
 
 def with_overall(scores: FloatArray, filter_: Filter) -> FloatArray:
-    """Scores with the filter-weighted mean as one more column; see `metrics.with_overall`."""
+    """Append the filter-weighted mean of the scores as one more column; see `metrics.with_overall`."""
     return metrics.with_overall(scores, filter_.weights)
 
 
 def constant_for(learned: FloatArray, filter_: Filter, rows: int) -> FloatArray:
-    """What the constant student says of `rows` rows after learning from `learned`, shape (rows, dimensions + 1).
+    """Return the constant baseline's predictions for `rows` rows after fitting it on `learned`.
 
-    Its overall is the median of the learned rows' overall, the best constant there is, and not the weighted
-    mean of medians.
+    Its overall score is the median of the overall score in `learned`, which is the best possible constant, and not the
+    weighted mean of the dimensions' medians.
+
+    Returns:
+        Predictions of shape (rows, dimensions + 1).
     """
     return np.tile(metrics.constant(with_overall(learned, filter_)), (rows, 1))
 
 
 def verdicts(scores: FloatArray, filter_: Filter, cap_hits: pl.DataFrame | None) -> pl.DataFrame:
-    """The filter's verdict on rows of scores, with the columns of `verdict.decide`."""
+    """Apply the filter's verdict to rows of scores; the result has the columns of `verdict.decide`."""
     return decide_rows(scores, filter_, cap_hits)
 
 
@@ -109,7 +111,7 @@ def judge_tiers(
     filter_: Filter,
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
 ) -> Tiers:
-    """Agreement of two columns of tiers; rows where either is unscored count for nothing."""
+    """Compute the agreement of two columns of tiers; rows where either tier is unscored are ignored."""
     known = ((oracle != UNSCORED) & (student != UNSCORED)).to_numpy()
     ours, theirs, clusters = student.filter(known), oracle.filter(known), clusters[known]
     names = tuple(filter_.tier_names)
@@ -134,7 +136,7 @@ def judge_tiers(
 
 
 def _errors(predicted: Predicted, filter_: Filter) -> tuple[FloatArray, FloatArray]:
-    """Absolute errors of student and constant, shape (rows, dimensions + 1), NaN where masked."""
+    """Return absolute errors of the student and the constant, shape (rows, dimensions + 1), NaN where masked."""
     y = with_overall(predicted.labels, filter_)
     return np.abs(with_overall(predicted.scores, filter_) - y), np.abs(predicted.constant - y)
 
@@ -147,7 +149,7 @@ def _figures(
     clusters: IntArray,
     bootstrap: Bootstrap,
 ) -> list[Figures]:
-    """One record per column."""
+    """Return one record of metrics per column."""
     settings = _settings(bootstrap)
     mae_low, mae_high = metrics.bootstrap_mean(errors, clusters, **settings)
     ratio_low, ratio_high = metrics.bootstrap_ratio(
@@ -170,7 +172,7 @@ def _figures(
             mae_interval=_ends(mae_low[i], mae_high[i]),
             constant_mae=number(base[i]),
             skill=number(skill[i]),
-            # 1 - skill is a ratio of errors on the same rows: its ends change places.
+            # 1 - skill is a ratio of errors on the same rows, so the ends of its interval are swapped.
             skill_interval=_ends(1 - ratio_high[i], 1 - ratio_low[i]) if base[i] > 0 else None,
         )
         for i in range(y.shape[1])
@@ -180,7 +182,7 @@ def _figures(
 def _mean_figures(
     columns: list[Figures], errors: FloatArray, constants: FloatArray, clusters: IntArray, bootstrap: Bootstrap
 ) -> Figures:
-    """The mean over dimensions of each figure; every dimension counts alike, however many labels it has."""
+    """Average each metric over dimensions; all dimensions have equal weight, whatever their number of labels."""
     settings = _settings(bootstrap)
     ours, theirs = _row_shares(errors), _row_shares(constants)
     low, high = metrics.bootstrap_mean(ours, clusters, **settings)
@@ -202,7 +204,7 @@ def _mean_figures(
 
 
 def _row_shares(errors: FloatArray) -> FloatArray:
-    """Each row's share in the mean over dimensions of their MAE, shape (rows, 1): its mean is that mean."""
+    """Return each row's contribution to the mean MAE over dimensions, shape (rows, 1); their mean is that mean MAE."""
     labelled = np.isfinite(errors).sum(axis=0)
     weight = np.divide(len(errors), labelled, out=np.zeros(errors.shape[1]), where=labelled > 0)
     dimensions = max(1, int((labelled > 0).sum()))
@@ -211,7 +213,7 @@ def _row_shares(errors: FloatArray) -> FloatArray:
 
 
 def _rounding(predicted: Predicted, filter_: Filter) -> Rounding | None:
-    """What scores on the labels' own grid would have; None where the labels lie on none."""
+    """Compute the error of scores rounded to the labels' grid; return None if the labels have no grid."""
     low, high = filter_.scale.min, filter_.scale.max
     step = metrics.step_of(predicted.labels, low)
     if step is None:

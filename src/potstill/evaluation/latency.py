@@ -1,7 +1,7 @@
-"""What one article costs: measured on this machine, never estimated.
+"""Measure latency and throughput on this machine; nothing is estimated.
 
-In: something that scores texts. Out: a `Latency`. Single articles give the median a user waits for; a batch
-gives what a queue drains at.
+Input: a function that scores texts. Output: a `Latency`. Single articles give the median latency, and a batch gives the
+throughput.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SINGLES, BATCH, WARM = 24, 64, 2
-"""Articles timed one by one, articles timed together, and articles scored first without a clock."""
+"""Number of articles timed one by one, articles timed as a batch, and articles scored first as a warm-up."""
 
 PATIENCE = 0.5
-"""Seconds after which no further single article is timed, and what the batch should take at most."""
+"""Seconds after which no further single article is timed, and the intended maximum duration of the batch."""
 
 FEWEST = 5
-"""Single articles that are timed however long they take."""
+"""Minimum number of single articles to time, however long they take."""
 
 
 def measure(
@@ -37,10 +37,10 @@ def measure(
     *,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Latency | None:
-    """Time `score` on single articles and on a batch; None without articles.
+    """Time `score` on single articles and on a batch; return None if there are no articles.
 
-    Every call gets articles that it has not been timed on before as long as there are enough, because a
-    cached answer costs nothing.
+    As long as there are enough articles, every call gets ones that have not been timed before, because a cached result
+    would take no time.
     """
     if not articles:
         return None
@@ -70,5 +70,5 @@ def measure(
 
 
 def _from(articles: Sequence[T], start: int, count: int) -> list[T]:
-    """`count` articles from `start` on, beginning again when they run out."""
+    """Return `count` articles from index `start` on, starting again at the beginning when they run out."""
     return [articles[(start + i) % len(articles)] for i in range(count)]

@@ -1,8 +1,9 @@
-"""Are a bundle's probabilities true, and does asking the oracle keep what it promises?
+"""Evaluate the calibration of a bundle's tier probabilities, and the error rates of deferral to the oracle.
 
-In: tiers' probabilities on rows that chose nothing, what the oracle's labels gave, and the shares that tiers have
-anyway. Out: how often what was said came, a Brier score beside that of the shares alone, and for a few error rates
-what was kept and how much of it was wrong.
+Input: tier probabilities on rows that were not used for calibration or model selection, the tiers of the oracle's
+labels, and the training-set tier frequencies. Output: a reliability table, a Brier score compared with that of the
+frequencies alone, and, for several target error rates, the share of articles that are kept and the observed error among
+them.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 ERRORS = (0.05, 0.1, 0.2)
-"""Error rates for which asking the oracle is tried."""
+"""Target error rates for which deferral to the oracle is evaluated."""
 
 BINS = 5
-"""Equal bins of probability in which what was said is held against what came."""
+"""Number of equal bins of probability in the reliability table."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Rows:
-    """One row per cluster: `said` and `came` have shape (rows, tiers), `own` is the given tier's column."""
+    """One row per cluster; `said` and `came` have shape (rows, tiers), and `own` is the predicted tier's column."""
 
     said: FloatArray
     came: BoolArray
@@ -53,16 +54,20 @@ def judge_odds(
     filter_: Filter,
     cap_hits: pl.DataFrame | None = None,
 ) -> Odds | None:
-    """Hold a bundle's probabilities against labels, or None where it gives none or no row has both.
+    """Compare a bundle's probabilities with labels; return None if it gives none or no row has both.
 
     Args:
-        calibration: the bundle's.
-        scores: calibrated scores of rows that chose nothing, shape (rows, dimensions).
-        labels: same shape, NaN where masked.
-        learned: labels of the rows that the student learned from; their tiers are the base rate.
-        clusters: shape (rows,); of each only the first row counts.
-        filter_: decides.
-        cap_hits: of the rows.
+        calibration: the bundle's calibration.
+        scores: calibrated scores of rows that were not used for calibration or model selection, shape (rows,
+            dimensions).
+        labels: labels of the same shape, NaN where masked.
+        learned: labels of the training rows; their tier frequencies are the baseline.
+        clusters: cluster of each row, shape (rows,). Only the first row of a cluster is used.
+        filter_: the filter that gives the verdicts.
+        cap_hits: which caps apply to the rows.
+
+    Returns:
+        Brier scores, reliability tables, and the results of deferral.
     """
     rows = _rows(calibration, scores, labels, clusters, filter_, cap_hits)
     before = decide_rows(learned, filter_)["tier"]
@@ -106,7 +111,7 @@ def _rows(
 
 
 def _brier(said: FloatArray, came: BoolArray) -> float:
-    """The squared error of all tiers' probabilities, summed over tiers, mean over rows (Brier 1950)."""
+    """Return the multi-class Brier score: squared error summed over tiers, mean over rows (Brier 1950)."""
     return float(((said - came) ** 2).sum(axis=1).mean())
 
 

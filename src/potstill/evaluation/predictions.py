@@ -1,8 +1,8 @@
-"""Predictions and labels from a file, whoever made them, or from an evaluated run.
+"""Read predictions and labels from a file of any origin, or from an evaluated run.
 
-In: the JSON of published predictions, or JSON lines or Parquet with `id`, `y_<dimension>` and `p_<dimension>`, or a
-run's own `predictions.parquet`. Out: `Predictions`, rows by dimensions in the filter's order, which `judging` judges
-and `whatif`, `slices` and `comparing` work on.
+Input: the JSON of published predictions, or JSON lines or Parquet with `id`, `y_<dimension>` and `p_<dimension>`, or a
+run's own `predictions.parquet`. Output: `Predictions`, rows by dimensions in the filter's order, which `judging`,
+`whatif`, `slices` and `comparing` use.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SOURCES: tuple[Source, ...] = ("out-of-fold", "test", "validation")
 MOST_PUBLISHED = 512 * 2**20
-"""Bytes of a file of predictions in JSON."""
+"""Maximum size in bytes of a file of predictions in JSON."""
 
 _PUBLISHED = ("predictions", "labels", "article_ids", "dimension_names")
 
@@ -40,9 +40,9 @@ _PUBLISHED = ("predictions", "labels", "article_ids", "dimension_names")
 class Predictions:
     """Scores and labels of the same rows, in the filter's order of dimensions.
 
-    `scores` and `labels` have shape (rows, dimensions); labels are NaN where masked. `facts` has a row each with
-    what else is known: id, and source, language, published, text, cut where the file holds them. `cap_hits` is
-    None where neither text nor stored columns tell which caps have their words in it.
+    `scores` and `labels` have shape (rows, dimensions); labels are NaN where masked. `facts` has one row each with the
+    other known attributes: id, and source, language, published, text and cut if the file has them. `cap_hits` is None
+    if neither text nor stored columns show to which rows the caps' conditions on words apply.
     """
 
     name: str
@@ -55,15 +55,15 @@ class Predictions:
     cap_hits: pl.DataFrame | None = None
 
     def __len__(self) -> int:
-        """Rows."""
+        """Return the number of rows."""
         return len(self.ids)
 
     def judged(self, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Judgement:
-        """All figures; the constant is each dimension's median of these very labels, the best there could be."""
+        """Compute all metrics; the constant is each dimension's median of these labels, the best possible constant."""
         return judge(self.predicted(filter_), filter_, bootstrap)
 
     def predicted(self, filter_: Filter) -> Predicted:
-        """As `judging` takes them."""
+        """Convert to the input of `judging`."""
         return Predicted(
             source=self.source,
             ids=self.ids,
@@ -76,16 +76,20 @@ class Predictions:
 
 
 def read_predictions(path: str | Path, filter_: Filter, *, source: Source | None = None) -> Predictions:
-    """Predictions from a file (.json, .jsonl or .parquet) or from an evaluated run's folder.
+    """Read predictions from a file (.json, .jsonl or .parquet) or from an evaluated run's folder.
 
     Args:
         path: the file or run.
-        filter_: whose dimensions the file must hold, in any order.
-        source: which rows of a run's predictions; left out, the first of out-of-fold, test and validation.
+        filter_: the filter whose dimensions the file must contain, in any order.
+        source: which rows of a run's predictions to use. Default: the first available of out-of-fold, test and
+            validation.
+
+    Returns:
+        The predictions.
 
     Raises:
-        BadInput: the file is missing or broken, lacks a dimension, holds a score that is no finite number, a label
-            outside the scale or an id twice; the message names the file, the row and the field.
+        BadInput: the file is missing or broken, lacks a dimension, or contains a score that is not a finite number, a
+            label outside the scale or a duplicate id. The message names the file, the row and the field.
     """
     path = Path(path)
     if path.is_dir():
@@ -105,13 +109,13 @@ def _of_run(run: Run, filter_: Filter, source: Source | None) -> Predictions:
         known = read_parquet(rows)
         wanted = [name for name in ("text", "cut", "language", "published") if name in known.columns]
         about = known.select("id", *wanted, *(["source"] if "source" in known.columns else []))
-        # `source` of the predictions says which rows they are; of an article, who printed it.
+        # In predictions, `source` is the origin of the rows. In articles, it is the publisher.
         frame = frame.rename({"source": "_source"}).join(about, on="id", how="left", maintain_order="left")
     return _predictions(frame, path, filter_)
 
 
 def _of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.DataFrame:
-    """Rows of one source, from a table that potstill wrote; any other table as it is."""
+    """Select the rows of one source from a table that potstill wrote; return any other table unchanged."""
     ours = "source" in frame.columns and "tier_student" in frame.columns
     if not ours:
         if source is not None:
@@ -125,7 +129,7 @@ def _of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.Dat
 
 
 def _frame(path: Path, filter_: Filter) -> pl.DataFrame:
-    """Any of the formats as one table with `id`, `y_<dimension>` and `p_<dimension>`."""
+    """Read any of the formats into a table with `id`, `y_<dimension>` and `p_<dimension>`."""
     ending = path.suffix.lower()
     if ending == ".parquet":
         return read_parquet(path)
@@ -169,7 +173,7 @@ def _column(key: str, values: list[Any], numbers: list[str]) -> pl.Series:
 
 
 def _flat(row: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """`{"y": {"harm": 3}}` and `{"y_harm": 3}` mean the same."""
+    """Flatten nested fields: `{"y": {"harm": 3}}` and `{"y_harm": 3}` are equivalent."""
     found: dict[str, Any] = {}
     for key, value in row.items():
         if key in {"y", "p"}:
@@ -274,10 +278,10 @@ def _hits(frame: pl.DataFrame, filter_: Filter) -> pl.DataFrame | None:
 
 
 def run_filter(path: str | Path) -> Filter:
-    """The filter of a run's folder.
+    """Return the filter of a run's folder.
 
     Raises:
-        RunError: the path is no run, so that its filter has to be named.
+        RunError: the path is not a run, so the filter has to be given explicitly.
     """
     if not Path(path).exists():
         raise BadInput(f"{path}: no such file or folder")

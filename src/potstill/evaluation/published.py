@@ -1,6 +1,6 @@
-"""A file of predictions and labels, judged as a run's own students are.
+"""Evaluate a file of predictions and labels in the same way as a run's own students.
 
-In: the file and the filter. Out: a `FileEvaluation` with findings in words.
+Input: the file and the filter. Output: a `FileEvaluation` with findings in words.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 def evaluate_file(path: str | Path, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> FileEvaluation:
-    """Judge a file of predictions and labels under a filter.
+    """Evaluate a file of predictions and labels with a filter.
 
     Raises:
-        BadInput: see `read_predictions`.
+        BadInput: the file is not valid; see `read_predictions`.
     """
     path = Path(path)
     rows = read_predictions(path, filter_)

@@ -1,8 +1,8 @@
-"""Ranking: does what a reader waits for stand at the top?
+"""Compute ranking metrics: whether positive articles are at the top of the list.
 
-In: what each row is worth and the score that orders the rows. Out: recall and NDCG among the first k, and average
-precision. Tied scores count as every order of them equally often, so that a gate that puts a thousand rows on one
-value neither helps nor hurts (McSherry & Najork 2008).
+Input: the relevance of each row, and the score that orders the rows. Output: recall and NDCG among the first k rows,
+and average precision. Ties are averaged over all possible orders, so a gate that creates many equal scores does not
+bias the metrics (McSherry & Najork 2008).
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray
 
 DEPTHS = (10, 50, 100, 500)
-"""How far down the list is looked, beside the number of positives itself."""
+"""Values of k for recall and NDCG, in addition to the number of positives."""
 
 
 def judge_ranking(oracle: pl.DataFrame, student: pl.DataFrame, positive: tuple[str, ...], low: float) -> Ranking | None:
-    """How the student's limited overall orders the rows that both judge; None without a positive among them.
+    """Evaluate the ranking by the student's overall score after gates and caps; return None without a positive row.
 
     Args:
         oracle: verdicts on the labels, with the columns `overall` and `tier`.
         student: verdicts on the scores of the same rows.
-        positive: the tiers that a reader waits for.
-        low: the scale's lowest value, which gains nothing.
+        positive: names of the positive tiers.
+        low: the scale's minimum, which has gain 0.
     """
     known = ((oracle["tier"] != UNSCORED) & (student["tier"] != UNSCORED)).to_numpy()
     wanted = oracle["tier"].is_in(positive).to_numpy()[known]
@@ -54,15 +54,15 @@ def judge_ranking(oracle: pl.DataFrame, student: pl.DataFrame, positive: tuple[s
 
 
 def recall_at(wanted: BoolArray, score: FloatArray, k: int) -> float:
-    """Share of the wanted rows among the first k by score; NaN where nothing is wanted."""
+    """Return the share of the wanted rows among the first k by score; NaN if no row is wanted."""
     total = float(wanted.sum())
     return float(in_order(wanted.astype(np.float64), score)[:k].sum()) / total if total else float("nan")
 
 
 def ndcg_at(gains: FloatArray, score: FloatArray, k: int) -> float:
-    """Discounted gain of the first k over the best there could be (Jarvelin & Kekalainen 2002); linear gains.
+    """Return the NDCG of the first k rows by score with linear gains (Jarvelin & Kekalainen 2002).
 
-    `gains` are 0 or more; NaN where all are 0.
+    `gains` are 0 or more. The result is NaN if all gains are 0.
     """
     depth = min(k, len(gains))
     discount = 1.0 / np.log2(np.arange(2, depth + 2))
@@ -71,10 +71,10 @@ def ndcg_at(gains: FloatArray, score: FloatArray, k: int) -> float:
 
 
 def average_precision(wanted: BoolArray, score: FloatArray) -> float:
-    """The mean, over wanted rows, of the precision among all that score as high; NaN where nothing is wanted.
+    """Return the mean, over wanted rows, of the precision among all rows with at least their score.
 
-    It is the sum over thresholds of precision times what recall gains there. An order by chance has the share of
-    wanted rows.
+    It is the sum over thresholds of precision times the increase of recall there. A random order has the share of
+    wanted rows on average. The result is NaN if no row is wanted.
     """
     if not wanted.any():
         return float("nan")
@@ -85,7 +85,7 @@ def average_precision(wanted: BoolArray, score: FloatArray) -> float:
 
 
 def in_order(values: FloatArray, score: FloatArray) -> FloatArray:
-    """Values by falling score, each the mean of those that its score ties with, shape (rows,)."""
+    """Return values by descending score, each replaced by the mean of the values with the same score, shape (rows,)."""
     place = np.unique(-score, return_inverse=True)[1]
     counts = np.bincount(place)
     means: FloatArray = np.bincount(place, weights=values) / counts

@@ -1,8 +1,8 @@
-"""What an evaluation writes down: strict records, from which every figure of a report comes.
+"""Define the records of an evaluation. Every figure of a report is read from them.
 
-In: nothing but numbers that `judging` and its neighbours worked out. Out: `evaluation.json`. A figure that
-cannot be had (no label, no variance, too few positives) is null here and "not recorded" in a report; it is
-never 0 and never left over from an earlier run.
+Input: the numbers that `judging` and its neighbouring modules compute. Output: `evaluation.json`. A figure that cannot
+be computed (no labels, no variance, too few positives) is null here and "not recorded" in a report. It is never 0 and
+never kept from an earlier evaluation.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ from potstill.records import Interval, Part, Record
 SCHEMA_VERSION = 1
 
 Source: TypeAlias = Literal["out-of-fold", "validation", "test", "file", "fresh"]
-"""Where predictions come from: refitted without the row's fold over all rows, the fitted student on a part, a file
-that somebody made, or a bundle on new articles."""
+"""Origin of predictions.
+
+"out-of-fold" means all rows, each predicted by a student that was refitted without the row's fold. "validation" and
+"test" are predictions of the fitted student on that part of the dataset. "file" is a file of predictions, and "fresh" a
+bundle on new articles.
+"""
 
 
 class Figures(Part):
-    """How near predictions are to labels, for one dimension, for their mean, or for the weighted overall.
+    """Regression metrics for one dimension, for the mean over dimensions, or for the weighted overall score.
 
-    Errors are on the filter's scale. `bias` is prediction minus label. `skill` is 1 - mae / constant_mae, on
-    the same rows; the constant is each dimension's median among the rows that the student learned from.
+    Errors are on the filter's scale. `bias` is the mean of prediction minus label. `skill` is 1 - mae / constant_mae on
+    the same rows. The constant is each dimension's median among the rows that the student was trained on.
     """
 
     rows: int
@@ -45,7 +49,7 @@ class Figures(Part):
 
 
 class Band(Part):
-    """The rows whose label lies in [low, high), the last band with its upper end, and their mean error."""
+    """The rows with a label in [low, high), and their mean prediction minus label. The last band includes `high`."""
 
     low: float
     high: float
@@ -54,9 +58,9 @@ class Band(Part):
 
 
 class Positives(Part):
-    """Tiers that a reader waits for: how many the oracle sees, how many of those the student finds.
+    """Number of rows in `tiers` according to the oracle, to the student, and to both.
 
-    Recall and precision are null where the oracle sees fewer than `Tiers.fewest_positives`.
+    Recall and precision are null if the oracle has fewer such rows than `Tiers.fewest_positives`.
     """
 
     tiers: tuple[str, ...]
@@ -70,9 +74,9 @@ class Positives(Part):
 
 
 class Tiers(Part):
-    """Agreement of tiers, both by the filter's own verdict, on rows where oracle and student give one.
+    """Agreement of tiers on rows where oracle and student both have one; the filter's verdict gives both tiers.
 
-    `confusion[i][j]` counts rows of the oracle's tier i and the student's tier j, in the order of `names`.
+    `confusion[i][j]` is the number of rows with the oracle's tier i and the student's tier j, in the order of `names`.
     """
 
     rows: int
@@ -89,9 +93,9 @@ class Tiers(Part):
 
 
 class Rounding(Part):
-    """What clipping to the scale and rounding to the labels' `step` would do to the mean MAE over dimensions.
+    """Effect on the mean MAE over dimensions of clipping scores to the scale and rounding them to the labels' `step`.
 
-    It tells how much of an error comes from labels that can only take a few values.
+    It shows how much of the error is due to labels that can only take a few values.
     """
 
     step: float
@@ -100,7 +104,7 @@ class Rounding(Part):
 
 
 class AtK(Part):
-    """Recall of the positive tiers and NDCG (gain: the oracle's overall) among the first `k` rows."""
+    """Recall of the positive tiers, and NDCG with the oracle's overall score as gain, among the first `k` rows."""
 
     k: int
     recall: float | None
@@ -108,23 +112,23 @@ class AtK(Part):
 
 
 class Threshold(Part):
-    """Where to cut the student's overall. `recall_low` is what the recall is at least, at 95% confidence.
+    """A threshold on the student's overall score. `recall_low` is the lower bound of recall at 95% confidence.
 
-    The cut was chosen on these very rows: on others recall is near `recall_low` rather than `recall`.
+    The threshold was chosen on these rows, so on new rows recall will be closer to `recall_low` than to `recall`.
     """
 
     overall_at_least: float
     rows: int
     positives: int
     found: int | None = None
-    """Positives among the rows that are named; None where nobody recorded it."""
+    """Number of positives among the rows at or above the threshold; None if it was not recorded."""
     recall: float | None
     recall_low: float | None
     precision: float | None
 
 
 class Cuts(Part):
-    """Where to cut the student's overall for a wanted recall of the positive tiers, on `rows` rows of `source`."""
+    """Thresholds on the student's overall score by target recall of the positive tiers, on `rows` rows of `source`."""
 
     source: Source
     rows: int
@@ -132,9 +136,10 @@ class Cuts(Part):
 
 
 class Ranking(Part):
-    """How well the student's overall orders rows for a reader; ties count as all their orders.
+    """Quality of the ranking by the student's overall score. Ties are averaged over all possible orders.
 
-    `average_precision` stands beside `by_chance`, what any order has on average: the share of positives.
+    `average_precision` is to be compared with `by_chance`, the expectation for a random order, which is the share of
+    positives.
     """
 
     tiers: tuple[str, ...]
@@ -146,10 +151,10 @@ class Ranking(Part):
 
 
 class Slice(Part):
-    """The rows that share a value of some fact, and whether the student is worse on them than on the others.
+    """The rows that share a value of some attribute, and whether the student's error on them differs from the others.
 
-    `difference` is the slice's MAE less that of all other rows. `p` is two-sided, from errors summed by cluster;
-    `p_adjusted` allows for all slices that were looked at (Benjamini & Hochberg 1995).
+    `difference` is the slice's MAE minus that of all other rows. `p` is a two-sided p-value from errors summed by
+    cluster. `p_adjusted` controls the false discovery rate over all tested slices (Benjamini & Hochberg 1995).
     """
 
     by: str
@@ -167,7 +172,7 @@ class Slice(Part):
 
 
 class Judgement(Part):
-    """One set of predictions against the labels of the same rows."""
+    """Metrics of one set of predictions against the labels of the same rows."""
 
     source: Source
     rows: int
@@ -183,7 +188,7 @@ class Judgement(Part):
 
 
 class Said(Part):
-    """Rows whose probability lies in [low, high): the mean of what was `said`, and the share for which it `came`."""
+    """Rows with a probability in [low, high): their mean predicted probability `said` and observed share `came`."""
 
     low: float
     high: float
@@ -193,10 +198,11 @@ class Said(Part):
 
 
 class AskedAbove(Part):
-    """Asking the oracle about unsure tiers, for a wanted `error` rate among those kept.
+    """Results of deferring uncertain tiers to the oracle, for a target `error` rate among the articles that are kept.
 
-    `probability` is the threshold that the calibration's own rows support, None where they support none; then
-    nothing can be kept. Of `rows`, `kept` are as sure or surer, and `wrong` of them differ from the oracle's tier.
+    `probability` is the threshold derived from the calibration rows. It is None if no threshold is supported, and then
+    no article can be kept. Of `rows`, `kept` have at least this probability, and for `wrong` of them the tier differs
+    from the oracle's.
     """
 
     error: float
@@ -210,11 +216,12 @@ class AskedAbove(Part):
 
 
 class Odds(Part):
-    """Tiers' probabilities against what came, on one row per cluster.
+    """Calibration of the tiers' probabilities, on one row per cluster.
 
-    `brier` is beside what the tiers' shares among the rows that the student learned from would have, said of every
-    row alike; `brier_skill` is 1 - brier / brier_of_shares. `own` is about the tier that the verdict gives,
-    `positive` about the filter's positive tiers together. `sure` is how sure an asked error rate is to be kept.
+    `brier` is compared with `brier_of_shares`, the score of always predicting the tier frequencies of the rows that the
+    student was trained on. `brier_skill` is 1 - brier / brier_of_shares. `own` is the reliability of the probability of
+    the verdict's tier, and `positive` that of all positive tiers of the filter together. `sure` is the confidence with
+    which a target error rate holds.
     """
 
     rows: int
@@ -228,7 +235,7 @@ class Odds(Part):
 
 
 class Latency(Part):
-    """What one article costs on the machine that evaluated: measured, one article at a time and in bulk."""
+    """Measured latency and throughput on the evaluation machine: one article at a time, and in bulk."""
 
     milliseconds_p50: float
     articles_per_second: float
@@ -236,16 +243,16 @@ class Latency(Part):
     threads: int
     machine: str
     load: Load | None = None
-    """How busy the machine was meanwhile; None where nobody recorded it."""
+    """Load of the machine during the measurement; None if it was not recorded."""
 
     @property
     def under_load(self) -> bool:
-        """Whether the machine was too busy for these figures to be facts about the student."""
+        """Whether the machine was too busy for these figures to be reliable."""
         return self.load is not None and self.load.heavy
 
 
 class Finding(Part):
-    """A verdict in plain words, with the rule that gave it and the figures that it rests on."""
+    """A conclusion in plain words, with the rule that produced it and the figures that it is based on."""
 
     rule: str
     tone: Literal["good", "caution", "bad", "neutral"]
@@ -254,7 +261,7 @@ class Finding(Part):
 
 
 class Plateau(Part):
-    """The slope of the last validation errors per epoch, and its 95% interval: a plateau's holds 0."""
+    """Slope of the last validation errors per epoch, with its 95% interval. On a plateau the interval contains 0."""
 
     epochs: int
     slope: float
@@ -262,7 +269,7 @@ class Plateau(Part):
 
 
 class Training(Part):
-    """What a rung's own history says: the gap is validation MAE less train MAE at the epoch that was kept."""
+    """Training summary from a student's history; `gap` is validation MAE minus training MAE at the best epoch."""
 
     epochs: int
     best_epoch: int | None
@@ -272,7 +279,7 @@ class Training(Part):
 
 
 class HistoryEvaluation(Record):
-    """What `potstill evaluate --history` prints; `unread` names facts in the files that no rule reads."""
+    """Output of `potstill evaluate --history`. `unread` names fields of the files that no rule uses."""
 
     fault = RunError
 
@@ -284,7 +291,7 @@ class HistoryEvaluation(Record):
 
 
 class Rung(Part):
-    """One student of the ladder; its figure is that of `judgements[headline]`."""
+    """One student of the leaderboard. Its headline figures are those of `judgements[headline]`."""
 
     name: str
     student: str
@@ -296,7 +303,7 @@ class Rung(Part):
 
 
 class Shipped(Part):
-    """The bundle itself, calibrated and clipped as a user gets it, on the test part."""
+    """The bundle as delivered, with calibrated and clipped scores, on the test part."""
 
     rung: str
     bundle_sha256: str | None = None
@@ -309,11 +316,11 @@ class Shipped(Part):
 
 
 class Floor(Part):
-    """The error of a perfect student against these labels, from the oracle's disagreement with itself.
+    """The noise floor: the expected error of a perfect student on these labels, estimated from repeated answers.
 
-    `difference` is the mean absolute difference d of two answers for the same article, and `floor` the mean
-    over articles of d / sqrt(2 K) for labels that are means of K answers. Repeats of one prompt don't reveal
-    a bias that they share.
+    `difference` is the mean absolute difference d between two answers for the same article. `floor` is the mean over
+    articles of d / sqrt(2 K), for labels that are means of K answers. Repeats of one prompt do not reveal a bias that
+    they share.
     """
 
     articles: int
@@ -325,7 +332,7 @@ class Floor(Part):
 
 
 class LabelSummary(Part):
-    """One dimension's labels at a glance; `at_minimum` is the share that sits on the scale's lowest value."""
+    """Summary of one dimension's labels. `at_minimum` is the share of labels at the scale's minimum."""
 
     labels: int
     missing: int
@@ -338,7 +345,7 @@ class LabelSummary(Part):
 
 
 class Data(Part):
-    """The rows that the run works with."""
+    """The rows of the run's dataset."""
 
     rows: int
     parts: dict[str, int]
@@ -347,7 +354,7 @@ class Data(Part):
 
 
 class Bootstrap(Part):
-    """How intervals were drawn: clusters with replacement, percentiles of the statistic."""
+    """Settings of the bootstrap intervals: percentiles of the statistic over clusters drawn with replacement."""
 
     resamples: int
     level: float
@@ -355,7 +362,7 @@ class Bootstrap(Part):
 
 
 class Evaluation(Record):
-    """`evaluation.json`."""
+    """Contents of `evaluation.json`."""
 
     fault = RunError
     made_by = "potstill evaluate RUN"
@@ -378,10 +385,10 @@ class Evaluation(Record):
     bootstrap: Bootstrap
 
     def rung(self, name: str) -> Rung:
-        """A rung by its name.
+        """Return a leaderboard entry by name.
 
         Raises:
-            RunError: the ladder has no such rung.
+            RunError: the leaderboard has no such entry.
         """
         for rung in self.ladder:
             if rung.name == name:
@@ -390,9 +397,9 @@ class Evaluation(Record):
 
 
 class FileEvaluation(Record):
-    """What `potstill evaluate --predictions` prints: a file of predictions and labels, judged.
+    """Output of `potstill evaluate --predictions`: the evaluation of a file of predictions and labels.
 
-    The constant is each dimension's median of the file's own labels, the best constant there could be.
+    The constant is each dimension's median of the file's own labels, which is the best possible constant.
     """
 
     fault = RunError
@@ -412,12 +419,12 @@ class FileEvaluation(Record):
 
 
 class Asked(Part):
-    """What was asked of an oracle about new articles, and what came of it.
+    """Questions that were put to an oracle about new articles, and their outcome.
 
-    Of `articles`, `left_out` (by reason) were not drawn from; `drawn` were asked about, and `labelled` have a label.
-    `samples` is how many answers were asked for about each. `failed` counts, by reason, those without. `calls`, `cost`
-    (None without a price) and `bought` are this time's, `already` what the ledger had; `stopped` says why the asking
-    ended early.
+    Of `articles`, `left_out` (by reason) were excluded from sampling, `drawn` were sent to the oracle, and `labelled`
+    have a label. `samples` is the number of answers requested per article. `failed` counts articles without a label, by
+    reason. `calls`, `cost` (None without a price) and `bought` refer to this session, and `already` to answers that the
+    ledger already had. `stopped` is the reason if labelling ended early.
     """
 
     oracle: str
@@ -437,11 +444,12 @@ class Asked(Part):
 
 
 class FreshEvaluation(Record):
-    """What `potstill evaluate BUNDLE --oracle` writes down: a bundle on new articles that an oracle labelled for it.
+    """Record of `potstill evaluate BUNDLE --oracle`: a bundle on new articles that an oracle labelled for this purpose.
 
-    The constant is each dimension's median of the new labels, the best constant there could be. `coverage` is the
-    share of the new labels in the bundle's intervals of `interval_level`. `validation_mae` is the student's before
-    calibration, where the bundle's facts tell. `floor` is that of the new labels, where the oracle was asked twice.
+    The constant is each dimension's median of the new labels, which is the best possible constant. `coverage` is the
+    share of new labels inside the bundle's intervals of level `interval_level`. `validation_mae` is the student's
+    before calibration, if the bundle's facts contain it. `floor` is the noise floor of the new labels, if the oracle
+    was asked twice.
     """
 
     fault = RunError

@@ -1,8 +1,8 @@
-"""Slices: where a student is worse than elsewhere, with a correction for how many places were looked at.
+"""Find slices on which a student is worse than elsewhere, with a correction for multiple testing.
 
-In: errors of each row and facts about it. Out: one record per slice, worst first. With twenty slices one will look
-bad at the 5% level by luck alone, so p-values are adjusted to the expected share of false alarms (Benjamini &
-Hochberg 1995). A row's errors are summed by cluster first: copies of an article are no further evidence.
+Input: errors of each row and attributes of the rows. Output: one record per slice, the worst first. Among twenty slices
+one will look bad at the 5% level by chance, so p-values are adjusted to control the false discovery rate (Benjamini &
+Hochberg 1995). A row's errors are summed by cluster first, because copies of an article are not independent evidence.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray, IntArray
 
 FEWEST = 20
-"""Clusters, inside and outside, below which a slice is too small for a normal interval."""
+"""Minimum number of clusters inside and outside a slice; with fewer, a normal interval is not valid."""
 
 LENGTHS = 3
-"""Groups of equal size by length of text."""
+"""Number of equally large groups by text length."""
 
 _Z = 1.959964
 
 
 def slices_of(predicted: Predicted, facts: pl.DataFrame) -> tuple[Slice, ...]:
-    """Every slice of at least `FEWEST` clusters that the facts allow, the largest MAE first.
+    """Compute every slice of at least `FEWEST` clusters that the attributes define, the largest MAE first.
 
     Args:
         predicted: scores, labels and the constant of some rows.
-        facts: a row each, in the same order, with any of source, language, published, text and cut.
+        facts: one row each, in the same order, with any of source, language, published, text and cut.
     """
     dimensions = predicted.labels.shape[1]
     gap = predicted.scores - predicted.labels
@@ -60,7 +60,7 @@ def slices_of(predicted: Predicted, facts: pl.DataFrame) -> tuple[Slice, ...]:
 
 
 def groups(facts: pl.DataFrame) -> Iterator[tuple[str, str, BoolArray]]:
-    """What rows can be told apart by: the fact, its value, and which rows have it."""
+    """Yield the groups of rows: the attribute, its value, and a mask of the rows with it."""
     for name in ("source", "language"):
         if name in facts.columns:
             yield from _values(name, facts[name].cast(pl.String))
@@ -82,7 +82,7 @@ def groups(facts: pl.DataFrame) -> Iterator[tuple[str, str, BoolArray]]:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values in the order given: rejecting those up to q keeps the expected share of false ones at q."""
+    """Return adjusted p-values in the given order; rejecting those up to q keeps the false discovery rate at q."""
     values = np.asarray(p, dtype=np.float64)
     order = np.argsort(values)
     scaled = values[order] * len(values) / np.arange(1, len(values) + 1)
@@ -127,7 +127,7 @@ def _slice(
 
 
 def _deviation(errors: FloatArray, inside: BoolArray, clusters: IntArray) -> float:
-    """Standard error of the difference of two means, from each cluster's influence on it."""
+    """Return the standard error of the difference of two means, from each cluster's influence on it."""
     influence = np.where(
         inside, (errors - errors[inside].mean()) / inside.sum(), -(errors - errors[~inside].mean()) / (~inside).sum()
     )

@@ -1,8 +1,8 @@
-"""The stage `evaluate`: a run's ladder and bundle, judged.
+"""Run the stage `evaluate`: evaluate a run's candidate models and its bundle.
 
-In: a run whose bundle is made. Out: `evaluation.json` and `predictions.parquet` in the run. With few labels the
-cheap rungs are refitted fold by fold, so that every label judges them; a student whose encoder was trained is
-judged on the test part, which chose nothing.
+Input: a run with a built bundle. Output: `evaluation.json` and `predictions.parquet` in the run. With few labels, the
+cheap models are refitted with k-fold cross-validation, so that every label is used for evaluation. A student with a
+trained encoder is evaluated on the test part, which was not used for model selection.
 """
 
 from __future__ import annotations
@@ -67,17 +67,17 @@ if TYPE_CHECKING:
 
 FOLDS = 10
 MOST_FOLDED = 1500
-"""Rows up to which the cheap rungs are refitted fold by fold; with more, the test part says enough."""
+"""Largest number of rows for which cheap models are cross-validated; with more rows, the test part is sufficient."""
 
 _RANKS = ("constant", "source-median", "tfidf-ridge", "encoder-head", "blend", "distilled", "fine-tuned", "ensemble")
 _HEAD_RANKS = ("ridge", "rbf-ridge", "support-vectors")
 _SOURCES: tuple[Source, ...] = ("out-of-fold", "test", "validation")
-"""Which judgement is a rung's headline: the first of these that it has."""
+"""Sources of judgements in order of preference. A model's headline is the first one that it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One student of a run, on disk."""
+    """A student of a run that is stored on disk."""
 
     recipe: Recipe
     folder: Path
@@ -85,7 +85,7 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[int, int, str]:
-        """Its place on the ladder: by what it costs, then by name."""
+        """Its position on the leaderboard: by training cost, then by name."""
         head = self.recipe.head.kind if isinstance(self.recipe, EncoderHeadRecipe) else _HEAD_RANKS[0]
         return _RANKS.index(self.recipe.student), _HEAD_RANKS.index(head), self.recipe.name
 
@@ -93,20 +93,24 @@ class Candidate:
 def evaluate_run(
     run: Run, *, k: int | None = None, seed: int = 0, resamples: int = metrics.RESAMPLES, timed: bool = True
 ) -> Evaluation:
-    """Judge a run's ladder and bundle, recorded as the stage `evaluate`.
+    """Evaluate a run's candidate models and bundle, and record it as the stage `evaluate`.
 
-    A run whose folder cannot be written is judged too, and nothing is recorded.
+    A run whose folder is read-only is evaluated as well, but nothing is recorded.
 
     Args:
-        run: an open run whose bundle is made.
-        k: folds for the cheap rungs; 0 for none. Left out, ten for up to `MOST_FOLDED` rows, and none above.
-        seed: of folds and resamples.
-        resamples: of the bootstrap.
-        timed: measure what an article costs.
+        run: an open run with a built bundle.
+        k: number of cross-validation folds for the cheap models; 0 for none. By default 10 (or the number of clusters,
+            if that is smaller) for up to `MOST_FOLDED` rows, and none for more rows.
+        seed: random seed for folds and bootstrap resamples.
+        resamples: number of bootstrap resamples.
+        timed: whether to measure the latency per article.
+
+    Returns:
+        The evaluation, which is also saved if the run's folder can be written.
 
     Raises:
-        RunError: a stage before this one is missing, or another process writes to the run.
-        BundleError: the bundle does not prove itself.
+        RunError: an earlier stage is missing, or another process is writing to the run.
+        BundleError: the bundle fails its self-test.
         DatasetError: there are fewer clusters than folds.
     """
     filter_ = run.filter
@@ -162,10 +166,10 @@ def evaluate_run(
 
 
 def candidates(students: Path) -> list[Candidate]:
-    """The students of a run, from the bottom of the ladder up.
+    """List the students of a run, the cheapest first.
 
     Raises:
-        RunError: there is none.
+        RunError: there is no student.
     """
     found = []
     for path in sorted(students.glob(f"*/{LAYOUT['record']}")):
@@ -178,12 +182,12 @@ def candidates(students: Path) -> list[Candidate]:
 
 
 def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples], Student] | None:
-    """How a cheap student is fitted anew, or None where that takes more than seconds, or a backbone is missing.
+    """Return a function that refits a cheap student, or None if refitting takes minutes or a backbone is missing.
 
-    A frozen encoder has learned nothing from any fold, so its features are kept between calls.
+    A frozen encoder is not trained on any fold, so its features are cached between calls.
     """
     recipe = candidate.recipe
-    # A tiny stand-in for a backbone tries the path; other folds would ask for the real one.
+    # A tiny stand-in for a backbone only tests the code path. Refitting on other folds would need the real backbone.
     if isinstance(recipe, FineTunedRecipe | DistilledRecipe | EnsembleRecipe) or candidate.tiny:
         return None
     try:
@@ -194,7 +198,7 @@ def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples
 
 
 def summarise(scores: FloatArray, dataset: Dataset, filter_: Filter) -> dict[str, LabelSummary]:
-    """Each dimension's labels at a glance; a dimension without any is left out."""
+    """Summarise the labels of each dimension; dimensions without labels are left out."""
     return {
         name: _summary(scores[:, column], dataset.frame, name, filter_.scale.min)
         for column, name in enumerate(dataset.dimensions)
@@ -204,7 +208,7 @@ def summarise(scores: FloatArray, dataset: Dataset, filter_: Filter) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What judging a run needs again and again."""
+    """Data and settings that are needed throughout the evaluation of a run."""
 
     run: Run
     filter_: Filter
@@ -215,7 +219,7 @@ class _Work:
     timed: bool
 
     def predictions(self, candidate: Candidate) -> Iterator[tuple[Source, Predicted]]:
-        """Each set of scores of rows that the student had not seen when it gave them."""
+        """Yield each available set of held-out predictions, with its source."""
         name = candidate.recipe.name
         fit = refit(candidate, seed=self.seed, cache=self.run.path("cache")) if self.k else None
         if fit is not None:
@@ -238,17 +242,17 @@ class _Work:
         yield "test", self._of_part("test", test, student.predict(test.frame))
 
     def everything(self, candidate: Candidate) -> dict[Source, Predicted]:
-        """All of `predictions`, by where they are from."""
+        """Return all of `predictions` as a mapping from source to predictions."""
         return dict(self.predictions(candidate))
 
     def cost(self, scorer: Scorer) -> Latency | None:
-        """What an article of the test part costs the bundle, from its text to its verdict."""
+        """Measure the bundle's latency from text to verdict, on articles of the test part."""
         if not self.timed:
             return None
         return measure(lambda texts: list(scorer.score_many(texts)), self.dataset.part("test").texts)
 
     def rung(self, candidate: Candidate, predicted: Mapping[Source, Predicted], cost: Latency | None) -> Rung:
-        """One student's place on the ladder; `cost` is known of the one that is shipped, which is not timed again."""
+        """Return one student's leaderboard entry; `cost` is the shipped student's latency, which is known already."""
         judgements: dict[Source, Judgement] = {
             source: judge(scores, self.filter_, self.bootstrap) for source, scores in predicted.items()
         }
@@ -268,7 +272,7 @@ class _Work:
     def shipped(
         self, scorer: Scorer, predicted: Mapping[Source, Predicted], cost: Latency | None
     ) -> tuple[Shipped, Predicted, pl.DataFrame]:
-        """The bundle on the test part, its scores there, and the table of all predictions of its rung."""
+        """Return the bundle's results on the test part, its scores there, and all predictions of its student."""
         test = self.dataset.part("test")
         raw = scorer.bundle.student.predict(test.frame)
         decided = decide_raw(raw, fold_all(test.frame["text"]), self.filter_, scorer.bundle.calibration, LEVEL)
@@ -304,7 +308,7 @@ class _Work:
         )
 
     def _facts(self, rows: Examples) -> pl.DataFrame:
-        """What slices are made by, in the order of the rows."""
+        """Return the columns that slices are made from, in the order of the rows."""
         names = ("id", "source", "language", "published", "text", "cut")
         there = [name for name in names if name in self.dataset.frame.columns]
         ids = pl.DataFrame({"id": rows.ids})
@@ -319,7 +323,7 @@ class _Work:
         return Predicted(
             source=source,
             ids=rows.ids,
-            # A user never sees a score off the scale: the scorer clips.
+            # Predictions are clipped to the scale because the scorer clips them too.
             scores=np.clip(scores, scale.min, scale.max),
             labels=rows.scores,
             constant=constant,
@@ -329,7 +333,7 @@ class _Work:
         )
 
     def _latency(self, candidate: Candidate) -> tuple[Latency | None, str | None]:
-        """Measured without a cache of features, on articles of the test part."""
+        """Measure the latency without a feature cache, on articles of the test part."""
         try:
             student = load_student(candidate.folder)
         except Unavailable as error:
@@ -340,7 +344,7 @@ class _Work:
     def _table(
         self, predicted: Predicted, low: FloatArray | None = None, high: FloatArray | None = None
     ) -> pl.DataFrame:
-        """Rows of `predictions.parquet`."""
+        """Return rows of `predictions.parquet`."""
         names = self.dataset.dimensions
         nothing = np.full(predicted.scores.shape, np.nan)
         oracle = verdicts(predicted.labels, self.filter_, predicted.cap_hits)
@@ -369,16 +373,16 @@ class _Work:
 
 
 def _training(folder: Path) -> Training | None:
-    """What a student's own history says, for one that was trained by epochs."""
+    """Return the training summary from a student's history, or None if the student was not trained by epochs."""
     path = folder / LAYOUT["history"]
     return training_of(read_history(path)) if path.exists() and read_json(path) else None
 
 
 def saved(folder: Path, rows: Examples) -> FloatArray:
-    """The scores that training saved of the validation part, in the order of `rows`.
+    """Return the validation scores that training saved, in the order of `rows`, shape (rows, dimensions).
 
     Raises:
-        RunError: they are of other rows.
+        RunError: the saved scores are of other rows.
     """
     path = folder / LAYOUT["validation"]
     ids, scores = read_scores(path, rows.dimensions)
@@ -389,7 +393,7 @@ def saved(folder: Path, rows: Examples) -> FloatArray:
 
 
 def run_floor(run: Run, filter_: Filter, dataset: Dataset) -> Floor | None:
-    """From the ledger's answers for the dataset's articles, by the oracle that labelled it."""
+    """Estimate the noise floor from the ledger's repeated answers by the oracle that labelled the dataset."""
     if not run.path("ledger").exists():
         return None
     with Ledger.reading(run.path("ledger")) as ledger:
@@ -434,7 +438,7 @@ def _summary(labels: FloatArray, frame: pl.DataFrame, name: str, low: float) -> 
 
 
 def _repeat_deviation(frame: pl.DataFrame, name: str) -> float | None:
-    """The mean spread of repeated answers, over articles that were asked about more than once."""
+    """Return the mean standard deviation of repeated answers, over the articles that have some, or None."""
     if f"s_{name}" not in frame.columns or "samples" not in frame.columns:
         return None
     spread: Any = frame.filter(pl.col("samples") > 1)[f"s_{name}"].mean()

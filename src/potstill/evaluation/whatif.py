@@ -1,8 +1,8 @@
-"""What if the filter were another one? Stored scores, decided again without any model.
+"""Apply an edited filter to stored scores, without running a model.
 
-In: predictions and two filters that share their dimensions. Out: what each makes of them: agreement with the oracle,
-volumes by tier, and the articles that move. Oracle and student go through the same rules. Words in the text are not
-looked for again: which caps they touch was stored with the scores.
+Input: predictions and two filters with the same dimensions. Output: the results of both filters: agreement with the
+oracle, volumes by tier, and the articles that change tier. Oracle and student are subject to the same rules. Texts are
+not searched again, because the caps that apply were stored with the scores.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 RECALLS = (0.5, 0.7, 0.8, 0.9, 0.95)
-"""Recalls of the positive tiers for which an evaluation records where to cut."""
+"""Recall levels of the positive tiers for which an evaluation records a threshold."""
 
 _PLACE = re.compile(r"[0-9]{1,9}")
 
 _LONGEST_SHOWN = 80
 
 MOST_MOVED = 50
-"""Articles that are named, unless more are asked for."""
+"""Default number of changed articles to list."""
 
 
 class Volume(Part):
-    """How many rows one tier holds by the oracle and by the student, and by both at once."""
+    """Number of rows in one tier according to the oracle, to the student, and to both."""
 
     tier: str
     oracle: int
@@ -53,7 +53,7 @@ class Volume(Part):
 
 
 class Side(Part):
-    """What one filter makes of the scores. Recall and precision are of its positive tiers, as in an evaluation."""
+    """Results of one filter on the scores. Recall and precision are of its positive tiers, as in an evaluation."""
 
     rows: int
     volumes: tuple[Volume, ...]
@@ -66,7 +66,7 @@ class Side(Part):
 
 
 class Move(Part):
-    """How many of the student's articles go from one tier to another."""
+    """Number of the student's articles that change from one tier to another."""
 
     before: str
     after: str
@@ -74,7 +74,7 @@ class Move(Part):
 
 
 class Moved(Part):
-    """An article whose tier by the student changes, and what the oracle makes of it under the edited filter."""
+    """An article that changes tier by the student's scores, and its tier by the oracle's under the edited filter."""
 
     id: str
     before: str
@@ -85,7 +85,7 @@ class Moved(Part):
 
 
 class WhatIf(Part):
-    """Two filters on the same stored scores; `moved` counts all articles, `articles` names the first of them."""
+    """Results of two filters on the same stored scores. `moved` counts all articles; `articles` lists the first."""
 
     before: Side
     after: Side
@@ -95,16 +95,19 @@ class WhatIf(Part):
 
 
 def what_if(predictions: Predictions, before: Filter, after: Filter, *, most: int = MOST_MOVED) -> WhatIf:
-    """Decide stored scores under two filters.
+    """Apply two filters to stored scores.
 
     Args:
         predictions: scores and labels in the order of `before`'s dimensions, with the columns of its caps.
-        before: the filter as it is.
-        after: the filter as edited: other weights, gates, tiers, limits and conditions of caps.
-        most: how many of the articles that move are named, the largest change of overall first.
+        before: the current filter.
+        after: the edited filter, with other weights, gates, tiers, limits or conditions of caps.
+        most: how many of the articles that change tier are listed, the largest change of overall score first.
+
+    Returns:
+        The results of both filters.
 
     Raises:
-        BadInput: the filters have other dimensions or scales, or a cap looks for words that were not stored.
+        BadInput: the filters have different dimensions or scales, or a cap needs words that were not stored.
     """
     old = _decide(predictions, before)
     new = _decide(under(predictions, before, after), after)
@@ -137,16 +140,17 @@ def what_if(predictions: Predictions, before: Filter, after: Filter, *, most: in
 def threshold(
     predictions: Predictions | Predicted, filter_: Filter, *, recall: float | None = None, volume: int | None = None
 ) -> Threshold:
-    """The highest cut of the student's overall that reaches a recall, or the lowest that keeps a volume.
+    """Return the highest threshold on the student's overall that reaches a recall, or the lowest for a volume.
 
     Args:
         predictions: scores and labels.
-        filter_: its positive tiers, by the oracle's labels, are what is to be found.
-        recall: the share of them to find, above 0 and up to 1; or
-        volume: how many rows to name at most.
+        filter_: the filter; rows with a positive tier by the oracle's labels are the positives.
+        recall: target recall, above 0 and up to 1.
+        volume: maximum number of rows at or above the threshold. Exactly one of `recall` and `volume` must be given.
 
     Raises:
-        BadInput: not exactly one is asked for, or it cannot be had: no positive row, or ties above the volume.
+        BadInput: not exactly one target is given, or it cannot be reached: there is no positive row, or more rows are
+            tied than the volume allows.
     """
     if (recall is None) == (volume is None):
         raise BadInput("ask for a recall or for a volume")
@@ -178,7 +182,7 @@ def threshold(
 
 
 def cuts_of(predicted: Predicted, filter_: Filter) -> Cuts | None:
-    """Where to cut the student's overall for each of `RECALLS`, or None with too few positive rows to tell."""
+    """Return thresholds on the student's overall for each of `RECALLS`, or None if there are too few positives."""
     decided = _decide(predicted, filter_)
     known = decided.filter((pl.col("tier_oracle") != UNSCORED) & (pl.col("tier_student") != UNSCORED))
     if known["tier_oracle"].is_in(filter_.positive_tiers).sum() < metrics.FEWEST_POSITIVES:
@@ -191,13 +195,13 @@ def cuts_of(predicted: Predicted, filter_: Filter) -> Cuts | None:
 
 
 def edited(filter_: Filter, settings: Sequence[str]) -> Filter:
-    """A filter with some settings changed, each as `path=value`.
+    """Return a filter with some settings changed, each given as `path=value`.
 
     `weights.NAME=0.3` (the other weights keep their proportions), `gates.0.cap=4`, `gates.0.when=overall < 2`,
     `gates.0=off`, the same for `caps`, and `tiers.NAME.when=overall >= 6`.
 
     Raises:
-        BadInput: a setting is not legal; the message names it.
+        BadInput: a setting is not valid. The message names it.
     """
     content = filter_.model_dump(mode="json")
     dropped: dict[str, set[int]] = {"gates": set(), "caps": set()}
@@ -231,7 +235,7 @@ def _set(content: dict[str, Any], dropped: dict[str, set[int]], path: list[str],
         case ["gates" | "caps" as kind, place, "when"]:
             _item(content[kind], place, where)["when"] = value
         case ["tiers", *name, "when"] if name:
-            # A tier's name may hold a dot.
+            # A tier's name may contain a dot.
             wanted = ".".join(name)
             found = next((tier for tier in content["tiers"] if tier["name"] == wanted), None)
             if found is None:
@@ -246,7 +250,7 @@ def _set(content: dict[str, Any], dropped: dict[str, set[int]], path: list[str],
 
 
 def _weigh(dimensions: dict[str, Any], name: str, weight: float, where: str) -> None:
-    """Give one dimension a weight; the others share what is left as they did before."""
+    """Set the weight of one dimension; the others share the rest in their previous proportions."""
     if name not in dimensions:
         raise BadInput(f"{where}: no dimension {_brief(name)}; the filter has {', '.join(dimensions)}")
     if not 0 <= weight <= 1:
@@ -272,15 +276,15 @@ def _as_number(value: str, where: str) -> float:
 
 
 def _brief(text: str) -> str:
-    """What was given, as an error shows it: so much of it that the reason still has its place."""
+    """Shorten a setting for an error message so that there is room for the reason."""
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "\N{HORIZONTAL ELLIPSIS}"
 
 
 def under(predictions: Predictions, before: Filter, after: Filter) -> Predictions:
-    """Predictions read for one filter, with dimensions and caps in the order of another.
+    """Convert predictions that were read for one filter to the dimensions and caps of another, in its order.
 
     Raises:
-        BadInput: see `what_if`.
+        BadInput: the filters do not match; see `what_if`.
     """
     if set(before.dimension_names) != set(after.dimension_names):
         raise BadInput(
@@ -298,7 +302,7 @@ def under(predictions: Predictions, before: Filter, after: Filter) -> Prediction
 
 
 def _stored_hits(predictions: Predictions, before: Filter, after: Filter) -> pl.DataFrame | None:
-    """The stored columns of the edited filter's caps, found by the words that they look for."""
+    """Return the stored columns for the edited filter's caps, matched by the words that the caps look for."""
     stored = predictions.cap_hits
     if stored is None:
         return None
@@ -310,7 +314,7 @@ def _stored_hits(predictions: Predictions, before: Filter, after: Filter) -> pl.
                 f"{name} ({cap.reason}): looks for other words than the stored caps did; score the texts again"
             )
         columns[name] = stored.to_series(words.index(_words(cap)))
-    # Dropping what is not wanted keeps the rows of a filter without caps.
+    # Dropping all columns keeps the number of rows for a filter without caps; selecting none would not.
     return stored.with_columns(**columns).select(list(columns)) if columns else stored.drop(stored.columns)
 
 
@@ -319,8 +323,8 @@ def _words(cap: Any) -> str:  # noqa: ANN401 - a cap
 
 
 def _decide(predictions: Predictions | Predicted, filter_: Filter) -> pl.DataFrame:
-    """Both verdicts side by side: tier and overall of oracle and student."""
-    # A filter without caps takes no columns of them.
+    """Return both verdicts side by side: tier and overall score of oracle and student."""
+    # A filter without caps has no cap columns.
     stored = predictions.cap_hits if filter_.caps else None
     sides = {"oracle": predictions.labels, "student": predictions.scores}
     found = {name: decide_rows(values, filter_, stored) for name, values in sides.items()}
@@ -363,7 +367,7 @@ def _side(decided: pl.DataFrame, filter_: Filter) -> Side:
 
 
 def _cut_for(overall: FloatArray, volume: int) -> float:
-    """The lowest value that at most `volume` rows reach."""
+    """Return the lowest value such that at most `volume` rows have it or more."""
     if volume < 1:
         raise BadInput(f"volume: got {volume}, expected 1 or more")
     values, counts = np.unique(-overall, return_counts=True)

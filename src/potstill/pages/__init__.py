@@ -1,1 +1,1 @@
-"""Pages that a person works with, served on loopback by the command that opens them."""
+"""Interactive pages, served on the loopback interface by the command that opens them."""

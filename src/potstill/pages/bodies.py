@@ -1,7 +1,7 @@
-"""What a browser sends as JSON, read with bounds.
+"""Parse JSON request bodies with limits on size and depth.
 
-In: the bytes of a request's body. Out: the value, or one clear line that says what is wrong with it. Other than in
-a file, NaN and the infinities pass here: whoever reads a field of numbers refuses them, and can name the field.
+Input: the bytes of a request's body. Output: the value, or a one-line error message. Unlike in files, NaN and
+infinities are accepted here; the code that reads a numeric field rejects them and can name the field.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Any
 from potstill.errors import BadInput
 
 LARGEST = 1_000_000
-"""Bytes of a request's body."""
+"""Maximum size of a request's body in bytes."""
 
 DEEPEST = 20
-"""Lists and objects inside one another."""
+"""Maximum nesting depth of lists and objects."""
 
 _TOO_DEEP = f"expected lists and objects at most {DEEPEST} deep"
 
 
 def parse_body(body: bytes) -> Any:  # noqa: ANN401 - anything JSON can hold
-    """The value of a body.
+    """Parse a body.
 
     Raises:
-        BadInput: it is too large or too deep, is not JSON in UTF-8, or holds half of a surrogate pair.
+        BadInput: the body is too large or nested too deeply, is not JSON in UTF-8, or contains an unpaired surrogate.
     """
     if len(body) > LARGEST:
         raise BadInput(f"expected a body of at most {LARGEST} bytes")
@@ -44,7 +44,7 @@ def parse_body(body: bytes) -> Any:  # noqa: ANN401 - anything JSON can hold
 
 
 def _check(value: object, depth: int) -> None:
-    """Refuse what is too deep, and text that cannot be stored; `depth` lists and objects lie around the value."""
+    """Reject values that are nested too deeply and text that cannot be stored; `depth` is the current nesting depth."""
     if isinstance(value, str):
         try:
             value.encode()

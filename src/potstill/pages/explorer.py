@@ -1,7 +1,7 @@
-"""A run's articles as a table to search: what the oracle said of each beside what the student said.
+"""Provide a run's articles as a searchable table with the oracle's and the student's scores side by side.
 
-In: a run that has been evaluated. Out: an `Explorer`, which answers questions about it in JSON. Each article
-stands there once, with scores by a student that had not seen it.
+Input: an evaluated run. Output: an `Explorer`, which answers queries in JSON. Each article appears once, with held-out
+scores of the student.
 """
 
 from __future__ import annotations
@@ -23,30 +23,34 @@ if TYPE_CHECKING:
     from potstill.runs import Run
 
 PAGE = 50
-"""Rows of an answer."""
+"""Number of rows per page of results."""
 
 MOST_VALUES = 30
-"""Values of a fact above which it is no filter: a list of them would be too long to choose from."""
+"""Maximum number of values of a facet; an attribute with more values is not offered as a facet."""
 
 MOST_FACETS = 20
-"""Facts that one question may ask for at once."""
+"""Maximum number of facets in one query."""
 
 MOST_ROWS = 2**31
-"""Where the last page of an answer may begin."""
+"""Maximum index of the first row of a page."""
 
 BEGINNING = 90
-"""Characters by which an article without a title is listed."""
+"""Number of characters of the text that stand in for a missing title."""
 
 Sort = Literal["disagreement", "dimension", "oracle", "student", "title"]
-"""By the overalls' difference, by the largest difference of a dimension, by either's overall, or by title."""
+"""Sort order of articles.
+
+"disagreement" is the difference of the overall scores, "dimension" the largest difference of a dimension, and "oracle"
+and "student" sort by either's overall score.
+"""
 
 _JUDGED = ("out-of-fold", "test", "validation")
-"""Which scores of an article are shown: the first of these that it has."""
+"""Sources of scores in order of preference. The first one that an article has is shown."""
 
 _FACETS = ("tier_oracle", "tier_student", "judged", "split", "source", "language", "cut")
 
 
-# An article without a title is known by how it begins.
+# An article without a title is listed by the beginning of its text.
 _TITLE = pl.coalesce(
     pl.col("title").replace("", None),
     pl.col("text").str.slice(0, BEGINNING).str.replace_all(r"\s+", " "),
@@ -55,7 +59,7 @@ _TITLE = pl.coalesce(
 
 
 class Query(Part):
-    """What the page asks for. `facets` maps a fact to the value that it must have."""
+    """A query from the page. `facets` maps an attribute to its required value."""
 
     text: str = Field(default="", max_length=500)
     facets: dict[str, str] = Field(default_factory=dict, max_length=MOST_FACETS)
@@ -65,11 +69,11 @@ class Query(Part):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Explorer:
-    """The table, and how it is asked.
+    """The table of articles, and the queries on it.
 
-    `frame` has a row per article: id, title, text, the columns of `_FACETS` that are known (as text), `evidence`,
-    `oracle`, `student` (overalls after gates and caps), `disagreement` and `dimension` (absolute differences, of
-    the overalls and the largest of a dimension), and `y_`, `p_`, `low_` and `high_<dimension>`.
+    `frame` has one row per article: id, title, text, the known columns of `_FACETS` (as text), `evidence`, `oracle` and
+    `student` (overall scores after gates and caps), `disagreement` (absolute difference of the overall scores),
+    `dimension` (largest absolute difference of a dimension), and `y_`, `p_`, `low_` and `high_<dimension>`.
     """
 
     frame: pl.DataFrame
@@ -77,11 +81,11 @@ class Explorer:
 
     @classmethod
     def of(cls, run: Run) -> Self:
-        """Read a run.
+        """Load the articles of a run.
 
         Raises:
-            RunError: it has not been evaluated.
-            LabelError: its ledger cannot be read.
+            RunError: the run has not been evaluated.
+            LabelError: the run's ledger cannot be read.
         """
         filter_ = run.filter
         predictions = read_parquet(run.need("predictions", "evaluate"))
@@ -92,7 +96,7 @@ class Explorer:
         return cls(assemble(predictions, rows, evidence, filter_.dimension_names), filter_)
 
     def facets(self) -> dict[str, list[str]]:
-        """Each fact that articles can be chosen by -> its values."""
+        """Return each facet with its values."""
         found = {}
         for name in _FACETS:
             values = self.frame[name].drop_nulls().unique().sort().to_list() if name in self.frame.columns else []
@@ -101,7 +105,7 @@ class Explorer:
         return found
 
     def ask(self, query: Query) -> dict[str, Any]:
-        """How many articles fit, and a page of them."""
+        """Return the number of matching articles, and one page of them."""
         fitting = self.frame.filter(_fits(query, self.frame.columns))
         ordered = fitting.sort(
             query.sort, "id", descending=[query.sort != "title", False], nulls_last=True, maintain_order=True
@@ -112,12 +116,12 @@ class Explorer:
         return {"total": fitting.height, "offset": query.offset, "rows": shown.select(columns).to_dicts()}
 
     def titles(self, ids: Sequence[str]) -> dict[str, str]:
-        """Ids -> the titles by which articles are listed; the id itself for an article that is not there."""
+        """Map ids to the titles by which articles are listed; an unknown id is mapped to itself."""
         found = self.frame.filter(pl.col("id").is_in(list(ids))).select("id", _TITLE.alias("title"))
         return {id_: id_ for id_ in ids} | {id_: title or id_ for id_, title in found.iter_rows()}
 
     def article(self, id_: str) -> dict[str, Any] | None:
-        """One article whole, or None where there is none of that id."""
+        """Return all fields of one article, or None if the id is unknown."""
         found = self.frame.filter(pl.col("id") == id_).to_dicts()
         if not found:
             return None
@@ -144,13 +148,13 @@ _SCORES = (("oracle", "y"), ("student", "p"), ("low", "low"), ("high", "high"))
 def assemble(
     predictions: pl.DataFrame, rows: pl.DataFrame, evidence: pl.DataFrame, dimensions: tuple[str, ...]
 ) -> pl.DataFrame:
-    """The table of an `Explorer`.
+    """Build the table of an `Explorer`.
 
     Args:
-        predictions: as an evaluation writes them.
-        rows: of the dataset: id, title, text and facts.
+        predictions: the table that an evaluation writes.
+        rows: the dataset's rows: id, title, text and facets.
         evidence: columns article and evidence.
-        dimensions: the filter's.
+        dimensions: the filter's dimensions.
     """
     order = pl.col("source").replace_strict(_JUDGED, list(range(len(_JUDGED))), default=len(_JUDGED))
     once = predictions.sort(order, maintain_order=True).unique("id", keep="first", maintain_order=True)
@@ -169,12 +173,12 @@ def assemble(
         table = table.with_columns(cut=words)
     if "title" not in known:
         table = table.with_columns(title=pl.lit(""))
-    # JSON has no NaN: what is not known is null.
+    # JSON has no NaN, so unknown values are null.
     return table.with_columns(pl.selectors.float().fill_nan(None))
 
 
 def _fits(query: Query, columns: list[str]) -> pl.Expr:
-    # Each word must stand in the title, the text or the id; it is text, not a pattern.
+    # Each word must occur in the title, the text or the id. Words are matched literally, not as patterns.
     searched = pl.concat_str(pl.col("id", "title", "text"), separator="\n", ignore_nulls=True).str.to_lowercase()
     conditions = [searched.str.contains(word, literal=True) for word in query.text.lower().split()]
     conditions += [

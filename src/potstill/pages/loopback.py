@@ -1,8 +1,8 @@
-"""A page for one person, served on loopback.
+"""Serve a page for one user on the loopback interface.
 
-In: a page and its answers. Out: an address with a secret in it. Only this machine can connect; other pages in the
-same browser cannot use it, as they neither know the secret nor, under another name for this address, get past the
-check of the host. What is under it, and what it bears, is in `serving`, which needs the extra `serve`.
+Input: a page and its answers. Output: an address that contains a secret. Only this machine can connect. Other pages in
+the same browser cannot use the server, because they do not know the secret and cannot pass the check of the host name
+under another name for this address. `serving` contains the web application and its limits, and needs the extra `serve`.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from potstill.pages.sealed import Document
 
 _BACKLOG = 64
-"""Connections that the system holds until the server takes them."""
+"""Number of connections that the system queues until the server accepts them."""
 
 
 class Answers(Protocol):
-    """What is served. `get` and `post` are called from threads, several at a time."""
+    """What a server needs from a page. `get` and `post` are called from several threads at the same time."""
 
     def page(self) -> Document:
-        """The page at `/`."""
+        """Return the page at `/`."""
         ...
 
     def get(self, path: str) -> Mapping[str, Any] | None:
-        """The JSON at a path under `/api/`; None where there is none."""
+        """Return the JSON at a path under `/api/`, or None for an unknown path."""
         ...
 
     def post(self, path: str, body: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - any JSON
-        """The JSON that answers a JSON body at a path under `/api/`; None where the path takes none.
+        """Return the JSON answer to a JSON body that was posted to a path under `/api/`, or None for an unknown path.
 
         Raises:
-            PotstillError: the body is refused; its message is shown.
+            PotstillError: the body is rejected. The message is shown on the page.
         """
         ...
 
 
 def require_server() -> None:
-    """See that a page can be served, before any work for it.
+    """Check that a page can be served, before any work is done for it.
 
     Raises:
         MissingExtra: the extra `serve` is not installed.
@@ -54,15 +54,15 @@ def require_server() -> None:
 
 
 class Loopback:
-    """Listens from the start and serves while `serve_forever` runs; `url` is what to open.
+    """A server that listens from its creation and answers while `serve_forever` runs. `url` is the address to open.
 
     Args:
         answers: the page at `/` and its JSON.
-        port: 0 for any that is free.
-        documents: further pages by path, each made when it is asked for.
+        port: port to listen on; 0 for any free port.
+        documents: further pages by path. Each is built when it is requested.
 
     Raises:
-        BadInput: the port is taken.
+        BadInput: the port is in use.
         MissingExtra: the extra `serve` is not installed.
     """
 
@@ -89,22 +89,22 @@ class Loopback:
 
     @property
     def server_port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return self.server_address[1]
 
     @property
     def url(self) -> str:
-        """The page's address."""
+        """The page's address, including its secret."""
         return f"http://127.0.0.1:{self.server_port}/?key={self.secret}"
 
     def serve_forever(self) -> None:
         """Serve until `shutdown` is called or, in the main thread, a signal ends the process.
 
         Raises:
-            KeyboardInterrupt: it was interrupted; answers under way have been sent.
+            KeyboardInterrupt: the process was interrupted. Pending answers have been sent.
         """
         self._server.run(sockets=[self._socket])
 
     def shutdown(self) -> None:
-        """Ask `serve_forever` to end, from any thread; it does within moments."""
+        """Ask `serve_forever` to end, from any thread; it ends within moments."""
         self._server.should_exit = True

@@ -1,7 +1,7 @@
-"""The page of `potstill review`: one article at a time beside its scores, to be accepted or corrected by keyboard.
+"""Provide the page of `potstill review`: one article at a time with its scores, to accept or correct by keyboard.
 
-In: an open `Review`. Out: a page on loopback, whose judgements go to the review as they are made. The page holds no
-state worth keeping: it can be closed and opened again at any time.
+Input: an open `Review`. Output: a page on loopback. Each judgement is saved in the review immediately, so the page can
+be closed and reopened at any time.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ if TYPE_CHECKING:
     from potstill.review import Item, Review
 
 RESAMPLES = 300
-"""Of the bootstrap behind the agreement, while a person waits."""
+"""Number of bootstrap resamples for the agreement; kept small because the user waits for the result."""
 
 _WHOLE = re.compile(r"[0-9]{1,9}")
-"""The number of an article; a longer one is none, and a very long one could not even be read as an integer."""
+"""Pattern of an article's number. The length is limited so that `int` can always convert it."""
 
 
 class Desk:
-    """What the page asks of the server, over one review.
+    """The server side of the review page.
 
     Args:
-        review: an open one.
-        blind: the oracle's scores are shown only once the reviewer has given theirs, so that the agreement is not
-            an echo.
+        review: an open review.
+        blind: whether to hide the oracle's scores until the reviewer has scored the article, so that the agreement is
+            independent of them.
     """
 
     def __init__(self, review: Review, *, blind: bool = False) -> None:
         self.review = review
         self.blind = blind
-        # The server has a thread per connection; judgements are one at a time.
+        # The server has a thread per connection, so judgements are serialised.
         self._lock = threading.Lock()
 
     def page(self) -> Document:
-        """The page, whole: it fetches nothing but answers of `get` and `post`."""
+        """Return the complete page; it only fetches answers of `get` and `post`."""
         return sealed(
             f"Review of {self.review.filter.name}",
             asset("pages", "review.html"),
@@ -50,7 +50,7 @@ class Desk:
         )
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The answer to `/api/state`, `/api/item/N` or `/api/agreement`; None for any other path."""
+        """Answer `/api/state`, `/api/item/N` and `/api/agreement`; return None for any other path."""
         with self._lock:
             if path == "/api/state":
                 return self._state()
@@ -62,12 +62,12 @@ class Desk:
             return self._shown(self.review.items[int(number)])
 
     def post(self, path: str, body: Any) -> dict[str, Any] | None:  # noqa: ANN401 - JSON from outside, checked here
-        """The answer to `/api/judge` and `/api/retract`; None for any other path.
+        """Answer `/api/judge` and `/api/retract`; return None for any other path.
 
-        A score of null is legal only where the reviewed oracle's label has none either.
+        A score may be null only if the reviewed oracle's label has none for that dimension either.
 
         Raises:
-            PotstillError: what was sent cannot be kept.
+            PotstillError: the judgement cannot be saved.
         """
         if path not in {"/api/judge", "/api/retract"}:
             return None
@@ -85,7 +85,7 @@ class Desk:
             return {"item": self._shown(item), "counts": self._counts()}
 
     def _check_masks(self, id_: str, scores: Mapping[str, object]) -> None:
-        """Refuse a score that is left out although the oracle gave one."""
+        """Reject a missing score for a dimension that the oracle has scored."""
         scale = self.review.filter.scale
         masked = {name for name, value in self.review.item(id_).scores.items() if value is None}
         for name in self.review.filter.dimension_names:
@@ -106,7 +106,7 @@ class Desk:
                 {"name": name, "description": part.description} for name, part in filter_.dimensions.items()
             ],
             "count": len(items),
-            # Where the reviewer left off.
+            # Position of the first article that has not been reviewed.
             "next": next((place for place, item in enumerate(items) if item.given is None), 0),
             **self._counts(),
         }

@@ -1,7 +1,7 @@
-"""A page whose scripts and styles are sealed: the browser runs the ones that were put in, and no other.
+"""Build a page that only runs its own scripts and styles.
 
-In: the parts of a page. Out: HTML whose content security policy names the hash of its one script and its one
-style, so that no text that finds its way into the page can become either.
+Input: the parts of a page. Output: HTML whose content security policy contains the hashes of its only script and its
+only style, so that no text that is inserted into the page can be executed as either.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from potstill.report.policy import source_hash
 class Document:
     """A page, and the content security policy that the server sends with it.
 
-    A `sandboxed` page runs as if it came from another address: it cannot reach the other pages of the server.
+    A `sandboxed` page runs as if it came from another origin, so it cannot access the server's other pages.
     """
 
     html: str
@@ -26,7 +26,7 @@ class Document:
 
 
 def sealed(title: str, body: str, *, style: str, script: str) -> Document:
-    """A whole page. `body` is HTML that is trusted; text from outside has no place in it."""
+    """Build a complete page. `body` is trusted HTML and must not contain text from external sources."""
     policy = (
         f"default-src 'none'; style-src {source_hash(style)}; script-src {source_hash(script)}; connect-src 'self'; "
         "img-src data:; base-uri 'none'; form-action 'none'"
@@ -43,5 +43,5 @@ def sealed(title: str, body: str, *, style: str, script: str) -> Document:
 
 
 def asset(folder: str, name: str) -> str:
-    """A file that ships with a package of potstill."""
+    """Read a file that ships with a package of potstill."""
     return (files("potstill") / folder / name).read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-"""The web application under a page, on Starlette and uvicorn, with every bound that a hostile client can meet.
+"""Serve a page with Starlette and uvicorn, with limits on everything that a hostile client can send.
 
-In: a page with its answers, a listening socket and a secret. Out: a uvicorn server. A request is answered in this
-order: its host and origin must be the page's own, its address must hold the key, and only then are its path, its
-method and its body looked at. A client that is slow, idle or endless is cut off.
+Input: a page with its answers, a listening socket and a secret. Output: a uvicorn server. A request is checked in this
+order: its host and origin must be the page's own, its address must contain the key, and only then are its path, method
+and body processed. Connections of slow, idle or endless clients are closed.
 """
 
 from __future__ import annotations
@@ -42,20 +42,23 @@ if TYPE_CHECKING:
     from potstill.pages.sealed import Document
 
 PATIENCE = 20.0
-"""Seconds that a client may take to send a request's head, and again its body; an idle connection ends after them."""
+"""Seconds within which a client must send a request's head, and again its body; idle connections end after it."""
 
 MOST_CONNECTIONS = 64
-"""Connections at once. A browser opens six. One more ends the one that has been idle longest, so that whoever holds
-many open cannot keep the page's own reader out."""
+"""Maximum number of simultaneous connections.
+
+A browser opens six. A further connection closes the one that has been idle longest, so that a client with many open
+connections cannot block the page's user.
+"""
 
 _HEAD_BYTES = 16_384
-"""Of a request's line and headers."""
+"""Maximum number of bytes of a request's line and headers."""
 
 _MOST_PARAMETERS = 8
-"""Of the query in an address."""
+"""Maximum number of parameters in an address's query."""
 
 _STOPPING = 2
-"""Seconds that answers under way have to end when the server stops."""
+"""Seconds that pending answers have to finish when the server stops."""
 
 HEADERS = (
     ("cache-control", "no-store"),
@@ -64,7 +67,7 @@ HEADERS = (
     ("x-frame-options", "DENY"),
     ("cross-origin-resource-policy", "same-origin"),
 )
-"""Sent with every answer; the content security policy depends on what is sent."""
+"""Headers of every response. The content security policy is added separately, because it depends on the page."""
 
 _OWN_ALONE = "same-origin"
 _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
@@ -73,13 +76,16 @@ _NOTHING = "default-src 'none'; base-uri 'none'; form-action 'none'"
 def server_of(
     answers: Answers, documents: Mapping[str, Callable[[], Document]], listening: socket.socket, secret: str
 ) -> uvicorn.Server:
-    """A server for one page; `run(sockets=[listening])` serves, `should_exit = True` ends it.
+    """Create the server of a page; `run(sockets=[listening])` serves, and `should_exit = True` stops it.
 
     Args:
         answers: the page at `/` and its JSON.
-        documents: further pages by path, each made when it is asked for.
+        documents: further pages by path. Each is built when it is requested.
         listening: a socket bound to loopback.
-        secret: the key that every address must hold.
+        secret: the key that every address must contain.
+
+    Returns:
+        The server, which is not running yet.
     """
     port = listening.getsockname()[1]
     hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
@@ -93,7 +99,7 @@ def server_of(
             loop="asyncio",
             workers=1,
             interface="asgi3",
-            # An address holds the secret, so no request is written down; what fails is told by the application.
+            # Addresses contain the secret, so requests are not logged. The application reports errors itself.
             log_config=None,
             log_level=logging.CRITICAL,
             access_log=False,
@@ -101,7 +107,7 @@ def server_of(
             server_header=False,
             date_header=False,
             headers=list(HEADERS),
-            # Connections have their own bound below; this one holds requests that outlive theirs.
+            # Connections have their own limit below. This limit covers requests that outlive their connection.
             limit_concurrency=MOST_CONNECTIONS + 1,
             backlog=MOST_CONNECTIONS,
             timeout_graceful_shutdown=_STOPPING,
@@ -112,14 +118,14 @@ def server_of(
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """Why a request is not let in."""
+    """The reason why a request is refused."""
 
     status: HTTPStatus
     why: str
 
 
 class _Gate:
-    """Lets in requests of the page's own, and sends the security headers with every answer."""
+    """Middleware that admits only requests from the page itself and adds security headers to every response."""
 
     def __init__(self, inner: ASGIApp, hosts: frozenset[str], secret: str) -> None:
         self._inner = inner
@@ -133,12 +139,12 @@ class _Gate:
                 headers = MutableHeaders(scope=message)
                 headers.setdefault("content-security-policy", f"{_NOTHING}; frame-ancestors 'none'")
                 if "sandbox" not in headers["content-security-policy"]:
-                    # A browser shows no page that is both sandboxed and has an opener policy.
+                    # Browsers do not show a page that is both sandboxed and has an opener policy.
                     headers["cross-origin-opener-policy"] = _OWN_ALONE
             await send(message)
 
         refused = self._refused(Headers(scope=scope), scope["query_string"])
-        # The body of a request that is not let in is never kept: what comes of it is thrown away as it arrives.
+        # The body of a refused request is discarded as it arrives.
         answer = self._inner if refused is None else _refusal(refused.status, refused.why)
         await answer(scope, receive, sealed_send)
 
@@ -155,7 +161,7 @@ class _Gate:
 
 
 def _key(query: bytes) -> bytes:
-    """The one `key` of a query; nothing where there is none, or more than one."""
+    """Return the `key` of a query; return empty bytes if there is none or more than one."""
     try:
         keys = parse_qs(query.decode("latin-1"), max_num_fields=_MOST_PARAMETERS).get("key", [])
     except ValueError:
@@ -164,7 +170,7 @@ def _key(query: bytes) -> bytes:
 
 
 def _routed(answers: Answers, documents: Mapping[str, Callable[[], Document]]) -> Starlette:
-    """The page's paths and methods."""
+    """Build the application with the page's paths and methods."""
     pages = {"/": answers.page, **documents}
 
     async def get(request: Request) -> Response:
@@ -207,16 +213,16 @@ def _page(made: Callable[[], Document]) -> Callable[[Request], Any]:
 
 
 async def _body(request: Request) -> bytes:
-    """A request's body, as long as it is JSON of a legal size that comes in time.
+    """Read a request's body, if it is JSON, not too large and arrives in time.
 
     Raises:
-        HTTPException: it is none.
+        HTTPException: the body fails one of these checks.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise HTTPException(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "expected application/json")
     too_large = HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected a body of at most {LARGEST} bytes")
-    # The protocol has refused whatever is no number of at most 20 digits.
+    # The protocol implementation has already refused a content length that is not a number of at most 20 digits.
     if int(request.headers.get("content-length", "0")) > LARGEST:
         raise too_large
     body = bytearray()
@@ -259,7 +265,7 @@ async def _on_defect(request: Request, error: Exception) -> Response:
 
 
 class _Connection(H11Protocol):
-    """A client's connection, which ends when nothing whole comes from it in time, or when others need its place."""
+    """A client's connection that is closed on a timeout, or when there are too many connections."""
 
     def __init__(
         self,
@@ -278,36 +284,37 @@ class _Connection(H11Protocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the library has it
-        """Begin to wait for a request; where there are too many connections, end another one."""
+        """Wait for a request; if there are too many connections, close another one."""
         super().connection_made(transport)
         self._wait()
         others = [one for one in self.connections if isinstance(one, _Connection) and one is not self]
         if len(others) >= MOST_CONNECTIONS:
             idlest = min(others, key=lambda one: (one.busy, one.since))
-            # Counted out at once: the loop tells of the loss only later, and more connections may come before.
+            # Removed immediately, because the event loop reports the loss later and more connections may arrive before
+            # that.
             self.connections.discard(idlest)
             idlest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait for nothing more."""
+        """Cancel the timeout."""
         if self._deadline is not None:
             self._deadline.cancel()
         super().connection_lost(exc)
 
     def eof_received(self) -> bool:  # type: ignore[override]  # as asyncio has it
-        """Keep the connection for an answer when the client, having sent a whole request, will send no more."""
+        """Keep the connection open for the answer after the client has sent a complete request and closed its side."""
         if not self.busy or self.cycle.more_body:
             return False
         self.cycle.keep_alive = False
         return True
 
     def on_response_complete(self) -> None:
-        """Begin to wait for the next request."""
+        """Wait for the next request."""
         self._wait()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP, unless an answer has begun already, and hang up."""
+        """Answer input that is not HTTP with status 400, unless a response has started, and close the connection."""
         if self.cycle is not None:
             self.cycle.disconnected = True
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:
@@ -328,7 +335,7 @@ class _Connection(H11Protocol):
         self.transport.close()
 
     def shutdown(self) -> None:
-        """End when the answer under way has been sent, or at once where there is none."""
+        """Close the connection after the current response, or immediately if there is none."""
         if self.busy:
             self.cycle.keep_alive = False
         else:
@@ -341,7 +348,7 @@ class _Connection(H11Protocol):
         self._deadline = self.loop.call_later(PATIENCE, self._expire)
 
     def _expire(self) -> None:
-        # An answer that is being made has as long as it needs, one that the client does not take has not.
+        # A response that is being computed has no time limit, but one that the client does not read has.
         if self.busy and not self.flow.write_paused:
             self._wait()
         else:

@@ -1,7 +1,7 @@
-"""The page of `potstill view`: the report, and every article with the oracle and the student side by side.
+"""Provide the page of `potstill view`: the report, and every article with the oracle's and the student's scores.
 
-In: a run that has been evaluated. Out: a page on loopback. Articles are untrusted: their words reach the page as
-JSON and are set as text, and the page can run no script but its own.
+Input: an evaluated run. Output: a page on loopback. Articles are untrusted: their text reaches the page as JSON and is
+inserted as text, and the page can only run its own script.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 
 LONGEST_SETTING = 1000
-"""Characters of one setting of a filter."""
+"""Maximum number of characters of one filter setting."""
 
 
 class Settings(Part):
-    """How the filter is edited, each setting as in `evaluation.whatif.edited`."""
+    """Edits of the filter; each setting has the syntax of `evaluation.whatif.edited`."""
 
     settings: tuple[Annotated[str, Field(max_length=LONGEST_SETTING)], ...] = Field(max_length=100)
 
 
 class View:
-    """What the page asks of the server."""
+    """The server side of the page."""
 
     def __init__(self, explorer: Explorer, predictions: Predictions, *, has_report: bool) -> None:
         self.explorer = explorer
@@ -47,7 +47,7 @@ class View:
         self.has_report = has_report
 
     def page(self) -> Document:
-        """The page, whole: it fetches nothing but answers of `get` and `post`."""
+        """Return the complete page; it only fetches answers of `get` and `post`."""
         return sealed(
             f"Articles of {self.explorer.filter.name}",
             asset("pages", "view.html"),
@@ -56,7 +56,7 @@ class View:
         )
 
     def get(self, path: str) -> dict[str, Any] | None:
-        """The answer to `/api/about`; None for any other path."""
+        """Answer `/api/about`; return None for any other path."""
         if path != "/api/about":
             return None
         filter_ = self.explorer.filter
@@ -70,10 +70,10 @@ class View:
         }
 
     def post(self, path: str, body: Any) -> Mapping[str, Any] | None:  # noqa: ANN401 - JSON from outside, checked here
-        """The answer to `/api/articles` (a `Query`), `/api/article` (an id) and `/api/whatif` (`Settings`), else None.
+        """Answer `/api/articles` (a `Query`), `/api/article` (an id) and `/api/whatif` (`Settings`), else return None.
 
         Raises:
-            BadInput: the question is none.
+            BadInput: the body is not a valid query.
         """
         if path == "/api/article":
             if not isinstance(body, dict) or not isinstance(body.get("id"), str):
@@ -86,7 +86,7 @@ class View:
         return self.explorer.ask(Query.validated(body, "the question"))
 
     def _what_if(self, settings: Sequence[str]) -> dict[str, Any]:
-        """Stored scores decided again; each article that moves with the title by which it is listed."""
+        """Apply an edited filter to the stored scores, and add a title to each article whose verdict changes."""
         filter_ = self.explorer.filter
         found = what_if(self.predictions, filter_, edited(filter_, settings)).model_dump(mode="json")
         titles = self.explorer.titles([article["id"] for article in found["articles"]])
@@ -96,11 +96,15 @@ class View:
 
 
 def open_view(run: Run, port: int = 0) -> Loopback:
-    """The server of a run's page; `serve_forever` serves it.
+    """Create the server of a run's page; `serve_forever` serves it.
+
+    Args:
+        run: an evaluated run.
+        port: port to listen on; 0 for any free port.
 
     Raises:
         RunError: the run has not been evaluated.
-        BadInput: the port is taken.
+        BadInput: the port is in use.
         MissingExtra: the extra `serve` is not installed.
     """
     require_server()
@@ -116,6 +120,6 @@ def open_view(run: Run, port: int = 0) -> Loopback:
 
 
 def report_of(path: Path) -> Document:
-    """A report as it is served: its own script runs, apart from the other pages; one not named by its hash does not."""
+    """Load a report to be served in a sandbox; its script runs only if its hash is a known one."""
     content = path.read_text(encoding="utf-8")
     return Document(content, report_policy(script_named(content) or "'none'"), sandboxed=True)

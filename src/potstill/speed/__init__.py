@@ -1,8 +1,8 @@
-"""Speed: what a bundle does on this machine, and how it does most.
+"""Measure a bundle's speed on this machine, and find its fastest settings.
 
-In: a bundle, and articles. Out: a plan beside the bundle that scoring then follows (`optimising`), or a measurement of
-latency, throughput, stages, memory and cost (`benching`). `material` says on which articles, `proving` what a faster
-way changes, `timing` how clocks are read on a machine that is never quiet.
+Input: a bundle, and articles. Output: a plan next to the bundle that scoring follows (`optimising`), or a measurement
+of latency, throughput, stages, memory and cost (`benching`). `material` selects the articles, `proving` measures what a
+faster variant changes, and `timing` measures times on a machine with background load.
 """
 
 from potstill.speed.optimising import Limits, Optimised, optimise_bundle

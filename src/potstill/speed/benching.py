@@ -1,7 +1,7 @@
-"""What a bundle does on this machine: latency, throughput, where the time goes, memory, cost.
+"""Measure a bundle on this machine: latency, throughput, time by stage, memory and cost.
 
-In: a bundle, and articles. Out: a `Bench` record, kept beside the bundle, from which reports take their figures.
-Every figure is measured through the door that users come in by, `Scorer`, with the bundle's plan if it has one.
+Input: a bundle, and articles. Output: a `Bench` record, saved next to the bundle, from which reports read their
+figures. Every figure is measured through the public `Scorer`, with the bundle's plan if it has one.
 """
 
 from __future__ import annotations
@@ -40,20 +40,20 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = 1
 
 WORDS = (50, 100, 200, 400)
-"""Lengths of texts that throughput is measured at."""
+"""Text lengths at which throughput is measured, in words."""
 
 BATCHES = (1, 4, 16, 64)
-"""Articles that are given to the scorer at a time."""
+"""Numbers of articles per call of the scorer at which throughput is measured."""
 
 BATCH_WORDS = 200
-"""Length of the texts with which batches are compared."""
+"""Text length for the comparison of batch sizes, in words."""
 
 FEWEST = 20
-"""Articles that are timed alone, however long they take."""
+"""Minimum number of articles for the latency, however long they take."""
 
 
 class Latency(Part):
-    """Milliseconds of one article alone."""
+    """Latency of a single article in milliseconds."""
 
     p50: float
     p95: float
@@ -62,10 +62,10 @@ class Latency(Part):
 
 
 class Rate(Part):
-    """Articles per second at a length, or at a number given at a time; the best and the worst round as well."""
+    """Articles per second at a text length and batch size: the median of rounds, and the slowest and fastest round."""
 
     words: int
-    """In each text; the window may cut it."""
+    """Words in each text, before the window truncates it."""
     batch: int
     articles_per_second: float
     low: float
@@ -73,23 +73,23 @@ class Rate(Part):
 
 
 class Stage(Part):
-    """A step of scoring and what it takes."""
+    """A stage of scoring and its duration."""
 
     stage: str
     microseconds: float
-    """An article."""
+    """Microseconds per article."""
     share: float
 
 
 class Cost(Part):
-    """Of a million articles like those measured, on a machine at this price, used whole."""
+    """Cost of a million articles like the measured ones, on a fully used machine at this price."""
 
     price_per_hour: float
     per_million: float
 
 
 class Bench(Record):
-    """`bench.json`."""
+    """Contents of `bench.json`."""
 
     made_by = "potstill bench BUNDLE"
 
@@ -100,12 +100,12 @@ class Bench(Record):
     machine: Machine
     versions: dict[str, str]
     variant: Variant | None
-    """How the network ran; None for a student without one that ONNX Runtime runs."""
+    """How the network runs; None for a student without a network that ONNX Runtime runs."""
     measured_on: str
     mean_words: float
     latency: Latency
     articles_per_second: float
-    """In bulk, articles as they come: the median of rounds."""
+    """Throughput for articles in bulk, at their original lengths: the median of `rounds`."""
     rounds: tuple[float, ...]
     by_length: tuple[Rate, ...]
     by_batch: tuple[Rate, ...]
@@ -114,7 +114,7 @@ class Bench(Record):
     fresh: Fresh
     cost: Cost | None
     load: Load | None = None
-    """How busy the machine was meanwhile; None where nobody recorded it."""
+    """Load of the machine during the measurement; None if it was not recorded."""
 
 
 def bench_bundle(
@@ -132,17 +132,20 @@ def bench_bundle(
 
     Args:
         folder: the bundle.
-        articles: a file of articles; rows of the bundle's run, or its golden texts, where it is None.
-        price_per_hour: of a machine like this one, in any currency.
-        limit: articles measured.
-        rounds: how often throughput is measured.
-        patience: seconds after which no further article is timed alone.
-        seed: of the rows drawn.
-        clock: gives seconds.
+        articles: a file of articles. By default, rows of the bundle's run, or else its golden texts.
+        price_per_hour: price of a machine like this one, in any currency.
+        limit: maximum number of articles.
+        rounds: number of rounds for throughput.
+        patience: seconds after which no further article is timed for the latency.
+        seed: random seed for sampling rows.
+        clock: function that returns the current time in seconds.
+
+    Returns:
+        The measurement, which is not saved yet.
 
     Raises:
         BadInput: there is no article with a text, or the price is negative.
-        BundleError: the bundle does not prove itself.
+        BundleError: the bundle fails its self-test.
         ArticleError: the file is missing or broken.
     """
     if price_per_hour is not None and not price_per_hour >= 0:
@@ -193,7 +196,7 @@ def bench_bundle(
 
 
 def write_bench(folder: Path, bench: Bench) -> Path:
-    """Keep a measurement beside its bundle; its path.
+    """Save a measurement next to its bundle, and return its path.
 
     Raises:
         BadInput: the folder cannot be written.
@@ -232,7 +235,7 @@ def _frame(texts: Sequence[str]) -> pl.DataFrame:
 
 
 def _alone(scorer: Scorer, texts: Sequence[str], patience: float, clock: Clock) -> Latency:
-    """Articles one by one, each once, until there is no more time."""
+    """Time articles one by one, each once, until the time is up."""
     scorer.score(texts[0])
     seconds: list[float] = []
     for text in texts:
@@ -246,7 +249,7 @@ def _alone(scorer: Scorer, texts: Sequence[str], patience: float, clock: Clock) 
 
 
 def _rates(scorer: Scorer, frames: Sequence[pl.DataFrame], rounds: int, clock: Clock) -> list[float]:
-    """Articles per second of each round; a first one is not counted."""
+    """Return the articles per second of each round, after a warm-up round."""
     found = []
     rows = sum(frame.height for frame in frames)
     for _ in range(rounds + 1):
@@ -258,7 +261,7 @@ def _rates(scorer: Scorer, frames: Sequence[pl.DataFrame], rounds: int, clock: C
 
 
 def _rate(scorer: Scorer, texts: Sequence[str], words: int, batch: int, rounds: int, clock: Clock) -> Rate:
-    """Throughput of texts of one length, `batch` of them at a time."""
+    """Measure throughput for texts of one length in batches of `batch`."""
     stream = itertools.cycle(word for text in texts for word in text.split())
     made = [_take(stream, words) for _ in range(batch)]
     found = _rates(scorer, [_frame(made)], rounds, clock)

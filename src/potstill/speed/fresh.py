@@ -1,7 +1,7 @@
-"""A bundle in a process of its own: how long until its first score, and how much memory it takes.
+"""Measure a bundle in a new process: the time to its first score, and its memory use.
 
-In: a bundle's folder and a file of articles, as arguments. Out: one line of JSON on stdout. A process that has done
-other things before would answer for those too.
+Input: a bundle's folder and a file of articles, as arguments. Output: one line of JSON on stdout. A separate process is
+used so that earlier work of the calling process does not affect the figures.
 
     python -m potstill.speed.fresh BUNDLE ARTICLES
 """
@@ -23,21 +23,24 @@ _LINUX = Path("/proc/self/status")
 
 
 class Fresh(Part):
-    """What a new process needed; memory is None where the system does not tell."""
+    """Time and memory that a new process needed. Memory is None if the system does not report it."""
 
     first_score_seconds: float
-    """From the start of the process: libraries, hashes, golden texts, one article."""
+    """Seconds from the start of the process to the first score.
+
+    They include importing libraries, checking hashes and golden texts, and scoring one article.
+    """
     memory_loaded_bytes: int | None
-    """Held once the bundle is open."""
+    """Memory in use after the bundle has been loaded."""
     memory_peak_bytes: int | None
-    """The most that was held until all articles were scored."""
+    """Peak memory until all articles were scored."""
 
 
 def measure_fresh(bundle: Path, articles: Path) -> Fresh:
-    """Start a process that scores `articles` with `bundle`.
+    """Measure a new process that scores `articles` with `bundle`.
 
     Raises:
-        BundleError: it fails; the message holds its last line.
+        BundleError: the process fails. The message contains its last line.
     """
     command = [sys.executable, "-m", "potstill.speed.fresh", str(bundle), str(articles)]
     environment = {**os.environ, "POTSTILL_STARTED": repr(time.time())}
@@ -49,7 +52,7 @@ def measure_fresh(bundle: Path, articles: Path) -> Fresh:
 
 
 def main(bundle: str, articles: str) -> None:
-    """Score, and print what it took."""
+    """Score the articles and print the measurement."""
     from potstill.scorer import Scorer, score_file
 
     scorer = Scorer.load(bundle)
@@ -62,7 +65,7 @@ def main(bundle: str, articles: str) -> None:
 
 
 def _memory(name: str) -> int | None:
-    """A figure of this process that Linux keeps, in bytes."""
+    """Return a memory figure of this process from Linux's `/proc`, in bytes."""
     if not _LINUX.is_file():
         return None
     found = re.search(rf"^{name}:\s+(\d+) kB$", _LINUX.read_text(encoding="utf-8"), re.MULTILINE)

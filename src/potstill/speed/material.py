@@ -1,7 +1,7 @@
-"""The articles that speed is measured on and faster ways are proven on.
+"""Select the articles for speed measurements and for the comparison of backends.
 
-In: a file of articles, or the run that a bundle lies in. Out: windows, with the oracle's labels where there are some,
-and in words where they come from. Rows that the student learned from, and rows that chose it, are none of them.
+Input: a file of articles, or the run that a bundle belongs to. Output: text windows, the oracle's labels if there are
+any, and a description of their origin. Rows that were used for training or for model selection are excluded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Material:
-    """Windows: `frame` has the columns id and text, `labels` the shape (rows, dimensions), NaN where there is none."""
+    """Text windows: `frame` has columns id and text; `labels` has shape (rows, dimensions), NaN for missing labels."""
 
     frame: pl.DataFrame
     labels: FloatArray
@@ -38,7 +38,7 @@ class Material:
 
 
 def from_file(path: str | Path, filter_: Filter, limit: int) -> Material:
-    """The first articles of a file that have a text, without labels.
+    """Return the first articles of a file that have a text, without labels.
 
     Raises:
         ArticleError: the file is missing or broken.
@@ -57,9 +57,9 @@ def from_file(path: str | Path, filter_: Filter, limit: int) -> Material:
 
 
 def from_run(bundle: Bundle, limit: int, seed: int) -> Material:
-    """Labelled rows that chose nothing: the calibration part of the bundle's run, or else the test part.
+    """Return labelled rows that were not used for model selection: the run's calibration part, or else its test part.
 
-    There are none where the bundle does not lie in a run with a dataset of its dimensions.
+    The result is empty if the bundle does not belong to a run with a dataset of the same dimensions.
     """
     filter_ = bundle.filter
     try:

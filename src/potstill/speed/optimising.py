@@ -1,8 +1,8 @@
-"""The fastest way to run a bundle on this machine that changes nothing that matters.
+"""Find the fastest way to run a bundle on this machine without changing its results significantly.
 
-In: a bundle, and articles that chose nothing else. Out: its plan, written beside it. Each backend and precision that
-this machine has is first held against the portable one, and only what passes is timed. Batches and threads change
-nothing but rounding and are only timed, for the variant that won.
+Input: a bundle, and articles that were not used for model selection. Output: a plan, written next to the bundle. Each
+backend and precision that this machine supports is first compared with the portable one, and only those that pass are
+timed. Batch sizes and threads change nothing but rounding, so they are only timed, for the fastest variant.
 """
 
 from __future__ import annotations
@@ -47,23 +47,23 @@ if TYPE_CHECKING:
     from potstill.bundle import Bundle
 
 WORTH = 1.03
-"""A variant must be this much faster than what it replaces; less is noise."""
+"""Minimum speed-up of a variant over what it replaces; smaller differences are noise."""
 
 BUDGETS = (512, 1024, 2048, 4096, 8192)
-"""Tokens in a batch that are tried."""
+"""Batch sizes to try, in tokens."""
 
 STREAMED_BUDGETS = (512, 1024)
-"""The same where each core runs batches of its own: small ones, so that none waits long for the last."""
+"""Batch sizes to try if each core runs its own batches: small ones, so that no core waits long for the last batch."""
 
 SINGLES = 8
-"""Articles timed alone."""
+"""Number of articles that are timed one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is looked at: `articles` for the proof, `timed` of them in bulk in each of `rounds`.
+    """Amount of work: `articles` for the comparison, and `timed` of them for throughput in each of `rounds`.
 
-    `changed` is the share of articles that may change tier, as a one-sided 95% bound.
+    `changed` is the largest admissible share of articles that change tier, as a one-sided 95% bound.
     """
 
     articles: int = 400
@@ -74,7 +74,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Optimised:
-    """The plan, and where it was written."""
+    """The plan, and the path that it was written to."""
 
     plan: Plan
     path: Path
@@ -82,7 +82,7 @@ class Optimised:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A variant with its student open, and what came of it."""
+    """A variant with its open student, and its results."""
 
     variant: Variant
     student: NeuralStudent | BlendStudent
@@ -101,14 +101,18 @@ def optimise_bundle(
 
     Args:
         folder: the bundle.
-        articles: a file of articles to prove and time on; the labelled rows of the bundle's run that chose nothing
-            where it is None. With neither, no other precision is admitted, and golden texts are timed.
-        limits: how much is looked at.
-        seed: of the rows drawn and the order of timing.
+        articles: a file of articles for comparison and timing. By default, the labelled rows of the bundle's run that
+            were not used for model selection. Without either, no other precision is admitted, and golden texts are
+            timed.
+        limits: amount of work; see `Limits`.
+        seed: random seed for sampling rows and for the order of timing.
+
+    Returns:
+        The plan and its path.
 
     Raises:
-        BadInput: the student has no network that could run another way, or the plan cannot be written.
-        BundleError: the bundle does not prove itself.
+        BadInput: the student has no network that could run in another way, or the plan cannot be written.
+        BundleError: the bundle fails its self-test.
         ArticleError: the file is missing or broken.
     """
     limits = limits or Limits()
@@ -131,7 +135,7 @@ def optimise_bundle(
     with steps("timing", None):
         _race(admitted, frame, limits.rounds, seed)
         winner = _fastest(admitted)
-        # The winner runs again beside its settings, since only what ran side by side may be compared.
+        # The winner is timed again together with its settings, because only times from the same rounds can be compared.
         settings = [_Candidate(winner.variant, winner.student, winner.change), *_settings(bundle, winner)]
         _race(settings, frame, limits.rounds, seed)
     load, chosen = watch.load(), _fastest(settings)
@@ -150,7 +154,7 @@ def optimise_bundle(
 
 
 def _variants() -> tuple[list[Variant], list[Tried]]:
-    """What this machine can run beside the portable variant, and what it cannot."""
+    """Return the other variants that this machine can run, and those that it cannot."""
     wanted = [Variant(backend="openvino", precision="f32"), Variant(backend="openvino", precision="bf16")]
     try:
         from potstill.backends.openvino import precisions
@@ -168,7 +172,7 @@ def _variants() -> tuple[list[Variant], list[Tried]]:
 def _prove(
     bundle: Bundle, portable: _Candidate, material: Material, largest_changed: float
 ) -> tuple[list[_Candidate], list[Tried]]:
-    """The variants that may be used, the portable one first, and those that may not."""
+    """Return the admitted variants, the portable one first, and the others with the reasons."""
     able, others = _variants()
     admitted = [portable]
     reference = answers(bundle, portable.student, material.frame) if len(material) else None
@@ -194,13 +198,13 @@ def _objection(bundle: Bundle, candidate: _Candidate, largest_changed: float) ->
         return None if candidate.variant.exact else "no articles show what it changes; give some with --articles"
     if _drift(bundle, candidate) > MOST_DRIFT:
         return f"a raw score moves by {candidate.change.largest_raw:.3g}"
-    # What only rounds otherwise needs no bound on tiers, which few articles could not give.
+    # An exact variant differs only in rounding. It needs no bound on tiers, which a few articles could not provide.
     most = 1.0 if candidate.variant.exact else largest_changed
     return objection(candidate.change, _span(bundle), most)
 
 
 def _drift(bundle: Bundle, candidate: _Candidate) -> float:
-    """How far golden texts may be off, as a share of the scale: twice what was seen on articles."""
+    """Return the tolerance for golden texts as a share of the scale: twice the largest change on the articles."""
     if candidate.change is None or candidate.variant.exact:
         return 0.0
     return 2 * candidate.change.largest_raw / _span(bundle)
@@ -218,7 +222,7 @@ def _opened(bundle: Bundle, student: NeuralStudent | BlendStudent, variant: Vari
 
 
 def _settings(bundle: Bundle, winner: _Candidate) -> list[_Candidate]:
-    """The winner with other batches, other threads (all cores, and one for each two), and a stream for each core."""
+    """Return the winner with other batch sizes, other threads (all or half of the cores), and one stream per core."""
     cores = this_machine().cores
     updates: list[dict[str, int]] = [{"token_budget": budget} for budget in BUDGETS]
     updates += [{"threads": threads} for threads in sorted({cores, max(1, cores // 2)})]
@@ -232,7 +236,7 @@ def _settings(bundle: Bundle, winner: _Candidate) -> list[_Candidate]:
 
 
 def _timed(bundle: Bundle, material: Material, count: int, seed: int) -> pl.DataFrame:
-    """Windows to time: some of the material, or golden texts where there is none."""
+    """Return the windows to time: a sample of the material, or golden texts if there is none."""
     if not len(material):
         return windows([Article(row.id, row.title, row.content) for row in bundle.golden], bundle.filter)
     rows = np.random.default_rng(seed).permutation(len(material))[:count]
@@ -263,7 +267,7 @@ def _work(candidate: _Candidate, frames: Sequence[pl.DataFrame]) -> Callable[[],
 
 
 def _fastest(candidates: Sequence[_Candidate]) -> _Candidate:
-    """The fastest in bulk, where it is clearly faster than the first; else the first."""
+    """Return the candidate with the highest throughput if it is clearly faster than the first, else the first."""
     best = max(candidates, key=lambda one: one.rate)
     return best if best.rate > WORTH * candidates[0].rate else candidates[0]
 
@@ -289,7 +293,7 @@ def _named(variant: Variant) -> str:
 
 
 def _why(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], chosen: _Candidate) -> str:
-    """One sentence."""
+    """Explain the choice in one sentence."""
     backend = next(one for one in admitted if one.variant == settings[0].variant)
     said = f"{_named(chosen.variant)}: {chosen.rate:.1f} articles/s"
     if backend is not admitted[0]:

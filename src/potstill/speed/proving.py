@@ -1,7 +1,7 @@
-"""What a faster way to run a network changes: scores, errors, tiers.
+"""Measure what a faster way to run a network changes in scores, errors and tiers.
 
-In: the answers of the portable backend and of another, on the same articles. Out: a `Change`, and whether it may be
-admitted.
+Input: the predictions of the portable backend and of another one on the same articles. Output: a `Change`, and whether
+the other backend may be used.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 LARGEST_MAE = 0.001
-"""By how much the error may move, as a share of the scale: 0.01 on 0 to 10."""
+"""Largest admissible change of the MAE as a share of the scale; on a scale of 0 to 10 it is 0.01."""
 
 LARGEST_CHANGED = 0.02
-"""Share of articles that may change tier, unless a caller says otherwise."""
+"""Default of the largest admissible share of articles that change tier."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Answers:
-    """What a student says of articles: raw and calibrated scores, shape (articles, dimensions), and tiers."""
+    """A student's predictions: raw and calibrated scores of shape (articles, dimensions), and tiers."""
 
     raw: FloatArray
     scores: FloatArray
@@ -40,14 +40,14 @@ class Answers:
 
 
 def answers(bundle: Bundle, student: Student, frame: pl.DataFrame) -> Answers:
-    """Score windows with a student, by the bundle's filter and calibration."""
+    """Score windows with a student, using the bundle's filter and calibration."""
     raw = student.predict(frame)
     decided = decide_raw(raw, fold_all(frame["text"]), bundle.filter, bundle.calibration)
     return Answers(raw, decided.scores, decided.verdict["tier"].to_list())
 
 
 def change_of(portable: Answers, other: Answers, labels: FloatArray) -> Change:
-    """What `other` changes; `labels` has the scores' shape, NaN where there is none.
+    """Measure what `other` changes; `labels` has the shape of the scores, NaN where there is no label.
 
     Raises:
         ValueError: there are no articles.
@@ -67,20 +67,21 @@ def change_of(portable: Answers, other: Answers, labels: FloatArray) -> Change:
         largest_raw=float(np.abs(other.raw - portable.raw).max()),
         mae=moved,
         changed=changed,
-        # Both ends of a 90% interval: each is a one-sided bound of 95%.
+        # Each end of a two-sided 90% interval is a one-sided 95% bound.
         changed_bound=exact_interval(changed, rows, 0.9)[1],
     )
 
 
 def objection(change: Change, span: float, largest_changed: float) -> str | None:
-    """Why a variant may not be used, or None.
+    """Return why a variant may not be used, or None if it may.
 
-    Without labels, the mean difference stands for the change of the error, which can't be larger.
+    Without labels, the mean absolute difference of the scores is used instead of the change of the error, which cannot
+    be larger.
 
     Args:
-        change: what it changes.
-        span: of the filter's scale.
-        largest_changed: share of articles that may change tier.
+        change: what the variant changes.
+        span: length of the filter's scale.
+        largest_changed: largest admissible share of articles that change tier.
     """
     allowed = LARGEST_MAE * span
     moved = change.mean if change.mae is None else change.mae

@@ -1,7 +1,7 @@
-"""Where the time of scoring goes: each step of it on the same articles, one after the other, by the clock.
+"""Measure how much time each step of scoring takes on the same articles, one step after the other.
 
-In: a scorer and articles in a file. Out: seconds by stage, in the order of the river. In real scoring some of these
-run side by side; here they don't, so that each can be told from the rest.
+Input: a scorer and articles in a file. Output: seconds by stage, in pipeline order. In normal scoring some stages run
+concurrently; here they run sequentially so that each can be timed on its own.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 STAGES = ("read", "window", "prefilter", "tokenise", "network", "head", "student", "decide", "write")
-"""In order. A student without a network has `student` in place of the three before it."""
+"""Stages in order. A student without a network has `student` instead of the three stages before it."""
 
 
 class Watch:
-    """Adds up seconds by stage."""
+    """A stopwatch that accumulates seconds by stage."""
 
     def __init__(self, clock: Clock) -> None:
         self.seconds: dict[str, float] = {}
@@ -43,7 +43,7 @@ class Watch:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of the block to a stage."""
+        """Add the duration of the block to a stage."""
         start = self._clock()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + self._clock() - start
@@ -52,13 +52,13 @@ class Watch:
 def stage_seconds(
     scorer: Scorer, articles: Path, scratch: Path, *, clock: Clock = time.perf_counter
 ) -> dict[str, float]:
-    """Seconds that each stage takes for all articles of a file, by its name in `STAGES`.
+    """Return the seconds that each stage takes for all articles of a file, by its name in `STAGES`.
 
     Args:
         scorer: an open scorer.
         articles: a file in which every article has a text.
-        scratch: a file to write results into, JSON lines.
-        clock: gives seconds.
+        scratch: a file to write results to, as JSON lines.
+        clock: function that returns the current time in seconds.
     """
     filter_, student = scorer.bundle.filter, scorer.bundle.student
     watch = Watch(clock)

@@ -1,7 +1,7 @@
-"""Timing on a machine that is never quiet: everything in turn, several times, and medians.
+"""Time several functions on a machine with background load: run them in turn, several times, and use medians.
 
-In: pieces of work by name. Out: the seconds of each round. What is compared runs side by side in each round, in
-an order that changes, so that a slow minute is everybody's.
+Input: functions by name. Output: the seconds of each round. In every round, all functions run one after the other in
+random order, so that a temporary slowdown affects all of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 def interleaved(
     work: Mapping[str, Work], rounds: int, *, clock: Clock = time.perf_counter, seed: int = 0
 ) -> dict[str, list[float]]:
-    """Seconds of each piece of work in each round; all of them run once without a clock first.
+    """Time each function in each round, after one untimed warm-up call of each.
 
     Args:
-        work: what to run, by name.
-        rounds: how often each is timed.
-        clock: gives seconds.
-        seed: of the order in each round.
+        work: functions to run, by name.
+        rounds: number of timed rounds.
+        clock: function that returns the current time in seconds.
+        seed: random seed for the order in each round.
+
+    Returns:
+        The seconds of each round, by name.
     """
     rng = np.random.default_rng(seed)
     names = list(work)
@@ -44,5 +47,5 @@ def interleaved(
 
 
 def percentile(seconds: list[float], share: float) -> float:
-    """The value that `share` of the values do not exceed; it is one of them, so that nothing is made up."""
+    """Return the smallest of the values that at least a `share` of them do not exceed, without interpolation."""
     return float(np.quantile(seconds, share, method="inverted_cdf"))

@@ -1,4 +1,4 @@
-"""An adapted encoder is its adapter on disk, merged in memory, and refuses what it was not made for."""
+"""Tests of an adapted encoder: an adapter on disk, merged in memory, and refused for another base model."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def backbone(tmp_path_factory):
 
 
 def adapted_model(backbone):
-    """A model whose adapter does something: a fresh one adds nothing."""
+    """A model with a trained adapter; a new one has no effect."""
     torch.manual_seed(0)
     model = with_adapter(ScoreModel(backbone.load_model(), 32, 1, pooling="mean", bias=False), LORA)
     for name, parameter in model.named_parameters():

@@ -32,13 +32,13 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture
 def own(tiny, tmp_path):
-    """A copy of the tiny model, to be spoilt."""
+    """A copy of the tiny model that a test may damage."""
     return shutil.copytree(tiny, tmp_path / "model")
 
 
 @pytest.fixture(autouse=True)
 def places(tmp_path, monkeypatch):
-    """Caches of this test alone, and a hub that nobody answers for."""
+    """Caches of this test alone, and a hub that is not reachable."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setenv("POTSTILL_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
@@ -47,7 +47,7 @@ def places(tmp_path, monkeypatch):
 
 @pytest.fixture
 def hub(tiny, monkeypatch):
-    """A hub on the loopback that has one model, pickled weights and another format's folder beside it."""
+    """A hub on loopback with one model, next to pickled weights and a folder of another format."""
     files = {path.name: path.read_bytes() for path in tiny.iterdir()}
     files |= {"pytorch_model.bin": b"pickled", "onnx/model.safetensors": b"other"}
     asked = []
@@ -160,7 +160,7 @@ def test_a_name_that_cannot_be_at_the_hub_is_answered_with_those_that_are_known(
 
 
 def packaged(tmp_path, monkeypatch, tiny, files):
-    """An installed package with the tiny model, known as a backbone."""
+    """Create an installed package with the tiny model and register it as a backbone."""
     folder = tmp_path / "site" / "ships_weights"
     shutil.copytree(tiny, folder / "model")
     (folder / "__init__.py").write_text("raise RuntimeError('its code was run')\n")
@@ -264,7 +264,7 @@ def test_attention_is_dropped_as_much_as_is_asked(name, tmp_path):
     ids = torch.arange(5, 17)[None]
 
     def spread(model):
-        # Nothing else is dropped, so that two readings differ by attention alone.
+        # All other dropout is disabled, so that two forward passes differ only by attention dropout.
         for layer in model.train().modules():
             if isinstance(layer, torch.nn.Dropout) and layer.p != 0.5:
                 layer.p = 0.0

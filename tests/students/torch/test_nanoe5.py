@@ -14,7 +14,7 @@ PIECES = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁fire
 
 
 def quantised(values):
-    """Blocks of 32: a float16 scale, then low and high nibbles; `values` are whole numbers from -8 to 7."""
+    """Quantise in blocks of 32: a float16 scale, then low and high nibbles; `values` are integers from -8 to 7."""
     blocks = []
     for row in values.reshape(-1, 32) + 8:
         low, high = row[:16].astype(np.uint8), row[16:].astype(np.uint8)
@@ -23,7 +23,7 @@ def quantised(values):
 
 
 def tiny_file(path):
-    """A file of the format, with one narrow layer; the matrices it holds by name."""
+    """Write a file of the format with one narrow layer, and return its matrices by name."""
     rng = np.random.default_rng(0)
     matrices = {"emb.word": (len(PIECES), WIDTH), "l0.fi.w": (INNER, WIDTH), "l0.fo.w": (WIDTH, INNER)}
     matrices |= {f"l0.{short}.w": (WIDTH, WIDTH) for short in ("q", "k", "v", "ao")}

@@ -1,4 +1,4 @@
-"""A backbone of fewer layers begins with some of the deep one's, in order, and stays so on disk."""
+"""Tests of backbones with fewer layers: they start with some of the full one's, in order, also after saving."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from potstill.training.counts import params
 
 
 def deep(layers=6):
-    """A network whose layers can be told apart by their first bias."""
+    """Return a network whose layers can be identified by their first bias."""
     model = tiny_bert()
     model.encoder.layer = torch.nn.ModuleList(tiny_bert(seed=place).encoder.layer[0] for place in range(layers))
     for place, layer in enumerate(model.encoder.layer):
