@@ -26,7 +26,7 @@ def cascade(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Let a cheap student answer clear negatives alone, with a minimum recall of positive articles at 95% confidence."""
+    """Let a cheap student answer clear negatives alone, keeping a minimum recall of positives at 95% confidence."""
     from potstill.cascade import build_cascade
     from potstill.runs import Run
 
