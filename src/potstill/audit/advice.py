@@ -131,8 +131,8 @@ def _source(audit: Audit) -> Iterator[Finding]:
             tone="caution",
             section="baselines",
             text=f"A baseline that knows only the source removes {found.source_gain:.0%} of a constant's error, so a "
-            "student may learn sources instead of texts. Evaluate it on held-out sources (potstill dataset --keep-whole "
-            "source).",
+            "student may learn sources instead of texts. Evaluate it on held-out sources (potstill dataset "
+            "--keep-whole source).",
         )
 
 
@@ -183,7 +183,8 @@ def _truncation(audit: Audit) -> Iterator[Finding]:
             tone="caution" if found.difference >= TELLING else "neutral",
             section="truncation",
             text="High-scoring articles are truncated more often than others (difference of the shares: "
-            f"{found.difference:.1%}). A window longer than {found.max_chars} characters would include more of their text.",
+            f"{found.difference:.1%}). A window longer than {found.max_chars} characters would include more of their "
+            "text.",
         )
     if found.open_ended > 0.1 * found.rows:
         yield Finding(
@@ -211,5 +212,5 @@ def _markup(audit: Audit) -> Iterator[Finding]:
     heavy = found.taken is not None and found.taken >= MARKED
     text = f"{found.marked} of {found.rows} texts contain markup (HTML tags, entities or Markdown)"
     if heavy:
-        text += f". In half of them it takes up at least {found.taken:.0%} of the text window. Remove markup before labelling"
+        text += f". In half of them it takes up at least {found.taken:.0%} of the window. Remove it before labelling"
     yield Finding(tone="caution" if heavy else "neutral", section="markup", text=f"{text}.")

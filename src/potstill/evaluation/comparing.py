@@ -140,8 +140,8 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
     bare = [side.entry.name for side in read if not side.seeds]
     if bare:
         notes.append(
-            f"{', '.join(bare)}: figures without predictions, so articles cannot be paired. Compare the skills, not the "
-            "errors."
+            f"{', '.join(bare)}: figures without predictions, so articles cannot be paired. Compare the skills, not "
+            "the errors."
         )
     for ours, theirs in combinations([side for side in read if side.seeds], 2):
         first, second = ours.entry.name, theirs.entry.name

@@ -161,7 +161,8 @@ def _rounding(judged: Judgement | None) -> Iterator[Finding]:
         tone="neutral",
         text=(
             f"The labels are {what}. Clipping the scores to the scale and rounding them to {what} would give an MAE of "
-            f"{_score(found.mae_rounded)} instead of {_score(found.mae)}. This is not a better model."
+            f"{_score(found.mae_rounded)} instead of {_score(found.mae)}. The gain comes from the labels' step, not "
+            f"from a better model."
         ),
         evidence={"step": found.step, "mae": found.mae, "mae_rounded": found.mae_rounded},
     )
@@ -189,8 +190,8 @@ def _blind_caps(count: int) -> Iterator[Finding]:
             rule="caps-not-applied",
             tone="caution",
             text=(
-                f"The file has no texts, so the filter's {count} word-based caps were applied neither to the labels nor "
-                f"to the predictions."
+                f"The file has no texts, so the filter's {count} word-based caps were not applied to the labels or to "
+                f"the predictions."
             ),
             evidence={"caps": count},
         )
@@ -274,8 +275,8 @@ def _choice(choice: Choice | None) -> Iterator[Finding]:
         rule="choice-is-clear" if clear else "choice-is-close",
         tone="good" if clear else "neutral",
         text=(
-            f"The validation MAE of {choice.rung} is {_score(choice.margin)} lower than that of {choice.runner_up}{ends}"
-            f"{'.' if clear else close}"
+            f"The validation MAE of {choice.rung} is {_score(choice.margin)} lower than that of "
+            f"{choice.runner_up}{ends}{'.' if clear else close}"
         ),
         evidence=evidence,
     )
@@ -295,8 +296,8 @@ def _cheaper_rung(ladder: Sequence[Rung], chosen: Rung | None) -> Iterator[Findi
                 rule="a-cheaper-rung-is-as-good",
                 tone="caution",
                 text=(
-                    f"{rung.name} does not train an encoder, yet its MAE on the same test rows, {_score(theirs.mae)}, is "
-                    f"not above the interval of {chosen.name} (MAE {_score(ours.mae)})."
+                    f"{rung.name} does not train an encoder, yet its MAE on the same test rows, {_score(theirs.mae)}, "
+                    f"is not above the interval of {chosen.name} (MAE {_score(ours.mae)})."
                 ),
                 evidence={"rung": rung.name, "mae": theirs.mae, "shipped_mae": ours.mae},
             )
@@ -310,7 +311,8 @@ def floor_findings(floor: Floor | None, judged: Judgement | None) -> Iterator[Fi
             rule="floor-unknown",
             tone="neutral",
             text=(
-                "The noise floor is unknown: no article was labelled twice, so the oracle's own error cannot be estimated."
+                "The noise floor is unknown: no article was labelled twice, so the oracle's own error cannot be "
+                "estimated."
             ),
         )
     elif judged is not None and judged.mean.mae is not None:

@@ -34,7 +34,7 @@ SUDDEN = 0.1
 """If progress per epoch after a resume is below this share of the progress just before it, training has stalled."""
 
 MOVING = 1.1
-"""If the first epoch's train MAE exceeds this multiple of its validation MAE, it may have been averaged over updates."""
+"""If the first epoch's train MAE is above this multiple of its validation MAE, it may be averaged over updates."""
 
 WEAK_SKILL = 0.2
 """A target that less skill than this can meet is weak."""
@@ -113,7 +113,7 @@ def _only_the_head(history: TrainingHistory) -> Iterator[Finding]:
     elif dimensions:
         width, rest = divmod(trainable, dimensions)
         only = rest == 0 and width <= WIDEST
-        how = f"{dimensions} dimensions x {width:,}, which is the size of a head"
+        how = f"{dimensions} dimensions x {width:,}, the size of a head"
     else:
         return
     if only:
@@ -139,8 +139,8 @@ def _resume(history: TrainingHistory) -> Iterator[Finding]:
                 rule="plateau-begins-at-a-resume",
                 tone="bad",
                 text=(
-                    f"Validation MAE fell by {before:.4f} in epoch {after}, but by {since:.4f} per epoch after training "
-                    f"was resumed there. Check which state the resume did not restore."
+                    f"Validation MAE fell by {before:.4f} in epoch {after}, but by {since:.4f} per epoch after "
+                    f"training was resumed there. Check which state the resume did not restore."
                 ),
                 evidence={"resumed_after": after, "before": round(before, 6), "since": round(since, 6)},
             )

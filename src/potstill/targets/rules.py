@@ -207,8 +207,8 @@ def _reference(of: str, found: _Found, record: Mapping[str, Any], where: str) ->
     if value is None:
         rungs = ", ".join(rung["name"] for rung in record.get("ladder", []))
         raise BadInput(
-            f"{where}: {of} has no such figure; the figure must be in a judgement, and `of` must be constant, incumbent "
-            f"(with --incumbent) or a candidate judged on the same rows: {rungs}"
+            f"{where}: {of} has no such figure; the figure must be in a judgement, and `of` must be constant, "
+            f"incumbent (with --incumbent) or a candidate judged on the same rows: {rungs}"
         )
     return value
 
