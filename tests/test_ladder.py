@@ -48,7 +48,7 @@ def test_cheap_rungs_come_first_and_one_that_does_not_fit_says_why(climbed):
         ("tfidf-ridge", "trained"),
         ("minilm-ridge", "no time"),
     ]
-    assert "it would take about 16667 min, and 10 min are left" in found.steps[2].why
+    assert "training would take about 16667 min, but only 10 min are left" in found.steps[2].why
 
 
 def test_the_figures_are_those_of_validation_clipped(climbed):
@@ -113,7 +113,7 @@ def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path):
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path):
-    with pytest.raises(RecipeError, match="two of the recipes have one name"):
+    with pytest.raises(RecipeError, match="two of the recipes have the same name"):
         climb(started(tmp_path), ("constant", "constant"))
 
 

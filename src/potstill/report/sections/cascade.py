@@ -67,7 +67,14 @@ def _words(found: Record) -> tuple[Block, ...]:
 
 
 def _frontier(found: Record) -> Table:
-    heads = ("Minimum recall", "Answered early", "Answered early at 5% positives", "Articles/s", "Threshold", "Missed")
+    heads = (
+        "Minimum recall",
+        "Answered early",
+        "Answered early if one in twenty is positive",
+        "Articles/s",
+        "Threshold",
+        "Missed",
+    )
     rows = []
     for place in range(found.size("frontier")):
         at = ("frontier", place)

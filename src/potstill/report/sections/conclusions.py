@@ -35,8 +35,8 @@ def strengths(facts: Facts) -> Section:
         (
             (
                 "Ratings follow fixed rules. A dimension is rated by the share of the avoidable error that the student "
-                "removes. The avoidable error is the constant's error minus the noise floor (or minus 0 if the floor "
-                "is unknown). Excellent: at least "
+                "removes. The avoidable error is the constant's error minus the noise floor, or the "
+                "whole error if the floor is unknown. Excellent: at least "
             ),
             _rule("percent", "rating", "excellent"),
             "; good: at least ",
