@@ -33,7 +33,7 @@ def climbed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def record(climbed):
     run, _ = climbed
-    return json_record(run.folder, run.path("ladder"))
+    return json_record(run.folder, run.path("ladder"), Ladder)
 
 
 def test_the_record_on_disk_is_what_the_call_gave(climbed):
@@ -152,7 +152,7 @@ class TestNext:
 class TestPicture:
     def test_every_point_equals_its_record(self, record):
         rows = prepare_climb(record)
-        assert [row["rung"] for row in rows] == ["constant", "tfidf-ridge"]
+        assert [row["model"] for row in rows] == ["constant", "tfidf-ridge"]
         for place, row in enumerate(rows):
             assert row["mae"] == record.at("steps", place, "mae").value
             assert row["field"] == f"/steps/{place}/mae"

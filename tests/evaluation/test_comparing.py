@@ -133,7 +133,7 @@ def test_other_labels_of_the_same_articles_do_not_compare(place):
 @pytest.mark.parametrize(
     ("specs", "by", "said"),
     [(["a"], "skill", "at least two"), (["a", "a"], "skill", "all different"), (["a", "b"], "size", "expected skill"),
-     (["gone.json", "b"], "skill", "name it with --filter")],
+     (["gone.json", "b"], "skill", "no such file or folder")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused(place, specs, by, said):
     with pytest.raises(BadInput, match=said):

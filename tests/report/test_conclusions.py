@@ -145,7 +145,7 @@ def test_a_check_without_a_record_is_open_and_not_passed():
     evaluation["shipped"]["latency"] = None
     section = readiness(facts_of(evaluation))
     assert said(section)[0][0] == "caution"
-    assert rows_of(section)["Scoring time is measured"][0] == "not recorded"
+    assert rows_of(section)["Scoring time is measured without heavy load"][0] == "not recorded"
 
 
 def test_another_bundle_than_the_judged_one_is_noticed():

@@ -282,7 +282,7 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
     cost = evaluation.at("shipped", "latency", "milliseconds_p50")
     load = evaluation.at("shipped", "latency", "load", "heavy")
     yield (
-        "Scoring time is measured",
+        "Scoring time is measured without heavy load",
         not load.value if cost.recorded else None,
         (
             Shown(cost, "milliseconds", "not measured"),

@@ -28,9 +28,9 @@ def odds(facts: Facts) -> Section:
             "would be in the tier. Compared with the oracle's tiers of "
         ),
         show(evaluation, "count", *_AT, "rows"),
-        " test articles the Brier score is ",
+        " test articles, the Brier score is ",
         show(evaluation, "score", *_AT, "brier"),
-        ". Always predicting the tier frequencies of the training labels has ",
+        ". Always predicting the tier frequencies of the training labels has a score of ",
         show(evaluation, "score", *_AT, "brier_of_shares"),
         ", so the probabilities remove ",
         show(evaluation, "percent", *_AT, "brier_skill"),

@@ -28,7 +28,7 @@ def summary(facts: Facts) -> Section:
         Tile(
             "Skill",
             show(evaluation, "percent", *mean, "skill"),
-            ("of the constant's error removed; ", *interval(evaluation, "percent", *mean, "skill_interval")),
+            ("of the constant's error removed; interval ", *interval(evaluation, "percent", *mean, "skill_interval")),
         ),
         Tile(
             "Noise floor",
