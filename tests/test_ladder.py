@@ -33,7 +33,7 @@ def climbed(tmp_path_factory):
 @pytest.fixture(scope="module")
 def record(climbed):
     run, _ = climbed
-    return json_record(run.folder, run.path("ladder"))
+    return json_record(run.folder, run.path("ladder"), Ladder)
 
 
 def test_the_record_on_disk_is_what_the_call_gave(climbed):
@@ -48,7 +48,7 @@ def test_cheap_rungs_come_first_and_one_that_does_not_fit_says_why(climbed):
         ("tfidf-ridge", "trained"),
         ("minilm-ridge", "no time"),
     ]
-    assert "it would take about 16667 min, and 10 min are left" in found.steps[2].why
+    assert "training would take about 16667 min, but only 10 min are left" in found.steps[2].why
 
 
 def test_the_figures_are_those_of_validation_clipped(climbed):
@@ -113,7 +113,7 @@ def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path):
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path):
-    with pytest.raises(RecipeError, match="two of the recipes have one name"):
+    with pytest.raises(RecipeError, match="two of the recipes have the same name"):
         climb(started(tmp_path), ("constant", "constant"))
 
 
@@ -152,7 +152,7 @@ class TestNext:
 class TestPicture:
     def test_every_point_equals_its_record(self, record):
         rows = prepare_climb(record)
-        assert [row["rung"] for row in rows] == ["constant", "tfidf-ridge"]
+        assert [row["model"] for row in rows] == ["constant", "tfidf-ridge"]
         for place, row in enumerate(rows):
             assert row["mae"] == record.at("steps", place, "mae").value
             assert row["field"] == f"/steps/{place}/mae"

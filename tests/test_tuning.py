@@ -74,7 +74,7 @@ class TestSearch:
         assert best.hash == recipe_of(space, load_recipe("tfidf-ridge"), study.found.values).hash
         assert best.name == "my-tfidf"
         assert study.found.mae == min(trial.mae for trial in study.trials) <= study.begun.mae
-        assert f"# MAE {study.found.mae:.4f} on validation; tfidf-ridge as it was had" in path.read_text()
+        assert f"# MAE {study.found.mae:.4f} on validation; the start recipe tfidf-ridge has" in path.read_text()
 
     def test_the_record_on_disk_is_what_the_call_gave(self, tuned):
         run, _, study = tuned
@@ -164,7 +164,7 @@ class TestInterruption:
         run, _, _ = tuned
         key = change.partition(":")[0]
         line = next(line for line in SPACE.splitlines() if line.strip().startswith(key + ":"))
-        with pytest.raises(RunError, match=f"begun with another {what}"):
+        with pytest.raises(RunError, match=f"started with a different value of {what}"):
             tune(run, space_of(tmp_path, SPACE.replace(line.strip(), change)))
 
 
@@ -172,9 +172,9 @@ class TestSpace:
     @pytest.mark.parametrize(
         ("search", "message"),
         [
-            ("{nothing: [1, 2]}", "search -> nothing: no field of tfidf-ridge that can be searched; fields: alphas"),
-            ("{name: [a, b]}", "search -> name: no field"),
-            ("{words.first: [1, 2]}", "search -> words.first: no field"),
+            ("{nothing: [1, 2]}", "search -> nothing: not a field of tfidf-ridge that can be searched; fields: alphas"),
+            ("{name: [a, b]}", "search -> name: not a field"),
+            ("{words.first: [1, 2]}", "search -> words.first: not a field"),
         ],
     )
     def test_a_field_that_is_none_of_the_recipe_is_refused(self, tmp_path, search, message):
@@ -185,8 +185,8 @@ class TestSpace:
     @pytest.mark.parametrize(
         ("search", "message"),
         [
-            ("{min_documents: {low: 4, high: 4}}", "from 4 to 4: low is below high"),
-            ("{min_documents: {low: 0, high: 4, log: true}}", "above 0 where log is true"),
+            ("{min_documents: {low: 4, high: 4}}", "from 4 to 4: low must be below high"),
+            ("{min_documents: {low: 0, high: 4, log: true}}", "above 0 if log is true"),
             ("{min_documents: [3]}", "at least 2 items"),
             ("{}", "at least 1 item"),
         ],
@@ -209,7 +209,7 @@ class TestSpace:
 
     def test_folds_are_not_for_what_is_fine_tuned(self, tmp_path):
         space = space_of(tmp_path, "name: mine\nstart: minilm-full\nsearch: {epochs: [1, 2]}")
-        with pytest.raises(RecipeError, match="folds: 5: at least 2, and a fine-tuned student"):
+        with pytest.raises(RecipeError, match="folds: 5: expected at least 2; folds are not available for fine-tuned"):
             tune(started(tmp_path / "run"), space, folds=5)
 
 

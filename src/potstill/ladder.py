@@ -1,8 +1,8 @@
-"""The ladder of a run: the rungs that fit the time, each one's error beside its cost, and which one to take.
+"""The leaderboard of a run: the candidates that can be trained in the given time, their errors and costs, and a choice.
 
-In: a run with a dataset, and minutes. Out: students, and `ladder.json`: for each rung its error on validation, what an
-article costs, or why it was left out; the rung to take under a latency budget; and what the first rung that the time
-did not allow would buy, as far as the others tell. Everything is chosen on validation; the test part is not read.
+In: a run with a dataset, and minutes. Out: students, and `ladder.json`: for each candidate its validation error and the
+time per article, or why it was not trained; the recommended candidate under a latency budget; and the expected gain
+from the first candidate for which there was no time. All choices use the validation part; the test part is not read.
 """
 
 from __future__ import annotations
@@ -62,17 +62,18 @@ RUNGS = (
     "e5-small-full",
     "e5-small-full-median",
 )
-"""What is tried when no recipe is named: all that ships and runs on a CPU."""
+"""Recipes that are tried by default: all presets that can be shipped and run on a CPU."""
 
 FEWEST = 3
-"""Rungs that read, below which nothing is said of the next."""
+"""The minimum number of trained candidates, without the constant, for an estimate of the next."""
 
 
 class Step(Part):
-    """One rung: trained, with its figures, or left out, with the reason in `why`.
+    """One candidate: trained, with its figures, or not trained, with the reason in `why`.
 
-    `mae` is on the validation part, clipped to the scale, the mean over dimensions; `interval` over clusters of
-    near-duplicates. `estimated_seconds` is from before, `seconds` of the fit itself.
+    `mae` is the mean over dimensions on the validation part, with scores clipped to the scale; `interval` is its
+    interval over clusters of near-duplicates. `estimated_seconds` was estimated before training, `seconds` was
+    measured.
     """
 
     name: str
@@ -92,10 +93,10 @@ class Step(Part):
 
 
 class Pick(Part):
-    """The rung to take: the least error of those within the budget.
+    """The recommended candidate: the lowest error within the budget.
 
-    `as_good` names cheaper rungs whose error is not surely larger: the 95% interval of the difference, over clusters,
-    holds 0.
+    `as_good` names cheaper candidates whose error is not significantly larger: the 95% interval of the difference, over
+    clusters, contains 0.
     """
 
     name: str
@@ -105,10 +106,10 @@ class Pick(Part):
 
 
 class Next(Part):
-    """What the first rung that the time did not allow would buy, if error went on falling with time as it did.
+    """The expected gain from the first candidate for which there was no time, if error falls with time as before.
 
-    A straight line through the least error so far against the logarithm of seconds, over `points` rungs, that stops
-    at the floor. `mae` and `gain` are None where there are too few rungs to tell.
+    It is a linear fit of the lowest error so far against the logarithm of seconds, over `points` candidates, bounded
+    below by the noise floor. `mae` and `gain` are None if there are too few candidates for an estimate.
     """
 
     name: str
@@ -133,10 +134,10 @@ class Ladder(Record):
     validation_rows: int
     minutes: float
     milliseconds: float | None
-    """The latency budget, an article."""
+    """The latency budget per article."""
     constant_mae: float
     floor: float | None
-    """The oracle's own noise, the error that no student can beat; None where no article was asked about twice."""
+    """The noise floor, the error that no student can beat; None if no article was labelled twice."""
     steps: tuple[Step, ...]
     pick: Pick | None
     next: Next | None
@@ -154,36 +155,37 @@ def climb(
     estimating: Callable[[Recipe, Sequence[str], Sequence[str]], float] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Ladder:
-    """Train the rungs that fit the time, cheapest first, and write down what each is worth.
+    """Train the candidates that fit into the time, cheapest first, and record their errors and costs.
 
-    Students that are trained already are kept and cost no time, so that a ladder that was interrupted, or that is
-    given more minutes, goes on. The record is written after each rung.
+    Students that are already trained are kept and cost no time, so a leaderboard that was interrupted, or is given more
+    minutes, continues. The record is written after each candidate.
 
     Args:
         run: an open run with a dataset.
         recipes: presets by name, or paths of recipe files.
-        minutes: for everything. A rung is begun only when its estimate fits what is left.
-        milliseconds: the most that an article may take; none: whatever it takes.
-        seed: of everything random.
+        minutes: total time. A candidate is started only if its estimated time fits into the remaining time.
+        milliseconds: the latency budget per article; None for no limit.
+        seed: random seed.
         device: where fine-tuned students train.
-        tiny: tiny random backbones, to try the whole path.
-        estimating: seconds of a recipe on training and validation texts; measured with its backbone if not given.
-        clock: seconds, rising.
+        tiny: use tiny random backbones, to test the whole path.
+        estimating: estimates the seconds of a recipe on training and validation texts; by default, they are measured
+            with its backbone.
+        clock: a monotonic clock in seconds.
 
     Raises:
         RunError: there is no dataset, or another process writes to the run.
-        RecipeError: a recipe is unknown, or two have one name.
+        RecipeError: a recipe is unknown, or two recipes have the same name.
     """
     start = clock()
     named = {load_recipe(name).name: name for name in recipes}
     if len(named) < len(recipes):
-        raise RecipeError("two of the recipes have one name; a run holds one student of a name")
+        raise RecipeError("two of the recipes have the same name; names of students in a run must be unique")
     dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
     work = _Work(run, dataset, seed, device, tiny, minutes, milliseconds)
     guess = estimating or (_nothing if tiny else lambda *given: estimate(*given, device=device))
     steps: list[Step] = []
     encoded: set[str] = set()
-    # Those that read no network need no measuring, and come before the time is spent on that.
+    # Recipes without a network need no measurement, so they are trained before time is spent on measuring the others.
     wanted = [load_recipe(name) for name in named.values()]
     for group in ([one for one in wanted if not _has_network(one)], [one for one in wanted if _has_network(one)]):
         planned = [work.planned(recipe, guess, 60 * minutes - (clock() - start)) for recipe in group]
@@ -195,7 +197,7 @@ def climb(
                 continue
             recipe = load_recipe(named[step.name])
             left = 60 * minutes - (clock() - start)
-            # What another head has made a backbone read already lies in the run's cache.
+            # Features that a backbone computed for another head are already in the run's cache.
             need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
             steps[place] = work.climbed(step, recipe, named[step.name], need, left)
             if steps[place].state == "trained":
@@ -203,7 +205,7 @@ def climb(
             work.ladder(steps).save(run.path("ladder"))
     trained = [named[step.name] for step in steps if step.state == "trained"]
     if trained:
-        # The run's record of the stage is to name all of them; each is done already.
+        # The run's record of the stage must name all of them; each is already trained.
         train_run(run, trained, resume=True, seed=seed, device=device, tiny=tiny)
     found = work.ladder(steps)
     found.save(run.path("ladder"))
@@ -212,7 +214,7 @@ def climb(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What every rung needs."""
+    """What every candidate needs."""
 
     run: Run
     dataset: Dataset
@@ -225,12 +227,14 @@ class _Work:
     def planned(
         self, recipe: Recipe, guess: Callable[[Recipe, Sequence[str], Sequence[str]], float], left: float
     ) -> Step:
-        """The step with its estimate, or with the reason why it is not possible; `left` are seconds."""
+        """The step with its estimate, or with the reason why it is not possible; `left` is in seconds."""
         step = Step(name=recipe.name, student=recipe.student, recipe_hash=recipe.hash, state="no time", tiny=self.tiny)
         if recipe.student == "source-median":
-            return step.model_copy(update={"state": "not possible", "why": "never shipped: it reads nothing"})
+            return step.model_copy(
+                update={"state": "not possible", "why": "never shipped, because it does not read the text"}
+            )
         if left <= 0 and finished(self.run.path("students") / recipe.name) is None:
-            return step.model_copy(update={"why": "the time was spent before it could be estimated"})
+            return step.model_copy(update={"why": "the time was up before its training time could be estimated"})
         try:
             seconds = guess(recipe, self.dataset.part("train").texts, self.dataset.part("validation").texts)
         except Unavailable as error:
@@ -238,19 +242,19 @@ class _Work:
         return step.model_copy(update={"estimated_seconds": round(seconds, 3)})
 
     def climbed(self, step: Step, recipe: Recipe, name: str | Path, need: float, left: float) -> Step:
-        """The step trained, or with the reason why not; `need` and `left` are seconds."""
+        """The trained step, or the step with the reason why it was not trained; `need` and `left` are in seconds."""
         record = finished(self.run.path("students") / step.name)
         done = record is not None and same_student(record, recipe, self.rows_hash, self.seed, tiny=self.tiny)
         if done and record is not None and not changed(self.run, record.sources):
-            # Nothing is trained, so nothing is recorded of this training.
-            note(f"{step.name}: done already")
+            # Nothing is trained, so no training is recorded.
+            note(f"{step.name}: already trained")
             return self.measured(step, record)
         if not done and (need > left or left <= 0):
-            why = f"it would take about {_words(need)}, and {_words(max(left, 0.0))} are left"
+            why = f"training would take about {_words(need)}, but only {_words(max(left, 0.0))} are left"
             note(f"{step.name}: {why}")
             return step.model_copy(update={"state": "no time", "why": why})
         try:
-            # What a rung is made from may be trained with it, and comes before it.
+            # Students that a candidate is made from may be trained with it, and come before it.
             record = train_run(self.run, [name], resume=True, seed=self.seed, device=self.device, tiny=self.tiny)[-1]
         except (TrainingError, Unavailable) as error:
             note(f"{step.name}: {error}")
@@ -279,11 +283,11 @@ class _Work:
 
     @property
     def rows_hash(self) -> str:
-        """As training writes it into a student's record."""
+        """The hash of the rows, as training writes it into a student's record."""
         return rows_hash(self.run, self.dataset)
 
     def scores(self, name: str) -> FloatArray:
-        """A student's scores of the validation part, clipped to the scale as a user sees them."""
+        """A student's scores of the validation part, clipped to the scale, as a user sees them."""
         scale = self.run.filter.scale
         raw = saved(self.run.path("students") / name, self.dataset.part("validation"))
         return np.clip(raw, scale.min, scale.max)
@@ -314,7 +318,7 @@ class _Work:
         )
 
     def pick(self, steps: Sequence[Step]) -> Pick | None:
-        """The least error within the budget, and the cheaper rungs that may be as good; None where none fits."""
+        """The lowest error within the budget, and cheaper candidates that may be as good; None if none fits."""
         within = [step for step in steps if _fits(step, self.milliseconds)]
         if not within:
             return None
@@ -334,7 +338,7 @@ class _Work:
 
 
 def next_of(steps: Sequence[Step], floor: float | None) -> Next | None:
-    """What the first rung without time would buy; None where every rung had its time."""
+    """The expected gain from the first candidate without time; None if there was time for all of them."""
     missing = min(
         (step for step in steps if step.state == "no time"),
         key=lambda step: step.estimated_seconds or 0.0,
@@ -355,7 +359,7 @@ def next_of(steps: Sequence[Step], floor: float | None) -> Next | None:
     least = np.minimum.accumulate([mae for _, mae in curve])
     slope = min(float(np.polyfit(times, least, 1)[0]), 0.0)
     best = float(least[-1])
-    # Time beyond that of the rung that reached the least error is what the next one adds.
+    # The next candidate adds the time beyond that of the candidate with the lowest error.
     reached = float(times[int(np.argmin(least))])
     expected = best + slope * max(float(np.log10(max(seconds, 1e-3))) - reached, 0.0)
     expected = max(expected, min(floor or 0.0, best))
@@ -373,7 +377,7 @@ def _milliseconds(step: Step) -> float:
 
 
 def _errors(scores: FloatArray, rows: Examples) -> FloatArray:
-    """Each row's error, the mean over its labels; NaN for a row without any."""
+    """The error of each row, the mean over its labels; NaN for a row without labels."""
     known = ~np.isnan(rows.scores)
     error = np.where(known, np.abs(scores - rows.scores), 0.0).sum(axis=1)
     with np.errstate(invalid="ignore"):
@@ -381,7 +385,7 @@ def _errors(scores: FloatArray, rows: Examples) -> FloatArray:
 
 
 def _readings(recipe: Recipe) -> set[str]:
-    """What frozen encoders make of texts: recipes that share it differ in their heads alone."""
+    """Keys of the features of frozen encoders: recipes with the same keys differ only in their heads."""
     if not isinstance(recipe, EncoderHeadRecipe | BlendRecipe) or not reading_members(recipe):
         return {recipe.name}
     return {digest([key, str(member.pieces)]) for member in reading_members(recipe) for key in part_keys(member)}

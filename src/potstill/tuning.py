@@ -1,9 +1,9 @@
-"""Searching for a recipe: a declared space, a budget of time, validation alone; it stops and goes on as you like.
+"""Hyperparameter search: a declared search space and a time budget, judged on validation; it can be resumed.
 
-In: a run with a dataset, and a space in YAML: a recipe to start from, and which of its fields may take which values.
-Out: `tuning/NAME/` in the run: the best recipe as a file that `potstill train` takes, a record of every trial, and the
-study's journal. The test part is not read. Trials are proposed by a tree-structured Parzen estimator (Bergstra et al.
-2011, as optuna has it); the first is the recipe to start from, so that what is found is compared with it.
+In: a run with a dataset, and a search space in YAML: a start recipe, and the values that its fields may take.
+Out: `tuning/NAME/` in the run: the best recipe as a file for `potstill train`, a record of every trial, and the study's
+journal. The test part is not read. Trials are proposed by a tree-structured Parzen estimator (Bergstra et al. 2011, as
+implemented in optuna). The first trial is the start recipe, so that the best recipe is compared with it.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 
 TUNING_LAYOUT = {"journal": "study.log", "record": "study.json", "best": "best.yaml"}
-"""What the folder of one search holds."""
+"""The files in the folder of a search."""
 
 
 class Between(Part):
-    """Numbers from `low` to `high`, both included; whole ones where both ends are whole. `log` for rates."""
+    """Numbers from `low` to `high`, inclusive; integers if both ends are integers. `log` samples on a log scale."""
 
     low: int | float
     high: int | float
@@ -56,32 +56,32 @@ class Between(Part):
     @model_validator(mode="after")
     def _rising(self) -> Between:
         if self.low >= self.high or (self.log and self.low <= 0):
-            raise ValueError(f"from {self.low} to {self.high}: low is below high, and above 0 where log is true")
+            raise ValueError(f"from {self.low} to {self.high}: low must be below high, and above 0 if log is true")
         return self
 
 
 Choices = Annotated[list[Any], Field(min_length=2)]
-"""Values of which one is taken."""
+"""A list of values to choose from."""
 
 Allowed = Annotated[
     Annotated[Between, Tag("range")] | Annotated[Choices, Tag("choices")],
-    # Told apart by their shape, so that a fault is named in what was meant.
+    # Distinguished by type, so that an error message refers to the intended form.
     Discriminator(lambda value: "choices" if isinstance(value, list) else "range"),
 ]
 
 
 class Space(Part):
-    """What to search: fields of a recipe by name, those within others with a dot, such as `lora.rank`."""
+    """A search space: fields of a recipe by name, nested ones with a dot, such as `lora.rank`."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    """Of the recipe that is found, and of the search."""
+    """The name of the search and of the recipe that it finds."""
     start: str
-    """A preset, or the path of a recipe file; what is not searched stays as it is there."""
+    """The start recipe: a preset, or the path of a recipe file. Fields that are not searched keep its values."""
     search: dict[str, Allowed] = Field(min_length=1)
 
     @property
     def size(self) -> int | None:
-        """How many recipes there are to try; None where a field takes any number of a range."""
+        """The number of recipes in the space; None if a field has a continuous range."""
         size = 1
         for allowed in self.search.values():
             if isinstance(allowed, list):
@@ -94,7 +94,7 @@ class Space(Part):
 
 
 class Trial(Part):
-    """One recipe that was tried. `mae` is None where it could not be fitted, for the reason in `why`."""
+    """One recipe that was tried. `mae` is None if it could not be fitted; `why` is the reason."""
 
     number: int
     values: dict[str, Any]
@@ -102,11 +102,11 @@ class Trial(Part):
     seconds: float
     why: str | None = None
     load: Load | None = None
-    """How busy the machine was in those seconds; None where nobody recorded it."""
+    """How busy the machine was during the trial; None if it was not recorded."""
 
 
 class Study(Record):
-    """`study.json`: all that was tried, and on what."""
+    """`study.json`: all trials, and the data that they were judged on."""
 
     fault = RunError
     made_by = "potstill tune RUN"
@@ -115,7 +115,7 @@ class Study(Record):
     name: str
     space: Space
     recipe_hash: str
-    """Of the recipe to start from."""
+    """The hash of the start recipe."""
     rows: str
     """SHA-256 of the dataset's rows."""
     judged_on: Literal["validation", "inner folds"]
@@ -124,27 +124,27 @@ class Study(Record):
     tiny: bool
     trials: tuple[Trial, ...]
     best: int | None
-    """Number of the trial that errs least."""
+    """The number of the trial with the lowest error."""
     start: int | None
-    """Number of the trial that is the recipe to start from; None where its own values lie outside the space."""
+    """The number of the trial of the start recipe; None if its values are outside the space."""
     versions: dict[str, str]
 
     @property
     def found(self) -> Trial | None:
-        """The trial that errs least."""
+        """The trial with the lowest error."""
         return next((trial for trial in self.trials if trial.number == self.best), None)
 
     @property
     def begun(self) -> Trial | None:
-        """The trial that is the recipe to start from."""
+        """The trial of the start recipe."""
         return next((trial for trial in self.trials if trial.number == self.start), None)
 
 
 def load_space(path: str | Path) -> Space:
-    """Read a space; a `start` that is a path stands relative to the file.
+    """Read a search space; a `start` that is a path is relative to the file.
 
     Raises:
-        RecipeError: the file is missing or not legal; the message names the path to the fault.
+        RecipeError: the file is missing or not valid; the message names the path to the fault.
     """
     path = Path(path)
     if not path.is_file():
@@ -172,30 +172,31 @@ def tune(
     tiny: bool = False,
     clock: Callable[[], float] = time.monotonic,
 ) -> Study:
-    """Try recipes of a space until the time is spent; a search of this name that was begun goes on.
+    """Try recipes of a space until the time is up; an existing search of this name is resumed.
 
     Args:
         run: an open run with a dataset.
-        space: what to search.
-        minutes: for this call. After the first, a trial is begun only when the median trial fits what is left.
-        trials: the most of all, those of earlier calls too; none: as many as the time allows.
-        folds: judge by predictions of unseen training rows, fold by fold, instead of on validation; for students
-            that are fitted in seconds.
-        seed: of the proposals and the trainings.
+        space: the search space.
+        minutes: the time for this call. After the first trial, a trial is started only if the median time of a trial
+            fits into the remaining time.
+        trials: the maximum number of trials, including those of earlier calls; None for as many as the time allows.
+        folds: judge by out-of-fold predictions of the training rows instead of on validation; for students that are
+            fitted in seconds.
+        seed: random seed of the proposals and of training.
         device: where fine-tuned students train.
-        tiny: tiny random backbones, to try the whole path.
-        clock: seconds, rising.
+        tiny: use tiny random backbones, to test the whole path.
+        clock: a monotonic clock in seconds.
 
     Raises:
         MissingExtra: optuna is not installed.
-        MissingModel: a backbone is not here.
-        RecipeError: a searched field is not one of the recipe, or folds are asked of a fine-tuned student.
-        RunError: no dataset, another process writes, or the search was begun on other rows or another space.
+        MissingModel: a backbone is not on this machine.
+        RecipeError: a searched field is not a field of the recipe, or folds are requested for a fine-tuned student.
+        RunError: no dataset, another process writes, or the search was started on other rows or another space.
     """
     require("optuna", "tune")
     begin = load_recipe(space.start)
     if folds == 1 or (folds and isinstance(begin, FineTunedRecipe)):
-        raise RecipeError(f"folds: {folds}: at least 2, and a fine-tuned student is not fitted again for each fold")
+        raise RecipeError(f"folds: {folds}: expected at least 2; folds are not available for fine-tuned students")
     for name in space.search:
         _place(begin.model_dump(mode="json"), name)
     dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
@@ -209,7 +210,7 @@ def tune(
         size = space.size
         while trials is None or len(search.told(study)) < trials:
             if size is not None and len({json.dumps(one.values, sort_keys=True) for one in search.told(study)}) >= size:
-                note(f"all {size:,} recipes of the space are tried")
+                note(f"all {size:,} recipes of the space have been tried")
                 break
             left = 60 * minutes - (clock() - start)
             if left <= 0 or (took and statistics.median(took) > left):
@@ -221,10 +222,10 @@ def tune(
 
 
 def recipe_of(space: Space, begin: Recipe, values: Mapping[str, Any]) -> Recipe:
-    """The recipe to start from, with values of a trial in the places of its own.
+    """The start recipe with the values of a trial.
 
     Raises:
-        RecipeError: the values do not make a legal recipe.
+        RecipeError: the values do not make a valid recipe.
     """
     content = copy.deepcopy(begin.model_dump(mode="json"))
     for name, value in values.items():
@@ -236,7 +237,7 @@ def recipe_of(space: Space, begin: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """A search and what it needs; optuna's study and trials are untyped."""
+    """A search and its inputs; optuna's study and trials are untyped."""
 
     run: Run
     dataset: Dataset
@@ -249,7 +250,7 @@ class _Search:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a study that goes on must share."""
+        """What must be unchanged for a study to be resumed."""
         return {
             "space": digest(self.space.model_dump(mode="json", include={"search"})),
             "start": self.begin.hash,
@@ -274,21 +275,21 @@ class _Search:
         elif known != self.identity:
             other = next(name for name, value in self.identity.items() if known.get(name) != value)
             raise RunError(
-                f"{journal.parent}: this search was begun with another {other}; give the space another name, or remove "
-                "the folder"
+                f"{journal.parent}: this search was started with a different value of {other}; rename the space or "
+                "remove the folder"
             )
-        # Each call proposes anew from all trials so far; the number of these keeps it from proposing the same.
+        # Each call starts a new sampler; the number of trials in its seed prevents it from proposing the same values.
         study.sampler = optuna.samplers.TPESampler(seed=self.seed + len(study.trials))
         running = optuna.trial.TrialState.RUNNING
         for trial in study.get_trials(states=(running,)):
-            # It was killed. What it had trained lies in the cache, and is taken up.
+            # It was killed. Its checkpoints are in the cache and are resumed.
             study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             study.enqueue_trial(trial.params, user_attrs={"start": trial.user_attrs.get("start", False)})
-            note(f"trial {trial.number} was interrupted; it is done again")
+            note(f"trial {trial.number} was interrupted; it is repeated")
         return study
 
     def own_values(self) -> dict[str, Any] | None:
-        """The values of the recipe to start from, as optuna is told them; None where one lies outside the space."""
+        """The values of the start recipe in optuna's form; None if one of them is outside the space."""
         content = self.begin.model_dump(mode="json")
         own: dict[str, Any] = {}
         for name, allowed in self.space.search.items():
@@ -305,7 +306,7 @@ class _Search:
         return own
 
     def tried(self, study: Any, clock: Callable[[], float]) -> float:  # noqa: ANN401 - as above
-        """Ask for a trial, fit it, tell its error; the seconds that it took."""
+        """Ask optuna for a trial, fit it and report its error; return the seconds that it took."""
         optuna: Any = require("optuna", "tune")
         start, watch, trial = clock(), Watch(), study.ask()
         values = {name: _suggested(trial, name, allowed) for name, allowed in self.space.search.items()}
@@ -328,7 +329,7 @@ class _Search:
         return seconds
 
     def mae(self, recipe: Recipe) -> float:
-        """The error of a recipe's student on rows that it has not seen, clipped to the scale."""
+        """The error of a recipe's student on held-out rows, with scores clipped to the scale."""
         train, validation = self.dataset.part("train"), self.dataset.part("validation")
         cache, scale = self.run.path("cache"), self.run.filter.scale
         workdir = cache / "tuning" / f"{recipe.hash[:16]}-{self.seed}"
@@ -349,13 +350,13 @@ class _Search:
         judged, scores = (train, fitted.held_out) if self.folds else (validation, fitted.validation)
         error = metrics.average(metrics.mae(np.clip(scores, scale.min, scale.max), judged.scores))
         if not np.isfinite(error):
-            raise TrainingError(f"{recipe.name}: no prediction of a row with a label is finite")
-        # Checkpoints are kept for a trial that was interrupted; hundreds of ended ones would fill the disk.
+            raise TrainingError(f"{recipe.name}: no labelled row has a finite prediction")
+        # Checkpoints are only needed for interrupted trials; those of hundreds of finished trials would fill the disk.
         shutil.rmtree(workdir, ignore_errors=True)
         return error
 
     def told(self, study: Any) -> list[Trial]:  # noqa: ANN401 - as above
-        """Every trial that ended."""
+        """All finished trials."""
         return [
             Trial(
                 number=trial.number,
@@ -397,12 +398,12 @@ class _Search:
     def as_yaml(self, found: Study, best: Trial) -> str:
         content = recipe_of(self.space, self.begin, best.values).model_dump(mode="json")
         content["description"] = (
-            f"From {self.begin.name}: trial {best.number} of {len(found.trials)} on {found.judged_on}"
+            f"Tuned from {self.begin.name}: trial {best.number} of {len(found.trials)}, judged on {found.judged_on}"
         )
-        begun = "" if found.begun is None else f"; {self.begin.name} as it was had {found.begun.mae:.4f}"
+        begun = "" if found.begun is None else f"; the start recipe {self.begin.name} has {found.begun.mae:.4f}"
         return (
-            f"# MAE {best.mae:.4f} on {found.judged_on}{begun}. The least of {len(found.trials)} flatters itself a "
-            f"little.\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
+            f"# MAE {best.mae:.4f} on {found.judged_on}{begun}. This is slightly optimistic: it is the best of "
+            f"{len(found.trials)} on the same rows.\n{yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}"
         )
 
 
@@ -414,13 +415,13 @@ def _place(content: dict[str, Any], name: str) -> tuple[dict[str, Any], str]:
         inner = inner.get(part) if isinstance(inner, dict) else None
     if not isinstance(inner, dict) or key not in inner or name in {"name", "description", "student", "head.kind"}:
         fields = ", ".join(sorted(set(content) - {"name", "description", "student"}))
-        raise RecipeError(f"search -> {name}: no field of {content['name']} that can be searched; fields: {fields}")
+        raise RecipeError(f"search -> {name}: not a field of {content['name']} that can be searched; fields: {fields}")
     return inner, key
 
 
 def _suggested(trial: Any, name: str, allowed: Between | list[Any]) -> Any:  # noqa: ANN401 - a value of YAML
     if isinstance(allowed, list):
-        # Lists and mappings are no values to optuna, their text is.
+        # Optuna does not accept lists and mappings as values, but it accepts their JSON text.
         return json.loads(trial.suggest_categorical(name, [json.dumps(choice) for choice in allowed]))
     if isinstance(allowed.low, int) and isinstance(allowed.high, int):
         return trial.suggest_int(name, allowed.low, allowed.high, log=allowed.log)

@@ -51,7 +51,7 @@ class TestAudit:
         (pair,) = audited.pairs
         assert (pair.first, pair.second, pair.rows) == ("two-pass", "kind", 40)
         assert pair.mean_bias < -0.5
-        assert any("kind scores higher" in finding.text for finding in audited.findings)
+        assert any(f"kind scores {abs(pair.mean_bias):.2f} higher" in finding.text for finding in audited.findings)
 
     def test_the_advice_comes_with_its_reason_and_the_reminder_with_the_repeats(self, audited):
         texts = [finding.text for finding in audited.findings]

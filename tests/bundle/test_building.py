@@ -56,7 +56,7 @@ class TestARunsBundle:
         bundle = build_bundle(cheap, "constant")
         assert bundle.manifest.student == "constant"
         assert bundle.facts.choice.margin < 0
-        assert "asked for by name" in bundle.facts.choice.reason
+        assert "requested by name" in bundle.facts.choice.reason
 
     def test_the_stage_is_recorded_with_the_choice_and_stands_as_done(self, cheap):
         bundle = build_bundle(cheap)

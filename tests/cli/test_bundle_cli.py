@@ -16,7 +16,7 @@ def test_bundle_builds_one_student_for_several_runs(tmp_path):
     done = CliRunner().invoke(build(), ["bundle", folders[0], "--with", folders[1], "--json"])
     assert done.exit_code == 0, done.output
     assert [one["choice"]["rung"] for one in json.loads(done.stdout)] == ["tfidf-ridge"] * 2
-    assert all("asked for by name" in one["choice"]["reason"] for one in json.loads(done.stdout))
+    assert all("requested by name" in one["choice"]["reason"] for one in json.loads(done.stdout))
     assert load_bundle(runs[1].path("bundle")).manifest.recipe == "tfidf-ridge"
 
 
@@ -25,7 +25,7 @@ def test_bundle_builds_what_validation_prefers_and_says_why(tmp_path):
     train_run(run, ["constant", "tfidf-ridge"])
     done = CliRunner().invoke(build(), ["bundle", str(run.folder)])
     assert done.exit_code == 0, done.output
-    assert "tfidf-ridge, which validation prefers" in done.stderr
+    assert "tfidf-ridge, selected on validation" in done.stderr
     assert load_bundle(run.path("bundle")).manifest.recipe == "tfidf-ridge"
     done = CliRunner().invoke(build(), ["bundle", str(run.folder), "--student", "constant", "--json"])
     assert json.loads(done.stdout)["choice"]["rung"] == "constant"

@@ -51,7 +51,7 @@ def test_a_real_improvement_is_told_from_noise_on_the_same_rows(place):
     assert [entry.name for entry in found.entries][-1] == bad
     verdicts = {(pair.first, pair.second): pair.noise for pair in found.pairs}
     assert verdicts == {(bad, good): False, (bad, twin): False, (good, twin): True}
-    assert "one seed only" in found.notes[-1]
+    assert "only one seed" in found.notes[-1]
 
 
 def test_seeds_of_a_recipe_are_one_entry_and_both_variances_count(place):
@@ -70,7 +70,7 @@ def test_sorting_by_mae_across_filters_is_warned_of_and_skill_decides(place):
     narrow = file("narrow", labels(seed=5, spread=1.0), 0.5, 2, prefix="b") + "@./calm"
     by_mae = compare_paths([wide, narrow], by="mae")
     assert by_mae.entries[0].name == narrow
-    assert any("Skill compares" in note for note in by_mae.notes)
+    assert any("Compare skill instead" in note for note in by_mae.notes)
     by_skill = compare_paths([wide, narrow])
     assert by_skill.entries[0].name == wide
     assert not any("Sorted by MAE" in note for note in by_skill.notes)
@@ -93,11 +93,11 @@ def test_published_figures_of_two_filters_stand_side_by_side_by_skill(place):
     assert found.pairs == ()
     assert found.notes == (
         (
-            "narrow.json, wide.json: figures without predictions, so that no article can be paired; skills stand side "
-            "by side, errors don't compare."
+            "narrow.json, wide.json: figures without predictions, so articles cannot be paired. Compare the skills, "
+            "not the errors."
         ),
     )
-    assert "Skill compares" in compare_paths([narrow, wide], by="mae").notes[0]
+    assert "Compare skill instead" in compare_paths([narrow, wide], by="mae").notes[0]
 
 
 def test_without_the_constants_error_there_is_no_skill_and_this_is_said(place):
@@ -106,7 +106,10 @@ def test_without_the_constants_error_there_is_no_skill_and_this_is_said(place):
     found = compare_paths([bare, known])
     assert [one.name for one in found.entries] == [known, bare]
     assert found.entries[1].skill is None
-    assert found.notes[0] == "bare.json: the error of a constant on its rows is not known, and so neither is its skill."
+    assert (
+        found.notes[0]
+        == "bare.json: the error of a constant on its rows is not known, so its skill is not known either."
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,13 +127,13 @@ def test_a_file_of_figures_that_is_none_is_refused(place, figures, message):
 
 def test_other_labels_of_the_same_articles_do_not_compare(place):
     found = compare_paths([file("x", labels(), 1, 1) + "@./news", file("y", labels(seed=9), 1, 1) + "@./news"])
-    assert "other labels" in found.notes[0]
+    assert "different labels" in found.notes[0]
 
 
 @pytest.mark.parametrize(
     ("specs", "by", "said"),
-    [(["a"], "skill", "two or more"), (["a", "a"], "skill", "each once"), (["a", "b"], "size", "expected skill"),
-     (["gone.json", "b"], "skill", "gone.json: no such file or folder")],
+    [(["a"], "skill", "at least two"), (["a", "a"], "skill", "all different"), (["a", "b"], "size", "expected skill"),
+     (["gone.json", "b"], "skill", "no such file or folder")],
 )  # fmt: skip
 def test_what_cannot_be_compared_is_refused(place, specs, by, said):
     with pytest.raises(BadInput, match=said):
@@ -139,7 +142,7 @@ def test_what_cannot_be_compared_is_refused(place, specs, by, said):
 
 def test_seeds_that_judged_other_rows_are_refused(place):
     one, other = file("a", labels(), 1, 1), file("b", labels(100), 1, 1)
-    with pytest.raises(BadInput, match="other rows or labels"):
+    with pytest.raises(BadInput, match="different rows or labels"):
         compare_paths([f"{one},{other}@./news", f"{one}@./news"])
 
 

@@ -80,7 +80,7 @@ def test_a_comparison_on_another_evaluation_is_not_shown(run, figures):
     run.path("evaluation").write_text(run.path("evaluation").read_text() + " ")
     section = comparison(collect(Run.open(run.folder)))
     assert len(section.blocks) == 1
-    assert "on another evaluation" in words(section)
+    assert "with a different evaluation" in words(section)
 
 
 def test_without_a_comparison_the_way_to_one_is_named(run):

@@ -81,8 +81,8 @@ def said(ladder, choice=None, shipped=SHIPPED, floor=None):
 def test_a_student_whose_interval_is_above_zero_beats_the_constant():
     found = said([CONSTANT, GOOD])["shipped-beats-the-constant"]
     assert found.text == (
-        "ridge removes 42% of the constant's error (interval 37% to 47%): 1.100 against 1.900 on 350 rows, "
-        "10-fold, none seen in training."
+        "ridge removes 42% of the constant's error (interval 37% to 47%): MAE 1.100, compared with 1.900 for the "
+        "constant, on 350 rows (out-of-fold, 10 folds)."
     )
     assert found.tone == "good"
 
@@ -134,7 +134,7 @@ def test_a_trained_encoder_that_a_cheap_rung_matches_is_told_so():
 def test_the_floor_is_unknown_with_one_pass_and_a_distance_with_two():
     assert "unknown" in said([GOOD])["floor-unknown"].text
     floor = Floor(articles=350, samples=2, difference={"a": 0.4}, floor={"a": 0.2}, mean_difference=0.4, mean_floor=0.2)
-    assert "0.900 above it" in said([GOOD], floor=floor)["distance-to-the-floor"].text
+    assert "0.900 above the floor" in said([GOOD], floor=floor)["distance-to-the-floor"].text
 
 
 def test_nineteen_positives_are_a_count():
@@ -154,11 +154,11 @@ def test_tiers_must_beat_the_majority_beyond_doubt():
 def test_the_highest_band_with_enough_rows_is_watched():
     assert "highest-band-leans" not in said([GOOD])
     leaning = rung("ridge", "tfidf-ridge", figures(1.1, 0.4), lean=-1.2)
-    assert "5 to 10 the student scores 1.200 too low" in said([leaning])["highest-band-leans"].text
+    assert "5 to 10, the student scores 1.200 too low" in said([leaning])["highest-band-leans"].text
 
 
 def test_a_small_test_part_is_called_small():
-    assert "so few rows that the interval is the figure" in said([GOOD])["held-out-is-small"].text
+    assert "With so few rows, rely on the interval" in said([GOOD])["held-out-is-small"].text
     large = SHIPPED.model_copy(update={"judgement": judgement(figures(1.0, 0.4), "test", rows=700)})
     assert "held-out" in said([GOOD], shipped=large)
 
@@ -175,8 +175,8 @@ def slice_of(value, difference, p_adjusted):
 def test_the_worst_slice_is_told_only_when_it_is_more_than_luck():
     sure = SHIPPED.model_copy(update={"slices": (slice_of("herald", 0.6, 0.01), slice_of("post", -0.2, 0.9))})
     assert said([GOOD], shipped=sure)["worst-slice"].text == (
-        "It is worst on source herald: 1.500 on 40 rows, 0.600 more than elsewhere (p 0.01, adjusted for 2 slices; "
-        "skill there 21%)."
+        "The worst slice is source herald: MAE 1.500 on 40 rows, 0.600 more than on all other rows (p = 0.01, "
+        "adjusted for 2 slices; skill in this slice: 21%)."
     )
     assert "worst-slice" not in said([GOOD], shipped=SHIPPED.model_copy(update={"slices": (slice_of("x", 0.6, 0.2),)}))
 

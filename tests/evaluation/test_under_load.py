@@ -77,10 +77,10 @@ def test_the_report_and_the_card_call_no_such_time_a_fact(run):
         text = (folder / name).read_text()
         assert "measured under load: 5,000" in text, name
     report = (folder / "report.md").read_text()
-    [checked] = [line for line in report.splitlines() if "Its cost is measured" in line]
+    [checked] = [line for line in report.splitlines() if "Scoring time is measured without heavy load" in line]
     assert "| **no** |" in checked
     assert "measured under load" in checked
-    [median] = [line for line in report.splitlines() if line.startswith("| Median of one article")]
+    [median] = [line for line in report.splitlines() if line.startswith("| One article, median time")]
     assert "measured under load" in median
 
 
@@ -102,5 +102,5 @@ def test_a_quiet_machine_leaves_times_as_they_are(tmp_path):
     evaluate_run(run, k=0, resamples=20)
     report = (write_report(run).parent / "report.md").read_text()
     assert "under load" not in report
-    [checked] = [line for line in report.splitlines() if "Its cost is measured" in line]
+    [checked] = [line for line in report.splitlines() if "Scoring time is measured without heavy load" in line]
     assert "| yes |" in checked

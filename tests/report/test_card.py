@@ -33,8 +33,8 @@ def test_its_front_matter_holds_the_figures_of_the_evaluation(run):
     judged = chosen["judgements"][chosen["headline"]]
     values = {r["metrics"][0]["name"]: r["metrics"][0]["value"] for r in front["model-index"][0]["results"]}
     assert values["Mean absolute error"] == judged["mean"]["mae"]
-    assert values["Mean absolute error of a constant"] == judged["mean"]["constant_mae"]
-    assert values["Agreement of tiers"] == judged["tiers"]["accuracy"]
+    assert values["Mean absolute error of the constant baseline"] == judged["mean"]["constant_mae"]
+    assert values["Tier agreement with the oracle"] == judged["tiers"]["accuracy"]
     assert front["tags"][-1] == "good-news"
 
 

@@ -53,8 +53,10 @@ def said(section):
 
 def test_the_words_are_those_of_the_record():
     words = said(cascade(facts()))
-    assert "Thresholds come from 1,000 articles that tfidf-ridge had not seen, 90 of them positive" in words
-    assert "8 of 9 positives go on, and 70 of 100 articles are answered early" in words
+    assert (
+        "Thresholds are chosen on 1,000 articles that tfidf-ridge was not trained on; 90 of them are positive" in words
+    )
+    assert "8 of 9 positives go on to the second student, and 70 of 100 articles are answered early" in words
 
 
 def test_the_chosen_threshold_stands_out_among_the_others():
@@ -65,7 +67,7 @@ def test_the_chosen_threshold_stands_out_among_the_others():
 
 @pytest.mark.parametrize(
     ("given", "words"),
-    [(facts(content=None), "no cascade was made"), (facts(bundle="cd" * 32), "was made for another bundle")],
+    [(facts(content=None), "No cascade was made"), (facts(bundle="cd" * 32), "was made for a different bundle")],
 )
 def test_without_one_for_this_bundle_no_figure_is_shown(given, words):
     section = cascade(given)

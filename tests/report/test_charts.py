@@ -45,7 +45,7 @@ RIDGE = ("ladder", 1, "judgements", "out-of-fold")
 
 def test_the_ladder_has_a_row_per_judged_rung_and_marks_the_shipped_one():
     rows = charts.prepare_ladder(RECORD)
-    assert [(row["rung"], row["mae"], row["shipped"]) for row in rows] == [
+    assert [(row["model"], row["mae"], row["shipped"]) for row in rows] == [
         ("constant", 2.0, False),
         ("ridge", 1.0, True),
     ]
@@ -54,7 +54,7 @@ def test_the_ladder_has_a_row_per_judged_rung_and_marks_the_shipped_one():
 
 
 def test_the_ladder_on_one_set_of_rows_leaves_out_rungs_that_were_not_judged_there():
-    assert [(row["rung"], row["mae"]) for row in charts.prepare_ladder(RECORD, "test")] == [("ridge", 1.2)]
+    assert [(row["model"], row["mae"]) for row in charts.prepare_ladder(RECORD, "test")] == [("ridge", 1.2)]
 
 
 def test_dimensions_end_with_the_overall_which_has_no_floor():

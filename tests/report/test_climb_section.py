@@ -67,21 +67,23 @@ def said(found):
 
 def test_the_words_are_those_of_the_record():
     words = said(section())
-    assert "on the 20 rows of the validation part, where the constant errs by 1.500" in words
-    assert "The oracle's own noise is 0.250: no student errs less." in words
-    assert "The rung to take within 20.0 ms an article is dear: it errs by 0.800 and takes 2.5 ms an article." in words
-    assert "Cheaper, and not surely worse: cheap." in words
-    assert "The next rung, late, would train for about 9.0 min" in words
-    assert "over the 3 rungs so far, it would take 0.100 off, to 0.700." in words
+    assert "on the 20 rows of the validation part, where the constant has 1.500" in words
+    assert "The noise floor is 0.250: no student can have a lower error." in words
+    assert (
+        "The recommended model within 20.0 ms per article is dear: its error is 0.800 and it takes 2.5 ms per article."
+    ) in words
+    assert "Cheaper models that are not significantly worse: cheap." in words
+    assert "The next model, late, would take about 9.0 min to train" in words
+    assert "over the 3 models so far, it would reduce the error by 0.100, to 0.700." in words
 
 
 def test_what_is_not_known_is_not_said():
     words = said(section(floor=None, milliseconds=None, next=None, pick=None))
-    assert "not known, as no article was asked about twice" in words
-    assert "No rung was trained." in words
-    assert "next rung" not in words
+    assert "unknown, because no article was labelled twice" in words
+    assert "No model was trained." in words
+    assert "next model" not in words
     few = said(section(next=Next(name="late", seconds=540, points=2, mae=None, gain=None)))
-    assert "too few rungs were trained to tell what it would buy" in few
+    assert "too few models were trained to estimate its error" in few
 
 
 def test_the_rung_to_take_stands_out_and_one_left_out_says_why():
@@ -94,7 +96,7 @@ def test_the_rung_to_take_stands_out_and_one_left_out_says_why():
 
 def test_the_chart_has_the_floor_and_a_point_for_each_trained_rung():
     figure = next(block for block in section().blocks if isinstance(block, Figure))
-    assert [(row["rung"], row["mae"], row["floor"], row["picked"]) for row in figure.data] == [
+    assert [(row["model"], row["mae"], row["floor"], row["picked"]) for row in figure.data] == [
         ("cheap", 0.9, 0.25, False),
         ("dear", 0.8, 0.25, True),
     ]
@@ -105,9 +107,9 @@ def test_the_chart_has_the_floor_and_a_point_for_each_trained_rung():
     [
         (
             climb(SimpleNamespace(ladder=Record("ladder.json", None, None, Ladder), students={})),
-            "No ladder was climbed",
+            "Run potstill ladder RUN to compare",
         ),
-        (section("others"), "climbed on other rows"),
+        (section("others"), "made on other rows"),
     ],
 )
 def test_without_one_of_these_rows_no_figure_is_shown(found, words):

@@ -121,18 +121,20 @@ def rows_of(section, place=0):
 
 def test_each_dimension_is_a_strength_or_a_weakness_with_its_evidence():
     found = said(strengths(facts_of(content())))
-    assert ("good", "gain: rated excellent. Error 0.500, skill 69%; 0.200 from its floor.") in found
-    assert ("bad", "near: rated none. Error 1.400, skill 0%; 1.200 from its floor.") in found
-    assert any(tone == "caution" and text.startswith("near: intervals meant to hold 90%") for tone, text in found)
+    assert ("good", "gain: rated excellent. MAE 0.500, skill 69%; 0.200 above its noise floor.") in found
+    assert ("bad", "near: rated none. MAE 1.400, skill 0%; 1.200 above its noise floor.") in found
+    assert any(
+        tone == "caution" and text.startswith("near: intervals with a nominal coverage of 90%") for tone, text in found
+    )
 
 
 def test_a_failed_check_stands_in_the_way_of_production():
     section = readiness(facts_of(content()))
     checks = rows_of(section)
     assert said(section)[0][0] == "bad"
-    assert checks["Every dimension beats its constant"][0] == "no"
-    assert checks["Beats the constant beyond doubt"][0] == "yes"
-    assert checks["Intervals hold what they promise"][0] == "no"
+    assert checks["Every dimension clearly beats the constant"][0] == "no"
+    assert checks["Clearly beats the constant"][0] == "yes"
+    assert checks["Intervals reach their nominal coverage"][0] == "no"
 
 
 def test_a_check_without_a_record_is_open_and_not_passed():
@@ -143,13 +145,13 @@ def test_a_check_without_a_record_is_open_and_not_passed():
     evaluation["shipped"]["latency"] = None
     section = readiness(facts_of(evaluation))
     assert said(section)[0][0] == "caution"
-    assert rows_of(section)["Its cost is measured"][0] == "not recorded"
+    assert rows_of(section)["Scoring time is measured without heavy load"][0] == "not recorded"
 
 
 def test_another_bundle_than_the_judged_one_is_noticed():
     other = Record("bundle/bundle.json", "ef" * 32, {"sha256": "00" * 32}, WRITTEN)
     checks = rows_of(readiness(facts_of(content(), bundle=other)))
-    assert checks["The bundle proves itself, and is the one judged"][0] == "no"
+    assert checks["The bundle is verified and is the one evaluated"][0] == "no"
 
 
 @pytest.mark.parametrize(("width", "verdict"), [(0.8, "suited"), (1.9, "with care"), (4.0, "not suited")])
@@ -160,7 +162,7 @@ def test_exact_scores_are_for_narrow_intervals(width, verdict):
     )
     assert uses["Exact scores"][0] == verdict
     assert uses["Ranking articles"][0] == "suited"
-    assert uses["Sorting articles into tiers"][0] == "suited"
+    assert uses["Assigning articles to tiers"][0] == "suited"
 
 
 def test_without_intervals_nothing_is_said_of_exact_scores():
@@ -170,16 +172,16 @@ def test_without_intervals_nothing_is_said_of_exact_scores():
 def test_the_dimension_furthest_from_its_floor_gets_advice_by_its_high_labels():
     texts = [text for _, text in said(recommendations(facts_of(content())))]
     assert texts[0] == (
-        "near has the furthest to go: its error is 1.200 above its floor, with 9 rows at 6 to 8, 4 rows at 8 to 10: "
-        "label more high scorers."
+        "near has the most room for improvement: its error is 1.200 above its noise floor, with 9 rows at 6 to 8, "
+        "4 rows at 8 to 10: label more high-scoring articles."
     )
-    assert any(text.startswith("Label more articles of lead: the oracle puts 13 rows there") for text in texts)
+    assert any(text.startswith("Label more articles in lead: the oracle puts 13 rows there") for text in texts)
 
 
 def test_many_high_labels_get_other_advice():
     evaluation = content()
     evaluation["shipped"]["judgement"]["bands"]["near"][4]["rows"] = 40
-    assert "label more high scorers" not in said(recommendations(facts_of(evaluation)))[0][1]
+    assert "label more high-scoring articles" not in said(recommendations(facts_of(evaluation)))[0][1]
 
 
 def trained(best):
@@ -209,17 +211,17 @@ def test_a_best_epoch_at_the_end_asks_for_more_and_a_wide_gap_for_labels():
     last = [text for _, text in said(recommendations(facts_of(content(), **trained(best=2))))]
     first = [text for _, text in said(recommendations(facts_of(content(), **trained(best=1))))]
     assert any(text.startswith("Train longer: the best epoch, 2,") for text in last)
-    assert any(text.startswith("More labels should help: validation errs by 0.500 more") for text in last)
-    assert not any(text.startswith(("Train longer", "More labels should")) for text in first)
+    assert any(text.startswith("Label more articles: the validation error is 0.500 higher") for text in last)
+    assert not any(text.startswith(("Train longer", "Label more articles: the validation")) for text in first)
 
 
 def test_decisions_come_with_their_reasons():
     made = Record(
-        "bundle/facts.json", "aa", {"choice": {"rung": "ridge", "reason": "which validation prefers"}}, BundleFacts
+        "bundle/facts.json", "aa", {"choice": {"rung": "ridge", "reason": "selected on validation"}}, BundleFacts
     )
-    assert rows_of(decisions(facts_of(content(), made=made)), place=1)["which student ships"] == [
+    assert rows_of(decisions(facts_of(content(), made=made)), place=1)["student that is shipped"] == [
         "ridge",
-        "which validation prefers",
+        "selected on validation",
     ]
 
 
@@ -230,7 +232,7 @@ def test_nothing_is_concluded_from_nothing():
     assert said(strengths(facts))[-1][1] == "Not recorded."
     assert {row[0] for row in rows_of(readiness(facts)).values()} == {"not recorded"}
     assert {row[0] for row in rows_of(suitability(facts)).values()} == {"not recorded"}
-    assert said(recommendations(facts)) == [(None, "No rule has anything to recommend.")]
+    assert said(recommendations(facts)) == [(None, "No recommendations.")]
 
 
 def test_a_missed_target_stands_in_the_way_and_is_shown_with_what_a_constant_has():
@@ -247,7 +249,7 @@ def test_targets_of_another_evaluation_are_not_shown():
     old = Record("acceptance.json", "00", {"met": True, "evaluation_sha256": "99" * 32, "outcomes": []}, Acceptance)
     facts = facts_of(content(), acceptance=old)
     assert rows_of(readiness(facts))["Meets its targets"][0] == "not recorded"
-    assert said(decisions(facts))[0][1].startswith("Targets were judged on another evaluation (999999999999)")
+    assert said(decisions(facts))[0][1].startswith("Targets were judged on a different evaluation (999999999999)")
 
 
 def test_what_people_decided_is_in_the_log_with_the_evaluation_it_was_decided_on():
@@ -260,7 +262,7 @@ def test_what_people_decided_is_in_the_log_with_the_evaluation_it_was_decided_on
         decisions(facts_of(content(), decisions=Record("decisions.jsonl", "00", lines, tuple[Decision, ...]))), place=1
     )
     assert table == {
-        "2026-01-02 03:04": ["no", "too few leads", "not judged", "111111111111, an earlier one"],
+        "2026-01-02 03:04": ["no", "too few leads", "not judged", "111111111111 (an earlier one)"],
         "2026-01-03 03:04": ["yes", "good enough for the desk", "not judged", "cdcdcdcdcdcd"],
     }
 
@@ -283,9 +285,11 @@ def test_slices_that_were_looked_for_and_not_found_are_told_from_those_that_nobo
 def test_a_hundred_rows_are_enough_to_judge_on(rows, verdict):
     evaluation = content()
     evaluation["shipped"]["judgement"]["rows"] = rows
-    assert rows_of(readiness(facts_of(evaluation)))["Judged on enough rows"][0] == verdict
+    assert rows_of(readiness(facts_of(evaluation)))["Evaluated on enough rows"][0] == verdict
     advice = [text for _, text in said(recommendations(facts_of(evaluation)))]
-    assert any(text.startswith("Label more: the student is judged on") for text in advice) == (verdict == "no")
+    assert any(text.startswith("Label more articles: the student is evaluated on") for text in advice) == (
+        verdict == "no"
+    )
 
 
 @pytest.mark.parametrize(("high", "few"), [(29, True), (30, False), (31, False)])
@@ -293,14 +297,14 @@ def test_thirty_rows_of_high_labels_are_enough(high, few):
     evaluation = content()
     bands = evaluation["shipped"]["judgement"]["bands"]["near"]
     bands[3]["rows"], bands[4]["rows"] = 9, high - 9
-    assert ("label more high scorers" in said(recommendations(facts_of(evaluation)))[0][1]) is few
+    assert ("label more high-scoring articles" in said(recommendations(facts_of(evaluation)))[0][1]) is few
 
 
 @pytest.mark.parametrize(("share", "many"), [(0.0999, False), (0.1, False), (0.1001, True)])
 def test_a_student_that_cannot_read_more_than_a_tenth_of_the_texts_whole_is_named(share, many):
     record = Record("students/ridge/record.json", "aa", {"truncated_share": share}, StudentRecord)
     advice = [text for _, text in said(recommendations(facts_of(content(), students={"ridge": record})))]
-    assert any(text.startswith("Try a student that reads more") for text in advice) is many
+    assert any(text.startswith("Try a student that can read longer texts") for text in advice) is many
 
 
 @pytest.mark.parametrize(("train", "wide"), [(0.7501, False), (0.75, False), (0.7499, True)])
@@ -308,4 +312,4 @@ def test_a_gap_of_more_than_a_quarter_of_the_error_is_wide(train, wide):
     records = trained(best=2)
     records["histories"]["ridge"].content[1]["train"]["mae"] = train
     advice = [text for _, text in said(recommendations(facts_of(content(), **records)))]
-    assert any(text.startswith("More labels should help") for text in advice) is wide
+    assert any(text.startswith("Label more articles: the validation error") for text in advice) is wide

@@ -47,13 +47,13 @@ def test_a_fresh_check_makes_the_report_stale_and_a_new_report_shows_it(run):
     assert states(Run.open(run.folder))["report"] == "done"
     page = (run.path("report") / "report.html").read_text(encoding="utf-8")
     assert 'data-file="fresh/fresh.json" data-field="/judgement/mean/mae"' in page
-    assert "On new articles" in (run.path("report") / "report.md").read_text(encoding="utf-8")
+    assert "Evaluation on new articles" in (run.path("report") / "report.md").read_text(encoding="utf-8")
 
 
 def test_each_dimension_stands_beside_its_floor(run):
     record = read_json(run.path("fresh_record"))
     words, tables, tones = said(run)
-    assert words[0].startswith("30 articles, drawn by chance from 120 that")
+    assert words[0].startswith("30 articles, a random sample of 120 that")
     assert "(2 answers each; 30 have a label)" in words[0]
     assert tones == [None, None]
     table = tables["The bundle on new articles"]
@@ -73,7 +73,7 @@ def test_a_check_of_another_bundle_says_so(run):
         words, _, tones = said(run)
     finally:
         write_json(run.path("fresh_record"), kept)
-    assert words[0].startswith("This check is of another bundle (abababababab) than the one")
+    assert words[0].startswith("These figures are for a different bundle (abababababab) than the bundle")
     assert tones[0] == "caution"
 
 
@@ -83,5 +83,7 @@ def test_without_a_check_the_section_says_how_to_make_one(run):
         words, tables, _ = said(run)
     finally:
         moved.rename(run.path("fresh"))
-    assert words == ["No oracle has judged the bundle on new articles yet (potstill evaluate RUN --oracle ORACLE)."]
+    assert words == [
+        "Not recorded. Run potstill evaluate RUN --oracle ORACLE to evaluate the bundle on newly labelled articles."
+    ]
     assert tables == {}

@@ -185,7 +185,7 @@ def test_every_plotted_figure_equals_its_record(original):
                 continue
             content = history if name in {"plot-mae-tfidf-ridge", "plot-loss-tfidf-ridge"} else evaluation
             assert follow(content, row["field"]) in {row.get(key) for key in ("mae", "bias", "value", "error")} or (
-                row.get("who") in {"constant", "floor"}
+                row.get("who") in {"constant", "noise floor"}
             )
             checked += 1
     assert checked > 30

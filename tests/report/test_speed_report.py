@@ -26,16 +26,18 @@ def bench(run):
 
 
 def lines_of(section):
-    table = next(block for block in section.blocks if isinstance(block, Table) and block.caption == "Scoring with it")
+    table = next(
+        block for block in section.blocks if isinstance(block, Table) and block.caption == "Scoring speed and memory"
+    )
     return {row.cells[0][0]: row.cells[1] for row in table.rows}
 
 
 def test_the_specifications_say_what_was_measured(run, bench):
     section = specifications(collect(run))
     lines = lines_of(section)
-    assert lines["One article alone"][0].fact == bench.at("latency", "p50")
-    assert lines["Memory at most"][0].fact == bench.at("fresh", "memory_peak_bytes")
-    assert lines["A million articles"][0].fact == bench.at("cost", "per_million")
+    assert lines["One article, median"][0].fact == bench.at("latency", "p50")
+    assert lines["Peak memory"][0].fact == bench.at("fresh", "memory_peak_bytes")
+    assert lines["Cost of a million articles"][0].fact == bench.at("cost", "per_million")
     assert all(part.fact.recorded for text in lines.values() for part in text if isinstance(part, Shown))
     panels = next(block for block in section.blocks if isinstance(block, Panels))
     assert [len(figure.data) for figure in panels.items] == [4, 4, 6]
@@ -49,7 +51,7 @@ def test_what_was_measured_of_another_bundle_is_not_shown(run):
     write_json(path, kept)
     assert not any(isinstance(block, Panels) for block in section.blocks)
     words = "".join(str(part) for block in section.blocks if isinstance(block, Paragraph) for part in block.text)
-    assert "potstill bench does that" in words
+    assert "run potstill bench to measure them" in words
 
 
 def test_every_bar_equals_its_record(bench):

@@ -30,7 +30,7 @@ def blocks(run, kind):
 
 
 def test_the_slope_of_validation_stands_with_its_interval(run):
-    table = next(block for block in blocks(run, Table) if "slope" in block.caption)
+    table = next(block for block in blocks(run, Table) if "Slope" in block.caption)
     assert ["".join(map(str, cell)) for cell in table.rows[0].cells] == [
         "constant",
         "5",
@@ -52,5 +52,5 @@ def test_without_histories_neither_is_there(run):
     bare = {**record, "ladder": [{**rung, "training": None} for rung in record["ladder"]]}
     write_json(run.path("evaluation"), bare)
     assert blocks(run, Findings) == []
-    assert not [block for block in blocks(run, Table) if "slope" in block.caption]
+    assert not [block for block in blocks(run, Table) if "Slope" in block.caption]
     write_json(run.path("evaluation"), record)

@@ -102,8 +102,8 @@ def test_at_first_the_counts_are_those_of_the_filter(page):
     before = what_if(rows, run.filter, run.filter).before
     assert counts(shown) == volumes(before)
     told = shown.ask("document.querySelector('.whatif [role=status]').textContent")
-    assert f"Agreement {100 * before.accuracy:.1f}%" in told
-    assert "0 articles in another tier" in told
+    assert f"Agreement: {100 * before.accuracy:.1f}%" in told
+    assert "0 articles change their tier" in told
 
 
 def test_a_moved_slider_decides_as_what_if_does_and_reset_takes_it_back(page):
@@ -113,14 +113,14 @@ def test_a_moved_slider_decides_as_what_if_does_and_reset_takes_it_back(page):
     slide(shown, 0, 4.5)
     assert counts(shown) == volumes(expected.after)
     told = shown.ask("document.querySelector('.whatif [role=status]').textContent")
-    assert f"Agreement {100 * expected.after.accuracy:.1f}%" in told
-    assert f"{expected.moved} articles in another tier" in told
+    assert f"Agreement: {100 * expected.after.accuracy:.1f}%" in told
+    assert f"{expected.moved} articles change their tier" in told
     shown.ask("document.querySelector('.whatif input[type=checkbox]').click()")
     alone = counts(shown)
     assert [row[0] for row in alone] == [one.oracle for one in expected.before.volumes]
     assert [row[1] for row in alone] == [one.student for one in expected.after.volumes]
     shown.ask("document.querySelector('.whatif button').click()")
-    shown.until("document.querySelector('.whatif [role=status]').textContent.includes('0 articles in another')")
+    shown.until("document.querySelector('.whatif [role=status]').textContent.includes(' 0 articles change')")
     assert counts(shown) == volumes(expected.before)
 
 

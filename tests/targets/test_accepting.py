@@ -125,7 +125,7 @@ def test_no_decision_is_made_about_a_run_that_has_changed_since(run):
 
 
 def test_a_decision_needs_a_reason(run):
-    with pytest.raises(BadInput, match="say why"):
+    with pytest.raises(BadInput, match="give a reason"):
         decide(run, "  ", accepted=True)
     assert decisions_of(run.path("decisions")) == ()
 
@@ -139,7 +139,7 @@ def test_a_broken_log_names_its_line(run):
 
 
 def test_a_run_without_targets_is_told_what_such_a_file_looks_like(tmp_path, run):
-    with pytest.raises(BadInput, match="no such file; write one, such as this line: ") as caught:
+    with pytest.raises(BadInput, match="no such file; create it, for example with this line: ") as caught:
         accept_run(run)
     assert len(str(caught.value)) <= LONGEST_MESSAGE
     example = re.search(r"this line: (targets: .*\]) \(or", str(caught.value)).group(1)

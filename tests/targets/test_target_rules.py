@@ -74,11 +74,11 @@ def test_a_star_holds_every_slice_to_the_bound():
         (
             "shipped/judgement/mean/accuracy",
             {"above": 0},
-            "no such figure; shipped/judgement/mean has mae, constant_mae",
+            "no such figure; shipped/judgement/mean contains mae, constant_mae",
         ),
-        ("shipped/slices/country/x/mae", {"below": 1}, "no such figure; shipped/slices has source"),
-        ("shipped/judgement/mean", {"below": 1}, "is no number; it has mae"),
-        (MAE, {"below": 1, "of": "tree"}, "no such figure of tree; .* constant, ridge"),
+        ("shipped/slices/country/x/mae", {"below": 1}, "no such figure; shipped/slices contains source"),
+        ("shipped/judgement/mean", {"below": 1}, "is not a number; it contains mae"),
+        (MAE, {"below": 1, "of": "tree"}, "tree has no such figure; .* constant, ridge"),
     ],
 )
 def test_a_figure_that_does_not_exist_is_an_error_that_says_what_does(figure, bound, said):
@@ -87,7 +87,7 @@ def test_a_figure_that_does_not_exist_is_an_error_that_says_what_does(figure, bo
 
 
 def test_without_an_incumbent_nothing_is_relative_to_it():
-    with pytest.raises(BadInput, match="no such figure of incumbent"):
+    with pytest.raises(BadInput, match="incumbent has no such figure"):
         judged(MAE, {**RECORD, "incumbent": None}, below=1, of="incumbent")
 
 
@@ -104,7 +104,7 @@ def test_without_an_incumbent_nothing_is_relative_to_it():
     ],
 )
 def test_what_a_constant_meets_is_refused(figure, bound):
-    with pytest.raises(BadInput, match="is vacuous: a constant, which reads nothing, has"):
+    with pytest.raises(BadInput, match="is vacuous: a constant, which does not read the text, has"):
         judged(figure, **bound)
 
 
@@ -133,7 +133,10 @@ def test_a_figure_recorded_as_unknown_is_missed():
         ("targets: []", "line 1: targets: "),
         ("targets:\n  - {figure: a/b}", "line 2: .*exactly one of below, at_most, above, at_least"),
         ("targets:\n  - {figure: a/b, below: 1, above: 0}", "line 2: .*exactly one"),
-        ("targets:\n  - {figure: a/b, under: 1}", "line 2: targets -> 0 -> under: unknown key; legal: figure, below"),
+        (
+            "targets:\n  - {figure: a/b, under: 1}",
+            "line 2: targets -> 0 -> under: unknown key; valid keys: figure, below",
+        ),
         ("targets:\n  - {figure: a/b, below: low}", "line 2: targets -> 0 -> below"),
         ("", "line 1: targets: Input should be an object"),
     ],

@@ -1,6 +1,6 @@
-"""Verdicts of an audit in plain words, each from a rule that names its evidence.
+"""Findings of an audit, each from a rule that names its evidence.
 
-In: the parts of an audit. Out: findings, the gravest first. A rule speaks only where its figures are there.
+In: the parts of an audit. Out: findings, the most severe first. A rule applies only if its figures are recorded.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     from potstill.audit.records import Audit
 
 NARROW = 0.2
-"""Share of the scale below which a dimension is hardly used."""
+"""A dimension whose labels use less than this share of the scale is narrow."""
 
 MARKED = 0.1
-"""Share of texts with markup, and of their windows that it takes, that is worth a word."""
+"""The minimum share of texts with markup, and of their windows that it takes up, for a finding."""
 
 CROWDED = 0.5
-"""Share of rows at one end of the scale that is worth a word."""
+"""The minimum share of rows at one end of the scale for a finding."""
 
 TELLING = 0.05
-"""Difference of shares that is worth more than a remark."""
+"""The minimum difference of shares for a warning."""
 
 NOISY = 0.8
-"""Share of signal below which labels are noisy."""
+"""Labels with a lower share of signal than this are noisy."""
 
 _ORDER = {"bad": 0, "caution": 1, "neutral": 2, "good": 3}
 
 
 def findings_of(audit: Audit) -> tuple[Finding, ...]:
-    """All that the rules have to say, the gravest first."""
+    """The findings of all rules, the most severe first."""
     found = [
         *_curve(audit),
         *_repeats(audit),
@@ -64,7 +64,8 @@ def _repeats(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             tone="caution",
             section="repeats",
-            text="No article was asked about twice, so the floor is unknown; label a share again with --samples 2.",
+            text="No article has more than one answer, so the noise floor is unknown. Label a share of the articles "
+            "again with --samples 2.",
         )
         return
     noisy = [each.dimension for each in found.dimensions if each.signal is not None and each.signal < NOISY]
@@ -72,8 +73,8 @@ def _repeats(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             tone="caution",
             section="repeats",
-            text=f"Less than {NOISY:.0%} of the variance is signal in: {', '.join(noisy)}. "
-            "Sharpen these in the rubric, or label with more samples.",
+            text=f"Less than {NOISY:.0%} of the labels' variance is signal in these dimensions: {', '.join(noisy)}. "
+            "Define them more clearly in the rubric, or label with more samples.",
         )
     yield Finding(tone="neutral", section="repeats", text=REMINDER)
 
@@ -92,15 +93,16 @@ def _spread(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             tone="caution",
             section="scores",
-            text=f"Nine labels in ten lie within {NARROW:.0%} of the scale in: {', '.join(narrow)}.",
+            text=f"90% of the labels lie within {NARROW:.0%} of the scale in these dimensions: {', '.join(narrow)}.",
         )
-    for end, name in (("at_floor", "floor"), ("at_ceiling", "ceiling")):
+    for end, name in (("at_floor", "minimum"), ("at_ceiling", "maximum")):
         crowded = [each.dimension for each in dimensions if (getattr(each, end) or 0) > CROWDED]
         if crowded:
             yield Finding(
                 tone="caution",
                 section="scores",
-                text=f"More than half of the labels are at the {name} in: {', '.join(crowded)}.",
+                text=f"More than half of the labels are at the {name} of the scale in these dimensions: "
+                f"{', '.join(crowded)}.",
             )
 
 
@@ -111,11 +113,11 @@ def _pairs(audit: Audit) -> Iterator[Finding]:
         kinder = pair.first if pair.mean_bias > 0 else pair.second
         text = (
             f"{pair.first} and {pair.second} differ by {pair.mean_difference:.2f} on {pair.rows} articles; "
-            f"{kinder} scores higher by {abs(pair.mean_bias):.2f}."
+            f"{kinder} scores {abs(pair.mean_bias):.2f} higher on average."
         )
         repeat = audit.repeats.mean_difference if audit.repeats is not None else None
         if repeat is not None and pair.mean_difference > 2 * repeat:
-            text += f" That is more than twice the {repeat:.2f} by which {audit.oracle} differs from itself."
+            text += f" That is more than twice the difference between two answers of {audit.oracle} ({repeat:.2f})."
         yield Finding(tone="neutral", section="oracles", text=text)
 
 
@@ -128,8 +130,9 @@ def _source(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             tone="caution",
             section="baselines",
-            text=f"Knowing only the source removes {found.source_gain:.0%} of a constant's error: a student may learn "
-            "sources instead of texts. Judge it on sources it has not seen (potstill dataset --keep-whole source).",
+            text=f"A baseline that knows only the source removes {found.source_gain:.0%} of a constant's error, so a "
+            "student may learn sources instead of texts. Evaluate it on held-out sources (potstill dataset "
+            "--keep-whole source).",
         )
 
 
@@ -142,13 +145,13 @@ def _prefilter(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             tone="caution",
             section="prefilter",
-            text=f"The prefilter drops {found.dropped} of {found.articles} articles, and none of those was judged; "
-            "see --drop-sample.",
+            text=f"The prefilter drops {found.dropped} of {found.articles} articles, and the oracle judged none of the "
+            "dropped ones; see --drop-sample.",
         )
         return
     text = (
-        f"Of {every.judged} dropped articles that the oracle judged, {every.missed} belong in a positive tier "
-        f"({every.interval.low:.1%} to {every.interval.high:.1%} of all dropped)."
+        f"The oracle judged {every.judged} of the dropped articles; {every.missed} of them belong in a positive tier "
+        f"(interval for all dropped articles: {every.interval.low:.1%} to {every.interval.high:.1%})."
     )
     yield Finding(tone="caution" if every.missed else "good", section="prefilter", text=text)
 
@@ -158,14 +161,15 @@ def _duplicates(audit: Audit) -> Iterator[Finding]:
     if found is None or not found.pairs:
         return
     text = f"{found.rows} rows are near-duplicates of others, in {found.clusters} clusters"
-    text += f"; {found.same_text} have the very text of another." if found.same_text else "."
+    text += f"; {found.same_text} have exactly the same text as another row." if found.same_text else "."
     yield Finding(tone="neutral", section="duplicates", text=text)
     repeat = audit.repeats.mean_difference if audit.repeats is not None else None
     if found.difference is not None and repeat is not None and found.difference > 2 * repeat:
         yield Finding(
             tone="caution",
             section="duplicates",
-            text=f"Labels of near-duplicates differ by {found.difference:.2f}, more than twice what repeats do.",
+            text=f"Labels of near-duplicates differ by {found.difference:.2f}, more than twice as much as repeated "
+            "answers about one article.",
         )
 
 
@@ -178,14 +182,15 @@ def _truncation(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             tone="caution" if found.difference >= TELLING else "neutral",
             section="truncation",
-            text=f"High scorers are cut more often than others, by {found.difference:.1%} of rows; a longer window "
-            f"than {found.max_chars} characters would show more of them.",
+            text="High-scoring articles are truncated more often than others (difference of the shares: "
+            f"{found.difference:.1%}). A window longer than {found.max_chars} characters would include more of their "
+            "text.",
         )
     if found.open_ended > 0.1 * found.rows:
         yield Finding(
             tone="caution",
             section="truncation",
-            text=f"{found.open_ended} of {found.rows} texts were cut short before they came here.",
+            text=f"{found.open_ended} of {found.rows} texts were already truncated when they were imported.",
         )
 
 
@@ -196,7 +201,7 @@ def _boilerplate(audit: Audit) -> Iterator[Finding]:
         yield Finding(
             tone="caution",
             section="boilerplate",
-            text=f"{len({each.source for each in heavy})} sources repeat a phrase in half of their articles or more.",
+            text=f"{len({each.source for each in heavy})} sources repeat a phrase in at least half of their articles.",
         )
 
 
@@ -205,7 +210,7 @@ def _markup(audit: Audit) -> Iterator[Finding]:
     if found is None or not found.marked or found.marked < MARKED * found.rows:
         return
     heavy = found.taken is not None and found.taken >= MARKED
-    text = f"{found.marked} of {found.rows} texts have markup (HTML tags, entities or Markdown)"
+    text = f"{found.marked} of {found.rows} texts contain markup (HTML tags, entities or Markdown)"
     if heavy:
-        text += f", which takes {found.taken:.0%} of their windows or more in half of them; strip it before you label"
+        text += f". In half of them it takes up at least {found.taken:.0%} of the window. Remove it before labelling"
     yield Finding(tone="caution" if heavy else "neutral", section="markup", text=f"{text}.")

@@ -352,7 +352,7 @@ def _why(
     named: bool,
 ) -> str:
     """Return one sentence that explains the choice, for the record and the terminal."""
-    said = f"{rung}, {'asked for by name' if named else 'which validation prefers'}: MAE {means[rung]:.3f}"
+    said = f"{rung}, {'requested by name' if named else 'selected on validation'}: MAE {means[rung]:.3f}"
     if runner_up is not None and interval is not None:
         lead = means[runner_up] - means[rung]
         said += (
@@ -361,5 +361,5 @@ def _why(
         )
     kinds = {candidate.name: candidate.record.recipe["student"] for candidate in candidates}
     if kinds[rung] == "constant" and not named:
-        said += "; no student that reads the text beats the constant, so scores will not depend on it"
+        said += "; no student that reads the text beats the constant, so scores will not depend on the text"
     return said

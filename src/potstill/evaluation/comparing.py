@@ -1,8 +1,9 @@
-"""Side by side: runs, bundles, predictions and published figures, and which differences are more than noise.
+"""Comparison of runs, bundles, predictions and published figures, and which differences are more than noise.
 
-In: evaluated runs, bare bundles, files of predictions or of figures. Out: a table by skill, since scales differ in
-spread and a small MAE may be easy to have; and, for those that judged the same rows, paired comparisons. Rows vary and
-so do trainings: with several seeds of a recipe both count, with one seed only the rows do, and the comparison says so.
+In: evaluated runs, bundles without their run, files of predictions or of figures. Out: a table sorted by skill, because
+labels differ in spread and a small MAE may be easy to reach; and paired comparisons of entries that were evaluated on
+the same rows. Both the sampled rows and the training runs vary: with several seeds per recipe, both are counted; with
+one seed, only the rows are, and the comparison says so.
 """
 
 from __future__ import annotations
@@ -35,16 +36,17 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 SURE = 0.05
-"""A difference with a larger probability of being noise is called noise."""
+"""A difference with a p-value of at least this is called noise."""
 
 DRAWS = 10_000
 
 
 class Entry(Part):
-    """One thing compared; figures are means over its seeds, each a mean over dimensions.
+    """One entry of a comparison; figures are means over its seeds, each a mean over dimensions.
 
-    `constant_mae` is that of each dimension's median of the same labels, for a bare bundle that of the run's constant
-    student. `source` says which rows: a bare bundle has the figures of the validation part, which chose it.
+    `constant_mae` is the error of each dimension's median of the same labels; for a bundle without its run, it is the
+    error of the run's constant student. `source` names the rows: a bundle without its run has figures of the validation
+    part, on which it was selected.
     """
 
     name: str
@@ -64,10 +66,9 @@ class Entry(Part):
 
 
 class Pair(Part):
-    """Two entries on the rows that both judged; `difference` is the first's MAE less the second's.
+    """Two entries on the rows that both were evaluated on; `difference` is the first MAE minus the second.
 
-    `p` is the two-sided probability of a difference at least as large by chance: by the draw of rows, and by that of
-    seeds where `seeds_counted`.
+    `p` is the two-sided p-value of the difference, given the sampling of rows and, if `seeds_counted`, of seeds.
     """
 
     first: str
@@ -81,7 +82,7 @@ class Pair(Part):
 
 
 class Published(Part):
-    """A file of figures that somebody printed, where there are no predictions."""
+    """A file of published figures without predictions."""
 
     filter: str
     filter_version: int
@@ -92,9 +93,9 @@ class Published(Part):
 
 
 class Comparing(Record):
-    """The table, best skill first, and every pair that can be compared; `notes` say what cannot, and why.
+    """The table, best skill first, and every pair that can be compared; `notes` say what cannot be compared, and why.
 
-    Kept in a run, `evaluation_sha256` is that of the run's evaluation then.
+    If the comparison is kept in a run, `evaluation_sha256` is the hash of the run's evaluation at that time.
     """
 
     fault = RunError
@@ -112,52 +113,56 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
     """Compare runs and files.
 
     Args:
-        specs: each a run's folder, a bundle's, `FILE@FILTER` (predictions) or a JSON file of `Published` figures;
+        specs: each a run folder, a bundle folder, `FILE@FILTER` (predictions) or a JSON file of `Published` figures;
             several seeds of one recipe are joined by commas, as in `a1.json,a2.json@uplifting`.
         by: what to sort by: `skill`, `mae` or `spearman`.
 
     Raises:
-        BadInput: fewer than two, twice the same, a file without a filter, or seeds that judged other rows.
-        BundleError: a bundle's files are not as they were written.
+        BadInput: fewer than two specs, a duplicate, a file without a filter, or seeds evaluated on different rows.
+        BundleError: a bundle's files have changed since they were written.
     """
     if by not in {"skill", "mae", "spearman"}:
         raise BadInput(f"sort by {by}: expected skill, mae or spearman")
     if len(specs) < 2 or len(set(specs)) < len(specs):
-        raise BadInput("name two or more things to compare, each once")
+        raise BadInput("expected at least two things to compare, all different")
     read = [_side(spec) for spec in specs]
     entries = [side.entry for side in read]
     pairs, notes = [], [
-        f"{entry.name}: the error of a constant on its rows is not known, and so neither is its skill."
+        f"{entry.name}: the error of a constant on its rows is not known, so its skill is not known either."
         for entry in entries
         if entry.skill is None
     ]  # fmt: skip
     if by == "mae" and len({(entry.constant_mae, entry.filter) for entry in entries}) > 1:
         notes.append(
-            "Sorted by MAE, across filters or rows whose scores differ in spread: a small error may only mean that a "
-            "constant's is small too. Skill compares."
+            "Sorted by MAE across filters or rows whose labels differ in spread: a small MAE may only mean that the "
+            "constant's MAE is small too. Compare skill instead."
         )
     bare = [side.entry.name for side in read if not side.seeds]
     if bare:
         notes.append(
-            f"{', '.join(bare)}: figures without predictions, so that no article can be paired; skills stand side by "
-            "side, errors don't compare."
+            f"{', '.join(bare)}: figures without predictions, so articles cannot be paired. Compare the skills, not "
+            "the errors."
         )
     for ours, theirs in combinations([side for side in read if side.seeds], 2):
         first, second = ours.entry.name, theirs.entry.name
         sources = {ours.entry.source, theirs.entry.source}
         pair: Pair | str
         if len(sources) > 1 and sources <= set(SOURCES):
-            # Rows that a student was calibrated on, or not, err differently whatever the student.
-            pair = f"one is judged on {' rows, the other on '.join(sorted(sources))} rows; evaluate both alike"
+            # Errors on rows that were used for calibration differ from errors on other rows, for any student.
+            pair = (
+                f"one is evaluated on {' rows, the other on '.join(sorted(sources))} rows; evaluate both on the same "
+                "kind of rows"
+            )
         else:
             pair = _pair(first, ours.seeds, second, theirs.seeds)
         if isinstance(pair, Pair):
             pairs.append(pair)
         else:
-            notes.append(f"{first} and {second}: {pair}; their skills stand side by side, their errors don't compare.")
+            notes.append(f"{first} and {second}: {pair}. Compare the skills, not the errors.")
     if any(not pair.seeds_counted for pair in pairs):
         notes.append(
-            "Where a side has one seed only, the probability counts the draw of rows and not that of the training."
+            "If one side has only one seed, the p-value counts the sampling of rows but not the variation between "
+            "training runs."
         )
     return Comparing(
         sorted_by=by,
@@ -168,7 +173,7 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
 
 
 def keep(found: Comparing, run: Run) -> Comparing:
-    """Write a comparison into a run, whose report then shows it.
+    """Write a comparison into a run, so that the run's report shows it.
 
     Raises:
         RunError: the run is not evaluated, or another process writes to it.
@@ -183,18 +188,18 @@ def keep(found: Comparing, run: Run) -> Comparing:
 def compare_seeds(
     errors: FloatArray, others: FloatArray, clusters: IntArray, *, n: int = DRAWS, seed: int = 0, level: float = 0.95
 ) -> metrics.Comparison:
-    """Whether one recipe's errors are smaller than another's, over both rows and seeds.
+    """Test whether one recipe's errors are smaller than another's, over both rows and seeds.
 
-    The draw of rows is a paired cluster bootstrap of the seeds' mean errors. To each draw the uncertainty of the mean
-    over seeds is added, on either side: Student's t with one degree of freedom less than seeds, times the seeds'
-    standard deviation over the root of their number (as in Welch 1938). A side with one seed adds nothing.
+    Rows are sampled by a paired cluster bootstrap of the seeds' mean errors. For each side, the uncertainty of the mean
+    over its k seeds is added to every sample: Student's t with k - 1 degrees of freedom, times the seeds' standard
+    deviation divided by the square root of k (as in Welch 1938). A side with one seed adds nothing.
 
     Args:
         errors: absolute errors of the first, shape (seeds, rows).
         others: of the second, shape (seeds, rows) with the same rows; the numbers of seeds may differ.
         clusters: cluster of each row, shape (rows,).
-        n: number of draws; `p` is never below 2 / (n + 1).
-        seed: of the draws.
+        n: number of samples; `p` is never below 2 / (n + 1).
+        seed: random seed of the samples.
         level: coverage of the interval.
     """
     gap = errors.mean(axis=0) - others.mean(axis=0)
@@ -212,14 +217,14 @@ def compare_seeds(
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One thing compared; without `seeds` only its figures are known."""
+    """One side of a comparison; without `seeds`, only its figures are known."""
 
     entry: Entry
     seeds: list[Predictions]
 
 
 def _rank(entry: Entry, by: str) -> tuple[bool, float]:
-    """The best first, what is not known last."""
+    """The sort key: the best first, unknown values last."""
     value = getattr(entry, by)
     return value is None, 0.0 if value is None else value if by == "mae" else -value
 
@@ -235,14 +240,14 @@ def _side(spec: str) -> _Side:
 
 
 def _of_bundle(folder: Path) -> Entry:
-    """What a bundle says of itself: its student's validation error, and that of the constant beside it."""
+    """The entry of a bundle: its student's validation error, and that of the constant."""
     manifest, _ = read_manifest(folder)
     check_files(folder, manifest)
     choice = BundleFacts.from_file(folder / BUNDLE_LAYOUT["facts"]).choice
     errors = {} if choice is None else choice.validation_mae
     mae = errors.get(manifest.recipe)
     if mae is None:
-        raise BadInput(f"{folder}: its facts hold no validation error; compare the run that it came from")
+        raise BadInput(f"{folder}: its facts have no validation error; compare the run that it came from instead")
     constant = errors.get("constant", None if choice is None else choice.constant_mae)
     return _figures(str(folder), "validation", manifest.filter, manifest.filter_version, mae, constant)
 
@@ -250,7 +255,7 @@ def _of_bundle(folder: Path) -> Entry:
 def _published(path: Path) -> Entry:
     content = read_json(path)
     if not isinstance(content, dict) or "mae" not in content:
-        raise BadInput(f"{path}: is not a file of figures (no mae); for predictions, name the filter: {path}@FILTER")
+        raise BadInput(f"{path}: not a file of figures (no mae); for predictions, add the filter: {path}@FILTER")
     found = Published.validated(content, str(path))
     entry = _figures(str(path), "published", found.filter, found.filter_version, found.mae, found.constant_mae)
     return entry.model_copy(update={"spearman": found.spearman, "rows": found.rows})
@@ -273,10 +278,10 @@ def _read(spec: str) -> tuple[list[Predictions], Filter]:
     paths = (names if at else spec).split(",")
     filter_ = load_filter(filter_name) if at else run_filter(paths[0])
     if not at and any(run_filter(path).content_hash != filter_.content_hash for path in paths[1:]):
-        raise BadInput(f"{spec}: its runs have different filters; seeds of one recipe share theirs")
+        raise BadInput(f"{spec}: its runs have different filters; seeds of one recipe must have the same filter")
     seeds = [read_predictions(Path(path), filter_) for path in paths]
     if any(one.ids != seeds[0].ids or not _same(one.labels, seeds[0].labels) for one in seeds[1:]):
-        raise BadInput(f"{spec}: its files have other rows or labels; seeds of one recipe judge the same")
+        raise BadInput(f"{spec}: its files have different rows or labels; seeds of one recipe must have the same")
     return seeds, filter_
 
 
@@ -308,7 +313,7 @@ def _entry(name: str, seeds: list[Predictions], filter_: Filter) -> Entry:
 
 
 def _pair(first: str, ours: list[Predictions], second: str, theirs: list[Predictions]) -> Pair | str:
-    """The comparison, or why there is none."""
+    """The comparison, or the reason why there is none."""
     place = {id_: i for i, id_ in enumerate(theirs[0].ids)}
     here = [i for i, id_ in enumerate(ours[0].ids) if id_ in place]
     if not here:
@@ -316,7 +321,7 @@ def _pair(first: str, ours: list[Predictions], second: str, theirs: list[Predict
     there = [place[ours[0].ids[i]] for i in here]
     labels = ours[0].labels[here]
     if labels.shape != theirs[0].labels[there].shape or not _same(labels, theirs[0].labels[there]):
-        return "the articles they share have other labels"
+        return "the articles they have in common have different labels"
     known = np.isfinite(labels).any(axis=1)
     a, b = (
         np.array([_row_errors(one.scores[rows], labels)[known] for one in side])

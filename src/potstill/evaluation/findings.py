@@ -1,7 +1,7 @@
-"""Verdicts in plain words: what the figures say, each from a rule that names its evidence.
+"""Findings: what the figures of an evaluation show, each from a rule that names its evidence.
 
-In: the parts of an evaluation. Out: findings, the most telling first. A rule speaks only where its figures are
-recorded; none of them rounds a doubt away.
+In: the parts of an evaluation. Out: findings, the most important first. A rule applies only if the figures it needs
+are recorded, and its text states how uncertain they are.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
     from potstill.evaluation.records import Figures, Floor, Judgement, Odds, Rung, Shipped, Slice
 
 TRAINED = "fine-tuned"
-"""The kind of student whose encoder was trained; the others are cheap."""
+"""The kind of student with a trained encoder; all other kinds are cheap."""
 
 BASELINES = ("constant", "source-median")
-"""Kinds of student that read nothing."""
+"""Kinds of student that do not read the text."""
 
 FEW_ROWS = 100
-"""Held-out rows below which an interval is the figure, and the figure a hint."""
+"""With fewer held-out rows than this, rely on the interval rather than on the point estimate."""
 
 STRONG_LEAN = 0.1
-"""Share of the scale beyond which a band's mean error is worth a warning."""
+"""A band's mean error above this share of the scale gives a warning."""
 
 WEAK_SKILL = 0.2
-"""A target that a skill below this meets asks for little."""
+"""A target that less skill than this can meet is weak."""
 
 ROUND_STEP = 0.05
-"""The grid of round numbers, as a share of the scale: halves on a scale of ten."""
+"""The step between round numbers, as a share of the scale: 0.5 on a scale of 0 to 10."""
 
 SURE = 0.05
-"""The adjusted p-value below which a slice is called worse."""
+"""A slice is called worse if its adjusted p-value is below this."""
 
 FEWEST_IN_BAND = 10
-"""Rows that a band needs before its mean error is worth words."""
+"""The minimum number of rows in a band for its mean error to be reported."""
 
 
 def findings(
@@ -50,7 +50,7 @@ def findings(
     *,
     span: float,
 ) -> tuple[Finding, ...]:
-    """All that the rules have to say; `span` is the width of the filter's scale."""
+    """The findings of all rules; `span` is the width of the filter's scale."""
     chosen = next((rung for rung in ladder if shipped is not None and rung.name == shipped.rung), None)
     judged = chosen.judgements[chosen.headline] if chosen is not None and chosen.headline else None
     return (
@@ -69,7 +69,7 @@ def findings(
 
 
 def file_findings(judged: Judgement, found: Sequence[Slice], *, span: float, blind_caps: int) -> tuple[Finding, ...]:
-    """What the rules say of a file of predictions; `blind_caps` counts the caps that could not be looked for."""
+    """The findings for a file of predictions; `blind_caps` is the number of caps that could not be applied."""
     return (
         *_file_skill(judged),
         *_easy_target(judged, span),
@@ -90,18 +90,19 @@ def _file_skill(judged: Judgement) -> Iterator[Finding]:
         rule="beats-the-constant" if beats else "does-not-beat-the-constant",
         tone="good" if beats else "bad",
         text=(
-            f"It removes {_percent(figure.skill)} of the constant's error (interval {_ends(figure, 'percent')}): "
-            f"{_score(figure.mae)} against {_score(figure.constant_mae)} on {judged.rows:,} rows."
+            f"The predictions remove {_percent(figure.skill)} of the constant's error "
+            f"(interval {_ends(figure, 'percent')}): MAE {_score(figure.mae)}, compared with "
+            f"{_score(figure.constant_mae)} for the constant, on {judged.rows:,} rows."
             if beats
-            else f"It does not clearly beat the constant: {_score(figure.mae)} against {_score(figure.constant_mae)}; "
-            f"the interval of its skill is {_ends(figure, 'percent')}."
+            else f"The predictions do not clearly beat the constant: MAE {_score(figure.mae)}, compared with "
+            f"{_score(figure.constant_mae)} for the constant; the interval of the skill is {_ends(figure, 'percent')}."
         ),
         evidence={"skill": figure.skill, "mae": figure.mae, "constant_mae": figure.constant_mae},
     )
 
 
 def _easy_target(judged: Judgement, span: float) -> Iterator[Finding]:
-    """The round number just below the constant's error is what people set as a target; it asks for little."""
+    """People often set the round number just below the constant's error as a target, which is weak."""
     base = judged.mean.constant_mae
     if not base:
         return
@@ -114,15 +115,15 @@ def _easy_target(judged: Judgement, span: float) -> Iterator[Finding]:
         rule="easy-target",
         tone="caution",
         text=(
-            f'"MAE < {round_one:g}" would be a weak target: it is only {_percent(under)} under the constant\'s '
-            f"{_score(base)}. A skill of {_percent(WEAK_SKILL)} takes {_score(base * (1 - WEAK_SKILL))}."
+            f'"MAE < {round_one:g}" would be a weak target: it is only {_percent(under)} below the constant\'s MAE of '
+            f"{_score(base)}. A skill of {_percent(WEAK_SKILL)} needs an MAE of {_score(base * (1 - WEAK_SKILL))}."
         ),
         evidence={"target": round_one, "constant_mae": base, "skill": round(under, 6)},
     )
 
 
 def odds_findings(odds: Odds | None) -> Iterator[Finding]:
-    """Probabilities that say no more than shares do, and asking the oracle that kept more errors than promised."""
+    """Tier probabilities that are no better than tier frequencies, and deferral that keeps too many errors."""
     if odds is None:
         return
     if odds.brier_skill is not None and odds.brier_skill <= 0:
@@ -130,8 +131,9 @@ def odds_findings(odds: Odds | None) -> Iterator[Finding]:
             rule="odds-no-better-than-shares",
             tone="bad",
             text=(
-                f"Tiers' probabilities are no better than the tiers' shares: Brier score {_score(odds.brier)} against "
-                f"{_score(odds.brier_of_shares)} on {odds.rows:,} test articles."
+                f"Tier probabilities are no better than always predicting the tier frequencies of the training labels: "
+                f"Brier score {_score(odds.brier)}, compared with {_score(odds.brier_of_shares)}, on {odds.rows:,} "
+                f"test articles."
             ),
             evidence={"brier": odds.brier, "brier_of_shares": odds.brier_of_shares},
         )
@@ -141,25 +143,26 @@ def odds_findings(odds: Odds | None) -> Iterator[Finding]:
                 rule="asking-broke-its-promise",
                 tone="bad",
                 text=(
-                    f"With the oracle asked about unsure tiers, at most {_percent(asked.error)} of the others should "
-                    f"be wrong; on the test articles {asked.wrong:,} of {asked.kept:,} are."
+                    f"If the oracle is asked about uncertain tiers, at most {_percent(asked.error)} of the remaining "
+                    f"tiers should be wrong; on the test articles, {asked.wrong:,} of {asked.kept:,} are wrong."
                 ),
                 evidence={"error": asked.error, "observed": asked.observed, "kept": asked.kept},
             )
 
 
 def _rounding(judged: Judgement | None) -> Iterator[Finding]:
-    """Labels that only take a few values reward scores that do; it is no better model."""
+    """If labels take only a few values, rounded scores have a lower error without being a better model."""
     found = None if judged is None else judged.rounding
     if found is None or found.mae is None or found.mae_rounded is None or found.mae_rounded >= found.mae:
         return
-    what = "integers" if found.step == 1 else f"steps of {found.step:g}"
+    what = "integers" if found.step == 1 else f"multiples of {found.step:g}"
     yield Finding(
         rule="rounding",
         tone="neutral",
         text=(
-            f"Clipping to the scale and rounding to the labels' {what} would give {_score(found.mae_rounded)} instead "
-            f"of {_score(found.mae)}: a gain from the labels' grid, not from a better model."
+            f"The labels are {what}. Clipping the scores to the scale and rounding them to {what} would give an MAE of "
+            f"{_score(found.mae_rounded)} instead of {_score(found.mae)}. The gain comes from the labels' step, not "
+            f"from a better model."
         ),
         evidence={"step": found.step, "mae": found.mae, "mae_rounded": found.mae_rounded},
     )
@@ -173,9 +176,9 @@ def _slices(found: Sequence[Slice]) -> Iterator[Finding]:
             rule="worst-slice",
             tone="caution",
             text=(
-                f"It is worst on {worst.by} {worst.value}: {_score(worst.mae)} on {worst.rows:,} rows, "
-                f"{_score(worst.difference)} more than elsewhere (p {worst.p_adjusted:.2g}, adjusted for "
-                f"{len(found)} slices; skill there {_percent(worst.skill)})."
+                f"The worst slice is {worst.by} {worst.value}: MAE {_score(worst.mae)} on {worst.rows:,} rows, "
+                f"{_score(worst.difference)} more than on all other rows (p = {worst.p_adjusted:.2g}, adjusted for "
+                f"{len(found)} slices; skill in this slice: {_percent(worst.skill)})."
             ),
             evidence={"by": worst.by, "value": worst.value, "mae": worst.mae, "p_adjusted": worst.p_adjusted},
         )
@@ -186,7 +189,10 @@ def _blind_caps(count: int) -> Iterator[Finding]:
         yield Finding(
             rule="caps-not-applied",
             tone="caution",
-            text=f"The file holds no text, so the filter's {count} caps on words were not applied to either side.",
+            text=(
+                f"The file has no texts, so the filter's {count} word-based caps were not applied to the labels or to "
+                f"the predictions."
+            ),
             evidence={"caps": count},
         )
 
@@ -201,21 +207,21 @@ def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judge
             rule="cheap-students-do-not-beat-the-constant",
             tone="bad",
             text=(
-                f"No cheap student clearly beats the constant: the best, {best}, has a mean absolute error of "
-                f"{_score(figure.mae)} where the constant has {_score(figure.constant_mae)}, and the interval of "
-                f"its skill {_ends(figure, 'percent')} does not lie above 0."
+                f"No cheap student clearly beats the constant: the best one, {best}, has an MAE of "
+                f"{_score(figure.mae)}, compared with {_score(figure.constant_mae)} for the constant, and the interval "
+                f"of its skill, {_ends(figure, 'percent')}, is not entirely above 0."
             ),
             evidence={"rung": best, "mae": figure.mae, "constant_mae": figure.constant_mae, "skill": figure.skill},
         )
     if chosen is None or judged is None or judged.mean.skill is None:
         return
     figure = judged.mean
-    where = f"{judged.rows:,} rows, {_source(judged)}"
+    where = f"{judged.rows:,} rows ({_source(judged)})"
     if chosen.student in BASELINES:
         yield Finding(
             rule="shipped-is-a-baseline",
             tone="bad",
-            text=f"Validation prefers {chosen.name}, which reads nothing of the text: there is nothing to ship.",
+            text=f"Validation selects {chosen.name}, which does not read the text: no student is worth shipping.",
             evidence={"rung": chosen.name},
         )
     elif _beats(figure):
@@ -224,8 +230,8 @@ def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judge
             tone="good",
             text=(
                 f"{chosen.name} removes {_percent(figure.skill)} of the constant's error "
-                f"(interval {_ends(figure, 'percent')}): {_score(figure.mae)} against {_score(figure.constant_mae)} "
-                f"on {where}."
+                f"(interval {_ends(figure, 'percent')}): MAE {_score(figure.mae)}, compared with "
+                f"{_score(figure.constant_mae)} for the constant, on {where}."
             ),
             evidence={"rung": chosen.name, "skill": figure.skill, "mae": figure.mae},
         )
@@ -234,8 +240,9 @@ def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judge
             rule="shipped-does-not-beat-the-constant",
             tone="bad",
             text=(
-                f"{chosen.name} does not clearly beat the constant: {_score(figure.mae)} against "
-                f"{_score(figure.constant_mae)} on {where}; the interval of its skill is {_ends(figure, 'percent')}."
+                f"{chosen.name} does not clearly beat the constant: MAE {_score(figure.mae)}, compared with "
+                f"{_score(figure.constant_mae)} for the constant, on {where}; the interval of its skill is "
+                f"{_ends(figure, 'percent')}."
             ),
             evidence={"rung": chosen.name, "skill": figure.skill, "mae": figure.mae},
         )
@@ -256,27 +263,27 @@ def _choice(choice: Choice | None) -> Iterator[Finding]:
             rule="choice-is-not-validations",
             tone="caution",
             text=(
-                f"The bundle is {choice.rung}, although validation prefers {choice.runner_up} by "
-                f"{_score(-choice.margin)}."
+                f"The bundle contains {choice.rung}, although the validation MAE of {choice.runner_up} is "
+                f"{_score(-choice.margin)} lower."
             ),
             evidence=evidence,
         )
         return
     clear = interval is not None and interval.low > 0
-    close = ": too close for validation alone to tell them apart."
+    close = ". The difference is too small for validation to tell them apart."
     yield Finding(
         rule="choice-is-clear" if clear else "choice-is-close",
         tone="good" if clear else "neutral",
         text=(
-            f"Validation prefers {choice.rung} over {choice.runner_up} by {_score(choice.margin)}{ends}"
-            f"{'.' if clear else close}"
+            f"The validation MAE of {choice.rung} is {_score(choice.margin)} lower than that of "
+            f"{choice.runner_up}{ends}{'.' if clear else close}"
         ),
         evidence=evidence,
     )
 
 
 def _cheaper_rung(ladder: Sequence[Rung], chosen: Rung | None) -> Iterator[Finding]:
-    """A trained encoder that a frozen one matches on the same rows is not worth its price."""
+    """A trained encoder is not worth its cost if a frozen one is as good on the same rows."""
     if chosen is None or chosen.student != TRAINED or "test" not in chosen.judgements:
         return
     ours = chosen.judgements["test"].mean
@@ -289,8 +296,8 @@ def _cheaper_rung(ladder: Sequence[Rung], chosen: Rung | None) -> Iterator[Findi
                 rule="a-cheaper-rung-is-as-good",
                 tone="caution",
                 text=(
-                    f"{rung.name}, which trains no encoder, is within the interval of {chosen.name} on the same test "
-                    f"rows: {_score(theirs.mae)} against {_score(ours.mae)}."
+                    f"{rung.name} does not train an encoder, yet its MAE on the same test rows, {_score(theirs.mae)}, "
+                    f"is not above the interval of {chosen.name} (MAE {_score(ours.mae)})."
                 ),
                 evidence={"rung": rung.name, "mae": theirs.mae, "shipped_mae": ours.mae},
             )
@@ -298,12 +305,15 @@ def _cheaper_rung(ladder: Sequence[Rung], chosen: Rung | None) -> Iterator[Findi
 
 
 def floor_findings(floor: Floor | None, judged: Judgement | None) -> Iterator[Finding]:
-    """How far the student is from the error that no student can beat, or that nobody knows it."""
+    """How far the student's error is above the noise floor, or that the floor is unknown."""
     if floor is None:
         yield Finding(
             rule="floor-unknown",
             tone="neutral",
-            text="The floor is unknown: no article was labelled twice, so the oracle's own error cannot be told.",
+            text=(
+                "The noise floor is unknown: no article was labelled twice, so the oracle's own error cannot be "
+                "estimated."
+            ),
         )
     elif judged is not None and judged.mean.mae is not None:
         above = judged.mean.mae - floor.mean_floor
@@ -311,9 +321,9 @@ def floor_findings(floor: Floor | None, judged: Judgement | None) -> Iterator[Fi
             rule="distance-to-the-floor",
             tone="neutral",
             text=(
-                f"The floor is {_score(floor.mean_floor)}: two answers of the oracle differ by "
-                f"{_score(floor.mean_difference)} on average. The student is {_score(above)} above it. Repeats of one "
-                f"prompt don't reveal a bias that they share."
+                f"The noise floor is {_score(floor.mean_floor)}: two answers of the oracle differ by "
+                f"{_score(floor.mean_difference)} on average. The student's MAE is {_score(above)} above the floor. "
+                f"Repeated answers to the same prompt do not reveal a bias that they share."
             ),
             evidence={"floor": floor.mean_floor, "difference": floor.mean_difference, "mae": judged.mean.mae},
         )
@@ -329,9 +339,9 @@ def _tiers(judged: Judgement | None) -> Iterator[Finding]:
             rule="tiers-beat-the-majority" if better else "tiers-do-not-beat-the-majority",
             tone="good" if better else "caution",
             text=(
-                f"Tiers agree on {_percent(tiers.accuracy)} of rows; naming {tiers.majority_tier} every time would "
-                f"agree on {_percent(tiers.majority)}"
-                + ("." if better else ", and the interval of the first does not lie above the second.")
+                f"Student and oracle agree on the tier of {_percent(tiers.accuracy)} of rows; always predicting "
+                f"{tiers.majority_tier} would agree on {_percent(tiers.majority)}"
+                + ("." if better else ", and the interval of the student's agreement is not entirely above that.")
             ),
             evidence={"accuracy": tiers.accuracy, "majority": tiers.majority},
         )
@@ -345,22 +355,23 @@ def _tiers(judged: Judgement | None) -> Iterator[Finding]:
             tone="caution",
             text=(
                 f"The oracle puts {positives.oracle} rows in {names}; the student finds {positives.both} of them and "
-                f"names {positives.student}. Under {tiers.fewest_positives} that is a count, not a recall."
+                f"puts {positives.student} rows there in total. With fewer than {tiers.fewest_positives} rows, only "
+                f"counts are given and no recall."
             ),
             evidence={"oracle": positives.oracle, "student": positives.student, "both": positives.both},
         )
     elif positives.recall is not None:
-        precise = "" if positives.precision is None else f", and {_percent(positives.precision)} of what it names is"
+        precise = "" if positives.precision is None else f", with a precision of {_percent(positives.precision)}"
         yield Finding(
             rule="recall-of-positives",
             tone="good" if positives.recall >= 0.8 else "caution",
-            text=f"It finds {_percent(positives.recall)} of the {positives.oracle} rows in {names}{precise}.",
+            text=f"The student finds {_percent(positives.recall)} of the {positives.oracle} rows in {names}{precise}.",
             evidence={"recall": positives.recall, "precision": positives.precision, "oracle": positives.oracle},
         )
 
 
 def _bands(judged: Judgement | None, span: float) -> Iterator[Finding]:
-    """High labels are what a filter is for; a student that leans to the middle misses them first."""
+    """Whether the highest scores are predicted too low or too high on average; a filter exists to find them."""
     if judged is None:
         return
     for band in reversed(judged.bands["overall"]):
@@ -372,7 +383,7 @@ def _bands(judged: Judgement | None, span: float) -> Iterator[Finding]:
                 rule="highest-band-leans",
                 tone="caution",
                 text=(
-                    f"Where the oracle's overall is {band.low:g} to {band.high:g} the student scores "
+                    f"Where the oracle's overall score is {band.low:g} to {band.high:g}, the student scores "
                     f"{_score(abs(band.bias))} too {way} on average ({band.rows} rows)."
                 ),
                 evidence={"low": band.low, "high": band.high, "bias": band.bias, "rows": band.rows},
@@ -389,15 +400,16 @@ def _held_out(shipped: Shipped | None) -> Iterator[Finding]:
         rule="held-out-is-small" if few else "held-out",
         tone="neutral",
         text=(
-            f"The bundle as shipped has {_score(figure.mae)} on the {judgement.rows:,} test rows that chose nothing "
-            f"(interval {_ends(figure, 'score')})" + (": so few rows that the interval is the figure." if few else ".")
+            f"The bundle as shipped has an MAE of {_score(figure.mae)} on the {judgement.rows:,} test rows, which were "
+            f"not used for model selection (interval {_ends(figure, 'score')})."
+            + (" With so few rows, rely on the interval rather than on the MAE itself." if few else "")
         ),
         evidence={"rows": judgement.rows, "mae": figure.mae},
     )
 
 
 def _beats(figure: Figures) -> bool:
-    """Whether a student is better than the constant beyond doubt: the paired interval of its skill is above 0."""
+    """Whether a student clearly beats the constant: the paired interval of its skill is above 0."""
     return figure.skill_interval is not None and figure.skill_interval.low > 0
 
 
@@ -406,7 +418,7 @@ def _or_infinite(value: float | None) -> float:
 
 
 def _source(judged: Judgement) -> str:
-    return f"{judged.folds}-fold, none seen in training" if judged.source == "out-of-fold" else judged.source
+    return f"out-of-fold, {judged.folds} folds" if judged.source == "out-of-fold" else judged.source
 
 
 def _ends(figure: Figures, how: str) -> str:

@@ -1,7 +1,7 @@
-"""Flags: what a training's history and metadata show to be wrong, each with its evidence.
+"""Flags: problems that a training history and its metadata show, each with its evidence.
 
-In: a `TrainingHistory`. Out: findings, and the plateau. A rule speaks only where the facts it needs are recorded, and
-a run in which all is well raises none.
+In: a `TrainingHistory`. Out: findings, and the plateau. A rule applies only if the facts it needs are recorded. A run
+without problems raises no flags.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ if TYPE_CHECKING:
     from potstill.evaluation.history import Epoch, TrainingHistory
 
 LAST = 5
-"""Epochs over which a plateau's slope is taken, or as many as there are."""
+"""The number of last epochs over which the slope of a plateau is fitted, or all epochs if there are fewer."""
 
 WIDEST = 32_768
-"""The widest encoder that a head is believed to sit on."""
+"""The largest encoder width for which a count of parameters is taken to be that of a head."""
 
 SUDDEN = 0.1
-"""Progress per epoch after a resume, as a share of the progress just before it, that counts as standing still."""
+"""If progress per epoch after a resume is below this share of the progress just before it, training has stalled."""
 
 MOVING = 1.1
-"""How far the first epoch's train MAE exceeds the validation MAE where it was averaged while the model learned."""
+"""If the first epoch's train MAE is above this multiple of its validation MAE, it may be averaged over updates."""
 
 WEAK_SKILL = 0.2
-"""A target that a skill below this meets asks for little."""
+"""A target that less skill than this can meet is weak."""
 
 NEAR = 2e-4
-"""How exactly a table's mean meets an epoch's figure that was printed to four decimals."""
+"""How closely a table's mean must match an epoch's figure that was printed to four decimals."""
 
-_FREE = {"gap": "train and validation errors are the same", "plateau": "its error never changes"}
-"""Figures that a constant has for nothing."""
+_FREE = {"gap": "its train and validation errors are the same", "plateau": "its error never changes"}
+"""Figures that are trivial for a constant."""
 
 _T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 """Student's t: the 97.5% point, for 1 to 10 degrees of freedom."""
 
 
 def evaluate_history(path: Path, metadata: Path | None = None) -> HistoryEvaluation:
-    """Read a history and say what is wrong with it.
+    """Read a history and find what is wrong with it.
 
     Raises:
         BadInput: see `read_history`.
@@ -72,7 +72,7 @@ def training_of(history: TrainingHistory) -> Training:
 
 
 def flags(history: TrainingHistory) -> tuple[Finding, ...]:
-    """All that is wrong, as far as the facts tell."""
+    """All problems that the recorded facts show."""
     return (
         *_only_the_head(history),
         *_resume(history),
@@ -87,7 +87,7 @@ def flags(history: TrainingHistory) -> tuple[Finding, ...]:
 def plateau_of(errors: Sequence[float], last: int = LAST) -> Plateau | None:
     """The slope of the last validation errors per epoch, with its 95% interval; None for fewer than three.
 
-    Least squares, and Student's t with two degrees of freedom less than there are errors.
+    Least squares, and Student's t with n - 2 degrees of freedom for n errors.
     """
     values = np.asarray(errors[-min(last, len(_T) + 2) :], dtype=np.float64)
     count = len(values)
@@ -109,11 +109,11 @@ def _only_the_head(history: TrainingHistory) -> Iterator[Finding]:
     if history.head is not None:
         # Two heads are one and its frozen copy, counted as training.
         only = trainable in {history.head, 2 * history.head}
-        how = f"a head has {history.head:,}"
+        how = f"the head has {history.head:,}"
     elif dimensions:
         width, rest = divmod(trainable, dimensions)
         only = rest == 0 and width <= WIDEST
-        how = f"{dimensions} dimensions x {width:,}, a head's size"
+        how = f"{dimensions} dimensions x {width:,}, the size of a head"
     else:
         return
     if only:
@@ -121,7 +121,7 @@ def _only_the_head(history: TrainingHistory) -> Iterator[Finding]:
         yield Finding(
             rule="only-the-head-trains",
             tone="bad",
-            text=f"{trainable:,}{share} parameters train: {how}. Nothing else of the model can learn.",
+            text=f"Only {trainable:,}{share} parameters are trainable: {how}. No other part of the model can learn.",
             evidence={"trainable": trainable, "total": history.total, "dimensions": dimensions},
         )
 
@@ -139,8 +139,8 @@ def _resume(history: TrainingHistory) -> Iterator[Finding]:
                 rule="plateau-begins-at-a-resume",
                 tone="bad",
                 text=(
-                    f"Validation MAE fell by {before:.4f} in epoch {after}, and by {since:.4f} an epoch since training "
-                    f"was taken up after it: look for what the resume did not restore."
+                    f"Validation MAE fell by {before:.4f} in epoch {after}, but by {since:.4f} per epoch after "
+                    f"training was resumed there. Check which state the resume did not restore."
                 ),
                 evidence={"resumed_after": after, "before": round(before, 6), "since": round(since, 6)},
             )
@@ -155,16 +155,17 @@ def _moving(history: TrainingHistory) -> Iterator[Finding]:
     crossed = len(known) > 1 and first[0] > MOVING * first[1] and last[0] < last[1]
     if history.train_metrics == "averaged" or crossed:
         why = (
-            f"in epoch {known[0].epoch} train MAE is {first[0]:.4f}, validation {first[1]:.4f}; train ends lower"
+            f"in epoch {known[0].epoch}, train MAE is {first[0]:.4f} and validation MAE {first[1]:.4f}, but train MAE "
+            f"ends lower"
             if crossed
-            else "as recorded"
+            else "according to the record"
         )
         yield Finding(
             rule="train-metrics-of-a-moving-model",
             tone="caution",
             text=(
-                f"Train metrics were averaged while the model learned ({why}): they are of no one model, and the gap "
-                f"to validation is not its gap."
+                f"Train metrics were averaged while the model was being updated ({why}). They do not describe any one "
+                f"model, so their difference to the validation metrics is not the generalization gap."
             ),
             evidence={"train_mae": first[0], "validation_mae": first[1]} if known else {},
         )
@@ -184,13 +185,13 @@ def _table(history: TrainingHistory) -> Iterator[Finding]:
     if of is None and others and shipped.epoch not in others:
         of = others[-1]
     if of is not None and of != shipped.epoch:
-        ours = "" if shipped.validation_mae is None else f", whose MAE is {shipped.validation_mae:.4f}"
+        ours = "" if shipped.validation_mae is None else f", with an MAE of {shipped.validation_mae:.4f}"
         yield Finding(
             rule="table-of-another-epoch",
             tone="bad",
             text=(
-                f"The table of dimensions (mean {mean:.4f}) is of epoch {of}; what was shipped is epoch "
-                f"{shipped.epoch}{ours}."
+                f"The table of errors by dimension (mean {mean:.4f}) is from epoch {of}, but the shipped model is from "
+                f"epoch {shipped.epoch}{ours}."
             ),
             evidence={"table_epoch": of, "shipped_epoch": shipped.epoch, "table_mean": round(mean, 6)},
         )
@@ -203,7 +204,7 @@ def _targets(history: TrainingHistory) -> Iterator[Finding]:
             yield Finding(
                 rule="a-constant-meets-the-target",
                 tone="bad",
-                text=f'The target "{figure} < {bound:g}" is met by a constant: {free}.',
+                text=f'A constant meets the target "{figure} < {bound:g}": {free}.',
                 evidence={"target": bound, "figure": figure, "constant": 0.0},
             )
             continue
@@ -215,14 +216,17 @@ def _targets(history: TrainingHistory) -> Iterator[Finding]:
             yield Finding(
                 rule="a-constant-meets-the-target",
                 tone="bad",
-                text=f'The target "{figure} < {bound:g}" is met by a constant, which has {base:.3f}.',
+                text=f'A constant meets the target "{figure} < {bound:g}": its MAE is {base:.3f}.',
                 evidence={"target": bound, "figure": figure, "constant": base},
             )
         elif under < WEAK_SKILL - 1e-9:
             yield Finding(
                 rule="weak-target",
                 tone="caution",
-                text=f'The target "{figure} < {bound:g}" is weak: only {under:.0%} under the constant\'s {base:.3f}.',
+                text=(
+                    f'The target "{figure} < {bound:g}" is weak: it is only {under:.0%} below the constant\'s MAE of '
+                    f"{base:.3f}."
+                ),
                 evidence={"target": bound, "figure": figure, "constant": base, "skill": round(under, 6)},
             )
 
@@ -248,15 +252,15 @@ def _percentages(history: TrainingHistory) -> Iterator[Finding]:
                 rule="percentage-does-not-follow",
                 tone="bad",
                 text=(
-                    f'"{claim}": {printed[0]} does not follow from the table; nearest is {could[nearest]:.1f}% '
-                    f"({nearest})."
+                    f'"{claim}": {printed[0]} does not follow from the table; the closest value is '
+                    f"{could[nearest]:.1f}% ({nearest})."
                 ),
                 evidence={"claimed": value, "nearest": round(could[nearest], 6), "reading": nearest},
             )
 
 
 def _fall_readings(history: TrainingHistory, claim: str) -> dict[str, float]:
-    """By how many percent each measure fell over the epochs that the claim names, in every way it can be read."""
+    """By how many percent each measure fell over the epochs that the claim names, for every reading of the claim."""
     numbers = {epoch.epoch: epoch for epoch in history.epochs}
     first, span = _FIRST.search(claim), _RANGE.search(claim)
     if first is not None:
@@ -280,7 +284,7 @@ def _fall_readings(history: TrainingHistory, claim: str) -> dict[str, float]:
 
 
 def _gap_readings(history: TrainingHistory, claim: str) -> dict[str, float]:
-    """The gap as a percentage of either error, at the shipped epoch and the last, where it rounds to what is said."""
+    """The gap as a percentage of either error, at the shipped and the last epoch, if it rounds to the claimed gap."""
     absolute = _GAP.search(claim)
     found = {}
     for epoch in _ends(history):
@@ -290,8 +294,8 @@ def _gap_readings(history: TrainingHistory, claim: str) -> dict[str, float]:
         gap = validation - train
         if absolute is not None and abs(gap - float(absolute[1])) > 0.5 * 10 ** -len(absolute[2]) + 1e-9:
             continue
-        found[f"of validation, epoch {epoch.epoch}"] = 100 * gap / validation
-        found[f"of train, epoch {epoch.epoch}"] = 100 * gap / train
+        found[f"of validation MAE, epoch {epoch.epoch}"] = 100 * gap / validation
+        found[f"of train MAE, epoch {epoch.epoch}"] = 100 * gap / train
     return found
 
 
@@ -306,8 +310,8 @@ def _warmup(history: TrainingHistory) -> Iterator[Finding]:
             rule="warm-up-longer-than-the-run",
             tone="bad",
             text=(
-                f"The warm-up of {history.warmup_steps:,} steps is not shorter than the run of {history.steps:,}: the "
-                f"learning rate never reached its peak."
+                f"The warm-up of {history.warmup_steps:,} steps is not shorter than the training run of "
+                f"{history.steps:,} steps, so the learning rate never reached its peak."
             ),
             evidence={"warmup_steps": history.warmup_steps, "steps": history.steps},
         )
@@ -320,7 +324,7 @@ def history_plateau(history: TrainingHistory) -> Plateau | None:
 
 
 def gap_of(history: TrainingHistory) -> float | None:
-    """Validation MAE less train MAE of the epoch that was shipped."""
+    """Validation MAE minus train MAE of the shipped epoch."""
     shipped = history.shipped
     if shipped is None or shipped.validation_mae is None or shipped.train_mae is None:
         return None

@@ -2,7 +2,7 @@
 
 In: a run that has been evaluated. Out: `report.html`, `report.md`, `model_card.md` and plots in the run's report
 folder.
-Nothing is computed that a record does not hold.
+Only recorded values are shown; nothing is computed.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["write_report"]
 
 LAYOUT = {"html": "report.html", "markdown": "report.md", "card": CARD}
-"""What a report's folder holds, beside the PNG files that `report.md` shows."""
+"""The files in a report's folder, in addition to the PNG files that `report.md` shows."""
 
 
 def write_report(run: Run) -> Path:
-    """Write a run's report from its records, recorded as the stage `report`; the path of `report.html`.
+    """Write a run's report from its records, as the stage `report`, and return the path of `report.html`.
 
     Raises:
         RunError: the run has not been evaluated, or another process writes to it.
@@ -53,7 +53,7 @@ def write_report(run: Run) -> Path:
 
 
 def sources_of(facts: Facts) -> dict[str, str | None]:
-    """Every record read -> its SHA-256, None where it is missing."""
+    """Every record that was read -> its SHA-256, None if it is missing."""
     records = [
         facts.evaluation,
         facts.fresh,

@@ -1,7 +1,7 @@
-"""The vocabulary of a report: paragraphs, tiles, tables and figures made of words and facts.
+"""The building blocks of a report: paragraphs, tiles, tables and figures made of text and facts.
 
-In: facts. Out: blocks that HTML and Markdown each write in their own way. A number can only stand in a block
-as a `Shown`, which keeps the fact that it came from; words are plain strings.
+In: facts. Out: blocks that are rendered as HTML and as Markdown. A number can only appear in a block as a `Shown`,
+which keeps the fact that it came from; text is plain strings.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ NOT_RECORDED = "not recorded"
 Kind: TypeAlias = Literal[
     "score", "signed", "percent", "count", "plain", "milliseconds", "rate", "seconds", "bytes", "text", "hash", "date"
 ]
-"""How a value is written: a score has three decimals, a count its thousands apart, and so on."""
+"""How a value is formatted: a score has three decimals, a count has thousands separators, and so on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A fact and how it is written. `absent` is what stands for a value that is not recorded."""
+    """A fact and its format. `absent` is the text for a value that is not recorded."""
 
     fact: Fact
     kind: Kind
@@ -44,7 +44,7 @@ def _signed(value: float) -> str:
 
 
 def _minus(text: str) -> str:
-    # A true minus sign is as wide as the plus; what rounds to nothing has no sign.
+    # A true minus sign is as wide as the plus; a value that rounds to zero has no sign.
     if not any(digit in text for digit in "123456789"):
         return text.lstrip("+-")
     return text.replace("-", "\N{MINUS SIGN}")
@@ -71,7 +71,7 @@ _FORMATS: Mapping[str, Callable[[float], str]] = {
 
 
 def write(value: Any, kind: Kind) -> str:  # noqa: ANN401 - anything a record can hold
-    """A recorded value as a reader sees it."""
+    """Format a recorded value for a reader."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not isinstance(value, int | float) or kind in {"text", "hash", "date"}:
@@ -99,14 +99,14 @@ class Paragraph:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Verdicts in plain words, each with its tone."""
+    """Findings, each with its tone."""
 
     items: tuple[Paragraph, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A key figure: what it is, the figure, and a line beneath."""
+    """A key figure: its label, the figure, and a note below it."""
 
     label: str
     value: Shown
@@ -115,14 +115,14 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Tiles:
-    """Key figures side by side."""
+    """A row of key figures."""
 
     items: tuple[Tile, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's head; numbers are set flush right, and only what `wraps` may run over several lines."""
+    """A column header; numbers are right-aligned, and only columns with `wraps` may have several lines."""
 
     label: str
     numeric: bool = True
@@ -131,7 +131,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of cells; the first names it. `shade` gives a cell's background, from 0 to 1 each."""
+    """A row of cells; the first is its header. `shade` is the background of each cell, from 0 to 1."""
 
     cells: tuple[Text, ...]
     strong: bool = False
@@ -146,12 +146,12 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     folded: bool = False
-    """Shown on demand: it repeats a figure for those who read tables better."""
+    """Collapsed by default, because it repeats a figure as a table."""
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A plot: its data, how it is drawn, and words for those who cannot see it."""
+    """A plot: its data, the function that draws it, and its alternative text."""
 
     name: str
     title: str
@@ -164,7 +164,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Panels:
-    """Small plots of one kind side by side."""
+    """A row of small plots of one kind."""
 
     title: str
     items: tuple[Figure, ...]
@@ -172,7 +172,7 @@ class Panels:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A tier that begins at a value of overall, as `>=` or, if `above`, as `>`; the last tier has no `least`."""
+    """A tier with a lower threshold on the overall score, as `>=` or, if `above`, `>`; the last tier has no `least`."""
 
     tier: str
     least: float | None
@@ -182,9 +182,9 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """Sliders on the thresholds of tiers, and what becomes of stored overalls; only a page can show it.
+    """Sliders for the thresholds of tiers, applied to stored overall scores; only shown in HTML.
 
-    `oracle` and `student` are overalls after gates and caps, a pair per row, from the record `file`.
+    `oracle` and `student` are overall scores after gates and caps, a pair per row, from the record `file`.
     """
 
     label: str
@@ -239,7 +239,7 @@ def distinct(document: Document) -> Iterator[Shown]:
 
 
 def brief(part: Shown) -> str:
-    """What is shown, cut to fit a list."""
+    """The shown text, shortened to fit into a list."""
     text = str(part)
     return text if len(text) <= 60 else text[:59] + "\N{HORIZONTAL ELLIPSIS}"
 

@@ -1,8 +1,8 @@
-"""The model card: what a hub's visitor needs to know, in the hub's own format.
+"""The model card, in the format of the Hugging Face Hub.
 
-In: facts. Out: the text of `model_card.md`: YAML front matter with what is recorded (the base model, tags, metrics
-with their data), then the sections of the report that a card asks for. What nobody recorded, such as a licence,
-is left out of the front matter and said to be missing in the text.
+In: facts. Out: the text of `model_card.md`: YAML front matter with the recorded facts (the base model, tags, metrics
+with their data), then the sections of the report that belong in a card. Facts that are not recorded, such as a licence,
+are left out of the front matter and marked as missing in the text.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CARD = "model_card.md"
 
 _METRICS = (
     ("mae", "Mean absolute error", ("mean", "mae")),
-    ("mae", "Mean absolute error of a constant", ("mean", "constant_mae")),
+    ("mae", "Mean absolute error of the constant baseline", ("mean", "constant_mae")),
     ("spearmanr", "Spearman, mean over dimensions", ("mean", "spearman")),
-    ("accuracy", "Agreement of tiers", ("tiers", "accuracy")),
+    ("accuracy", "Tier agreement with the oracle", ("tiers", "accuracy")),
 )
-"""The hub's name of a metric, ours, and where it stands in a judgement."""
+"""The hub's name of a metric, our name, and its path in a judgement."""
 
 _SECTIONS: tuple[tuple[str, Callable[[Facts], Section]], ...] = (
     ("Model description", judged),
@@ -48,7 +48,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Facts], Section]], ...] = (
     ("Evaluation of tiers", tiers),
     ("Technical specifications", specifications),
 )
-"""The card's headings, and the sections of the report that stand under them."""
+"""The card's headings, and the section of the report under each."""
 
 
 def render_card(facts: Facts) -> str:
@@ -62,11 +62,11 @@ def render_card(facts: Facts) -> str:
         title=str(facts.evaluation.at("filter").value or "Distilled model"),
         kicker="",
         lead=(
-            "A small model that gives the scores an oracle would, for the filter ",
+            "A small model that predicts the scores of an LLM oracle for the filter ",
             show(facts.evaluation, "text", "filter"),
             ", version ",
             show(facts.evaluation, "plain", "filter_version"),
-            ". Made by potstill; every figure here was read from a record of the run.",
+            ". Made with potstill; every figure in this card comes from a record of the run.",
         ),
         sections=tuple(sections),
     )
@@ -75,7 +75,7 @@ def render_card(facts: Facts) -> str:
 
 
 def front_matter(facts: Facts) -> dict[str, Any]:
-    """What the hub reads of a card; a key whose value is not recorded is not there."""
+    """The front matter that the hub reads; keys without a recorded value are left out."""
     evaluation, student = facts.evaluation, chosen_student(facts)
     bases = list(student.keys("backbones"))
     languages = sorted(_languages(facts))
@@ -101,14 +101,14 @@ def _results(facts: Facts) -> Iterator[dict[str, Any]]:
         value = evaluation.at(*at, *path).value
         if value is not None:
             yield {
-                "task": {"type": "text-classification", "name": "Scoring text by a filter"},
-                "dataset": {"type": str(filter_), "name": f"{filter_}, rows the student had not seen ({source})"},
+                "task": {"type": "text-classification", "name": "Scoring texts with a filter"},
+                "dataset": {"type": str(filter_), "name": f"{filter_}, held-out rows ({source})"},
                 "metrics": [{"type": kind, "name": name, "value": value}],
             }
 
 
 def _languages(facts: Facts) -> Iterator[str]:
-    """The languages of the slices that were judged."""
+    """The languages of the evaluated slices."""
     evaluation = facts.evaluation
     for place in range(evaluation.size("shipped", "slices")):
         if evaluation.at("shipped", "slices", place, "by").value == "language":
@@ -116,13 +116,13 @@ def _languages(facts: Facts) -> Iterator[str]:
 
 
 def _use(facts: Facts) -> Section:
-    licence = Paragraph(("Licence: not recorded. The terms of the base model and of the oracle hold.",))
+    licence = Paragraph(("Licence: not recorded. The terms of the base model and of the oracle apply.",))
     code = Paragraph(
         (
-            "Load it with potstill.scorer.Scorer.load(folder) and call its score, or run: potstill score ",
+            "Load the bundle with potstill.scorer.Scorer.load(folder) and call score() on it, or run potstill score ",
             "BUNDLE ARTICLES. The bundle's hash is ",
             show(facts.bundle, "text", "sha256"),
-            "; potstill verify BUNDLE proves it.",
+            "; potstill verify BUNDLE checks it.",
         )
     )
     return Section("use", "How to use it", (code, licence))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def prepare_frontier(cascade: Record) -> list[dict[str, Any]]:
-    """A row per threshold: the recall it keeps at least, and the share answered early."""
+    """A row per threshold: its guaranteed recall, and the share of articles answered early."""
     return [
         {
             "recall": cascade.at("frontier", place, "recall").value,
@@ -31,19 +31,21 @@ def prepare_frontier(cascade: Record) -> list[dict[str, Any]]:
 
 
 def plot_frontier(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
-    """Share answered early against the recall, the chosen one filled."""
+    """The share answered early by recall; the chosen threshold is a filled point."""
     alt = library()
     base = alt.Chart(inline(rows))
     x = alt.X(
         "recall:Q",
-        title="recall of positive articles, at least",
+        title="minimum recall of positive articles",
         scale=alt.Scale(zero=False),
         axis=alt.Axis(format="%", tickCount=6, grid=False),
     )
-    y = alt.Y("value:Q", title="answered early", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5))
+    y = alt.Y(
+        "value:Q", title="share answered early", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
+    )
     tooltip = [
-        alt.Tooltip("recall:Q", title="recall at least", format=".1%"),
-        alt.Tooltip("value:Q", title="answered early", format=".1%"),
+        alt.Tooltip("recall:Q", title="minimum recall", format=".1%"),
+        alt.Tooltip("value:Q", title="share answered early", format=".1%"),
         alt.Tooltip("rate:Q", title="articles per second", format=",.0f"),
     ]
     fill = alt.condition("datum.chosen", alt.value(theme.accent), alt.value(theme.paper))

@@ -1,8 +1,8 @@
 """The plots of a report: for each, `prepare_x` makes its data from records and `plot_x` draws them.
 
 In: facts. Out: rows of plain values, each with the field that it comes from, and Vega-Altair charts of them.
-The numbers of a plot are so tested without a pixel. Every chart is one view of one or more layers, so that it
-takes the width of its place on a page.
+This way, the numbers of a plot can be tested without rendering. Every chart is a single view of one or more layers, so
+that it fills the width of its container on a page.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
 Rows: TypeAlias = "Sequence[Mapping[str, Any]]"
 
 MOST_POINTS = 600
-"""Points of a scatter plot above which rows are counted in cells: more would be a blot, and a heavy page."""
+"""With more points than this, a scatter plot counts rows in cells, to stay readable and small."""
 
 CELLS = 20
-"""Cells along the axis of predictions; labels have as many values as the oracle uses."""
+"""The number of cells along the axis of predictions; labels have as many values as the oracle uses."""
 
 _LEANS = (-0.15, -0.075, -0.025, 0.025, 0.075, 0.15)
-"""Mean errors, as shares of the scale, between which the colours of a lean change."""
+"""Mean errors, as shares of the scale, at which the colours for bias change."""
 
 
-# The ladder
+# The leaderboard
 
 
 def prepare_ladder(evaluation: Record, source: str | None = None) -> list[dict[str, Any]]:
-    """A row per rung: its error, interval, and the constant's error on the same rows.
+    """A row per model: its error, interval, and the constant's error on the same rows.
 
-    `source` asks for one set of rows, the same for all; otherwise each rung is judged where its headline says.
+    `source` selects one set of rows for all models; by default, each model has the figures of its headline judgement.
     """
     floor = evaluation.at("floor", "mean_floor").value
     chosen = evaluation.at("shipped", "rung").value
@@ -54,7 +54,7 @@ def prepare_ladder(evaluation: Record, source: str | None = None) -> list[dict[s
         name = evaluation.at("ladder", place, "name").value
         rows.append(
             {
-                "rung": name,
+                "model": name,
                 "mae": mae,
                 "low": evaluation.at(*path, "mae_interval", "low").value,
                 "high": evaluation.at(*path, "mae_interval", "high").value,
@@ -70,19 +70,19 @@ def prepare_ladder(evaluation: Record, source: str | None = None) -> list[dict[s
 
 
 def plot_ladder(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
-    """Error per rung with its interval; the constant on the same rows as a bar, the floor as a dashed line."""
+    """Error per model with its interval; the constant on the same rows as a tick, the noise floor as a dashed line."""
     alt = library()
     base = alt.Chart(inline(rows))
     # Room for the figure above the last point.
     furthest = max(max(row[end] or 0.0 for end in ("mae", "high", "constant")) for row in rows)
-    y = alt.Y("rung:N", sort=None, title=None, axis=names_axis(alt))
+    y = alt.Y("model:N", sort=None, title=None, axis=names_axis(alt))
     x = alt.X(
         "mae:Q",
         title="mean absolute error",
         scale=alt.Scale(domain=[0, 1.12 * furthest], nice=False),
         axis=alt.Axis(tickCount=6),
     )
-    tooltip = tooltips(alt, "rung", "source", "rows", mae="mae:Q", low="low:Q", high="high:Q", constant="constant:Q")
+    tooltip = tooltips(alt, "model", "source", "rows", mae="mae:Q", low="low:Q", high="high:Q", constant="constant:Q")
     colour = alt.condition("datum.shipped", alt.value(theme.accent), alt.value(theme.muted))
     layers = [
         base.mark_tick(color=theme.muted, thickness=2, size=18, opacity=0.55).encode(y=y, x="constant:Q"),
@@ -97,7 +97,7 @@ def plot_ladder(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes
         layers.insert(0, only.mark_rule(color=theme.second, strokeDash=[4, 3], strokeWidth=1.5).encode(x="floor:Q"))
         layers.append(
             only.mark_text(align="left", dx=4, baseline="top", fontSize=11, color=theme.second).encode(
-                x="floor:Q", y=alt.value(2), text=alt.value("floor")
+                x="floor:Q", y=alt.value(2), text=alt.value("noise floor")
             )
         )
     return finished(alt.layer(*layers), theme, height=max(80, 46 * len(rows)))
@@ -129,12 +129,12 @@ def prepare_dimensions(evaluation: Record, path: tuple[str | int, ...]) -> list[
 
 
 def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
-    """Per dimension the student's error, from the floor to the constant's."""
+    """The student's error by dimension, with the noise floor and the constant's error."""
     alt = library()
     base = alt.Chart(inline(rows))
     y = alt.Y("dimension:N", sort=None, title=None, axis=names_axis(alt))
     legend = alt.Legend(title=None, orient="top", symbolOpacity=1, direction="horizontal")
-    names, colours = ["student", "constant", "floor"], [theme.accent, theme.muted, theme.second]
+    names, colours = ["student", "constant", "noise floor"], [theme.accent, theme.muted, theme.second]
     key = {
         "color": alt.Color("who:N", scale=alt.Scale(domain=names, range=colours), legend=legend),
         "shape": alt.Shape(
@@ -144,7 +144,7 @@ def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
     long = [
         {"dimension": row["dimension"], "who": who, "error": row[field], "field": row["field"]}
         for row in rows
-        for who, field in (("student", "mae"), ("constant", "constant"), ("floor", "floor"))
+        for who, field in (("student", "mae"), ("constant", "constant"), ("noise floor", "floor"))
         if row[field] is not None
     ]
     x = alt.X("error:Q", title="mean absolute error", scale=alt.Scale(zero=True, nice=True), axis=alt.Axis(tickCount=6))
@@ -161,11 +161,11 @@ def plot_dimensions(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
     )
 
 
-# Predicted against oracle
+# Student and oracle scores
 
 
 def prepare_scatter(predictions: pl.DataFrame, name: str) -> list[dict[str, Any]]:
-    """Label and prediction of one dimension (or `overall`), row by row, or counted in cells when there are many.
+    """Labels and predictions of one dimension (or `overall`), row by row, or counted in cells if there are many.
 
     `predictions` are rows of one source of `predictions.parquet`.
     """
@@ -193,7 +193,7 @@ def prepare_scatter(predictions: pl.DataFrame, name: str) -> list[dict[str, Any]
 
 
 def plot_scatter(rows: Rows, theme: Theme, low: float, high: float) -> Any:  # noqa: ANN401 - as above
-    """A square of the scale with the diagonal on which a perfect student would lie."""
+    """A scatter plot over the scale, with the diagonal on which a perfect student would lie."""
     alt = library()
     scale = alt.Scale(domain=[low, high], nice=False)
     axis = {"values": [low, (low + high) / 2, high], "tickCount": 3}
@@ -247,13 +247,13 @@ def prepare_bands(evaluation: Record, path: tuple[str | int, ...]) -> list[dict[
 
 
 def plot_bands(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
-    """A cell per dimension and band of the labels, coloured by how far the student leans."""
+    """A cell per dimension and band of the labels, coloured by the student's mean error."""
     alt = library()
     base = alt.Chart(inline(rows))
     x = alt.X(
         "band:O",
         sort=alt.EncodingSortField("place"),
-        title="the oracle's score",
+        title="oracle's score",
         axis=alt.Axis(orient="top", labelAngle=0, domain=False, ticks=False, grid=False),
     )
     y = alt.Y("dimension:N", sort=None, title=None, axis=names_axis(alt))
@@ -302,7 +302,7 @@ def prepare_epochs(history: Record, measure: str) -> list[dict[str, Any]]:
 
 
 def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -> Any:  # noqa: ANN401 - as above
-    """Both parts by epoch; the epoch that was kept has a line."""
+    """Both parts by epoch; the kept epoch is marked by a line."""
     alt = library()
     names = ["train", "validation"]
     epochs = sorted({row["epoch"] for row in rows})
@@ -335,7 +335,7 @@ def plot_epochs(rows: Rows, theme: Theme, title: str, best: int | None = None) -
 
 
 def ordered(evaluation: Record, *path: str | int) -> list[str]:
-    """The keys at a path in the filter's order; a record on disk has its keys sorted. `overall` comes last."""
+    """The keys at a path in the filter's order, `overall` last; a record on disk has sorted keys."""
     order = evaluation.at("dimensions").value or []
     place = {name: i for i, name in enumerate(order)}
     return sorted(evaluation.keys(*path), key=lambda name: place.get(name, len(place)))
@@ -353,8 +353,8 @@ def library() -> Any:  # noqa: ANN401 - a module that comes late
 def specification(figure: Figure, theme: Theme) -> dict[str, Any]:
     """A figure's plot as Vega-Lite.
 
-    Altair is spared its check of every row of data against Vega-Lite's schema, which takes most of a report's time;
-    the tests of the plots make it.
+    Altair's validation of every row of data against Vega-Lite's schema is turned off, because it takes most of a
+    report's time; the tests of the plots do it.
 
     Raises:
         MissingExtra: altair is not installed.
@@ -373,12 +373,12 @@ def inline(rows: Rows) -> Any:  # noqa: ANN401 - as above
 
 
 def names_axis(alt: Any) -> Any:  # noqa: ANN401 - as above
-    """An axis of names: no line, no ticks, and never more than a third of a phone."""
+    """An axis of names without line and ticks, at most a third of a phone screen wide."""
     return alt.Axis(domain=False, ticks=False, labelLimit=118, labelPadding=8, labelFontSize=12, grid=False)
 
 
 def tooltips(alt: Any, *texts: str, **numbers: str) -> list[Any]:  # noqa: ANN401 - as above
-    """What hovering shows: texts, and numbers by title."""
+    """Tooltips for text fields, and for numbers by title."""
     found = [alt.Tooltip(f"{text}:N") for text in texts]
     return found + [
         alt.Tooltip(field, title=title, format=",d" if title == "rows" else ".3f") for title, field in numbers.items()
@@ -390,7 +390,7 @@ def _spaced(name: str) -> str:
 
 
 def finished(chart: Any, theme: Theme, height: int) -> Any:  # noqa: ANN401 - as above
-    """Size and style; the same for every chart."""
+    """Set size and style, which are the same for every chart."""
     alt = library()
     style = alt.Config(
         font=theme.font,

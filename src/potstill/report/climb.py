@@ -1,6 +1,6 @@
-"""The picture of a ladder: each rung's error against what an article costs, and the floor that no student passes.
+"""The plot of a leaderboard: each model's error by its time per article, and the noise floor.
 
-In: the record that `potstill ladder` keeps. Out: rows of plain values, a chart of them, and a picture.
+In: the record that `potstill ladder` writes. Out: rows of plain values, a chart of them, and an image file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def prepare_climb(ladder: Record) -> list[dict[str, Any]]:
-    """A row per rung that was trained and timed: its error with the ends of its interval, and milliseconds."""
+    """A row per model that was trained and timed: its error with its interval, and milliseconds."""
     rows = []
     for place in range(ladder.size("steps")):
         mae, at = ladder.at("steps", place, "mae"), ("steps", place, "latency", "milliseconds_p50")
@@ -32,11 +32,11 @@ def prepare_climb(ladder: Record) -> list[dict[str, Any]]:
         name = ladder.at("steps", place, "name").value
         rows.append(
             {
-                "rung": name,
+                "model": name,
                 "mae": mae.value,
                 "low": ladder.at("steps", place, "interval", "low").value,
                 "high": ladder.at("steps", place, "interval", "high").value,
-                # The axis is logarithmic, and a constant takes next to nothing.
+                # The axis is logarithmic, and the time of a constant is almost zero.
                 "milliseconds": max(ladder.at(*at).value, 0.001),
                 "floor": ladder.at("floor").value,
                 "budget": ladder.at("milliseconds").value,
@@ -48,17 +48,17 @@ def prepare_climb(ladder: Record) -> list[dict[str, Any]]:
 
 
 def plot_climb(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
-    """Error by milliseconds, with the floor and the budget as dashed lines where there are some."""
+    """Error by milliseconds, with the noise floor and the budget as dashed lines if they are known."""
     alt = library()
     base = alt.Chart(inline(rows))
     x = alt.X("milliseconds:Q", title="milliseconds per article", scale=alt.Scale(type="log", nice=True))
     y = alt.Y("mae:Q", title="mean absolute error", scale=alt.Scale(zero=True))
     colour = alt.condition("datum.picked", alt.value(theme.accent), alt.value(theme.muted))
-    tooltip = tooltips(alt, "rung", mae="mae:Q", low="low:Q", high="high:Q", milliseconds="milliseconds:Q")
+    tooltip = tooltips(alt, "model", mae="mae:Q", low="low:Q", high="high:Q", milliseconds="milliseconds:Q")
     layers = [
         base.mark_rule(opacity=0.6).encode(x=x, y="low:Q", y2="high:Q", color=colour),
         base.mark_point(filled=True, size=80, opacity=1).encode(x=x, y=y, color=colour, tooltip=tooltip),
-        base.mark_text(align="left", dx=7, fontSize=11, color=theme.ink).encode(x=x, y=y, text="rung:N"),
+        base.mark_text(align="left", dx=7, fontSize=11, color=theme.ink).encode(x=x, y=y, text="model:N"),
     ]
     only = alt.Chart(inline(rows[:1]))
     if rows and rows[0]["floor"] is not None:
@@ -69,17 +69,17 @@ def plot_climb(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes 
 
 
 def write_picture(ladder: Record, path: Path) -> None:
-    """The chart as PNG or SVG, by the path's ending.
+    """Write the chart as PNG or SVG, by the path's suffix.
 
     Raises:
-        BadInput: another ending, no rung to draw, or the file cannot be written.
+        BadInput: another suffix, no model to draw, or the file cannot be written.
         MissingExtra: altair or vl-convert is not installed.
     """
     if path.suffix not in PICTURES:
-        raise BadInput(f"{path}: a plot ends in {' or '.join(PICTURES)}")
+        raise BadInput(f"{path}: expected a file name that ends in {' or '.join(PICTURES)}")
     rows = prepare_climb(ladder)
     if not rows:
-        raise BadInput(f"{path}: no rung was trained; there is nothing to draw")
+        raise BadInput(f"{path}: no model was trained, so there is nothing to draw")
     convert = require("vl_convert", "report")
     spec = plot_climb(rows, PRINT).to_dict()
     with replacing(path) as temporary:

@@ -1,7 +1,7 @@
-"""What a report may say: values that a record holds, each with the file, hash and field that it comes from.
+"""The facts of a report: recorded values, each with the file, hash and field that it comes from.
 
-In: a run folder. Out: records that are read once, and facts taken from them. Nothing is worked out here; a
-record or a field that is not there gives a fact without a value, which a report shows as "not recorded".
+In: a run folder. Out: records that are read once, and facts taken from them. Nothing is computed here; a missing
+record or field gives a fact without a value, which a report shows as "not recorded".
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One recorded value and where it stands.
+    """One recorded value and its source.
 
     `file` is a path inside the run (for a stage of the manifest `run.json#<stage>`), `sha256` that file's hash,
-    `field` a JSON pointer (RFC 6901). `value` is None where nothing is recorded; `sha256` is None where the
-    file is missing.
+    `field` a JSON pointer (RFC 6901). `value` is None if nothing is recorded; `sha256` is None if the file is
+    missing.
     """
 
     value: Any
@@ -62,7 +62,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A JSON record of a run, or the lack of one (`content` is None); `shape` is the type that it is written from."""
+    """A JSON record of a run, or a missing one (`content` is None); `shape` is the type that it is written from."""
 
     file: str
     sha256: str | None
@@ -73,7 +73,7 @@ class Record:
         """The value at a path of keys and positions, or a fact without a value.
 
         Raises:
-            NoSuchFieldError: records of this shape have no such path, whether this one is there or not.
+            NoSuchFieldError: records of this shape have no such path, whether this record exists or not.
         """
         if not leads(self.shape, path):
             raise NoSuchFieldError(f"{self.file}: records of this kind have no {pointer(*path)}")
@@ -91,24 +91,24 @@ class Record:
         return Fact(value, self.file, self.sha256, f"{a.field} - {b.field}")
 
     def keys(self, *path: str | int) -> tuple[str, ...]:
-        """The keys of the object at a path, in the order of the file; none where there is no object."""
+        """The keys of the object at a path, in the order of the file; empty if there is no object."""
         value = self.at(*path).value
         return tuple(value) if isinstance(value, dict) else ()
 
     def size(self, *path: str | int) -> int:
-        """The length of the list at a path; 0 where there is none."""
+        """The length of the list at a path; 0 if there is none."""
         value = self.at(*path).value
         return len(value) if isinstance(value, list) else 0
 
     @property
     def recorded(self) -> bool:
-        """Whether the file is there."""
+        """Whether the file exists."""
         return self.content is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A Parquet record; `frame` is None where the file is missing."""
+    """A Parquet record; `frame` is None if the file is missing."""
 
     file: str
     sha256: str | None
@@ -119,8 +119,8 @@ class Table:
 class Facts:
     """Every record that a report reads.
 
-    `students` and `histories` hold a record per rung; `stages` one per stage of the manifest that has run. `sizes`
-    is a listing of the bundle's folder: file name -> bytes.
+    `students` and `histories` hold a record per student; `stages` one per stage of the manifest that has run. `sizes`
+    lists the bundle's folder: file name -> bytes.
     """
 
     evaluation: Record
@@ -145,11 +145,11 @@ class Facts:
     ladder: Record
 
     def stage(self, name: str) -> Record:
-        """The manifest's record of a stage, or the lack of one."""
+        """The manifest's record of a stage, or an empty record."""
         return self.stages.get(name, Record(f"run.json#{name}", None, None, StageRecord))
 
     def history(self, rung: str) -> Record:
-        """A rung's epochs, or the lack of them."""
+        """The epochs of a student, or an empty record."""
         return self.histories.get(rung, Record(f"students/{rung}/{HISTORY}", None, None, tuple[EpochRecord, ...]))
 
 
@@ -170,10 +170,10 @@ def collect(run: Run) -> Facts:
     folders = sorted(path for path in students.iterdir() if path.is_dir()) if students.is_dir() else []
     manifest = run.manifest
     stages = {
-        # The manifest grows as stages end, this report's own too, so a stage's record has its own hash.
+        # The manifest grows as stages end, including this report's stage, so each stage's record has its own hash.
         stage.name: Record(f"run.json#{stage.name}", digest(content), content, StageRecord)
         for stage in STAGES
-        # A report cannot tell of its own making, and shall not tell of the one that it replaces.
+        # A report cannot include its own stage, and must not include that of the report that it replaces.
         if stage.name in manifest.stages and stage.name != "report"
         for content in (manifest.stages[stage.name].model_dump(mode="json"),)
     }
@@ -184,7 +184,7 @@ def collect(run: Run) -> Facts:
         predictions=_table(root, run.path("predictions")),
         fresh=json_record(root, run.path("fresh_record"), FreshEvaluation),
         students={path.name: json_record(root, path / RECORD, StudentRecord) for path in folders},
-        # A student that is fitted in one go has a history without epochs.
+        # A student that is not trained in epochs has an empty history.
         histories={name: record for name, record in histories.items() if record.content},
         calibration=json_record(root, run.path("bundle") / CALIBRATION, Calibration),
         pairs=json_record(root, run.path("pairs"), Pairs),
@@ -214,10 +214,10 @@ _LISTS = {"history.json"}
 
 
 def json_record(root: Path, path: Path, shape: Any) -> Record:  # noqa: ANN401 - any type
-    """A JSON file as a record whose name is its path inside `root`, or the lack of one.
+    """Read a JSON file as a record whose name is its path inside `root`, or return an empty record.
 
     Raises:
-        PotstillError: a file that potstill writes is broken, or a newer potstill wrote it.
+        PotstillError: a file that potstill writes is broken, or was written by a newer potstill.
     """
     file = path.relative_to(root).as_posix()
     if not path.is_file():
@@ -240,14 +240,14 @@ def _lines(root: Path, path: Path) -> Record:
     file = path.relative_to(root).as_posix()
     if not path.is_file():
         return Record(file, None, None, tuple[Decision, ...])
-    # Not splitlines: a text may hold line separators of Unicode's own.
+    # Not splitlines: a text may contain Unicode line separators.
     lines = enumerate(read_text(path).split("\n"), start=1)
     found = [parse_json(line, f"{path}: line {number}") for number, line in lines if line.strip()]
     return Record(file, sha256(path), found, tuple[Decision, ...])
 
 
 def _sizes(root: Path, folder: Path) -> Record:
-    """A folder's files and their bytes; a listing has no file, so it is hashed as canonical JSON."""
+    """The files of a folder and their sizes in bytes, hashed as canonical JSON."""
     name = folder.relative_to(root).as_posix() + "/"
     if not folder.is_dir():
         return Record(name, None, None, dict[str, int])

@@ -1,8 +1,8 @@
-"""A document as one self-contained HTML file: no network, no fonts to fetch, plots drawn by scripts inside it.
+"""Renders a document as one self-contained HTML file: no network access, no fonts to fetch, plots drawn by its script.
 
-In: a document and its facts. Out: the text of `report.html`. Every figure is a `<data>` element that names its
-file, field and hash; an appendix lists them all, for those who can't hover. The page forbids itself any
-connection by its own content security policy.
+In: a document and its facts. Out: the text of `report.html`. Every figure is a `<data>` element that names its file,
+field and hash; an appendix lists them all, for readers who cannot hover. The page's content security policy forbids any
+connection.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 _CREDITS = """/* With Vega, Vega-Lite, Vega-Embed, Vega-Tooltip and Vega-Interpreter, (c) University of Washington
 Interactive Data Lab and contributors, BSD-3-Clause, and D3, (c) Mike Bostock, ISC. */"""
 
-_APPENDIX = Section("sources", "Where every figure comes from", ())
+_APPENDIX = Section("sources", "Sources of all figures", ())
 
 
 def render_html(document: Document, sources: dict[str, str | None]) -> str:
-    """The page. `sources` maps each file read to its SHA-256, or None where it is missing.
+    """Render the page. `sources` maps each file that was read to its SHA-256, or None if it is missing.
 
     Raises:
         MissingExtra: altair or vl-convert is not installed.
@@ -73,7 +73,7 @@ def render_html(document: Document, sources: dict[str, str | None]) -> str:
 {_asset("page.css")}</style>
 </head>
 <body>
-<a class="skip" href="#main">To the report</a>
+<a class="skip" href="#main">Skip to the report</a>
 <header>
 <p class="kicker">{escape(document.kicker)}</p>
 <h1>{escape(document.title)}</h1>
@@ -85,8 +85,8 @@ def render_html(document: Document, sources: dict[str, str | None]) -> str:
 {body}
 </main>
 </div>
-<footer><p>Every figure here was read from a record of the run; none was typed. Hover over one, or tap it, to see
-where it stands.</p></footer>
+<footer><p>Every figure on this page comes from a record of the run. Hover over a figure, or tap it, to see its
+source.</p></footer>
 <div id="trace" role="status" hidden></div>
 <noscript><style>.plot{{display:none}}</style></noscript>
 {"".join(_specs(document))}
@@ -128,7 +128,7 @@ def _block(block: Block) -> str:
 
 
 def _what_if(block: WhatIf) -> str:
-    """A form whose script does the rest; without one, or on paper, there is nothing to see."""
+    """A form that the page's script fills; it is hidden without scripts and on paper."""
     data = {
         "low": block.low,
         "high": block.high,
@@ -216,7 +216,7 @@ def _fact(part: Shown) -> str:
 
 
 def trace(part: Shown) -> str:
-    """Where a figure comes from, on one line: file, field, the beginning of the hash."""
+    """The source of a figure on one line: file, field, the beginning of the hash."""
     fact = part.fact
     return f"{fact.file} {fact.field} \N{MIDDLE DOT} sha256 {(fact.sha256 or 'missing')[:12]}"
 
@@ -238,31 +238,31 @@ def _appendix(document: Document, sources: dict[str, str | None]) -> str:
     )
     plots = "; ".join(f"{figure.title}: {', '.join(figure.sources)}" for figure in figures(document))
     return (
-        "<p>The records that this report was made from. The manifest grows as stages end, so a stage's record is "
-        f'hashed by itself, as canonical JSON.</p>\n<div class="trace">{_table(records)}'
+        "<p>This report was made from the records below. The manifest grows as stages end, so the record of each stage "
+        f'is hashed separately, as canonical JSON.</p>\n<div class="trace">{_table(records)}'
         f"{_folded(listed.caption, _table(listed))}</div>\n"
-        f'<p class="plots">Plots: {escape(plots or "none")}.</p>'
+        f'<p class="plots">Sources of the plots: {escape(plots or "none")}.</p>'
     )
 
 
 def _specs(document: Document) -> Iterator[str]:
     for figure in figures(document):
         spec = specification(figure, PAGE)
-        # No text in it, such as an article's id, can end the script element.
+        # No text in the plot, such as an article's id, may end the script element.
         content = json.dumps(spec, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
         place = f"plot-{escape(figure.name)}"
         yield f'<script type="application/json" class="spec" data-for="{place}">{content}</script>\n'
 
 
 def _script() -> str:
-    """The one script of the page: Vega, Vega-Lite and Vega-Embed, and what uses them."""
+    """The script of the page: Vega, Vega-Lite and Vega-Embed, and the code that uses them."""
     return f"\n{_CREDITS}\n{_libraries()}\n{_asset('page.js')}\n{_asset('whatif.js')}"
 
 
 @cache
 def _libraries() -> str:
     bundle: str = require("vl_convert", "report").javascript_bundle()
-    # In a script's strings an escaped slash is a slash.
+    # In JavaScript strings, an escaped slash is a slash.
     return bundle.replace("</script", "<\\/script")
 
 

@@ -1,7 +1,7 @@
-"""A document as Markdown with PNG beside it, for a repository that shows neither scripts nor hover.
+"""Renders a document as Markdown with PNG files, for repositories that do not run scripts.
 
-In: a document. Out: the text of `report.md` and the plots by file name. The words and figures are those of the
-page; an appendix gives each figure's file and field.
+In: a document. Out: the text of `report.md` and the plots by file name. Text and figures are the same as in the HTML
+page; an appendix gives the file and field of each figure.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from potstill.report.blocks import (
 from potstill.report.charts import specification
 from potstill.report.themes import PRINT
 
-_TONES = {"good": "Good", "caution": "Caution", "bad": "Against it", "neutral": "To know", "todo": "To do"}
+_TONES = {"good": "Good", "caution": "Caution", "bad": "Problem", "neutral": "Note", "todo": "To do"}
 
 
 def render_markdown(document: Document, sources: dict[str, str | None]) -> str:
-    """The text. `sources` maps each file read to its SHA-256, or None where it is missing."""
+    """Render the text. `sources` maps each file that was read to its SHA-256, or None if it is missing."""
     parts = [render_body(document)]
-    parts.append("## Where every figure comes from")
+    parts.append("## Sources of all figures")
     parts.append(
         _grid(("File", "SHA-256"), [(f"`{file}`", f"`{hash_ or 'not recorded'}`") for file, hash_ in sources.items()])
     )
@@ -48,7 +48,7 @@ def render_markdown(document: Document, sources: dict[str, str | None]) -> str:
 
 
 def render_body(document: Document, *, plots: bool = True) -> str:
-    """The title, the lead and the sections; without `plots` no PNG file is asked for."""
+    """Render the title, the lead and the sections; without `plots`, no PNG file is referenced."""
     parts = [f"# {_escape(document.title)}", _text(document.lead)]
     for section in document.sections:
         parts.append(f"## {section.title}")
@@ -58,7 +58,7 @@ def render_body(document: Document, *, plots: bool = True) -> str:
 
 
 def render_pngs(document: Document) -> dict[str, bytes]:
-    """Every plot that has a file name, by that name.
+    """Render every plot that has a file name, by that name.
 
     Raises:
         MissingExtra: altair or vl-convert is not installed.
@@ -76,9 +76,7 @@ def _block(block: Block) -> str:
         case Paragraph():
             return _text(block.text)
         case Findings():
-            return "\n".join(
-                f"- **{_TONES.get(item.tone or '', 'To know')}:** {_text(item.text)}" for item in block.items
-            )
+            return "\n".join(f"- **{_TONES.get(item.tone or '', 'Note')}:** {_text(item.text)}" for item in block.items)
         case Tiles():
             return _grid(
                 ("", "", ""),
@@ -110,7 +108,7 @@ def _text(text: Text) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text that is only text in Markdown, also inside a table."""
+    """Escape text for Markdown, including tables."""
     for sign in "\\`*_|<[]":
         text = text.replace(sign, "\\" + sign)
     return text.replace("\n", " ")

@@ -1,8 +1,8 @@
-// Draw each plot in its place, and show where a tapped figure comes from.
+// Draw each plot in its place, and show the source of a clicked figure.
 for (const spec of document.querySelectorAll("script.spec")) {
   const place = document.getElementById(spec.dataset.for);
-  // The colours are names of the page's own, which only SVG can follow.
-  // With ast, Vega's expressions are interpreted: compiling them would need a policy that lets text become code.
+  // The colours are CSS variables of the page, which only SVG can use.
+  // With ast, Vega's expressions are interpreted; compiling them would need a policy that allows eval.
   const options = { ast: true, renderer: "svg", actions: false, tooltip: { theme: "custom" } };
   window.vegaEmbed(place, JSON.parse(spec.textContent), options);
 }
@@ -15,7 +15,7 @@ document.addEventListener("click", (event) => {
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") trace.hidden = true;
 });
-// Plots have the width of the window: on paper they get that of the page.
+// Plots have the width of the window; when printed, they are resized to the page.
 for (const moment of ["beforeprint", "afterprint"]) {
   window.addEventListener(moment, () => window.dispatchEvent(new Event("resize")));
 }

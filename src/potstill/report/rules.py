@@ -1,7 +1,7 @@
-"""The rules by which a report judges: thresholds, stated once and shown as facts beside what they decide.
+"""The rules of a report: thresholds, defined once and shown as facts with the ratings that they decide.
 
-In: recorded figures. Out: a word for each (a rating, an epoch's status, a grade of suitability), or None where
-a figure that the rule needs is not recorded. A report that speaks of a threshold shows it from `RULES`.
+In: recorded figures. Out: a word for each (a rating, an epoch's status, a grade of suitability), or None if a figure
+that the rule needs is not recorded. Text that mentions a threshold shows it from `RULES`.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _THRESHOLDS: Final[dict[str, Any]] = {
-    # Share of the error that could go (from the constant's down to the floor) that is gone.
+    # Share of the avoidable error (from the constant's error to the noise floor) that the student removes.
     "rating": {"excellent": 0.8, "good": 0.6, "fair": 0.3},
-    # By which share of the best error so far an epoch has to be better to count as improving.
+    # An epoch is improving if it lowers the best error so far by at least this share.
     "epoch": {"improving": 0.01},
-    # The validation error less the training error, as a share of the validation error.
+    # The validation error minus the training error, as a share of the validation error.
     "gap": {"wide": 0.25},
     # Cohen's kappa; Landis & Koch (1977) call 0.6 substantial and 0.4 moderate.
     "tiers": {"suited": 0.6, "with care": 0.4},
     # Spearman's rank correlation of the weighted overall.
     "ranking": {"suited": 0.8, "with care": 0.6},
-    # The widest dimension's interval, half of it, as a share of the scale.
+    # Half the interval of the widest dimension, as a share of the scale.
     "exact": {"suited": 0.1, "with care": 0.2},
-    # Intervals fall short where chance alone would hold so few labels less often than this, over all dimensions.
+    # Coverage is too low if chance alone would cover so few labels less often than this, over all dimensions.
     "coverage": {"chance": 0.05},
-    # Rows below which figures are hints.
+    # With fewer rows than this, figures are only indications.
     "rows": {"judged": 100, "high": 30},
-    # Share of texts that a student can't read whole.
+    # Share of texts that a student cannot read completely.
     "cut": {"many": 0.1},
 }
 
@@ -40,24 +40,24 @@ RULES = Record("rules", digest(_THRESHOLDS), _THRESHOLDS, _THRESHOLDS)
 """Every threshold, as a record with its own hash."""
 
 RATINGS = ("excellent", "good", "fair", "weak", "unproven", "none")
-"""From best to worst; `unproven`: better than the constant, but not beyond doubt; `none`: not better than it."""
+"""From best to worst; `unproven`: better than the constant, but not significantly; `none`: not better than it."""
 
 
 def threshold(*path: str) -> float:
-    """A rule's number."""
+    """The threshold of a rule."""
     return float(RULES.at(*path).value)
 
 
 def rate(
     mae: float | None, constant: float | None, floor: float | None, lowest_skill: float | None = None
 ) -> str | None:
-    """How much of the error that could go is gone: a word of `RATINGS`.
+    """Rate how much of the avoidable error the student removes: a word of `RATINGS`.
 
     Args:
         mae: the student's mean absolute error.
-        constant: the constant's on the same rows.
-        floor: a perfect student's against these labels; taken as 0 where it is unknown, which rates lower.
-        lowest_skill: the lower end of the interval of skill; at or under 0 nothing is proven.
+        constant: the constant's error on the same rows.
+        floor: the noise floor; taken as 0 if it is unknown, which gives a lower rating.
+        lowest_skill: the lower end of the interval of skill; if it is 0 or less, the rating is `unproven`.
     """
     if mae is None or constant is None or constant <= 0:
         return None
@@ -66,17 +66,17 @@ def rate(
     if lowest_skill is not None and lowest_skill <= 0:
         return "unproven"
     least = floor or 0.0
-    # A constant below the floor has nothing to lose.
+    # If the constant is below the floor, there is no avoidable error.
     share = 1.0 if constant <= least else (constant - mae) / (constant - least)
     return next((name for name in RATINGS[:3] if share >= threshold("rating", name)), "weak")
 
 
 def epoch_status(errors: Sequence[float | None], place: int, kept: int | None = None) -> str | None:
-    """What an epoch did, by the validation errors up to it.
+    """The status of an epoch, from the validation errors up to it.
 
-    `first`; `improving` (a new best by at least the rule's share); `slightly better` (a new best by less);
-    `plateau` (no new best, within that share of it); `worse`. The epoch at place `kept` is the one that was
-    shipped: `best` comes before its word.
+    `first`; `improving` (a new best by at least the rule's share); `slightly better` (a new best by less); `plateau`
+    (no new best, but within that share of it); `worse`. The status of the shipped epoch, at place `kept`, starts with
+    `best`.
     """
     now = errors[place]
     before = [error for error in errors[:place] if error is not None]
@@ -94,10 +94,10 @@ def _progress(now: float, best: float) -> str:
 
 
 def holds(share: float | None, rows: int | None, level: float | None, looks: int = 1) -> bool | None:
-    """Whether intervals that held a share of `rows` labels may be as good as their promise, `level`.
+    """Whether intervals that cover a share of `rows` labels are consistent with their nominal coverage, `level`.
 
-    They are not where a binomial draw would hold so few less often than the rule allows, shared out over `looks`
-    dimensions (Bonferroni). Holding more than was promised is no broken promise.
+    They are not if a binomial variable would be so low less often than the rule allows, divided by the number of
+    dimensions, `looks` (Bonferroni). Higher coverage than nominal is accepted.
     """
     if share is None or level is None or not rows or not 0 < level < 1:
         return None
@@ -111,7 +111,7 @@ def holds(share: float | None, rows: int | None, level: float | None, looks: int
 
 
 def grade(rule: str, value: float | None) -> str | None:
-    """`suited`, `with care` or `not suited`, by a rule of `RULES`; `exact` asks for little, the others for much."""
+    """`suited`, `with care` or `not suited`, by a rule of `RULES`; `exact` has upper bounds, others lower."""
     if value is None:
         return None
     fits = value.__le__ if rule == "exact" else value.__ge__

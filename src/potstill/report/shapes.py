@@ -1,8 +1,8 @@
-"""Whether a path leads to a field of the model that a record is written from.
+"""Checks whether a path leads to a field of the model that a record is written from.
 
 In: a type (a pydantic model, a container of models, or an example of the content) and a path of keys and positions.
-Out: whether the path can lead anywhere. A report says "not recorded" of a value that is not there, so a path with a
-wrong name in it would say so for ever and look as if it were true.
+Out: whether the path can have a value. A report shows "not recorded" for a missing value, so without this check a typo
+in a path would look like a value that was not recorded.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pydantic import BaseModel
 
 
 class NoSuchFieldError(LookupError):
-    """A path of a report that names no field: a defect of the report, and not of a run."""
+    """A path of a report that names no field: a bug in the report, not in the run."""
 
 
 def leads(shape: Any, path: tuple[str | int, ...]) -> bool:  # noqa: ANN401 - any type
     """Whether a path can lead to a value in records of this shape.
 
     Args:
-        shape: a type; `Any` has every path. A dict stands for itself: its keys are all that there are.
-        path: keys of objects and positions in lists. Every position of a list is as good as the first.
+        shape: a type; `Any` has every path. A dict is an example: it has only its own keys.
+        path: keys of objects and positions in lists. All positions of a list are treated alike.
     """
     if not isinstance(shape, dict):
         return _leads(shape, tuple(0 if isinstance(step, int) else step for step in path))
@@ -37,9 +37,9 @@ def _leads(shape: Hashable, path: tuple[str | int, ...]) -> bool:
 
 
 def _inside(shape: Any, step: str | int) -> tuple[Any, ...]:  # noqa: ANN401 - any type
-    """The types that one step into a type can lead to; none where there is no such step."""
+    """The types that one step into a type can lead to; empty if there is no such step."""
     origin, parts = get_origin(shape), get_args(shape)
-    # The type of any JSON refers to itself, by an alias.
+    # The type of any JSON refers to itself through an alias.
     if shape in {Any, dict, list} or hasattr(shape, "__value__"):
         return (Any,)
     if origin is Annotated:

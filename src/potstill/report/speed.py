@@ -1,6 +1,6 @@
-"""The plots of a bundle's measurement: throughput by length and by batch, and where the time goes.
+"""The plots of a benchmark: throughput by length and by batch size, and the share of time per stage.
 
-In: the record that `potstill bench` keeps. Out: rows of plain values, charts of them, and one picture of all three.
+In: the record that `potstill bench` writes. Out: rows of plain values, charts of them, and one image of all three.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from potstill.report.themes import Theme
 
 PICTURES = (".png", ".svg")
-"""What a picture may be."""
+"""Supported suffixes of image files."""
 
 
 def prepare_rates(bench: Record, which: str) -> list[dict[str, Any]]:
-    """A row per length (`by_length`) or number at a time (`by_batch`): articles per second, and both ends."""
+    """A row per length (`by_length`) or batch size (`by_batch`): articles per second, and its range."""
     unit = {"by_length": "words", "by_batch": "batch"}[which]
     return [
         {
-            "label": f"{bench.at(which, place, unit).value:,} {'words' if unit == 'words' else 'at a time'}",
+            "label": f"{bench.at(which, place, unit).value:,} {'words' if unit == 'words' else 'per batch'}",
             "rate": bench.at(which, place, "articles_per_second").value,
             "low": bench.at(which, place, "low").value,
             "high": bench.at(which, place, "high").value,
@@ -54,7 +54,7 @@ def prepare_stages(bench: Record) -> list[dict[str, Any]]:
 
 
 def plot_rates(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
-    """Bars with the spread of rounds."""
+    """Bars with the range over rounds."""
     return finished(_rates(rows, theme), theme, _height(rows))
 
 
@@ -64,19 +64,19 @@ def plot_stages(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
 
 
 def write_picture(bench: Record, path: Path) -> None:
-    """All three plots in one picture, PNG or SVG by the path's ending.
+    """Write all three plots into one image, PNG or SVG by the path's suffix.
 
     Raises:
-        BadInput: another ending, or the file cannot be written.
+        BadInput: another suffix, or the file cannot be written.
         MissingExtra: altair or vl-convert is not installed.
     """
     if path.suffix not in PICTURES:
-        raise BadInput(f"{path}: a plot ends in {' or '.join(PICTURES)}")
+        raise BadInput(f"{path}: expected a file name that ends in {' or '.join(PICTURES)}")
     convert = require("vl_convert", "report")
     parts = [
-        _titled(_rates, prepare_rates(bench, "by_length"), "Articles a second, by length"),
-        _titled(_rates, prepare_rates(bench, "by_batch"), "Articles a second, by how many are given at a time"),
-        _titled(_stages, prepare_stages(bench), "Share of the time, by stage"),
+        _titled(_rates, prepare_rates(bench, "by_length"), "Articles per second by length"),
+        _titled(_rates, prepare_rates(bench, "by_batch"), "Articles per second by batch size"),
+        _titled(_stages, prepare_stages(bench), "Share of time by stage"),
     ]
     spec = (
         library()
@@ -112,7 +112,7 @@ def _rates(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
 def _stages(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
     alt = library()
     base = alt.Chart(inline(rows))
-    x = alt.X("share:Q", title="share of the time", axis=alt.Axis(format="%", tickCount=6))
+    x = alt.X("share:Q", title="share of time", axis=alt.Axis(format="%", tickCount=6))
     tooltip = tooltips(alt, "label", share="share:Q", microseconds="microseconds:Q")
     return base.mark_bar(color=theme.second, height={"band": 0.55}, opacity=0.85).encode(
         y=_y(alt), x=x, tooltip=tooltip

@@ -1,4 +1,4 @@
-"""The colours of plots: by name on a page, so that light, dark and print are the page's affair; fixed in a PNG."""
+"""The colours of plots: CSS variables on a page, which sets its light, dark and print colours; fixed in a PNG."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Theme:
-    """Colours by the part they play. `lean` runs from far too low through nothing to far too high."""
+    """Colours by role. `lean` is the diverging scale for bias, from far too low to far too high."""
 
     ink: str
     muted: str
@@ -33,7 +33,7 @@ PAGE = Theme(
     font="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', sans-serif",
     width="container",
 )
-"""For a page: the colours are the page's own variables, see `page.css`."""
+"""The theme of a page: the colours are CSS variables, see `page.css`."""
 
 PRINT = Theme(
     ink="#23201c",
@@ -47,4 +47,4 @@ PRINT = Theme(
     font="sans-serif",
     width=760,
 )
-"""For a PNG that stands in a repository."""
+"""The theme of PNG files."""

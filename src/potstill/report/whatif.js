@@ -1,4 +1,4 @@
-// What if the tiers began elsewhere? Stored overalls, decided again as the sliders move.
+// Apply other tier thresholds to stored overall scores as the sliders move.
 function tier(cuts, overall) {
   return cuts.findIndex((cut) => cut.least === null || (cut.above ? overall > cut.least : overall >= cut.least));
 }
@@ -25,7 +25,7 @@ for (const form of document.querySelectorAll("form.whatif")) {
   const controls = made("div"), results = made("div"), sliders = [];
   tiers.forEach((one, i) => {
     if (one.least === null) return sliders.push(null);
-    // An output can be labelled too, so the label has to say which of the two it means.
+    // An output can be labelled too, so the label must name the slider.
     const id = `whatif-${i}`, label = made("label", `${one.name} from `, { htmlFor: id }), shown = made("output");
     const slider = made("input", "", { id, type: "range", min: low, max: high, step: (high - low) / 200, value: one.least });
     slider.defaultValue = one.least;
@@ -34,8 +34,8 @@ for (const form of document.querySelectorAll("form.whatif")) {
     sliders.push({ slider, shown });
   });
   const only = made("input", "", { type: "checkbox" }), choice = made("label");
-  choice.append(only, " move the student's alone; the oracle's tiers stay as the filter has them");
-  controls.append(choice, made("button", "As the filter has it", { type: "reset" }));
+  choice.append(only, " change the thresholds for the student only; the oracle's tiers keep those of the filter");
+  controls.append(choice, made("button", "Reset to the filter's thresholds", { type: "reset" }));
   const table = made("table"), body = made("tbody"), told = made("p");
   const head = made("tr");
   ["Tier", "Oracle", "Student", "Both"].forEach((name) => head.append(made("th", name, { scope: "col" })));
@@ -46,7 +46,7 @@ for (const form of document.querySelectorAll("form.whatif")) {
   form.append(controls, results);
   const share = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)}% (${part} of ${whole})` : "unknown");
   const update = () => {
-    // A slider that nobody moved stands for the filter's own number, which may lie between its steps.
+    // A slider that was not moved has the filter's exact threshold, which may lie between two steps.
     const cuts = tiers.map((one, i) => {
       const at = sliders[i]?.slider;
       return { ...one, least: at ? (at.value === at.dataset.start ? one.least : Number(at.value)) : null };
@@ -59,9 +59,9 @@ for (const form of document.querySelectorAll("form.whatif")) {
       [row.oracle, row.student, row.both].forEach((value) => line.append(made("td", value.toLocaleString("en"))));
       return line;
     }));
-    told.textContent = `Agreement ${share(now.same, oracle.length)}; of the oracle's positive tiers found ` +
-      `${share(now.found, now.wanted)}, right of those named ${share(now.found, now.named)}; ` +
-      `${now.moved.toLocaleString("en")} articles in another tier than before.`;
+    told.textContent = `Agreement: ${share(now.same, oracle.length)}. Recall of positive tiers: ` +
+      `${share(now.found, now.wanted)}. Precision: ${share(now.found, now.named)}. ` +
+      `${now.moved.toLocaleString("en")} articles change their tier.`;
   };
   sliders.forEach((one) => one && (one.slider.dataset.start = one.slider.value));
   form.addEventListener("input", update);

@@ -1,8 +1,8 @@
-"""Targets: may this bundle ship?
+"""Targets: whether a bundle may ship.
 
-In: an evaluated run, declared targets and, if there is one, the incumbent bundle. Out: `acceptance.json`, one outcome
-per target, and a log of decisions. `rules` holds what a target is and judges one; `accepting` does it for a run;
-`decisions` keeps what people decided, and why.
+In: an evaluated run, declared targets and, optionally, the incumbent bundle. Out: `acceptance.json`, one outcome per
+target, and a log of decisions. `rules` defines and judges targets; `accepting` judges the targets of a run;
+`decisions` records what people decided, and why.
 """
 
 from potstill.targets.accepting import EXAMPLE, Acceptance, accept_run, carry_targets

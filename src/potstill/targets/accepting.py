@@ -1,7 +1,7 @@
-"""An evaluated run against its targets, and against the bundle that it would replace.
+"""Judges an evaluated run against its targets, and against the bundle that it would replace.
 
-In: a run, `targets.yaml`, perhaps an incumbent bundle. Out: `acceptance.json` in the run. The incumbent scores the
-run's own test texts and is judged on the run's labels by the run's filter, so that both face the same rows.
+In: a run, `targets.yaml` and, optionally, an incumbent bundle. Out: `acceptance.json` in the run. The incumbent scores
+the run's test texts and is judged on the run's labels by the run's filter, so both are judged on the same rows.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ if TYPE_CHECKING:
 TARGETS_NAME = "targets.yaml"
 
 EXAMPLE = "targets: [{figure: shipped/judgement/mean/skill, at_least: 0.35}]"
-"""A whole file of targets, for whoever has none: the bundle removes 35% of the constant's error."""
+"""An example of a complete file of targets: the bundle removes 35% of the constant's error."""
 
 SCHEMA_VERSION = 1
 
 
 class Against(Part):
-    """The bundle of the run against the incumbent, on the same test rows and labels.
+    """The bundle of the run compared with the incumbent, on the same test rows and labels.
 
-    `difference` is the mean absolute error of the run's bundle less the incumbent's, below 0 where the run's is
-    better; `p` is the probability of a difference at least as large from the draw of rows alone.
+    `difference` is the mean absolute error of the run's bundle minus that of the incumbent, below 0 if the run's bundle
+    is better; `p` is the p-value of the difference, given the sampling of rows alone.
     """
 
     bundle: str
@@ -58,7 +58,7 @@ class Against(Part):
 
 
 class Acceptance(Record):
-    """`acceptance.json`: every target's outcome, and what they were judged on, by hash."""
+    """`acceptance.json`: the outcome of every target, and hashes of what they were judged on."""
 
     fault = RunError
     made_by = "potstill accept RUN"
@@ -77,17 +77,19 @@ def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = N
 
     Args:
         run: an evaluated run.
-        targets: a `targets.yaml`; left out, the one beside the run's filter.
+        targets: a `targets.yaml`; by default, the one next to the run's filter.
         incumbent: a bundle folder to compare with.
 
     Raises:
-        RunError: the run is not evaluated, or something has changed since.
-        BadInput: a target is not legal, on a figure that does not exist, or vacuous.
-        BundleError: the incumbent does not prove itself.
+        RunError: the run is not evaluated, or has changed since.
+        BadInput: a target is not valid, names a figure that does not exist, or is vacuous.
+        BundleError: the incumbent fails its verification.
     """
     path = targets or run.path("filter") / TARGETS_NAME
     if targets is None and not path.is_file():
-        raise BadInput(f"{path}: no such file; write one, such as this line: {EXAMPLE} (or name one with --targets)")
+        raise BadInput(
+            f"{path}: no such file; create it, for example with this line: {EXAMPLE} (or pass a file with --targets)"
+        )
     wanted = read_targets(path)
     record = run.need("evaluation", "evaluate")
     run.check_done("evaluate")
@@ -110,10 +112,10 @@ def accept_run(run: Run, targets: Path | None = None, incumbent: Path | None = N
 
 
 def carry_targets(package: str | Path, run: Path) -> Path | None:
-    """Copy the targets beside a filter package into a run that has none yet; where they went.
+    """Copy the targets of a filter package into a run that has no targets yet, and return the path of the copy.
 
-    What it takes is written down before anybody looks: later changes of the package's targets reach no run that has
-    begun. None for a filter that ships, for a package without targets, and where the run has its own.
+    Targets are fixed when a run starts: later changes of the package's targets do not affect the run. Returns None for
+    a built-in filter, for a package without targets, and if the run has its own targets.
     """
     folder = Path(package)
     source = (folder.parent if folder.is_file() else folder) / TARGETS_NAME
@@ -126,11 +128,11 @@ def carry_targets(package: str | Path, run: Path) -> Path | None:
 
 
 def against_incumbent(run: Run, folder: Path) -> Against:
-    """The run's bundle against another on the run's test part.
+    """Compare the run's bundle with another on the run's test part.
 
     Raises:
-        BadInput: the incumbent scores other dimensions.
-        BundleError: it does not prove itself.
+        BadInput: the incumbent scores different dimensions.
+        BundleError: the incumbent fails its verification.
     """
     filter_ = run.filter
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
@@ -157,8 +159,8 @@ def _scores(scorer: Scorer, rows: Examples, filter_: Filter) -> FloatArray:
     bundle, names = scorer.bundle, filter_.dimension_names
     if set(bundle.filter.dimension_names) != set(names):
         raise BadInput(
-            f"{bundle.folder}: scores {', '.join(bundle.filter.dimension_names)}, the run {', '.join(names)}: they "
-            "have no labels in common"
+            f"{bundle.folder}: scores {', '.join(bundle.filter.dimension_names)}, but the run has labels for "
+            f"{', '.join(names)}; the dimensions must be the same"
         )
     raw = bundle.student.predict(rows.frame)
     found = decide_raw(raw, fold_all(rows.frame["text"]), bundle.filter, bundle.calibration).scores

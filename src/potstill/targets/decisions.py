@@ -1,7 +1,7 @@
-"""The decision log: who looked at the figures decided what, and why.
+"""The decision log: what people decided about a run, and why.
 
-In: a decision and its reason. Out: one line more in the run's `decisions.jsonl`, with the hashes of what was decided
-on. Lines are only ever added.
+In: a decision and its reason. Out: one more line in the run's `decisions.jsonl`, with the hashes of the evaluation and
+the bundle. The log is append-only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Decision(Part):
-    """One line of `decisions.jsonl`; `targets_met` is None where targets were not judged on this evaluation."""
+    """One line of `decisions.jsonl`; `targets_met` is None if targets were not judged on this evaluation."""
 
     when: str
     accepted: bool
@@ -35,14 +35,14 @@ class Decision(Part):
 
 
 def decide(run: Run, why: str, *, accepted: bool) -> Decision:
-    """Write down a decision about the run as it is evaluated now.
+    """Record a decision about the run and its current evaluation.
 
     Raises:
         BadInput: no reason is given.
-        RunError: the run is not evaluated, something has changed since, or another process writes to it.
+        RunError: the run is not evaluated, has changed since, or another process writes to it.
     """
     if not why.strip():
-        raise BadInput("--why: say why; a decision without a reason helps nobody")
+        raise BadInput("--why: give a reason for the decision")
     evaluation = run.need("evaluation", "evaluate")
     run.check_done("evaluate")
     with run.locked():
@@ -63,7 +63,7 @@ def decide(run: Run, why: str, *, accepted: bool) -> Decision:
 
 
 def decisions_of(path: Path) -> tuple[Decision, ...]:
-    """All decisions of a log, the first first; none where there is no log.
+    """All decisions of a log, the oldest first; none if there is no log.
 
     Raises:
         RunError: a line is broken; the message names it.
@@ -71,7 +71,7 @@ def decisions_of(path: Path) -> tuple[Decision, ...]:
     if not path.exists():
         return ()
     found = []
-    # Not splitlines: a reason may hold line separators of Unicode's own.
+    # Not splitlines: a reason may contain Unicode line separators.
     for number, line in enumerate(read_text(path).removesuffix("\n").split("\n"), start=1):
         try:
             found.append(Decision.model_validate_json(line, strict=True))

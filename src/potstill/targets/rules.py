@@ -1,8 +1,8 @@
 """A target: a recorded figure, a bound, and what the bound is relative to.
 
-In: `targets.yaml` and the figures of an evaluation as plain JSON. Out: one outcome per target. A target on a figure
-that does not exist is an error; one that reading nothing would meet is refused; one that little skill meets is
-called weak.
+In: `targets.yaml` and the figures of an evaluation as plain JSON. Out: one outcome per target. A target for a figure
+that does not exist is an error; a target that a constant would meet is refused; a target that little skill would meet
+is marked as weak.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 WEAK_SKILL = 0.2
-"""A target that less skill than this meets is weak."""
+"""A target that less skill than this can meet is weak."""
 
 _BOUNDS = ("below", "at_most", "above", "at_least")
 _KEYS = ("name", "by", "value", "k")
-"""By which of its fields an item of a list is found; all items of a slice's `by` go on to the next step."""
+"""Fields by which an item of a list is found; all items with the same `by` go on to the next step."""
 
 
 class Target(Part):
-    """One line of `targets.yaml`: a figure's path and exactly one bound, absolute or times another's figure."""
+    """One target of `targets.yaml`: a figure's path and exactly one bound, absolute or a multiple of another figure."""
 
     figure: str = Field(min_length=1)
     below: float | None = None
@@ -43,7 +43,7 @@ class Target(Part):
     @model_validator(mode="after")
     def _one_bound(self) -> Target:
         if sum(getattr(self, name) is not None for name in _BOUNDS) != 1:
-            raise ValueError(f"exactly one of {', '.join(_BOUNDS)} is expected")
+            raise ValueError(f"expected exactly one of {', '.join(_BOUNDS)}")
         return self
 
     @property
@@ -68,9 +68,9 @@ class _File(Part):
 
 
 class Outcome(Part):
-    """One target, judged. `value` is None where the evaluation recorded the figure as unknown: that is missed.
+    """The outcome of one target. `value` is None if the figure is unknown in the evaluation; the target is then missed.
 
-    `limit` is the bound in figures; `constant` what a student that reads nothing has, where that can be told.
+    `limit` is the bound as a number; `constant` is the constant's figure, if it is known.
     """
 
     figure: str
@@ -85,7 +85,7 @@ class Outcome(Part):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A figure, its full path, and the objects that lead to it, the outermost first."""
+    """A figure, its full path, and the objects on the path, the outermost first."""
 
     path: str
     value: float | None
@@ -93,10 +93,10 @@ class _Found:
 
 
 def read_targets(path: Path) -> tuple[Target, ...]:
-    """Targets from a `targets.yaml`.
+    """Read targets from a `targets.yaml`.
 
     Raises:
-        BadInput: it is missing or not legal; the message names the line and the field.
+        BadInput: the file is missing or not valid; the message names the line and the field.
     """
     content, root = read_yaml(read_text(path), str(path))
     try:
@@ -105,7 +105,7 @@ def read_targets(path: Path) -> tuple[Target, ...]:
         fault = error.errors()[0]
         place = " -> ".join(map(str, fault["loc"])) or "targets"
         said = (
-            f"unknown key; legal: {', '.join(Target.model_fields)}"
+            f"unknown key; valid keys: {', '.join(Target.model_fields)}"
             if fault["type"] == "extra_forbidden"
             else fault["msg"]
         )
@@ -116,13 +116,13 @@ def judge_targets(targets: Sequence[Target], record: Mapping[str, Any], where: s
     """Judge targets on the figures of an evaluation.
 
     Args:
-        targets: what is wanted.
-        record: the evaluation as JSON; a judgement of the incumbent on the same rows may stand in it as `incumbent`.
-        where: names the targets in errors.
+        targets: the targets.
+        record: the evaluation as JSON; it may contain a judgement of the incumbent on the same rows as `incumbent`.
+        where: the source of the targets, for error messages.
 
     Raises:
-        BadInput: a figure does not exist, is no number, or a constant already meets the target; the message names
-            the target and, for a path, what there is instead.
+        BadInput: a figure does not exist or is not a number, or a constant already meets the target; the message names
+            the target and, for a path, the figures that exist.
     """
     return tuple(
         _outcome(target, found, record, f"{where}: {target.figure}")
@@ -136,7 +136,10 @@ def _outcome(target: Target, found: _Found, record: Mapping[str, Any], where: st
     limit = number if target.of is None else number * _reference(target.of, found, record, where)
     constant = _of_constant(found, record)
     if constant is not None and target.met_by(constant, limit):
-        raise BadInput(f"{where}: {target} is vacuous: a constant, which reads nothing, has {constant:g}; ask for more")
+        raise BadInput(
+            f"{where}: {target} is vacuous: a constant, which does not read the text, has {constant:g}; set a "
+            "stricter target"
+        )
     weak = _weak_value(found, record)
     return Outcome(
         figure=found.path,
@@ -151,7 +154,7 @@ def _outcome(target: Target, found: _Found, record: Mapping[str, Any], where: st
 
 
 def _find(path: str, record: Mapping[str, Any], where: str) -> Iterator[_Found]:
-    """Every figure that a path names; `*` stands for all at its place."""
+    """All figures that a path names; `*` matches all keys or items at its place."""
     places: list[tuple[str, Any, tuple[tuple[str, Any], ...]]] = [("", record, ())]
     for step in path.strip("/").split("/"):
         going = [
@@ -161,11 +164,11 @@ def _find(path: str, record: Mapping[str, Any], where: str) -> Iterator[_Found]:
         ]
         if not going:
             walked, thing, _ = places[0]
-            raise BadInput(f"{where}: no such figure; {walked or 'the evaluation'} has {_offers(thing)}")
+            raise BadInput(f"{where}: no such figure; {walked or 'the evaluation'} contains {_offers(thing)}")
         places = going
     for walked, value, parents in places:
         if isinstance(value, bool) or not (value is None or isinstance(value, int | float)):
-            raise BadInput(f"{where}: {walked} is no number; it has {_offers(value)}")
+            raise BadInput(f"{where}: {walked} is not a number; it contains {_offers(value)}")
         yield _Found(walked, None if value is None else float(value), parents)
 
 
@@ -179,7 +182,7 @@ def _step(thing: Any, step: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - wha
     for key in _KEYS:
         same = [item for item in thing if isinstance(item, dict) and str(item.get(key)) == step]
         if same:
-            # Slices of one fact stay a list, in which the next step finds the value.
+            # Slices by the same field stay a list, in which the next step finds the value.
             return [(step, same)] if key == "by" else [(step, same[0])]
     return [(step, thing[int(step)])] if step.isdigit() and int(step) < len(thing) else []
 
@@ -195,23 +198,23 @@ def _offers(thing: Any) -> str:  # noqa: ANN401 - whatever JSON held
     if isinstance(thing, list):
         return ", ".join(dict.fromkeys(str(item.get("by", _name(item, i))) if isinstance(item, dict) else str(i)
                                        for i, item in enumerate(thing))) or "nothing"  # fmt: skip
-    return "nothing below it"
+    return "nothing"
 
 
 def _reference(of: str, found: _Found, record: Mapping[str, Any], where: str) -> float:
-    """The same figure of the constant, another rung or the incumbent, on the same rows."""
+    """The same figure of the constant, another candidate or the incumbent, on the same rows."""
     value = _of_constant(found, record) if of == "constant" else _of_other(of, found, record)
     if value is None:
         rungs = ", ".join(rung["name"] for rung in record.get("ladder", []))
         raise BadInput(
-            f"{where}: no such figure of {of}; it has to be in a judgement, and of be constant, incumbent (with "
-            f"--incumbent) or a rung judged on the same rows: {rungs}"
+            f"{where}: {of} has no such figure; the figure must be in a judgement, and `of` must be constant, "
+            f"incumbent (with --incumbent) or a candidate judged on the same rows: {rungs}"
         )
     return value
 
 
 def _of_constant(found: _Found, record: Mapping[str, Any]) -> float | None:
-    """What a constant has, or None where nothing recorded tells."""
+    """The constant's figure, or None if it is not known."""
     last = found.path.rsplit("/", 1)[-1]
     beside = found.parents[-1][1]
     if isinstance(beside, dict) and "constant_mae" in beside:
@@ -225,7 +228,7 @@ def _of_constant(found: _Found, record: Mapping[str, Any]) -> float | None:
 
 
 def _of_other(name: str, found: _Found, record: Mapping[str, Any]) -> float | None:
-    """The figure at the same place of another's judgement of the same rows."""
+    """The same figure in another judgement of the same rows."""
     at = next(
         (
             (walked, thing)
@@ -256,7 +259,7 @@ def _of_other(name: str, found: _Found, record: Mapping[str, Any]) -> float | No
 
 
 def _weak_value(found: _Found, record: Mapping[str, Any]) -> float | None:
-    """What a student of just too little skill has."""
+    """The figure of a student whose skill is just too low."""
     last = found.path.rsplit("/", 1)[-1]
     constant = _of_constant(found, record)
     if last == "skill":
@@ -265,7 +268,7 @@ def _weak_value(found: _Found, record: Mapping[str, Any]) -> float | None:
 
 
 def _met_with_less(target: Target, weak: float, limit: float) -> bool:
-    """Whether some value on the worse side of `weak` meets the target."""
+    """Whether a value worse than `weak` meets the target."""
     return limit > weak + 1e-9 if target.bound[0] in {"below", "at_most"} else limit < weak - 1e-9
 
 

@@ -1,4 +1,4 @@
-"""The page of an audit: `audit.json`, made readable.
+"""The page of an audit: `audit.json` as HTML.
 
 In: an `Audit`. Out: `audit.json` and `audit.html` in a folder. The page is made from the record alone.
 """
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["write_audit"]
 
 LAYOUT = {"record": "audit.json", "html": "audit.html"}
-"""What an audit's folder holds, beside the ledger of dropped articles that were judged."""
+"""The files in an audit's folder, in addition to the ledger of dropped articles that were judged."""
 
 
 def write_audit(audit: Audit, folder: Path) -> Path:
-    """Write the record and its page; the path of the page.
+    """Write the record and its page, and return the path of the page.
 
     Raises:
         BadInput: the folder cannot be written.

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from potstill.report.themes import Theme
 
 _STEPS = 40
-"""Points of the fitted curve, evenly apart on its logarithmic axis."""
+"""The number of points of the fitted curve, evenly spaced on its logarithmic axis."""
 
 
 def prepare_histograms(audit: Record) -> list[dict[str, Any]]:
-    """A row per dimension and band of the scale, with the share of its labels there."""
+    """A row per dimension and band of the scale, with the share of labels in the band."""
     low, high = audit.at("scale", 0).value, audit.at("scale", 1).value
     rows = []
     for place in range(audit.size("scores", "dimensions")):
@@ -41,7 +41,7 @@ def prepare_histograms(audit: Record) -> list[dict[str, Any]]:
 
 
 def plot_histograms(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
-    """A line of cells per dimension: the fuller a band, the darker its cell."""
+    """A row of cells per dimension: the more labels in a band, the darker its cell."""
     alt = library()
     x = alt.X(
         "band:O",
@@ -67,7 +67,7 @@ def plot_histograms(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair c
 
 
 def prepare_correlations(audit: Record) -> list[dict[str, Any]]:
-    """A row per pair of dimensions, both ways round."""
+    """A row per pair of dimensions, in both orders."""
     names = [spaced(name) for name in audit.at("redundancy", "dimensions").value or []]
     return [
         {
@@ -83,7 +83,7 @@ def prepare_correlations(audit: Record) -> list[dict[str, Any]]:
 
 
 def plot_correlations(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
-    """A square of cells, coloured by the correlation."""
+    """A matrix of cells, coloured by correlation."""
     alt = library()
     base = alt.Chart(inline(rows))
     x = alt.X(
@@ -116,7 +116,7 @@ def plot_correlations(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as abo
 
 
 def prepare_curve(audit: Record) -> list[dict[str, Any]]:
-    """The measured points, and the fitted law from the smallest of them to the last that is foretold."""
+    """The measured points, and the fitted curve from the smallest of them to the last predicted one."""
     rows: list[dict[str, Any]] = []
     for place in range(audit.size("curve", "points")):
         at = ("curve", "points", place)

@@ -1,4 +1,4 @@
-"""Words and tables with figures in them, written as templates.
+"""Text and tables with figures, written as templates.
 
 In: a record and a template such as `{count repeats/rows} articles, off by {score.. repeats/interval}`. Out: text that
 keeps the fact behind every figure.
@@ -25,15 +25,15 @@ _WORDS = frozenset({"text", "name"})
 
 
 def said(record: Record, template: str, at: Path = (), absent: str | None = None) -> Text:
-    """A template's words, with figures in the place of its fields.
+    """Fill a template with figures.
 
     Args:
-        record: where the figures stand.
-        template: `{KIND PATH}` is a field, written as its kind has it (`name` is a dimension's, in words), and
-            `{KIND.. PATH}` both ends of an interval; behind a `|` is what stands for a value that is not there. A step
+        record: the record with the figures.
+        template: `{KIND PATH}` is a field, formatted by its kind (`name` formats the name of a dimension), and
+            `{KIND.. PATH}` both ends of an interval; the text after a `|` is shown if the value is missing. A step
             `@worst` of a path is the value of the field `worst`.
-        at: where in the record the paths begin.
-        absent: what stands for a value that is not there, where the field does not say.
+        at: the path in the record to which paths are relative.
+        absent: the text for a missing value, if the field does not give one.
     """
     return tuple(_parts(record, template, at, absent))
 
@@ -47,7 +47,7 @@ def table(
     wraps: Sequence[str] = (),
     folded: bool = False,
 ) -> Table:
-    """A row per place; a column is its head and a template. Columns of words are set as words."""
+    """A table with a row per place; a column is a header and a template. Text columns are not numeric."""
     heads = tuple(Column(head, numeric=_numeric(template), wraps=head in wraps) for head, template in columns)
     rows = tuple(Row(tuple(said(record, template, at, DASH) for _, template in columns)) for at in places)
     return Table(caption, heads, rows, folded)

@@ -1,6 +1,6 @@
-"""What an audit's page says, section by section: each turns the record into blocks and works nothing out.
+"""The sections of an audit's page: each turns the record into blocks and computes nothing.
 
-In: the record of an audit. Out: a `Document`. A part that the audit had to leave out says why.
+In: the record of an audit. Out: a `Document`. A part that the audit left out says why.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ def compose(audit: Record) -> Document:
     return Document(
         title=f"Labels of {words(audit, 'filter') or 'a filter'}",
         kicker="potstill \N{MIDDLE DOT} audit",
-        lead=said(audit, "What {count rows} labels by {text oracle} are worth, before a student learns from them."),
+        lead=said(
+            audit, "The quality of {count rows} labels by {text oracle}, checked before a student is trained on them."
+        ),
         sections=tuple(_section(audit, part) for part in PARTS),
     )
 
 
 def summary(audit: Record) -> Iterator[Block]:
-    """Key figures and verdicts."""
+    """Key figures and findings."""
     yield Tiles(
         (
             _tile(audit, "Labelled", ("count", "rows"), "{count clusters} different articles"),
@@ -38,19 +40,19 @@ def summary(audit: Record) -> Iterator[Block]:
                 audit,
                 "Repeat difference",
                 ("score", "repeats/mean_difference"),
-                "two answers about one article; {score.. repeats/mean_difference_interval|unknown}",
+                "between two answers about one article; interval {score.. repeats/mean_difference_interval|unknown}",
             ),
             _tile(
                 audit,
-                "Floor",
+                "Noise floor",
                 ("score", "repeats/mean_floor"),
-                "error of a perfect student; labels are means of {plain repeats/samples|1}",
+                "error of a perfect student; answers averaged per label: {plain repeats/samples|1}",
             ),
             _tile(
                 audit,
                 "Signal",
                 ("percent", "repeats/mean_signal"),
-                "of the labels' variance is not the oracle's noise",
+                "share of the labels' variance that is not the oracle's noise",
             ),
             _tile(
                 audit,
@@ -58,7 +60,7 @@ def summary(audit: Record) -> Iterator[Block]:
                 ("rate", "redundancy/effective"),
                 "interval {rate.. redundancy/effective_interval|unknown}",
             ),
-            _tile(audit, "Advice", ("text", "curve/advice"), "by the learning curve"),
+            _tile(audit, "Advice", ("text", "curve/advice"), "from the learning curve"),
         )
     )
     yield Findings(
@@ -75,18 +77,18 @@ _USES = (
     ("Mean label", ("score", "mean")),
     ("Spread (sd)", ("score", "sd")),
     ("Scale used", ("percent", "used")),
-    ("Share at the floor", ("percent", "at_floor")),
-    ("Share at the ceiling", ("percent", "at_ceiling")),
+    ("Share at the minimum", ("percent", "at_floor")),
+    ("Share at the maximum", ("percent", "at_ceiling")),
 )
-"""What is told of each source and language: a caption, and a field of a `Spread` with how it is written."""
+"""Tables by source and language: a caption, and a field of a `Spread` with its format."""
 
 
 def scores(audit: Record) -> Iterator[Block]:
-    """The use of the scale."""
+    """How labels use the scale."""
     yield Figure(
         "histograms",
         "Labels along the scale",
-        "For each dimension, the share of its labels in each tenth of the scale; darker is fuller.",
+        "For each dimension, the share of labels in each tenth of the scale; darker cells have more labels.",
         charts.prepare_histograms(audit),
         charts.plot_histograms,
         (audit.file,),
@@ -101,10 +103,10 @@ def scores(audit: Record) -> Iterator[Block]:
             ("Median", "{score median}"),
             ("Spread (sd)", "{score sd}"),
             ("Scale used", "{percent used}"),
-            ("At floor", "{percent at_floor}"),
-            ("At ceiling", "{percent at_ceiling}"),
-            ("Values", "{count levels}"),
-            ("A constant's error", "{score constant_mae}"),
+            ("At minimum", "{percent at_floor}"),
+            ("At maximum", "{percent at_ceiling}"),
+            ("Different values", "{count levels}"),
+            ("Constant's MAE", "{score constant_mae}"),
         ),
         places(audit, "scores", "dimensions"),
     )
@@ -118,29 +120,29 @@ def scores(audit: Record) -> Iterator[Block]:
 
 
 def repeats(audit: Record) -> Iterator[Block]:
-    """The oracle against itself."""
+    """Repeated answers of the oracle."""
     yield Paragraph(
         said(
             audit,
             "{count repeats/articles} of {count repeats/rows} articles have more than one answer. Two answers about "
-            "one article differ by {score repeats/mean_difference}; labels are means of {plain repeats/samples} "
-            "answers, so a perfect student would still be off by {score repeats/mean_floor} "
-            "(d / \N{SQUARE ROOT}2K).",
+            "one article differ by {score repeats/mean_difference} on average. Number of answers "
+            "averaged per label: {plain repeats/samples}. A perfect student would therefore still have an error of "
+            "{score repeats/mean_floor} (d / \N{SQUARE ROOT}2K).",
         )
     )
     reminder = (
-        "Repeats of one prompt show what changes from answer to answer, and no bias that all answers share: only "
-        "another oracle or a person can find that."
+        "Repeated answers to one prompt show how much answers vary, but not a bias that all answers share. Only "
+        "another oracle or a person can find such a bias."
     )
     yield Paragraph((reminder,), "neutral")
     yield table(
         audit,
-        "Two answers about one article",
+        "Differences between two answers about one article",
         (
             ("Dimension", "{name dimension}"),
             ("Difference", "{score difference}"),
             ("Interval", "{score.. difference_interval}"),
-            ("Floor", "{score floor}"),
+            ("Noise floor", "{score floor}"),
             ("Interval", "{score.. floor_interval}"),
             ("Noise (sd)", "{score noise_sd}"),
             ("Signal", "{percent signal}"),
@@ -151,19 +153,19 @@ def repeats(audit: Record) -> Iterator[Block]:
 
 
 def redundancy(audit: Record) -> Iterator[Block]:
-    """How many things the dimensions measure."""
+    """How many different things the dimensions measure."""
     yield Paragraph(
         said(
             audit,
             "The dimensions measure about {rate redundancy/effective} different things (interval "
-            "{rate.. redundancy/effective_interval}; with the oracle's own noise taken out "
+            "{rate.. redundancy/effective_interval}; without the oracle's noise: "
             "{rate redundancy/without_noise|unknown}). {text redundancy/rule}",
         )
     )
     yield Figure(
         "correlations",
         "Correlations of labels",
-        "A square of colours: the correlation of every two dimensions.",
+        "A matrix of colours: the correlation of each pair of dimensions.",
         charts.prepare_correlations(audit),
         charts.plot_correlations,
         (audit.file,),
@@ -171,7 +173,7 @@ def redundancy(audit: Record) -> Iterator[Block]:
     names = audit.at("redundancy", "dimensions").value or []
     yield table(
         audit,
-        "Principal components, the largest first",
+        "Principal components, largest first",
         (("Share", "{percent share}"), *((spaced(name), f"{{signed loadings/{name}}}") for name in names)),
         places(audit, "redundancy", "components"),
         folded=True,
@@ -179,14 +181,14 @@ def redundancy(audit: Record) -> Iterator[Block]:
 
 
 def oracles(audit: Record) -> Iterator[Block]:
-    """Several oracles side by side."""
+    """Comparison of several oracles."""
     pairs = places(audit, "pairs")
     if not pairs:
-        yield Paragraph(("No two oracles have scored the same article.",))
+        yield Paragraph(("No article was scored by more than one oracle.",))
         return
     yield table(
         audit,
-        "Every two oracles; bias is the first's scores less the second's",
+        "Comparison of each pair of oracles; bias is the first oracle's scores minus the second's",
         (
             ("Pair", "{text first} and {text second}"),
             ("Articles", "{count rows}"),
@@ -196,9 +198,9 @@ def oracles(audit: Record) -> Iterator[Block]:
             ("Interval", "{signed.. mean_bias_interval}"),
             ("Same tier", "{percent tiers/same}"),
             ("Kappa", "{score tiers/kappa}"),
-            ("Positive: first", "{count tiers/positive_first}"),
-            ("second", "{count tiers/positive_second}"),
-            ("both", "{count tiers/positive_both}"),
+            ("Positive (first)", "{count tiers/positive_first}"),
+            ("Positive (second)", "{count tiers/positive_second}"),
+            ("Positive (both)", "{count tiers/positive_both}"),
         ),
         pairs,
     )
@@ -221,29 +223,30 @@ def oracles(audit: Record) -> Iterator[Block]:
 
 
 def curve(audit: Record) -> Iterator[Block]:
-    """More labels, a better prompt, or stop."""
+    """The learning curve, and whether more labels would help."""
     yield Paragraph(
         said(
             audit,
-            "Advice: {text curve/advice}. {text curve/reason}. The next 1,000 labels would take {score curve/gain} "
-            "off (interval {score.. curve/gain_interval}). Measured with {text curve/student} on "
-            "{count curve/held_out} held-out rows a seed; a dearer student has a lower curve of a like shape.",
+            "Advice: {text curve/advice}. {text curve/reason}. The next 1,000 labels would reduce the error by "
+            "{score curve/gain} (interval {score.. curve/gain_interval}). Measured with {text curve/student} on "
+            "{count curve/held_out} held-out rows per seed; a larger student has a lower curve of similar shape.",
         ),
         "neutral",
     )
     yield Figure(
         "curve",
         "Error by number of labels",
-        "Points of a cheap student's error by labels learned, a fitted curve, and what more labels may bring.",
+        "The error of a cheap student by number of training labels, a fitted curve, and the expected error with more "
+        "labels.",
         charts.prepare_curve(audit),
         charts.plot_curve,
         (audit.file,),
     )
-    columns = (("Labels", "{count rows}"), ("Error", "{score mae}"))
-    yield table(audit, "Measured, mean of the seeds", columns, places(audit, "curve", "points"), folded=True)
+    columns = (("Labels", "{count rows}"), ("MAE", "{score mae}"))
+    yield table(audit, "Measured error, mean over seeds", columns, places(audit, "curve", "points"), folded=True)
     yield table(
         audit,
-        "Expected by the fit",
+        "Expected error from the fitted curve",
         (*columns, ("Interval", "{score.. interval}")),
         [("curve", name) for name in ("now", "more", "twice")],
         folded=True,
@@ -252,65 +255,65 @@ def curve(audit: Record) -> Iterator[Block]:
 
 
 def baselines(audit: Record) -> Iterator[Block]:
-    """What labels can be had for without reading."""
+    """Students that do not read the text, and other cheap ones."""
     yield Paragraph(
         said(
             audit,
-            "Errors over rows that each student had not seen. Knowing only an article's source removes "
+            "Errors are out-of-fold. A baseline that knows only an article's source removes "
             "{percent baselines/source_gain|an unknown share} of a constant's error (interval "
             "{percent.. baselines/source_gain_interval|unknown}).",
         )
     )
     yield table(
         audit,
-        "Cheap students, out of fold",
-        (("Student", "{text name}"), ("Error", "{score mae}"), ("Interval", "{score.. interval}")),
+        "Out-of-fold errors of cheap students",
+        (("Student", "{text name}"), ("MAE", "{score mae}"), ("Interval", "{score.. interval}")),
         places(audit, "baselines", "rungs"),
     )
 
 
 def suspects(audit: Record) -> Iterator[Block]:
-    """Labels worth a second look."""
+    """Labels that should be checked."""
     yield Paragraph(
         said(
             audit,
-            "Rows whose labels are furthest from what {text suspects/student}, which had not seen them, expects; its "
-            "error over all rows is {score suspects/mae}, a constant's {score suspects/constant_mae}. A suspicion of "
-            "1 is an ordinary row. Many are right, and hard: look before correcting.",
+            "Rows whose labels differ most from the out-of-fold predictions of {text suspects/student}. Its MAE over "
+            "all rows is {score suspects/mae}, that of a constant {score suspects/constant_mae}. An ordinary row has a "
+            "suspicion of 1. Many of these labels are correct but hard to predict: check before correcting.",
         )
     )
     yield table(
         audit,
-        "The most suspect labels, the worst first",
+        "The most suspect labels, worst first",
         (
             ("Id", "{text id}"),
             ("Article", "{text title}"),
             ("Suspicion", "{score suspicion}"),
-            ("Furthest off", "{name worst}"),
+            ("Dimension", "{name worst}"),
             ("Label", "{score labels/@worst}"),
-            ("Expected", "{score expected/@worst}"),
-            ("The oracle's evidence", "{text evidence}"),
+            ("Predicted", "{score expected/@worst}"),
+            ("Oracle's evidence", "{text evidence}"),
             ("Text", "{text text}"),
         ),
         places(audit, "suspects", "items"),
-        wraps=("Article", "The oracle's evidence", "Text"),
+        wraps=("Article", "Oracle's evidence", "Text"),
     )
 
 
 def prefilter(audit: Record) -> Iterator[Block]:
-    """What the prefilter drops, and what of it should be kept."""
+    """Articles that the prefilter drops, and those that it should have kept."""
     yield Paragraph(
         said(
             audit,
-            "The prefilter drops {count prefilter/dropped} of {count prefilter/articles} articles. A dropped one is "
-            "missed when the oracle's scores put it in a positive tier; intervals are exact (Clopper and Pearson).",
+            "The prefilter drops {count prefilter/dropped} of {count prefilter/articles} articles. A dropped article "
+            "is missed if the oracle's scores put it in a positive tier; intervals are exact (Clopper and Pearson).",
         )
     )
     columns = (
         ("Dropped", "{count dropped}"),
         ("Judged", "{count judged}"),
         ("Missed", "{count missed}"),
-        ("Rate", "{percent rate}"),
+        ("Miss rate", "{percent rate}"),
         ("Interval", "{percent.. interval}"),
     )
     groups = {
@@ -324,10 +327,10 @@ def prefilter(audit: Record) -> Iterator[Block]:
             yield table(audit, caption, ((group, "{text name}"), *columns), rows)
     yield table(
         audit,
-        "Missed articles, the highest first",
+        "Missed articles, highest score first",
         (
             ("Article", "{text title}"),
-            ("Dropped for", "{text reason}"),
+            ("Reason", "{text reason}"),
             ("Tier", "{text tier}"),
             ("Overall", "{score overall}"),
         ),
@@ -342,19 +345,19 @@ def texts(audit: Record) -> Iterator[Block]:
         said(
             audit,
             "{count duplicates/rows} rows are near-duplicates of others, in {count duplicates/clusters} clusters (the "
-            "largest has {count duplicates/largest}); {count duplicates/same_text} have the very text of an earlier "
-            "one. Labels of a pair differ by {score duplicates/difference|an unknown amount}.",
+            "largest has {count duplicates/largest}); {count duplicates/same_text} have exactly the same text as an "
+            "earlier row. Labels of a pair differ by {score duplicates/difference|an unknown amount}.",
         )
     )
     yield Paragraph(
         said(
             audit,
-            "The window of {count truncation/max_chars} characters cuts {count truncation/cut} of "
+            "The window of {count truncation/max_chars} characters truncates {count truncation/cut} of "
             "{count truncation/rows} articles; half of those lose at least {percent truncation/lost|nothing} of their "
-            "text. High scorers ({text truncation/high}) are cut in {percent truncation/high_cut_share} of cases, "
-            "others in {percent truncation/other_cut_share} (difference {percent truncation/difference}, interval "
-            "{percent.. truncation/difference_interval}). {count truncation/open_ended} texts were cut short before "
-            "they came here.",
+            "text. {percent truncation/high_cut_share} of high-scoring articles ({text truncation/high}) are "
+            "truncated, and {percent truncation/other_cut_share} of the others (difference "
+            "{percent truncation/difference}, interval {percent.. truncation/difference_interval}). "
+            "{count truncation/open_ended} texts were already truncated when they were imported.",
             absent=DASH,
         )
     )
@@ -362,10 +365,10 @@ def texts(audit: Record) -> Iterator[Block]:
         yield Paragraph(
             said(
                 audit,
-                "{count markup/marked} of {count markup/rows} texts have markup: {count markup/html} HTML tags, "
-                "{count markup/entities} entities such as &amp;, {count markup/markdown} Markdown. It takes at least "
-                "{percent markup/taken|nothing} of the window in half of those. Oracle and student read it; terms of "
-                "caps and prefilter are found in spite of it.",
+                "{count markup/marked} of {count markup/rows} texts contain markup: {count markup/html} HTML tags, "
+                "{count markup/entities} entities such as &amp;, {count markup/markdown} Markdown. In half of those, "
+                "it takes up at least {percent markup/taken|nothing} of the window. Oracle and student read the "
+                "markup; caps and prefilter find their terms despite it.",
             )
         )
     apart = table(
@@ -375,7 +378,7 @@ def texts(audit: Record) -> Iterator[Block]:
             ("Article", "{text title}"),
             ("First", "{text first}"),
             ("Second", "{text second}"),
-            ("Likeness", "{score jaccard}"),
+            ("Similarity (Jaccard)", "{score jaccard}"),
             ("Difference", "{score difference}"),
         ),
         places(audit, "duplicates", "apart"),
@@ -389,7 +392,7 @@ def texts(audit: Record) -> Iterator[Block]:
             ("Rows", "{count rows}"),
             ("Share", "{percent share}"),
             ("Overall", "{score overall}"),
-            ("Overall of others", "{score overall_without}"),
+            ("Overall without it", "{score overall_without}"),
             ("Sources", "{text sources}"),
         ),
         places(audit, "boilerplate", "declared"),
@@ -410,7 +413,7 @@ def texts(audit: Record) -> Iterator[Block]:
 
 
 class Part(NamedTuple):
-    """A section: its anchor, its title, what it says, and the field that is null where the audit left it out."""
+    """A section: its anchor, its title, its blocks, and the field that is null if the audit left it out."""
 
     id: str
     title: str
@@ -421,14 +424,14 @@ class Part(NamedTuple):
 PARTS = (
     Part("summary", "Summary", summary),
     Part("curve", "Learning curve", curve, "curve"),
-    Part("repeats", "The oracle against itself", repeats, "repeats"),
+    Part("repeats", "Label noise", repeats, "repeats"),
     Part("redundancy", "Redundancy of dimensions", redundancy, "redundancy"),
     Part("scores", "Use of the scale", scores),
-    Part("oracles", "Oracles side by side", oracles),
-    Part("baselines", "Without reading", baselines, "baselines"),
+    Part("oracles", "Comparison of oracles", oracles),
+    Part("baselines", "Baselines", baselines, "baselines"),
     Part("suspects", "Suspect labels", suspects, "suspects"),
-    Part("prefilter", "What the prefilter drops", prefilter, "prefilter"),
-    Part("texts", "Duplicates, boilerplate, truncation, markup", texts, "truncation"),
+    Part("prefilter", "Articles dropped by the prefilter", prefilter, "prefilter"),
+    Part("texts", "Duplicates, boilerplate, truncation and markup", texts, "truncation"),
 )
 """The page, in reading order."""
 

@@ -1,7 +1,7 @@
-"""What a report says, a file per subject: each turns records into blocks and works nothing out.
+"""The sections of a report, a file per subject: each turns records into blocks and computes nothing.
 
-In: facts. Out: a `Document`. A section is one function in `SECTIONS`, in reading order; one whose records are
-missing says so and shows "not recorded" where figures would stand.
+In: facts. Out: a `Document`. A section is one function in `SECTIONS`, in reading order; a section whose records are
+missing says so and shows "not recorded" in place of figures.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def compose(facts: Facts) -> Document:
             show(evaluation, "text", "filter"),
             ", version ",
             show(evaluation, "plain", "filter_version"),
-            ": how near a small local model comes to the oracle that taught it, beside what would be true without it.",
+            ": how closely a small local model reproduces the scores of its oracle, compared with baselines.",
         ),
         sections=tuple(section(facts) for section in SECTIONS),
     )

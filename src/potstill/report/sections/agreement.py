@@ -1,6 +1,6 @@
-"""Predicted against oracle, article by article and by band of the scale.
+"""The student's scores compared with the oracle's, article by article and by band of the scale.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def agreement(facts: Facts) -> Section:
-    """Predicted against oracle, and where on the scale the student leans."""
+    """Scatter plots of student and oracle scores, and the student's mean error by band of the scale."""
     evaluation, at = facts.evaluation, headline(facts.evaluation)
     blocks: list[Block] = []
     panels = _scatter_panels(facts, at)
@@ -28,8 +28,8 @@ def agreement(facts: Facts) -> Section:
             Paragraph(
                 (
                     (
-                        "Each point is an article that the student had not seen (or a cell of many, if there are too "
-                        "many to draw). On the dashed line the student would agree with the oracle."
+                        "Each point is a held-out article, or a group of articles if there are too many to draw. On "
+                        "the dashed line, student and oracle agree."
                     ),
                 )
             ),
@@ -43,16 +43,16 @@ def agreement(facts: Facts) -> Section:
             Paragraph(
                 (
                     (
-                        "Where the student leans: its mean error by what the oracle said. An unsure student pulls "
-                        "to the middle, so that high scores come out low; whoever filters for them should look right."
+                        "Bias: the student's mean error by the oracle's score. An uncertain student predicts scores "
+                        "closer to the middle, so high scores come out too low. If you filter for high scores, check "
+                        "the columns on the right."
                     ),
                 )
             ),
             Figure(
                 "bands",
                 "Mean error by band of the oracle's score",
-                "A table of colours: dimensions down, bands of the oracle's score across, the student's mean error in "
-                "each.",
+                "A heat map of the student's mean error by dimension (rows) and band of the oracle's score (columns).",
                 bands,
                 charts.plot_bands,
                 (evaluation.file,),
@@ -60,7 +60,7 @@ def agreement(facts: Facts) -> Section:
             ),
             _band_table(evaluation, at),
         ]
-    return Section("agreement", "Predicted against oracle", tuple(blocks))
+    return Section("agreement", "Student and oracle scores", tuple(blocks))
 
 
 def _band_table(evaluation: Record, at: Path) -> Table:
@@ -88,7 +88,7 @@ def _band_table(evaluation: Record, at: Path) -> Table:
         for name in charts.ordered(evaluation, *at, "bands")
     )
     return Table(
-        "Mean error by band, and rows in it",
+        "Mean error by band (number of rows)",
         (Column("Dimension", numeric=False), *(Column(end) for end in ends)),
         rows,
         folded=True,
@@ -110,10 +110,10 @@ def _scatter_panels(facts: Facts, at: Path) -> Panels | None:
                 Figure(
                     f"scatter-{name}",
                     "weighted overall" if name == "overall" else spaced(name),
-                    f"The student's score of {spaced(name)} against the oracle's, article by article.",
+                    f"The student's and the oracle's scores for {spaced(name)}, article by article.",
                     points,
                     plot,
                     (facts.predictions.file,),
                 )
             )
-    return Panels("Predicted against oracle", tuple(items)) if items else None
+    return Panels("Student and oracle scores", tuple(items)) if items else None

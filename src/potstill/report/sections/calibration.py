@@ -1,6 +1,6 @@
-"""Calibration that was kept and why, and how true the intervals are.
+"""Which calibration was kept and why, and the coverage of the intervals.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def calibration(facts: Facts) -> Section:
-    """What calibration was kept and why, and how wide and how true the intervals are."""
+    """Which calibration was kept and why, and the width and coverage of the intervals."""
     record, evaluation = facts.calibration, facts.evaluation
     width = LEVELS.index(INTERVAL_LEVEL)
     named = {record.at("curves", i, "dimension").value: i for i in range(record.size("curves"))}
@@ -38,26 +38,26 @@ def calibration(facts: Facts) -> Section:
         return Section("calibration", "Calibration and intervals", (Paragraph((f"Not recorded ({record.file}).",)),))
     text: Text = (
         (
-            "A calibration curve is kept only where it lowers the error on rows that did not fit it; otherwise scores "
-            "are clipped to the scale and nothing else. Intervals are conformal and meant to hold "
+            "A calibration curve is kept only if it lowers the error on rows that it was not fitted on; otherwise "
+            "scores are only clipped to the scale. Intervals are conformal, with a nominal coverage of "
         ),
         show(evaluation, "percent", "shipped", "interval_level"),
-        " of labels; the share of test labels that they did hold stands beside them. Fitted on: ",
+        "; the last column is the share of test labels that they contain. Fitted on: ",
         show(record, "text", "origin"),
         ".",
     )
     head = (
         Column("Dimension", numeric=False),
-        Column("Kept", numeric=False),
-        Column("Error before"),
-        Column("after"),
+        Column("Calibration", numeric=False),
+        Column("MAE before"),
+        Column("MAE after"),
         Column("Rows"),
-        Column("Half width"),
-        Column("Held on test"),
+        Column("Half interval width"),
+        Column("Coverage on test"),
     )
     why = Table(
-        "Why each curve was kept or dropped",
-        (Column("Dimension", numeric=False), Column("Why", numeric=False, wraps=True)),
+        "Reasons for keeping or dropping each curve",
+        (Column("Dimension", numeric=False), Column("Reason", numeric=False, wraps=True)),
         tuple(Row(((spaced(str(name)),), (show(record, "text", "curves", i, "reason"),))) for name, i in named.items()),
         folded=True,
     )

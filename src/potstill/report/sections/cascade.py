@@ -1,6 +1,6 @@
-"""The cascade: what a cheap student may answer alone, and which share of positives it was shown to let through.
+"""The cascade: which articles a cheap student may answer alone, and its guaranteed recall of positives.
 
-In: facts. Out: a section; where there is no cascade, it says so.
+In: facts. Out: a section; if there is no cascade, it says so.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ from potstill.report.sections.parts import show, words
 if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
 
-_TITLE = "Early answers"
+_TITLE = "Cascade (early answers)"
 
 
 def cascade(facts: Facts) -> Section:
-    """The frontier between what is answered early and what may be lost."""
+    """The trade-off between the share of early answers and the recall of positives."""
     found = facts.cascade
     if not found.recorded:
-        said = "Every article is scored by the bundle's own student: no cascade was made (potstill cascade RUN)."
+        said = "No cascade was made, so the bundle's student scores every article. Make one with potstill cascade RUN."
         return Section("cascade", _TITLE, (Paragraph((said,)),))
     if found.at("bundle").value != facts.bundle.at("sha256").value:
-        return Section("cascade", _TITLE, (Paragraph(("The cascade was made for another bundle.",)),))
+        return Section(
+            "cascade", _TITLE, (Paragraph(("The cascade was made for a different bundle and is not shown.",)),)
+        )
     return Section("cascade", _TITLE, (*_words(found), _frontier(found), _plot(found)))
 
 
@@ -33,28 +35,28 @@ def _words(found: Record) -> tuple[Block, ...]:
         Paragraph((show(found, "text", "why"), ".")),
         Paragraph(
             (
-                "Thresholds come from ",
+                "Thresholds are chosen on ",
                 show(found, "count", "articles"),
                 " articles that ",
                 show(found, "text", "first"),
-                " had not seen, ",
+                " was not trained on; ",
                 show(found, "count", "positives"),
-                " of them positive by the oracle's scores, in ",
+                " of them are positive by the oracle's scores, in ",
                 show(found, "count", "positive_clusters"),
-                " clusters of near-duplicates. So many can show a recall of ",
+                " clusters of near-duplicates. With so many positives, the highest recall that can be guaranteed is ",
                 show(found, "percent", "highest"),
-                " at most. A recall holds for articles like these with a confidence of ",
+                ". A recall holds for similar articles with a confidence of ",
                 show(found, "percent", "confidence"),
-                " (Wilks; Clopper and Pearson). It is that of the first answer: the second student may still err.",
+                " (Wilks; Clopper and Pearson). It only covers the first student: the second one may still be wrong.",
             )
         ),
         Paragraph(
             (
-                "On the test part, which chose nothing, ",
+                "On the test part, which was not used to choose thresholds, ",
                 show(found, "count", "test", "passed"),
                 " of ",
                 show(found, "count", "test", "positives"),
-                " positives go on, and ",
+                " positives go on to the second student, and ",
                 show(found, "count", "test", "early"),
                 " of ",
                 show(found, "count", "test", "articles"),
@@ -65,7 +67,14 @@ def _words(found: Record) -> tuple[Block, ...]:
 
 
 def _frontier(found: Record) -> Table:
-    heads = ("Recall at least", "Answered early", "With one positive in twenty", "Articles/s", "Threshold", "Lost")
+    heads = (
+        "Minimum recall",
+        "Answered early",
+        "Answered early if one in twenty is positive",
+        "Articles/s",
+        "Threshold",
+        "Missed",
+    )
     rows = []
     for place in range(found.size("frontier")):
         at = ("frontier", place)
@@ -80,15 +89,15 @@ def _frontier(found: Record) -> Table:
         )
         rows.append(Row(cells, strong=chosen))
     student = words(found, "student") or "the second student"
-    caption = f"What may be answered before {student}; the chosen threshold stands out"
+    caption = f"Articles answered before {student}; the chosen threshold is in bold"
     return Table(caption, tuple(Column(head) for head in heads), tuple(rows))
 
 
 def _plot(found: Record) -> Figure:
     return Figure(
         "cascade",
-        "Answered early, by the recall that is shown to be kept",
-        "A line that rises to the left: the lower the recall that must be kept, the more is answered early.",
+        "Share answered early by guaranteed recall",
+        "A line that rises to the left: the lower the required recall, the more articles are answered early.",
         prepare_frontier(found),
         plot_frontier,
         (found.file,),

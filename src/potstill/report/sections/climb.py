@@ -1,6 +1,6 @@
-"""Error against time: what an article costs on each rung of the ladder, the oracle's own noise, and which to take.
+"""Error and cost: the time per article of each model of the leaderboard, the noise floor, and the recommended model.
 
-In: facts. Out: a section; where no ladder was climbed, it says so.
+In: facts. Out: a section; if there is no leaderboard, it says so.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from potstill.report.sections.parts import DASH, busy, interval, load_remark, sh
 if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
 
-_TITLE = "Error against time"
+_TITLE = "Error and cost of each model"
 
 
 def climb(facts: Facts) -> Section:
-    """The rungs that `potstill ladder` trained, those it left out, its advice, and what the next would buy."""
+    """The models that `potstill ladder` trained or left out, its recommendation, and the expected gain of the next."""
     found = facts.ladder
     if not found.recorded:
-        said = "No ladder was climbed (potstill ladder RUN), so nothing is said of which rung to take for its cost."
+        said = "Not recorded. Run potstill ladder RUN to compare the errors and costs of models."
         return Section("climb", _TITLE, (Paragraph((said,)),))
     if any(record.at("rows_hash").value != found.at("rows").value for record in facts.students.values()):
-        said = "The ladder was climbed on other rows than those of the students here; climb it again."
+        said = "The leaderboard was made on other rows than the students of this run; run potstill ladder RUN again."
         return Section("climb", _TITLE, (Paragraph((said,)),))
     return Section("climb", _TITLE, (*_words(found), *_plot(found), _table(found)))
 
 
 def _words(found: Record) -> tuple[Block, ...]:
     floor: tuple[Inline, ...] = (
-        ("The oracle's own noise is ", show(found, "score", "floor"), ": no student errs less.")
+        ("The noise floor is ", show(found, "score", "floor"), ": no student can have a lower error.")
         if found.at("floor").recorded
-        else ("The oracle's own noise is not known, as no article was asked about twice.",)
+        else ("The noise floor is unknown, because no article was labelled twice.",)
     )
     text = (
-        "Errors are on the ",
+        "Errors are mean absolute errors on the ",
         show(found, "count", "validation_rows"),
-        " rows of the validation part, where the constant errs by ",
+        " rows of the validation part, where the constant has ",
         show(found, "score", "constant_mae"),
         ". ",
         *floor,
@@ -49,25 +49,25 @@ def _words(found: Record) -> tuple[Block, ...]:
 def _advice(found: Record) -> tuple[Inline, ...]:
     limited = found.at("milliseconds").recorded
     budget: tuple[Inline, ...] = (
-        (" within ", show(found, "milliseconds", "milliseconds"), " ms an article") if limited else ()
+        (" within ", show(found, "milliseconds", "milliseconds"), " ms per article") if limited else ()
     )
     if not found.at("pick").recorded:
-        return ("No rung was trained", *budget, ".")
+        return ("No model was trained", *budget, ".")
     cheaper: tuple[Inline, ...] = (
-        (" Cheaper, and not surely worse: ", show(found, "text", "pick", "as_good"), ".")
+        (" Cheaper models that are not significantly worse: ", show(found, "text", "pick", "as_good"), ".")
         if found.size("pick", "as_good")
         else ()
     )
     return (
-        "The rung to take",
+        "The recommended model",
         *budget,
         " is ",
         show(found, "text", "pick", "name"),
-        ": it errs by ",
+        ": its error is ",
         show(found, "score", "pick", "mae"),
-        " and takes ",
+        " and it takes ",
         show(found, "milliseconds", "pick", "milliseconds"),
-        " ms an article",
+        " ms per article",
         *_picked_load(found),
         ".",
         *cheaper,
@@ -75,7 +75,7 @@ def _advice(found: Record) -> tuple[Inline, ...]:
 
 
 def _picked_load(found: Record) -> Text:
-    """What stands behind the time of the rung to take."""
+    """A remark after the time of the recommended model if it was measured under load."""
     name = found.at("pick", "name").value
     places = [place for place in range(found.size("steps")) if found.at("steps", place, "name").value == name]
     return load_remark(found, "steps", places[0], "latency", "load") if places else ()
@@ -85,20 +85,21 @@ def _next(found: Record) -> tuple[Inline, ...]:
     if not found.at("next").recorded:
         return ()
     begun: tuple[Inline, ...] = (
-        " The next rung, ",
+        " The next model, ",
         show(found, "text", "next", "name"),
-        ", would train for about ",
+        ", would take about ",
         show(found, "seconds", "next", "seconds"),
+        " to train",
     )
     if not found.at("next", "gain").recorded:
-        return (*begun, "; too few rungs were trained to tell what it would buy.")
+        return (*begun, "; too few models were trained to estimate its error.")
     return (
         *begun,
-        "; if error went on falling with time as over the ",
+        "; if error keeps falling with time as it did over the ",
         show(found, "count", "next", "points"),
-        " rungs so far, it would take ",
+        " models so far, it would reduce the error by ",
         show(found, "score", "next", "gain"),
-        " off, to ",
+        ", to ",
         show(found, "score", "next", "mae"),
         ".",
     )
@@ -111,8 +112,8 @@ def _plot(found: Record) -> tuple[Figure, ...]:
     return (
         Figure(
             "climb",
-            "Error against milliseconds an article",
-            "A point for each rung with its interval; dashed lines are the oracle's own noise and the time allowed.",
+            "Error by milliseconds per article",
+            "A point for each model with its interval; dashed lines are the noise floor and the latency budget.",
             rows,
             plot_climb,
             (found.file,),
@@ -145,9 +146,9 @@ def _table(found: Record) -> Table:
         )
         name = show(found, "text", *at, "name")
         rows.append(Row(((name,), *(figures if trained else left_out)), strong=trained and name.fact.value == picked))
-    heads = ("MAE", "Interval", "Skill", "ms, median", "Training")
+    heads = ("MAE", "Interval", "Skill", "Median ms", "Training time")
     return Table(
-        "Rungs, cheapest first; the one to take stands out",
-        (Column("Rung", numeric=False), *map(Column, heads), Column("Left out because", numeric=False, wraps=True)),
+        "Models, cheapest first; the recommended one is in bold",
+        (Column("Model", numeric=False), *map(Column, heads), Column("Not trained because", numeric=False, wraps=True)),
         tuple(rows),
     )

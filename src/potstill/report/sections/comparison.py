@@ -1,6 +1,6 @@
-"""The run beside others: by skill, and which differences are more than noise.
+"""Comparison of the run with others: by skill, and which differences are more than noise.
 
-In: facts. Out: a section; what no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from potstill.report.sections.parts import DASH, interval, show
 if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
 
-_TITLE = "Beside other runs and filters"
+_TITLE = "Comparison with other runs and filters"
 
 
 def comparison(facts: Facts) -> Section:
-    """What `potstill compare --keep` left in the run."""
+    """The comparison that `potstill compare --keep` recorded in the run."""
     record = facts.comparison
     if not record.recorded:
         how = f"Not recorded ({record.file}); potstill compare RUN OTHER --keep records it."
         return Section("comparison", _TITLE, (Paragraph((how,)),))
     if record.at("evaluation_sha256").value != facts.evaluation.sha256:
         old = (
-            "The comparison was made on another evaluation (",
+            "The comparison was made with a different evaluation (",
             show(record, "hash", "evaluation_sha256"),
-            ") than this one, and is not shown.",
+            ") and is not shown.",
         )
         return Section("comparison", _TITLE, (Paragraph(old, "caution"),))
     notes = tuple(Paragraph((show(record, "text", "notes", i),)) for i in range(record.size("notes")))
@@ -34,10 +34,10 @@ def comparison(facts: Facts) -> Section:
 
 
 def _entries(record: Record) -> Table:
-    words = tuple(Column(label, numeric=False) for label in ("What", "Filter", "Figures of"))
+    words = tuple(Column(label, numeric=False) for label in ("Entry", "Filter", "Evaluated on"))
     return Table(
-        "Side by side",
-        (*words, *map(Column, ("Rows", "Skill", "MAE", "Constant", "Spearman", "Tiers", "Majority"))),
+        "Compared entries",
+        (*words, *map(Column, ("Rows", "Skill", "MAE", "Constant", "Spearman", "Tier agreement", "Majority tier"))),
         tuple(
             Row(
                 (
@@ -68,10 +68,10 @@ def _entries(record: Record) -> Table:
 def _pairs(record: Record) -> tuple[Block, ...]:
     if not record.size("pairs"):
         return ()
-    head = tuple(Column(label, numeric=False) for label in ("One", "Less the other"))
+    head = tuple(Column(label, numeric=False) for label in ("First", "Second"))
     table = Table(
-        "Differences of MAE on the rows that both judged",
-        (*head, *map(Column, ("Rows", "Difference", "Interval", "Chance of noise")), Column("Noise", numeric=False)),
+        "Differences in MAE (first minus second) on common rows",
+        (*head, *map(Column, ("Rows", "Difference", "Interval", "p-value")), Column("Noise", numeric=False)),
         tuple(
             Row(
                 (

@@ -1,7 +1,7 @@
-"""What follows from the figures: strengths, weaknesses, readiness, suitability. Each from a rule, with evidence.
+"""Conclusions from the figures: strengths, weaknesses, readiness, suitability. Each from a rule, with evidence.
 
-In: facts. Out: sections. A rule whose figures are not recorded says so or is silent; thresholds are shown from
-`rules.RULES`.
+In: facts. Out: sections. A rule whose figures are not recorded says so or gives no conclusion; thresholds are shown
+from `rules.RULES`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _TONES = {"excellent": "good", "good": "good", "weak": "caution", "unproven": "c
 
 
 def strengths(facts: Facts) -> Section:
-    """What speaks for the student and what against it, dimension by dimension and as a whole."""
+    """Strengths and weaknesses of the student, overall and by dimension."""
     evaluation, at = facts.evaluation, headline(facts.evaluation)
     found = [*_whole(evaluation, at), *_each_dimension(evaluation, at), *_held(facts)]
     order = {"good": 0, "caution": 1, "bad": 2}
@@ -34,17 +34,18 @@ def strengths(facts: Facts) -> Section:
     opening = Paragraph(
         (
             (
-                "By rule, not by eye. A dimension is rated by the share of the error that could go (from the "
-                "constant's down to the floor, or to nothing where the floor is unknown) that is gone: excellent from "
+                "Ratings follow fixed rules. A dimension is rated by the share of the avoidable error that the student "
+                "removes. The avoidable error is the constant's error minus the noise floor, or the "
+                "whole error if the floor is unknown. Excellent: at least "
             ),
             _rule("percent", "rating", "excellent"),
-            ", good from ",
+            "; good: at least ",
             _rule("percent", "rating", "good"),
-            ", fair from ",
+            "; fair: at least ",
             _rule("percent", "rating", "fair"),
             (
-                "; unproven where it is better than the constant and the interval of its skill still holds zero; none "
-                "where it is not better."
+                "; unproven: better than the constant, but the interval of its skill includes zero; none: not better "
+                "than the constant."
             ),
         )
     )
@@ -54,7 +55,7 @@ def strengths(facts: Facts) -> Section:
 
 
 def readiness(facts: Facts) -> Section:
-    """A list of what must hold before readers depend on the bundle; a check without a record is open."""
+    """Checks that must pass before the bundle is used in production; a check without a record is open."""
     evaluation, at = facts.evaluation, headline(facts.evaluation)
     checks = tuple(
         Row(((name,), (_answer(holds),), evidence), strong=holds is False)
@@ -63,55 +64,55 @@ def readiness(facts: Facts) -> Section:
     open_ = any(holds is None for _, holds, _ in _checks(facts, evaluation, at))
     failed = any(holds is False for _, holds, _ in _checks(facts, evaluation, at))
     said = (
-        Paragraph(("Not ready: a check below fails.",), "bad")
+        Paragraph(("Not ready: at least one check below fails.",), "bad")
         if failed
-        else Paragraph(("Not proven: a check below is not recorded.",), "caution")
+        else Paragraph(("Not confirmed: at least one check below is not recorded.",), "caution")
         if open_
-        else Paragraph(("Every check below holds.",), "good")
+        else Paragraph(("All checks below pass.",), "good")
     )
     table = Table(
         "Checks",
         (
             Column("Check", numeric=False, wraps=True),
-            Column("Holds", numeric=False),
+            Column("Passed", numeric=False),
             Column("Evidence", numeric=False, wraps=True),
         ),
         checks,
     )
-    return Section("readiness", "Ready for production?", (said, table))
+    return Section("readiness", "Production readiness", (said, table))
 
 
 def suitability(facts: Facts) -> Section:
-    """What the scores are good for: tiers, ranking, exact values."""
+    """Uses for which the scores are suitable: tiers, ranking, exact values."""
     evaluation, at = facts.evaluation, headline(facts.evaluation)
     kappa, spearman = evaluation.at(*at, "tiers", "kappa"), evaluation.at(*at, "overall", "spearman")
     widest = _widest(facts)
     low, high = (evaluation.at("scale", place).value for place in (0, 1))
     share = None if widest is None or low is None or high is None else widest[1].value / (high - low)
     exact: Text = (
-        ("half the interval of the widest dimension: not recorded",)
+        ("half the interval width of the widest dimension: not recorded",)
         if widest is None
-        else ("half the interval of the widest dimension, ", spaced(widest[0]), ": ", Shown(widest[1], "score"))
+        else ("half the interval width of the widest dimension, ", spaced(widest[0]), ": ", Shown(widest[1], "score"))
     )
     rows: tuple[tuple[str, str | None, Text, Text], ...] = (
         (
-            "Sorting articles into tiers",
+            "Assigning articles to tiers",
             grade("tiers", kappa.value),
             (
-                "kappa of tiers ",
+                "Cohen's kappa of tiers ",
                 Shown(kappa, "score"),
                 ", agreement ",
                 show(evaluation, "percent", *at, "tiers", "accuracy"),
             ),
-            _bounds("tiers", "kappa"),
+            _bounds("tiers", "Cohen's kappa"),
         ),
         (
             "Ranking articles",
             grade("ranking", spearman.value),
-            ("Spearman of the weighted overall ", Shown(spearman, "score")),
+            ("Spearman correlation of the weighted overall ", Shown(spearman, "score")),
             _bounds("ranking", "Spearman"),
         ),
-        ("Exact scores", grade("exact", share), exact, _bounds("exact", "share of the scale")),
+        ("Exact scores", grade("exact", share), exact, _bounds("exact", "half interval width as a share of the scale")),
     )
     table = Table(
         "Suitability",
@@ -123,7 +124,7 @@ def suitability(facts: Facts) -> Section:
         ),
         tuple(Row(((use,), (verdict or "not recorded",), evidence, rule)) for use, verdict, evidence, rule in rows),
     )
-    return Section("suitability", "What it is good for", (table,))
+    return Section("suitability", "Suitable uses", (table,))
 
 
 def rating(evaluation: Record, path: Path, name: str) -> str | None:
@@ -150,7 +151,7 @@ def _whole(evaluation: Record, at: Path) -> Iterator[Paragraph]:
                 show(evaluation, "percent", *at, "mean", "skill"),
                 " (interval ",
                 *interval(evaluation, "percent", *at, "mean", "skill_interval"),
-                "), clear of zero." if better else "), which does not lie above zero.",
+                "), which is entirely above zero." if better else "), which is not entirely above zero.",
             ),
             "good" if better else "bad",
         )
@@ -162,11 +163,11 @@ def _whole(evaluation: Record, at: Path) -> Iterator[Paragraph]:
         better = accuracy > majority
         yield Paragraph(
             (
-                "Tiers agree on ",
+                "Student and oracle agree on the tier of ",
                 show(evaluation, "percent", *at, "tiers", "accuracy"),
                 " of rows, ",
-                "more" if better else "not beyond doubt more",
-                " than the commonest tier alone would (",
+                "more" if better else "not significantly more",
+                " than always predicting the most common tier (",
                 show(evaluation, "percent", *at, "tiers", "majority"),
                 ").",
             ),
@@ -182,13 +183,13 @@ def _each_dimension(evaluation: Record, at: Path) -> Iterator[Paragraph]:
         path = (*at, "dimensions", name)
         floor = evaluation.at("floor", "floor", name)
         distance: Text = (
-            ("; ", Shown(evaluation.minus((*path, "mae"), ("floor", "floor", name)), "score"), " from its floor")
+            ("; ", Shown(evaluation.minus((*path, "mae"), ("floor", "floor", name)), "score"), " above its noise floor")
             if floor.recorded
-            else ("; its floor is unknown",)
+            else ("; its noise floor is unknown",)
         )
         yield Paragraph(
             (
-                f"{spaced(name)}: rated {word}. Error ",
+                f"{spaced(name)}: rated {word}. MAE ",
                 show(evaluation, "score", *path, "mae"),
                 ", skill ",
                 show(evaluation, "percent", *path, "skill"),
@@ -201,7 +202,7 @@ def _each_dimension(evaluation: Record, at: Path) -> Iterator[Paragraph]:
 
 
 def _doubt(evaluation: Record, word: str | None, path: Path) -> Text:
-    """The interval that leaves a dimension unproven."""
+    """The skill interval of a dimension that is rated unproven."""
     return (" (", *interval(evaluation, "percent", *path, "skill_interval"), ")") if word == "unproven" else ()
 
 
@@ -211,11 +212,11 @@ def _held(facts: Facts) -> Iterator[Paragraph]:
         if _coverage_fits(evaluation, name) is False:
             yield Paragraph(
                 (
-                    f"{spaced(name)}: intervals meant to hold ",
+                    f"{spaced(name)}: intervals with a nominal coverage of ",
                     show(evaluation, "percent", "shipped", "interval_level"),
-                    " of labels held ",
+                    " contain ",
                     show(evaluation, "percent", "shipped", "coverage", name),
-                    " on the test part.",
+                    " of the labels of the test part.",
                 ),
                 "caution",
             )
@@ -224,53 +225,53 @@ def _held(facts: Facts) -> Iterator[Paragraph]:
 def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, bool | None, Text]]:
     lowest = evaluation.at(*at, "mean", "skill_interval", "low")
     yield (
-        "Beats the constant beyond doubt",
+        "Clearly beats the constant",
         None if lowest.value is None else lowest.value > 0,
         ("interval of skill ", *interval(evaluation, "percent", *at, "mean", "skill_interval")),
     )
     words = [rating(evaluation, at, name) for name in charts.ordered(evaluation, *at, "dimensions")]
     yield (
-        "Every dimension beats its constant",
+        "Every dimension clearly beats the constant",
         None if not words or None in words else not {"none", "unproven"} & set(words),
         ("ratings: ", ", ".join(str(word) for word in words) if words else "not recorded"),
     )
     accuracy = evaluation.at(*at, "tiers", "accuracy_interval", "low").value
     majority = evaluation.at(*at, "tiers", "majority").value
     yield (
-        "Tiers beat the commonest tier",
+        "Tier agreement beats the most common tier",
         None if accuracy is None or majority is None else accuracy > majority,
         (
             "agreement ",
             *interval(evaluation, "percent", *at, "tiers", "accuracy_interval"),
-            " against ",
+            " compared with ",
             show(evaluation, "percent", *at, "tiers", "majority"),
         ),
     )
     rows = evaluation.at(*at, "rows")
     yield (
-        "Judged on enough rows",
+        "Evaluated on enough rows",
         None if rows.value is None else rows.value >= threshold("rows", "judged"),
         (Shown(rows, "count"), " rows; at least ", _rule("count", "rows", "judged")),
     )
     fits = [_coverage_fits(evaluation, name) for name in evaluation.keys("shipped", "coverage")]
     yield (
-        "Intervals hold what they promise",
+        "Intervals reach their nominal coverage",
         None if not fits or None in fits else all(fits),
         (
-            "held on test: ",
+            "coverage on test: ",
             *_coverages(evaluation),
-            "; promised ",
+            "; nominal ",
             show(evaluation, "percent", "shipped", "interval_level"),
-            "; too few only where chance would do so in under ",
+            "; coverage is too low if chance alone would cause it in less than ",
             _rule("percent", "coverage", "chance"),
             " of evaluations",
         ),
     )
     proof = facts.bundle.at("sha256")
     yield (
-        "The bundle proves itself, and is the one judged",
+        "The bundle is verified and is the one evaluated",
         None if not proof.recorded else _same(proof, evaluation.at("shipped", "bundle_sha256")),
-        ("bundle ", Shown(proof, "hash"), ", judged ", show(evaluation, "hash", "shipped", "bundle_sha256")),
+        ("bundle ", Shown(proof, "hash"), ", evaluated ", show(evaluation, "hash", "shipped", "bundle_sha256")),
     )
     met = facts.acceptance.at("met")
     yield (
@@ -281,11 +282,11 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
     cost = evaluation.at("shipped", "latency", "milliseconds_p50")
     load = evaluation.at("shipped", "latency", "load", "heavy")
     yield (
-        "Its cost is measured",
+        "Scoring time is measured without heavy load",
         not load.value if cost.recorded else None,
         (
             Shown(cost, "milliseconds", "not measured"),
-            " ms an article",
+            " ms per article",
             *load_remark(evaluation, "shipped", "latency", "load"),
         ),
     )
@@ -314,7 +315,7 @@ def _coverage_fits(evaluation: Record, name: str) -> bool | None:
 
 
 def _widest(facts: Facts) -> tuple[str, Fact] | None:
-    """The dimension whose interval is widest, and half its width."""
+    """The dimension with the widest interval, and half the width of the interval."""
     record, place = facts.calibration, LEVELS.index(INTERVAL_LEVEL)
     widths = [
         (str(record.at("curves", i, "dimension").value), record.at("curves", i, "widths", place))
@@ -328,7 +329,7 @@ def _bounds(rule: str, what: str) -> Text:
     way = "at most" if rule == "exact" else "at least"
     kind: Kind = "percent" if rule == "exact" else "plain"
     suited, care = (Shown(RULES.at(rule, word), kind) for word in ("suited", "with care"))
-    return f"{what}: {way} ", suited, f" suits, {way} ", care, " with care"
+    return f"{what}: {way} ", suited, f" is suited, {way} ", care, " is suited with care"
 
 
 def _rule(kind: Kind, *path: str) -> Shown:

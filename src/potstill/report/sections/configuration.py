@@ -1,6 +1,6 @@
-"""What was asked for: the filter, its dimensions, and the recipe of the student that became the bundle.
+"""The configuration: the filter, its dimensions, and the recipe of the shipped student.
 
-In: facts. Out: sections; a figure that no record holds is "not recorded".
+In: facts. Out: sections; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def judged(facts: Facts) -> Section:
-    """The filter: what an oracle was asked to judge."""
+    """The filter: what the oracle was asked to judge."""
     record, evaluation = facts.filter, facts.evaluation
     names = record.keys("dimensions")
     opening = Paragraph(
         (
             show(record, "text", "description"),
-            " The oracle and the student read the same window of an article, at most ",
+            " Oracle and student read the same text window of each article: at most ",
             show(record, "count", "text", "max_chars", absent="the default number of"),
             " characters (",
             show(record, "text", "text", "keep", absent="the default part"),
@@ -40,13 +40,13 @@ def judged(facts: Facts) -> Section:
         (
             Column("Dimension", numeric=False),
             Column("Weight"),
-            Column("What it asks", numeric=False, wraps=True),
+            Column("Description", numeric=False, wraps=True),
         ),
         tuple(
             Row(
                 (
                     (spaced(name),),
-                    # The weights that were used are those that sum to one.
+                    # The weights that were used are normalized to sum to one.
                     (show(evaluation, "plain", "weights", name),),
                     (show(record, "text", "dimensions", name, "description"),),
                 )
@@ -58,29 +58,29 @@ def judged(facts: Facts) -> Section:
         "Gates, caps and tiers",
         (
             Column("Rule", numeric=False),
-            Column("When", numeric=False, wraps=True),
-            Column("Limits the overall to"),
-            Column("Why", numeric=False, wraps=True),
+            Column("Condition", numeric=False, wraps=True),
+            Column("Overall limited to"),
+            Column("Reason", numeric=False, wraps=True),
         ),
         tuple(_rules(record)),
         folded=True,
     )
-    return Section("judged", "What is judged", (opening, dimensions, rules))
+    return Section("judged", "Filter", (opening, dimensions, rules))
 
 
 def configuration(facts: Facts) -> Section:
-    """The recipe that the shipped student followed, setting by setting."""
+    """The recipe of the shipped student, setting by setting."""
     record = chosen_student(facts)
     blocks: list[Block] = [
         Paragraph(
             (
                 "The bundle's student is ",
                 show(facts.evaluation, "text", "shipped", "rung"),
-                ", made on ",
+                ", trained on device ",
                 show(record, "text", "device"),
-                " from ",
+                " with ",
                 show(record, "count", "train_rows"),
-                " training rows. Its recipe, as it was followed:",
+                " training rows. Its recipe:",
             )
         )
     ]
@@ -120,13 +120,13 @@ def _rules(record: Record) -> Iterator[Row]:
                 ("tier ", show(record, "text", *at, "name")),
                 (show(record, "text", *at, "when", absent="otherwise"),),
                 (DASH,),
-                ("a reader waits for it",) if record.at(*at, "positive").value else (DASH,),
+                ("positive tier",) if record.at(*at, "positive").value else (DASH,),
             )
         )
 
 
 def _leaves(value: Any, path: Path = ()) -> Iterator[Path]:  # noqa: ANN401 - anything a recipe can hold
-    """The paths of an object's plain values; a list of plain values is one."""
+    """The paths of an object's plain values; a list counts as one value."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, key))

@@ -1,6 +1,6 @@
-"""The rows, their parts, and what the labels look like.
+"""The rows, their parts, and statistics of the labels.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def data(facts: Facts) -> Section:
-    """The rows, their parts, and what the labels look like."""
+    """The rows, their parts, and statistics of the labels."""
     evaluation, stage = facts.evaluation, facts.stage("dataset")
     record: Path = ("parameters", "record")
     text: Text = (
@@ -27,7 +27,7 @@ def data(facts: Facts) -> Section:
         show(evaluation, "count", "data", "clusters"),
         " clusters; near-duplicate pairs: ",
         show(stage, "count", *record, "near_duplicates"),
-        ". Clusters lie whole in one part. Articles of which the window lost some text: ",
+        ". All rows of a cluster are in the same part. Articles truncated by the text window: ",
         show(stage, "count", *record, "cut"),
         ". Answers per article: ",
         show(evaluation, "plain", "data", "samples_per_article"),
@@ -48,14 +48,14 @@ def data(facts: Facts) -> Section:
         "Missing",
         "Mean",
         "Median",
-        "Spread",
+        "Standard deviation",
         "At the minimum",
-        "Commonest value",
-        "Repeat spread",
+        "Most common value",
+        "Repeat standard deviation",
         "Repeat difference",
     )
     labels = Table(
-        "The oracle's labels",
+        "Labels by dimension",
         (Column("Dimension", numeric=False), *map(Column, head)),
         tuple(
             Row(

@@ -1,6 +1,6 @@
-"""What was decided on the way: by targets, by people, and by the run itself, each with its reason.
+"""Decisions about the run: by targets, by people, and by the run itself, each with its reason.
 
-In: facts. Out: a section; what no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def decisions(facts: Facts) -> Section:
-    """What was decided on the way, by whom or what, and why, as the records tell."""
+    """Decisions about the run and their reasons, from the records."""
     made, student = facts.made, chosen_student(facts)
     rows = [
         Row(
             (
-                ("which student ships",),
+                ("student that is shipped",),
                 (show(made, "text", "choice", "rung"),),
                 (show(made, "text", "choice", "reason"),),
             )
@@ -30,18 +30,18 @@ def decisions(facts: Facts) -> Section:
         rows.append(
             Row(
                 (
-                    ("which epoch is kept",),
+                    ("epoch that is kept",),
                     (show(student, "count", "best_epoch"),),
-                    ("the least validation error of ", show(student, "count", "epochs"), " epochs"),
+                    ("lowest validation error of ", show(student, "count", "epochs"), " epochs"),
                 )
             )
         )
     table = Table(
-        "What the run decided by itself",
+        "Automatic decisions",
         (
-            Column("Question", numeric=False),
-            Column("Decided", numeric=False),
-            Column("Why", numeric=False, wraps=True),
+            Column("Decision", numeric=False),
+            Column("Result", numeric=False),
+            Column("Reason", numeric=False, wraps=True),
         ),
         tuple(rows),
     )
@@ -61,14 +61,14 @@ def _targets(facts: Facts) -> tuple[Block, ...]:
         return (
             Paragraph(
                 (
-                    "Targets were judged on another evaluation (",
+                    "Targets were judged on a different evaluation (",
                     show(record, "hash", "evaluation_sha256"),
-                    ") than this one, and are not shown.",
+                    ") and are not shown.",
                 ),
                 "caution",
             ),
         )
-    head = ("Figure", "Wanted", "Value", "A constant has", "Met", "Weak")
+    head = ("Figure", "Target", "Value", "Constant", "Met", "Weak")
     table = Table(
         "Targets",
         (
@@ -97,15 +97,15 @@ def _targets(facts: Facts) -> tuple[Block, ...]:
 def _people(facts: Facts) -> tuple[Block, ...]:
     record = facts.decisions
     if not record.size():
-        return (Paragraph((f"What people decided: not recorded ({record.file}).",)),)
+        return (Paragraph((f"Decisions by people: not recorded ({record.file}).",)),)
     table = Table(
-        "What people decided",
+        "Decisions by people",
         (
-            Column("When (UTC)", numeric=False),
+            Column("Time (UTC)", numeric=False),
             Column("Accepted", numeric=False),
-            Column("Why", numeric=False, wraps=True),
+            Column("Reason", numeric=False, wraps=True),
             Column("Targets met", numeric=False),
-            Column("On the evaluation", numeric=False),
+            Column("Evaluation", numeric=False),
         ),
         tuple(
             Row(
@@ -114,7 +114,7 @@ def _people(facts: Facts) -> tuple[Block, ...]:
                     (show(record, "plain", i, "accepted"),),
                     (show(record, "text", i, "why"),),
                     (show(record, "plain", i, "targets_met", absent="not judged"),),
-                    (show(record, "hash", i, "evaluation_sha256"), "" if _this(facts, i) else ", an earlier one"),
+                    (show(record, "hash", i, "evaluation_sha256"), "" if _this(facts, i) else " (an earlier one)"),
                 )
             )
             for i in range(record.size())

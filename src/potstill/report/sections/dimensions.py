@@ -1,6 +1,6 @@
-"""The shipped student, dimension by dimension.
+"""Errors of the shipped student by dimension.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def dimensions(facts: Facts) -> Section:
-    """The shipped student, dimension by dimension."""
+    """Errors of the shipped student by dimension."""
     evaluation, at = facts.evaluation, headline(facts.evaluation)
     rows = charts.prepare_dimensions(evaluation, at)
     blocks: list[Block] = [_judged_on(evaluation, at)]
@@ -36,8 +36,8 @@ def dimensions(facts: Facts) -> Section:
         blocks.append(
             Figure(
                 "dimensions",
-                "Error by dimension",
-                "For each dimension the student's mean absolute error, between the floor and the constant's error.",
+                "Mean absolute error by dimension",
+                "For each dimension, the student's mean absolute error with the noise floor and the constant's error.",
                 rows,
                 charts.plot_dimensions,
                 (evaluation.file,),
@@ -54,7 +54,7 @@ def dimensions(facts: Facts) -> Section:
         "Bias",
         "R\N{SUPERSCRIPT TWO}",
         "Spearman",
-        "Floor",
+        "Noise floor",
     )
     named: list[tuple[str, Path]] = [
         (name, (*at, "dimensions", name)) for name in charts.ordered(evaluation, *at, "dimensions")
@@ -83,10 +83,14 @@ def dimensions(facts: Facts) -> Section:
     )
     body.append(Row((("weighted overall",), (DASH,), *figures(evaluation, (*at, "overall")), (DASH,)), strong=True))
     table = Table(
-        "The shipped student by dimension", (Column("Dimension", numeric=False), *map(Column, head)), tuple(body)
+        "Errors of the shipped student by dimension",
+        (Column("Dimension", numeric=False), *map(Column, head)),
+        tuple(body),
     )
     return Section(
-        "dimensions", "By dimension", (*blocks, table, *_rounding(evaluation, at), _parts(facts, at), *_gap_rule(facts))
+        "dimensions",
+        "Errors by dimension",
+        (*blocks, table, *_rounding(evaluation, at), _parts(facts, at), *_gap_rule(facts)),
     )
 
 
@@ -99,7 +103,7 @@ def _rounding(evaluation: Record, at: Path) -> tuple[Paragraph, ...]:
             (
                 "The labels are multiples of ",
                 show(evaluation, "plain", *path, "step"),
-                ". Clipped to the scale and rounded to them, the same scores would have a mean error of ",
+                ". Clipped to the scale and rounded to these multiples, the same scores would have an MAE of ",
                 show(evaluation, "score", *path, "mae_rounded"),
                 " instead of ",
                 show(evaluation, "score", *path, "mae"),
@@ -110,7 +114,7 @@ def _rounding(evaluation: Record, at: Path) -> tuple[Paragraph, ...]:
 
 
 def _parts(facts: Facts, at: Path) -> Table:
-    """Train, validation and their gap at the epoch that was kept, and a rating of the held-out error."""
+    """Train and validation errors and their gap at the kept epoch, and a rating of the held-out error."""
     evaluation, student, history = facts.evaluation, chosen_student(facts), chosen_history(facts)
     place = kept_place(student, history)
     rows = []
@@ -137,9 +141,9 @@ def _parts(facts: Facts, at: Path) -> Table:
                 )
             )
         )
-    columns = ("Train MAE", "Validation MAE", "Gap", "Held-out MAE", "Skill", "Above its floor")
+    columns = ("Train MAE", "Validation MAE", "Gap", "Held-out MAE", "Skill", "Above noise floor")
     return Table(
-        "Train, validation, gap and rating",
+        "Train and validation errors, gap and rating",
         (Column("Dimension", numeric=False), *map(Column, columns), Column("Rating", numeric=False)),
         tuple(rows),
     )
@@ -152,9 +156,9 @@ def _gap_rule(facts: Facts) -> tuple[Paragraph, ...]:
     return (
         Paragraph(
             (
-                "Train and validation errors are those of the same weights, the kept epoch ",
+                "Train and validation errors are from the same weights (the kept epoch, ",
                 show(student, "count", "best_epoch"),
-                ", before calibration; the gap is validation less train.",
+                "), before calibration; the gap is validation minus train.",
             )
         ),
     )
@@ -163,13 +167,14 @@ def _gap_rule(facts: Facts) -> tuple[Paragraph, ...]:
 def _judged_on(evaluation: Record, at: Path) -> Paragraph:
     return Paragraph(
         (
-            "On ",
+            "Evaluated on ",
             show(evaluation, "count", *at, "rows"),
             " rows (",
             show(evaluation, "text", *at, "source"),
             (
-                "), none of which the student learned from. Skill is the share of the constant's error gone; bias "
-                "is prediction minus label; the floor is the error of a perfect student against labels this noisy."
+                "), none of which the student was trained on. Skill is the share of the constant's error that the "
+                "student removes; bias is prediction minus label; the noise floor is the error that a perfect student "
+                "would have, because the labels are noisy."
             ),
         )
     )

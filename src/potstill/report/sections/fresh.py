@@ -1,6 +1,6 @@
-"""The bundle on new articles that an oracle labelled for it: the fresh check.
+"""Evaluation of the bundle on new articles that an oracle labelled for this purpose.
 
-In: facts. Out: a section; where nobody made the check, it says so.
+In: facts. Out: a section; if there is no such evaluation, it says so.
 """
 
 from __future__ import annotations
@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
     from potstill.report.sections.parts import Path
 
-_TITLE = "On new articles"
+_TITLE = "Evaluation on new articles"
 
-_HEAD = ("MAE", "Interval", "Constant", "Skill", "RMSE", "Bias", "R\N{SUPERSCRIPT TWO}", "Spearman", "Floor")
+_HEAD = ("MAE", "Interval", "Constant", "Skill", "RMSE", "Bias", "R\N{SUPERSCRIPT TWO}", "Spearman", "Noise floor")
 
 
 def fresh(facts: Facts) -> Section:
-    """Errors, tiers and verdicts by labels that were bought for this alone."""
+    """Errors, tiers and findings on labels that were bought only for this evaluation."""
     found = facts.fresh
     if not found.recorded:
-        said = "No oracle has judged the bundle on new articles yet (potstill evaluate RUN --oracle ORACLE)."
+        said = (
+            "Not recorded. Run potstill evaluate RUN --oracle ORACLE to evaluate the bundle on newly labelled articles."
+        )
         return Section("fresh", _TITLE, (Paragraph((said,)),))
     verdicts = tuple(
         Paragraph((show(found, "text", "findings", place, "text"),), words(found, "findings", place, "tone"))
@@ -43,9 +45,9 @@ def _other_bundle(facts: Facts) -> Iterator[Block]:
     if shipped.recorded and judged.value != shipped.value:
         yield Paragraph(
             (
-                "This check is of another bundle (",
+                "These figures are for a different bundle (",
                 show(facts.fresh, "hash", "bundle_sha256"),
-                ") than the one that stands in this report (",
+                ") than the bundle of this report (",
                 show(facts.evaluation, "hash", "shipped", "bundle_sha256"),
                 ").",
             ),
@@ -56,17 +58,17 @@ def _other_bundle(facts: Facts) -> Iterator[Block]:
 def _asked(found: Record) -> Text:
     return (
         show(found, "count", "asked", "drawn"),
-        " articles, drawn by chance from ",
+        " articles, a random sample of ",
         show(found, "count", "asked", "articles"),
-        " that the student did not learn from, were labelled by ",
+        " that the student was not trained on, were labelled by ",
         show(found, "text", "asked", "oracle"),
         " (",
         show(found, "count", "asked", "samples"),
         " answers each; ",
         show(found, "count", "asked", "labelled"),
         (
-            " have a label). The constant is the new labels' own median, and the floor the error that these labels "
-            "leave to a perfect student."
+            " have a label). The constant is the median of the new labels; the noise floor is the error that a perfect "
+            "student would have on these labels."
         ),
     )
 
@@ -94,11 +96,11 @@ def _floor(found: Record, at: Path) -> Text:
 def _tiers(found: Record) -> Text:
     at = ("judgement", "tiers")
     return (
-        "The tier is the oracle's in ",
+        "Student and oracle agree on the tier of ",
         show(found, "percent", *at, "accuracy", absent=DASH),
-        " (interval ",
+        " of articles (interval ",
         *interval(found, "percent", *at, "accuracy_interval", absent=DASH),
-        "); naming the commonest every time would be right in ",
+        "); always predicting the most common tier would agree on ",
         show(found, "percent", *at, "majority", absent=DASH),
         ".",
     )

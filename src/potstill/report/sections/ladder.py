@@ -1,6 +1,6 @@
-"""The ladder: every student beside the constant, what each costs, and what validation said.
+"""The leaderboard: the errors and costs of all students, and the choice on validation.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def ladder(facts: Facts) -> Section:
-    """Every rung, beside the constant on the same rows."""
+    """All models, compared with the constant on the same rows."""
     evaluation = facts.evaluation
     rows = charts.prepare_ladder(evaluation)
     blocks: list[Block] = [
         Paragraph(
             (
                 (
-                    "Every student of this run, from one that reads nothing to the largest. A rung's error is the mean "
-                    "absolute error over all dimensions; the tick is the constant's error on the same rows, the "
-                    "line an interval over clusters of near-duplicates."
+                    "All students of this run, from a constant that does not read the text to the largest model. "
+                    "Errors are mean absolute errors over all dimensions. In the plot, the tick is the constant's "
+                    "error on the same rows, and the line is an interval over clusters of near-duplicates."
                 ),
             )
         ),
@@ -34,15 +34,15 @@ def ladder(facts: Facts) -> Section:
         blocks.append(
             Figure(
                 "ladder",
-                "Error by rung",
-                "Mean absolute error of each student with its interval, beside the constant's and the floor.",
+                "Mean absolute error by model",
+                "Mean absolute error of each student with its interval, the constant's error and the noise floor.",
                 rows,
                 charts.plot_ladder,
                 (evaluation.file,),
                 png="overall_metrics.png",
             )
         )
-    return Section("ladder", "The ladder", (*blocks, _ladder_table(facts), _speed_table(facts), *_validation(facts)))
+    return Section("ladder", "Leaderboard", (*blocks, _ladder_table(facts), _speed_table(facts), *_validation(facts)))
 
 
 def _ladder_table(facts: Facts) -> Table:
@@ -71,12 +71,12 @@ def _ladder_table(facts: Facts) -> Table:
         "Constant",
         "Skill",
         "Spearman",
-        "Tiers agree",
+        "Tier agreement",
         "MAE on test",
     )
     return Table(
-        "The ladder",
-        (Column("Rung", numeric=False), Column("Judged on", numeric=False), *map(Column, head)),
+        "Leaderboard",
+        (Column("Model", numeric=False), Column("Evaluated on", numeric=False), *map(Column, head)),
         tuple(rows),
     )
 
@@ -87,9 +87,9 @@ def _speed_table(facts: Facts) -> Table:
     places: list[tuple[Text, Path]] = [
         ((show(evaluation, "text", "ladder", i, "name"),), ("ladder", i)) for i in range(evaluation.size("ladder"))
     ]
-    places.append((("the bundle, whole path",), ("shipped",)))
+    places.append((("the bundle, end to end",), ("shipped",)))
     for label, path in places:
-        # Only of a rung is it recorded why it was not timed.
+        # The reason for a missing time is only recorded for students.
         missing = evaluation.at(*path, "latency" if path == ("shipped",) else "latency_missing")
         at = (*path, "latency")
         rows.append(
@@ -113,10 +113,10 @@ def _speed_table(facts: Facts) -> Table:
             )
         )
     return Table(
-        "What one article costs, measured",
+        "Measured scoring time",
         (
-            Column("Rung", numeric=False),
-            *map(Column, ("ms, median", "Articles/s in bulk", "Timed")),
+            Column("Model", numeric=False),
+            *map(Column, ("Median ms per article", "Articles/s in batches", "Articles timed")),
             Column("Load", numeric=False),
             Column("Machine", numeric=False, wraps=True),
         ),
@@ -128,21 +128,21 @@ def _validation(facts: Facts) -> tuple[Block, ...]:
     evaluation = facts.evaluation
     names = evaluation.keys("choice", "validation_mae")
     if not names:
-        return (Paragraph(("The choice of the bundle's rung: not recorded.",)),)
+        return (Paragraph(("Choice of the bundle's student: not recorded.",)),)
     text: Text = (
-        "The rung is chosen by validation. The bundle is ",
+        "The student is selected on validation. The bundle contains ",
         show(evaluation, "text", "choice", "rung"),
-        "; the best of the others, ",
+        "; the best of the other students, ",
         show(evaluation, "text", "choice", "runner_up"),
-        ", errs by ",
+        ", has a validation MAE that is higher by ",
         show(evaluation, "score", "choice", "margin"),
-        " more there (interval ",
+        " (interval ",
         *interval(evaluation, "score", "choice", "margin_interval"),
         ").",
     )
     table = Table(
-        "Validation, which chose",
-        (Column("Rung", numeric=False), Column("MAE")),
+        "Validation errors",
+        (Column("Model", numeric=False), Column("MAE")),
         tuple(
             Row(((name,), (show(evaluation, "score", "choice", "validation_mae", name),)))
             for name in sorted(names, key=lambda name: evaluation.at("choice", "validation_mae", name).value)

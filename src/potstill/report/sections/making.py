@@ -1,6 +1,6 @@
 """How the run was made: stages, seeds, versions.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def making(facts: Facts) -> Section:
         (
             Column("Stage", numeric=False),
             Column("Started (UTC)", numeric=False),
-            Column("Took"),
+            Column("Duration"),
             Column("Seeds", numeric=False),
         ),
         tuple(
@@ -38,7 +38,7 @@ def making(facts: Facts) -> Section:
     )
     last = facts.stage("evaluate") if "evaluate" in facts.stages else facts.stage("train")
     versions = Table(
-        "Versions at the evaluation",
+        "Package versions at the evaluation",
         (Column("Package", numeric=False), Column("Version", numeric=False)),
         tuple(Row(((name,), (show(last, "text", "versions", name),))) for name in last.keys("versions")),
         folded=True,
@@ -50,12 +50,12 @@ def making(facts: Facts) -> Section:
         show(facts.evaluation, "percent", "bootstrap", "level"),
         ", seed ",
         show(facts.evaluation, "plain", "bootstrap", "seed"),
-        ". The run was begun on ",
+        ". The run was started on ",
         show(facts.manifest, "date", "created"),
         " for ",
         show(facts.manifest, "text", "filter"),
-        "; the filter's content has the hash ",
+        "; hash of the filter's content: ",
         show(facts.evaluation, "hash", "filter_hash"),
         ".",
     )
-    return Section("making", "How it was made", (Paragraph(bootstrap), stages, versions))
+    return Section("making", "Run history", (Paragraph(bootstrap), stages, versions))

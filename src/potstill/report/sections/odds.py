@@ -1,6 +1,6 @@
-"""How sure a tier is: probabilities against what came, and what asking the oracle keeps.
+"""Tier probabilities: their reliability, and errors when uncertain tiers are deferred to the oracle.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -14,45 +14,45 @@ if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
 
 _AT = ("shipped", "odds")
-_TITLE = "How sure a tier is"
+_TITLE = "Tier probabilities"
 
 
 def odds(facts: Facts) -> Section:
-    """Tiers' probabilities on the test part, and asking the oracle by a wanted error rate."""
+    """Tier probabilities on the test part, and deferral to the oracle for a target error rate."""
     evaluation = facts.evaluation
     if not evaluation.at(*_AT).recorded:
-        return Section("odds", _TITLE, (Paragraph(("Tiers' probabilities: not recorded.",)),))
+        return Section("odds", _TITLE, (Paragraph(("Tier probabilities: not recorded.",)),))
     text: Text = (
         (
-            "The bundle gives each tier a probability: the share of its student's known errors under which the "
-            "article would have the tier. Against the oracle's tiers of "
+            "The bundle gives each tier a probability: the share of the student's known errors for which the article "
+            "would be in the tier. Compared with the oracle's tiers of "
         ),
         show(evaluation, "count", *_AT, "rows"),
-        " test articles the Brier score is ",
+        " test articles, the Brier score is ",
         show(evaluation, "score", *_AT, "brier"),
-        "; saying of every article the shares that tiers have among the training labels has ",
+        ". Always predicting the tier frequencies of the training labels has a score of ",
         show(evaluation, "score", *_AT, "brier_of_shares"),
-        ", so probabilities take away ",
+        ", so the probabilities remove ",
         show(evaluation, "percent", *_AT, "brier_skill"),
         (
-            " of that. By how probable a tier was said to be: the mean of what was said, and how often the oracle's "
-            "scores had it."
+            " of that score. The tables compare, by predicted probability, the mean predicted probability with the "
+            "observed frequency of the oracle's tier."
         ),
     )
     blocks: tuple[Block, ...] = (
         Paragraph(text),
-        _said(evaluation, "own", "The verdict's own tier"),
-        _said(evaluation, "positive", "The positive tiers together"),
+        _said(evaluation, "own", "Reliability of the predicted tier"),
+        _said(evaluation, "positive", "Reliability of the positive tiers combined"),
         Paragraph(
             (
                 (
-                    "Where a tier is too unsure, the oracle can be asked (score --ask-oracle-above). The threshold "
-                    "comes from the articles of the calibration, so that with a confidence of "
+                    "If a tier is too uncertain, scoring can defer to the oracle (score --ask-oracle-above). The "
+                    "threshold is set on the calibration articles, so that with a confidence of "
                 ),
                 show(evaluation, "percent", *_AT, "sure"),
                 (
-                    " no more than the wanted share of the other tiers is wrong; a rate that those articles can't show "
-                    "is refused. On the test articles:"
+                    " at most the target share of the remaining tiers is wrong. A target that cannot be guaranteed "
+                    "with those articles is refused. On the test articles:"
                 ),
             )
         ),
@@ -65,7 +65,7 @@ def _said(evaluation: Record, kind: str, caption: str) -> Table:
     at = (*_AT, kind)
     return Table(
         caption,
-        tuple(map(Column, ("Probability from", "to", "Rows", "Said, mean", "Came"))),
+        tuple(map(Column, ("Probability from", "to", "Rows", "Mean probability", "Observed frequency"))),
         tuple(
             Row(
                 (
@@ -84,13 +84,13 @@ def _said(evaluation: Record, kind: str, caption: str) -> Table:
 def _asked(evaluation: Record) -> Table:
     at = (*_AT, "asked")
     return Table(
-        "Asking the oracle",
-        tuple(map(Column, ("Wanted error", "Sure from", "Kept", "Share kept", "Wrong of them", "Error", "Interval"))),
+        "Deferral to the oracle",
+        tuple(map(Column, ("Target error", "Minimum probability", "Kept", "Share kept", "Wrong", "Error", "Interval"))),
         tuple(
             Row(
                 (
                     (show(evaluation, "percent", *at, i, "error"),),
-                    (show(evaluation, "score", *at, i, "probability", absent="can't be shown"),),
+                    (show(evaluation, "score", *at, i, "probability", absent="no guarantee"),),
                     (show(evaluation, "count", *at, i, "kept", absent=DASH),),
                     (show(evaluation, "percent", *at, i, "kept_share", absent=DASH),),
                     (show(evaluation, "count", *at, i, "wrong", absent=DASH),),

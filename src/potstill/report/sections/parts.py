@@ -1,4 +1,4 @@
-"""What sections are made of: figures as they are written, and where a student's figures stand.
+"""Helpers for sections: formatted figures, and the paths of a student's figures in records.
 
 In: records. Out: inline text that keeps the fact behind every figure.
 """
@@ -21,11 +21,11 @@ NO_FLOOR = "unknown"
 DASH = "\N{EM DASH}"
 
 INTERVAL_LEVEL = 0.9
-"""Which of the calibration's interval widths is shown."""
+"""The level of the calibration's interval widths that are shown."""
 
 
 def headline(evaluation: Record) -> Path:
-    """Where the shipped student's figures stand: its rung's headline, or the bundle's own test."""
+    """The path of the shipped student's figures: the headline of its student, or the bundle's own test."""
     chosen = evaluation.at("shipped", "rung").value
     for place in range(evaluation.size("ladder")):
         if chosen is not None and evaluation.at("ladder", place, "name").value == chosen:
@@ -34,23 +34,23 @@ def headline(evaluation: Record) -> Path:
 
 
 def judgement(evaluation: Record, place: int) -> Path:
-    """Where a rung's headline judgement stands, by its place on the ladder."""
+    """The path of a student's headline judgement, by its place on the leaderboard."""
     return "ladder", place, "judgements", str(evaluation.at("ladder", place, "headline").value)
 
 
 def chosen_student(facts: Facts) -> Record:
-    """The record of the student that became the bundle, or the lack of one."""
+    """The record of the shipped student, or an empty record."""
     rung = str(facts.evaluation.at("shipped", "rung").value)
     return facts.students.get(rung, Record(f"students/{rung}/record.json", None, None, StudentRecord))
 
 
 def chosen_history(facts: Facts) -> Record:
-    """The epochs of the student that became the bundle, or the lack of them."""
+    """The epochs of the shipped student, or an empty record."""
     return facts.history(str(facts.evaluation.at("shipped", "rung").value))
 
 
 def kept_place(student: Record, history: Record) -> int | None:
-    """Where in its history the epoch stands that a student kept."""
+    """The position of a student's kept epoch in its history."""
     best = student.at("best_epoch").value
     places = (place for place in range(history.size()) if history.at(place, "epoch").value == best)
     return None if best is None else next(places, None)
@@ -71,21 +71,21 @@ def figures(evaluation: Record, at: Path) -> tuple[Text, ...]:
 
 
 def show(record: Record, kind: Kind, *path: str | int, absent: str | None = None) -> Shown:
-    """A field of a record as it is written; `absent` stands where a record that is there has no value."""
+    """A formatted field of a record; `absent` is shown if the record exists but has no value."""
     fact = record.at(*path)
-    # Only a record that is there can say that a thing does not apply; a missing one says nothing.
+    # Only an existing record can show that a value does not apply; a missing record shows nothing.
     return Shown(fact, kind) if absent is None or not record.recorded else Shown(fact, kind, absent)
 
 
 def latency(evaluation: Record, at: Path, kind: Kind, name: str) -> Shown:
-    """A measured time; an evaluation that did not measure says so."""
+    """A measured time, or "not measured" if the evaluation did not measure it."""
     return Shown(evaluation.at(*at, name), kind, "not measured" if evaluation.recorded else "not recorded")
 
 
 def under_load(record: Record, *path: str | int) -> Text:
-    """How busy the machine was while times of a record were measured, in words; `path` leads to its load.
+    """How busy the machine was while the times of a record were measured; `path` leads to its load.
 
-    An older record does not say; a time that was measured on a busy machine is never shown as a fact.
+    Older records do not have it. A time that was measured on a busy machine is never shown without a remark.
     """
     if not record.at(*path, "cores").recorded:
         return ("not recorded",)
@@ -95,23 +95,23 @@ def under_load(record: Record, *path: str | int) -> Text:
 
 
 def load_remark(record: Record, *path: str | int) -> Text:
-    """What stands behind a time that was measured under load; nothing behind others."""
+    """A remark after a time that was measured under load; empty for other times."""
     return ("; ", *under_load(record, *path)) if record.at(*path, "heavy").value else ()
 
 
 def busy(record: Record, *path: str | int) -> Text:
-    """As `load_remark`, short, for a table."""
+    """A short form of `load_remark` for tables."""
     return (" (measured under load)",) if record.at(*path, "heavy").value else ()
 
 
 def interval(record: Record, kind: Kind, *path: str | int, absent: str | None = None) -> Text:
-    """The ends of an interval."""
+    """The bounds of an interval."""
     low, high = (show(record, kind, *path, end, absent=absent) for end in ("low", "high"))
     return (low, " to ", high) if low.fact.recorded else (low,)
 
 
 def listed(record: Record, *path: str, kind: Kind = "plain") -> Text:
-    """An object's keys and values, one after the other."""
+    """An object's keys and values as a list."""
     parts: list[Inline] = []
     for name in record.keys(*path):
         parts += [", " if parts else "", f"{name} ", show(record, kind, *path, name)]
@@ -125,5 +125,5 @@ def words(record: Record, *path: str | int) -> str | None:
 
 
 def spaced(name: str) -> str:
-    """A dimension's name as words."""
+    """A dimension's name with spaces."""
     return name.replace("_", " ")

@@ -1,6 +1,6 @@
-"""What to do next: recommendations that follow from rules, each with the figures it rests on.
+"""Recommendations for next steps, each from a rule and with its figures.
 
-In: facts. Out: a section. Nothing is recommended on a figure that no record holds.
+In: facts. Out: a section. Recommendations are only based on recorded figures.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from potstill.report.sections.parts import Path
 
 _HIGH_BANDS = 2
-"""The bands at the top of the scale whose labels count as high."""
+"""The number of bands at the top of the scale whose labels count as high."""
 
 
 def recommendations(facts: Facts) -> Section:
-    """What would help most, by rule."""
+    """Recommendations of all rules."""
     found = tuple(Paragraph(text, "todo") for text in _found(facts))
     if not found:
-        return Section("recommendations", "Recommendations", (Paragraph(("No rule has anything to recommend.",)),))
+        return Section("recommendations", "Recommendations", (Paragraph(("No recommendations.",)),))
     return Section("recommendations", "Recommendations", (Findings(found),))
 
 
@@ -37,8 +37,8 @@ def _found(facts: Facts) -> Iterator[Text]:
     if evaluation.recorded and not evaluation.at("floor").recorded:
         yield (
             (
-                "Let the oracle answer some articles twice: nothing is labelled twice, so its own error, and with it "
-                "what a student could reach at best, is unknown."
+                "Label some articles twice. No article has two answers, so the oracle's own error, and therefore the "
+                "lowest error that a student could reach, is unknown."
             ),
         )
     yield from _student(facts)
@@ -46,21 +46,25 @@ def _found(facts: Facts) -> Iterator[Text]:
 
 
 def _furthest(evaluation: Record, at: Path) -> Iterator[Text]:
-    """The dimension with the most error above its floor, and whether it lacks high labels."""
+    """The dimension with the largest error above its noise floor, and whether it lacks high labels."""
     names = [n for n in evaluation.keys(*at, "dimensions") if evaluation.at(*at, "dimensions", n, "mae").recorded]
     if not names:
         return
     above = {name: evaluation.minus((*at, "dimensions", name, "mae"), ("floor", "floor", name)) for name in names}
     if any(fact.value is None for fact in above.values()):
         above = {name: evaluation.at(*at, "dimensions", name, "mae") for name in names}
-        what = " (its floor is unknown)"
+        what = " (its noise floor is unknown)"
     else:
-        what = " above its floor"
+        what = " above its noise floor"
     worst = max(names, key=lambda name: above[name].value)
     bands = evaluation.size(*at, "bands", worst)
     high = [(*at, "bands", worst, place) for place in range(max(0, bands - _HIGH_BANDS), bands)]
     counts = [evaluation.at(*path, "rows") for path in high]
-    text: Text = (f"{spaced(worst)} has the furthest to go: its error is ", Shown(above[worst], "score"), what)
+    text: Text = (
+        f"{spaced(worst)} has the most room for improvement: its error is ",
+        Shown(above[worst], "score"),
+        what,
+    )
     if not counts or any(count.value is None for count in counts):
         yield (*text, ".")
         return
@@ -78,7 +82,7 @@ def _furthest(evaluation: Record, at: Path) -> Iterator[Text]:
         if part
     )
     few = sum(count.value for count in counts) < threshold("rows", "high")
-    advice = "label more high scorers" if few else "look at what its description asks, and at the rows it misses most"
+    advice = "label more high-scoring articles" if few else "check its description and the rows with the largest errors"
     yield (*text, ", with ", *labels, f": {advice}.")
 
 
@@ -86,11 +90,11 @@ def _rows(evaluation: Record, at: Path) -> Iterator[Text]:
     rows = evaluation.at(*at, "rows")
     if rows.recorded and rows.value < threshold("rows", "judged"):
         yield (
-            "Label more: the student is judged on ",
+            "Label more articles: the student is evaluated on ",
             Shown(rows, "count"),
-            " rows, and under ",
+            " rows, and with fewer than ",
             Shown(RULES.at("rows", "judged"), "count"),
-            " a figure is a hint.",
+            ", figures are only indications.",
         )
 
 
@@ -99,11 +103,11 @@ def _positives(evaluation: Record, at: Path) -> Iterator[Text]:
     fewest = evaluation.at(*at, "tiers", "fewest_positives")
     if found.recorded and fewest.recorded and found.value < fewest.value:
         yield (
-            "Label more articles of ",
+            "Label more articles in ",
             show(evaluation, "text", *at, "tiers", "positives", "tiers"),
             ": the oracle puts ",
             Shown(found, "count"),
-            " rows there, and a recall needs ",
+            " rows there, and a recall needs at least ",
             Shown(fewest, "count"),
             ".",
         )
@@ -114,13 +118,17 @@ def _student(facts: Facts) -> Iterator[Text]:
     cut = record.at("truncated_share")
     if cut.recorded and cut.value > threshold("cut", "many"):
         yield (
-            "Try a student that reads more: ",
+            "Try a student that can read longer texts: ",
             Shown(cut, "percent"),
-            " of the training windows are longer than this one can read.",
+            " of the training texts are too long for this one.",
         )
     best, epochs = record.at("best_epoch"), record.at("epochs")
     if best.recorded and epochs.recorded and best.value == epochs.value:
-        yield ("Train longer: the best epoch, ", Shown(best, "count"), ", is the last one, so the end is not in sight.")
+        yield (
+            "Train longer: the best epoch, ",
+            Shown(best, "count"),
+            ", is the last one, so the error may still fall.",
+        )
     place = kept_place(record, history)
     if place is None:
         return
@@ -128,13 +136,13 @@ def _student(facts: Facts) -> Iterator[Text]:
     error = history.at(place, "validation", "mae")
     if gap.value is not None and gap.value > threshold("gap", "wide") * error.value:
         yield (
-            "More labels should help: validation errs by ",
+            "Label more articles: the validation error is ",
             Shown(gap, "score"),
-            " more than training (",
+            " higher than the training error (",
             Shown(error, "score"),
-            " against ",
+            " compared with ",
             show(history, "score", place, "train", "mae"),
-            "), so the student knows its training rows too well.",
+            "), so the student overfits its training rows.",
         )
 
 
@@ -145,9 +153,9 @@ def _cheaper(evaluation: Record) -> Iterator[Text]:
             yield (
                 "Consider ",
                 show(evaluation, "text", *at, "rung"),
-                ", which trains no encoder: ",
+                ", which does not train an encoder: its MAE is ",
                 show(evaluation, "score", *at, "mae"),
-                " against ",
+                ", compared with ",
                 show(evaluation, "score", *at, "shipped_mae"),
-                " on the same test rows.",
+                " for the shipped student on the same test rows.",
             )

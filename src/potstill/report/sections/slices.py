@@ -1,6 +1,6 @@
-"""Where the student is worse: slices by source, language, length and date, corrected for having looked at many.
+"""Errors by slice: source, language, length and date, corrected for multiple testing.
 
-In: facts. Out: a section; what no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
 
 def slices(facts: Facts) -> Section:
-    """Each slice beside all other rows, as the evaluation ordered them: the worst first."""
+    """Each slice compared with all other rows, in the order of the evaluation: worst first."""
     evaluation, at = facts.evaluation, ("shipped", "slices")
     count = evaluation.size(*at)
     if not count:
         looked = evaluation.at(*at).recorded
-        said = "No slice of the test part has enough rows to be judged." if looked else "Slices: not recorded."
-        return Section("slices", "Where it is worse", (Paragraph((said,)),))
+        said = "No slice of the test part has enough rows to be evaluated." if looked else "Slices: not recorded."
+        return Section("slices", "Errors by slice", (Paragraph((said,)),))
     text = Paragraph(
         (
             (
-                "The bundle on the test part, slice by slice. The difference is the slice's error less that of all "
-                "other rows; chance is the probability of one as large if there were none, and corrected chance allows "
-                "for all slices that were looked at (Benjamini and Hochberg)."
+                "Errors of the bundle on each slice of the test part. The difference is the slice's error minus that "
+                "of all other rows. The adjusted p-value is corrected for the number of slices (Benjamini and "
+                "Hochberg)."
             ),
         )
     )
-    head = ("Rows", "MAE", "Constant", "Skill", "Bias", "Difference", "Interval", "Chance", "Corrected")
+    head = ("Rows", "MAE", "Constant", "Skill", "Bias", "Difference", "Interval", "p-value", "Adjusted p-value")
     table = Table(
-        "Slices",
+        "Errors by slice",
         (Column("Slice", numeric=False), *map(Column, head)),
         tuple(
             Row(
@@ -53,4 +53,4 @@ def slices(facts: Facts) -> Section:
             for i in range(count)
         ),
     )
-    return Section("slices", "Where it is worse", (text, table))
+    return Section("slices", "Errors by slice", (text, table))

@@ -1,6 +1,6 @@
-"""What the bundle is: its files and their sizes, what it costs to run, what it was made with.
+"""Specifications of the bundle: its files and their sizes, scoring speed and memory, and how it was trained.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def specifications(facts: Facts) -> Section:
         return Section("specifications", "Specifications", (Paragraph((f"Not recorded ({bundle.file}).",)),))
     lines: tuple[tuple[str, Text], ...] = (
         ("Kind", (show(bundle, "text", "kind"), ", ", show(bundle, "text", "student"))),
-        ("Bundle's hash", (show(bundle, "hash", "sha256"),)),
+        ("Bundle hash", (show(bundle, "hash", "sha256"),)),
         ("Encoders", (show(bundle, "text", "encoders", 0, "backbone", absent="none"),)),
-        ("Largest length in tokens", (show(bundle, "count", "encoders", 0, "max_tokens", absent="none"),)),
+        ("Maximum length in tokens", (show(bundle, "count", "encoders", 0, "max_tokens", absent="none"),)),
         ("Parameters", (show(student, "count", "counts", "total", absent="no network was trained"),)),
-        ("Parameters that trained", (show(student, "count", "counts", "trainable", absent="no network was trained"),)),
+        ("Trained parameters", (show(student, "count", "counts", "trainable", absent="no network was trained"),)),
         (
-            "Median of one article",
+            "One article, median time",
             (latency(evaluation, at, "milliseconds", "milliseconds_p50"), " ms", *load_remark(evaluation, *at, "load")),
         ),
         (
-            "In bulk",
+            "Throughput in batches",
             (
                 latency(evaluation, at, "rate", "articles_per_second"),
                 " articles/s",
@@ -48,40 +48,40 @@ def specifications(facts: Facts) -> Section:
             "Measured on",
             (show(evaluation, "text", *at, "machine"), ", ", show(evaluation, "count", *at, "threads"), " threads"),
         ),
-        ("Made in", (show(student, "seconds", "seconds"), *load_remark(student, "load"))),
-        ("Largest memory while training", (show(student, "bytes", "peak_memory_bytes"),)),
-        ("Device memory while training", (show(student, "bytes", "peak_device_memory_bytes", absent="no device"),)),
-        ("Started from", listed(student, "backbones", kind="hash")),
+        ("Training time", (show(student, "seconds", "seconds"), *load_remark(student, "load"))),
+        ("Peak memory in training", (show(student, "bytes", "peak_memory_bytes"),)),
+        ("Peak device memory in training", (show(student, "bytes", "peak_device_memory_bytes", absent="no device"),)),
+        ("Pretrained weights", listed(student, "backbones", kind="hash")),
     )
     files = Table(
         "Files on disk",
         (Column("File", numeric=False), Column("Size"), Column("SHA-256", numeric=False)),
         tuple(
-            Row(((name,), (show(sizes, "bytes", name),), (show(bundle, "hash", "files", name, absent="its own"),)))
+            Row(((name,), (show(sizes, "bytes", name),), (show(bundle, "hash", "files", name, absent="not listed"),)))
             for name in sizes.keys()  # noqa: SIM118 - a record's method
         ),
     )
-    return Section("specifications", "Specifications", (_table("The bundle", lines), *_speed(facts), files))
+    return Section("specifications", "Specifications", (_table("Bundle", lines), *_speed(facts), files))
 
 
 def _speed(facts: Facts) -> tuple[Block, ...]:
-    """What `potstill bench` measured of this very bundle, and how `potstill optimize` has it run."""
+    """What `potstill bench` measured for this bundle, and how `potstill optimize` runs it."""
     bench, plan = facts.bench, facts.plan
     if bench.at("bundle").value != facts.bundle.at("sha256").value:
-        return (Paragraph(("Speed and memory in scoring were not measured: potstill bench does that.",)),)
+        return (Paragraph(("Scoring speed and memory were not measured; run potstill bench to measure them.",)),)
     lines: tuple[tuple[str, Text], ...] = (
         ("Load while measured", under_load(bench, "load")),
-        ("One article alone", (show(bench, "milliseconds", "latency", "p50"), " ms, the median")),
-        ("Nineteen articles in twenty within", (show(bench, "milliseconds", "latency", "p95"), " ms")),
-        ("Ninety-nine in a hundred within", (show(bench, "milliseconds", "latency", "p99"), " ms")),
-        ("In bulk", (show(bench, "rate", "articles_per_second"), " articles/s")),
-        ("Start of the process to the first score", (show(bench, "seconds", "fresh", "first_score_seconds"),)),
-        ("Memory once loaded", (_memory(bench, "memory_loaded_bytes"),)),
-        ("Memory at most", (_memory(bench, "memory_peak_bytes"),)),
-        ("Disk", (show(bench, "bytes", "disk_bytes"),)),
-        ("A million articles", _cost(bench)),
-        ("Runs on", _backend(bench)),
-        ("Why so", (show(plan, "text", "why"),) if _follows(facts) else ("nothing else was tried",)),
+        ("One article, median", (show(bench, "milliseconds", "latency", "p50"), " ms")),
+        ("One article, 95th percentile", (show(bench, "milliseconds", "latency", "p95"), " ms")),
+        ("One article, 99th percentile", (show(bench, "milliseconds", "latency", "p99"), " ms")),
+        ("Throughput in batches", (show(bench, "rate", "articles_per_second"), " articles/s")),
+        ("Process start to first score", (show(bench, "seconds", "fresh", "first_score_seconds"),)),
+        ("Memory after loading", (_memory(bench, "memory_loaded_bytes"),)),
+        ("Peak memory", (_memory(bench, "memory_peak_bytes"),)),
+        ("Disk size", (show(bench, "bytes", "disk_bytes"),)),
+        ("Cost of a million articles", _cost(bench)),
+        ("Backend", _backend(bench)),
+        ("Reason", (show(plan, "text", "why"),) if _follows(facts) else ("no other backend was tried",)),
         (
             "Machine",
             (show(bench, "text", "machine", "processor"), ", ", show(bench, "count", "machine", "cores"), " cores"),
@@ -94,38 +94,38 @@ def _speed(facts: Facts) -> tuple[Block, ...]:
     panels = Panels(
         "Speed",
         (
-            _figure(bench, "speed-length", "Articles a second, by length", "by_length"),
-            _figure(bench, "speed-batch", "Articles a second, by how many are given at a time", "by_batch"),
+            _figure(bench, "speed-length", "Articles per second by length", "by_length"),
+            _figure(bench, "speed-batch", "Articles per second by batch size", "by_batch"),
             Figure(
                 "speed-stages",
-                "Share of the time, by stage",
-                "The share of scoring time that each stage takes; the table says the same of the whole.",
+                "Share of time by stage",
+                "Bars with the share of scoring time of each stage.",
                 prepare_stages(bench),
                 plot_stages,
                 (bench.file,),
             ),
         ),
     )
-    return _table("Scoring with it", lines), panels
+    return _table("Scoring speed and memory", lines), panels
 
 
 def _figure(bench: Record, name: str, title: str, which: str) -> Figure:
-    alt = f"{title}: bars, each with the slowest and the fastest round."
+    alt = f"{title}: bars with the slowest and fastest rounds."
     return Figure(name, title, alt, prepare_rates(bench, which), plot_rates, (bench.file,))
 
 
 def _memory(bench: Record, name: str) -> Shown:
-    return show(bench, "bytes", "fresh", name, absent="this system does not tell")
+    return show(bench, "bytes", "fresh", name, absent="not available on this system")
 
 
 def _cost(bench: Record) -> Text:
     if bench.at("cost").value is None:
-        return ("no price was given",)
+        return ("no price given",)
     return (
         show(bench, "score", "cost", "per_million"),
         " at ",
         show(bench, "plain", "cost", "price_per_hour"),
-        " an hour",
+        " per hour",
     )
 
 
@@ -136,7 +136,7 @@ def _backend(bench: Record) -> Text:
 
 
 def _follows(facts: Facts) -> bool:
-    """Whether what was measured is what the plan says."""
+    """Whether the measured variant is that of the plan."""
     own = facts.plan.at("bundle").value == facts.bundle.at("sha256").value
     same = facts.plan.at("variant").value == facts.bench.at("variant").value
     return bool(own and same)

@@ -1,6 +1,6 @@
-"""Summary: key figures and verdicts.
+"""Summary: key figures and findings.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
 
 def summary(facts: Facts) -> Section:
-    """Key figures and verdicts."""
+    """Key figures and findings."""
     evaluation, at = facts.evaluation, headline(facts.evaluation)
     mean, test = (*at, "mean"), ("shipped", "judgement")
     tiles = (
         Tile(
-            "Error (MAE)",
+            "MAE",
             show(evaluation, "score", *mean, "mae"),
             ("interval ", *interval(evaluation, "score", *mean, "mae_interval")),
         ),
-        Tile("A constant's error", show(evaluation, "score", *mean, "constant_mae"), ("on the same rows",)),
+        Tile("Constant's MAE", show(evaluation, "score", *mean, "constant_mae"), ("on the same rows",)),
         Tile(
             "Skill",
             show(evaluation, "percent", *mean, "skill"),
-            ("of the constant's error removed; ", *interval(evaluation, "percent", *mean, "skill_interval")),
+            ("of the constant's error removed; interval ", *interval(evaluation, "percent", *mean, "skill_interval")),
         ),
         Tile(
-            "Floor",
+            "Noise floor",
             show(evaluation, "score", "floor", "mean_floor", absent=NO_FLOOR),
             (
                 "two answers of the oracle differ by ",
@@ -41,15 +41,15 @@ def summary(facts: Facts) -> Section:
         Tile(
             "Tier agreement",
             show(evaluation, "percent", *at, "tiers", "accuracy"),
-            ("the commonest tier alone: ", show(evaluation, "percent", *at, "tiers", "majority")),
+            ("most common tier: ", show(evaluation, "percent", *at, "tiers", "majority")),
         ),
         Tile(
-            "One article",
+            "Time per article",
             latency(evaluation, ("shipped", "latency"), "milliseconds", "milliseconds_p50"),
             (
                 "milliseconds, median; ",
                 latency(evaluation, ("shipped", "latency"), "rate", "articles_per_second"),
-                " articles/s in bulk",
+                " articles/s in batches",
                 *load_remark(evaluation, "shipped", "latency", "load"),
             ),
         ),
@@ -62,17 +62,17 @@ def summary(facts: Facts) -> Section:
         for place in range(evaluation.size("findings"))
     )
     shipped: Text = (
-        "The bundle is ",
+        "The bundle contains ",
         show(evaluation, "text", "shipped", "rung"),
-        ". Its figures here are over ",
+        ". The figures above are for ",
         show(evaluation, "count", *at, "rows"),
         " rows (",
         show(evaluation, "text", *at, "source"),
-        "); the bundle itself, as a user gets it, has a mean absolute error of ",
+        "). The bundle as shipped has an MAE of ",
         show(evaluation, "score", *test, "mean", "mae"),
         " on ",
         show(evaluation, "count", *test, "rows"),
-        " test rows that chose nothing (interval ",
+        " test rows, which were not used for model selection (interval ",
         *interval(evaluation, "score", *test, "mean", "mae_interval"),
         ").",
     )

@@ -1,6 +1,6 @@
-"""Agreement of tiers: what a reader of the filter's output would notice.
+"""Tiers: agreement between student and oracle, recall and precision, and ranking.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def tiers(facts: Facts) -> Section:
-    """Agreement of tiers: what a reader of the filter's output would notice."""
+    """Tier agreement, recall and precision by tier, and ranking."""
     evaluation = facts.evaluation
     at = (*headline(evaluation), "tiers")
     names = evaluation.at(*at, "names").value or []
@@ -31,7 +31,7 @@ def tiers(facts: Facts) -> Section:
         for i in range(len(names))
     )
     confusion = Table(
-        "Rows by the oracle's tier (down) and the student's (across)",
+        "Confusion matrix: oracle's tier (rows) and student's tier (columns)",
         (Column("Oracle", numeric=False), *(Column(str(name)) for name in names)),
         rows,
     )
@@ -64,21 +64,21 @@ def tiers(facts: Facts) -> Section:
         ),
     )
     text: Text = (
-        "Oracle and student each go through the filter's gates, caps and tiers. They agree on ",
+        "The filter's gates, caps and tiers are applied to both oracle and student. Their tiers agree on ",
         show(evaluation, "percent", *at, "accuracy"),
         " of ",
         show(evaluation, "count", *at, "rows"),
         " rows (interval ",
         *interval(evaluation, "percent", *at, "accuracy_interval"),
-        "); naming ",
+        "); always predicting ",
         show(evaluation, "text", *at, "majority_tier"),
-        " every time would agree on ",
+        " would agree on ",
         show(evaluation, "percent", *at, "majority"),
-        ". Beyond chance (Cohen's kappa): ",
+        ". Cohen's kappa, the agreement beyond chance: ",
         show(evaluation, "score", *at, "kappa"),
         ". With fewer than ",
         Shown(few, "count"),
-        " rows of the oracle's, counts are given and no recall.",
+        " rows in the oracle's tier, only counts are given and no recall.",
     )
     blocks: tuple[Block, ...] = (Paragraph(text),)
     if not names:
@@ -87,22 +87,22 @@ def tiers(facts: Facts) -> Section:
 
 
 def _ranking(evaluation: Record) -> tuple[Block, ...]:
-    """How soon a reader who goes down the student's list meets the positive tiers."""
+    """How well the student's ranking puts the positive tiers first."""
     at = (*headline(evaluation), "ranking")
     if not evaluation.at(*at).recorded:
         return (Paragraph(("Ranking: not recorded.",)),)
     text: Text = (
-        "A reader who goes down the student's list waits for ",
+        "Articles are ranked by the student's overall score; relevant articles are those in ",
         show(evaluation, "text", *at, "tiers"),
         " (",
         show(evaluation, "count", *at, "positives"),
         " of ",
         show(evaluation, "count", *at, "rows"),
-        " rows). Average precision ",
+        " rows). Average precision: ",
         show(evaluation, "score", *at, "average_precision", absent=DASH),
-        "; any order has ",
+        ", compared with ",
         show(evaluation, "score", *at, "by_chance", absent=DASH),
-        " on average.",
+        " for a random order.",
     )
     table = Table(
         "Ranking",

@@ -1,6 +1,6 @@
-"""Training: epochs, counts of what trained, and how each student was made.
+"""Training: epochs, parameter counts, and how each student was trained.
 
-In: facts. Out: a section; a figure that no record holds is "not recorded".
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def training(facts: Facts) -> Section:
-    """Epochs, and the counts of what was trained."""
+    """Epochs, parameter counts, and how each student was trained."""
     blocks: list[Block] = []
     for rung, history in facts.histories.items():
         record = facts.students.get(rung)
@@ -46,15 +46,15 @@ def training(facts: Facts) -> Section:
             blocks.append(_epoch_table(rung, history, None if record is None else kept_place(record, history)))
             blocks.append(_status_rule())
     if not blocks:
-        blocks.append(Paragraph(("Epochs: not recorded; no student of this run was trained by epochs.",)))
+        blocks.append(Paragraph(("Epochs: not recorded; no student of this run was trained in epochs.",)))
     else:
         blocks.insert(
             0,
             Paragraph(
                 (
                     (
-                        "Both parts are evaluated with the same weights after each epoch, dropout off; the band marks "
-                        "the epoch that was kept, the best by validation."
+                        "Both parts are evaluated with the same weights after each epoch, without dropout. The "
+                        "vertical band marks the kept epoch, which has the lowest validation error."
                     ),
                 )
             ),
@@ -67,12 +67,12 @@ def training(facts: Facts) -> Section:
 
 
 def _shown_by(evaluation: Record) -> Iterator[Block]:
-    """What each rung's history shows: whether it still falls, and what is wrong with it."""
+    """What each training history shows: whether validation error still falls, and problems."""
     rungs = [i for i in range(evaluation.size("ladder")) if evaluation.at("ladder", i, "training", "plateau").recorded]
     if rungs:
         yield Table(
-            "Does validation error still fall? Its slope over the last epochs",
-            (Column("Rung", numeric=False), *map(Column, ("Epochs", "Slope per epoch", "Interval"))),
+            "Slope of the validation error over the last epochs",
+            (Column("Model", numeric=False), *map(Column, ("Epochs", "Slope per epoch", "Interval"))),
             tuple(
                 Row(
                     (
@@ -102,11 +102,11 @@ def _shown_by(evaluation: Record) -> Iterator[Block]:
 def _status_rule() -> Paragraph:
     return Paragraph(
         (
-            "Status, by validation error: improving, a new best by at least ",
+            "Status by validation error: improving: a new best by at least ",
             Shown(RULES.at("epoch", "improving"), "percent"),
             (
-                " of the best so far; slightly better, a new best by less; plateau, no new best but within that; "
-                "worse, beyond it. The best is the epoch that was kept."
+                " of the best so far; slightly better: a new best by less; plateau: no new best, but within that "
+                "share; worse: by more than that share. The epoch marked best is the one that was kept."
             ),
         )
     )
@@ -121,7 +121,7 @@ def _epoch_table(rung: str, history: Record, kept: int | None) -> Table:
         "Validation RMSE",
         "Train loss",
         "Validation loss",
-        "Took",
+        "Duration",
     )
     rows = tuple(
         Row(
@@ -151,7 +151,7 @@ def _counts_table(facts: Facts) -> Block:
         "Base",
         "Adapter",
         "Head",
-        "Head's frozen copy",
+        "Frozen copy of head",
         "Base trained",
         "Adapter trained",
         "Head trained",
@@ -170,8 +170,8 @@ def _counts_table(facts: Facts) -> Block:
         "total",
     )
     return Table(
-        "Parameters, and which of them trained",
-        (Column("Rung", numeric=False), *map(Column, head)),
+        "Parameter counts",
+        (Column("Model", numeric=False), *map(Column, head)),
         tuple(
             Row(((name,), *((show(record, "count", "counts", key),) for key in keys)))
             for name, record in counted.items()
@@ -181,12 +181,12 @@ def _counts_table(facts: Facts) -> Block:
 
 def _students_table(facts: Facts) -> Table:
     return Table(
-        "How each student was made",
+        "Training of each student",
         (
-            Column("Rung", numeric=False),
-            *map(Column, ("Took", "Rows", "Windows it can't read whole", "Epochs", "Kept epoch")),
+            Column("Model", numeric=False),
+            *map(Column, ("Duration", "Rows", "Truncated texts", "Epochs", "Kept epoch")),
             Column("Seeds", numeric=False),
-            Column("Weights from", numeric=False),
+            Column("Pretrained weights", numeric=False),
         ),
         tuple(
             Row(
@@ -213,7 +213,7 @@ def _remarks(facts: Facts) -> Iterator[Paragraph]:
 
 
 def _by_ladder(facts: Facts) -> list[tuple[str, Record]]:
-    """The students' records from the bottom of the ladder up; those that are not on it last."""
+    """The students' records in the order of the leaderboard; those that are not on it last."""
     evaluation = facts.evaluation
     names = [evaluation.at("ladder", i, "name").value for i in range(evaluation.size("ladder"))]
     return sorted(facts.students.items(), key=lambda item: names.index(item[0]) if item[0] in names else len(names))

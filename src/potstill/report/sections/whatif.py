@@ -1,7 +1,7 @@
-"""What if the tiers began elsewhere? Where to cut for a wanted recall, and sliders on the stored overalls.
+"""Tier thresholds: thresholds for a target recall, and sliders that apply thresholds to stored overall scores.
 
-In: facts. Out: a section; what no record holds is "not recorded". The sliders are made from the run's predictions,
-with gates and caps as they were applied there, the words of the texts included.
+In: facts. Out: a section; a figure that is not in a record is shown as "not recorded". The sliders use the run's
+predictions, with gates and caps already applied, including caps on words of the texts.
 """
 
 from __future__ import annotations
@@ -19,30 +19,34 @@ if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
 
 _NOTE = (
-    "Move a threshold and see how many articles each tier holds. Worked out on this page from the stored overalls; "
-    "gates, caps and weights stay as they are (potstill tiers moves those too)."
+    "Move a threshold to see how many articles are in each tier. The counts are computed on this page from stored "
+    "overall scores; gates, caps and weights are unchanged (potstill tiers can change those too)."
 )
 
-_TITLE = "What if tiers began elsewhere?"
+_TITLE = "Tier thresholds"
 _FROM = re.compile(r"\s*overall\s*(>=|>)\s*(-?\d+(?:\.\d+)?)\s*")
 _ORDER = ("out-of-fold", "test", "validation")
 
 
 def what_if(facts: Facts) -> Section:
-    """Thresholds for a wanted recall as recorded, and sliders where the filter's tiers are cuts of overall."""
+    """Recorded thresholds for a target recall, and sliders if the filter's tiers are thresholds on the overall."""
     blocks: list[Block] = [*_recorded(facts.evaluation)]
     sliders = _sliders(facts)
     if sliders is not None:
         blocks.append(sliders)
     else:
-        blocks.append(Paragraph(("These tiers are more than cuts of overall: potstill tiers decides them again.",)))
+        blocks.append(
+            Paragraph(
+                ("No sliders: these tiers depend on more than the overall score. Use potstill tiers to try changes.",)
+            )
+        )
     return Section("what-if", _TITLE, tuple(blocks))
 
 
 def _recorded(evaluation: Record) -> tuple[Block, ...]:
     wanted = evaluation.keys("cuts", "by_recall")
     if not wanted:
-        return (Paragraph(("Where to cut for a wanted recall: not recorded, or too few positives to tell.",)),)
+        return (Paragraph(("Thresholds by target recall: not recorded, or too few positives.",)),)
     rows = tuple(
         Row(
             (
@@ -56,14 +60,14 @@ def _recorded(evaluation: Record) -> tuple[Block, ...]:
         for at in (("cuts", "by_recall", name) for name in wanted)
     )
     text: Text = (
-        "The highest cut of the student's overall that finds so many of the oracle's positive tiers, on ",
+        "The highest threshold on the student's overall score that reaches each recall of the positive tiers, on ",
         show(evaluation, "count", "cuts", "rows"),
         " rows (",
         show(evaluation, "text", "cuts", "source"),
-        "). It was chosen on these very rows: on others the recall is nearer to its lower end.",
+        "). The thresholds were chosen on these rows; on other rows, expect a recall closer to the lower bound.",
     )
-    columns = ("Recall", "at least", "Overall from", "Articles named", "Precision")
-    return Paragraph(text), Table("Where to cut for a wanted recall", tuple(map(Column, columns)), rows)
+    columns = ("Recall", "Lower bound", "Overall from", "Articles selected", "Precision")
+    return Paragraph(text), Table("Thresholds by target recall", tuple(map(Column, columns)), rows)
 
 
 def _sliders(facts: Facts) -> WhatIf | None:
@@ -78,7 +82,7 @@ def _sliders(facts: Facts) -> WhatIf | None:
         pl.col("tier_student") != UNSCORED,
     ).select(pl.col("overall_oracle", "overall_student").round(6))
     return WhatIf(
-        label="Thresholds of tiers",
+        label="Tier thresholds",
         note=_NOTE,
         cuts=cuts,
         low=scale[0],
@@ -91,7 +95,7 @@ def _sliders(facts: Facts) -> WhatIf | None:
 
 
 def _cuts(filter_: Record) -> tuple[Cut, ...] | None:
-    """The filter's tiers as cuts of overall, or None where they are more than that."""
+    """The filter's tiers as thresholds on the overall score, or None if they depend on more."""
     found = []
     for place in range(filter_.size("tiers")):
         when = filter_.at("tiers", place, "when").value
