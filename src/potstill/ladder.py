@@ -42,8 +42,6 @@ if TYPE_CHECKING:
     from potstill.training import StudentRecord
     from potstill.types import FloatArray
 
-SCHEMA_VERSION = 1
-
 RUNGS = (
     "constant",
     "tfidf-ridge",

@@ -31,8 +31,6 @@ from potstill.records import Part, Record
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-SCHEMA_VERSION = 1
-
 State = Literal["done", "stale", "missing"]
 """State of a stage: its record is current, one of its inputs or outputs has changed, or it has not run yet."""
 

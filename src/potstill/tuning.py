@@ -40,8 +40,6 @@ if TYPE_CHECKING:
     from potstill.runs import Run
     from potstill.students.recipes import Recipe
 
-SCHEMA_VERSION = 1
-
 TUNING_LAYOUT = {"journal": "study.log", "record": "study.json", "best": "best.yaml"}
 """The files in the folder of a search."""
 

@@ -8,7 +8,7 @@ the plan is not part of it.
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from potstill.backends.graph import GraphEncoder
     from potstill.students.encoding import EncoderFacts
-
-SCHEMA_VERSION: Final = 1
 
 MOST_DRIFT = 0.05
 """Largest allowed difference of raw scores from the trainer's, as a share of the scale."""

@@ -8,7 +8,7 @@ to it are detected too. A signature may be stored next to it; it signs the manif
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -20,9 +20,6 @@ from potstill.students.encoding import EncoderFacts  # noqa: TC001 - pydantic re
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
-
-SCHEMA_VERSION: Final = 2
-"""Bundles of version 1 have no golden verdicts, so their filter cannot be verified."""
 
 Kind = Literal["self-contained", "adapter"]
 

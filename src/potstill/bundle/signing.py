@@ -13,7 +13,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
@@ -24,8 +24,6 @@ from potstill.records import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-SCHEMA_VERSION: Final = 1
 
 PUBLIC = ".pub"
 """Suffix of a public key's file, appended to the name of its private key."""

@@ -10,7 +10,7 @@ also repeats the manifest's description of the bundle.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from potstill.calibration.curves import Curve
     from potstill.filters import Filter
     from potstill.types import BoolArray, FloatArray
-
-SCHEMA_VERSION: Final = 1
 
 RATES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4)
 """Error rates for which the deferral threshold is recorded."""

@@ -8,7 +8,6 @@ from potstill.calibration.abstention import SURE, Abstention, Cut, cut_for, give
 from potstill.calibration.curves import (
     FEWEST_CLUSTERS,
     LEVELS,
-    SCHEMA_VERSION,
     Calibration,
     Curve,
     conformal_widths,
@@ -21,7 +20,6 @@ __all__ = [
     "FEWEST_CLUSTERS",
     "LEVELS",
     "MOST_RESIDUALS",
-    "SCHEMA_VERSION",
     "SURE",
     "Abstention",
     "Calibration",

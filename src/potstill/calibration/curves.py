@@ -14,7 +14,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
     from potstill.types import FloatArray, IntArray
     from potstill.verdict import Rules
-
-SCHEMA_VERSION: Final = 3
-"""In earlier versions, intervals were centred on the calibrated score."""
 
 LEVELS: tuple[float, ...] = (*(round(percent / 100, 2) for percent in range(1, 100)), 0.995, 0.999)
 """Levels whose interval widths are stored; a level in between uses the width of the next higher one."""

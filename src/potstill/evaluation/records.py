@@ -17,8 +17,6 @@ from potstill.errors import RunError
 from potstill.load import Load  # noqa: TC001 - pydantic reads it
 from potstill.records import Interval, Part, Record
 
-SCHEMA_VERSION = 1
-
 Source: TypeAlias = Literal["out-of-fold", "validation", "test", "file", "fresh"]
 """Origin of predictions.
 

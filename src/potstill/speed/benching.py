@@ -12,7 +12,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
     from potstill.bundle import Bundle
     from potstill.speed.timing import Clock
-
-SCHEMA_VERSION: Final = 1
 
 WORDS = (50, 100, 200, 400)
 """Text lengths at which throughput is measured, in words."""

@@ -39,8 +39,6 @@ TARGETS_NAME = "targets.yaml"
 EXAMPLE = "targets: [{figure: shipped/judgement/mean/skill, at_least: 0.35}]"
 """An example of a complete file of targets: the bundle removes 35% of the constant's error."""
 
-SCHEMA_VERSION = 1
-
 
 class Against(Part):
     """The bundle of the run compared with the incumbent, on the same test rows and labels.
