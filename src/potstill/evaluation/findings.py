@@ -221,7 +221,7 @@ def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judge
         yield Finding(
             rule="shipped-is-a-baseline",
             tone="bad",
-            text=f"Validation selects {chosen.name}, which does not read the text: no student is worth shipping.",
+            text=f"The bundle is {chosen.name}, which does not read the text: its scores do not depend on the article.",
             evidence={"rung": chosen.name},
         )
     elif _beats(figure):
@@ -317,12 +317,13 @@ def floor_findings(floor: Floor | None, judged: Judgement | None) -> Iterator[Fi
         )
     elif judged is not None and judged.mean.mae is not None:
         above = judged.mean.mae - floor.mean_floor
+        side = "above" if above >= 0 else "below"
         yield Finding(
             rule="distance-to-the-floor",
             tone="neutral",
             text=(
                 f"The noise floor is {_score(floor.mean_floor)}: two answers of the oracle differ by "
-                f"{_score(floor.mean_difference)} on average. The student's MAE is {_score(above)} above the floor. "
+                f"{_score(floor.mean_difference)} on average. The student's MAE is {_score(abs(above))} {side} the floor. "
                 f"Repeated answers to the same prompt do not reveal a bias that they share."
             ),
             evidence={"floor": floor.mean_floor, "difference": floor.mean_difference, "mae": judged.mean.mae},

@@ -130,11 +130,11 @@ def _validation(facts: Facts) -> tuple[Block, ...]:
     if not names:
         return (Paragraph(("Choice of the bundle's student: not recorded.",)),)
     text: Text = (
-        "The student is selected on validation. The bundle contains ",
+        "The validation part compares the students. The bundle contains ",
         show(evaluation, "text", "choice", "rung"),
         "; the best of the other students, ",
         show(evaluation, "text", "choice", "runner_up"),
-        ", has a validation MAE that is higher by ",
+        ", has a validation MAE that differs by ",
         show(evaluation, "score", "choice", "margin"),
         " (interval ",
         *interval(evaluation, "score", "choice", "margin_interval"),
