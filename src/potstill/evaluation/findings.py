@@ -317,13 +317,13 @@ def floor_findings(floor: Floor | None, judged: Judgement | None) -> Iterator[Fi
         )
     elif judged is not None and judged.mean.mae is not None:
         above = judged.mean.mae - floor.mean_floor
-        side = "above" if above >= 0 else "below"
+        distance = f"{_score(abs(above))} {'above' if above >= 0 else 'below'} the floor"
         yield Finding(
             rule="distance-to-the-floor",
             tone="neutral",
             text=(
                 f"The noise floor is {_score(floor.mean_floor)}: two answers of the oracle differ by "
-                f"{_score(floor.mean_difference)} on average. The student's MAE is {_score(abs(above))} {side} the floor. "
+                f"{_score(floor.mean_difference)} on average. The student's MAE is {distance}. "
                 f"Repeated answers to the same prompt do not reveal a bias that they share."
             ),
             evidence={"floor": floor.mean_floor, "difference": floor.mean_difference, "mae": judged.mean.mae},
