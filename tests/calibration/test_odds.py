@@ -221,6 +221,7 @@ class TestAsking:
         found = fit_abstention(scores, labels, np.arange(200), FILTER, paid, low=0, high=10, seed=0)
         assert (found.probabilities, found.wrong) == ((1.0,), (0,))
 
+    @pytest.mark.long
     def test_over_many_samples_the_rate_is_kept_as_surely_as_promised(self):
         fresh, labels = harbour(2000, seed=999)
         right, given = (decide_rows(scores, FILTER)["tier"].to_numpy() for scores in (labels, fresh))

@@ -147,6 +147,7 @@ def well_ended(ending, arguments):
         if (content, name) not in {("nothing", "prices.yaml"), ("null", "prices.yaml")}
     ],
 )
+@pytest.mark.by_example(2)
 def test_a_hostile_file_is_named_in_one_line(made, ending, name, content):
     path, arguments = made(name)
     path.write_bytes(CONTENTS[content])

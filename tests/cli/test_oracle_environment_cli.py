@@ -94,6 +94,7 @@ FAULTS = {
         for j, fault in enumerate(FAULTS)
     ],
 )
+@pytest.mark.by_example(2)
 def test_a_fault_of_the_environment_is_one_line_that_names_its_variable(
     command, fault, things, tmp_path, monkeypatch, capsys
 ):

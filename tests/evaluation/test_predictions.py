@@ -104,7 +104,9 @@ def test_rounding_to_the_labels_steps_is_told(tmp_path):
     )
     assert found.judgement.rounding.step == 1
     assert found.judgement.rounding.mae_rounded == pytest.approx(5 / 4)
-    assert "integers would give 1.250 instead of 1.450" in next(f.text for f in found.findings if f.rule == "rounding")
+    assert "integers would give an MAE of 1.250 instead of 1.450" in next(
+        f.text for f in found.findings if f.rule == "rounding"
+    )
 
 
 def test_labels_on_no_grid_are_not_rounded(tmp_path):
@@ -123,4 +125,4 @@ def test_the_round_target_just_below_the_constant_is_called_weak(tmp_path):
     ]
     assert evaluate_file(write(tmp_path / "p.jsonl", rows), FILTER, QUICK).judgement.mean.constant_mae == 1.75
     said = {f.rule: f.text for f in evaluate_file(write(tmp_path / "p.jsonl", rows), FILTER, QUICK).findings}
-    assert said["easy-target"].startswith('"MAE < 1.5" would be a weak target: it is only 14% under')
+    assert said["easy-target"].startswith('"MAE < 1.5" would be a weak target: it is only 14% below')

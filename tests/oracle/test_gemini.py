@@ -85,6 +85,7 @@ def test_thoughts_are_passed_over():
         (Answer(reset=True), "connection", "unknown"),
     ],
 )  # fmt: skip
+@pytest.mark.by_example(3)
 def test_each_fault_has_its_name(answer, reason, charged):
     server, [failure] = ask(lambda request, number: answer)
     assert (failure.reason, failure.charged) == (reason, charged)

@@ -73,6 +73,7 @@ def test_a_good_answer_comes_with_its_tokens():
         (completion(GOOD, usage=None), None, None),
     ],
 )
+@pytest.mark.by_example(3)
 def test_each_fault_has_its_name(answer, reason, charged):
     outcome = failure_of(answer)
     if reason is None:

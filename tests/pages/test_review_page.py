@@ -222,6 +222,7 @@ class TestServer:
             ('{"id": "\\ud800", "scores": {"wind": 1, "rain": 2}}', 400, "half of a surrogate pair"),
         ],
     )
+    @pytest.mark.by_example(3)
     def test_what_cannot_be_kept_is_told(self, tmp_path, body, status, message):
         with served(tmp_path) as (review, server):
             found, said = ask(server, "POST", "/api/judge", body)

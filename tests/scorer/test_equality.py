@@ -85,6 +85,7 @@ def test_every_library_says_what_torch_says(student_of, way, batch):
 @pytest.mark.parametrize("kind", ["tfidf", "neural"])
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(len(TEXTS))), size=st.integers(1, len(TEXTS)))
+@pytest.mark.by_example(3)
 def test_verdicts_in_batches_of_any_size_and_order_are_those_of_single_articles(scorers, kind, order, size):
     scorer = scorers[kind]
     alone = {verdict.id: verdict for verdict in (scorer.score(Article(str(at), "", TEXTS[at])) for at in order)}

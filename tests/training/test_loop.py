@@ -88,6 +88,7 @@ def test_evaluating_moves_neither_mode_nor_random_state():
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
+@pytest.mark.by_example(2)
 def test_precisions_train_alike(tmp_path, precision):
     _, outcome = trainings.train(tmp_path, precision=precision)
 
