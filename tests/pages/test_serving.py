@@ -32,13 +32,15 @@ class Echo:
 
     def __init__(self):
         self.bodies = []
-        self.hold = None
+        self.hold = threading.Event()
+        self.waiting = threading.Event()
 
     def page(self):
         return Document("<!doctype html><p>page", "default-src 'none'")
 
     def get(self, path):
         if path == "/api/wait":
+            self.waiting.set()
             self.hold.wait(60)
         if path == "/api/broken":
             raise ZeroDivisionError("a defect")
@@ -440,10 +442,11 @@ class TestSlowAndIdleClients:
             assert status(exchange(server, head(server, GET, "Connection: close"))) == 200
 
     def test_an_answer_under_way_outlives_idle_connections(self, server, answers):
-        answers.hold = threading.Event()
         with ExitStack() as stack:
             waiting = stack.enter_context(connected(server))
             waiting.sendall(head(server, "GET /api/wait?{key}", "Connection: close"))
+            # A connection whose request has not been read yet is an idle one.
+            assert answers.waiting.wait(30)
             for _ in range(200):
                 stack.enter_context(connected(server))
             assert status(exchange(server, head(server, GET, "Connection: close"))) == 200
