@@ -192,7 +192,9 @@ def build_cascade(
 
 
 def _choice(candidate: Candidate, main: Bundle) -> Choice:
-    return Choice(rung=candidate.name, validation_mae={}, reason=f"answers before {main.hash}")
+    return Choice(
+        rung=candidate.name, validation_mae={}, reason=f"first student of the cascade for the bundle {main.hash}"
+    )
 
 
 def _candidate(run: Run, dataset: Dataset, first: str | None, shipped: str) -> Candidate:

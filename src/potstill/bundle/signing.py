@@ -66,7 +66,7 @@ class Trust:
         signature = read_signature(folder)
         if signature is None:
             raise BundleError(
-                f"{folder}: is not signed (no {BUNDLE_LAYOUT['signature']}); whoever made it can: potstill sign "
+                f"{folder}: is not signed (no {BUNDLE_LAYOUT['signature']}); its author can sign it: potstill sign "
                 f"{folder} --key FILE"
             )
         signer = fingerprint(bytes.fromhex(signature.public_key))

@@ -71,7 +71,7 @@ def _ended_by(error: BaseException) -> int:
         # A library may have made another error of the interrupt.
         return interrupts.EXIT_CODE
     if isinstance(error, BrokenPipeError):
-        # Whoever read our output has stopped, as `head` does; what Python still holds goes nowhere.
+        # The reader of our output has closed it, as `head` does. What Python still buffers is discarded.
         drop_stdout()
         return 0
     if isinstance(error, PotstillError):

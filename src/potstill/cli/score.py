@@ -197,7 +197,7 @@ def score(
         try:
             summary = _run(scorer, source, output, how, third, kept)
         except BrokenPipeError:
-            # Whoever reads us has seen enough, as `| head` does; Python would complain again when it flushes at exit.
+            # The reader has closed our output, as `| head` does. Python would report it again when it flushes at exit.
             forget_standard_output()
             raise typer.Exit(0) from None
         if as_json:
