@@ -34,8 +34,8 @@ def test_the_published_uplifting_student_in_one_command(app, data_folder):
     assert round(tiers["positives"]["precision"], 3) == 0.852
     assert (round(tiers["accuracy"], 3), round(tiers["majority"], 3)) == (0.793, 0.575)
     said = {finding["rule"]: finding["text"] for finding in found["findings"]}
-    assert '"MAE < 1.5" would be a weak target: it is only 9% under the constant' in said["easy-target"]
-    assert "integers would give 0.938" in said["rounding"]
+    assert '"MAE < 1.5" would be a weak target: it is only 9% below the constant' in said["easy-target"]
+    assert "rounding them to integers would give an MAE of 0.938" in said["rounding"]
 
 
 def test_the_table_for_a_person(app, data_folder):
