@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import BadInput, DatasetError
-from potstill.sampling import at_random, choose, far_apart
+from potstill.sampling import at_random, choose
 
 sys.path.append(str(Path(__file__).parent / "audit"))
-from labels import WEATHER, news, rows_of, rows_with
+from labels import WEATHER, news, rows_of
 
 
 @pytest.fixture(scope="module")
@@ -60,42 +60,23 @@ class TestHigh:
         assert sum(any(word in text for word in words) for text in chosen["content"]) == 10
         assert not any("still air and dry" in text for text in chosen["content"])
 
+    def test_an_empty_pool_gives_no_article(self, pool, known):
+        assert choose(pool.clear(), 10, "high", WEATHER, known).is_empty()
+
     def test_without_labels_nothing_is_known_to_be_high(self, pool):
         with pytest.raises(DatasetError, match="start with a random sample"):
             choose(pool, 10, "high", WEATHER)
 
 
-class TestUncertain:
-    def test_articles_of_a_kind_on_which_labels_contradict_come_first(self):
-        rng = np.random.default_rng(0)
-        places = rng.permutation(400).reshape(2, 200)
-        calm = [f"quiet harbour morning w{a}" for a in places[0, :40]]
-        odd = [f"sudden squall warning w{a}" for a in places[1, :40]]
-        scores = [[2, 2]] * 40 + [[0, 0] if i % 2 else [10, 10] for i in rng.permutation(40)]
-        known = rows_with(scores, calm + odd).examples()
-        new = [f"quiet harbour morning v{i}" for i in range(10)] + [f"sudden squall warning v{i}" for i in range(10)]
-        pool = pl.DataFrame({"id": [f"u{i}" for i in range(20)], "title": [""] * 20, "content": new})
-        chosen = choose(pool, 10, "uncertain", WEATHER, known)["id"].to_list()
-        assert sum(int(id_[1:]) >= 10 for id_ in chosen) == 10
-
-
-class TestDiverse:
-    def test_one_of_each_kind_comes_before_a_second_of_any(self):
-        kinds = ["football goals league", "election parliament vote", "hurricane wind coast"]
-        texts = [f"{kind} report{i}" for i in range(5) for kind in kinds]
-        assert {place % 3 for place in far_apart(texts, [], 3).tolist()} == {0, 1, 2}
-
-    def test_kinds_that_are_labelled_already_come_last(self):
-        texts = ["hurricane wind coast again", "election parliament vote", "football goals league"]
-        order = far_apart(texts, ["hurricane wind coast report"], 3).tolist()
-        assert order[-1] == 0
-
-    def test_no_article_is_chosen_twice(self):
-        order = far_apart([f"word{i % 4}" for i in range(12)], [], 50).tolist()
-        assert sorted(order) == list(range(12))
-
-
-@pytest.mark.parametrize(("n", "how", "message"), [(0, "random", "at least 1"), (5, "best", "no way 'best' to choose")])
+@pytest.mark.parametrize(
+    ("n", "how", "message"),
+    [
+        (0, "random", "at least 1"),
+        (5, "best", "unknown sampling method 'best'; methods: random, high"),
+        (5, "uncertain", r"'uncertain' was removed: .* \(MAE 1.240, at random 1.230\); use random or high"),
+        (5, "diverse", r"'diverse' was removed: .* \(MAE 1.232, at random 1.230\); use random or high"),
+    ],
+)
 def test_what_makes_no_sense_is_refused(n, how, message):
     with pytest.raises(BadInput, match=message):
         choose(pl.DataFrame({"id": ["a"], "title": [""], "content": ["x"]}), n, how, WEATHER)

@@ -22,10 +22,7 @@ def sample(
     n: Annotated[int, typer.Option("--number", "-n", min=1, help="Number of articles to choose.")] = 200,
     how: Annotated[
         str,
-        typer.Option(
-            help="Sampling method: random, high (highest predicted scores), uncertain (cheap students disagree "
-            "most) or diverse (least similar to labelled articles)."
-        ),
+        typer.Option(help="Sampling method: random, or high (the highest scores that a cheap student predicts)."),
     ] = "random",
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     dropped: Annotated[
@@ -52,7 +49,7 @@ def sample(
     if opened.path("ledger").exists() and opened.path("articles").exists():
         rows, oracles = of_run(opened)
         known = labelled(rows, oracles, filter_).examples() if oracles else None
-    chosen = choose(pool, n, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose names the ways itself
+    chosen = choose(pool, n, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose checks the method itself
     with open_writer(out) as writer:
         writer.write(chosen)
     note(f"{chosen.height} of {pool.height} articles chosen, {how}")
