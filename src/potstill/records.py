@@ -48,6 +48,10 @@ class Part(BaseModel):
             raise error(f"{where}: {first_fault(fault)}") from None
 
 
+REMOVED = "removed"
+"""Type of the validation error for a field that earlier versions had; its message names field and value."""
+
+
 class Interval(Part):
     """Both ends of an interval; the enclosing record states its kind and level."""
 
@@ -142,7 +146,7 @@ def first_fault(error: ValidationError) -> str:
     """Return the first fault: the path of the field, what was expected and what was found."""
     first = error.errors(include_url=False)[0]
     where = " -> ".join(str(step) for step in first["loc"])
-    came = "" if first["type"] == "missing" else f", got {_shown(first['input'])}"
+    came = "" if first["type"] in {"missing", REMOVED} else f", got {_shown(first['input'])}"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}{came}" if where else f"{message}{came}"
 

@@ -1,8 +1,29 @@
+import json
+from pathlib import Path
+
 import pytest
 from pydantic import Field
 
 from potstill.errors import RecipeError
-from potstill.students.recipes import LATER, ConstantRecipe, load_recipe, parse_recipe, presets
+from potstill.filters.reading import read_yaml
+from potstill.students.recipes import LATER, ConstantRecipe, load_recipe, parse_recipe, presets, recorded_recipe
+
+HASHES = json.loads((Path(__file__).parent / "recipe_hashes.json").read_text())
+"""Hashes of the presets, and of what their checkpoints depend on, recorded before options were removed."""
+
+DUMPED = {
+    "bidirectional": False,
+    "ema": None,
+    "freeze_backbone": False,
+    "layer_decay": 1.0,
+    "layers": [],
+    "queries": 4,
+    "ranking_weight": 0.0,
+    "rare_weight": 0.0,
+    "spread_weight": False,
+    "window": "head",
+}
+"""Fields that were removed, as records hold them where they were not set."""
 
 
 @pytest.mark.parametrize("name", presets())
@@ -77,3 +98,67 @@ def test_a_field_that_came_later_changes_the_hash_only_where_it_is_set() -> None
     older = Older(name="a", student="constant")
     assert Newer(name="a", student="constant").hash == older.hash
     assert Newer(name="a", student="constant", pace=2).hash != older.hash
+
+
+@pytest.mark.parametrize("name", sorted(HASHES))
+def test_students_that_were_trained_before_are_recognised(name):
+    assert load_recipe(name).hash == HASHES[name]["hash"]
+
+
+FINE_TUNED = "name: x\nstudent: fine-tuned\n"
+
+
+class TestOptionsThatWereRemoved:
+    def test_a_recipe_written_with_them_unset_is_read_and_keeps_its_hash(self):
+        recipe = load_recipe("minilm-full")
+
+        again = parse_recipe(json.dumps(recipe.model_dump(mode="json") | DUMPED), "best.yaml")
+
+        assert again == recipe
+        assert again.hash == HASHES["minilm-full"]["hash"]
+
+    @pytest.mark.parametrize(
+        ("line", "message"),
+        [
+            ("ranking_weight: 0.5", r"fine-tuned: ranking_weight: this option was removed, because a ranking loss did"),
+            (
+                "rare_weight: 1",
+                r"rare_weight: .* raised the error \(MAE 0.940 with huber, 0.902 without it\)",
+            ),
+            ("spread_weight: true", "spread_weight: this option was removed, because no measurement showed a benefit"),
+            ("layer_decay: 0.9", "layer_decay: this option was removed"),
+            ("ema: 0.98", "ema: this option was removed"),
+            ("bidirectional: true", "bidirectional: this option was removed"),
+            ("freeze_backbone: true", "freeze_backbone: .*`student: encoder-head` has a frozen backbone; leave it out"),
+            ("queries: 2", "queries: this option was removed"),
+            ("layers: [-1, -2]", "layers: this option was removed"),
+            ("window: head-tail", "window: this option was removed"),
+            ("pooling: attention", "pooling: 'attention' was removed, because no measurement showed a benefit; choose"),
+            ("objective: l1", r"objective: 'l1' was removed, because its error is that of huber"),
+            ("objective: ordinal", "objective: 'ordinal' was removed, because corn learns the same distribution"),
+        ],
+    )
+    def test_a_recipe_that_sets_one_is_refused_with_the_reason_and_nothing_else(self, line, message):
+        with pytest.raises(RecipeError, match=rf"^r\.yaml: .*{message}") as refused:
+            parse_recipe(FINE_TUNED + line, "r.yaml")
+        assert "got {" not in str(refused.value)
+
+        own = {"name": "x", "student": "fine-tuned", **_read(line)}
+        within = {"name": "two", "student": "ensemble", "of": own, "seeds": 2}
+        with pytest.raises(RecipeError, match="was removed"):
+            parse_recipe(json.dumps(within), "r.yaml")
+
+        # A student's record is still read.
+        for content in (own, within):
+            assert recorded_recipe(content, "record.json").name == content["name"]
+
+    def test_a_value_that_was_never_legal_is_refused_as_such(self):
+        with pytest.raises(RecipeError, match="objective: Input should be 'mse', 'huber', 'corn' or 'distribution'"):
+            parse_recipe(FINE_TUNED + "objective: l2", "r.yaml")
+        with pytest.raises(RecipeError, match=r"record\.json: .*epochs: Input should be"):
+            recorded_recipe({"name": "x", "student": "fine-tuned", "epochs": 0}, "record.json")
+
+
+def _read(line):
+    content, _ = read_yaml(line, "line")
+    return content

@@ -152,34 +152,3 @@ def test_qwens_sizes_are_those_their_makers_give(name, base, embeddings):
     assert round((base - embeddings) / 1e9, 2) == {"Qwen2.5-0.5B": 0.36, "Qwen2.5-7B": 6.53}[recipe.backbone]
     assert counts.trainable == counts.adapter + counts.head
     assert counts.trainable_base == 0
-
-
-class TestWhatPoolingLearns:
-    def test_is_counted_beside_a_head_as_wide_as_its_queries(self):
-        counts = params(load_recipe("minilm-lora").model_copy(update={"pooling": "attention", "queries": 3}), 8)
-
-        assert counts.pooling == counts.trainable_pooling == 3 * 384
-        assert counts.head == 3 * 384 * 8 + 8
-
-    def test_is_all_that_trains_beside_the_head_where_the_backbone_is_frozen(self):
-        changes = {"pooling": "attention", "queries": 2, "freeze_backbone": True, "layers": (-1, -2)}
-        counts = params(load_recipe("minilm-full").model_copy(update=changes), 8)
-
-        assert counts.trainable_base == 0
-        assert counts.trainable_pooling == 2 * 384 + 2
-        assert counts.trainable == counts.trainable_pooling + counts.head
-
-    def test_makes_training_refuse_where_it_was_frozen_by_hand(self, tmp_path):
-        recipe = trainings.recipe_of(pooling="attention")
-        model, implied = trainings.model_of(recipe)
-        freeze(model, "pooling")
-
-        with pytest.raises(TrainingError, match=r"trainable pooling: 0 parameters, the recipe implies 128"):
-            loop.train_model(model, trainings.task_of(recipe, implied), tmp_path)
-
-
-def test_the_small_gemma_has_the_parameters_that_are_published_for_it():
-    counts = params(load_recipe("gemma-3-1b-lora"), 8)
-
-    assert counts.base == 999_885_952
-    assert counts.trainable_adapter == counts.adapter > 0

@@ -304,7 +304,7 @@ def test_a_source_median_fits_out_of_fold():
     assert np.abs(scores - headlines().scores).mean() < 1
 
 
-@pytest.mark.parametrize("objective", ["ordinal", "corn", "distribution"])
+@pytest.mark.parametrize("objective", ["corn", "distribution"])
 def test_a_student_that_learnt_distributions_comes_back_from_its_folder(tmp_path, objective):
     rows = fifty()
     rows = replace(rows, scores=np.clip(np.rint(rows.scores), 0, 10))

@@ -1,4 +1,4 @@
-import re
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import torch
 
 from potstill.errors import TrainingError
 from potstill.metrics import mae
+from potstill.students.recipes import load_recipe
 from potstill.training import loop
 from potstill.training.loop import Plan
 from potstill.training.objectives import Target
@@ -202,28 +203,9 @@ def test_biases_and_norms_do_not_decay_and_the_head_may_learn_faster():
     assert found == {(3e-3, 0.01, True), (3e-3, 0.0, False), (0.5, 0.01, True), (0.5, 0.0, False)}
 
 
-class TestRatesByLayer:
-    @pytest.mark.parametrize("backbone", [trainings.tiny_bert, trainings.tiny_qwen])
-    def test_each_layer_learns_at_its_share_of_the_one_above(self, backbone):
-        recipe = trainings.recipe_of(lora=None, layer_decay=0.5, learning_rate=1e-3, head_learning_rate=1e-2)
-        model, _ = trainings.model_of(recipe, backbone)
+def test_checkpoints_that_were_written_before_options_were_removed_belong_to_the_same_training():
+    recorded = json.loads((Path(__file__).parents[1] / "students" / "recipe_hashes.json").read_text())
+    fine_tuned = {name: own["checkpoint"] for name, own in recorded.items() if "checkpoint" in own}
 
-        optimizer = loop.make_optimizer(model, recipe)
-
-        rates = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
-        by_name = {name: rates[id(parameter)] for name, parameter in model.named_parameters()}
-        layers = [
-            {rate for name, rate in by_name.items() if re.search(rf"\.layers?\.{place}\.", name)} for place in (0, 1)
-        ]
-        assert layers == [{5e-4}, {1e-3}]
-        assert {rate for name, rate in by_name.items() if ".embed" in name} == {2.5e-4}
-        assert by_name["score.weight"] == 1e-2
-
-    def test_adapters_lie_in_their_layers(self):
-        recipe = trainings.recipe_of(layer_decay=0.5)
-        model, _ = trainings.model_of(recipe)
-
-        below = loop.layers_below(model)
-
-        assert {below[name] for name in trainings.trainable(model) if ".lora_" in name and ".layer.0." in name} == {1}
-        assert {below[name] for name in trainings.trainable(model) if "score" in name} == {0}
+    assert len(fine_tuned) == 11
+    assert {name: loop.fixed_on_resume(load_recipe(name)) for name in fine_tuned} == fine_tuned

@@ -10,11 +10,11 @@ from potstill.students.torch.model import build_model
 from potstill.training import loop
 from potstill.training.batches import Part, Tokens
 from potstill.training.counts import implied_counts
-from potstill.training.objectives import HEAVIEST, Target, label_weights, listnet, near
+from potstill.training.objectives import Target, near
 
 NAN = float("nan")
-SCORES = ("mse", "huber", "l1")
-GRADED = ("ordinal", "corn", "distribution")
+SCORES = ("mse", "huber")
+GRADED = ("corn", "distribution")
 
 
 def target(objective, labels=((0.0,), (5.0,), (10.0,)), **changes):
@@ -26,7 +26,6 @@ class TestScores:
         ("objective", "expected"),
         [
             ("mse", (0.5**2 + 3.0**2) / 2),
-            ("l1", (0.5 + 3.0) / 2),
             # The loss is half the square below one point and linear above it.
             ("huber", (0.5 * 0.5**2 + (3.0 - 0.5)) / 2),
         ],
@@ -36,13 +35,6 @@ class TestScores:
         scores = torch.tensor([[4.0, NAN], [4.0, NAN]])
 
         assert target(objective).loss(outputs, scores).item() == pytest.approx(expected)
-
-    def test_a_label_that_weighs_three_times_as_much_costs_so(self):
-        outputs, scores = torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [0.0]])
-
-        loss = target("l1").loss(outputs, scores, torch.tensor([[1.5], [0.5]]))
-
-        assert loss.item() == pytest.approx((1.5 * 1.0 + 0.5 * 3.0) / 2)
 
     def test_outputs_are_scores_and_begin_at_the_mean(self):
         made = target("huber")
@@ -109,7 +101,7 @@ class TestDistributions:
 
     def test_labels_that_are_all_alike_are_no_distribution(self):
         with pytest.raises(RecipeError, match="tiny: every dimension has one label alone"):
-            target("ordinal", [[3.0], [3.0]])
+            target("corn", [[3.0], [3.0]])
 
     def test_a_label_between_two_levels_belongs_to_both(self):
         shared = near(torch.tensor([[2.0], [2.5], [99.0], [NAN]]), torch.tensor([2.0, 4.0, 10.0]))
@@ -161,62 +153,8 @@ class TestTwoMeanings:
         assert graded < squared
 
 
-class TestRanking:
-    def test_the_right_scores_cost_nothing_and_a_turned_order_costs(self):
-        labels = torch.tensor([[0.0], [3.0], [6.0], [NAN]])
-
-        assert listnet(labels.nan_to_num(9.0), labels).item() == pytest.approx(0.0, abs=1e-6)
-        assert listnet(torch.tensor([[6.0], [3.0], [0.0], [9.0]]), labels).item() > 1
-
-    def test_it_sees_order_alone_and_is_added_to_the_error(self):
-        labels = torch.tensor([[0.0], [3.0], [6.0]])
-
-        plain, ranked = target("mse"), target("mse", ranking_weight=2.0)
-
-        assert ranked.loss(labels + 1, labels).item() == pytest.approx(1.0)
-        turned = labels.flip(0)
-        added = ranked.loss(turned, labels) - plain.loss(turned, labels)
-        assert added.item() == pytest.approx(2 * listnet(turned, labels).item())
-
-    def test_one_label_has_no_order(self):
-        assert listnet(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [NAN]])).item() == 0
-
-
-class TestWeights:
-    def test_labels_count_alike_when_nothing_is_asked(self):
-        assert label_weights(trainings.recipe_of(), np.array([[1.0]]), None) is None
-
-    def test_a_rare_label_counts_as_one_over_its_frequency(self):
-        labels = np.array([[0.0]] * 6 + [[8.0]] * 2 + [[NAN]])
-
-        weights = label_weights(trainings.recipe_of(rare_weight=1.0), labels, None)
-
-        assert weights[6, 0] == pytest.approx(3 * weights[0, 0])
-        assert weights[:8].mean() == pytest.approx(1)
-        assert weights[8, 0] == 0
-
-    def test_one_odd_label_among_thousands_is_held_back(self):
-        labels = np.array([[0.0]] * 9_999 + [[9.0]])
-
-        weights = label_weights(trainings.recipe_of(rare_weight=1.0), labels, None)
-
-        assert weights[-1, 0] / np.delete(weights, -1).mean() <= 2 * HEAVIEST
-
-    def test_a_label_on_which_the_oracle_wavers_counts_less(self):
-        labels, spreads = np.full((4, 1), 5.0), np.array([[0.0], [0.0], [2.0], [NAN]])
-
-        weights = label_weights(trainings.recipe_of(spread_weight=True), labels, spreads)
-
-        assert weights[0] == weights[1] > weights[3] > weights[2] > 0
-        assert weights.mean() == pytest.approx(1)
-
-    def test_spreads_that_are_not_there_are_asked_for(self):
-        with pytest.raises(RecipeError, match="spread_weight needs labels with several answers each"):
-            label_weights(trainings.recipe_of(spread_weight=True), np.array([[1.0]]), np.array([[NAN]]))
-
-
 def test_levels_of_two_dimensions_stand_side_by_side():
-    made = target("ordinal", [[0.0, 1.0], [5.0, 2.0], [10.0, 1.0]])
+    made = target("corn", [[0.0, 1.0], [5.0, 2.0], [10.0, 1.0]])
 
     assert made.outputs == 3
     assert made.levels.counts.tolist() == [3, 2]

@@ -7,7 +7,6 @@ trained encoder is evaluated on the test part, which was not used for model sele
 
 from __future__ import annotations
 
-import json
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -46,7 +45,13 @@ from potstill.files import read_json, read_object, replacing
 from potstill.labelling import Ledger
 from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
-from potstill.students.recipes import DistilledRecipe, EncoderHeadRecipe, EnsembleRecipe, FineTunedRecipe, parse_recipe
+from potstill.students.recipes import (
+    DistilledRecipe,
+    EncoderHeadRecipe,
+    EnsembleRecipe,
+    FineTunedRecipe,
+    recorded_recipe,
+)
 from potstill.students.storage import load_student
 from potstill.terminal import note, steps, track
 from potstill.training.fit import LAYOUT, fitter, frozen_encoder, read_scores
@@ -174,7 +179,7 @@ def candidates(students: Path) -> list[Candidate]:
     found = []
     for path in sorted(students.glob(f"*/{LAYOUT['record']}")):
         record = read_object(path)
-        recipe = parse_recipe(json.dumps(record["recipe"]), str(path))
+        recipe = recorded_recipe(record["recipe"], str(path))
         found.append(Candidate(recipe, path.parent, bool(record.get("tiny"))))
     if not found:
         raise RunError(f"{students}: no student; run: potstill train {students.parent}")

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray
 
 Link: TypeAlias = Literal["ordinal", "corn", "distribution"]
+TrainedLink: TypeAlias = Literal["corn", "distribution"]
+"""Links of students that are trained now; earlier versions also trained `ordinal`."""
 Decode: TypeAlias = Literal["median", "mean"]
 
 LINKS: tuple[Link, ...] = get_args(Link)
@@ -92,7 +94,7 @@ def shares(outputs: FloatArray, levels: Levels, link: Link) -> FloatArray:
     return found
 
 
-def start_of(scores: FloatArray, levels: Levels, link: Link) -> FloatArray:
+def start_of(scores: FloatArray, levels: Levels, link: TrainedLink) -> FloatArray:
     """Return the outputs that correspond to the label frequencies, shape (levels.outputs,).
 
     Args:
@@ -105,11 +107,8 @@ def start_of(scores: FloatArray, levels: Levels, link: Link) -> FloatArray:
         known = scores[:, column][~np.isnan(scores[:, column])]
         # Half a count is added to every level, so that no level has probability 0.
         counts = np.bincount(np.searchsorted(own, known).clip(0, own.size - 1), minlength=own.size) + 0.5
-        below = np.cumsum(counts)[:-1]
-        above = counts.sum() - below
-        if link == "ordinal":
-            found[place] = np.log(below / above)
-        elif link == "corn":
+        above = counts.sum() - np.cumsum(counts)[:-1]
+        if link == "corn":
             found[place] = np.log(above / counts[:-1])
         else:
             found[place] = np.log(counts[:-1] / counts[-1])

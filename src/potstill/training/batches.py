@@ -104,14 +104,10 @@ class LengthGrouped(Sampler[list[int]]):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the data, ready for the model: tokens and scores (rows, dimensions), NaN masked.
-
-    `weights`, shape (rows, dimensions), are the weights of the labels; all equal if there are none.
-    """
+    """A part of the data, ready for the model: tokens and scores (rows, dimensions), NaN masked."""
 
     tokens: Tokens
     scores: FloatArray
-    weights: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -120,7 +116,4 @@ class Part:
         """Return the tensors of a batch."""
         ids, mask = self.tokens.batch(rows)
         labels = torch.from_numpy(self.scores[list(rows)].astype(np.float32))
-        batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
-        if self.weights is not None:
-            batch["weights"] = torch.from_numpy(self.weights[list(rows)].astype(np.float32))
-        return batch
+        return {"input_ids": ids, "attention_mask": mask, "labels": labels}

@@ -40,28 +40,23 @@ def count_parameters(model: nn.Module) -> Counts:
         adapter=total["adapter"],
         head=total["head"],
         head_copy=total["head_copy"],
-        pooling=total["pooling"],
         trainable_base=training["base"],
         trainable_adapter=training["adapter"],
         # A trainable copy of the head is as wrong as a frozen head; the sum shows both.
         trainable_head=training["head"] + training["head_copy"],
-        trainable_pooling=training["pooling"],
     )
 
 
 def implied_counts(backbone: nn.Module, width: int, outputs: int, recipe: FineTunedRecipe) -> Counts:
     """Compute which parameters a recipe implies, in total and trainable, from the unmodified backbone's layers.
 
-    A LoRA pair on a linear layer (in, out) has rank * (in + out) parameters; attention pooling has the network's
-    `width` for each query, and a mix of layers one for each.
+    A LoRA pair on a linear layer (in, out) has rank * (in + out) parameters.
     """
     trim(backbone)
     base = sum(parameter.numel() for parameter in backbone.parameters())
-    head = width * max(1, recipe.learned_queries) * outputs + (outputs if recipe.head_bias else 0)
-    pooling = width * recipe.learned_queries + len(recipe.layers)
+    head = width * outputs + (outputs if recipe.head_bias else 0)
     if recipe.lora is None:
         frozen = sum(p.numel() for p in embedding_parameters(backbone)) if recipe.freeze_embeddings else 0
-        frozen = base if recipe.freeze_backbone else frozen
         return Counts(
             base=base,
             adapter=0,
@@ -70,8 +65,6 @@ def implied_counts(backbone: nn.Module, width: int, outputs: int, recipe: FineTu
             trainable_base=base - frozen,
             trainable_adapter=0,
             trainable_head=head,
-            pooling=pooling,
-            trainable_pooling=pooling,
         )
     adapter = sum(
         recipe.lora.rank * (module.in_features + module.out_features)
@@ -86,8 +79,6 @@ def implied_counts(backbone: nn.Module, width: int, outputs: int, recipe: FineTu
         trainable_base=0,
         trainable_adapter=adapter,
         trainable_head=head,
-        pooling=pooling,
-        trainable_pooling=pooling,
     )
 
 

@@ -52,8 +52,6 @@ def estimate(
         each = sum(probe(encoder, [*train, *validation], clock=clock) for encoder in _encoders(recipe, device))
     once = each * (len(train) + len(validation))
     if isinstance(recipe, FineTunedRecipe):
-        if recipe.freeze_backbone:
-            return once
         # Each epoch trains on the training texts and encodes both parts for evaluation.
         return recipe.epochs * (STEP * each * len(train) + once)
     return once

@@ -37,7 +37,7 @@ class Counts(Part):
     trainable_adapter: int
     trainable_head: int
     pooling: int = 0
-    """Learned parameters of attention pooling and of the mix of layers."""
+    """Learned parameters of pooling, which students of earlier versions may have."""
     trainable_pooling: int = 0
 
     @computed_field  # type: ignore[prop-decorator]

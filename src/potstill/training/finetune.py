@@ -7,7 +7,6 @@ calibration has held-out predictions.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,28 +16,26 @@ from potstill.errors import DatasetError, RecipeError, TrainingError
 from potstill.files import digest
 from potstill.load import Watch
 from potstill.students.constant import check_labelled
-from potstill.students.encoding import token_batches
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.students.torch.adapted import AdaptedEncoder, adapter_of
 from potstill.students.torch.backbones import Backbone, empty_model, find_backbone, known_sizes, tiny_backbone
 from potstill.students.torch.encoder import (
     TorchEncoder,
-    as_read,
     encoder_facts,
     pick_device,
     shallower,
     text_reader,
 )
-from potstill.students.torch.memory import ADAM, check_room, free_memory, gigabytes
-from potstill.students.torch.model import build_model, core, merged
-from potstill.terminal import note, steps
+from potstill.students.torch.memory import ADAM, check_room
+from potstill.students.torch.model import build_model, merged
+from potstill.terminal import note
 from potstill.training.batches import Part, tokenise
 from potstill.training.counts import implied_counts
 from potstill.training.facts import Fitted
 from potstill.training.folding import set_aside
-from potstill.training.loop import SCHEDULE, Task, train_model
-from potstill.training.objectives import Target, label_weights
+from potstill.training.loop import Task, fixed_on_resume, train_model
+from potstill.training.objectives import Target
 from potstill.training.precision import used_precision, warn_if_emulated
 
 if TYPE_CHECKING:
@@ -60,10 +57,7 @@ LEAST_ROOM = 32
 
 def fits_tiny(recipe: FineTunedRecipe) -> FineTunedRecipe:
     """Adapt the recipe to a tiny backbone, which has two layers."""
-    changes: dict[str, Any] = {} if recipe.keep_layers is None else {"keep_layers": 1}
-    if recipe.layers:
-        changes["layers"] = tuple(layer for layer in recipe.layers if -3 <= layer <= 2)
-    return recipe.model_copy(update=changes)
+    return recipe if recipe.keep_layers is None else recipe.model_copy(update={"keep_layers": 1})
 
 
 def fine_tune(
@@ -121,12 +115,7 @@ def fine_tune(
         tokenizer,
         max_tokens=recipe.max_tokens,
         pooling=recipe.pooling,
-        layers=recipe.layers,
-        queries=recipe.learned_queries,
-        mixed=bool(recipe.layers),
-        window=recipe.window,
         instruction=_instruction(recipe, rubric),
-        bidirectional=recipe.bidirectional,
     )
     remarks = _room(recipe, tokenizer, facts)
     aside = set_aside(train, holdout, seed)
@@ -137,18 +126,17 @@ def fine_tune(
     whole = found.load_model(attention_dropout=recipe.attention_dropout)
     if recipe.keep_layers is not None:
         whole = shallower(whole, recipe.keep_layers)
-    network = _placed(as_read(whole, facts), recipe, where)
+    network = _placed(whole, recipe, where)
     target = Target.of(recipe, learnt.scores)
-    weights = label_weights(recipe, learnt.scores, learnt.spreads)
     implied = implied_counts(network, found.width, target.outputs, recipe)
     # Trainer seeds again before its first step; this seed is for the head and the adapter.
     torch.manual_seed(seed)
     start = target.start(learnt.scores)
-    model = build_model(network, found.width, target.outputs, recipe, start=start, layers=facts.layers)
+    model = build_model(network, found.width, target.outputs, recipe, start=start)
     task = Task(
         recipe=recipe,
         target=target,
-        train=replace(_part(tokenizer, learnt, facts), weights=weights),
+        train=_part(tokenizer, learnt, facts),
         validation=_part(tokenizer, validation, facts),
         dimensions=tuple(train.dimensions),
         implied=implied,
@@ -156,11 +144,10 @@ def fine_tune(
         device=where,
         importance=importance,
         identity={
-            "recipe": recipe.digest_without(*SCHEDULE),
+            "recipe": fixed_on_resume(recipe),
             "backbone": facts.backbone_sha256,
             # A linear layer's outputs can be read in several ways, so its shape does not identify the objective.
             "head": recipe.link or "scores",
-            "weights of labels": None if weights is None else digest(weights.tolist()),
             "training rows": digest_of(learnt),
             "validation rows": digest_of(validation),
             "seed": seed,
@@ -169,8 +156,6 @@ def fine_tune(
     )
     if where.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
-    if recipe.freeze_backbone:
-        _read_once(model, task, found.width)
     outcome = train_model(model, task, workdir, resume=resume)
     peak = torch.cuda.max_memory_allocated() if where.startswith("cuda") else None
     cut = float(np.mean(task.train.tokens.truncated))
@@ -231,18 +216,17 @@ def _check_memory(recipe: FineTunedRecipe, found: Backbone, dimensions: int, dev
     counts = implied_counts(network, found.width, dimensions, recipe)
     slim = recipe.lora is not None and recipe.precision == "bf16" and not device.startswith("cpu")
     each = 2 if slim else 4
-    more = ADAM + (0 if recipe.ema is None else 4)
 
     def smaller() -> dict[str, int]:
         others = {
-            f"backbone {name}": count * each + int(more * count * counts.trainable / counts.total)
+            f"backbone {name}": count * each + int(ADAM * count * counts.trainable / counts.total)
             for name, count in known_sizes()
         }
         if counts.trainable_base:
             others[f"{found.name} with lora"] = int(1.05 * each * counts.base)
         return others
 
-    check_room(f"{recipe.name}: {found.name}", each * counts.total + more * counts.trainable, device, smaller=smaller)
+    check_room(f"{recipe.name}: {found.name}", each * counts.total + ADAM * counts.trainable, device, smaller=smaller)
 
 
 def _instruction(recipe: FineTunedRecipe, rubric: str) -> str:
@@ -274,22 +258,6 @@ def _room(recipe: FineTunedRecipe, tokenizer: Any, facts: EncoderFacts) -> tuple
     return (said,)
 
 
-def _read_once(model: nn.Module, task: Task, width: int) -> None:
-    """Let a frozen backbone encode each text only once, if half of the free memory can hold all token states."""
-    parts = (task.train.tokens, task.validation.tokens)
-    layers = max(1, len(task.recipe.layers))
-    needed = 4 * width * layers * sum(int(tokens.lengths.sum()) for tokens in parts)
-    if needed > free_memory() // 2:
-        note(f"{task.recipe.name}: {gigabytes(needed)} of token states are not kept; every epoch reads the texts again")
-        return
-    with steps(f"read for {task.recipe.name}", sum(len(tokens.ids) for tokens in parts)) as advance:
-        for tokens in parts:
-            for rows in token_batches(tokens.lengths):
-                ids, mask = tokens.batch(rows)
-                core(model).remember([(ids.to(task.device), mask.to(task.device))])
-                advance(len(rows))
-
-
 def _student(
     model: nn.Module,
     task: Task,
@@ -304,12 +272,10 @@ def _student(
     if not (np.isfinite(base.weights).all() and np.isfinite(base.bias).all()):
         raise TrainingError("the trained head holds a number that is not finite")
     head, lora, device = task.target.head(base), task.recipe.lora, task.device
-    backbone, learned = tuned.backbone, tuned.learned
     if lora is None:
-        trained = not task.recipe.freeze_backbone
-        encoder = TorchEncoder(backbone, tokenizer, facts, trained=trained, learned=learned, device=device)
+        encoder = TorchEncoder(tuned.backbone, tokenizer, facts, trained=True, device=device)
         return NeuralStudent(encoder, head, task.dimensions)
-    adapted = AdaptedEncoder(backbone, tokenizer, facts, lora=lora, adapter=adapter, learned=learned, device=device)
+    adapted = AdaptedEncoder(tuned.backbone, tokenizer, facts, lora=lora, adapter=adapter, device=device)
     return NeuralStudent(adapted, head, task.dimensions)
 
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import re
 import time
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +25,6 @@ from potstill.students.encoding import token_batches
 from potstill.students.torch.model import part_of, trainable
 from potstill.terminal import note, steps
 from potstill.training import checkpoints, state
-from potstill.training.averaging import Average
 from potstill.training.batches import LengthGrouped
 from potstill.training.checkpoints import Snapshot
 from potstill.training.counts import check_trainable
@@ -50,7 +47,6 @@ if TYPE_CHECKING:
 SCHEDULE = (
     "learning_rate",
     "head_learning_rate",
-    "layer_decay",
     "warmup_steps",
     "warmup_share",
     "weight_decay",
@@ -63,13 +59,14 @@ SCHEDULE = (
 )
 """Recipe fields that may change on resume, such as a learning rate that led to NaN; the change is recorded."""
 
-_LAYER = re.compile(r"\.layers?\.(\d+)\.")
-"""Matches a layer's index in a parameter's name, in the naming of BERT and of decoders."""
-
-_EMBEDDING = ".embed"
-
 EVALUATION_TOKENS = 8192
 """Maximum number of tokens in an evaluation batch, padding included."""
+
+
+def fixed_on_resume(recipe: FineTunedRecipe) -> str:
+    """Return the SHA-256 of what may not change on resume in a recipe."""
+    # Recipes of earlier versions had a learning rate for each layer, which could change too.
+    return recipe.digest_without(*SCHEDULE, "layer_decay")
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +203,7 @@ def evaluate(model: nn.Module, part: Part, task: Task) -> Measures:
     outputs = predict(model, part.tokens, device=task.device, bf16=task.recipe.precision == "bf16")
     if not np.isfinite(outputs).all():
         raise TrainingError("a prediction is not finite")
-    weights = None if part.weights is None else torch.from_numpy(part.weights)
-    loss = task.target.loss(torch.from_numpy(outputs), torch.from_numpy(part.scores), weights)
+    loss = task.target.loss(torch.from_numpy(outputs), torch.from_numpy(part.scores))
     return Measures.of(task.target.scores(outputs), part.scores, task.dimensions, float(loss))
 
 
@@ -232,14 +228,8 @@ class _Gear:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LambdaLR
     start: Snapshot | None
-    average: Average | None = None
-    """Moving average of the weights, if the recipe asks for one."""
     restored: set[str] = field(default_factory=set)
     """Parts that Trainer has restored from `start`; all must be restored before the first step."""
-
-    def judged(self) -> AbstractContextManager[None]:
-        """Return a context in which the model has the weights to evaluate and keep: their average, if there is one."""
-        return nullcontext() if self.average is None else self.average.in_place(self.model)
 
 
 class _ScoreTrainer(Trainer):
@@ -266,7 +256,7 @@ class _ScoreTrainer(Trainer):
     ) -> Any:  # noqa: ANN401 - as above
         """Compute the recipe's loss over the labels that are present."""
         outputs = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
-        loss = self.task.target.loss(outputs, inputs["labels"], inputs.get("weights"))
+        loss = self.task.target.loss(outputs, inputs["labels"])
         if not bool(torch.isfinite(loss)):
             raise TrainingError(_not_finite(self.state.global_step + 1, f"the loss is {loss.item()}"))
         return (loss, outputs) if return_outputs else loss
@@ -274,8 +264,6 @@ class _ScoreTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         del model
         state.load_parameters(self.gear.model, self._start.tensors["parameters"], resume_from_checkpoint)
-        if self.gear.average is not None:
-            self.gear.average.load(self._start.tensors["average"])
         self.gear.restored.add("parameters")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -338,10 +326,8 @@ class _Keeper(TrainerCallback):
         self.checked_gradients = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
-        """Update the average of the weights; write a checkpoint if the recipe asks for one within epochs."""
+        """Write a checkpoint if the recipe asks for one within epochs."""
         self.advance(1)
-        if self.gear.average is not None:
-            self.gear.average.update(self.gear.model, state.global_step)
         every = self.task.recipe.checkpoint_steps
         # The last step of an epoch is saved after the epoch's evaluation; otherwise a resume would skip the evaluation.
         if every and state.global_step % every == 0 and state.global_step % self.outcome.plan.steps_per_epoch:
@@ -350,13 +336,12 @@ class _Keeper(TrainerCallback):
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
         """Evaluate, keep the best epoch, write a checkpoint and decide whether to stop."""
         recipe, outcome = self.task.recipe, self.outcome
-        with self.gear.judged():
-            record = self._evaluate(state.global_step)
-            outcome.history.append(record)
-            if record.best:
-                outcome.best_epoch = record.epoch
-                parameters = {"parameters": parameters_of(self.gear.model)}
-                checkpoints.write(checkpoints.best_folder(self.workdir, record.epoch), Snapshot({}, parameters))
+        record = self._evaluate(state.global_step)
+        outcome.history.append(record)
+        if record.best:
+            outcome.best_epoch = record.epoch
+            parameters = {"parameters": parameters_of(self.gear.model)}
+            checkpoints.write(checkpoints.best_folder(self.workdir, record.epoch), Snapshot({}, parameters))
         waited = record.epoch - (outcome.best_epoch or 0)
         outcome.stopped = record.epoch == recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
         note(
@@ -404,8 +389,6 @@ class _Keeper(TrainerCallback):
         documents = {"progress": progress, "rng": rng, "trainer_state": dataclasses.asdict(trainer_state)}
         adam = state.optimizer_tensors(gear.optimizer, gear.model)
         tensors = {"parameters": parameters, "optimizer": adam, "rng": drawn}
-        if gear.average is not None:
-            tensors["average"] = gear.average.tensors
         checkpoints.write(checkpoints.checkpoint_folder(self.workdir, step), Snapshot(documents, tensors))
         checkpoints.prune(self.workdir)
 
@@ -442,7 +425,7 @@ def _run(
     model.to(task.device)
     optimizer = make_optimizer(model, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, outcome.plan.rate)
-    gear = _Gear(model, optimizer, schedule, start, None if recipe.ema is None else Average(model, recipe.ema))
+    gear = _Gear(model, optimizer, schedule, start)
     with steps(f"train {recipe.name}", outcome.plan.steps) as advance:
         keeper = _Keeper(task, gear, workdir, outcome, advance)
         trainer = _ScoreTrainer(
@@ -481,16 +464,11 @@ def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Sna
 
 
 def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Optimizer:
-    """Create AdamW (Loshchilov & Hutter 2019); biases and norms do not decay, and layers may differ in learning rate.
-
-    Learned pooling parameters use the head's learning rate, since both are newly initialized.
-    """
+    """Create AdamW (Loshchilov & Hutter 2019); biases and norms do not decay, and the head may learn faster."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-    below = layers_below(model)
     for name, parameter in trainable(model).items():
-        own = recipe.learning_rate * recipe.layer_decay ** below[name]
-        fresh = part_of(name) in {"head", "pooling"}
-        rate = (recipe.head_learning_rate or recipe.learning_rate) if fresh else own
+        own = recipe.head_learning_rate if part_of(name) == "head" else None
+        rate = recipe.learning_rate if own is None else own
         decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     # The fused kernel reads each tensor once; on a CPU it halves the optimizer's time.
@@ -500,16 +478,6 @@ def make_optimizer(model: nn.Module, recipe: FineTunedRecipe) -> torch.optim.Opt
         lr=recipe.learning_rate,
         fused=fused,
     )
-
-
-def layers_below(model: nn.Module) -> dict[str, int]:
-    """Return how many layers each parameter lies below the last layer, by name; 0 for parameters above the layers."""
-    places = {name: _LAYER.search(name) for name, _ in model.named_parameters()}
-    layers = 1 + max((int(found.group(1)) for found in places.values() if found), default=-1)
-    return {
-        name: layers - 1 - int(found.group(1)) if found else layers * (_EMBEDDING in name)
-        for name, found in places.items()
-    }
 
 
 def _not_finite(step: int, what: str) -> str:

@@ -36,8 +36,8 @@ def encoder(backbone):
     model = adapted_model(backbone)
     tokenizer = backbone.load_tokenizer()
     facts = encoder_facts(backbone, tokenizer, max_tokens=64, pooling="mean")
-    merged = merge_adapter(backbone.load_model(), facts, LORA, adapter_of(model), "here")
-    return AdaptedEncoder(merged.backbone, tokenizer, facts, lora=LORA, adapter=adapter_of(model))
+    network, _ = merge_adapter(backbone.load_model(), facts, LORA, adapter_of(model), "here")
+    return AdaptedEncoder(network, tokenizer, facts, lora=LORA, adapter=adapter_of(model))
 
 
 def test_an_adapter_merged_equals_an_adapter_applied(backbone, encoder):

@@ -56,8 +56,7 @@ def test_what_trains_is_counted_without_the_layers_that_went():
     ("field", "message"),
     [
         ("keep_layers: [2, 1]", "do not rise"),
-        ("keep_layers: 3\nlayers: [-1, -2]", "keep_layers and layers are both given"),
-        ("keep_layers: 3\nfreeze_backbone: true", "leave out lora and freeze_backbone"),
+        ("keep_layers: 3\nlora: {rank: 1, alpha: 1, targets: [query]}", "leave out lora"),
         ("keep_layers: 0", "keep_layers"),
         ("keep_layers: []", "keep_layers"),
     ],

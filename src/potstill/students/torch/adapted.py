@@ -20,7 +20,8 @@ from potstill.students.encoding import EncoderFacts
 from potstill.students.recipes import Lora
 from potstill.students.torch.backbones import find_backbone
 from potstill.students.torch.encoder import TorchEncoder, as_read
-from potstill.students.torch.model import ScoreModel, Tuned, merged, part_of, with_adapter
+from potstill.students.torch.model import ScoreModel, merged, part_of, with_adapter
+from potstill.students.torch.pooling import Learned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,11 +30,9 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from potstill.students.torch.pooling import Learned
-
 ADAPTER = "adapter.safetensors"
-_KEPT = ("adapter", "pooling")
-"""Parts of a model that an adapter's file holds."""
+_POOLING = "base_model.model.learned."
+"""Prefix of learned pooling parameters in an adapter's file, which students of earlier versions may have."""
 
 
 class AdaptedEncoder(TorchEncoder):
@@ -59,7 +58,7 @@ class AdaptedEncoder(TorchEncoder):
         return super().settings() | {"adapter": self.lora.model_dump(mode="json")}
 
     def save(self, folder: Path) -> None:
-        """Write the adapter and the learned pooling parameters; the backbone is found by its name and hash."""
+        """Write the adapter; the backbone is found by its name and hash."""
         with replacing(folder / ADAPTER) as temporary:
             save_file({name: tensor.contiguous() for name, tensor in self.adapter.items()}, temporary)
 
@@ -90,34 +89,34 @@ class AdaptedEncoder(TorchEncoder):
             raise BundleError(f"{path}: no such file") from None
         except SafetensorError as error:
             raise BundleError(f"{path}: not a whole safetensors file ({error})") from None
-        tuned = merge_adapter(as_read(backbone.load_model(), facts), facts, lora, adapter, str(path))
+        network, learned = merge_adapter(as_read(backbone.load_model(), facts), facts, lora, adapter, str(path))
         tokenizer = backbone.load_tokenizer()
-        return cls(tuned.backbone, tokenizer, facts, lora=lora, adapter=adapter, learned=tuned.learned, device=device)
+        return cls(network, tokenizer, facts, lora=lora, adapter=adapter, learned=learned, device=device)
 
 
 def adapter_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the tensors of a model's adapter and learned pooling, by name, in float32 on the CPU."""
+    """Return the tensors of a model's adapter, by name, in float32 on the CPU."""
     return {
         name: parameter.detach().float().cpu().clone()
         for name, parameter in model.named_parameters()
-        if part_of(name) in _KEPT
+        if part_of(name) == "adapter"
     }
 
 
 def merge_adapter(
     backbone: nn.Module, facts: EncoderFacts, lora: Lora, adapter: Mapping[str, torch.Tensor], where: str
-) -> Tuned:
+) -> tuple[nn.Module, Learned | None]:
     """Return the backbone with an adapter merged in, in float32, and the learned pooling parameters.
 
     Raises:
         BundleError: a tensor is missing, unknown or has another shape; `where` names the file.
     """
     # The head is not part of an encoder, so a head with one score is a placeholder while the adapter is loaded.
-    width = facts.width // max(1, facts.queries)
-    layers = facts.layers if facts.mixed else ()
-    bare = ScoreModel(backbone, width, 1, pooling=facts.pooling, bias=False, layers=layers, queries=facts.queries)
-    model = with_adapter(bare, lora)
-    places = {name: parameter for name, parameter in model.named_parameters() if part_of(name) in _KEPT}
+    model = with_adapter(ScoreModel(backbone, facts.width, 1, pooling=facts.pooling, bias=False), lora)
+    learned = Learned.of(facts)
+    places = {name: parameter for name, parameter in model.named_parameters() if part_of(name) == "adapter"}
+    if learned is not None:
+        places |= {_POOLING + name: parameter for name, parameter in learned.named_parameters()}
     if set(places) != set(adapter):
         odd = sorted(set(places) ^ set(adapter))
         raise BundleError(f"{where}: {len(odd)} tensors are missing or unknown, such as {odd[0]}")
@@ -128,4 +127,4 @@ def merge_adapter(
             if not torch.isfinite(adapter[name]).all():
                 raise BundleError(f"{where}: {name} holds a number that is not finite")
             parameter.copy_(adapter[name])
-    return merged(model)
+    return merged(model).backbone, learned

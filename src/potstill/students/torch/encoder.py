@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
-    from potstill.students.encoding import Pooling, Window
+    from potstill.students.encoding import Pooling
     from potstill.types import BoolArray
 
 FEWEST_SHOWN = 128
@@ -269,16 +269,11 @@ def encoder_facts(
     max_tokens: int,
     pooling: Pooling,
     layers: Sequence[int] = (),
-    queries: int = 0,
-    mixed: bool = False,
-    window: Window = "head",
     instruction: str = "",
-    bidirectional: bool = False,
 ) -> EncoderFacts:
     """Return the facts of an encoder made from a backbone; `max_tokens` is reduced to what the backbone can read.
 
-    `layers` are concatenated or `mixed`; attention pooling has a number of `queries`; an `instruction` is prepended to
-    every text; `bidirectional` is for decoders.
+    `layers` are concatenated; an `instruction` is prepended to every text.
 
     Raises:
         RecipeError: the backbone has no such layer.
@@ -288,14 +283,10 @@ def encoder_facts(
     return EncoderFacts(
         backbone=backbone.name,
         backbone_sha256=backbone.sha256,
-        width=backbone.width * max(1, queries) * (1 if mixed else max(1, len(found))),
+        width=backbone.width * max(1, len(found)),
         max_tokens=max_tokens if positions is None else min(max_tokens, positions),
         pooling=pooling,
-        queries=queries,
         layers=found,
-        mixed=mixed,
-        bidirectional=bidirectional,
-        window=window,
         prefix=backbone.prefix + instruction,
         pad_id=int(tokenizer.pad_token_id),
     )
@@ -305,23 +296,23 @@ def as_read(model: nn.Module, facts: EncoderFacts) -> nn.Module:
     """Change a backbone in place so that it runs as an encoder with these facts.
 
     Raises:
-        RecipeError: bidirectional attention is requested for a network that already has it.
+        BundleError: the facts say that a network attends to later tokens, and it is not a decoder.
     """
     return without_unread_layers(both_ways(model, facts), facts)
 
 
 def both_ways(model: nn.Module, facts: EncoderFacts) -> nn.Module:
-    """If the facts say so, let a decoder's tokens also attend to later tokens (BehnamGhader et al. 2024).
+    """If the facts say so, let a decoder's tokens also attend to later tokens, as in students of earlier versions.
 
     Raises:
-        RecipeError: the network is not a decoder.
+        BundleError: the network is not a decoder.
     """
     if not facts.bidirectional:
         return model
     network: Any = model
     causal: list[Any] = [module for module in model.modules() if getattr(module, "is_causal", False)]
     if not causal:
-        raise RecipeError(f"bidirectional: {facts.backbone} is no decoder, its tokens attend both ways; leave it out")
+        raise BundleError(f"bidirectional: true is for decoders, and {facts.backbone} is not one")
     # The mask depends on the configuration; without a mask, each attention layer reads its own attribute.
     network.config.is_causal = False
     for module in causal:
