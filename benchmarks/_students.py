@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from potstill.files import write_json
-from potstill.runs import versions
+from potstill.machine import versions
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,8 +18,8 @@ import numpy as np
 
 from potstill.calibration import fit_calibration
 from potstill.evaluation.odds import ERRORS, judge_odds
-from potstill.evaluation.predictions import read_predictions
 from potstill.filters import load_filter
+from potstill.pipeline.predictions import read_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -32,9 +32,9 @@ from _students import write
 from potstill.backends.machine import this_machine, usable_cores
 from potstill.backends.plan import Variant
 from potstill.bundle.reading import open_encoder
-from potstill.cascade import CONFIDENCE, RECALLS, STREAM, Unseen, highest_recall, may_lose, point, positives
 from potstill.dataset import Fractions, folds, split
 from potstill.files import digest, read_json
+from potstill.pipeline.cascade import CONFIDENCE, RECALLS, STREAM, Unseen, highest_recall, may_lose, point, positives
 from potstill.scorer.early import signal
 from potstill.speed.timing import interleaved
 from potstill.students.recipes import TfidfRecipe, load_recipe

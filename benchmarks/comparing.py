@@ -18,7 +18,7 @@ from _sets import WORK, labelled_set
 from _students import write
 
 from potstill.dataset import Examples, folds
-from potstill.evaluation.comparing import SURE, compare_seeds
+from potstill.pipeline.compare import SURE, compare_seeds
 from potstill.students.neural import open_encoder
 from potstill.students.recipes import EncoderHeadRecipe, Recipe, TfidfRecipe, load_recipe
 from potstill.training import out_of_fold

@@ -26,7 +26,7 @@ from _students import machine
 from potstill import metrics
 from potstill.dataset import Fractions, split
 from potstill.files import digest, read_json, write_json
-from potstill.runs import versions
+from potstill.machine import versions
 from potstill.students.recipes import FineTunedRecipe, load_recipe
 from potstill.training import fit, fitter, predict_unseen
 from potstill.training.distilling import lessons

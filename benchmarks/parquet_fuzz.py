@@ -29,7 +29,7 @@ import polars as pl
 from potstill.articles import read_articles
 from potstill.errors import BadInput
 from potstill.files import write_json
-from potstill.runs import versions
+from potstill.machine import versions
 
 RESULT = Path(__file__).parent / "results" / "parquet_fuzz.json"
 

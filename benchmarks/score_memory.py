@@ -35,7 +35,7 @@ from potstill.calibration import fit_calibration
 from potstill.dataset import Examples
 from potstill.files import read_json, write_json
 from potstill.filters import load_filter
-from potstill.runs import versions
+from potstill.machine import versions
 from potstill.students.recipes import TfidfRecipe
 from potstill.students.tfidf import fit_tfidf
 

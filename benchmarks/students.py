@@ -29,7 +29,7 @@ from potstill import metrics
 from potstill.dataset import Fractions, folds, split
 from potstill.errors import BadInput
 from potstill.files import digest, read_json, write_json
-from potstill.runs import versions
+from potstill.machine import versions
 from potstill.students.recipes import EnsembleRecipe, FineTunedRecipe, Recipe, load_recipe
 from potstill.training import out_of_fold
 from potstill.training.blending import weigh_fitted

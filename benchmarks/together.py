@@ -28,7 +28,7 @@ from potstill.dataset import Fractions, assemble
 from potstill.demo import FILTERS, lee_articles, recorded_samples
 from potstill.export import export_encoder
 from potstill.filters import load_filter
-from potstill.runs import versions
+from potstill.machine import versions
 from potstill.scorer import Together
 from potstill.students.neural import fit_encoder_head
 from potstill.students.recipes import load_recipe

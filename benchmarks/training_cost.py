@@ -30,8 +30,8 @@ from _sets import NoDataError, labelled_set
 from _students import write
 
 from potstill.dataset import Examples
+from potstill.machine import peak_memory
 from potstill.students.recipes import FineTunedRecipe, load_recipe
-from potstill.training.fit import peak_memory
 
 if TYPE_CHECKING:
     from potstill.students.torch.backbones import Backbone

@@ -118,14 +118,14 @@ def recipe_yaml(data: bytes, folder: Path) -> None:
 
 def space_yaml(data: bytes, folder: Path) -> None:
     """A space in which `tune` searches."""
-    from potstill.tuning import load_space
+    from potstill.pipeline.tune import load_space
 
     load_space(_file(data, folder, "space.yaml"))
 
 
 def targets_yaml(data: bytes, folder: Path) -> None:
     """Declared targets."""
-    from potstill.targets.rules import read_targets
+    from potstill.evaluation.targets import read_targets
 
     read_targets(_file(data, folder, "targets.yaml"))
 
@@ -171,7 +171,7 @@ def prices(data: bytes, folder: Path) -> None:
 
 def decisions(data: bytes, folder: Path) -> None:
     """A run's log of decisions."""
-    from potstill.targets import decisions_of
+    from potstill.pipeline.accept import decisions_of
 
     decisions_of(_file(data, folder, "decisions.jsonl"))
 
@@ -214,7 +214,7 @@ def replay(data: bytes, folder: Path) -> None:
 
 def predictions(data: bytes, folder: Path) -> None:
     """A file of predictions of some other program."""
-    from potstill.evaluation.predictions import read_predictions
+    from potstill.pipeline.predictions import read_predictions
 
     read_predictions(_file(data, folder, "predictions.json"), _filter())
 
@@ -245,8 +245,8 @@ def _of_run(name: str) -> Callable[[bytes, Path], object]:
     def run(data: bytes, folder: Path) -> None:
         from potstill.evaluation import Evaluation
         from potstill.evaluation.history import read_history
-        from potstill.evaluation.stage import candidates
-        from potstill.runs import Run
+        from potstill.pipeline.evaluate import candidates
+        from potstill.pipeline.run import Run
 
         copy = folder / "run"
         if not copy.exists():
@@ -324,18 +324,18 @@ def _bundle_targets() -> dict[str, Target]:
 @cache
 def _desk():  # noqa: ANN202 - loaded late
     from potstill.pages.review import Desk
-    from potstill.review import Review
-    from potstill.runs import Run
+    from potstill.pipeline.review import Review
+    from potstill.pipeline.run import Run
 
     return Desk(Review.of(Run.open(whole_run()), "Ann"))
 
 
 @cache
 def _view():  # noqa: ANN202 - loaded late
-    from potstill.evaluation.predictions import read_predictions
     from potstill.pages.explorer import Explorer
     from potstill.pages.view import View
-    from potstill.runs import Run
+    from potstill.pipeline.predictions import read_predictions
+    from potstill.pipeline.run import Run
 
     run = Run.open(whole_run())
     return View(Explorer.of(run), read_predictions(run.folder, run.filter), has_report=False)

@@ -5,14 +5,14 @@ import json
 import numpy as np
 from kept import kept
 
-from potstill.bundle.building import build_bundle
-from potstill.dataset import build_dataset
-from potstill.evaluation import evaluate_run
 from potstill.filters import parse_filter
-from potstill.labelling import label_run
 from potstill.oracle import open_oracle
-from potstill.runs import Run
-from potstill.training import train_run
+from potstill.pipeline.bundle import build_bundle
+from potstill.pipeline.dataset import build_dataset
+from potstill.pipeline.evaluate import evaluate_run
+from potstill.pipeline.label import label_run
+from potstill.pipeline.run import Run
+from potstill.pipeline.train import train_run
 
 FILTER = parse_filter(
     """

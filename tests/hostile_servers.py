@@ -19,9 +19,10 @@ from scripted_oracle import FRONT_PAGE, good
 from scripted_server import Answer, ScriptedServer
 
 from potstill.errors import PotstillError
-from potstill.labelling import Ledger, Limits, Price, label_run
+from potstill.labelling import Ledger, Limits, Price
 from potstill.labelling.budget import TRILLION
 from potstill.oracle import Settings, open_oracle
+from potstill.pipeline.label import label_run
 
 KEY = "sk-live-7Qx9vT3mZ1pL5rW8cN2bK6"
 MOST_OF_THE_KEY = KEY[:20]

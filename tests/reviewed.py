@@ -3,9 +3,9 @@
 import json
 
 from potstill.filters import parse_filter
-from potstill.labelling import label_run
 from potstill.oracle.replay import ReplayOracle
-from potstill.runs import Run
+from potstill.pipeline.label import label_run
+from potstill.pipeline.run import Run
 
 FILTER = parse_filter(
     """

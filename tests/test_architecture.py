@@ -16,7 +16,7 @@ def layers() -> list[str]:
     return config["tool"]["importlinter"]["contracts"][0]["layers"]
 
 
-def test_the_import_arrows_run_one_way():
+def test_a_module_imports_only_from_layers_below_its_own():
     pytest.importorskip("importlinter")
     done = subprocess.run(
         [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
@@ -28,13 +28,20 @@ def test_the_import_arrows_run_one_way():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_module_has_its_place_in_the_river():
+def test_every_module_has_its_layer():
     modules = {
         f"potstill.{path.stem}"
         for path in (ROOT / "src" / "potstill").iterdir()
         if (path.suffix == ".py" or (path / "__init__.py").exists()) and path.stem != "__init__"
     }
     assert modules == set(layers())
+
+
+def test_only_the_pipeline_and_what_shows_it_are_above_the_library():
+    known = layers()
+    assert known[: known.index("potstill.pipeline") + 1] == [
+        f"potstill.{name}" for name in ("__main__", "cli", "demo", "pages", "report", "pipeline")
+    ]
 
 
 @pytest.mark.parametrize("module", ["potstill", "potstill.cli", "potstill.scorer"])

@@ -5,7 +5,7 @@ import polars as pl
 from tiny_bundle import FILTER, articles
 
 from potstill.dataset import Dataset
-from potstill.runs import Run
+from potstill.pipeline.run import Run
 
 
 def started(folder, *, calibration=False):

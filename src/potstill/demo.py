@@ -15,24 +15,26 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.bundle import build_bundle, choose_for_all
-from potstill.dataset import build_dataset
 from potstill.errors import BadInput, MissingExtra
-from potstill.evaluation import Evaluation, evaluate_run
 from potstill.files import write_text
 from potstill.filters import load_filter
-from potstill.labelling import label_run
 from potstill.oracle import open_oracle
+from potstill.pipeline.bundle import build_bundle, choose_for_all
+from potstill.pipeline.dataset import build_dataset
+from potstill.pipeline.evaluate import evaluate_run
+from potstill.pipeline.label import label_run
+from potstill.pipeline.run import Run
+from potstill.pipeline.train import share_features, train_runs
 from potstill.report import write_report
-from potstill.runs import Run
 from potstill.scorer import Together
 from potstill.students.storage import load_student
 from potstill.terminal import note
-from potstill.training import share_features, train_run, train_together
 from potstill.types import Article, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from potstill.evaluation import Evaluation
 
 FILTERS = {"front-page": "front_page", "uplifting": "uplifting", "investment-risk": "investment_risk"}
 """Filters with recorded scores, and their names in the record."""
@@ -162,10 +164,7 @@ def run_demo(
     recipes = FULL_RECIPES if full else RECIPES
     note(f"students: {', '.join(recipes)}")
     several = len(runs) > 1
-    if several:
-        train_together(runs, recipes, seed=seed)
-    else:
-        train_run(runs[0], recipes, seed=seed)
+    train_runs(runs, recipes, seed=seed)
     student = choose_for_all(runs) if several else None
     if student is not None:
         note(f"{student} errs least over all filters: they share its network")

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 from potstill.audit import Answer, Audit, audit_labels, labelled
 from potstill.cli import build
 from potstill.errors import BadInput, LabelError
+from potstill.pipeline.run import Run
 from potstill.report.audit import write_audit
-from potstill.runs import Run
 
 
 @pytest.fixture(scope="module")
@@ -190,8 +190,8 @@ class TestRun:
         (tmp_path / "pool.jsonl").write_text("".join(json.dumps(line) + "\n" for line in pool))
         (tmp_path / "answers.jsonl").write_text("".join(json.dumps(row) + "\n" for row in recorded))
         from potstill.filters import save_filter
-        from potstill.labelling import label_run
         from potstill.oracle import open_oracle
+        from potstill.pipeline.label import label_run
 
         save_filter(WEATHER, tmp_path / "weather")
         label_run(

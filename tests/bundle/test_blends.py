@@ -8,19 +8,19 @@ from tiny_bundle import FILTER, articles, calibration_of, examples, golden
 from tiny_network import TinyNetwork, tiny_bert, tiny_tokenizer
 from tiny_run import started
 
-from potstill.bundle import build_bundle, load_bundle, write_bundle
-from potstill.bundle.building import export_student
+from potstill.bundle import load_bundle, write_bundle
 from potstill.bundle.golden import TEXTS
 from potstill.errors import BundleError
-from potstill.evaluation import evaluate_run
-from potstill.ladder import climb
-from potstill.runs import Run
+from potstill.pipeline.bundle import build_bundle, export_student
+from potstill.pipeline.evaluate import evaluate_run
+from potstill.pipeline.leaderboard import climb
+from potstill.pipeline.run import Run
+from potstill.pipeline.train import train_run
 from potstill.scorer import Scorer
 from potstill.students.blend import BlendStudent
 from potstill.students.neural import JoinedEncoder, fit_encoder_head
 from potstill.students.recipes import EncoderHeadRecipe, RidgeHead, load_recipe
 from potstill.students.tfidf import fit_tfidf
-from potstill.training import train_run
 
 RECIPE = EncoderHeadRecipe(name="letters", student="encoder-head", head=RidgeHead(kind="ridge"))
 

@@ -12,14 +12,13 @@ from tiny_run import started
 from tokenizers import Tokenizer
 
 from potstill.backends.plan import Variant, open_variant
-from potstill.bundle import build_bundle, load_bundle
+from potstill.bundle import load_bundle
 from potstill.errors import BundleError
-from potstill.students.storage import load_student, save_student
+from potstill.pipeline.bundle import build_bundle
+from potstill.pipeline.train import train_run
+from potstill.students.storage import load_student
 from potstill.students.tokens import TextReader
-from potstill.students.torch.adapted import AdaptedEncoder
-from potstill.students.torch.encoder import TorchEncoder
-from potstill.students.torch.pooling import Learned, states
-from potstill.training import train_run
+from potstill.students.torch.pooling import states
 
 FRAME = examples(30, seed=4).frame
 

@@ -15,7 +15,7 @@ from potstill.bundle.signing import fingerprint, new_key, read_signature, sign_b
 from potstill.cli import build
 from potstill.errors import BadInput, BundleError, MissingExtra
 from potstill.files import read_json, sha256, write_json
-from potstill.runs import SIGNATURE
+from potstill.pipeline.run import SIGNATURE
 from potstill.scorer import Scorer, Together
 
 pytest.importorskip("cryptography")

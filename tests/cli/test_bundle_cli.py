@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from potstill.bundle import load_bundle
 from potstill.cli import build
-from potstill.training import train_run
+from potstill.pipeline.train import train_run
 
 
 def test_bundle_builds_one_student_for_several_runs(tmp_path):

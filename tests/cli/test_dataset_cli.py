@@ -9,9 +9,9 @@ from potstill.cli import dataset as command
 from potstill.dataset import Dataset, DatasetRecord
 from potstill.errors import BadInput, DatasetError, RunError
 from potstill.filters import parse_filter
-from potstill.labelling import label_run
 from potstill.oracle.replay import ReplayOracle
-from potstill.runs import LAYOUT, Run
+from potstill.pipeline.label import label_run
+from potstill.pipeline.run import LAYOUT, Run
 
 FILTER = parse_filter(
     """

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from potstill.cli import evaluate, report, run
 from potstill.errors import RunError
 from potstill.evaluation import Evaluation
-from potstill.runs import Run
+from potstill.pipeline.run import Run
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from potstill.cli import build
 from potstill.cli.tiers import described_cut
 from potstill.evaluation.records import Threshold
 from potstill.filters import load_filter, scaffold, untouched
-from potstill.ladder import climb
-from potstill.runs import Run
+from potstill.pipeline.leaderboard import climb
+from potstill.pipeline.run import Run
 
 
 @pytest.fixture(scope="module")

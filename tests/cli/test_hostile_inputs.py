@@ -15,7 +15,7 @@ from tiny_bundle import articles, neural_bundle, tfidf_bundle
 
 from potstill.files import write_json
 from potstill.filters import save_filter
-from potstill.runs import Run
+from potstill.pipeline.run import Run
 
 DEEP = b"[" * 100_000
 CONTENTS = {

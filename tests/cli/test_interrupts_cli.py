@@ -179,8 +179,8 @@ def test_training_says_how_it_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("command", "target", "promise"),
     [
-        (["ladder", "RUN"], "potstill.ladder.climb", "; run the same command to resume"),
-        (["tune", "RUN", "RUN/space.yaml"], "potstill.tuning.load_space", "; run the same command to resume"),
+        (["ladder", "RUN"], "potstill.pipeline.leaderboard.climb", "; run the same command to resume"),
+        (["tune", "RUN", "RUN/space.yaml"], "potstill.pipeline.tune.load_space", "; run the same command to resume"),
         (["evaluate", "RUN"], "potstill.evaluation.evaluate_run", ""),
         (["dataset", "RUN"], "potstill.dataset.build_dataset", ""),
         (["bundle", "RUN"], "potstill.bundle.build_bundle", ""),

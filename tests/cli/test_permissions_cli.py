@@ -12,7 +12,7 @@ import sys
 import pytest
 from evaluated_run import evaluated_run, stories
 
-from potstill.targets import EXAMPLE
+from potstill.pipeline.accept import EXAMPLE
 
 PROGRAM = """
 import contextlib, ctypes, io, json, os, sys

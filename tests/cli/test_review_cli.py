@@ -12,7 +12,7 @@ from reviewed import labelled_run, opinions
 from typer.testing import CliRunner
 
 from potstill.cli import build
-from potstill.review import Review
+from potstill.pipeline.review import Review
 
 
 def test_the_agreement_is_printed_without_a_page(tmp_path):

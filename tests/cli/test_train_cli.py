@@ -7,11 +7,11 @@ from evaluated_run import FILTER, stories
 from typer.testing import CliRunner
 
 from potstill.cli import train as command
-from potstill.dataset import build_dataset
 from potstill.errors import RecipeError, RunError
-from potstill.labelling import label_run
 from potstill.oracle import open_oracle
-from potstill.runs import Run
+from potstill.pipeline.dataset import build_dataset
+from potstill.pipeline.label import label_run
+from potstill.pipeline.run import Run
 
 runner = CliRunner()
 

@@ -5,7 +5,7 @@ import pytest
 from potstill.errors import BadInput
 from potstill.evaluation.flags import evaluate_history, flags, plateau_of, training_of
 from potstill.evaluation.history import parse_history, read_history
-from potstill.evaluation.stage import _training
+from potstill.pipeline.evaluate import _training
 from potstill.training.facts import EpochRecord, Measures
 
 REFERENCE = [

@@ -4,9 +4,9 @@ import polars as pl
 import pytest
 
 from potstill.errors import BadInput
-from potstill.evaluation import evaluate_file, read_predictions
 from potstill.evaluation.records import Bootstrap
 from potstill.filters import parse_filter
+from potstill.pipeline.predictions import evaluate_file, read_predictions
 
 FILTER = parse_filter(
     """

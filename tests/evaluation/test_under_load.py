@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from potstill.backends.plan import bench_path
 from potstill.cli import build
-from potstill.evaluation import Evaluation, evaluate_run
+from potstill.evaluation import Evaluation
 from potstill.evaluation.latency import measure
 from potstill.evaluation.records import Latency
+from potstill.pipeline.evaluate import evaluate_run
+from potstill.pipeline.run import Run
 from potstill.report import write_report
-from potstill.runs import Run
 from potstill.speed.benching import Bench, bench_bundle, write_bench
 
 

@@ -8,9 +8,10 @@ from scripted_server import Answer, ScriptedServer, completion, error
 
 from potstill.articles import open_writer
 from potstill.errors import OracleError
-from potstill.labelling import Ledger, Price, label, label_run
+from potstill.labelling import Ledger, Price, label
 from potstill.oracle import Settings, open_oracle
-from potstill.runs import Run
+from potstill.pipeline.label import label_run
+from potstill.pipeline.run import Run
 
 GOOD = json.dumps({"scores": dict.fromkeys(FRONT_PAGE.dimension_names, 5.0), "evidence": "e"})
 NEVER = {

@@ -16,7 +16,7 @@ from potstill.errors import BadInput
 from potstill.pages.bodies import LARGEST
 from potstill.pages.loopback import Loopback
 from potstill.pages.review import Desk
-from potstill.review import Review
+from potstill.pipeline.review import Review
 
 
 @pytest.fixture(scope="module")

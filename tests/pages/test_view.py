@@ -16,11 +16,11 @@ from evaluated_run import bundled_run, evaluated_run
 from serving import exchange, head, running
 
 from potstill.errors import RunError
-from potstill.evaluation.predictions import read_predictions
 from potstill.evaluation.whatif import edited, what_if
 from potstill.pages.view import open_view
+from potstill.pipeline.predictions import read_predictions
+from potstill.pipeline.run import Run
 from potstill.report import write_report
-from potstill.runs import Run
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from evaluated_run import evaluated_run
 from serving import running
 
 from potstill.pages.view import open_view
+from potstill.pipeline.run import Run
 from potstill.report import write_report
-from potstill.runs import Run
 
 ROWS = "document.querySelectorAll('#rows tr').length"
 

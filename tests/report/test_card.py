@@ -7,10 +7,10 @@ import yaml
 from evaluated_run import evaluated_run
 
 from potstill.files import read_json, write_json
+from potstill.pipeline.run import Run
 from potstill.report import write_report
 from potstill.report.card import front_matter, render_card
 from potstill.report.facts import collect
-from potstill.runs import Run
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from potstill.evaluation.records import Latency
-from potstill.ladder import Ladder, Next, Pick, Step
+from potstill.pipeline.leaderboard import Ladder, Next, Pick, Step
 from potstill.records import Interval
 from potstill.report.blocks import Figure, Paragraph, Table
 from potstill.report.facts import Record

@@ -9,6 +9,7 @@ import pytest
 from potstill.bundle.facts import BundleFacts
 from potstill.calibration import LEVELS, Calibration
 from potstill.evaluation import Evaluation
+from potstill.pipeline.accept import Acceptance, Decision
 from potstill.report.blocks import Findings, Paragraph, Table
 from potstill.report.facts import Facts, Record
 from potstill.report.facts import Table as Frame
@@ -17,7 +18,6 @@ from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.recommendations import recommendations
 from potstill.report.sections.slices import slices
-from potstill.targets import Acceptance, Decision
 from potstill.training.facts import EpochRecord, StudentRecord
 
 WRITTEN = {"sha256": ""}

@@ -5,14 +5,14 @@ import json
 import pytest
 from evaluated_run import evaluated_run, stories
 
-from potstill.evaluation.fresh import prepare
 from potstill.files import read_json, write_json
 from potstill.oracle import open_oracle
+from potstill.pipeline.fresh import prepare
+from potstill.pipeline.run import Run
 from potstill.report import write_report
 from potstill.report.blocks import Paragraph, Shown, Table
 from potstill.report.facts import collect
 from potstill.report.sections.fresh import fresh
-from potstill.runs import Run
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ import yaml
 from evaluated_run import evaluated_run
 
 from potstill.files import digest, read_json, sha256, write_json
+from potstill.pipeline.run import Run
 from potstill.report import write_report
 from potstill.report.blocks import write
 from potstill.report.rules import RULES
-from potstill.runs import Run
 
 
 class Page(HTMLParser):

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, JsonValue, computed_field
 
 from potstill.evaluation import Evaluation
-from potstill.ladder import Ladder
+from potstill.pipeline.leaderboard import Ladder
 from potstill.report.facts import Record
 from potstill.report.rules import RULES, threshold
 from potstill.report.shapes import NoSuchFieldError, leads

@@ -4,10 +4,10 @@ import pytest
 from evaluated_run import evaluated_run
 
 from potstill.files import read_json, write_json
+from potstill.pipeline.run import Run
 from potstill.report.blocks import Findings, Table
 from potstill.report.facts import collect
 from potstill.report.sections.training import training
-from potstill.runs import Run
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ from browser import browser
 from evaluated_run import evaluated_run
 
 from potstill.evaluation import Evaluation
-from potstill.evaluation.predictions import read_predictions
 from potstill.evaluation.whatif import RECALLS, edited, threshold, what_if
+from potstill.pipeline.predictions import read_predictions
+from potstill.pipeline.run import Run
 from potstill.report import write_report
 from potstill.report.blocks import Table, WhatIf
 from potstill.report.facts import collect
 from potstill.report.sections.whatif import what_if as section
-from potstill.runs import Run
 
 
 @pytest.fixture(scope="module")

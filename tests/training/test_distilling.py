@@ -6,19 +6,20 @@ import pytest
 from tiny_bundle import FILTER, articles
 from tiny_run import started
 
-from potstill.bundle import build_bundle, load_bundle
 from potstill.dataset import Dataset
 from potstill.errors import RecipeError, TrainingError
-from potstill.evaluation.stage import candidates, refit
-from potstill.runs import Run
+from potstill.pipeline.bundle import build_bundle
+from potstill.pipeline.evaluate import candidates, refit
+from potstill.pipeline.run import Run
+from potstill.pipeline.sources import in_order
+from potstill.pipeline.train import train_run
 from potstill.students.blend import BlendStudent
 from potstill.students.recipes import load_recipe, parse_recipe
 from potstill.students.storage import load_student, student_hash
-from potstill.training import fitter, train_run
+from potstill.training import fitter
 from potstill.training.blending import ensemble
 from potstill.training.distilling import lessons, unlabelled_rows
 from potstill.training.precision import used_precision
-from potstill.training.sources import in_order
 
 PUPIL = """name: pupil
 student: distilled
@@ -150,7 +151,7 @@ class TestAPupil:
         path = recipe_file(tmp_path, PUPIL.replace("teacher: tfidf-ridge", f"teacher: {bundle.folder}"))
         with pytest.raises(TrainingError, match="is a bundle; here a teacher is a student's folder"):
             train_run(run, [path])
-        pupil = train_run(run, [path], opening=lambda folder: load_bundle(folder).student)[0]
+        pupil = train_run(run, [path])[0]
         assert "0 labelled rows with its scores of them unseen, 30 articles" in pupil.notes[0]
 
     def test_is_refused_without_its_teacher(self, run, tmp_path):

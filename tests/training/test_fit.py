@@ -12,9 +12,11 @@ from headlines import DIMENSIONS, FIRES, GARDENS, LetterEncoder, headlines
 
 from potstill.dataset import Examples
 from potstill.errors import DatasetError, RecipeError
-from potstill.labelling import label_run
 from potstill.oracle import open_oracle
-from potstill.runs import Run
+from potstill.pipeline.label import label_run
+from potstill.pipeline.run import Run
+from potstill.pipeline.sources import needs
+from potstill.pipeline.train import train_run
 from potstill.students.recipes import (
     ConstantRecipe,
     FineTunedRecipe,
@@ -24,10 +26,9 @@ from potstill.students.recipes import (
     presets,
 )
 from potstill.students.storage import load_student, save_student
-from potstill.training import EpochRecord, StudentRecord, fit, fitter, predict_unseen, train_run
+from potstill.training import EpochRecord, StudentRecord, fit, fitter, predict_unseen
 from potstill.training.facts import Measures
-from potstill.training.fit import LAYOUT, read_scores
-from potstill.training.sources import needs
+from potstill.training.folder import LAYOUT, read_scores
 
 CONSTANT = ConstantRecipe(name="constant", student="constant")
 
@@ -218,7 +219,7 @@ class TestAFineTunedStudent:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from potstill.dataset import build_dataset
+    from potstill.pipeline.dataset import build_dataset
 
     folder = tmp_path_factory.mktemp("run")
     articles, answers = stories(60, passes=1)

@@ -7,11 +7,12 @@ import pytest
 from tiny_bundle import FILTER, examples
 from tiny_run import started
 
-from potstill.bundle import build_bundle
 from potstill.errors import RecipeError, TrainingError
+from potstill.pipeline.bundle import build_bundle
+from potstill.pipeline.train import train_run
 from potstill.students.recipes import parse_recipe
 from potstill.students.storage import load_student
-from potstill.training import fit, train_run
+from potstill.training import fit
 
 TOLD = {"name": "told", "student": "fine-tuned", "max_tokens": 80, "epochs": 1, "instruction": True}
 

@@ -9,19 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_bundle import YAML
 
-from potstill.bundle import build_bundle, choose_for_all, load_bundle
+from potstill.bundle import load_bundle
 from potstill.dataset import PARTS, Dataset, Examples
 from potstill.errors import BadInput, DatasetError, RecipeError, RunError
 from potstill.filters import parse_filter
-from potstill.runs import Run
+from potstill.pipeline.bundle import build_bundle, choose_for_all
+from potstill.pipeline.run import Run
+from potstill.pipeline.train import rows_hash, train_run, train_runs
 from potstill.scorer import Together
 from potstill.students.graded import GradedHead
 from potstill.students.heads import LinearHead
 from potstill.students.levels import Levels
 from potstill.students.neural import NeuralStudent
 from potstill.students.recipes import load_recipe
-from potstill.training import StudentRecord, fit, train_run, train_together
-from potstill.training.fit import LAYOUT, read_scores, rows_hash, same_student
+from potstill.training import StudentRecord, fit
+from potstill.training.folder import LAYOUT, read_scores, same_student
 from potstill.training.joint import Member, fit_together, importance, merged, own_student, roles
 
 WORDS = ("library", "school", "harvest", "clinic", "fire", "theft", "storm", "fraud", "river", "bridge", "council")
@@ -217,7 +219,7 @@ def trained(tmp_path_factory, recipes):
         run_of(folder / "others", "others", [*own[:40], *texts(20, seed=5)], other, seed=2),
     ]
     wanted = ["constant", "tfidf-ridge", *recipes.values()]
-    return runs, train_together(runs, wanted, tiny=True, crossfit=2)
+    return runs, train_runs(runs, wanted, tiny=True, crossfit=2)
 
 
 class TestARunOfSeveral:
@@ -298,7 +300,7 @@ class TestARunOfSeveral:
 
     def test_resume_finds_it_done_and_a_training_alone_does_not(self, trained, recipes, capsys):
         runs, records = trained
-        again = train_together(runs, [recipes["small-lora"]], tiny=True, resume=True)
+        again = train_runs(runs, [recipes["small-lora"]], tiny=True, resume=True)
         assert [own[0] for own in again] == [own[2] for own in records]
         assert "small-lora: done already" in " ".join(capsys.readouterr().err.split())
         dataset = Dataset.load(runs[0].path("rows"), runs[0].filter.dimension_names)
@@ -313,7 +315,7 @@ def test_the_order_in_which_runs_are_named_changes_nothing(tmp_path, recipes):
     made = []
     for turn in (1, -1):
         runs = [run_of(tmp_path / f"{turn}{name}", name, own, split, seed=ord(name)) for name in ("a", "b")]
-        train_together(runs[::turn], [recipes["small-lora"]], tiny=True)
+        train_runs(runs[::turn], [recipes["small-lora"]], tiny=True)
         made.append(
             [
                 read_scores(run.path("students") / "small-lora" / LAYOUT["validation"], ("gain", "near"))[1]
@@ -349,10 +351,10 @@ def test_runs_of_one_filter_and_of_other_scales_are_refused(tmp_path, recipes):
     own, split = texts(20), parts(14, 3, 0, 3)
     first, twin = (run_of(tmp_path / name, "gains", own, split) for name in ("one", "two"))
     with pytest.raises(BadInput, match=r"two: is a run of the filter gains, as .*one is"):
-        train_together([first, twin], [recipes["small-lora"]], tiny=True)
+        train_runs([first, twin], [recipes["small-lora"]], tiny=True)
     wide = run_of(tmp_path / "wide", "wide", own, split, scale=20)
     with pytest.raises(RecipeError, match=r"need one scale; got .*one 0 to 10, .*wide 0 to 20"):
-        train_together([first, wide], [recipes["small-lora"]], tiny=True)
+        train_runs([first, wide], [recipes["small-lora"]], tiny=True)
 
 
 def test_a_recipe_that_reads_a_rubric_serves_one_filter(tmp_path, recipes):
@@ -361,13 +363,13 @@ def test_a_recipe_that_reads_a_rubric_serves_one_filter(tmp_path, recipes):
     reading = tmp_path / "reading.yaml"
     reading.write_text(recipes["small-full"].read_text() + "instruction: true\n")
     with pytest.raises(RecipeError, match="serves that filter alone; train without --with"):
-        train_together(runs, [reading], tiny=True)
+        train_runs(runs, [reading], tiny=True)
 
 
 def test_a_student_trained_alone_replaces_one_trained_with_others(tmp_path, recipes):
     own, split = texts(30), parts(22, 4, 0, 4)
     runs = [run_of(tmp_path / name, name, own, split) for name in ("a", "b")]
-    train_together(runs, [recipes["small-lora"]], tiny=True)
+    train_runs(runs, [recipes["small-lora"]], tiny=True)
     (record,) = train_run(runs[0], [recipes["small-lora"]], tiny=True, resume=True)
     assert record.together == ()
 
@@ -377,6 +379,6 @@ def test_a_recipe_of_fewer_layers_is_tried_on_a_tiny_network_together_as_alone(t
     runs = [run_of(tmp_path / name, name, own, split) for name in ("a", "b")]
     shallow = tmp_path / "shallow.yaml"
     shallow.write_text(recipes["small-full"].read_text() + "keep_layers: [0, 2, 5]\n")
-    together = train_together(runs, [shallow], tiny=True)
+    together = train_runs(runs, [shallow], tiny=True)
     alone = train_run(runs[0], [shallow], tiny=True)
     assert {record.counts.base for records in (*together, alone) for record in records} == {alone[0].counts.base}

@@ -7,9 +7,9 @@ import pytest
 from tiny_run import started
 
 from potstill.errors import MissingModel, NotEnoughMemory, PotstillError, RecipeError, TrainingError
+from potstill.pipeline.train import train_run
 from potstill.students.torch import memory
 from potstill.students.torch.backbones import Backbone, tiny_backbone
-from potstill.training import train_run
 from potstill.training.objectives import Target
 
 

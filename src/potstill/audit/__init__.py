@@ -7,12 +7,12 @@ own module and is a function of arrays.
 """
 
 from potstill.audit.agreement import compare, side_by_side
+from potstill.audit.auditing import audit_labels
 from potstill.audit.dropped import judge
 from potstill.audit.labelled import Answer, Labelled, labelled
 from potstill.audit.prefiltering import dropped_by
-from potstill.audit.reading import of_files, of_run
+from potstill.audit.reading import of_files
 from potstill.audit.records import Audit, Pair
-from potstill.audit.stage import audit_labels
 
 __all__ = [
     "Answer",
@@ -25,6 +25,5 @@ __all__ = [
     "judge",
     "labelled",
     "of_files",
-    "of_run",
     "side_by_side",
 ]

@@ -1,13 +1,12 @@
-"""Read labels for an audit from a run, or from files of any origin.
+"""Read labels for an audit from files of any origin.
 
-Input: a run folder, or a file of labels and one of articles. Output: articles, and answers by oracle. A row of a file
+Input: a file of labels and one of articles. Output: articles, and answers by oracle. A row of a file
 of labels has an `id` and one of: `scores` (dimension -> number), `samples` (a list of such scores, or of objects with
 `scores`), `oracles` (name -> either); or, if a field's name is given, that field with scores or scores by pass.
 """
 
 from __future__ import annotations
 
-from contextlib import closing
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -20,41 +19,18 @@ from potstill.errors import ArticleError, LabelError
 from potstill.files import refuse_stream
 from potstill.filters import Dimension, Filter
 from potstill.filters.model import Scale
-from potstill.labelling import Ledger
-from potstill.parquet import read_parquet
 from potstill.verdict import Tier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from potstill.runs import Run
 
 Oracles = dict[str, dict[str, Answer]]
 """Answers by oracle and article."""
 
 ONE = "the oracle"
 """Name of the oracle if a file does not name one."""
-
-
-def of_run(run: Run) -> tuple[pl.DataFrame, Oracles]:
-    """Read a run's articles and all answers in its ledger.
-
-    Raises:
-        RunError: the run has no labels yet.
-        LabelError: a label does not match the run's filter.
-    """
-    ledger = run.need("ledger", "label")
-    articles = with_facts(read_parquet(run.need("articles", "label")))
-    filter_ = run.filter
-    with closing(Ledger.reading(ledger)) as opened:
-        answers = opened.answers(filter_)
-    found: Oracles = {}
-    columns = [f"y_{name}" for name in filter_.dimension_names]
-    for (oracle, article), rows in answers.group_by("oracle", "article", maintain_order=True):
-        scores = rows.select(pl.col(columns).fill_null(float("nan"))).to_numpy().astype(np.float64)
-        found.setdefault(str(oracle), {})[str(article)] = Answer(scores, rows["evidence"][0])
-    return articles, found
 
 
 def of_files(

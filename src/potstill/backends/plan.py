@@ -16,7 +16,7 @@ from potstill.backends.machine import Machine, this_machine
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BadInput
 from potstill.files import writable
-from potstill.load import Load  # noqa: TC001 - pydantic reads it
+from potstill.machine import Load  # noqa: TC001 - pydantic reads it
 from potstill.records import Part, Record
 from potstill.students.encoding import TOKEN_BUDGET
 

@@ -15,12 +15,9 @@ from potstill.bundle.layout import BUNDLE_LAYOUT, Kind
 from potstill.bundle.reading import Bundle, Verification, load_bundle, verify_bundle
 
 if TYPE_CHECKING:
-    from potstill.bundle.building import build_bundle, choose_for_all
     from potstill.bundle.writing import EncoderFiles, write_bundle
 
 _WRITING = {
-    "build_bundle": "building",
-    "choose_for_all": "building",
     "EncoderFiles": "writing",
     "write_bundle": "writing",
 }
@@ -32,8 +29,6 @@ __all__ = [
     "EncoderFiles",
     "Kind",
     "Verification",
-    "build_bundle",
-    "choose_for_all",
     "load_bundle",
     "verify_bundle",
     "write_bundle",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from potstill.audit import Answer, Audit
     from potstill.filters import Filter
-    from potstill.runs import Run
+    from potstill.pipeline.run import Run
 
 DROPPED = "dropped.sqlite"
 """The ledger of dropped articles that were judged, in an audit's folder."""
@@ -104,8 +104,8 @@ def audit(
     from potstill.interrupts import on_interrupt
     from potstill.labelling import Limits
     from potstill.oracle import Settings
+    from potstill.pipeline.run import Run
     from potstill.report.audit import write_audit
-    from potstill.runs import Run
     from potstill.terminal import steps
 
     _refuse(
@@ -254,14 +254,15 @@ def _read(
     scale: tuple[float, float],
     drop_from: Path | None,
 ) -> _Read:
-    from potstill.audit import of_files, of_run
+    from potstill.audit import of_files
     from potstill.files import sha256
     from potstill.filters import load_filter
+    from potstill.pipeline.audit import labels_of
 
     pool = None if drop_from is None else _pool(drop_from)
     inputs = {} if drop_from is None else {"drop_from": sha256(drop_from)}
     if run is not None:
-        rows, oracles = of_run(run)
+        rows, oracles = labels_of(run)
         hashes = {name: run.fingerprint(name) for name in ("filter.all", "articles", "ledger")}
         inputs |= {name: value for name, value in hashes.items() if value is not None}
         return _Read(run.filter, rows, oracles, inputs, pool)

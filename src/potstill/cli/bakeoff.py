@@ -12,10 +12,10 @@ import typer
 from potstill.cli.asking import AnswerTokens, Asking, Concurrency, Prices, Timeout, print_plan, refuse_template, said
 
 if TYPE_CHECKING:
-    from potstill.audit.bakeoff import Bakeoff
     from potstill.audit.records import Pair
     from potstill.filters import Filter
     from potstill.labelling import Limits
+    from potstill.pipeline.bakeoff import Bakeoff
 
 
 def register(app: typer.Typer) -> None:
@@ -59,10 +59,10 @@ def bakeoff(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compare oracles on the same articles: agreement, bias, price per article and tiers."""
-    from potstill.audit.bakeoff import Contender, bake_off
     from potstill.filters import load_filter
     from potstill.interrupts import on_interrupt
     from potstill.labelling import Limits, Repeats
+    from potstill.pipeline.bakeoff import Contender, bake_off
 
     Repeats(samples)  # refuses a number that is none before anything is opened
     limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens, concurrency=concurrency)
@@ -123,8 +123,8 @@ def _print_plans(
 ) -> None:
     """A plan for each oracle; makes no folder."""
     from potstill.articles import read_all
-    from potstill.audit.bakeoff import drawn
-    from potstill.runs import LAYOUT, Run
+    from potstill.pipeline.bakeoff import drawn
+    from potstill.pipeline.run import LAYOUT, Run
 
     judged_by = filter_ or Run.open(folder).filter
     frame = drawn(articles, sample, seed) if articles is not None else read_all(Run.open(folder).path("articles"))

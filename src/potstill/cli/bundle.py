@@ -62,8 +62,9 @@ def bundle(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose, calibrate and export a student, and write it as a bundle that can be verified."""
-    from potstill.bundle import Kind, build_bundle, choose_for_all
-    from potstill.runs import Run
+    from potstill.bundle import Kind
+    from potstill.pipeline.bundle import build_bundle, choose_for_all
+    from potstill.pipeline.run import Run
 
     kind: Kind | None = None if adapter is None else "adapter" if adapter else "self-contained"
     runs = [Run.open(folder) for folder in (run, *(others or ()))]

@@ -27,8 +27,8 @@ def cascade(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Let a cheap student answer clear negatives alone, keeping a minimum recall of positives at 95% confidence."""
-    from potstill.cascade import build_cascade
-    from potstill.runs import Run
+    from potstill.pipeline.cascade import build_cascade
+    from potstill.pipeline.run import Run
 
     opened = Run.open(run)
     found = build_cascade(opened, recall, first=first)

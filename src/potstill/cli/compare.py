@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from potstill.evaluation.comparing import Comparing
+    from potstill.pipeline.compare import Comparing
 
 
 def register(app: typer.Typer) -> None:
@@ -33,15 +33,15 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Compare models by skill, and test differences for significance if they were evaluated on the same rows."""
-    from potstill.evaluation import comparing
-    from potstill.runs import Run
+    from potstill.pipeline.compare import compare_paths, keep_comparison
+    from potstill.pipeline.run import Run
     from potstill.terminal import steps
 
     run = Run.open(things[0]) if keep else None
     with steps("comparing", None):
-        found = comparing.compare_paths(things, by=sort)
+        found = compare_paths(things, by=sort)
     if run is not None:
-        found = comparing.keep(found, run)
+        found = keep_comparison(found, run)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
 
 

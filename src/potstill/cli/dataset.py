@@ -49,8 +49,9 @@ def dataset(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Split a run's labelled articles into parts, keeping near-duplicates together."""
-    from potstill.dataset import Fractions, build_dataset
-    from potstill.runs import Run
+    from potstill.dataset import Fractions
+    from potstill.pipeline.dataset import build_dataset
+    from potstill.pipeline.run import Run
 
     record = build_dataset(
         Run.open(run),

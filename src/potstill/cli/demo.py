@@ -66,7 +66,7 @@ def ladder_table(done: Distilled) -> Table:
     from rich import box
     from rich.table import Table
 
-    from potstill.load import marked, remark
+    from potstill.machine import marked, remark
 
     evaluation = done.evaluation
     shipped = evaluation.choice.rung if evaluation.choice else None

@@ -125,8 +125,8 @@ def evaluate(
 
 
 def _run(run: Path, folds: int | None, seed: int, resamples: int, *, timed: bool, as_json: bool) -> None:
-    from potstill.evaluation import evaluate_run
-    from potstill.runs import Run
+    from potstill.pipeline.evaluate import evaluate_run
+    from potstill.pipeline.run import Run
 
     evaluation = evaluate_run(Run.open(run), k=folds, seed=seed, resamples=resamples, timed=timed)
     print(evaluation.model_dump_json(indent=2) if as_json else "\n".join(described(evaluation)))
@@ -154,9 +154,9 @@ def _fresh(
     as_json: bool,
 ) -> None:
     from potstill.errors import BadInput
-    from potstill.evaluation.fresh import prepare
     from potstill.evaluation.records import Bootstrap
     from potstill.interrupts import on_interrupt
+    from potstill.pipeline.fresh import prepare
 
     if articles is None:
         raise BadInput("--oracle needs --articles FILE: new articles to label")
@@ -175,9 +175,9 @@ def _fresh(
 
 def _predictions(path: Path, filter_name: str | None, seed: int, resamples: int, *, as_json: bool) -> None:
     from potstill.errors import BadInput
-    from potstill.evaluation import evaluate_file
     from potstill.evaluation.records import Bootstrap
     from potstill.filters import load_filter
+    from potstill.pipeline.predictions import evaluate_file
 
     if filter_name is None:
         raise BadInput("--predictions needs --filter: weights, gates and tiers are not in the file")
@@ -279,7 +279,7 @@ def _table(judged: Judgement) -> list[str]:
 
 def described(evaluation: Evaluation) -> list[str]:
     """The lines that the command prints for a person: the ladder, then the verdicts."""
-    from potstill.load import remark
+    from potstill.machine import remark
 
     head = ("model", "evaluated on", "MAE", "interval", "constant", "skill", "Spearman", "ms", "articles/s")
     shipped = evaluation.shipped.rung if evaluation.shipped is not None else None
@@ -295,7 +295,7 @@ def described(evaluation: Evaluation) -> list[str]:
 
 
 def _rung(rung: Rung, *, shipped: bool) -> tuple[str, ...]:
-    from potstill.load import marked
+    from potstill.machine import marked
 
     name = f"{rung.name} *" if shipped else rung.name
     if rung.headline is None:

@@ -116,9 +116,10 @@ def label(
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
     from potstill.interrupts import on_interrupt
-    from potstill.labelling import Batching, Limits, Repeats, label_run
+    from potstill.labelling import Batching, Limits, Repeats
     from potstill.oracle import Settings
-    from potstill.runs import LAYOUT, Run
+    from potstill.pipeline.label import label_run
+    from potstill.pipeline.run import LAYOUT, Run
     from potstill.terminal import note
 
     if mix_prompts and replace_prompt:
@@ -155,7 +156,7 @@ def label(
         batch=batching,
     )
     if filter_ is not None:
-        from potstill.targets import carry_targets
+        from potstill.pipeline.accept import carry_targets
 
         carry_targets(filter_, run)
     _print_summary(summary, asking.known, as_json=as_json)

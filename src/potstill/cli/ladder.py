@@ -12,7 +12,7 @@ from potstill.errors import one_line
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from potstill.ladder import Ladder, Step
+    from potstill.pipeline.leaderboard import Ladder, Step
 
 
 def register(app: typer.Typer) -> None:
@@ -53,14 +53,14 @@ def ladder(
 ) -> None:
     """Train models within a time budget, cheapest first, and recommend one; run it again to resume."""
     from potstill.interrupts import on_interrupt
-    from potstill.ladder import RUNGS, climb
-    from potstill.runs import Run
+    from potstill.pipeline.leaderboard import RUNGS, climb
+    from potstill.pipeline.run import Run
 
     opened = Run.open(run)
     on_interrupt("run the same command to resume")
     found = climb(opened, recipe or RUNGS, minutes=minutes, milliseconds=latency, seed=seed, device=device, tiny=tiny)
     if plot is not None:
-        from potstill.ladder import Ladder
+        from potstill.pipeline.leaderboard import Ladder
         from potstill.report.climb import write_picture
         from potstill.report.facts import json_record
 
@@ -70,7 +70,7 @@ def ladder(
 
 def described(found: Ladder) -> Iterator[str]:
     """What a ladder says to a person, a line each."""
-    from potstill.load import marked, remark
+    from potstill.machine import marked, remark
 
     width = max(len(step.name) for step in found.steps) + 2
     yield f"{'model':{width}}{'MAE':>8}{'skill':>8}{'ms':>10}{'seconds':>9}"
@@ -102,7 +102,7 @@ def described(found: Ladder) -> Iterator[str]:
 def _figures(step: Step) -> str:
     if step.mae is None or step.seconds is None:
         return f"  {one_line(step.why or '', 100)}"
-    from potstill.load import marked
+    from potstill.machine import marked
 
     cost = "" if step.latency is None else marked(f"{step.latency.milliseconds_p50:.1f}", step.latency.load)
     skill = "" if step.skill is None else f"{step.skill:.0%}"

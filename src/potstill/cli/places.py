@@ -18,7 +18,7 @@ def bundle_of(path: Path) -> Path:
         BundleError: it is a run that has no bundle yet.
     """
     from potstill.bundle.layout import BUNDLE_LAYOUT
-    from potstill.runs import LAYOUT
+    from potstill.pipeline.run import LAYOUT
 
     if (path / BUNDLE_LAYOUT["manifest"]).exists() or not (path / LAYOUT["manifest"]).exists():
         return path

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def report(run: Annotated[Path, typer.Argument(help="An evaluated run.")]) -> None:
     """Write report.html (a single file that works offline) and report.md from a run's records."""
+    from potstill.pipeline.run import Run
     from potstill.report import write_report
-    from potstill.runs import Run
 
     print(write_report(Run.open(run)))

@@ -12,7 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from potstill.audit.records import Pair
-    from potstill.review import Review
+    from potstill.pipeline.review import Review
 
 
 class Order(StrEnum):
@@ -57,8 +57,8 @@ def review(
     from potstill.interrupts import serving
     from potstill.pages.loopback import Loopback, require_server
     from potstill.pages.review import Desk
-    from potstill.review import Review
-    from potstill.runs import Run
+    from potstill.pipeline.review import Review
+    from potstill.pipeline.run import Run
     from potstill.terminal import note
 
     if not summary:

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from potstill.runs import StageStatus
+    from potstill.pipeline.run import StageStatus
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +26,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print the stages as JSON.")] = False,
 ) -> None:
     """Show which stages of a run are done, stale or missing, and the next command."""
-    from potstill.runs import Run
+    from potstill.pipeline.run import Run
 
     opened = Run.open(run)
     stages = opened.status()

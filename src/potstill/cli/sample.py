@@ -31,9 +31,10 @@ def sample(
 ) -> None:
     """Choose articles to label next. Only a random sample is suitable for evaluating a student."""
     from potstill.articles import check_columns, form_of, open_writer, read_all
-    from potstill.audit import dropped_by, labelled, of_run
+    from potstill.audit import dropped_by, labelled
     from potstill.files import check_output
-    from potstill.runs import LAYOUT, Run
+    from potstill.pipeline.audit import labels_of
+    from potstill.pipeline.run import LAYOUT, Run
     from potstill.sampling import choose
     from potstill.terminal import note
 
@@ -47,7 +48,7 @@ def sample(
     pool = pool.filter(gone if dropped else ~gone)
     known = None
     if opened.path("ledger").exists() and opened.path("articles").exists():
-        rows, oracles = of_run(opened)
+        rows, oracles = labels_of(opened)
         known = labelled(rows, oracles, filter_).examples() if oracles else None
     chosen = choose(pool, n, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose checks the method itself
     with open_writer(out) as writer:

@@ -39,11 +39,12 @@ def optimize(
 ) -> None:
     """Find the fastest way to run a bundle on this machine within limits on changed scores; `score` then uses it."""
     from potstill.cli.places import bundle_of
+    from potstill.pipeline.material import labelled_rows
     from potstill.speed import Limits, optimise_bundle
 
     bundle = bundle_of(bundle)
     limits = Limits(articles=limit, rounds=rounds, changed=changed)
-    done = optimise_bundle(bundle, articles, limits=limits, seed=seed)
+    done = optimise_bundle(bundle, articles or labelled_rows(bundle, limit, seed), limits=limits, seed=seed)
     if as_json:
         print(done.plan.model_dump_json())
         return
@@ -76,11 +77,14 @@ def bench(
     """Measure latency, throughput, stages, memory and cost of a bundle on this machine; reports show the result."""
     from potstill.backends.plan import refuse_unwritable
     from potstill.cli.places import bundle_of
+    from potstill.pipeline.material import labelled_rows
     from potstill.speed.benching import bench_bundle, write_bench
 
     bundle = bundle_of(bundle)
     refuse_unwritable(bundle)
-    found = bench_bundle(bundle, articles, price_per_hour=price_per_hour, limit=limit, rounds=rounds)
+    found = bench_bundle(
+        bundle, articles or labelled_rows(bundle, limit), price_per_hour=price_per_hour, limit=limit, rounds=rounds
+    )
     path = write_bench(bundle, found)
     if plot is not None:
         from potstill.report.facts import json_record

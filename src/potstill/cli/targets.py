@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from potstill.targets import Acceptance, Outcome
+    from potstill.evaluation.targets import Outcome
+    from potstill.pipeline.accept import Acceptance
 
 
 def register(app: typer.Typer) -> None:
@@ -28,8 +29,8 @@ def accept(
     """Check a run's figures against targets; exit with code 1 if one is missed."""
     from potstill.cli.places import bundle_of
     from potstill.errors import TargetMissed
-    from potstill.runs import Run
-    from potstill.targets import accept_run
+    from potstill.pipeline.accept import accept_run
+    from potstill.pipeline.run import Run
 
     found = accept_run(Run.open(run), targets, None if incumbent is None else bundle_of(incumbent))
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
@@ -44,8 +45,8 @@ def decide(
     accepted: Annotated[bool, typer.Option("--accept/--reject", help="The decision.")],
 ) -> None:
     """Record a decision and its reason in the run's log."""
-    from potstill.runs import Run
-    from potstill.targets import decide as write_down
+    from potstill.pipeline.accept import decide as write_down
+    from potstill.pipeline.run import Run
 
     decision = write_down(Run.open(run), why, accepted=accepted)
     print(f"{decision.when}  {'accepted' if decision.accepted else 'rejected'}: {decision.why}")

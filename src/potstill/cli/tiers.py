@@ -47,9 +47,9 @@ def tiers(
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Recompute tiers from stored scores with other weights, gates, caps and tiers, without running a model."""
-    from potstill.evaluation.predictions import read_predictions, run_filter
     from potstill.evaluation.whatif import edited, threshold, under, what_if
     from potstill.filters import load_filter
+    from potstill.pipeline.predictions import read_predictions, run_filter
 
     named = load_filter(filter_name) if filter_name is not None else None
     if base is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -60,23 +60,15 @@ def train(
     as_json: Annotated[bool, typer.Option("--json", help="Print the students' records as JSON.")] = False,
 ) -> None:
     """Train students on a run's training part."""
-    from potstill.bundle import load_bundle
     from potstill.interrupts import on_interrupt
-    from potstill.runs import Run
-    from potstill.training import DEFAULT_RECIPES, train_run, train_together
+    from potstill.pipeline.run import Run
+    from potstill.pipeline.train import DEFAULT_RECIPES, train_runs
 
-    wanted = recipe or DEFAULT_RECIPES
-    how: dict[str, Any] = {
-        "resume": resume,
-        "seed": seed,
-        "device": device,
-        "tiny": tiny,
-        "crossfit": crossfit,
-        "opening": lambda path: load_bundle(path).student,
-    }
     on_interrupt(f"run the same command{'' if resume else ' with --resume'} to resume")
     opened = [Run.open(folder) for folder in (run, *(others or ()))]
-    each = train_together(opened, wanted, **how) if others else [train_run(opened[0], wanted, **how)]
+    each = train_runs(
+        opened, recipe or DEFAULT_RECIPES, resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit
+    )
     if as_json:
         import json
 
@@ -150,7 +142,7 @@ def recipes(
 
 def described(records: list[StudentRecord]) -> list[str]:
     """The lines that `train` prints for a person."""
-    from potstill.load import marked, remark
+    from potstill.machine import marked, remark
 
     width = max(len("student"), *(len(str(record.recipe["name"])) for record in records)) + 2
     lines = [f"{'student':{width}}{'validation MAE':>15}{'seconds':>10}"]

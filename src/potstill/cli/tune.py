@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from potstill.tuning import Study
+    from potstill.pipeline.tune import Study
 
 
 def register(app: typer.Typer) -> None:
@@ -48,9 +48,9 @@ def tune(
 ) -> None:
     """Search for better recipe parameters within a time budget, on the validation part only."""
     from potstill.interrupts import on_interrupt
-    from potstill.runs import Run
-    from potstill.tuning import TUNING_LAYOUT, load_space
-    from potstill.tuning import tune as search
+    from potstill.pipeline.run import Run
+    from potstill.pipeline.tune import TUNING_LAYOUT, load_space
+    from potstill.pipeline.tune import tune as search
 
     opened = Run.open(run)
     on_interrupt("run the same command to resume")

@@ -21,7 +21,7 @@ def view(
     """Browse a run's report and articles, with oracle and student scores side by side, on a local web server."""
     from potstill.interrupts import serving
     from potstill.pages.view import open_view
-    from potstill.runs import Run
+    from potstill.pipeline.run import Run
 
     with open_view(Run.open(run), port) as server, suppress(KeyboardInterrupt):
         print(server.url, flush=True)

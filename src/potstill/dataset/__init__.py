@@ -20,7 +20,6 @@ from potstill.dataset.splitting import (
     folds,
     split,
 )
-from potstill.dataset.stage import build_dataset
 
 __all__ = [
     "DEFAULT_FRACTIONS",
@@ -36,7 +35,6 @@ __all__ = [
     "Whole",
     "assemble",
     "bands",
-    "build_dataset",
     "check_labels",
     "clusters_of",
     "folds",

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from potstill.articles import read_articles
 from potstill.dataset.assembling import with_facts
 from potstill.errors import BadInput
 from potstill.prefilter import fold_all
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from potstill.filters import Filter
-    from potstill.runs import Run
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,13 +81,3 @@ def _reasons(texts: list[str], dropped: list[bool], seen: set[str]) -> Iterator[
         else:
             yield None
         seen.add(text)
-
-
-def seen_by(run: Run, filter_: Filter) -> set[str]:
-    """Return the windows of a run's articles, which cannot be used for a new evaluation of its bundle."""
-    path = run.path("articles")
-    return {
-        filter_.text.of(title, content)
-        for frame in (read_articles(path) if path.exists() else ())
-        for title, content in frame.select("title", "content").iter_rows()
-    }

@@ -14,7 +14,7 @@ import numpy as np
 
 from potstill.backends.machine import usable_cores
 from potstill.evaluation.records import Latency
-from potstill.load import Watch
+from potstill.machine import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

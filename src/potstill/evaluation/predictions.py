@@ -1,8 +1,7 @@
-"""Read predictions and labels from a file of any origin, or from an evaluated run.
+"""Read predictions and labels from a file of any origin.
 
-Input: the JSON of published predictions, or JSON lines or Parquet with `id`, `y_<dimension>` and `p_<dimension>`, or a
-run's own `predictions.parquet`. Output: `Predictions`, rows by dimensions in the filter's order, which `judging`,
-`whatif`, `slices` and `comparing` use.
+Input: the JSON of published predictions, or JSON lines or Parquet with `id`, `y_<dimension>` and `p_<dimension>`.
+Output: `Predictions`, rows by dimensions in the filter's order, for `judging`, `whatif`, `slices` and comparisons.
 """
 
 from __future__ import annotations
@@ -15,11 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import polars as pl
 
-from potstill.errors import BadInput, RunError
+from potstill.errors import BadInput
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge
 from potstill.files import parse_json, read_json, read_text
 from potstill.parquet import read_parquet
-from potstill.runs import Run
 from potstill.verdict import cap_columns, cap_hits
 
 if TYPE_CHECKING:
@@ -75,46 +73,27 @@ class Predictions:
         )
 
 
-def read_predictions(path: str | Path, filter_: Filter, *, source: Source | None = None) -> Predictions:
-    """Read predictions from a file (.json, .jsonl or .parquet) or from an evaluated run's folder.
+def read_prediction_file(path: str | Path, filter_: Filter, *, source: Source | None = None) -> Predictions:
+    """Read predictions from a file (.json, .jsonl or .parquet).
 
     Args:
-        path: the file or run.
+        path: the file.
         filter_: the filter whose dimensions the file must contain, in any order.
-        source: which rows of a run's predictions to use. Default: the first available of out-of-fold, test and
+        source: which rows of a table that potstill wrote to use. Default: the first available of out-of-fold, test and
             validation.
-
-    Returns:
-        The predictions.
 
     Raises:
         BadInput: the file is missing or broken, lacks a dimension, or contains a score that is not a finite number, a
             label outside the scale or a duplicate id. The message names the file, the row and the field.
     """
     path = Path(path)
-    if path.is_dir():
-        return _of_run(Run.open(path), filter_, source)
     if not path.exists():
         raise BadInput(f"{path}: no such file")
-    frame = _frame(path, filter_)
-    frame = _of_source(frame, path, source)
-    return _predictions(frame, path, filter_)
+    frame = rows_of_source(_frame(path, filter_), path, source)
+    return predictions_of(frame, path, filter_)
 
 
-def _of_run(run: Run, filter_: Filter, source: Source | None) -> Predictions:
-    path = run.need("predictions", "evaluate")
-    frame = _of_source(read_parquet(path), path, source)
-    rows = run.path("rows")
-    if rows.exists():
-        known = read_parquet(rows)
-        wanted = [name for name in ("text", "cut", "language", "published") if name in known.columns]
-        about = known.select("id", *wanted, *(["source"] if "source" in known.columns else []))
-        # In predictions, `source` is the origin of the rows. In articles, it is the publisher.
-        frame = frame.rename({"source": "_source"}).join(about, on="id", how="left", maintain_order="left")
-    return _predictions(frame, path, filter_)
-
-
-def _of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.DataFrame:
+def rows_of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.DataFrame:
     """Select the rows of one source from a table that potstill wrote; return any other table unchanged."""
     ours = "source" in frame.columns and "tier_student" in frame.columns
     if not ours:
@@ -206,7 +185,12 @@ def _published(content: Any, path: Path) -> pl.DataFrame:  # noqa: ANN401 - what
     return pl.DataFrame({"id": [str(id_) for id_ in ids], **columns})
 
 
-def _predictions(frame: pl.DataFrame, path: Path, filter_: Filter) -> Predictions:
+def predictions_of(frame: pl.DataFrame, path: Path, filter_: Filter) -> Predictions:
+    """Check a table with `id`, `y_<dimension>` and `p_<dimension>`, and convert it; `path` names it in errors.
+
+    Raises:
+        BadInput: as `read_prediction_file`.
+    """
     if "id" not in frame.columns:
         raise BadInput(f"{path}: no column id")
     ids = tuple(frame["id"].cast(pl.String).fill_null("").to_list())
@@ -275,19 +259,3 @@ def _hits(frame: pl.DataFrame, filter_: Filter) -> pl.DataFrame | None:
     if all(name in frame.columns and frame.schema[name] == pl.Boolean for name in names):
         return frame.select(names)
     return cap_hits(frame["text"], filter_) if "text" in frame.columns else None
-
-
-def run_filter(path: str | Path) -> Filter:
-    """Return the filter of a run's folder.
-
-    Raises:
-        RunError: the path is not a run, so the filter has to be given explicitly.
-    """
-    if not Path(path).exists():
-        raise BadInput(f"{path}: no such file or folder")
-    if not Path(path).is_dir():
-        raise RunError(
-            f"{path}: a file of predictions does not say which filter it is of; name it with --filter (compare: "
-            "FILE@FILTER)"
-        )
-    return Run.open(path).filter

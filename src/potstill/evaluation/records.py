@@ -14,7 +14,7 @@ from pydantic import Field
 
 from potstill.bundle.facts import Choice  # noqa: TC001 - pydantic reads it
 from potstill.errors import RunError
-from potstill.load import Load  # noqa: TC001 - pydantic reads it
+from potstill.machine import Load  # noqa: TC001 - pydantic reads it
 from potstill.records import Interval, Part, Record
 
 Source: TypeAlias = Literal["out-of-fold", "validation", "test", "file", "fresh"]

@@ -1,8 +1,8 @@
 """Buy an oracle's labels once, and store them.
 
 Input: articles and an oracle. Output: a ledger of answers, failures and the cost of each. `plan` estimates the effort,
-`budget` enforces the limits and `pace` controls the speed. `run` opens a `session`, which does the work, and `ledger`
-stores the results.
+`budget` enforces the limits and `pace` controls the speed. `labels` checks a request and opens a `session`, which does
+the work, and `ledger` stores the results.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from potstill.labelling.batch import Batching
 from potstill.labelling.budget import Price
 from potstill.labelling.intake import add_articles
+from potstill.labelling.labels import label
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.plan import Plan, plan
-from potstill.labelling.run import label, label_run
 from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 
 __all__ = [
@@ -26,6 +26,5 @@ __all__ = [
     "Summary",
     "add_articles",
     "label",
-    "label_run",
     "plan",
 ]

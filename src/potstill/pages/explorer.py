@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from potstill.filters import Filter
-    from potstill.runs import Run
+    from potstill.pipeline.run import Run
 
 PAGE = 50
 """Number of rows per page of results."""

@@ -16,7 +16,7 @@ from potstill.pages.sealed import Document, asset, sealed
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from potstill.review import Item, Review
+    from potstill.pipeline.review import Item, Review
 
 RESAMPLES = 300
 """Number of bootstrap resamples for the agreement; kept small because the user waits for the result."""

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 
 from potstill.errors import BadInput
-from potstill.evaluation.predictions import read_predictions
 from potstill.evaluation.whatif import edited, what_if
 from potstill.pages.explorer import Explorer, Query
 from potstill.pages.loopback import Loopback, require_server
 from potstill.pages.sealed import Document, asset, sealed
+from potstill.pipeline.predictions import read_predictions
 from potstill.records import Part
 from potstill.report.policy import report_policy, script_named
 from potstill.terminal import note
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from potstill.evaluation.predictions import Predictions
-    from potstill.runs import Run
+    from potstill.pipeline.run import Run
 
 
 LONGEST_SETTING = 1000

@@ -21,7 +21,7 @@ from potstill.report.sections import compose
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from potstill.runs import Run
+    from potstill.pipeline.run import Run
 
 __all__ = ["write_report"]
 

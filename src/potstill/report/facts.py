@@ -16,20 +16,20 @@ from potstill.bundle.facts import BundleFacts
 from potstill.bundle.layout import Manifest
 from potstill.calibration import Calibration
 from potstill.dataset.rows import Pairs
-from potstill.evaluation.comparing import Comparing
 from potstill.evaluation.records import Evaluation, FreshEvaluation
 from potstill.files import digest, parse_json, read_json, read_object, read_text, sha256
 from potstill.filters import Filter
 from potstill.filters.reading import read_yaml
-from potstill.ladder import Ladder
 from potstill.parquet import read_parquet
+from potstill.pipeline.accept import Acceptance, Decision
+from potstill.pipeline.compare import Comparing
+from potstill.pipeline.leaderboard import Ladder
+from potstill.pipeline.run import STAGES, StageRecord
 from potstill.report.shapes import NoSuchFieldError, leads
-from potstill.runs import STAGES, StageRecord
 from potstill.scorer.early import CASCADE_LAYOUT, Cascade
 from potstill.speed.benching import Bench
-from potstill.targets import Acceptance, Decision
 from potstill.training.facts import EpochRecord, StudentRecord
-from potstill.training.fit import LAYOUT
+from potstill.training.folder import LAYOUT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from potstill.runs import Run
+    from potstill.pipeline.run import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,11 @@ from potstill.backends.machine import Machine, this_machine
 from potstill.backends.plan import PORTABLE, Variant, bench_path, library_versions
 from potstill.bundle.golden import windows
 from potstill.errors import BadInput
-from potstill.load import Load, Watch
+from potstill.machine import Load, Watch
 from potstill.records import Part, Record
 from potstill.scorer import Scorer
 from potstill.speed.fresh import Fresh, measure_fresh
-from potstill.speed.material import Material, from_file, from_run
+from potstill.speed.material import Material, from_file
 from potstill.speed.stages import stage_seconds
 from potstill.speed.timing import percentile
 from potstill.terminal import steps
@@ -117,25 +117,23 @@ class Bench(Record):
 
 def bench_bundle(
     folder: str | Path,
-    articles: str | Path | None = None,
+    articles: str | Path | Material | None = None,
     *,
     price_per_hour: float | None = None,
     limit: int = 256,
     rounds: int = 3,
     patience: float = 20.0,
-    seed: int = 0,
     clock: Clock = time.perf_counter,
 ) -> Bench:
     """Measure a bundle on this machine.
 
     Args:
         folder: the bundle.
-        articles: a file of articles. By default, rows of the bundle's run, or else its golden texts.
+        articles: a file of articles, or rows of a run. By default, the bundle's golden texts.
         price_per_hour: price of a machine like this one, in any currency.
         limit: maximum number of articles.
         rounds: number of rounds for throughput.
         patience: seconds after which no further article is timed for the latency.
-        seed: random seed for sampling rows.
         clock: function that returns the current time in seconds.
 
     Returns:
@@ -151,7 +149,7 @@ def bench_bundle(
     folder = Path(folder)
     scorer = Scorer.load(folder)
     bundle = scorer.bundle
-    material = _material(bundle, articles, limit, seed)
+    material = _material(bundle, articles, limit)
     texts = material.frame["text"].to_list()
     with tempfile.TemporaryDirectory(prefix="potstill-bench-") as name, steps("measuring", 5) as advance:
         scratch = Path(name)
@@ -204,18 +202,18 @@ def write_bench(folder: Path, bench: Bench) -> Path:
     return path
 
 
-def _material(bundle: Bundle, articles: str | Path | None, limit: int, seed: int) -> Material:
-    if articles is not None:
+def _material(bundle: Bundle, articles: str | Path | Material | None, limit: int) -> Material:
+    if articles is not None and not isinstance(articles, Material):
         material = from_file(articles, bundle.filter, limit)
         if not len(material):
             raise BadInput(f"{articles}: holds no article with a text")
         return material
-    material = from_run(bundle, limit, seed)
-    if len(material):
-        return material
+    if articles is not None and len(articles):
+        return articles
     frame = windows([Article(row.id, row.title, row.content) for row in bundle.golden], bundle.filter)
     frame = frame.filter(pl.col("text") != "")
-    return Material(frame, material.labels, f"{frame.height} golden texts of the bundle, which are no typical articles")
+    labels = np.full((frame.height, len(bundle.filter.dimension_names)), np.nan)
+    return Material(frame, labels, f"{frame.height} golden texts of the bundle, which are no typical articles")
 
 
 def _variant(bundle: Bundle) -> Variant | None:

@@ -1,7 +1,7 @@
 """Select the articles for speed measurements and for the comparison of backends.
 
-Input: a file of articles, or the run that a bundle belongs to. Output: text windows, the oracle's labels if there are
-any, and a description of their origin. Rows that were used for training or for model selection are excluded.
+Input: a file of articles, or a run's labelled rows (see `pipeline.material`). Output: text windows, the oracle's labels
+if there are any, and a description of their origin.
 """
 
 from __future__ import annotations
@@ -13,14 +13,10 @@ import numpy as np
 import polars as pl
 
 from potstill.articles import read_articles
-from potstill.dataset import Dataset
-from potstill.errors import RunError
-from potstill.runs import LAYOUT, Run
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from potstill.bundle import Bundle
     from potstill.filters import Filter
     from potstill.types import FloatArray
 
@@ -52,33 +48,16 @@ def from_file(path: str | Path, filter_: Filter, limit: int) -> Material:
         missing -= kept[-1].height
         if not missing:
             break
-    frame = pl.concat(kept) if kept else _nothing()
+    frame = pl.concat(kept) if kept else _no_articles()
     return Material(frame, _no_labels(frame.height, filter_), f"{frame.height:,} articles of {path}")
 
 
-def from_run(bundle: Bundle, limit: int, seed: int) -> Material:
-    """Return labelled rows that were not used for model selection: the run's calibration part, or else its test part.
-
-    The result is empty if the bundle does not belong to a run with a dataset of the same dimensions.
-    """
-    filter_ = bundle.filter
-    try:
-        run = Run.open(bundle.folder.resolve().parent)
-    except RunError:
-        return Material(_nothing(), _no_labels(0, filter_), "no articles")
-    if not run.path("rows").exists():
-        return Material(_nothing(), _no_labels(0, filter_), "no articles")
-    dataset = Dataset.load(run.path("rows"), filter_.dimension_names)
-    part = "calibration" if dataset.has_calibration_part else "test"
-    rows = dataset.part(part)
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(rows))[:limit])
-    rows = rows.take(chosen)
-    return Material(
-        rows.frame, rows.scores, f"{len(rows):,} labelled articles of the {part} part ({LAYOUT['rows']} of the run)"
-    )
+def no_material(filter_: Filter) -> Material:
+    """Return a `Material` without articles."""
+    return Material(_no_articles(), _no_labels(0, filter_), "no articles")
 
 
-def _nothing() -> pl.DataFrame:
+def _no_articles() -> pl.DataFrame:
     return pl.DataFrame(schema={"id": pl.String, "text": pl.String})
 
 

@@ -29,8 +29,8 @@ from potstill.bundle import load_bundle
 from potstill.bundle.golden import windows
 from potstill.bundle.reading import open_encoder
 from potstill.errors import BadInput, BundleError, MissingExtra
-from potstill.load import Watch
-from potstill.speed.material import Material, from_file, from_run
+from potstill.machine import Watch
+from potstill.speed.material import Material, from_file, no_material
 from potstill.speed.proving import LARGEST_CHANGED, answers, change_of, objection
 from potstill.speed.timing import interleaved
 from potstill.students.blend import BlendStudent
@@ -95,15 +95,18 @@ class _Candidate:
 
 
 def optimise_bundle(
-    folder: str | Path, articles: str | Path | None = None, *, limits: Limits | None = None, seed: int = 0
+    folder: str | Path,
+    articles: str | Path | Material | None = None,
+    *,
+    limits: Limits | None = None,
+    seed: int = 0,
 ) -> Optimised:
     """Measure a bundle's variants on this machine, and write the plan that `Scorer.load` follows.
 
     Args:
         folder: the bundle.
-        articles: a file of articles for comparison and timing. By default, the labelled rows of the bundle's run that
-            were not used for model selection. Without either, no other precision is admitted, and golden texts are
-            timed.
+        articles: articles for comparison and timing: a file, or labelled rows of a run that were not used for model
+            selection. Without any, no other precision is admitted, and golden texts are timed.
         limits: amount of work; see `Limits`.
         seed: random seed for sampling rows and for the order of timing.
 
@@ -124,7 +127,9 @@ def optimise_bundle(
         raise BadInput(f"{folder}: holds {kind}; there is one way to run it, so there is nothing to choose")
     refuse_unwritable(Path(folder))
     if articles is None:
-        material = from_run(bundle, limits.articles, seed)
+        material = no_material(bundle.filter)
+    elif isinstance(articles, Material):
+        material = articles
     else:
         material = from_file(articles, bundle.filter, limits.articles)
     portable = _Candidate(PORTABLE, student)

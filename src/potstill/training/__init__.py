@@ -3,16 +3,14 @@
 Input: a recipe, training and validation examples. Output: a student, its history (evaluated after each epoch), the
 counts of trainable parameters, and held-out predictions. Students of every kind are fitted by `fit.fit`. Fine-tuning is
 done by `finetune`, which builds a model, checks its trainable parameters and passes it to `loop`. `joint` trains one
-network for several filters.
+network for several filters, and `folder` writes a student with its records.
 """
 
 from potstill.training.facts import Counts, EpochRecord, Fitted, Measures, StudentRecord
-from potstill.training.fit import DEFAULT_RECIPES, fit, fitter, predict_unseen, train_run
+from potstill.training.fit import fit, fitter, predict_unseen
 from potstill.training.folding import out_of_fold
-from potstill.training.joint import share_features, train_together
 
 __all__ = [
-    "DEFAULT_RECIPES",
     "Counts",
     "EpochRecord",
     "Fitted",
@@ -22,7 +20,4 @@ __all__ = [
     "fitter",
     "out_of_fold",
     "predict_unseen",
-    "share_features",
-    "train_run",
-    "train_together",
 ]

@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import ConfigDict, Field, computed_field
 
 from potstill.errors import RunError
-from potstill.load import Load  # noqa: TC001 - pydantic reads it
+from potstill.machine import Load  # noqa: TC001 - pydantic reads it
 from potstill.metrics import mae, rmse
 from potstill.records import Part, Record
 

@@ -14,7 +14,7 @@ import torch
 
 from potstill.errors import DatasetError, RecipeError, TrainingError
 from potstill.files import digest
-from potstill.load import Watch
+from potstill.machine import Watch
 from potstill.students.constant import check_labelled
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent

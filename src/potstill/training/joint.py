@@ -9,7 +9,6 @@ run separately: on the same frozen backbone they share the network anyway.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,35 +18,19 @@ import polars as pl
 from potstill import metrics
 from potstill.dataset import PARTS, Dataset, Examples, stories
 from potstill.dataset.duplicates import joined
-from potstill.errors import BadInput, DatasetError, RecipeError, require
-from potstill.files import replacing
+from potstill.errors import DatasetError, RecipeError, require
 from potstill.students.graded import GradedHead
 from potstill.students.levels import Levels
-from potstill.students.recipes import FineTunedRecipe
-from potstill.terminal import note
-from potstill.training.facts import Companion, EpochRecord, Fitted, Measures, StudentRecord
-from potstill.training.fit import (
-    DEFAULT_RECIPES,
-    count_kept,
-    finished,
-    load_recipes,
-    put_away_others,
-    record_of,
-    rows_hash,
-    same_student,
-    train_recipe,
-    write_student,
-)
+from potstill.training.facts import EpochRecord, Fitted, Measures
 from potstill.training.folding import set_aside
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from potstill.runs import Run
-    from potstill.students import Student
     from potstill.students.heads import LinearHead
     from potstill.students.neural import NeuralStudent
+    from potstill.students.recipes import FineTunedRecipe
     from potstill.types import BoolArray, FloatArray, IntArray
 
 _TRAIN, _VALIDATION = PARTS.index("train"), PARTS.index("validation")
@@ -275,171 +258,6 @@ def own_student(student: Any, columns: slice, dimensions: tuple[str, ...]) -> Ne
     else:
         own = _linear(head, columns)
     return replace(student, head=own, dimensions=tuple(dimensions))  # type: ignore[no-any-return]  # as it came
-
-
-def train_together(
-    runs: Sequence[Run],
-    recipes: Sequence[str | Path] = DEFAULT_RECIPES,
-    *,
-    resume: bool = False,
-    seed: int = 0,
-    device: str = "auto",
-    tiny: bool = False,
-    crossfit: int = 5,
-    opening: Callable[[Path], Student] | None = None,
-) -> list[list[StudentRecord]]:
-    """Fit recipes in several runs of different filters; recipes that train a network train one for all runs.
-
-    Each run gets its students in the usual form, recorded as its stage `train`; the records name the other runs.
-
-    Args:
-        runs: open runs with datasets, of filters with the same scale.
-        recipes: presets by name, or paths of recipe files.
-        resume: keep students that are complete, and continue the one that was interrupted.
-        seed: random seed.
-        device: device on which fine-tuned students are trained.
-        tiny: use tiny random backbones, to test the whole pipeline; the records note this.
-        crossfit: number of folds for out-of-fold predictions of students that are fitted in seconds.
-        opening: as in `train_run`.
-
-    Returns:
-        For each run its records, in the order of `load_recipes`.
-
-    Raises:
-        BadInput: two runs have the same filter.
-        RunError, RecipeError, DatasetError, TrainingError: as `train_run`; or scales differ, or no training rows are
-            left.
-    """
-    wanted = load_recipes(recipes)
-    _check_filters(runs)
-    datasets = [Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names) for run in runs]
-    hashes = [rows_hash(run, dataset) for run, dataset in zip(runs, datasets, strict=True)]
-    parameters = {
-        "recipes": {recipe.name: recipe.hash for recipe in wanted},
-        "device": device,
-        "tiny": tiny,
-        "together": [run.manifest.filter for run in runs],
-    }
-    folders = [str(run.folder) for run in runs]
-    # Sorted, so that the training does not depend on the order in which runs are given.
-    order = sorted(range(len(runs)), key=lambda place: runs[place].filter.name)
-    records: list[list[StudentRecord]] = [[] for _ in runs]
-    with ExitStack() as stack:
-        recordings = []
-        for run, rows in zip(runs, hashes, strict=True):
-            asked = parameters | {"with": [folder for folder in folders if folder != str(run.folder)]}
-            recordings.append(stack.enter_context(run.recording("train", parameters=asked, seeds={"train": seed})))
-            put_away_others(run, rows)
-        before = [[finished(run.path("students") / recipe.name) for recipe in wanted] for run in runs]
-        for recipe in wanted:
-            if isinstance(recipe, FineTunedRecipe):
-                made = _train_one_network(
-                    [runs[place] for place in order],
-                    [datasets[place] for place in order],
-                    recipe,
-                    resume=resume,
-                    seed=seed,
-                    device=device,
-                    tiny=tiny,
-                )
-                for place, record in zip(order, made, strict=True):
-                    records[place].append(record)
-            else:
-                for own, run, dataset in zip(records, runs, datasets, strict=True):
-                    share_features(runs[0], run)
-                    own.append(
-                        train_recipe(
-                            run,
-                            dataset,
-                            recipe,
-                            resume=resume,
-                            seed=seed,
-                            device=device,
-                            tiny=tiny,
-                            crossfit=crossfit,
-                            opening=opening,
-                        )
-                    )
-        for run, recording, own, found in zip(runs, recordings, records, before, strict=True):
-            earlier = run.manifest.stages.get("train")
-            same = earlier is not None and {**earlier.parameters, "with": None} == {**parameters, "with": None}
-            count_kept(recording, own, found, same=same)
-    return records
-
-
-def _train_one_network(
-    runs: Sequence[Run],
-    datasets: Sequence[Dataset],
-    recipe: FineTunedRecipe,
-    *,
-    resume: bool,
-    seed: int,
-    device: str,
-    tiny: bool,
-) -> list[StudentRecord]:
-    hashes = [rows_hash(run, dataset) for run, dataset in zip(runs, datasets, strict=True)]
-    known = [
-        Companion(run=str(run.folder), filter=run.manifest.filter, rows_hash=rows)
-        for run, rows in zip(runs, hashes, strict=True)
-    ]
-    others = [tuple(one for one in known if one is not own) for own in known]
-    folders = [run.path("students") / recipe.name for run in runs]
-    if resume:
-        done = [finished(folder) for folder in folders]
-        if all(
-            record is not None and same_student(record, recipe, rows, seed, tiny=tiny, together=beside)
-            for record, rows, beside in zip(done, hashes, others, strict=True)
-        ):
-            note(f"{recipe.name}: done already")
-            return [record for record in done if record is not None]
-    members = [Member.of(run.filter.name, dataset) for run, dataset in zip(runs, datasets, strict=True)]
-    fitted = fit_together(
-        recipe,
-        members,
-        workdir=runs[0].path("cache") / "training" / f"{recipe.name}-together",
-        seed=seed,
-        resume=resume,
-        holdout=0.0 if all(dataset.has_calibration_part for dataset in datasets) else 0.1,
-        device=device,
-        tiny=tiny,
-    )
-    records = []
-    for run, member, one, rows, beside, folder in zip(runs, members, fitted, hashes, others, folders, strict=True):
-        train, validation = member.part("train"), member.part("validation")
-        made = record_of(recipe, one, train, validation, run.filter, rows=rows, seed=seed, tiny=tiny)
-        record = made.model_copy(update={"together": beside})
-        write_student(folder, one, record, train, validation)
-        note(f"{recipe.name}: {member.name}: validation MAE {record.validation.mae:.3f}")
-        records.append(record)
-    note(f"{recipe.name}: {records[0].seconds:.1f} s for {len(runs)} filters")
-    return records
-
-
-def share_features(first: Run, run: Run) -> None:
-    """Copy the features that frozen encoders computed for one run into the cache of another (possibly the same)."""
-    if run is not first:
-        # Feature files are one level down: each encoder has a folder that holds nothing else.
-        for path in sorted(first.path("cache").glob("*/*.safetensors")):
-            target = run.path("cache") / path.relative_to(first.path("cache"))
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(target) as temporary:
-                    temporary.write_bytes(path.read_bytes())
-
-
-def _check_filters(runs: Sequence[Run]) -> None:
-    first: dict[str, Run] = {}
-    for run in runs:
-        other = first.setdefault(run.filter.name, run)
-        if other is not run:
-            raise BadInput(
-                f"{run.folder}: is a run of the filter {run.filter.name}, as {other.folder} is; one network has one "
-                "head a filter"
-            )
-    scales = {run.filter.scale: run for run in runs}
-    if len(scales) > 1:
-        said = ", ".join(f"{run.folder} {scale.min:g} to {scale.max:g}" for scale, run in scales.items())
-        raise RecipeError(f"filters that train together need one scale; got {said}")
 
 
 def _numbered(members: Sequence[Member]) -> list[IntArray]:

@@ -1,0 +1,365 @@
+"""Builds a run's bundle: selects a student on validation, then calibrates, exports and verifies it.
+
+Input: a run with trained students. Output: its bundle, with the reasons for the choice. Calibration and intervals are
+fitted on rows that were not used for selection: the calibration part if the dataset has one, otherwise out-of-fold or
+held-out predictions of training rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from potstill import metrics
+from potstill.bundle.facts import BundleFacts, Calibrated, Choice, Exported
+from potstill.bundle.golden import TEXTS, windows, word_lists
+from potstill.bundle.layout import BUNDLE_LAYOUT, file_name, read_manifest
+from potstill.bundle.writing import EncoderFiles, write_bundle
+from potstill.calibration import fit_calibration
+from potstill.dataset import Dataset
+from potstill.errors import BadInput, BundleError, RunError, require
+from potstill.files import sha256, write_json
+from potstill.machine import versions
+from potstill.records import Interval
+from potstill.students.blend import encoder_of
+from potstill.students.neural import NeuralStudent, parts_of
+from potstill.students.storage import load_student
+from potstill.terminal import note, steps
+from potstill.verdict import cap_hits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from potstill.bundle.layout import Kind
+    from potstill.bundle.reading import Bundle
+    from potstill.calibration import Calibration
+    from potstill.dataset import Examples
+    from potstill.export import Made
+    from potstill.filters import Filter
+    from potstill.pipeline.run import Run
+    from potstill.students.storage import AnyStudent
+    from potstill.training.facts import StudentRecord
+    from potstill.types import FloatArray
+
+NEVER_SHIPPED = frozenset({"source-median"})
+"""Baselines that do not read the text; they are not meant for scoring and are never put in a bundle."""
+
+LARGEST_GRAPH = 1_900_000_000
+"""Largest size of a network's weights, in bytes, that fits one ONNX file (the format's limit is 2 GiB)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """A trained student of the run, with its raw predictions of the validation part, shape (rows, dimensions)."""
+
+    name: str
+    folder: Path
+    record: StudentRecord
+    validation: FloatArray
+
+
+def build_bundle(
+    run: Run, student: str | None = None, *, kind: Kind | None = None, seed: int = 0, graphs_of: Sequence[Path] = ()
+) -> Bundle:
+    """Build a run's bundle; recorded as the stage `bundle`.
+
+    Args:
+        run: an open run with trained students.
+        student: name of the recipe to ship; None selects the student with the lowest validation error.
+        kind: whether a network is stored completely or as an adapter to its base; by default an adapter only if the
+            complete network does not fit an ONNX file.
+        seed: random seed of the golden word lists, the calibration folds and the bootstrap.
+        graphs_of: other bundles. If one of them, or the run's previous bundle, holds the graph of a frozen network, the
+            graph is copied instead of exported again, after a check that it gives the same features here.
+
+    Raises:
+        RunError: nothing is trained yet, or a student is unknown or was trained on other rows.
+        BundleError: the bundle cannot be made or does not pass its checks; the previous bundle is kept.
+        MissingExtra, MissingModel: a neural student's libraries or backbone are not installed.
+    """
+    filter_ = run.filter
+    dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
+    parameters: dict[str, Any] = {"student": student, "kind": kind}
+    with run.recording("bundle", parameters=parameters, seeds={"bundle": seed}):
+        candidates = read_candidates(run, dataset)
+        choice = choose(candidates, dataset.part("validation"), filter_, wanted=student, seed=seed)
+        choice = choice.model_copy(update={"constant_mae": _constant_mae(dataset)})
+        note(f"bundle: {choice.reason}")
+        chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
+        place = run.path("bundle")
+        with steps("calibrating, exporting and proving the bundle", None):
+            bundle = write_candidate(
+                run, dataset, chosen, place, choice, kind=kind, seed=seed, graphs_of=[*graphs_of, place]
+            )
+        parameters |= {"choice": choice.model_dump(mode="json"), "kind": bundle.manifest.kind, "sha256": bundle.hash}
+    return bundle
+
+
+def write_candidate(
+    run: Run,
+    dataset: Dataset,
+    chosen: Candidate,
+    folder: Path,
+    choice: Choice | None,
+    *,
+    kind: Kind | None = None,
+    seed: int = 0,
+    graphs_of: Sequence[Path] = (),
+) -> Bundle:
+    """Calibrate a trained student, export it and write it as a bundle.
+
+    Args:
+        run: the run that the student belongs to.
+        dataset: the run's dataset.
+        chosen: the student to write.
+        folder: folder of the bundle; an existing bundle is replaced.
+        choice: why the student was chosen, recorded in the bundle's facts.
+        kind: as in `build_bundle`.
+        seed: random seed of the golden word lists and the calibration folds.
+        graphs_of: as in `build_bundle`.
+
+    Raises:
+        RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
+    """
+    filter_ = run.filter
+    fitted = load_student(chosen.folder, cache=run.path("cache"))
+    calibration = _calibration(chosen, fitted, dataset, filter_, seed)
+    golden = [*TEXTS, *word_lists(dataset.part("train").frame["text"].to_list(), seed=seed)]
+    with tempfile.TemporaryDirectory(dir=run.folder, prefix=".bundle.", suffix=".part") as scratch:
+        texts = windows(golden, filter_)["text"].to_list()
+        shipped, encoders, exports = export_student(fitted, Path(scratch), texts, kind, graphs_of)
+        return write_bundle(
+            folder,
+            student=fitted,
+            recipe=chosen.name,
+            filter_=filter_,
+            calibration=calibration,
+            golden=golden,
+            encoders=encoders,
+            kind=shipped,
+            facts=BundleFacts(
+                choice=choice,
+                student=chosen.record,
+                calibration=Calibrated(
+                    origin=calibration.origin, kept={curve.dimension: curve.method for curve in calibration.curves}
+                ),
+                exports=exports,
+                versions=versions(),
+            ),
+        )
+
+
+def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
+    """Read the run's trained students that may be shipped, sorted by name.
+
+    Raises:
+        RunError: there is none, or one was trained on other rows than the dataset has now.
+    """
+    from potstill.training.facts import StudentRecord
+    from potstill.training.folder import LAYOUT, read_scores
+
+    folder = run.need("students", "train")
+    validation = dataset.part("validation")
+    found = []
+    for path in sorted(folder.glob(f"*/{LAYOUT['record']}")):
+        record = StudentRecord.from_file(path)
+        if record.recipe["student"] in NEVER_SHIPPED:
+            continue
+        ids, scores = read_scores(path.parent / LAYOUT["validation"], dataset.dimensions)
+        if tuple(ids) != validation.ids:
+            raise RunError(f"{path.parent}: was trained on other rows; run: potstill train {run.folder}")
+        found.append(Candidate(path.parent.name, path.parent, record, scores))
+    if not found:
+        raise RunError(f"{folder}: holds no student that can be shipped; run: potstill train {run.folder}")
+    return found
+
+
+def choose(
+    candidates: Sequence[Candidate], validation: Examples, filter_: Filter, *, wanted: str | None = None, seed: int = 0
+) -> Choice:
+    """Select the candidate with the lowest validation error, or the one asked for, and compute its margin.
+
+    Raises:
+        RunError: there is no candidate of the name asked for.
+    """
+    names = [candidate.name for candidate in candidates]
+    if wanted is not None and wanted not in names:
+        raise RunError(f"student {wanted!r} is not among those that can be shipped: {', '.join(names)}")
+    clipped = {c.name: np.clip(c.validation, filter_.scale.min, filter_.scale.max) for c in candidates}
+    errors = {name: np.abs(predicted - validation.scores) for name, predicted in clipped.items()}
+    means = {name: metrics.average(metrics.mae(predicted, validation.scores)) for name, predicted in clipped.items()}
+    order = sorted(names, key=lambda name: means[name])
+    rung = wanted or order[0]
+    runner_up = next((name for name in order if name != rung), None)
+    margin = interval = None
+    if runner_up is not None:
+        margin = means[runner_up] - means[rung]
+        found = metrics.compare(errors[runner_up], errors[rung], validation.clusters, seed=seed)
+        interval = (float(found.low), float(found.high))
+    return Choice(
+        rung=rung,
+        validation_mae={name: round(value, 6) for name, value in means.items()},
+        runner_up=runner_up,
+        margin=None if margin is None else round(margin, 6),
+        margin_interval=interval and Interval(low=round(interval[0], 6), high=round(interval[1], 6)),
+        reason=_why(rung, runner_up, means, interval, candidates, named=bool(wanted)),
+    )
+
+
+def _constant_mae(dataset: Dataset) -> float:
+    scores = dataset.part("validation").scores
+    constant = np.broadcast_to(metrics.constant(dataset.part("train").scores), scores.shape)
+    return round(metrics.average(metrics.mae(constant, scores)), 6)
+
+
+def choose_for_all(runs: Sequence[Run]) -> str:
+    """Select the student that serves several runs' filters best, so that one network can score them all.
+
+    It has the lowest validation error relative to the constant's, averaged over the runs. The result is the name of its
+    recipe.
+
+    Raises:
+        RunError: no student that can be shipped is trained in every run.
+    """
+    shares: dict[str, list[float]] = {}
+    for run in runs:
+        dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
+        validation, low, high = dataset.part("validation"), run.filter.scale.min, run.filter.scale.max
+        constant = np.broadcast_to(metrics.constant(dataset.part("train").scores), validation.scores.shape)
+        level = metrics.average(metrics.mae(constant, validation.scores)) or 1.0
+        for candidate in read_candidates(run, dataset):
+            error = metrics.mae(np.clip(candidate.validation, low, high), validation.scores)
+            shares.setdefault(candidate.name, []).append(metrics.average(error) / level)
+    means = {name: float(np.mean(own)) for name, own in shares.items() if len(own) == len(runs)}
+    if not means:
+        raise RunError(f"no student is trained in every run; run: potstill train {runs[0].folder} --with OTHER")
+    return min(means, key=lambda name: means[name])
+
+
+def export_student(
+    student: AnyStudent,
+    folder: Path,
+    texts: Sequence[str],
+    kind: Kind | None = None,
+    graphs_of: Sequence[Path] = (),
+) -> tuple[Kind, list[EncoderFiles], tuple[Exported, ...]]:
+    """Write a student's encoders as bundle files; return the kind of bundle, the files and what to record.
+
+    Args:
+        student: the student, with torch encoders if it has any.
+        folder: where the files are written.
+        texts: text windows on which an exported network is compared with the original.
+        kind: as in `build_bundle`.
+        graphs_of: as in `build_bundle`.
+
+    Raises:
+        BundleError: the student cannot be stored in this form.
+        MissingExtra: torch is not installed.
+    """
+    encoder: Any = encoder_of(student)
+    if encoder is None:
+        if kind == "adapter":
+            raise BundleError(f"a {student.kind} student has no adapter")
+        return "self-contained", [], ()
+    require("torch", "train")
+    from potstill.export import export_encoder, weight_bytes
+    from potstill.students.torch.adapted import AdaptedEncoder
+
+    parts: tuple[Any, ...] = parts_of(encoder)
+    too_large = any(weight_bytes(part) > LARGEST_GRAPH for part in parts)
+    adapted = isinstance(student, NeuralStudent) and isinstance(encoder, AdaptedEncoder)
+    if kind == "adapter" or (kind is None and too_large and adapted):
+        if not adapted:
+            raise BundleError("only a student with a LoRA adapter can be shipped as an adapter to its base")
+        encoder.save(folder)
+        write_json(folder / "adapter.json", encoder.lora.model_dump(mode="json"))
+        files = {"adapter": folder / "adapter.safetensors", "lora": folder / "adapter.json"}
+        return "adapter", [EncoderFiles(encoder.facts, files)], ()
+    if too_large:
+        raise BundleError(f"weights above {LARGEST_GRAPH / 1e9:.1f} GB do not fit an ONNX file; train with lora")
+    exported = [
+        export_encoder(part, folder / str(place), texts, made=_graphs(graphs_of, part))
+        for place, part in enumerate(parts)
+    ]
+    return (
+        "self-contained",
+        [EncoderFiles(one.facts, {"model": one.model, "tokenizer": one.tokenizer}) for one in exported],
+        tuple(
+            Exported(
+                backbone=one.facts.backbone,
+                fused=one.fused,
+                largest_difference=float(f"{one.difference:.3g}"),
+            )
+            for one in exported
+        ),
+    )
+
+
+def _graphs(bundles: Sequence[Path], part: Any) -> list[Made]:  # noqa: ANN401 - an encoder of torch
+    """Return intact graphs of a frozen encoder from other bundles; none for an encoder that was trained."""
+    from potstill.export import Made
+
+    found = []
+    for folder in bundles if bundles and not part.trained and part.learned is None else ():
+        try:
+            manifest, _ = read_manifest(folder)
+            exports = BundleFacts.from_file(folder / BUNDLE_LAYOUT["facts"]).exports
+        except BadInput:
+            continue  # not a bundle, or one that fails its checks: its graph is not used
+        for place, facts in enumerate(manifest.encoders if manifest.kind == "self-contained" else ()):
+            name = file_name("model", place)
+            if place < len(exports) and facts == part.facts and sha256(folder / name) == manifest.files[name]:
+                found.append(Made(folder / name, exports[place].fused))
+    return found
+
+
+def _calibration(chosen: Candidate, student: AnyStudent, dataset: Dataset, filter_: Filter, seed: int) -> Calibration:
+    from potstill.training.folder import LAYOUT, read_scores
+
+    if dataset.has_calibration_part:
+        rows, origin = dataset.part("calibration"), "the calibration part"
+        predicted = student.predict(rows.frame)
+    else:
+        rows, origin = dataset.part("train"), "training rows, predicted by models that had not seen them"
+        ids, predicted = read_scores(chosen.folder / LAYOUT["held out"], dataset.dimensions)
+        if tuple(ids) != rows.ids:
+            raise RunError(f"{chosen.folder}: was trained on other rows; train it again")
+    return fit_calibration(
+        predicted,
+        rows.scores,
+        rows.clusters,
+        seed,
+        dimensions=filter_.dimension_names,
+        low=filter_.scale.min,
+        high=filter_.scale.max,
+        origin=origin,
+        rules=filter_,
+        cap_hits=cap_hits(rows.frame["text"], filter_),
+    )
+
+
+def _why(
+    rung: str,
+    runner_up: str | None,
+    means: dict[str, float],
+    interval: tuple[float, float] | None,
+    candidates: Sequence[Candidate],
+    *,
+    named: bool,
+) -> str:
+    """Return one sentence that explains the choice, for the record and the terminal."""
+    said = f"{rung}, {'requested by name' if named else 'selected on validation'}: MAE {means[rung]:.3f}"
+    if runner_up is not None and interval is not None:
+        lead = means[runner_up] - means[rung]
+        said += (
+            f", {abs(lead):.3f} {'better' if lead >= 0 else 'worse'} than {runner_up} "
+            f"(95% interval of the difference {interval[0]:+.3f} to {interval[1]:+.3f})"
+        )
+    kinds = {candidate.name: candidate.record.recipe["student"] for candidate in candidates}
+    if kinds[rung] == "constant" and not named:
+        said += "; no student that reads the text beats the constant, so scores will not depend on the text"
+    return said

@@ -1,0 +1,405 @@
+"""The leaderboard of a run: the candidates that can be trained in the given time, their errors and costs, and a choice.
+
+In: a run with a dataset, and minutes. Out: students, and `ladder.json`: for each candidate its validation error and the
+time per article, or why it was not trained; the recommended candidate under a latency budget; and the expected gain
+from the first candidate for which there was no time. All choices use the validation part; the test part is not read.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from potstill import metrics
+from potstill.dataset import Dataset
+from potstill.errors import RecipeError, RunError, TrainingError, Unavailable
+from potstill.evaluation.latency import measure
+from potstill.evaluation.records import Latency  # noqa: TC001 - pydantic reads it
+from potstill.files import digest
+from potstill.machine import Load  # noqa: TC001 - pydantic reads it
+from potstill.pipeline.evaluate import run_floor, saved
+from potstill.pipeline.sources import changed
+from potstill.pipeline.train import rows_hash, train_run
+from potstill.records import Interval, Part, Record
+from potstill.students.constant import fit_constant
+from potstill.students.neural import part_keys, reading_members
+from potstill.students.recipes import BlendRecipe, ConstantRecipe, EncoderHeadRecipe, load_recipe
+from potstill.students.storage import load_student
+from potstill.terminal import note
+from potstill.training.estimating import estimate
+from potstill.training.folder import finished, same_student
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from potstill.dataset import Examples
+    from potstill.pipeline.run import Run
+    from potstill.students.recipes import Recipe
+    from potstill.training import StudentRecord
+    from potstill.types import FloatArray
+
+RUNGS = (
+    "constant",
+    "tfidf-ridge",
+    "tfidf-median",
+    "minilm-ridge",
+    "minilm-svr",
+    "minilm-median",
+    "e5-ridge",
+    "e5-svr",
+    "e5-median",
+    "minilm-e5-svr",
+    "minilm-e5-median",
+    "tfidf-e5-blend",
+    "minilm-full",
+    "minilm-full-median",
+    "e5-small-full",
+    "e5-small-full-median",
+)
+"""Recipes that are tried by default: all presets that can be shipped and run on a CPU."""
+
+FEWEST = 3
+"""The minimum number of trained candidates, without the constant, for an estimate of the next."""
+
+
+class Step(Part):
+    """One candidate: trained, with its figures, or not trained, with the reason in `why`.
+
+    `mae` is the mean over dimensions on the validation part, with scores clipped to the scale; `interval` is its
+    interval over clusters of near-duplicates. `estimated_seconds` was estimated before training, `seconds` was
+    measured.
+    """
+
+    name: str
+    student: str
+    recipe_hash: str
+    state: Literal["trained", "no time", "not possible"]
+    why: str | None = None
+    estimated_seconds: float | None = None
+    seconds: float | None = None
+    load: Load | None = None
+    """How busy the machine was during the fit."""
+    mae: float | None = None
+    interval: Interval | None = None
+    skill: float | None = None
+    latency: Latency | None = None
+    tiny: bool = False
+
+
+class Pick(Part):
+    """The recommended candidate: the lowest error within the budget.
+
+    `as_good` names cheaper candidates whose error is not significantly larger: the 95% interval of the difference, over
+    clusters, contains 0.
+    """
+
+    name: str
+    mae: float
+    milliseconds: float
+    as_good: tuple[str, ...]
+
+
+class Next(Part):
+    """The expected gain from the first candidate for which there was no time, if error falls with time as before.
+
+    It is a linear fit of the lowest error so far against the logarithm of seconds, over `points` candidates, bounded
+    below by the noise floor. `mae` and `gain` are None if there are too few candidates for an estimate.
+    """
+
+    name: str
+    seconds: float
+    points: int
+    mae: float | None
+    gain: float | None
+
+
+class Ladder(Record):
+    """`ladder.json`."""
+
+    fault = RunError
+    made_by = "potstill ladder RUN"
+
+    schema_version: int = 1
+    rows: str
+    """SHA-256 of the dataset's rows."""
+    seed: int
+    tiny: bool
+    train_rows: int
+    validation_rows: int
+    minutes: float
+    milliseconds: float | None
+    """The latency budget per article."""
+    constant_mae: float
+    floor: float | None
+    """The noise floor, the error that no student can beat; None if no article was labelled twice."""
+    steps: tuple[Step, ...]
+    pick: Pick | None
+    next: Next | None
+
+
+def climb(
+    run: Run,
+    recipes: Sequence[str | Path] = RUNGS,
+    *,
+    minutes: float = 15.0,
+    milliseconds: float | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    tiny: bool = False,
+    estimating: Callable[[Recipe, Sequence[str], Sequence[str]], float] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Ladder:
+    """Train the candidates that fit into the time, cheapest first, and record their errors and costs.
+
+    Students that are already trained are kept and cost no time, so a leaderboard that was interrupted, or is given more
+    minutes, continues. The record is written after each candidate.
+
+    Args:
+        run: an open run with a dataset.
+        recipes: presets by name, or paths of recipe files.
+        minutes: total time. A candidate is started only if its estimated time fits into the remaining time.
+        milliseconds: the latency budget per article; None for no limit.
+        seed: random seed.
+        device: where fine-tuned students train.
+        tiny: use tiny random backbones, to test the whole path.
+        estimating: estimates the seconds of a recipe on training and validation texts; by default, they are measured
+            with its backbone.
+        clock: a monotonic clock in seconds.
+
+    Raises:
+        RunError: there is no dataset, or another process writes to the run.
+        RecipeError: a recipe is unknown, or two recipes have the same name.
+    """
+    start = clock()
+    named = {load_recipe(name).name: name for name in recipes}
+    if len(named) < len(recipes):
+        raise RecipeError("two of the recipes have the same name; names of students in a run must be unique")
+    dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
+    work = _Work(run, dataset, seed, device, tiny, minutes, milliseconds)
+    guess = estimating or (_nothing if tiny else lambda *given: estimate(*given, device=device))
+    steps: list[Step] = []
+    encoded: set[str] = set()
+    # Recipes without a network need no measurement, so they are trained before time is spent on measuring the others.
+    wanted = [load_recipe(name) for name in named.values()]
+    for group in ([one for one in wanted if not _has_network(one)], [one for one in wanted if _has_network(one)]):
+        planned = [work.planned(recipe, guess, 60 * minutes - (clock() - start)) for recipe in group]
+        planned.sort(key=lambda step: step.estimated_seconds or 0.0)
+        begun = len(steps)
+        steps += planned
+        for place, step in enumerate(planned, start=begun):
+            if step.state == "not possible" or step.why is not None:
+                continue
+            recipe = load_recipe(named[step.name])
+            left = 60 * minutes - (clock() - start)
+            # Features that a backbone computed for another head are already in the run's cache.
+            need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
+            steps[place] = work.climbed(step, recipe, named[step.name], need, left)
+            if steps[place].state == "trained":
+                encoded |= _readings(recipe)
+            work.ladder(steps).save(run.path("ladder"))
+    trained = [named[step.name] for step in steps if step.state == "trained"]
+    if trained:
+        # The run's record of the stage must name all of them; each is already trained.
+        train_run(run, trained, resume=True, seed=seed, device=device, tiny=tiny)
+    found = work.ladder(steps)
+    found.save(run.path("ladder"))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What every candidate needs."""
+
+    run: Run
+    dataset: Dataset
+    seed: int
+    device: str
+    tiny: bool
+    minutes: float
+    milliseconds: float | None
+
+    def planned(
+        self, recipe: Recipe, guess: Callable[[Recipe, Sequence[str], Sequence[str]], float], left: float
+    ) -> Step:
+        """The step with its estimate, or with the reason why it is not possible; `left` is in seconds."""
+        step = Step(name=recipe.name, student=recipe.student, recipe_hash=recipe.hash, state="no time", tiny=self.tiny)
+        if recipe.student == "source-median":
+            return step.model_copy(
+                update={"state": "not possible", "why": "never shipped, because it does not read the text"}
+            )
+        if left <= 0 and finished(self.run.path("students") / recipe.name) is None:
+            return step.model_copy(update={"why": "the time was up before its training time could be estimated"})
+        try:
+            seconds = guess(recipe, self.dataset.part("train").texts, self.dataset.part("validation").texts)
+        except Unavailable as error:
+            return step.model_copy(update={"state": "not possible", "why": str(error)})
+        return step.model_copy(update={"estimated_seconds": round(seconds, 3)})
+
+    def climbed(self, step: Step, recipe: Recipe, name: str | Path, need: float, left: float) -> Step:
+        """The trained step, or the step with the reason why it was not trained; `need` and `left` are in seconds."""
+        record = finished(self.run.path("students") / step.name)
+        done = record is not None and same_student(record, recipe, self.rows_hash, self.seed, tiny=self.tiny)
+        if done and record is not None and not changed(self.run, record.sources):
+            # Nothing is trained, so no training is recorded.
+            note(f"{step.name}: already trained")
+            return self.measured(step, record)
+        if not done and (need > left or left <= 0):
+            why = f"training would take about {_words(need)}, but only {_words(max(left, 0.0))} are left"
+            note(f"{step.name}: {why}")
+            return step.model_copy(update={"state": "no time", "why": why})
+        try:
+            # Students that a candidate is made from may be trained with it, and come before it.
+            record = train_run(self.run, [name], resume=True, seed=self.seed, device=self.device, tiny=self.tiny)[-1]
+        except (TrainingError, Unavailable) as error:
+            note(f"{step.name}: {error}")
+            return step.model_copy(update={"state": "not possible", "why": str(error)})
+        return self.measured(step, record)
+
+    def measured(self, step: Step, record: StudentRecord) -> Step:
+        rows = self.dataset.part("validation")
+        scores = self.scores(step.name)
+        mae = metrics.average(metrics.mae(scores, rows.scores))
+        low, high = metrics.bootstrap_mean(_errors(scores, rows)[:, None], rows.clusters, seed=self.seed)
+        interval = Interval(low=_rounded(np.asarray(low).item()), high=_rounded(np.asarray(high).item()))
+        student = load_student(self.run.path("students") / step.name)
+        latency = measure(lambda places: student.predict(rows.frame[list(places)]), range(len(rows)))
+        figures = {
+            "state": "trained",
+            "why": None,
+            "seconds": record.seconds,
+            "load": record.load,
+            "mae": _rounded(mae),
+            "interval": interval,
+            "skill": _rounded(1 - mae / self.constant_mae),
+            "latency": latency,
+        }
+        return step.model_copy(update=figures)
+
+    @property
+    def rows_hash(self) -> str:
+        """The hash of the rows, as training writes it into a student's record."""
+        return rows_hash(self.run, self.dataset)
+
+    def scores(self, name: str) -> FloatArray:
+        """A student's scores of the validation part, clipped to the scale, as a user sees them."""
+        scale = self.run.filter.scale
+        raw = saved(self.run.path("students") / name, self.dataset.part("validation"))
+        return np.clip(raw, scale.min, scale.max)
+
+    @property
+    def constant_mae(self) -> float:
+        """The error of each dimension's median, on the validation part."""
+        rows = self.dataset.part("validation")
+        constant = fit_constant(ConstantRecipe(name="constant", student="constant"), self.dataset.part("train"), seed=0)
+        return metrics.average(metrics.mae(constant.predict(rows.frame), rows.scores))
+
+    def ladder(self, steps: Sequence[Step]) -> Ladder:
+        floor = run_floor(self.run, self.run.filter, self.dataset)
+        bottom = None if floor is None else floor.mean_floor
+        return Ladder(
+            rows=self.rows_hash,
+            seed=self.seed,
+            tiny=self.tiny,
+            train_rows=len(self.dataset.part("train")),
+            validation_rows=len(self.dataset.part("validation")),
+            minutes=self.minutes,
+            milliseconds=self.milliseconds,
+            constant_mae=_rounded(self.constant_mae),
+            floor=bottom,
+            steps=tuple(steps),
+            pick=self.pick(steps),
+            next=next_of(steps, bottom),
+        )
+
+    def pick(self, steps: Sequence[Step]) -> Pick | None:
+        """The lowest error within the budget, and cheaper candidates that may be as good; None if none fits."""
+        within = [step for step in steps if _fits(step, self.milliseconds)]
+        if not within:
+            return None
+        best = min(within, key=lambda step: (step.mae, _milliseconds(step)))
+        rows = self.dataset.part("validation")
+        errors = _errors(self.scores(best.name), rows)
+        as_good = []
+        for step in sorted(within, key=_milliseconds):
+            if _milliseconds(step) < _milliseconds(best):
+                more = _errors(self.scores(step.name), rows) - errors
+                low, _ = metrics.bootstrap_mean(more[:, None], rows.clusters, seed=self.seed)
+                if np.asarray(low).item() <= 0:
+                    as_good.append(step.name)
+        return Pick(
+            name=best.name, mae=best.mae or 0.0, milliseconds=round(_milliseconds(best), 3), as_good=tuple(as_good)
+        )
+
+
+def next_of(steps: Sequence[Step], floor: float | None) -> Next | None:
+    """The expected gain from the first candidate without time; None if there was time for all of them."""
+    missing = min(
+        (step for step in steps if step.state == "no time"),
+        key=lambda step: step.estimated_seconds or 0.0,
+        default=None,
+    )
+    if missing is None:
+        return None
+    curve = sorted(
+        (max(step.seconds, 1e-3), step.mae)
+        for step in steps
+        if step.mae is not None and step.seconds is not None and step.student != "constant"
+    )
+    seconds = missing.estimated_seconds or 0.0
+    unknown = Next(name=missing.name, seconds=seconds, points=len(curve), mae=None, gain=None)
+    times = np.log10([at for at, _ in curve])
+    if len(curve) < FEWEST or np.ptp(times) == 0:
+        return unknown
+    least = np.minimum.accumulate([mae for _, mae in curve])
+    slope = min(float(np.polyfit(times, least, 1)[0]), 0.0)
+    best = float(least[-1])
+    # The next candidate adds the time beyond that of the candidate with the lowest error.
+    reached = float(times[int(np.argmin(least))])
+    expected = best + slope * max(float(np.log10(max(seconds, 1e-3))) - reached, 0.0)
+    expected = max(expected, min(floor or 0.0, best))
+    return unknown.model_copy(update={"mae": _rounded(expected), "gain": _rounded(best - expected)})
+
+
+def _fits(step: Step, milliseconds: float | None) -> bool:
+    if step.mae is None or step.latency is None:
+        return False
+    return milliseconds is None or step.latency.milliseconds_p50 <= milliseconds
+
+
+def _milliseconds(step: Step) -> float:
+    return float("inf") if step.latency is None else step.latency.milliseconds_p50
+
+
+def _errors(scores: FloatArray, rows: Examples) -> FloatArray:
+    """The error of each row, the mean over its labels; NaN for a row without labels."""
+    known = ~np.isnan(rows.scores)
+    error = np.where(known, np.abs(scores - rows.scores), 0.0).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(error / np.where(known.any(axis=1), known.sum(axis=1), np.nan))
+
+
+def _readings(recipe: Recipe) -> set[str]:
+    """Keys of the features of frozen encoders: recipes with the same keys differ only in their heads."""
+    if not isinstance(recipe, EncoderHeadRecipe | BlendRecipe) or not reading_members(recipe):
+        return {recipe.name}
+    return {digest([key, str(member.pieces)]) for member in reading_members(recipe) for key in part_keys(member)}
+
+
+def _has_network(recipe: Recipe) -> bool:
+    return recipe.student not in {"constant", "source-median", "tfidf-ridge"}
+
+
+def _nothing(*_: object) -> float:
+    return 0.0
+
+
+def _words(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _rounded(value: float) -> float:
+    return round(value, 6)
