@@ -8,9 +8,9 @@ import typer
 from tiny_run import started
 from typer.testing import CliRunner
 
-from potstill.pipeline import tune as tuning
 from potstill.cli import tune as command
 from potstill.errors import RecipeError, RunError, TrainingError
+from potstill.pipeline import tune as tuning
 from potstill.pipeline.train import train_run
 from potstill.pipeline.tune import load_space, recipe_of, tune
 from potstill.students.recipes import load_recipe
