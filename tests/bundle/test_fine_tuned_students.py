@@ -16,9 +16,11 @@ from potstill.bundle import load_bundle
 from potstill.errors import BundleError
 from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.train import train_run
-from potstill.students.storage import load_student
+from potstill.students.storage import load_student, save_student
 from potstill.students.tokens import TextReader
-from potstill.students.torch.pooling import states
+from potstill.students.torch.adapted import AdaptedEncoder
+from potstill.students.torch.encoder import TorchEncoder
+from potstill.students.torch.pooling import Learned, states
 
 FRAME = examples(30, seed=4).frame
 
