@@ -9,8 +9,8 @@ from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_tokenizer
 from potstill.bundle import EncoderFiles, write_bundle
 from potstill.export import export_encoder
 from potstill.scorer import Scorer
+from potstill.students.chunks import Chunks
 from potstill.students.neural import fit_encoder_head
-from potstill.students.pieces import Pieces
 from potstill.students.recipes import load_recipe
 from potstill.students.tfidf import fit_tfidf
 
@@ -45,11 +45,11 @@ def test_a_tfidf_median(tmp_path):
     )
 
 
-@pytest.mark.parametrize("pieces", [None, Pieces(chars=120, most=3)])
+@pytest.mark.parametrize("chunks", [None, Chunks(chars=120, most=3)])
 @pytest.mark.by_example(2)
-def test_layers_of_a_network_and_their_median(tmp_path, pieces):
+def test_layers_of_a_network_and_their_median(tmp_path, chunks):
     network = TinyNetwork(tiny_bert(), tiny_tokenizer(), layers=(2, 1))
-    recipe = load_recipe("minilm-median").model_copy(update={"pieces": pieces})
+    recipe = load_recipe("minilm-median").model_copy(update={"chunks": chunks})
     student = fit_encoder_head(recipe, examples(), encoder=network)
     exported = export_encoder(network, tmp_path / "encoder", TEXTS)
     files = EncoderFiles(exported.facts, {"model": exported.model, "tokenizer": exported.tokenizer})
@@ -57,7 +57,7 @@ def test_layers_of_a_network_and_their_median(tmp_path, pieces):
     verdicts, own = scored(bundle, student)
     assert verdicts.height == 12
     loaded = bundle.student
-    assert loaded.pieces == pieces
+    assert loaded.chunks == chunks
     assert loaded.encoder.facts.layers == (2, 1)
     assert loaded.predict(examples().frame) == pytest.approx(student.predict(examples().frame), abs=1e-3)
     assert own.shape == (12, 2)

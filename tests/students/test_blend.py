@@ -10,9 +10,9 @@ from potstill.errors import BundleError, RecipeError
 from potstill.files import read_json, write_json
 from potstill.students import Student
 from potstill.students.blend import BlendStudent, encoder_of
+from potstill.students.chunks import Chunks
 from potstill.students.constant import fit_constant
 from potstill.students.neural import JoinedEncoder, NeuralStudent, fit_encoder_head, member_encoder
-from potstill.students.pieces import Pieces
 from potstill.students.recipes import EncoderHeadRecipe, RidgeHead, load_recipe, parse_recipe, presets
 from potstill.students.storage import load_arrays, load_student, save_arrays, save_student
 from potstill.students.tfidf import fit_tfidf
@@ -70,11 +70,11 @@ def test_members_share_what_an_encoder_read():
     assert student.encoder.width == 9
 
 
-def test_a_member_that_reads_in_pieces_has_features_of_its_own():
+def test_a_member_that_reads_in_chunks_has_features_of_its_own():
     train = headlines()
     encoder = LetterEncoder()
     whole = fit_encoder_head(LETTERS, train, encoder=encoder)
-    parted = fit_encoder_head(LETTERS.model_copy(update={"pieces": Pieces(chars=120, most=4)}), train, encoder=encoder)
+    parted = fit_encoder_head(LETTERS.model_copy(update={"chunks": Chunks(chars=120, most=4)}), train, encoder=encoder)
     student = BlendStudent(train.dimensions, (whole, parted), np.full((2, 2), 0.5))
     long = train.frame.with_columns(text=train.frame["text"] + " " + train.frame["text"] + " and so on")
     assert student.predict(long) == pytest.approx((whole.predict(long) + parted.predict(long)) / 2)

@@ -5,8 +5,8 @@ from headlines import LetterEncoder, headlines
 
 from potstill.errors import BundleError, DatasetError
 from potstill.students import Encoder, Student
+from potstill.students.chunks import Chunks
 from potstill.students.neural import JoinedEncoder, NeuralStudent, fit_encoder_head
-from potstill.students.pieces import Pieces
 from potstill.students.recipes import EncoderHeadRecipe, RidgeHead
 
 RECIPE = EncoderHeadRecipe(name="letters", student="encoder-head", head=RidgeHead(kind="ridge"))
@@ -37,9 +37,9 @@ def test_joined_encoders_stand_side_by_side():
     assert head.centring.widths.tolist() == [2, 3]
 
 
-def test_what_lies_beyond_an_encoders_room_is_read_in_pieces_and_still_is_after_a_restart():
+def test_what_lies_beyond_an_encoders_room_is_read_in_chunks_and_still_is_after_a_restart():
     train = headlines()
-    recipe = RECIPE.model_copy(update={"pieces": Pieces(chars=120, most=4)})
+    recipe = RECIPE.model_copy(update={"chunks": Chunks(chars=120, most=4)})
     student = fit_encoder_head(recipe, train, encoder=LetterEncoder())
     frame = pl.DataFrame({"text": [train.texts[0], (train.texts[0] + " ") * 3, (train.texts[0] + " ") * 40]})
     short, long, longer = student.predict(frame)

@@ -86,14 +86,14 @@ def test_a_base_that_trains_beside_its_adapter_makes_training_refuse(tmp_path):
 
 
 def test_an_adapter_frozen_while_it_trains_makes_training_refuse(tmp_path, monkeypatch):
-    step = loop._Keeper.on_step_end
+    step = loop.CheckpointCallback.on_step_end
 
-    def freezing(keeper, args, state, control, **rest):
+    def freezing(callback, args, state, control, **rest):
         if state.global_step == 2:
-            freeze(keeper.gear.model, "adapter")
-        step(keeper, args, state, control, **rest)
+            freeze(callback.training.model, "adapter")
+        step(callback, args, state, control, **rest)
 
-    monkeypatch.setattr(loop._Keeper, "on_step_end", freezing)
+    monkeypatch.setattr(loop.CheckpointCallback, "on_step_end", freezing)
 
     with pytest.raises(TrainingError, match="trainable adapter: 0 parameters"):
         trainings.train(tmp_path)

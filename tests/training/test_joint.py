@@ -17,10 +17,10 @@ from potstill.pipeline.bundle import build_bundle, choose_for_all
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import rows_hash, train_run, train_runs
 from potstill.scorer import Together
-from potstill.students.graded import GradedHead
 from potstill.students.heads import LinearHead
 from potstill.students.levels import Levels
 from potstill.students.neural import NeuralStudent
+from potstill.students.ordinal import OrdinalHead
 from potstill.students.recipes import load_recipe
 from potstill.training import StudentRecord, fit
 from potstill.training.folder import LAYOUT, read_scores, same_student
@@ -159,7 +159,7 @@ def test_a_filters_own_head_says_what_the_joint_one_says(graded):
     levels = Levels.of(labels)
     outputs = levels.outputs if graded else 4
     head = LinearHead(rng.normal(size=(8, outputs)), rng.normal(size=outputs))
-    joint = NeuralStudent(None, GradedHead(head, levels, "corn", "median") if graded else head, tuple("abcd"))
+    joint = NeuralStudent(None, OrdinalHead(head, levels, "corn", "median") if graded else head, tuple("abcd"))
     features = rng.normal(size=(10, 8))
     for columns in (slice(0, 1), slice(1, 4), slice(2, 4)):
         own = own_student(joint, columns, tuple("abcd")[columns])

@@ -145,14 +145,14 @@ class TestNumbersThatAreNotFinite:
         )
 
     def test_a_parameter_is_never_written_to_a_checkpoint(self, tmp_path, monkeypatch):
-        step = loop._Keeper.on_step_end
+        step = loop.CheckpointCallback.on_step_end
 
-        def breaking(keeper, args, state, control, **rest):
+        def breaking(callback, args, state, control, **rest):
             if state.global_step == 3:
-                next(iter(trainings.trainable(keeper.gear.model).values())).data.fill_(float("inf"))
-            step(keeper, args, state, control, **rest)
+                next(iter(trainings.trainable(callback.training.model).values())).data.fill_(float("inf"))
+            step(callback, args, state, control, **rest)
 
-        monkeypatch.setattr(loop._Keeper, "on_step_end", breaking)
+        monkeypatch.setattr(loop.CheckpointCallback, "on_step_end", breaking)
 
         with pytest.raises(TrainingError, match="step 3: a parameter is not finite"):
             trainings.train(tmp_path)

@@ -4,8 +4,8 @@ import torch
 import trainings
 
 from potstill.errors import RecipeError
-from potstill.students.graded import decoded
 from potstill.students.heads import LinearHead
+from potstill.students.ordinal import decoded
 from potstill.students.torch.model import build_model
 from potstill.training import loop
 from potstill.training.batches import Part, Tokens

@@ -80,12 +80,12 @@ def train_until_killed(workdir, *, step=None, write=None):
     def kill():
         os.kill(os.getpid(), signal.SIGKILL)
 
-    after_step = loop._Keeper.on_step_end
+    after_step = loop.CheckpointCallback.on_step_end
     save = checkpoints.save_file
     written = 0
 
-    def killing_step(keeper, args, state, control, **rest):
-        after_step(keeper, args, state, control, **rest)
+    def killing_step(callback, args, state, control, **rest):
+        after_step(callback, args, state, control, **rest)
         if state.global_step == step:
             kill()
 
@@ -97,7 +97,7 @@ def train_until_killed(workdir, *, step=None, write=None):
             os.truncate(path, path.stat().st_size // 2)
             kill()
 
-    loop._Keeper.on_step_end = killing_step
+    loop.CheckpointCallback.on_step_end = killing_step
     checkpoints.save_file = killing_save
     train(workdir)
 

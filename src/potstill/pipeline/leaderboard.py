@@ -386,7 +386,7 @@ def _readings(recipe: Recipe) -> set[str]:
     """Keys of the features of frozen encoders: recipes with the same keys differ only in their heads."""
     if not isinstance(recipe, EncoderHeadRecipe | BlendRecipe) or not reading_members(recipe):
         return {recipe.name}
-    return {digest([key, str(member.pieces)]) for member in reading_members(recipe) for key in part_keys(member)}
+    return {digest([key, str(member.chunks)]) for member in reading_members(recipe) for key in part_keys(member)}
 
 
 def _has_network(recipe: Recipe) -> bool:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.students import Encoder
-    from potstill.students.pieces import Pieces
+    from potstill.students.chunks import Chunks
     from potstill.types import FloatArray
 
-    Features: TypeAlias = dict[tuple[int, Pieces | None], NDArray[np.float32]]
+    Features: TypeAlias = dict[tuple[int, Chunks | None], NDArray[np.float32]]
     """Features by the index of the encoder in the blend and the way it splits long texts."""
 
 Blended = ConstantStudent | TfidfStudent | NeuralStudent
@@ -106,9 +106,9 @@ class BlendStudent:
 
     def _read(self, member: NeuralStudent, texts: Sequence[str], features: Features) -> FloatArray:
         for place in self.places(member):
-            if (place, member.pieces) not in features:
-                features[place, member.pieces] = reading(self.parts[place], member.pieces).encode(texts)
-        own = [features[place, member.pieces] for place in self.places(member)]
+            if (place, member.chunks) not in features:
+                features[place, member.chunks] = reading(self.parts[place], member.chunks).encode(texts)
+        own = [features[place, member.chunks] for place in self.places(member)]
         return member.head.predict(np.concatenate(own, axis=1))
 
 

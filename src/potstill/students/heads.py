@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from potstill.errors import BundleError
-from potstill.students.graded import GradedHead, kind_of
 from potstill.students.levels import Levels
+from potstill.students.ordinal import OrdinalHead, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -170,7 +170,7 @@ class MedianHead:
         return self.base.arrays() | self.levels.arrays()
 
 
-AnyHead = LinearHead | KernelRegressionHead | MedianHead | GradedHead
+AnyHead = LinearHead | KernelRegressionHead | MedianHead | OrdinalHead
 
 
 def from_arrays(kind: str, arrays: Mapping[str, NDArray[Any]]) -> AnyHead:
@@ -180,15 +180,15 @@ def from_arrays(kind: str, arrays: Mapping[str, NDArray[Any]]) -> AnyHead:
         BundleError: the kind is unknown, an array is missing or unexpected, shapes do not match, or a number is not
             finite.
     """
-    graded = kind_of(kind)
-    if graded is None and not kind.startswith(_MEDIAN):
+    ordinal = kind_of(kind)
+    if ordinal is None and not kind.startswith(_MEDIAN):
         return _plain_head(kind, arrays)
     own = {name: array for name, array in arrays.items() if name not in _LEVELS}
     if not set(arrays) >= _LEVELS or not np.isfinite(arrays["levels"]).all():
         raise BundleError(f"head: a {kind} head has finite levels, got {sorted(arrays)}")
-    base = _plain_head("linear" if graded else kind.removeprefix(_MEDIAN), own)
-    if graded is not None and isinstance(base, LinearHead):
-        return GradedHead(base, Levels.from_arrays(arrays, base.outputs), *graded)
+    base = _plain_head("linear" if ordinal else kind.removeprefix(_MEDIAN), own)
+    if ordinal is not None and isinstance(base, LinearHead):
+        return OrdinalHead(base, Levels.from_arrays(arrays, base.outputs), *ordinal)
     return MedianHead(base, Levels.from_arrays(arrays, base.outputs))
 
 

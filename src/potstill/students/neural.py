@@ -13,9 +13,9 @@ import numpy as np
 
 from potstill.errors import BundleError, RecipeError, require
 from potstill.files import digest
+from potstill.students.chunks import ChunkedEncoder, Chunks
 from potstill.students.constant import check_labelled
 from potstill.students.heads import AnyHead, from_arrays
-from potstill.students.pieces import Pieces, PiecewiseEncoder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray
 
 _HEAD = "head."
-_BESIDE_THE_ENCODER = {"name", "description", "backbones", "pieces", "learns", "head"}
+_CHUNKS = "pieces"
+"""Key of the chunks in `student.json`; its name is older than `Chunks`."""
+_BESIDE_THE_ENCODER = {"name", "description", "backbones", "chunks", "learns", "head"}
 """Fields of an encoder-head recipe that do not affect the features of a single text."""
 
 
@@ -83,17 +85,17 @@ class JoinedEncoder:
 
 @dataclass(frozen=True)
 class NeuralStudent:
-    """An encoder and a head; `pieces` says how texts that are too long for the encoder are split into chunks."""
+    """An encoder and a head; `chunks` says how texts that are too long for the encoder are split into chunks."""
 
     encoder: Encoder
     head: AnyHead
     dimensions: tuple[str, ...]
-    pieces: Pieces | None = None
+    chunks: Chunks | None = None
     kind: ClassVar[str] = "neural"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
         """Predict scores from the column `text`, shape (articles, dimensions)."""
-        reader = reading(self.encoder, self.pieces)
+        reader = reading(self.encoder, self.chunks)
         return self.head.predict(reader.encode([text or "" for text in articles["text"]]))
 
     def on(self, encoder: Encoder) -> NeuralStudent:
@@ -107,8 +109,8 @@ class NeuralStudent:
     def settings(self) -> dict[str, Any]:
         """Return the head's kind, how long texts are split, and the encoder's settings if it has any."""
         known = self.encoder.settings() if isinstance(self.encoder, DescribedEncoder) else {}
-        pieces = self.pieces and self.pieces.model_dump(mode="json")
-        return {"head": self.head.kind, "pieces": pieces, "encoder": known}
+        chunks = self.chunks and self.chunks.model_dump(mode="json")
+        return {"head": self.head.kind, _CHUNKS: chunks, "encoder": known}
 
     @classmethod
     def restore(
@@ -131,10 +133,10 @@ class NeuralStudent:
             raise BundleError(f"head: gives {head.outputs} scores for {len(dimensions)} dimensions")
         if head.width != encoder.width:
             raise BundleError(f"head: made for features {head.width} wide; the encoder's are {encoder.width} wide")
-        pieces = settings.get("pieces")
-        if pieces is not None:
-            pieces = Pieces.validated(pieces, "student: pieces", error=BundleError)
-        return cls(encoder, head, dimensions, pieces)
+        chunks = settings.get(_CHUNKS)
+        if chunks is not None:
+            chunks = Chunks.validated(chunks, f"student: {_CHUNKS}", error=BundleError)
+        return cls(encoder, head, dimensions, chunks)
 
 
 def fit_encoder_head(
@@ -158,7 +160,7 @@ def fit_encoder_head(
 
     check_labelled(train)
     encoder = encoder or open_encoder(recipe, cache)
-    features = reading(encoder, recipe.pieces).encode(train.texts)
+    features = reading(encoder, recipe.chunks).encode(train.texts)
     head = fit_head(
         recipe.head,
         features,
@@ -168,12 +170,12 @@ def fit_encoder_head(
         learns=recipe.learns,
         seed=seed,
     )
-    return NeuralStudent(encoder, head, tuple(train.dimensions), recipe.pieces)
+    return NeuralStudent(encoder, head, tuple(train.dimensions), recipe.chunks)
 
 
-def reading(encoder: Encoder, pieces: Pieces | None) -> Encoder:
+def reading(encoder: Encoder, chunks: Chunks | None) -> Encoder:
     """Return the encoder as a student uses it: reading long texts in chunks, or unchanged."""
-    return encoder if pieces is None else PiecewiseEncoder(encoder, pieces)
+    return encoder if chunks is None else ChunkedEncoder(encoder, chunks)
 
 
 def part_widths(encoder: Encoder) -> tuple[int, ...]:

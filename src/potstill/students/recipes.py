@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import (
+    AliasChoices,
     Field,
     JsonValue,
     TypeAdapter,
@@ -27,8 +28,8 @@ from potstill.errors import BadInput, FilterError, RecipeError
 from potstill.files import digest, read_text
 from potstill.filters.reading import read_yaml
 from potstill.records import REMOVED, Part, first_fault
-from potstill.students.graded import Decode, TrainedLink  # noqa: TC001 - as below
-from potstill.students.pieces import Pieces  # noqa: TC001 - pydantic reads it when the class is made
+from potstill.students.chunks import Chunks  # noqa: TC001 - pydantic reads it when the class is made
+from potstill.students.ordinal import Decode, TrainedLink  # noqa: TC001 - as below
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,6 +69,8 @@ class _Recipe(Part):
     """Fields that recipes of earlier versions may hold."""
     removed_values: ClassVar[Mapping[str, Mapping[str, str]]] = MappingProxyType({})
     """Values of fields that recipes of earlier versions may hold, and why they were removed."""
+    hashed_as: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Fields that were renamed, with the names that they keep in hashes."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     description: str = ""
@@ -114,7 +117,7 @@ class _Recipe(Part):
         }
         content = self.model_dump(mode="json", exclude={"name", "description", *unused})
         content |= {name: field.unset for name, field in self.removed.items() if field.hashed}
-        return digest({name: value for name, value in content.items() if name not in others})
+        return digest({self.hashed_as.get(name, name): content[name] for name in content if name not in others})
 
 
 class ConstantRecipe(_Recipe):
@@ -184,13 +187,15 @@ HeadRecipe = Annotated[RidgeHead | KernelHead | KernelRidgeHead, Field(discrimin
 class EncoderHeadRecipe(_Recipe):
     """Frozen encoders with concatenated features, and a head that is fitted in seconds."""
 
+    hashed_as: ClassVar[Mapping[str, str]] = MappingProxyType({"chunks": "pieces"})
+
     student: Literal["encoder-head"]
     backbones: tuple[str, ...] = Field(default=("all-MiniLM-L6-v2",), min_length=1)
     max_tokens: int = Field(default=512, ge=8)
     pooling: Literal["mean", "cls", "last"] = "mean"
     layers: tuple[int, ...] = ()
     """Hidden layers whose pooled states are concatenated: -1 is the last, 0 the embeddings. Empty: only the last."""
-    pieces: Pieces | None = None
+    chunks: Chunks | None = Field(default=None, validation_alias=AliasChoices("chunks", "pieces"))
     """How texts longer than `max_tokens` are split into chunks; they are truncated if not given."""
     learns: Learned = "score"
     head: HeadRecipe

@@ -186,10 +186,10 @@ def readers(recipe: Recipe, encoder: Encoder) -> list[Encoder]:
     """Return one encoder per head of the student, each a part of the encoder that `frozen_encoder` opened."""
     match recipe:
         case EncoderHeadRecipe():
-            return [reading(encoder, recipe.pieces)]
+            return [reading(encoder, recipe.chunks)]
         case BlendRecipe():
             members = reading_members(recipe)
-            return [reading(member_encoder(recipe, member, encoder), member.pieces) for member in members]
+            return [reading(member_encoder(recipe, member, encoder), member.chunks) for member in members]
         case _:
             return []
 

@@ -19,8 +19,8 @@ from potstill import metrics
 from potstill.dataset import PARTS, Dataset, Examples, stories
 from potstill.dataset.duplicates import joined
 from potstill.errors import DatasetError, RecipeError, require
-from potstill.students.graded import GradedHead
 from potstill.students.levels import Levels
+from potstill.students.ordinal import OrdinalHead
 from potstill.training.facts import EpochRecord, Fitted, Measures
 from potstill.training.folding import set_aside
 
@@ -250,7 +250,7 @@ def importance(members: Sequence[Member], shared: Sequence[Roles]) -> dict[str, 
 def own_student(student: Any, columns: slice, dimensions: tuple[str, ...]) -> NeuralStudent:  # noqa: ANN401 - Fitted's
     """Extract one filter's student from a multi-task one: the same encoder, and the head for its dimensions."""
     head = student.head
-    if isinstance(head, GradedHead):
+    if isinstance(head, OrdinalHead):
         each = head.levels.each()[columns]
         levels = Levels(np.concatenate([own for own, _ in each]), head.levels.counts[columns])
         outputs = slice(each[0][1].start, each[-1][1].stop)

@@ -164,7 +164,7 @@ def train_model(model: nn.Module, task: Task, workdir: Path, *, resume: bool = F
     if not resume:
         checkpoints.clear(workdir)
     found = checkpoints.newest(workdir) if resume else None
-    start = _take_up(found, model, task, outcome) if found is not None else None
+    start = _resume(found, model, task, outcome) if found is not None else None
     if not outcome.stopped:
         _run(model, task, workdir, outcome, found, start)
     if outcome.best_epoch is None:
@@ -221,7 +221,7 @@ class _Rows(Dataset[int]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Gear:
+class TrainingState:
     """Mutable parts of a training: the model, its optimizer and schedule, and the checkpoint it resumes from."""
 
     model: nn.Module
@@ -235,11 +235,11 @@ class _Gear:
 class _ScoreTrainer(Trainer):
     """Trainer with potstill's batches and loss; on resume it restores from a `Snapshot`."""
 
-    def __init__(self, task: Task, gear: _Gear, plan: Plan, **parts: Any) -> None:  # noqa: ANN401 - Trainer's own
+    def __init__(self, task: Task, training: TrainingState, plan: Plan, **parts: Any) -> None:  # noqa: ANN401 - Trainer's own
         self.task = task
-        self.gear = gear
+        self.training = training
         self.plan = plan
-        super().__init__(model=gear.model, optimizers=(gear.optimizer, gear.schedule), **parts)
+        super().__init__(model=training.model, optimizers=(training.optimizer, training.schedule), **parts)
 
     def get_train_dataloader(self) -> Any:  # noqa: ANN401 - accelerate is untyped
         """Return batches of texts of similar length, in an order that depends only on seed and epoch."""
@@ -263,14 +263,14 @@ class _ScoreTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         del model
-        state.load_parameters(self.gear.model, self._start.tensors["parameters"], resume_from_checkpoint)
-        self.gear.restored.add("parameters")
+        state.load_parameters(self.training.model, self._start.tensors["parameters"], resume_from_checkpoint)
+        self.training.restored.add("parameters")
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
-        optimizer, schedule = self.gear.optimizer, self.gear.schedule
-        state.load_optimizer(optimizer, self.gear.model, self._start.tensors["optimizer"])
+        optimizer, schedule = self.training.optimizer, self.training.schedule
+        state.load_optimizer(optimizer, self.training.model, self._start.tensors["optimizer"])
         # The schedule depends only on the step, so the step is its whole state.
         step = self._start.documents["progress"]["step"]
         schedule.last_epoch = step
@@ -278,27 +278,27 @@ class _ScoreTrainer(Trainer):
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
         schedule._last_lr = rates  # noqa: SLF001 - what `get_last_lr` gives; torch has no setter
-        self.gear.restored.add("optimizer")
+        self.training.restored.add("optimizer")
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint is None:
             return
         state.load_random_state(self._start.documents["rng"], self._start.tensors["rng"])
-        self.gear.restored.add("random state")
+        self.training.restored.add("random state")
 
     @property
     def _start(self) -> Snapshot:
-        if self.gear.start is None:
+        if self.training.start is None:
             raise TrainingError("Trainer asked for a checkpoint that was not read")
-        return self.gear.start
+        return self.training.start
 
 
-class _Keeper(TrainerCallback):
+class CheckpointCallback(TrainerCallback):
     """Checks trainable parameters, evaluates each epoch, keeps the best, writes checkpoints and stops early."""
 
-    def __init__(self, task: Task, gear: _Gear, workdir: Path, outcome: Outcome, advance: Advance) -> None:
+    def __init__(self, task: Task, training: TrainingState, workdir: Path, outcome: Outcome, advance: Advance) -> None:
         self.task = task
-        self.gear = gear
+        self.training = training
         self.workdir = workdir
         self.outcome = outcome
         self.advance = advance
@@ -308,7 +308,7 @@ class _Keeper(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
         """Check the trainable parameters; at this point a resume has restored parameters and optimizer."""
         self._restored("parameters", "optimizer")
-        check_trainable(self.gear.model, self.task.implied, self.gear.optimizer)
+        check_trainable(self.training.model, self.task.implied, self.training.optimizer)
         self.advance(state.global_step)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ANN401, ARG002
@@ -320,7 +320,7 @@ class _Keeper(TrainerCallback):
         if self.checked_gradients:
             return
         self._restored("parameters", "optimizer", "random state")
-        without = [name for name, parameter in trainable(self.gear.model).items() if parameter.grad is None]
+        without = [name for name, parameter in trainable(self.training.model).items() if parameter.grad is None]
         if without:
             raise TrainingError(f"{len(without)} tensors that should train got no gradient, such as {without[0]}")
         self.checked_gradients = True
@@ -340,7 +340,7 @@ class _Keeper(TrainerCallback):
         outcome.history.append(record)
         if record.best:
             outcome.best_epoch = record.epoch
-            parameters = {"parameters": parameters_of(self.gear.model)}
+            parameters = {"parameters": parameters_of(self.training.model)}
             checkpoints.write(checkpoints.best_folder(self.workdir, record.epoch), Snapshot({}, parameters))
         waited = record.epoch - (outcome.best_epoch or 0)
         outcome.stopped = record.epoch == recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
@@ -353,15 +353,15 @@ class _Keeper(TrainerCallback):
 
     def _evaluate(self, step: int) -> EpochRecord:
         try:
-            train = evaluate(self.gear.model, self.task.train, self.task)
-            validation = evaluate(self.gear.model, self.task.validation, self.task)
+            train = evaluate(self.training.model, self.task.train, self.task)
+            validation = evaluate(self.training.model, self.task.validation, self.task)
         except TrainingError as error:
             raise TrainingError(_not_finite(step, str(error))) from None
         best = self.outcome.best
         return EpochRecord(
             epoch=step // self.outcome.plan.steps_per_epoch,
             step=step,
-            learning_rate=float(self.gear.schedule.get_last_lr()[0]),
+            learning_rate=float(self.training.schedule.get_last_lr()[0]),
             train=train,
             validation=validation,
             best=best is None or bool(self.task.error(validation) < self.task.error(best.validation)),
@@ -369,8 +369,8 @@ class _Keeper(TrainerCallback):
         )
 
     def _write(self, trainer_state: Any) -> None:  # noqa: ANN401 - Trainer's own
-        outcome, gear, step = self.outcome, self.gear, trainer_state.global_step
-        parameters = parameters_of(gear.model)
+        outcome, training, step = self.outcome, self.training, trainer_state.global_step
+        parameters = parameters_of(training.model)
         if not all(bool(torch.isfinite(tensor).all()) for tensor in parameters.values()):
             raise TrainingError(_not_finite(step, "a parameter is not finite"))
         progress = {
@@ -378,7 +378,7 @@ class _Keeper(TrainerCallback):
             "identity": dict(self.task.identity),
             "recipe": self.task.recipe.model_dump(mode="json"),
             "trains": list(parameters),
-            "counts": check_trainable(gear.model, self.task.implied, gear.optimizer).model_dump(mode="json"),
+            "counts": check_trainable(training.model, self.task.implied, training.optimizer).model_dump(mode="json"),
             "history": [record.model_dump(mode="json") for record in outcome.history],
             "best_epoch": outcome.best_epoch,
             "stopped": outcome.stopped,
@@ -387,15 +387,15 @@ class _Keeper(TrainerCallback):
         }
         rng, drawn = state.random_state()
         documents = {"progress": progress, "rng": rng, "trainer_state": dataclasses.asdict(trainer_state)}
-        adam = state.optimizer_tensors(gear.optimizer, gear.model)
+        adam = state.optimizer_tensors(training.optimizer, training.model)
         tensors = {"parameters": parameters, "optimizer": adam, "rng": drawn}
         checkpoints.write(checkpoints.checkpoint_folder(self.workdir, step), Snapshot(documents, tensors))
         checkpoints.prune(self.workdir)
 
     def _restored(self, *needed: str) -> None:
         """Raise if Trainer did not call the methods that restore a checkpoint; a later version might not."""
-        missing = [name for name in needed if name not in self.gear.restored]
-        if self.gear.start is not None and missing:
+        missing = [name for name in needed if name not in self.training.restored]
+        if self.training.start is not None and missing:
             raise TrainingError(f"this version of transformers did not restore the {' and '.join(missing)}")
 
 
@@ -425,17 +425,17 @@ def _run(
     model.to(task.device)
     optimizer = make_optimizer(model, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, outcome.plan.rate)
-    gear = _Gear(model, optimizer, schedule, start)
+    training = TrainingState(model, optimizer, schedule, start)
     with steps(f"train {recipe.name}", outcome.plan.steps) as advance:
-        keeper = _Keeper(task, gear, workdir, outcome, advance)
+        callback = CheckpointCallback(task, training, workdir, outcome, advance)
         trainer = _ScoreTrainer(
-            task, gear, outcome.plan, args=arguments, train_dataset=_Rows(len(task.train)), callbacks=[keeper]
+            task, training, outcome.plan, args=arguments, train_dataset=_Rows(len(task.train)), callbacks=[callback]
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=None if found is None else str(found))
 
 
-def _take_up(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Snapshot:
+def _resume(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Snapshot:
     """Read a checkpoint, check that it belongs to this training and has the same trainable parameters; resume it."""
     start = checkpoints.read(found)
     progress = start.documents["progress"]

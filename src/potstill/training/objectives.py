@@ -14,12 +14,12 @@ import torch
 from torch.nn import functional
 
 from potstill.errors import RecipeError
-from potstill.students.graded import GradedHead, decoded, start_of
 from potstill.students.levels import Levels
+from potstill.students.ordinal import OrdinalHead, decoded, start_of
 
 if TYPE_CHECKING:
-    from potstill.students.graded import Decode, TrainedLink
     from potstill.students.heads import LinearHead
+    from potstill.students.ordinal import Decode, TrainedLink
     from potstill.students.recipes import FineTunedRecipe
     from potstill.types import FloatArray
 
@@ -72,11 +72,11 @@ class Target:
             return outputs
         return decoded(outputs, self.levels, self.link, self.decode)
 
-    def head(self, base: LinearHead) -> LinearHead | GradedHead:
+    def head(self, base: LinearHead) -> LinearHead | OrdinalHead:
         """Return the trained head in numpy form."""
         if self.levels is None or self.link is None:
             return base
-        return GradedHead(base, self.levels, self.link, self.decode)
+        return OrdinalHead(base, self.levels, self.link, self.decode)
 
     def loss(self, outputs: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Compute the mean loss over the labels that are present; 0 if there are none.

@@ -5,37 +5,37 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from potstill.students import Encoder
-from potstill.students.pieces import Pieces, PiecewiseEncoder
+from potstill.students.chunks import ChunkedEncoder, Chunks
 
-PIECES = Pieces(chars=120, most=3)
+CHUNKS = Chunks(chars=120, most=3)
 
 
 def test_a_text_with_room_is_one_piece():
-    assert PIECES.of("a quiet garden") == ["a quiet garden"]
-    assert PIECES.of("") == [""]
+    assert CHUNKS.of("a quiet garden") == ["a quiet garden"]
+    assert CHUNKS.of("") == [""]
 
 
-def test_pieces_end_at_words_and_hold_what_the_text_held():
+def test_chunks_end_at_words_and_hold_what_the_text_held():
     text = " ".join(f"word{number}" for number in range(20))
-    pieces = PIECES.of(text)
-    assert len(pieces) == 3
-    assert " ".join(pieces) == text
+    chunks = CHUNKS.of(text)
+    assert len(chunks) == 3
+    assert " ".join(chunks) == text
 
 
 def test_writing_without_spaces_is_cut_where_it_is():
-    assert "".join(PIECES.of("市" * 150)) == "市" * 150
+    assert "".join(CHUNKS.of("市" * 150)) == "市" * 150
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=500), st.integers(2, 5))
 def test_no_piece_is_longer_than_asked_and_there_are_not_more(text, most):
-    pieces = Pieces(chars=120, most=most).of(text)
-    assert 1 <= len(pieces) <= most
-    assert max(map(len, pieces)) <= 120
+    chunks = Chunks(chars=120, most=most).of(text)
+    assert 1 <= len(chunks) <= most
+    assert max(map(len, chunks)) <= 120
 
 
 def test_the_end_of_a_long_text_is_read():
-    encoder = PiecewiseEncoder(LetterEncoder("xz"), PIECES)
+    encoder = ChunkedEncoder(LetterEncoder("xz"), CHUNKS)
     assert isinstance(encoder, Encoder)
     features = encoder.encode(["x" * 120, "x" * 120 + "z" * 60, ""])
     # Three chunks of 60: two of them contain 60 x, one 60 z.
@@ -43,6 +43,6 @@ def test_the_end_of_a_long_text_is_read():
 
 
 def test_what_is_beyond_the_last_piece_is_reported():
-    encoder = PiecewiseEncoder(LetterEncoder(), PIECES)
+    encoder = ChunkedEncoder(LetterEncoder(), CHUNKS)
     # LetterEncoder has room for 100 characters.
     assert encoder.truncated(["x" * 90, "x" * 110, "x" * 180, "x" * 181]).tolist() == [False, True, False, True]

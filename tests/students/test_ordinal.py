@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from potstill.errors import BundleError
-from potstill.students.graded import LINKS, GradedHead, decoded, kind_of, shares, start_of
 from potstill.students.heads import LinearHead, from_arrays
 from potstill.students.levels import Levels
+from potstill.students.ordinal import LINKS, OrdinalHead, decoded, kind_of, shares, start_of
 
 LEVELS = Levels.of(np.array([[0.0, 1.0], [5.0, 2.0], [10.0, 1.0]]))
 LABELS = np.array([[0.0, 1.0]] * 6 + [[5.0, 2.0]] * 3 + [[10.0, np.nan]])
@@ -14,7 +14,7 @@ LABELS = np.array([[0.0, 1.0]] * 6 + [[5.0, 2.0]] * 3 + [[10.0, np.nan]])
 
 def head(link, decode="median"):
     random = np.random.default_rng(0)
-    return GradedHead(LinearHead(random.normal(size=(4, 3)), random.normal(size=3)), LEVELS, link, decode)
+    return OrdinalHead(LinearHead(random.normal(size=(4, 3)), random.normal(size=3)), LEVELS, link, decode)
 
 
 def starts(link):

@@ -28,7 +28,7 @@ _LONGEST_WORD = 60
 """Number of characters in which white space is searched for; scripts without white space are split anywhere."""
 
 
-class Pieces(Part):
+class Chunks(Part):
     """How a text is split: into chunks of about equal length, with at most `chars` characters each.
 
     Of a text with more than `most` chunks, only the first `most` are read.
@@ -50,11 +50,11 @@ class Pieces(Part):
 
 
 @dataclass(frozen=True)
-class PiecewiseEncoder:
+class ChunkedEncoder:
     """An encoder that reads texts in chunks and returns the mean of their features, weighted by length."""
 
     encoder: Encoder
-    pieces: Pieces
+    chunks: Chunks
 
     @property
     def width(self) -> int:
@@ -63,26 +63,26 @@ class PiecewiseEncoder:
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the features, shape (texts, width), in input order."""
-        divided = [self.pieces.of(text) for text in texts]
-        each = self.encoder.encode([piece for own in divided for piece in own])
+        divided = [self.chunks.of(text) for text in texts]
+        each = self.encoder.encode([chunk for own in divided for chunk in own])
         features = np.zeros((len(texts), self.width), dtype=np.float32)
         start = 0
         for row, own in enumerate(divided):
             # An empty chunk keeps a small weight, so that an empty text gets the features of an empty text.
-            weights = np.array([max(len(piece), 1) for piece in own], dtype=np.float32)
+            weights = np.array([max(len(chunk), 1) for chunk in own], dtype=np.float32)
             features[row] = weights @ each[start : start + len(own)] / weights.sum()
             start += len(own)
         return features
 
     def truncated(self, texts: Sequence[str]) -> BoolArray:
         """Return which texts are not read completely: longer than all chunks together, or with an overlong chunk."""
-        divided = [self.pieces.of(text) for text in texts]
-        cut = self.encoder.truncated([piece for own in divided for piece in own])
+        divided = [self.chunks.of(text) for text in texts]
+        cut = self.encoder.truncated([chunk for own in divided for chunk in own])
         ends = np.cumsum([0, *(len(own) for own in divided)])
-        beyond = (self.pieces.chars - _LONGEST_WORD) * self.pieces.most
+        beyond = (self.chunks.chars - _LONGEST_WORD) * self.chunks.most
         return np.array(
             [
-                len(text) > max(beyond, self.pieces.chars) or bool(cut[start:end].any())
+                len(text) > max(beyond, self.chunks.chars) or bool(cut[start:end].any())
                 for text, (start, end) in zip(texts, pairwise(ends), strict=True)
             ],
             dtype=np.bool_,

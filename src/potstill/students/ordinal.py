@@ -34,7 +34,7 @@ LINKS: tuple[Link, ...] = get_args(Link)
 
 
 @dataclass(frozen=True)
-class GradedHead:
+class OrdinalHead:
     """Applies `base`, reads its outputs with `link` and decodes them to scores with `decode`, over `levels`."""
 
     base: LinearHead
