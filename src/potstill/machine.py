@@ -15,6 +15,7 @@ import time
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
+from potstill.findings import OTHERS_LOAD
 from potstill.records import Part
 
 if TYPE_CHECKING:
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 MINUTE = 60.0
 """Decay time of the system's load average, in seconds."""
-
-OTHERS = 0.5
-"""Load of other processes below which a machine is not busy, regardless of this process's own load."""
 
 
 class Load(Part):
@@ -108,7 +106,7 @@ class Watch:
 
 
 def _heavy(average: float | None, own: float, cores: int) -> bool:
-    return average is not None and average > cores and average - own > OTHERS
+    return average is not None and average > cores and average - own > OTHERS_LOAD
 
 
 MARK = "~"

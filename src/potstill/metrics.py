@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from potstill.findings import FEWEST_POSITIVES
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from potstill.types import BoolArray, FloatArray, IntArray
-
-FEWEST_POSITIVES = 20
-"""Minimum number of positives for a recall; with fewer it would not be meaningful, and only counts are given."""
 
 STEPS = (1.0, 0.5)
 """Step sizes of the scales on which oracles and raters answer."""

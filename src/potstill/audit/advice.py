@@ -7,29 +7,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from potstill.audit.records import Finding
 from potstill.audit.redundancy import in_words
 from potstill.audit.repeats import REMINDER
+from potstill.findings import (
+    CROWDED_END,
+    FREQUENT_PHRASE,
+    LARGE_SOURCE_GAIN,
+    LOW_SIGNAL,
+    MANY_OPEN_ENDED,
+    MUCH_MARKUP,
+    NARROW_SPREAD,
+    REPEAT_MULTIPLE,
+    TRUNCATION_DIFFERENCE,
+    Finding,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from potstill.audit.records import Audit
-
-NARROW = 0.2
-"""A dimension whose labels use less than this share of the scale is narrow."""
-
-MARKED = 0.1
-"""The minimum share of texts with markup, and of their windows that it takes up, for a finding."""
-
-CROWDED = 0.5
-"""The minimum share of rows at one end of the scale for a finding."""
-
-TELLING = 0.05
-"""The minimum difference of shares for a warning."""
-
-NOISY = 0.8
-"""Labels with a lower share of signal than this are noisy."""
 
 _ORDER = {"bad": 0, "caution": 1, "neutral": 2, "good": 3}
 
@@ -68,13 +64,13 @@ def _repeats(audit: Audit) -> Iterator[Finding]:
             "again with --samples 2.",
         )
         return
-    noisy = [each.dimension for each in found.dimensions if each.signal is not None and each.signal < NOISY]
+    noisy = [each.dimension for each in found.dimensions if each.signal is not None and each.signal < LOW_SIGNAL]
     if noisy:
         yield Finding(
             tone="caution",
             section="repeats",
-            text=f"Less than {NOISY:.0%} of the labels' variance is signal in these dimensions: {', '.join(noisy)}. "
-            "Define them more clearly in the rubric, or label with more samples.",
+            text=f"Less than {LOW_SIGNAL:.0%} of the labels' variance is signal in these dimensions: "
+            f"{', '.join(noisy)}. Define them more clearly in the rubric, or label with more samples.",
         )
     yield Finding(tone="neutral", section="repeats", text=REMINDER)
 
@@ -88,20 +84,21 @@ def _redundancy(audit: Audit) -> Iterator[Finding]:
 
 def _spread(audit: Audit) -> Iterator[Finding]:
     dimensions = [each for each in audit.scores.dimensions if each.dimension != "overall" and each.rows]
-    narrow = [each.dimension for each in dimensions if each.used is not None and each.used < NARROW]
+    narrow = [each.dimension for each in dimensions if each.used is not None and each.used < NARROW_SPREAD]
     if narrow:
         yield Finding(
             tone="caution",
             section="scores",
-            text=f"90% of the labels lie within {NARROW:.0%} of the scale in these dimensions: {', '.join(narrow)}.",
+            text=f"90% of the labels lie within {NARROW_SPREAD:.0%} of the scale in these dimensions: "
+            f"{', '.join(narrow)}.",
         )
     for end, name in (("at_floor", "minimum"), ("at_ceiling", "maximum")):
-        crowded = [each.dimension for each in dimensions if (getattr(each, end) or 0) > CROWDED]
+        crowded = [each.dimension for each in dimensions if (getattr(each, end) or 0) > CROWDED_END]
         if crowded:
             yield Finding(
                 tone="caution",
                 section="scores",
-                text=f"More than half of the labels are at the {name} of the scale in these dimensions: "
+                text=f"More than {CROWDED_END:.0%} of the labels are at the {name} of the scale in these dimensions: "
                 f"{', '.join(crowded)}.",
             )
 
@@ -116,8 +113,11 @@ def _pairs(audit: Audit) -> Iterator[Finding]:
             f"{kinder} scores {abs(pair.mean_bias):.2f} higher on average."
         )
         repeat = audit.repeats.mean_difference if audit.repeats is not None else None
-        if repeat is not None and pair.mean_difference > 2 * repeat:
-            text += f" That is more than twice the difference between two answers of {audit.oracle} ({repeat:.2f})."
+        if repeat is not None and pair.mean_difference > REPEAT_MULTIPLE * repeat:
+            text += (
+                f" That is more than {REPEAT_MULTIPLE:g} times the difference between two answers of {audit.oracle} "
+                f"({repeat:.2f})."
+            )
         yield Finding(tone="neutral", section="oracles", text=text)
 
 
@@ -126,7 +126,7 @@ def _source(audit: Audit) -> Iterator[Finding]:
     ends = found.source_gain_interval if found is not None else None
     if found is None or found.source_gain is None or ends is None:
         return
-    if ends.low > 0 and found.source_gain >= 0.1:
+    if ends.low > 0 and found.source_gain >= LARGE_SOURCE_GAIN:
         yield Finding(
             tone="caution",
             section="baselines",
@@ -164,12 +164,12 @@ def _duplicates(audit: Audit) -> Iterator[Finding]:
     text += f"; {found.same_text} have exactly the same text as another row." if found.same_text else "."
     yield Finding(tone="neutral", section="duplicates", text=text)
     repeat = audit.repeats.mean_difference if audit.repeats is not None else None
-    if found.difference is not None and repeat is not None and found.difference > 2 * repeat:
+    if found.difference is not None and repeat is not None and found.difference > REPEAT_MULTIPLE * repeat:
         yield Finding(
             tone="caution",
             section="duplicates",
-            text=f"Labels of near-duplicates differ by {found.difference:.2f}, more than twice as much as repeated "
-            "answers about one article.",
+            text=f"Labels of near-duplicates differ by {found.difference:.2f}, more than {REPEAT_MULTIPLE:g} times as "
+            "much as repeated answers about one article.",
         )
 
 
@@ -180,13 +180,13 @@ def _truncation(audit: Audit) -> Iterator[Finding]:
     ends = found.difference_interval
     if found.difference is not None and ends is not None and ends.low > 0:
         yield Finding(
-            tone="caution" if found.difference >= TELLING else "neutral",
+            tone="caution" if found.difference >= TRUNCATION_DIFFERENCE else "neutral",
             section="truncation",
             text="High-scoring articles are truncated more often than others (difference of the shares: "
             f"{found.difference:.1%}). A window longer than {found.max_chars} characters would include more of their "
             "text.",
         )
-    if found.open_ended > 0.1 * found.rows:
+    if found.open_ended > MANY_OPEN_ENDED * found.rows:
         yield Finding(
             tone="caution",
             section="truncation",
@@ -196,20 +196,21 @@ def _truncation(audit: Audit) -> Iterator[Finding]:
 
 def _boilerplate(audit: Audit) -> Iterator[Finding]:
     found = audit.boilerplate
-    heavy = [] if found is None else [each for each in found.repeated if each.share >= CROWDED]
+    heavy = [] if found is None else [each for each in found.repeated if each.share >= FREQUENT_PHRASE]
     if heavy:
         yield Finding(
             tone="caution",
             section="boilerplate",
-            text=f"{len({each.source for each in heavy})} sources repeat a phrase in at least half of their articles.",
+            text=f"{len({each.source for each in heavy})} sources repeat a phrase in at least {FREQUENT_PHRASE:.0%} of "
+            "their articles.",
         )
 
 
 def _markup(audit: Audit) -> Iterator[Finding]:
     found = audit.markup
-    if found is None or not found.marked or found.marked < MARKED * found.rows:
+    if found is None or not found.marked or found.marked < MUCH_MARKUP * found.rows:
         return
-    heavy = found.taken is not None and found.taken >= MARKED
+    heavy = found.taken is not None and found.taken >= MUCH_MARKUP
     text = f"{found.marked} of {found.rows} texts contain markup (HTML tags, entities or Markdown)"
     if heavy:
         text += f". In half of them it takes up at least {found.taken:.0%} of the window. Remove it before labelling"

@@ -13,7 +13,7 @@ from potstill.audit.agreement import side_by_side
 from potstill.audit.boilerplate import boilerplate_of
 from potstill.audit.duplicates import duplicates_of
 from potstill.audit.labelled import means
-from potstill.audit.learning import FEWEST_ROWS, curve_of
+from potstill.audit.learning import curve_of
 from potstill.audit.marked import marked_of
 from potstill.audit.prefiltering import prefiltering_of
 from potstill.audit.records import Audit
@@ -22,6 +22,7 @@ from potstill.audit.repeats import repeats_of
 from potstill.audit.spread import spread_of
 from potstill.audit.suspects import MOST, baselines_of, held_out, suspects_of
 from potstill.audit.truncation import truncation_of
+from potstill.findings import FEWEST_ROWS_FOR_CURVE
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def _learned(
     heard = held_out(rows, seed=seed)
     curve = curve_of(rows, found.repeats, seed=seed)
     if curve is None:
-        skipped["curve"] = f"fewer than {FEWEST_ROWS} labelled rows, or too few different ones"
+        skipped["curve"] = f"fewer than {FEWEST_ROWS_FOR_CURVE} labelled rows, or too few different ones"
     return {
         "suspects": suspects_of(rows, heard, most=suspects),
         "baselines": baselines_of(rows, heard, seed=seed, resamples=resamples),

@@ -16,6 +16,7 @@ import yaml
 
 from potstill import metrics
 from potstill.audit.records import Boilerplate, Declared, Phrase
+from potstill.findings import BOILERPLATE_ARTICLES, BOILERPLATE_SHARE
 from potstill.markup import readable
 from potstill.metrics import number
 from potstill.prefilter import TermRule, fold, fold_all, matcher
@@ -28,18 +29,12 @@ if TYPE_CHECKING:
 WORDS = 6
 """Length in words of the sequences that are searched for; a phrase consists of overlapping sequences."""
 
-LEAST_ARTICLES = 5
-"""Minimum number of a source's articles that must share a phrase."""
-
-LEAST_SHARE = 0.05
-"""Minimum share of a source's articles that must share a phrase."""
-
 MOST = 30
 """Maximum number of phrases to list, the most frequent first."""
 
 RULE = (
-    f"A phrase is a run of at least {WORDS} words that {LEAST_ARTICLES} or more articles of a source share, and at "
-    f"least {LEAST_SHARE:.0%} of them; near-duplicates count once."
+    f"A phrase is a run of at least {WORDS} words that {BOILERPLATE_ARTICLES} or more articles of a source share, and "
+    f"at least {BOILERPLATE_SHARE:.0%} of them; near-duplicates count once."
 )
 
 
@@ -80,7 +75,7 @@ def declared(rows: Labelled) -> tuple[Declared, ...]:
 
 def repeated(texts: Sequence[str]) -> list[tuple[str, int]]:
     """Return phrases that many of one source's texts share, with their number of texts, the most frequent first."""
-    wanted = max(LEAST_ARTICLES, int(np.ceil(LEAST_SHARE * len(texts))))
+    wanted = max(BOILERPLATE_ARTICLES, int(np.ceil(BOILERPLATE_SHARE * len(texts))))
     if len(texts) < wanted:
         return []
     counts: Counter[tuple[str, ...]] = Counter()

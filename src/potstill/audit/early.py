@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from potstill.audit.redundancy import in_words, redundancy_of
+from potstill.findings import EARLY_CALLS
 from potstill.labelling import Ledger
 from potstill.labelling.ledger import HUMAN
 from potstill.oracle.prompt import Prompt
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from potstill.filters import Filter
-
-EARLY = 5000
-"""Number of calls after which a warning would come too late, because the money has been spent."""
 
 _RESAMPLES = 10
 """Number of bootstrap resamples; it is small because the interval is not reported here."""
@@ -36,7 +34,7 @@ def early_warning(ledger: Path, filter_: Filter) -> str | None:
     if not ledger.exists():
         return None
     with Ledger.reading(ledger) as opened:
-        if set(opened.accepted_prompts()) != {Prompt.of(filter_).hash} or opened.spent().calls > EARLY:
+        if set(opened.accepted_prompts()) != {Prompt.of(filter_).hash} or opened.spent().calls > EARLY_CALLS:
             return None
         labels = opened.labels(filter_).filter(~pl.col("oracle").str.starts_with(HUMAN))
     names = filter_.dimension_names

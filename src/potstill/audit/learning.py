@@ -15,6 +15,7 @@ import numpy as np
 from potstill.audit.records import LEVEL, Curve, Forecast, Point, interval
 from potstill.audit.suspects import MANY_ROWS, cheap_student
 from potstill.dataset import folds
+from potstill.findings import FEWEST_ROWS_FOR_CURVE, FLOOR_NEAR_ERROR, LOW_SIGNAL, MOSTLY_NOISE, WORTHWHILE_GAIN
 from potstill.metrics import number
 from potstill.terminal import steps
 from potstill.training import fitter
@@ -29,28 +30,17 @@ if TYPE_CHECKING:
     from potstill.students import Student
     from potstill.types import FloatArray, IntArray
 
-FEWEST_ROWS = 100
-"""Minimum number of labelled rows for a curve."""
-
 SMALLEST = 40
 """Number of rows of the smallest subset."""
 
 SIZES = 6
 DRAWS = 400
-NEAR = 2 / 3
-"""Ratio of floor to current error from which most of the error is considered to be oracle noise."""
-
-WORTH = 0.03
-"""Minimum relative reduction of the error by twice the labels for which more labels are recommended."""
-
-RELIABLE = 0.8
-"""Share of signal below which labels are considered noisy."""
 
 RULE = (
-    f"Where less than half of the labels' variance is signal: a better prompt. Where the floor is at least {NEAR:.0%} "
-    f"of the error: a better prompt if less than {RELIABLE:.0%} is signal, else stop. Else more labels, if twice as "
-    f"many would take at least {WORTH:.0%} off the error and the interval of that gain lies above 0. Else stop; or "
-    "measure the floor first, where it is not known."
+    f"Where less than {MOSTLY_NOISE:.0%} of the labels' variance is signal: a better prompt. Where the floor is at "
+    f"least {FLOOR_NEAR_ERROR:.0%} of the error: a better prompt if less than {LOW_SIGNAL:.0%} is signal, else stop. "
+    f"Else more labels, if twice as many would take at least {WORTHWHILE_GAIN:.0%} off the error and the interval of "
+    "that gain lies above 0. Else stop; or measure the floor first, where it is not known."
 )
 
 _EXPONENTS = np.linspace(0.05, 1.5, 59)
@@ -104,7 +94,9 @@ class Trial:
 def curve_of(
     rows: Labelled, repeats: Repeats | None = None, *, seed: int = 0, seeds: int | None = None
 ) -> Curve | None:
-    """Compute the learning curve of a cheap student; return None with fewer than `FEWEST_ROWS` rows or five clusters.
+    """Compute the learning curve of a cheap student.
+
+    The result is None with fewer than `FEWEST_ROWS_FOR_CURVE` rows or fewer than five clusters.
 
     Args:
         rows: rows with texts.
@@ -116,7 +108,7 @@ def curve_of(
         MissingExtra: scikit-learn is not installed.
     """
     examples = rows.examples()
-    if len(rows) < FEWEST_ROWS or len(np.unique(rows.clusters)) < 5:
+    if len(rows) < FEWEST_ROWS_FOR_CURVE or len(np.unique(rows.clusters)) < 5:
         return None
     count = seeds or (5 if len(rows) <= MANY_ROWS else 3)
     recipe, scale = cheap_student(len(rows)), rows.filter.scale
@@ -249,16 +241,16 @@ def advise(
         floor: expected error of a perfect student; None if unknown.
         signal: share of the labels' variance that is signal; None if unknown.
     """
-    if signal is not None and signal < 0.5:
+    if signal is not None and signal < MOSTLY_NOISE:
         return "better prompt", f"Only {signal:.0%} of the labels' variance is signal; more of them would be more noise"
-    if floor is not None and floor >= NEAR * error:
+    if floor is not None and floor >= FLOOR_NEAR_ERROR * error:
         share = f"The floor of {floor:.3f} is {floor / error:.0%} of the error of {error:.3f}"
-        if signal is not None and signal < RELIABLE:
+        if signal is not None and signal < LOW_SIGNAL:
             return "better prompt", f"{share}, and {signal:.0%} of the labels' variance is signal"
         return "stop", f"{share}: a perfect student would not be much better"
     gap = "" if floor is None else f"; the floor is {floor:.3f}, so {error - floor:.3f} could be had at most"
     share = f"Twice the labels would take {doubling:.3f} ({doubling / error:.1%}) off the error of {error:.3f}"
-    if doubling >= WORTH * error and doubling_low is not None and doubling_low > 0:
+    if doubling >= WORTHWHILE_GAIN * error and doubling_low is not None and doubling_low > 0:
         return "more labels", share + gap
     if floor is None:
         return "measure the floor", (

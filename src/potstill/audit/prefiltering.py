@@ -16,6 +16,7 @@ from potstill import metrics
 from potstill.audit.labelled import means
 from potstill.audit.records import LEVEL, Missed, MissedItem, Prefiltering
 from potstill.errors import FilterError
+from potstill.findings import FEWEST_JUDGED_IN_GROUP
 from potstill.metrics import number
 from potstill.prefilter import fold_all
 from potstill.records import Interval
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 MOST = 30
 """Maximum number of missed articles to list, the highest score first."""
-
-LEAST = 5
-"""Minimum number of labelled articles for which a language or source is listed separately."""
 
 
 def dropped_by(articles: pl.DataFrame, filter_: Filter) -> pl.DataFrame:
@@ -88,7 +86,9 @@ def prefiltering_of(articles: pl.DataFrame, answers: Mapping[str, Answer], filte
 def _slices(rows: pl.DataFrame, column: str) -> tuple[Missed, ...]:
     counts = Counter(rows.filter(pl.col("judged"))[column].drop_nulls().to_list())
     return tuple(
-        _missed(name, rows.filter(pl.col(column) == name)) for name, count in counts.most_common() if count >= LEAST
+        _missed(name, rows.filter(pl.col(column) == name))
+        for name, count in counts.most_common()
+        if count >= FEWEST_JUDGED_IN_GROUP
     )
 
 

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from potstill.errors import LabelError
+from potstill.findings import Finding  # noqa: TC001 - pydantic reads it
 from potstill.metrics import number
 from potstill.records import Interval, Part, Record
 
@@ -399,14 +400,6 @@ class Truncation(Part):
     difference: float | None
     difference_interval: Interval | None
     open_ended: int
-
-
-class Finding(Part):
-    """A conclusion in words, and the section that it belongs to."""
-
-    tone: Literal["good", "caution", "bad", "neutral"]
-    section: str
-    text: str
 
 
 class Audit(Record):

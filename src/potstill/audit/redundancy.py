@@ -11,6 +11,7 @@ import numpy as np
 
 from potstill import metrics
 from potstill.audit.records import LEVEL, Component, Correlated, Redundancy, interval
+from potstill.findings import FEW_DISTINCT, FEWEST_ROWS_FOR_REDUNDANCY, NEARLY_IDENTICAL
 from potstill.metrics import number
 
 if TYPE_CHECKING:
@@ -19,15 +20,9 @@ if TYPE_CHECKING:
     from potstill.audit.records import Repeats
     from potstill.types import FloatArray, IntArray
 
-HIGH = 0.8
-"""Correlation from which two dimensions are considered nearly identical."""
-
-FEWEST_ROWS = 30
-"""Minimum number of complete rows; with fewer, correlations are dominated by chance."""
-
 RULE = (
-    f"A warning is given where two dimensions correlate at {HIGH} or more (either way), or where the effective number "
-    "of dimensions is below half of those named."
+    f"A warning is given where two dimensions correlate at {NEARLY_IDENTICAL} or more (either way), or where the "
+    f"effective number of dimensions is below {FEW_DISTINCT:.0%} of those named."
 )
 
 
@@ -56,7 +51,7 @@ def redundancy_of(
     complete = np.isfinite(scores).all(axis=1)
     known, clusters = scores[complete], clusters[complete]
     varying = np.flatnonzero(np.ptp(known, axis=0) > 0) if len(known) else np.empty(0, dtype=np.int64)
-    if len(known) < FEWEST_ROWS or varying.size < 2:
+    if len(known) < FEWEST_ROWS_FOR_REDUNDANCY or varying.size < 2:
         return None
     names = [dimensions[i] for i in varying.tolist()]
     matrix = _correlations(known[:, varying])
@@ -73,7 +68,7 @@ def redundancy_of(
     strong = [
         Correlated(first=names[i], second=names[j], r=round(float(matrix[i, j]), 6))
         for i, j in zip(*np.triu_indices(len(names), k=1), strict=True)
-        if abs(matrix[i, j]) >= HIGH
+        if abs(matrix[i, j]) >= NEARLY_IDENTICAL
     ]
     return Redundancy(
         dimensions=tuple(names),
@@ -93,7 +88,7 @@ def redundancy_of(
         without_noise=_without_noise(matrix, names, repeats),
         high=tuple(sorted(strong, key=lambda pair: -abs(pair.r))),
         rule=RULE,
-        warning=bool(strong) or effective < len(names) / 2,
+        warning=bool(strong) or effective < FEW_DISTINCT * len(names),
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from potstill import metrics
 from potstill.audit.records import Group, Scores, Spread
+from potstill.findings import FEWEST_ROWS_IN_GROUP
 from potstill.metrics import number
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 BANDS = 10
 """Number of equal bands of the scale in a histogram."""
-
-LEAST = 20
-"""Minimum number of rows for which a source or language is reported separately."""
 
 
 def spread_of(rows: Labelled) -> Scores:
@@ -36,8 +34,8 @@ def spread_of(rows: Labelled) -> Scores:
         dimensions=tuple(spread(name, scores[:, i], scale.min, scale.max) for i, name in enumerate(names)),
         by_source=groups[0],
         by_language=groups[1],
-        least=LEAST,
-        small=sum(count for count in Counter(filter(None, sources)).values() if count < LEAST),
+        least=FEWEST_ROWS_IN_GROUP,
+        small=sum(count for count in Counter(filter(None, sources)).values() if count < FEWEST_ROWS_IN_GROUP),
     )
 
 
@@ -69,11 +67,11 @@ def spread(name: str, values: FloatArray, low: float, high: float) -> Spread:
 def _groups(
     scores: FloatArray, names: tuple[str, ...], labels: list[str], low: float, high: float
 ) -> tuple[Group, ...]:
-    """Return groups of at least `LEAST` rows, the largest first."""
+    """Return groups of at least `FEWEST_ROWS_IN_GROUP` rows, the largest first."""
     counts = sorted(Counter(filter(None, labels)).items(), key=lambda item: (-item[1], item[0]))
     found = []
     for label, count in counts:
-        if count < LEAST:
+        if count < FEWEST_ROWS_IN_GROUP:
             break
         inside = scores[[each == label for each in labels]]
         found.append(

@@ -14,6 +14,7 @@ import regex
 from potstill import metrics
 from potstill.audit.means import Means
 from potstill.audit.records import Truncation
+from potstill.findings import FEWEST_POSITIVES
 from potstill.metrics import number
 from potstill.verdict import cap_hits, decide_rows
 
@@ -61,7 +62,7 @@ def high_scorers(rows: Labelled) -> tuple[BoolArray, str]:
     if positive:
         tiers = decide_rows(rows.scores, rows.filter, cap_hits(rows.texts, rows.filter))["tier"]
         high = tiers.is_in(list(positive)).to_numpy()
-        if high.sum() >= metrics.FEWEST_POSITIVES:
+        if high.sum() >= FEWEST_POSITIVES:
             return high, "in a positive tier"
     overall = metrics.with_overall(rows.scores, rows.filter.weights)[:, -1]
     known = overall[np.isfinite(overall)]

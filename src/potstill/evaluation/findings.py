@@ -9,7 +9,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from potstill.evaluation.records import Finding
+from potstill.findings import (
+    FEW_ROWS,
+    FEWEST_ROWS_IN_BAND,
+    GOOD_RECALL,
+    ROUND_TARGET_STEP,
+    SIGNIFICANCE,
+    STRONG_BIAS,
+    WEAK_SKILL,
+    Finding,
+    is_weak,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,24 +32,6 @@ TRAINED = "fine-tuned"
 
 BASELINES = ("constant", "source-median")
 """Kinds of student that do not read the text."""
-
-FEW_ROWS = 100
-"""With fewer held-out rows than this, rely on the interval rather than on the point estimate."""
-
-STRONG_LEAN = 0.1
-"""A band's mean error above this share of the scale gives a warning."""
-
-WEAK_SKILL = 0.2
-"""A target that less skill than this can meet is weak."""
-
-ROUND_STEP = 0.05
-"""The step between round numbers, as a share of the scale: 0.5 on a scale of 0 to 10."""
-
-SURE = 0.05
-"""A slice is called worse if its adjusted p-value is below this."""
-
-FEWEST_IN_BAND = 10
-"""The minimum number of rows in a band for its mean error to be reported."""
 
 
 def findings(
@@ -106,10 +98,10 @@ def _easy_target(judged: Judgement, span: float) -> Iterator[Finding]:
     base = judged.mean.constant_mae
     if not base:
         return
-    step = span * ROUND_STEP
+    step = span * ROUND_TARGET_STEP
     round_one = (math.ceil(round(base / step, 9)) - 1) * step
     under = 1 - round_one / base
-    if round_one <= 0 or under >= WEAK_SKILL - 1e-9:
+    if round_one <= 0 or not is_weak(under):
         return
     yield Finding(
         rule="easy-target",
@@ -169,7 +161,11 @@ def _rounding(judged: Judgement | None) -> Iterator[Finding]:
 
 
 def _slices(found: Sequence[Slice]) -> Iterator[Finding]:
-    worse = [one for one in found if (one.difference or 0) > 0 and one.p_adjusted is not None and one.p_adjusted < SURE]
+    worse = [
+        one
+        for one in found
+        if (one.difference or 0) > 0 and one.p_adjusted is not None and one.p_adjusted < SIGNIFICANCE
+    ]
     if worse:
         worst = worse[0]
         yield Finding(
@@ -365,7 +361,7 @@ def _tiers(judged: Judgement | None) -> Iterator[Finding]:
         precise = "" if positives.precision is None else f", with a precision of {_percent(positives.precision)}"
         yield Finding(
             rule="recall-of-positives",
-            tone="good" if positives.recall >= 0.8 else "caution",
+            tone="good" if positives.recall >= GOOD_RECALL else "caution",
             text=f"The student finds {_percent(positives.recall)} of the {positives.oracle} rows in {names}{precise}.",
             evidence={"recall": positives.recall, "precision": positives.precision, "oracle": positives.oracle},
         )
@@ -376,9 +372,9 @@ def _bands(judged: Judgement | None, span: float) -> Iterator[Finding]:
     if judged is None:
         return
     for band in reversed(judged.bands["overall"]):
-        if band.rows < FEWEST_IN_BAND or band.bias is None:
+        if band.rows < FEWEST_ROWS_IN_BAND or band.bias is None:
             continue
-        if abs(band.bias) > STRONG_LEAN * span:
+        if abs(band.bias) > STRONG_BIAS * span:
             way = "low" if band.bias < 0 else "high"
             yield Finding(
                 rule="highest-band-leans",

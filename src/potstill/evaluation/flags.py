@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.evaluation.history import read_history
-from potstill.evaluation.records import Finding, HistoryEvaluation, Plateau, Training
+from potstill.evaluation.records import HistoryEvaluation, Plateau, Training
 from potstill.files import sha256
+from potstill.findings import MOVING_MODEL_RATIO, STALLED_PROGRESS, TABLE_TOLERANCE, WIDEST_ENCODER, Finding, is_weak
 from potstill.metrics import number
 from potstill.records import Interval
 
@@ -26,21 +27,6 @@ if TYPE_CHECKING:
 
 LAST = 5
 """The number of last epochs over which the slope of a plateau is fitted, or all epochs if there are fewer."""
-
-WIDEST = 32_768
-"""The largest encoder width for which a count of parameters is taken to be that of a head."""
-
-SUDDEN = 0.1
-"""If progress per epoch after a resume is below this share of the progress just before it, training has stalled."""
-
-MOVING = 1.1
-"""If the first epoch's train MAE is above this multiple of its validation MAE, it may be averaged over updates."""
-
-WEAK_SKILL = 0.2
-"""A target that less skill than this can meet is weak."""
-
-NEAR = 2e-4
-"""How closely a table's mean must match an epoch's figure that was printed to four decimals."""
 
 _FREE = {"gap": "its train and validation errors are the same", "plateau": "its error never changes"}
 """Figures that are trivial for a constant."""
@@ -112,7 +98,7 @@ def _only_the_head(history: TrainingHistory) -> Iterator[Finding]:
         how = f"the head has {history.head:,}"
     elif dimensions:
         width, rest = divmod(trainable, dimensions)
-        only = rest == 0 and width <= WIDEST
+        only = rest == 0 and width <= WIDEST_ENCODER
         how = f"{dimensions} dimensions x {width:,}, the size of a head"
     else:
         return
@@ -134,7 +120,7 @@ def _resume(history: TrainingHistory) -> Iterator[Finding]:
             continue
         before = errors[after - 1] - errors[after]
         since = (errors[after] - errors[later[-1]]) / (later[-1] - after)
-        if before > 0 and since < SUDDEN * before:
+        if before > 0 and since < STALLED_PROGRESS * before:
             yield Finding(
                 rule="plateau-begins-at-a-resume",
                 tone="bad",
@@ -152,7 +138,7 @@ def _moving(history: TrainingHistory) -> Iterator[Finding]:
     known = [e for e in history.epochs if e.train_mae is not None and e.validation_mae is not None]
     first = (known[0].train_mae or 0.0, known[0].validation_mae or 0.0) if known else (0.0, 0.0)
     last = (known[-1].train_mae or 0.0, known[-1].validation_mae or 0.0) if known else (0.0, 0.0)
-    crossed = len(known) > 1 and first[0] > MOVING * first[1] and last[0] < last[1]
+    crossed = len(known) > 1 and first[0] > MOVING_MODEL_RATIO * first[1] and last[0] < last[1]
     if history.train_metrics == "averaged" or crossed:
         why = (
             f"in epoch {known[0].epoch}, train MAE is {first[0]:.4f} and validation MAE {first[1]:.4f}, but train MAE "
@@ -179,7 +165,7 @@ def _table(history: TrainingHistory) -> Iterator[Finding]:
     others = [
         epoch.epoch
         for epoch in history.epochs
-        if epoch.validation_mae is not None and abs(epoch.validation_mae - mean) <= NEAR
+        if epoch.validation_mae is not None and abs(epoch.validation_mae - mean) <= TABLE_TOLERANCE
     ]
     of = history.table_epoch
     if of is None and others and shipped.epoch not in others:
@@ -219,7 +205,7 @@ def _targets(history: TrainingHistory) -> Iterator[Finding]:
                 text=f'A constant meets the target "{figure} < {bound:g}": its MAE is {base:.3f}.',
                 evidence={"target": bound, "figure": figure, "constant": base},
             )
-        elif under < WEAK_SKILL - 1e-9:
+        elif is_weak(under):
             yield Finding(
                 rule="weak-target",
                 tone="caution",

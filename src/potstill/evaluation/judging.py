@@ -15,6 +15,7 @@ import numpy as np
 from potstill import metrics
 from potstill.evaluation.ranking import judge_ranking
 from potstill.evaluation.records import Band, Bootstrap, Figures, Judgement, Positives, Rounding, Tiers
+from potstill.findings import FEWEST_POSITIVES
 from potstill.metrics import number as number  # noqa: PLC0414 - its users know it from here
 from potstill.records import Interval
 from potstill.types import UNSCORED
@@ -129,7 +130,7 @@ def judge_tiers(
         majority=None if commonest is None else number(counts[commonest] / rows),
         majority_tier=None if commonest is None else names[commonest],
         kappa=number(metrics.kappa(table)),
-        fewest_positives=metrics.FEWEST_POSITIVES,
+        fewest_positives=FEWEST_POSITIVES,
         positives=_positives(theirs, ours, positive, clusters, bootstrap) if positive else None,
         by_tier=tuple(_positives(theirs, ours, (name,), clusters, bootstrap) for name in names),
     )

@@ -7,13 +7,13 @@ never kept from an earlier evaluation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping  # noqa: TC003 - pydantic reads it
 from typing import Literal, TypeAlias
 
 from pydantic import Field
 
 from potstill.bundle.facts import Choice  # noqa: TC001 - pydantic reads it
 from potstill.errors import RunError
+from potstill.findings import Finding  # noqa: TC001 - pydantic reads it
 from potstill.machine import Load  # noqa: TC001 - pydantic reads it
 from potstill.records import Interval, Part, Record
 
@@ -247,15 +247,6 @@ class Latency(Part):
     def under_load(self) -> bool:
         """Whether the machine was too busy for these figures to be reliable."""
         return self.load is not None and self.load.heavy
-
-
-class Finding(Part):
-    """A conclusion in plain words, with the rule that produced it and the figures that it is based on."""
-
-    rule: str
-    tone: Literal["good", "caution", "bad", "neutral"]
-    text: str
-    evidence: Mapping[str, float | int | str | None] = Field(default_factory=dict)
 
 
 class Plateau(Part):

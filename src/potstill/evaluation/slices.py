@@ -16,6 +16,7 @@ import polars as pl
 
 from potstill import metrics
 from potstill.evaluation.records import Slice
+from potstill.findings import FEWEST_CLUSTERS_IN_SLICE
 from potstill.metrics import number
 from potstill.records import Interval
 from potstill.times import year_of
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from potstill.evaluation.judging import Predicted
     from potstill.types import BoolArray, FloatArray, IntArray
 
-FEWEST = 20
-"""Minimum number of clusters inside and outside a slice; with fewer, a normal interval is not valid."""
-
 LENGTHS = 3
 """Number of equally large groups by text length."""
 
@@ -36,7 +34,9 @@ _Z = 1.959964
 
 
 def slices_of(predicted: Predicted, facts: pl.DataFrame) -> tuple[Slice, ...]:
-    """Compute every slice of at least `FEWEST` clusters that the attributes define, the largest MAE first.
+    """Compute every slice that the attributes define, the largest MAE first.
+
+    A slice needs at least `FEWEST_CLUSTERS_IN_SLICE` clusters inside and outside.
 
     Args:
         predicted: scores, labels and the constant of some rows.
@@ -137,7 +137,7 @@ def _deviation(errors: FloatArray, inside: BoolArray, clusters: IntArray) -> flo
 
 
 def _enough(rows: BoolArray, clusters: IntArray) -> bool:
-    return len(np.unique(clusters[rows])) >= FEWEST
+    return len(np.unique(clusters[rows])) >= FEWEST_CLUSTERS_IN_SLICE
 
 
 def _row_mean(values: FloatArray) -> FloatArray:

@@ -20,6 +20,7 @@ from potstill import metrics
 from potstill.errors import BadInput
 from potstill.evaluation.records import Cuts, Threshold
 from potstill.filters import Filter
+from potstill.findings import FEWEST_POSITIVES
 from potstill.metrics import number
 from potstill.records import Part
 from potstill.types import UNSCORED
@@ -185,7 +186,7 @@ def cuts_of(predicted: Predicted, filter_: Filter) -> Cuts | None:
     """Return thresholds on the student's overall for each of `RECALLS`, or None if there are too few positives."""
     decided = _decide(predicted, filter_)
     known = decided.filter((pl.col("tier_oracle") != UNSCORED) & (pl.col("tier_student") != UNSCORED))
-    if known["tier_oracle"].is_in(filter_.positive_tiers).sum() < metrics.FEWEST_POSITIVES:
+    if known["tier_oracle"].is_in(filter_.positive_tiers).sum() < FEWEST_POSITIVES:
         return None
     return Cuts(
         source=predicted.source,

@@ -25,9 +25,10 @@ from potstill.evaluation.drawing import Sample, draw
 from potstill.evaluation.findings import file_findings, floor_findings
 from potstill.evaluation.floor import floor_of
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge, number
-from potstill.evaluation.records import Asked, Finding, FreshEvaluation
+from potstill.evaluation.records import Asked, FreshEvaluation
 from potstill.evaluation.slices import slices_of
 from potstill.files import check_ledger, check_output_folder, replacing
+from potstill.findings import Finding
 from potstill.labelling import Ledger, label
 from potstill.labelling.changes import refuse_others
 from potstill.oracle.prompt import Prompt

@@ -1,4 +1,4 @@
-"""The rules of a report: thresholds, defined once and shown as facts with the ratings that they decide.
+"""The rules of a report: thresholds of `potstill.findings`, shown as facts with the ratings that they decide.
 
 In: recorded figures. Out: a word for each (a rating, an epoch's status, a grade of suitability), or None if a figure
 that the rule needs is not recorded. Text that mentions a threshold shows it from `RULES`.
@@ -10,30 +10,38 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 from potstill.files import digest
+from potstill.findings import (
+    FEW_ROWS,
+    FEWEST_HIGH_ROWS,
+    IMPROVING_EPOCH,
+    MANY_TRUNCATED,
+    RATED_EXCELLENT,
+    RATED_FAIR,
+    RATED_GOOD,
+    SIGNIFICANCE,
+    SUITED_HALF_WIDTH,
+    SUITED_KAPPA,
+    SUITED_RANK_CORRELATION,
+    USABLE_HALF_WIDTH,
+    USABLE_KAPPA,
+    USABLE_RANK_CORRELATION,
+    WIDE_GAP,
+)
 from potstill.report.facts import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _THRESHOLDS: Final[dict[str, Any]] = {
-    # Share of the avoidable error (from the constant's error to the noise floor) that the student removes.
-    "rating": {"excellent": 0.8, "good": 0.6, "fair": 0.3},
-    # An epoch is improving if it lowers the best error so far by at least this share.
-    "epoch": {"improving": 0.01},
-    # The validation error minus the training error, as a share of the validation error.
-    "gap": {"wide": 0.25},
-    # Cohen's kappa; Landis & Koch (1977) call 0.6 substantial and 0.4 moderate.
-    "tiers": {"suited": 0.6, "with care": 0.4},
-    # Spearman's rank correlation of the weighted overall.
-    "ranking": {"suited": 0.8, "with care": 0.6},
-    # Half the interval of the widest dimension, as a share of the scale.
-    "exact": {"suited": 0.1, "with care": 0.2},
-    # Coverage is too low if chance alone would cover so few labels less often than this, over all dimensions.
-    "coverage": {"chance": 0.05},
-    # With fewer rows than this, figures are only indications.
-    "rows": {"judged": 100, "high": 30},
-    # Share of texts that a student cannot read completely.
-    "cut": {"many": 0.1},
+    "rating": {"excellent": RATED_EXCELLENT, "good": RATED_GOOD, "fair": RATED_FAIR},
+    "epoch": {"improving": IMPROVING_EPOCH},
+    "gap": {"wide": WIDE_GAP},
+    "tiers": {"suited": SUITED_KAPPA, "with care": USABLE_KAPPA},
+    "ranking": {"suited": SUITED_RANK_CORRELATION, "with care": USABLE_RANK_CORRELATION},
+    "exact": {"suited": SUITED_HALF_WIDTH, "with care": USABLE_HALF_WIDTH},
+    "coverage": {"chance": SIGNIFICANCE},
+    "rows": {"judged": FEW_ROWS, "high": FEWEST_HIGH_ROWS},
+    "cut": {"many": MANY_TRUNCATED},
 }
 
 RULES = Record("rules", digest(_THRESHOLDS), _THRESHOLDS, _THRESHOLDS)

@@ -14,6 +14,7 @@ import torch
 
 from potstill.errors import DatasetError, RecipeError, TrainingError
 from potstill.files import digest
+from potstill.findings import MANY_TRUNCATED
 from potstill.machine import Watch
 from potstill.students.constant import check_labelled
 from potstill.students.heads import LinearHead
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     from potstill.dataset import Examples
     from potstill.students.encoding import EncoderFacts
     from potstill.students.recipes import FineTunedRecipe
-
-TRUNCATED_REMARK = 0.2
-"""Share of texts truncated by `max_tokens` above which the record says so in words."""
 
 LEAST_ROOM = 32
 """Minimum number of tokens that a rubric must leave for a text."""
@@ -285,6 +283,6 @@ def _remarks(recipe: FineTunedRecipe, facts: EncoderFacts, cut: float) -> list[s
         said.append(
             f"max_tokens is {facts.max_tokens}, all that the backbone can read; the recipe asks {recipe.max_tokens}"
         )
-    if cut >= TRUNCATED_REMARK:
+    if cut > MANY_TRUNCATED:
         said.append(f"{cut:.0%} of the training texts are longer than {facts.max_tokens} tokens and are cut")
     return said
