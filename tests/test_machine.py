@@ -64,3 +64,9 @@ def test_heavy_times_are_marked_and_explained():
 def test_a_load_is_the_same_when_it_is_read_back():
     found = watched(3.0, 4.0)
     assert Load.model_validate_json(found.model_dump_json()) == found
+
+
+@pytest.mark.threshold(name="OTHERS_LOAD")
+@pytest.mark.parametrize(("own", "heavy"), [(3.51, False), (3.5, False), (3.49, True)])
+def test_a_machine_is_busy_if_others_use_more_than_half_a_core(own, heavy):
+    assert watched(4.0, 4.0, own=own).heavy is heavy

@@ -183,21 +183,18 @@ class TestPositives:
         guess = np.r_[np.ones(found), np.zeros(actual - found), np.ones(predicted - found)].astype(bool)
         return metrics.positives(y, np.r_[guess, np.zeros(len(y) - len(guess), dtype=bool)])
 
-    def test_20_positives_have_a_recall(self):
-        found = self.some(20, 25, 15)
-        assert (found.actual, found.predicted, found.found) == (20, 25, 15)
-        assert found.recall == 0.75
-        assert found.precision == 0.6
+    @pytest.mark.threshold(name="FEWEST_POSITIVES")
+    @pytest.mark.parametrize(("actual", "recall", "precision"), [(19, None, None), (20, 0.75, 0.6), (21, 15 / 21, 0.6)])
+    def test_a_recall_needs_20_positives_and_fewer_are_only_counted(self, actual, recall, precision):
+        found = self.some(actual, 25, 15)
+        assert (found.actual, found.predicted, found.found) == (actual, 25, 15)
+        assert (found.recall, found.precision) == (recall, precision)
 
-    def test_19_positives_have_counts_alone(self):
-        found = self.some(19, 25, 15)
-        assert (found.actual, found.predicted, found.found) == (19, 25, 15)
-        assert found.recall is None
-        assert found.precision is None
-
-    def test_19_predicted_positives_have_no_precision(self):
-        assert self.some(40, 19, 15).recall == 0.375
-        assert self.some(40, 19, 15).precision is None
+    @pytest.mark.threshold(name="FEWEST_POSITIVES")
+    @pytest.mark.parametrize(("predicted", "precision"), [(19, None), (20, 0.75), (21, 15 / 21)])
+    def test_a_precision_needs_20_predicted_positives_too(self, predicted, precision):
+        found = self.some(40, predicted, 15)
+        assert (found.recall, found.precision) == (0.375, precision)
 
     def test_the_interval_of_recall_lies_around_it(self):
         rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """Tests of the early warning about redundant dimensions."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from scripted_server import ScriptedServer, completion
@@ -86,3 +87,11 @@ def test_labelling_says_it_before_it_goes_on(tmp_path, more):
         assert "warning" not in first.output
         again = run(f"--articles={stories(tmp_path / 'more.jsonl', 60)}", *more)
     assert "warning: by the 40 labels so far, 8 dimensions measure about 1.0 different things." in again.output
+
+
+@pytest.mark.threshold(name="EARLY_CALLS")
+@pytest.mark.parametrize(("calls", "warned"), [(4999, True), (5000, True), (5001, False)])
+def test_after_more_than_5000_calls_a_warning_comes_too_late(tmp_path, monkeypatch, calls, warned):
+    ledger = ledger_of(tmp_path, same)
+    monkeypatch.setattr(Ledger, "spent", lambda _: SimpleNamespace(calls=calls))
+    assert (early_warning(ledger, FRONT_PAGE) is not None) is warned

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from labels import rows_of, rows_with
+from labels import rows_with
 
-from potstill.audit.boilerplate import boilerplate_of, kinds, repeated
+from potstill.audit.boilerplate import boilerplate_of
 from potstill.audit.duplicates import duplicates_of
 from potstill.audit.marked import marked_of
 from potstill.audit.truncation import truncation_of
@@ -62,6 +62,12 @@ class TestTruncation:
         assert found.high_rows == 2
         assert "top tenth" in found.high
 
+    @pytest.mark.threshold(name="FEWEST_POSITIVES")
+    @pytest.mark.parametrize(("positives", "by_tier"), [(19, False), (20, True), (21, True)])
+    def test_high_scorers_are_those_in_a_positive_tier_if_it_has_20(self, positives, by_tier):
+        found = truncation_of(rows_with([[9, 9]] * positives + [[1, 1]] * 40, stories(positives + 40)))
+        assert (found.high == "in a positive tier") is by_tier
+
     @pytest.mark.parametrize("end", ["and then t…", "and so on...", "as said [+1234 chars]", "more […]"])
     def test_a_text_that_was_cut_before_it_came_is_told_by_its_end(self, end):
         texts = [*stories(9), f"it rained {end}"]
@@ -71,44 +77,6 @@ class TestTruncation:
         assert truncation_of(rows_with([[5, 5]] * 10, stories(10))).open_ended == 0
 
 
-class TestBoilerplate:
-    def test_a_phrase_that_a_source_always_says_is_found_once_and_whole(self):
-        texts = [f"{story} this article first appeared in the evening herald" for story in stories(12)]
-        assert repeated(texts) == [("this article first appeared in the evening herald", 12)]
-
-    def test_a_phrase_in_four_of_twelve_articles_is_no_boilerplate(self):
-        texts = [f"{s} this article first appeared in the herald" if i < 4 else s for i, s in enumerate(stories(12))]
-        assert repeated(texts) == []
-
-    def test_phrases_are_found_source_by_source(self):
-        texts = [f"{s} read more about this on our pages" if i < 6 else s for i, s in enumerate(stories(12))]
-        found = boilerplate_of(rows_with([[5, 5]] * 12, texts, source=["herald"] * 6 + ["gazette"] * 6))
-        assert [(each.source, each.articles, each.share) for each in found.repeated] == [("herald", 6, 1.0)]
-
-    def test_copies_of_one_story_are_no_boilerplate(self):
-        found = boilerplate_of(rows_with([[5, 5]] * 12, [STORY] * 8 + stories(4), source=["herald"] * 12))
-        assert found.repeated == ()
-
-    def test_cookie_notices_and_paywalls_are_known_in_several_languages(self):
-        texts = [
-            "It rained. We use cookies to improve your visit.",
-            "Es regnete. Wir verwenden Cookies.",
-            "Il a plu. Article réservé aux abonnés.",
-            *stories(9),
-        ]
-        found = {each.kind: each for each in boilerplate_of(rows_with([[8, 8]] * 3 + [[2, 2]] * 9, texts)).declared}
-        assert (found["cookies"].rows, found["paywall"].rows) == (2, 1)
-        assert found["cookies"].overall == 8.0
-        assert found["cookies"].overall_without == pytest.approx(2.6)
-
-    def test_a_baker_of_cookies_is_no_cookie_notice(self):
-        texts = ["The baker sold cookies and told readers to subscribe to joy", *stories(9)]
-        assert boilerplate_of(rows_with([[5, 5]] * 10, texts)).declared == ()
-
-    def test_every_kind_has_terms(self):
-        assert {"cookies", "paywall", "newsletter"} <= set(kinds())
-
-
 def test_rows_without_labels_of_a_dimension_are_no_trouble():
     scores = np.full((12, 2), np.nan)
     scores[:, 0] = 5
@@ -116,7 +84,3 @@ def test_rows_without_labels_of_a_dimension_are_no_trouble():
     assert duplicates_of(rows).difference == 0.0
     assert truncation_of(rows).high_rows == 0
     assert boilerplate_of(rows).declared == ()
-
-
-def test_the_news_of_the_fixture_is_clean():
-    assert boilerplate_of(rows_of(40)).declared == ()

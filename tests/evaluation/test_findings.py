@@ -1,11 +1,10 @@
 import pytest
 
 from potstill.bundle.facts import Choice
-from potstill.evaluation.findings import findings
+from potstill.evaluation.findings import file_findings, findings
 from potstill.evaluation.records import (
     Band,
     Figures,
-    Finding,
     Floor,
     Judgement,
     Positives,
@@ -15,6 +14,7 @@ from potstill.evaluation.records import (
     Tiers,
     Training,
 )
+from potstill.findings import Finding
 from potstill.records import Interval
 
 
@@ -186,3 +186,61 @@ def test_what_is_wrong_with_the_history_of_the_shipped_rung_is_a_finding():
     training = Training(epochs=4, best_epoch=3, gap=0.1, plateau=None, flags=(flag,))
     assert said([GOOD.model_copy(update={"training": training})])["only-the-head-trains"] == flag
     assert "only-the-head-trains" not in said([GOOD, POOR.model_copy(update={"name": "other", "training": training})])
+
+
+@pytest.mark.threshold(name="FEW_ROWS")
+@pytest.mark.parametrize(("rows", "rule"), [(99, "held-out-is-small"), (100, "held-out"), (101, "held-out")])
+def test_a_test_part_of_fewer_than_100_rows_is_small(rows, rule):
+    shipped = SHIPPED.model_copy(update={"judgement": judgement(figures(1.0, 0.4), "test", rows=rows)})
+    assert rule in said([GOOD], shipped=shipped)
+
+
+@pytest.mark.threshold(name="GOOD_RECALL")
+@pytest.mark.parametrize(("recall", "tone"), [(0.799, "caution"), (0.8, "good"), (0.801, "good")])
+def test_a_recall_of_80_percent_is_good(recall, tone):
+    found = said([rung("ridge", "tfidf-ridge", figures(1.1, 0.4), positives=(98, 78, recall))])
+    assert found["recall-of-positives"].tone == tone
+
+
+@pytest.mark.threshold(name="STRONG_BIAS")
+@pytest.mark.parametrize(("bias", "strong"), [(0.99, False), (1.0, False), (1.01, True)])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_mean_error_of_more_than_a_tenth_of_the_scale_is_a_strong_bias(bias, strong, sign):
+    found = said([rung("ridge", "tfidf-ridge", figures(1.1, 0.4), lean=sign * bias)])
+    assert ("highest-band-leans" in found) is strong
+
+
+@pytest.mark.threshold(name="FEWEST_ROWS_IN_BAND")
+@pytest.mark.parametrize(("rows", "shown"), [(9, False), (10, True), (11, True)])
+def test_the_mean_error_of_a_band_needs_ten_rows(rows, shown):
+    judged = judgement(figures(1.1, 0.42)).model_copy(
+        update={"bands": {"overall": (Band(low=0, high=5, rows=40, bias=0), Band(low=5, high=10, rows=rows, bias=-4))}}
+    )
+    found = said([GOOD.model_copy(update={"judgements": {"out-of-fold": judged}})])
+    assert ("highest-band-leans" in found) is shown
+
+
+@pytest.mark.threshold(name="SIGNIFICANCE")
+@pytest.mark.parametrize(("p", "worse"), [(0.0499, True), (0.05, False), (0.0501, False)])
+def test_a_slice_is_worse_if_chance_would_do_it_in_less_than_one_of_twenty_evaluations(p, worse):
+    found = said([GOOD], shipped=SHIPPED.model_copy(update={"slices": (slice_of("herald", 0.6, p),)}))
+    assert ("worst-slice" in found) is worse
+
+
+def targets_for(constant):
+    """Return the text about a weak round target, by rule, for labels with this error of the constant."""
+    mean = figures(1.0, 0.4).model_copy(update={"constant_mae": constant})
+    found = file_findings(judgement(mean, "file"), (), span=10.0, blind_caps=0)
+    return [finding.text for finding in found if finding.rule == "easy-target"]
+
+
+@pytest.mark.threshold(name="WEAK_SKILL")
+@pytest.mark.parametrize(("constant", "weak"), [(1.249, True), (1.25, False), (1.251, False)])
+def test_a_round_target_that_needs_less_than_20_percent_skill_is_weak(constant, weak):
+    assert bool(targets_for(constant)) is weak
+
+
+@pytest.mark.threshold(name="ROUND_TARGET_STEP")
+@pytest.mark.parametrize(("constant", "target"), [(1.49, None), (1.5, None), (1.51, '"MAE < 1.5"')])
+def test_round_targets_are_half_a_point_apart_on_a_scale_of_ten(constant, target):
+    assert [text.partition(" would")[0] for text in targets_for(constant)] == ([] if target is None else [target])

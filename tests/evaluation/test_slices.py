@@ -54,10 +54,6 @@ def test_copies_of_an_article_are_no_further_evidence():
     assert together.clusters == 20
 
 
-def test_a_slice_of_few_rows_is_not_judged():
-    assert not slices_of(predicted(noise(100)), pl.DataFrame({"source": ["a"] * 19 + ["b"] * 81}))
-
-
 def test_length_truncation_and_date_make_slices():
     facts = pl.DataFrame(
         {"text": ["x" * i for i in range(90)], "cut": [i % 2 == 0 for i in range(90)],
@@ -87,3 +83,10 @@ def test_years_are_read_from_any_certain_time_and_no_other():
     facts = pl.DataFrame({"published": published})
     found = {one.value: one.rows for one in slices_of(predicted(noise(len(published))), facts)}
     assert found == {"2021": 40, "2022": 40}
+
+
+@pytest.mark.threshold(name="FEWEST_CLUSTERS_IN_SLICE")
+@pytest.mark.parametrize(("clusters", "found"), [(19, []), (20, ["a", "b"]), (21, ["a", "b"])])
+def test_a_slice_needs_20_clusters_inside_and_outside(clusters, found):
+    slices = slices_of(predicted(noise(clusters + 80)), pl.DataFrame({"source": ["a"] * clusters + ["b"] * 80}))
+    assert sorted(one.value for one in slices) == found

@@ -6,8 +6,9 @@ from typer.testing import CliRunner
 
 from potstill.cli import tiers
 from potstill.errors import BadInput
+from potstill.evaluation.judging import Predicted
 from potstill.evaluation.predictions import Predictions
-from potstill.evaluation.whatif import edited, threshold, under, what_if
+from potstill.evaluation.whatif import cuts_of, edited, threshold, under, what_if
 from potstill.filters import parse_filter, save_filter
 
 FILTER = parse_filter(
@@ -163,3 +164,11 @@ def test_the_command_on_a_file(tmp_path):
     assert "b  brief -> lead (oracle: lead; overall 5.500 -> 5.500)" in output
     output = CliRunner().invoke(app, [*call, "--volume", "1"], catch_exceptions=False).stdout
     assert output.startswith("overall >= 7.0000 selects 1 rows")
+
+
+@pytest.mark.threshold(name="FEWEST_POSITIVES")
+@pytest.mark.parametrize(("positives", "known"), [(19, False), (20, True), (21, True)])
+def test_thresholds_for_recalls_need_20_positives(positives, known):
+    rows = stored([(8, 7)] * positives + [(2, 3)] * 30)
+    found = cuts_of(Predicted("file", rows.ids, rows.scores, rows.labels, rows.labels, rows.clusters), FILTER)
+    assert (found is not None) is known

@@ -278,9 +278,7 @@ def test_slices_that_were_looked_for_and_not_found_are_told_from_those_that_nobo
     assert (row[0], row[1], row[5], row[8]) == ("40", "1.200", "+0.30", "0.040")
 
 
-# Each threshold of the rules is tested just below it, at it and just above it.
-
-
+@pytest.mark.threshold(name="FEW_ROWS")
 @pytest.mark.parametrize(("rows", "verdict"), [(99, "no"), (100, "yes"), (101, "yes")])
 def test_a_hundred_rows_are_enough_to_judge_on(rows, verdict):
     evaluation = content()
@@ -292,6 +290,7 @@ def test_a_hundred_rows_are_enough_to_judge_on(rows, verdict):
     )
 
 
+@pytest.mark.threshold(name="FEWEST_HIGH_ROWS")
 @pytest.mark.parametrize(("high", "few"), [(29, True), (30, False), (31, False)])
 def test_thirty_rows_of_high_labels_are_enough(high, few):
     evaluation = content()
@@ -300,6 +299,7 @@ def test_thirty_rows_of_high_labels_are_enough(high, few):
     assert ("label more high-scoring articles" in said(recommendations(facts_of(evaluation)))[0][1]) is few
 
 
+@pytest.mark.threshold(name="MANY_TRUNCATED")
 @pytest.mark.parametrize(("share", "many"), [(0.0999, False), (0.1, False), (0.1001, True)])
 def test_a_student_that_cannot_read_more_than_a_tenth_of_the_texts_whole_is_named(share, many):
     record = Record("students/ridge/record.json", "aa", {"truncated_share": share}, StudentRecord)
@@ -307,6 +307,7 @@ def test_a_student_that_cannot_read_more_than_a_tenth_of_the_texts_whole_is_name
     assert any(text.startswith("Try a student that can read longer texts") for text in advice) is many
 
 
+@pytest.mark.threshold(name="WIDE_GAP")
 @pytest.mark.parametrize(("train", "wide"), [(0.7501, False), (0.75, False), (0.7499, True)])
 def test_a_gap_of_more_than_a_quarter_of_the_error_is_wide(train, wide):
     records = trained(best=2)

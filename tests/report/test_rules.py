@@ -74,29 +74,63 @@ def test_uses_are_graded(rule, value, word):
     assert grade(rule, value) == word
 
 
+def graded_by(rule):
+    return functools.partial(grade, rule)
+
+
 BOUNDARIES = [
-    # The largest error for each rating, if the constant's error is 10.
-    *(
-        (("rating", name), rating_of, (left - 0.01, name), (left, name), (left + 0.01, below))
-        for name, left, below in (("excellent", 2.0, "good"), ("good", 4.0, "fair"), ("fair", 7.0, "weak"))
+    # The error just below and just above the largest one for a rating, if the constant's error is 10.
+    pytest.param(
+        ("rating", "excellent"), rating_of, (1.99, "excellent"), (2.0, "excellent"), (2.01, "good"),
+        marks=pytest.mark.threshold(name="RATED_EXCELLENT"),
+    ),
+    pytest.param(
+        ("rating", "good"), rating_of, (3.99, "good"), (4.0, "good"), (4.01, "fair"),
+        marks=pytest.mark.threshold(name="RATED_GOOD"),
+    ),
+    pytest.param(
+        ("rating", "fair"), rating_of, (6.99, "fair"), (7.0, "fair"), (7.01, "weak"),
+        marks=pytest.mark.threshold(name="RATED_FAIR"),
     ),
     # The best error so far is 100.
-    (("epoch", "improving"), progress_to, (98.9, "improving"), (99.0, "improving"), (99.1, "slightly better")),
-    (("epoch", "improving"), progress_to, (100.9, "plateau"), (101.0, "plateau"), (101.1, "worse")),
-    *(
-        ((rule, word), functools.partial(grade, rule), (at - 0.001, below), (at, word), (at + 0.001, above))
-        for rule, word, at, below, above in (
-            ("tiers", "suited", 0.6, "with care", "suited"),
-            ("tiers", "with care", 0.4, "not suited", "with care"),
-            ("ranking", "suited", 0.8, "with care", "suited"),
-            ("ranking", "with care", 0.6, "not suited", "with care"),
-            ("exact", "suited", 0.1, "suited", "with care"),
-            ("exact", "with care", 0.2, "with care", "not suited"),
-        )
+    pytest.param(
+        ("epoch", "improving"), progress_to, (98.99, "improving"), (99.0, "improving"), (99.01, "slightly better"),
+        marks=pytest.mark.threshold(name="IMPROVING_EPOCH"),
+    ),
+    pytest.param(
+        ("epoch", "improving"), progress_to, (100.99, "plateau"), (101.0, "plateau"), (101.01, "worse"),
+        marks=pytest.mark.threshold(name="IMPROVING_EPOCH"),
+    ),
+    pytest.param(
+        ("tiers", "suited"), graded_by("tiers"), (0.599, "with care"), (0.6, "suited"), (0.601, "suited"),
+        marks=pytest.mark.threshold(name="SUITED_KAPPA"),
+    ),
+    pytest.param(
+        ("tiers", "with care"), graded_by("tiers"), (0.399, "not suited"), (0.4, "with care"), (0.401, "with care"),
+        marks=pytest.mark.threshold(name="USABLE_KAPPA"),
+    ),
+    pytest.param(
+        ("ranking", "suited"), graded_by("ranking"), (0.799, "with care"), (0.8, "suited"), (0.801, "suited"),
+        marks=pytest.mark.threshold(name="SUITED_RANK_CORRELATION"),
+    ),
+    pytest.param(
+        ("ranking", "with care"), graded_by("ranking"), (0.599, "not suited"), (0.6, "with care"), (0.601, "with care"),
+        marks=pytest.mark.threshold(name="USABLE_RANK_CORRELATION"),
+    ),
+    pytest.param(
+        ("exact", "suited"), graded_by("exact"), (0.099, "suited"), (0.1, "suited"), (0.101, "with care"),
+        marks=pytest.mark.threshold(name="SUITED_HALF_WIDTH"),
+    ),
+    pytest.param(
+        ("exact", "with care"), graded_by("exact"), (0.199, "with care"), (0.2, "with care"), (0.201, "not suited"),
+        marks=pytest.mark.threshold(name="USABLE_HALF_WIDTH"),
     ),
     # One label that the interval missed: by chance this has a probability of 1 minus the nominal coverage.
-    (("coverage", "chance"), missed_at, (0.9499, True), (0.95, True), (0.9501, False)),
-]
+    pytest.param(
+        ("coverage", "chance"), missed_at, (0.9499, True), (0.95, True), (0.9501, False),
+        marks=pytest.mark.threshold(name="SIGNIFICANCE"),
+    ),
+]  # fmt: skip
 ELSEWHERE = {("gap", "wide"), ("rows", "judged"), ("rows", "high"), ("cut", "many")}
 """Thresholds that no function of the rules uses; test_conclusions.py tests their boundaries."""
 
@@ -108,7 +142,7 @@ def test_each_threshold_holds_just_below_it_at_it_and_just_above_it(path, rule, 
 
 def test_every_threshold_has_its_boundaries_tested():
     known = {(group, name) for group, names in RULES.content.items() for name in names}
-    assert known == {path for path, *_ in BOUNDARIES} | ELSEWHERE
+    assert known == {case.values[0] for case in BOUNDARIES} | ELSEWHERE
 
 
 def test_thresholds_carry_their_hash():

@@ -57,7 +57,7 @@ def redundancy_of(
     matrix = _correlations(known[:, varying])
     values, vectors = np.linalg.eigh(matrix)
     order = np.argsort(values)[::-1]
-    effective = participation(matrix)
+    effective = number(participation(matrix))
     low, high = metrics.bootstrap(
         clusters,
         lambda index: participation(_correlations(known[index][:, varying])),
@@ -66,9 +66,9 @@ def redundancy_of(
         level=LEVEL,
     )
     strong = [
-        Correlated(first=names[i], second=names[j], r=round(float(matrix[i, j]), 6))
+        Correlated(first=names[i], second=names[j], r=r)
         for i, j in zip(*np.triu_indices(len(names), k=1), strict=True)
-        if abs(matrix[i, j]) >= NEARLY_IDENTICAL
+        if abs(r := round(float(matrix[i, j]), 6)) >= NEARLY_IDENTICAL
     ]
     return Redundancy(
         dimensions=tuple(names),
@@ -83,12 +83,12 @@ def redundancy_of(
             )
             for i in order.tolist()
         ),
-        effective=number(effective),
+        effective=effective,
         effective_interval=interval(float(low), float(high)),
         without_noise=_without_noise(matrix, names, repeats),
         high=tuple(sorted(strong, key=lambda pair: -abs(pair.r))),
         rule=RULE,
-        warning=bool(strong) or effective < FEW_DISTINCT * len(names),
+        warning=bool(strong) or (effective or 0.0) < FEW_DISTINCT * len(names),
     )
 
 

@@ -93,3 +93,10 @@ class TestJudging:
         recorded.write_text("")
         with pytest.raises(OracleError, match="no money left"):
             judge(tmp_path / "dropped.sqlite", dropped_by(feed(), WEATHER), WEATHER, Broke(recorded))
+
+
+@pytest.mark.threshold(name="FEWEST_JUDGED_IN_GROUP")
+@pytest.mark.parametrize(("judged", "shown"), [(4, []), (5, ["nl"]), (6, ["nl"])])
+def test_a_language_is_listed_if_five_of_its_dropped_articles_were_judged(judged, shown):
+    answers = {f"n{i}": answer(1) for i in range(2, 4 * judged, 4)}
+    assert [each.name for each in prefiltering_of(feed(40), answers, WEATHER).by_language] == shown

@@ -1,37 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from labels import WEATHER, news, rows_of, rows_with
+from labels import news, rows_of, rows_with
 
 from potstill.audit import labelled
-from potstill.audit.redundancy import participation, redundancy_of
+from potstill.audit.redundancy import redundancy_of
 from potstill.audit.repeats import repeats_of
-from potstill.audit.spread import spread, spread_of
-
-
-class TestSpread:
-    def test_a_dimension_that_sits_at_the_floor_says_so(self):
-        found = spread("wonder", np.array([0.0] * 8 + [5.0, 10.0]), 0, 10)
-        assert (found.at_floor, found.at_ceiling, found.levels) == (0.8, 0.1, 3)
-        assert found.histogram == (8, 0, 0, 0, 0, 1, 0, 0, 0, 1)
-        assert found.constant_mae == 1.5
-
-    def test_labels_between_4_and_6_use_a_fifth_of_the_scale(self):
-        assert spread("x", np.linspace(4, 6, 1001), 0, 10).used == pytest.approx(0.18, abs=0.001)
-
-    def test_a_dimension_without_labels_has_no_figures(self):
-        found = spread("x", np.array([np.nan]), 0, 10)
-        assert (found.rows, found.mean, found.at_floor) == (0, None, None)
-
-    def test_groups_of_fewer_than_twenty_rows_are_counted_and_not_shown(self):
-        rows = rows_with([[8, 0]] * 25 + [[2, 4]] * 5, source=["herald"] * 25 + ["gazette"] * 5)
-        found = spread_of(rows)
-        assert [(group.name, group.rows) for group in found.by_source] == [("herald", 25)]
-        herald = found.by_source[0].dimensions
-        assert {name: each.mean for name, each in herald.items()} == {"wind": 8.0, "rain": 0.0, "overall": 4.0}
-        assert (herald["rain"].at_floor, herald["wind"].at_ceiling, herald["wind"].used) == (1.0, 0.0, 0.0)
-        assert (found.small, found.by_language) == (5, ())
 
 
 class TestRepeats:
@@ -75,48 +48,6 @@ class TestRepeats:
             assert each.difference_interval.low <= each.difference <= each.difference_interval.high
             assert each.floor_interval.low <= each.floor <= each.floor_interval.high
             assert each.signal_interval.low <= each.signal <= each.signal_interval.high
-
-
-class TestRedundancy:
-    def test_eight_names_for_one_thing_are_one_dimension(self):
-        level = np.random.default_rng(0).uniform(0, 10, 100)
-        found = redundancy_of(np.tile(level[:, None], (1, 8)), list("abcdefgh"), np.arange(100))
-        assert found.effective == pytest.approx(1.0)
-        assert found.warning
-        assert len(found.high) == 28
-
-    def test_independent_dimensions_are_all_different(self):
-        scores = np.random.default_rng(0).uniform(0, 10, (2000, 4))
-        found = redundancy_of(scores, list("abcd"), np.arange(2000))
-        assert found.effective == pytest.approx(4.0, abs=0.05)
-        assert not found.warning
-        assert sum(component.share for component in found.components) == pytest.approx(1.0, abs=1e-5)
-
-    def test_noise_makes_one_thing_look_like_two_until_it_is_taken_out(self):
-        rng = np.random.default_rng(0)
-        truth = rng.uniform(3, 7, (400, 1, 1))
-        rows = rows_with(np.clip(truth + rng.normal(0, 0.8, (400, 2, 2)), 0, 10))
-        found = redundancy_of(rows.scores, WEATHER.dimension_names, rows.clusters, repeats_of(rows))
-        assert found.effective > 1.15
-        assert found.without_noise == pytest.approx(1.0, abs=0.05)
-
-    def test_a_dimension_that_never_varies_is_named_and_left_out(self):
-        scores = np.random.default_rng(0).uniform(0, 10, (50, 3))
-        scores[:, 1] = 4
-        found = redundancy_of(scores, list("abc"), np.arange(50))
-        assert (found.dimensions, found.constant) == (("a", "c"), ("b",))
-
-    def test_a_pilot_of_twenty_is_too_small_to_say(self):
-        assert redundancy_of(np.random.default_rng(0).uniform(0, 10, (20, 3)), list("abc"), np.arange(20)) is None
-
-    @given(st.integers(2, 8), st.integers(0, 10_000))
-    def test_the_effective_number_lies_between_one_and_all(self, dimensions, seed):
-        rng = np.random.default_rng(seed)
-        mixed = rng.normal(size=(40, dimensions)) @ rng.normal(size=(dimensions, dimensions))
-        ratio = participation(np.corrcoef(mixed.T))
-        values = np.linalg.eigvalsh(np.corrcoef(mixed.T))
-        assert 1 - 1e-9 <= ratio <= dimensions + 1e-9
-        assert ratio == pytest.approx(values.sum() ** 2 / (values**2).sum())
 
 
 @pytest.mark.parametrize(

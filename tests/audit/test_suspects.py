@@ -3,13 +3,9 @@ from types import SimpleNamespace
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from labels import WEATHER, news, rows_of, rows_with
+from labels import WEATHER, news, rows_with
 
 from potstill.audit import Answer, labelled, of_files
-from potstill.audit.learning import advise, curve_of, power_law, sizes
-from potstill.audit.repeats import repeats_of
 from potstill.audit.suspects import baselines_of, held_out, suspects_of, suspicion
 from potstill.students.recipes import load_recipe
 from potstill.training import fitter
@@ -82,69 +78,3 @@ def test_sources_of_published_news_labels_tell_a_fifth_of_a_constants_error(data
         errors[name] = float(np.abs(scores - rows.scores).mean())
     assert errors["constant"] == pytest.approx(1.518, abs=0.01)
     assert errors["source-median"] == pytest.approx(1.20, abs=0.02)
-
-
-class TestPowerLaw:
-    def test_a_law_is_found_again(self):
-        n = np.array([40.0, 80, 160, 320, 640, 1280])
-        law = power_law(n, 0.5 + 4 * n**-0.5)
-        assert (law.asymptote, law.factor, law.exponent) == (
-            pytest.approx(0.5, abs=0.02),
-            pytest.approx(4, abs=0.2),
-            pytest.approx(0.5, abs=0.02),
-        )
-        assert law.at(5120) == pytest.approx(0.5 + 4 * 5120**-0.5, abs=0.01)
-
-    def test_no_law_goes_below_the_floor(self):
-        n = np.array([40.0, 80, 160, 320])
-        assert power_law(n, 5 * n**-0.4, least=0.3).asymptote >= 0.3
-
-    def test_errors_that_rise_with_labels_give_a_flat_law(self):
-        n = np.array([40.0, 80, 160])
-        assert power_law(n, np.array([1.0, 1.1, 1.2])).at(10_000) == pytest.approx(1.1)
-
-    @given(st.lists(st.floats(0.1, 5), min_size=3, max_size=6))
-    def test_more_labels_never_raise_the_expected_error(self, errors):
-        n = 50.0 * 2.0 ** np.arange(len(errors))
-        law = power_law(n, np.array(errors))
-        assert law.at(100) >= law.at(1000) >= law.at(100_000) >= 0
-
-
-class TestCurve:
-    def test_labels_that_follow_from_words_are_learned_better_with_more_of_them(self):
-        rows = rows_of(160, noise=0.2)
-        found = curve_of(rows, repeats_of(rows, resamples=50), seeds=2)
-        errors = [point.mae for point in found.points]
-        assert errors[-1] < 0.7 * errors[0]
-        assert found.now.rows == 160
-        assert (found.more.rows, found.twice.rows) == (1160, 320)
-        assert found.now.mae >= found.twice.mae >= found.more.mae >= found.floor
-        assert found.gain == pytest.approx(found.now.mae - found.more.mae, abs=1e-5)
-        assert len(found.points[0].errors) == 2
-
-    def test_ninety_rows_are_too_few_for_a_curve(self):
-        assert curve_of(rows_of(90)) is None
-
-    def test_subsets_grow_evenly_and_end_with_all(self):
-        assert sizes(280) == [40, 59, 87, 129, 190, 280]
-        assert sizes(6400) == [200, 400, 800, 1600, 3200, 6400]
-
-
-class TestAdvice:
-    @pytest.mark.parametrize(
-        ("error", "doubling", "low", "floor", "signal", "advice"),
-        [
-            (1.2, 0.12, 0.1, 0.2, 0.95, "more labels"),
-            (1.2, 0.12, -0.01, 0.2, 0.95, "stop"),
-            (1.2, 0.01, 0.005, 0.2, 0.95, "stop"),
-            (1.2, 0.01, 0.005, None, None, "measure the floor"),
-            (1.2, 0.12, 0.1, None, None, "more labels"),
-            (0.5, 0.05, 0.04, 0.4, 0.7, "better prompt"),
-            (0.5, 0.05, 0.04, 0.4, 0.9, "stop"),
-            (1.2, 0.12, 0.1, 0.2, 0.4, "better prompt"),
-        ],
-    )
-    def test_the_rule_says(self, error, doubling, low, floor, signal, advice):
-        found, reason = advise(error, doubling, low, floor, signal)
-        assert found == advice
-        assert reason
