@@ -1,7 +1,7 @@
 """Changes each threshold of potstill.findings slightly, and runs its boundary tests, which must fail.
 
-As a script, it prints the changes that no test has noticed. All changes are made in one process: a threshold is replaced
-in every module that has imported it.
+As a script, it prints the changes that no test has noticed. All are made in one process: a threshold is replaced in
+every module that has imported it.
 """
 
 import contextlib
