@@ -18,7 +18,8 @@ from _sets import WORK, labelled_set
 from _students import write
 
 from potstill.dataset import Examples, folds
-from potstill.pipeline.compare import SURE, compare_seeds
+from potstill.findings import SIGNIFICANCE
+from potstill.pipeline.compare import compare_seeds
 from potstill.students.neural import open_encoder
 from potstill.students.recipes import EncoderHeadRecipe, Recipe, TfidfRecipe, load_recipe
 from potstill.training import out_of_fold
@@ -61,7 +62,7 @@ def main() -> None:
     write(
         arguments.out,
         {
-            "what": f"share of {PAIRS} comparisons on {ROWS} of {len(examples)} stories, at {SURE}",
+            "what": f"share of {PAIRS} comparisons on {ROWS} of {len(examples)} stories, at {SIGNIFICANCE}",
             "seeds": SEEDS,
             "mae": {name: round(float(found.mean()), 4) for name, found in errors.items()},
             "results": results,
@@ -90,7 +91,7 @@ def noise(ours: np.ndarray, theirs: np.ndarray, examples: Examples, seeds: int, 
         found = compare_seeds(
             ours[np.ix_(first, rows)], theirs[np.ix_(second, rows)], examples.clusters[rows], n=4000, seed=place
         )
-        called += found.p >= SURE
+        called += found.p >= SIGNIFICANCE
     return round(called / PAIRS, 2)
 
 

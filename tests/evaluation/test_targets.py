@@ -108,13 +108,18 @@ def test_what_a_constant_meets_is_refused(figure, bound):
         judged(figure, **bound)
 
 
+@pytest.mark.threshold(name="WEAK_SKILL")
 @pytest.mark.parametrize(
     ("figure", "bound", "weak"),
     [
         (MAE, {"below": 1.4}, True),
         (MAE, {"below": 1.2}, False),
-        ("shipped/judgement/mean/skill", {"at_least": 0.1}, True),
+        # A skill of 20% is an MAE of 1.2.
+        (MAE, {"below": 1.201}, True),
+        (MAE, {"below": 1.199}, False),
+        ("shipped/judgement/mean/skill", {"at_least": 0.199}, True),
         ("shipped/judgement/mean/skill", {"at_least": 0.2}, False),
+        ("shipped/judgement/mean/skill", {"at_least": 0.201}, False),
         ("shipped/judgement/mean/spearman", {"at_least": 0.71}, False),
     ],
 )

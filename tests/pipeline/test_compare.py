@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from potstill.cli import compare
 from potstill.errors import BadInput
 from potstill.filters import parse_filter, save_filter
+from potstill.metrics import Comparison
 from potstill.pipeline.compare import compare_paths, compare_seeds
 
 TEXT = """
@@ -176,3 +177,12 @@ def test_the_command_prints_verdicts(place):
     assert output.splitlines()[1].startswith("g.jsonl@./news")
     assert "p = 0.0002: significant" in output
     assert len(json.loads(CliRunner().invoke(app, [*call, "--json"], catch_exceptions=False).stdout)["pairs"]) == 1
+
+
+@pytest.mark.threshold(name="SIGNIFICANCE")
+@pytest.mark.parametrize(("p", "noise"), [(0.0499, False), (0.05, True), (0.0501, True)])
+def test_a_difference_is_noise_unless_its_p_value_is_below_5_percent(place, monkeypatch, p, noise):
+    monkeypatch.setattr("potstill.pipeline.compare.compare_seeds", lambda *_: Comparison(0.1, 0.0, 0.2, p))
+    first, second = (f"{file(name, labels(20), 1.0, seed)}@./news" for seed, name in enumerate("ab"))
+    (pair,) = compare_paths([first, second]).pairs
+    assert (pair.p, pair.noise) == (p, noise)

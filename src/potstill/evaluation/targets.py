@@ -16,14 +16,12 @@ from pydantic import Field, ValidationError, model_validator
 from potstill.errors import BadInput
 from potstill.files import read_text
 from potstill.filters.reading import line_of, read_yaml
+from potstill.findings import WEAK_SKILL
 from potstill.records import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
-
-WEAK_SKILL = 0.2
-"""A target that less skill than this can meet is weak."""
 
 _BOUNDS = ("below", "at_most", "above", "at_least")
 _KEYS = ("name", "by", "value", "k")

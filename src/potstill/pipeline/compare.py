@@ -24,6 +24,7 @@ from potstill.errors import BadInput, RunError
 from potstill.evaluation.predictions import SOURCES
 from potstill.files import read_json, sha256
 from potstill.filters import load_filter
+from potstill.findings import SIGNIFICANCE
 from potstill.metrics import number
 from potstill.pipeline.predictions import read_predictions, run_filter
 from potstill.records import Interval, Part, Record
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.pipeline.run import Run
     from potstill.types import FloatArray, IntArray
-
-SURE = 0.05
-"""A difference with a p-value of at least this is called noise."""
 
 DRAWS = 10_000
 
@@ -336,7 +334,7 @@ def _pair(first: str, ours: list[Predictions], second: str, theirs: list[Predict
         difference=round(found.difference, 6),
         interval=Interval(low=round(found.low, 6), high=round(found.high, 6)),
         p=round(found.p, 6),
-        noise=found.p >= SURE,
+        noise=found.p >= SIGNIFICANCE,
         seeds_counted=min(len(ours), len(theirs)) > 1,
     )
 
