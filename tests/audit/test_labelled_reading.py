@@ -89,3 +89,8 @@ class TestLabelled:
         articles, answers = news(9)
         with pytest.raises(DatasetError, match="9 labelled articles of x are too few"):
             labelled(articles, {"x": answers}, WEATHER)
+
+    @pytest.mark.parametrize("count", [10, 11])
+    def test_ten_labels_are_enough(self, count):
+        articles, answers = news(count)
+        assert len(labelled(articles, {"x": answers}, WEATHER)) == count

@@ -9,7 +9,8 @@ from scripted_server import Answer, ScriptedServer, completion, error
 from potstill.articles import open_writer
 from potstill.errors import OracleError
 from potstill.labelling import Ledger, Price, label
-from potstill.oracle import Settings, open_oracle
+from potstill.labelling.alike import Alike
+from potstill.oracle import Failure, Settings, open_oracle
 from potstill.pipeline.label import label_run
 from potstill.pipeline.run import Run
 
@@ -63,3 +64,20 @@ def test_status_says_what_became_of_a_run_that_has_no_label(tmp_path):
     why = Run.open(tmp_path / "run").status()[0].why
     assert why.startswith("not finished: ")
     assert " failed, $" in why
+
+
+def left_after(details):
+    """Return the number of failures with these details after which the oracle is left; None if it is not."""
+    alike = Alike(answered_before=False)
+    stops = (alike.failed(f"q{i}", Failure("malformed", detail)) for i, detail in enumerate(details))
+    return next((count for count, stop in enumerate(stops, start=1) if stop), None)
+
+
+@pytest.mark.parametrize(("failures", "left"), [(4, None), (5, 5), (6, 5)])
+def test_five_failures_that_are_equal_to_the_letter_are_enough(failures, left):
+    assert left_after(["no JSON"] * failures) == left
+
+
+@pytest.mark.parametrize(("failures", "left"), [(19, None), (20, 20), (21, 20)])
+def test_twenty_failures_for_one_reason_are_enough(failures, left):
+    assert left_after([f"no JSON in {i}" for i in range(failures)]) == left
