@@ -316,9 +316,9 @@ def test_columns_of_other_types_are_held_by_every_kind_of_file(tmp_path, ending)
     ("dtype", "inside"),
     [
         (pl.Binary(), ""),
-        (pl.List(pl.Binary), ", with Binary inside"),
-        (pl.Array(pl.Binary, 2), ", with Binary inside"),
-        (pl.List(pl.Struct({"name": pl.String, "data": pl.Binary})), ", with Binary inside"),
+        (pl.List(pl.Binary), " that contains Binary"),
+        (pl.Array(pl.Binary, 2), " that contains Binary"),
+        (pl.List(pl.Struct({"name": pl.String, "data": pl.Binary})), " that contains Binary"),
         (pl.Object(), ""),
     ],
 )
@@ -329,14 +329,16 @@ def test_a_column_of_bytes_is_refused_where_text_is_written(tmp_path, dtype, ins
         check_columns(path, {"id": pl.String(), "picture": dtype})
     named = str(dtype).replace("\n", " ")
     assert str(caught.value) == (
-        f"{path}: column picture is {named}{inside}, which {kind} cannot hold; write .parquet, or leave the column "
-        "out of the input"
+        f"{path}: column picture has the type {named}{inside}, which {kind} cannot represent; "
+        "write .parquet, or remove the column from the input"
     )
 
 
 @pytest.mark.parametrize("dtype", [pl.Struct({}), pl.List(pl.Struct({})), pl.Object()])
 def test_what_parquet_cannot_hold_is_refused_there(dtype):
-    with pytest.raises(BadInput, match=r"out\.parquet: column odd is .*, which Parquet cannot hold; leave the column"):
+    with pytest.raises(
+        BadInput, match=r"out\.parquet: column odd has the type .*, which Parquet cannot represent; remove the column"
+    ):
         check_columns("out.parquet", {"odd": dtype})
 
 
@@ -378,7 +380,9 @@ def test_a_users_own_column_called_extra_comes_out_as_it_was(tmp_path, values, d
 
 def test_bytes_in_a_column_called_extra_are_refused(tmp_path):
     FRAME.with_columns(extra=pl.lit(b"x")).write_parquet(tmp_path / "in.parquet")
-    with pytest.raises(ArticleError, match="column extra: holds Binary, which JSON cannot; give it another name"):
+    with pytest.raises(
+        ArticleError, match="column extra: has the type Binary, which JSON cannot represent; rename the column"
+    ):
         read_all(tmp_path / "in.parquet")
 
 
@@ -402,7 +406,7 @@ def test_a_table_without_rows_and_without_content_is_refused(tmp_path):
     (tmp_path / "in.csv").write_text("id,text\n")
     pl.DataFrame(schema={"id": pl.String, "text": pl.String}).write_parquet(tmp_path / "in.parquet")
     for name in ("in.csv", "in.parquet"):
-        with pytest.raises(ArticleError, match='1: field content is missing; there is "id", "text"'):
+        with pytest.raises(ArticleError, match='1: field content is missing; the fields are "id", "text"'):
             read_all(tmp_path / name)
 
 

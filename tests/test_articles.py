@@ -137,16 +137,16 @@ GOOD = {"id": "1", "content": "fine"}
         (b'{"id": "2", "content": ', "line 2: broken JSON at column 24 (Expecting value)"),
         (b'["a"]', "line 2: expected a JSON object, got a list"),
         (b'"text"', "line 2: expected a JSON object, got text"),
-        (b'{"id": "2", "text": "x"}', 'line 2: field content is missing; there is "id", "text"'),
+        (b'{"id": "2", "text": "x"}', 'line 2: field content is missing; the fields are "id", "text"'),
         (b'{"id": "2", "content": 5}', "line 2: field content: expected text, got a number"),
         (b'{"id": true, "content": "x"}', "line 2: field id: expected text, got true or false"),
         (b'{"id": "2", "title": ["x"], "content": "x"}', "line 2: field title: expected text, got a list"),
-        (b'{"id": "2", "content": " \\n "}', "line 2: field content: the text is empty, and so is the title"),
-        (b'{"id": "2", "content": null}', "line 2: field content: the text is empty, and so is the title"),
-        (b'{"id": "2", "content": "a\\u0000b"}', "line 2: field content: holds a NUL character"),
-        (b'{"id": "2", "content": "a\0b"}', "line 2: holds a NUL byte"),
+        (b'{"id": "2", "content": " \\n "}', "line 2: field content: the title and the content are both empty"),
+        (b'{"id": "2", "content": null}', "line 2: field content: the title and the content are both empty"),
+        (b'{"id": "2", "content": "a\\u0000b"}', "line 2: field content: contains a NUL character"),
+        (b'{"id": "2", "content": "a\0b"}', "line 2: contains a NUL byte"),
         (b'{"id": "2", "content": "\xff"}', "line 2: not UTF-8 at byte 25"),
-        (b'{"id": "2", "content": "\\ud83d"}', "line 2: field content: half a surrogate pair at character 1"),
+        (b'{"id": "2", "content": "\\ud83d"}', "line 2: field content: unpaired surrogate at character 1"),
         (b'{"id": "1", "content": "other"}', 'line 2: duplicate id "1", already at line 1'),
         (b'{"id": "2", "content": "x", "n": NaN}', "line 2: broken JSON (NaN is not JSON)"),
         (b'{"id": "2", "content": "x", "n": 1e999}', "line 2: a number is too large for a 64-bit float"),
@@ -161,7 +161,7 @@ def test_a_bad_line_is_named(tmp_path, line, message):
 def test_more_than_a_million_characters_are_no_article(tmp_path, letter):
     longest = letter * MAX_TEXT_CHARACTERS
     message = refusal(write_lines(tmp_path / "news.jsonl", {"id": "1", "content": longest + letter}))
-    assert message == "line 1: field content: 1,000,001 characters, at most 1,000,000 are legal"
+    assert message == "line 1: field content: 1,000,001 characters; at most 1,000,000 are allowed"
     assert len(read_all(write_lines(tmp_path / "ok.jsonl", {"content": longest}))) == 1
 
 
@@ -172,13 +172,13 @@ def test_an_endless_line_is_refused_before_it_fills_the_memory(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"id,title\n1,x\n", 'line 1: field content is missing; there is "id", "title"'),
+        (b"id,title\n1,x\n", 'line 1: field content is missing; the fields are "id", "title"'),
         (b"id,content\n1,x,y\n", "line 2: 3 fields, but the header has 2"),
         (b"id,content\n1,x\n2\n", "line 3: 1 fields, but the header has 2"),
         (b'id,content\n1,"x\n', "line 2: broken CSV (unexpected end of data)"),
         (b"id,content\n1,\xff\n", "line 2: not UTF-8 at byte 3"),
-        (b"id,content\n1,a\0b\n", "line 2: holds a NUL byte"),
-        (b"id,content,id\n1,a,2\n", 'line 1: the column "id" is there twice'),
+        (b"id,content\n1,a\0b\n", "line 2: contains a NUL byte"),
+        (b"id,content,id\n1,a,2\n", 'line 1: the column "id" occurs twice'),
         (b"id,content\n1,a\n1,b\n", 'line 3: duplicate id "1", already at line 2'),
     ],
 )
@@ -191,11 +191,11 @@ def test_a_bad_row_of_a_csv_is_named(tmp_path, text, message):
 def test_a_bad_row_of_a_parquet_file_is_named(tmp_path):
     path = tmp_path / "news.parquet"
     pl.DataFrame({"id": [1, 2], "content": ["x", None]}).write_parquet(path)
-    assert refusal(path) == "row 2: field content: the text is empty, and so is the title"
+    assert refusal(path) == "row 2: field content: the title and the content are both empty"
     pl.DataFrame({"id": [1]}).write_parquet(path)
-    assert refusal(path) == 'row 1: field content is missing; there is "id"'
+    assert refusal(path) == 'row 1: field content is missing; the fields are "id"'
     pl.DataFrame({"text": ["x"], "n": [1]}).write_parquet(path)
-    assert refusal(path) == 'row 1: field content is missing; there is "text", "n"'
+    assert refusal(path) == 'row 1: field content is missing; the fields are "text", "n"'
     path.write_bytes(b"PAR1 no PAR1")
     assert refusal(path).startswith("not a readable Parquet file (")
 
@@ -263,7 +263,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path, ending):
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == (
-        f"potstill.errors.BadInput: {path}: cannot be written (File too large); what was there is unchanged"
+        f"potstill.errors.BadInput: {path}: cannot be written (File too large); existing content is unchanged"
     )
     assert path.read_text() == "what was there"
     assert list(tmp_path.iterdir()) == [path]
@@ -334,7 +334,7 @@ def test_a_compressed_file_that_expands_without_measure_is_refused(tmp_path, mon
     path = write_lines(tmp_path / "bomb.jsonl.zst", *rows)
     assert read_all(path).height == 20
     monkeypatch.setattr("potstill.articles.lines._GIGABYTE", 2_000_000)
-    assert refusal(path) == "line 2: expands to more than 1,000 times its size, which no articles do"
+    assert refusal(path) == "line 2: expands to more than 1,000 times its size, so it cannot be a file of articles"
     plain = write_lines(tmp_path / "plain.jsonl", *rows)
     assert read_all(plain).height == 20
 
@@ -349,10 +349,10 @@ def test_a_table_of_very_many_columns_is_refused_by_its_header(tmp_path, ending)
 
     assert read_all(table(5000)).width == 5002
     place = "row" if ending == ".parquet" else "line"
-    assert refusal(table(5001)) == f"{place} 1: 5,001 columns, at most 5,000 are read"
+    assert refusal(table(5001)) == f"{place} 1: 5,001 columns; at most 5,000 are allowed"
 
 
 def test_a_header_of_a_million_equal_names_is_refused_by_their_number(tmp_path):
     path = tmp_path / "wide.csv"
     path.write_text("content" + ",x" * 1_000_000 + "\n")
-    assert refusal(path) == "line 1: 1,000,001 columns, at most 5,000 are read"
+    assert refusal(path) == "line 1: 1,000,001 columns; at most 5,000 are allowed"

@@ -84,7 +84,7 @@ class Lying(TinyNetwork):
 
 
 def test_a_graph_that_differs_from_torch_is_refused_and_leaves_no_file(tmp_path):
-    with pytest.raises(BundleError, match="does not give torch's features"):
+    with pytest.raises(BundleError, match="does not reproduce torch's features"):
         export_encoder(Lying(tiny_bert(), tiny_tokenizer()), tmp_path, TEXTS)
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer.json"]
 
@@ -93,5 +93,5 @@ def test_a_network_that_gives_nan_is_refused(tmp_path):
     model = tiny_bert()
     with torch.no_grad():
         model.encoder.layer[0].output.dense.weight.fill_(float("nan"))
-    with pytest.raises(BundleError, match="does not give torch's features"):
+    with pytest.raises(BundleError, match="does not reproduce torch's features"):
         export_encoder(TinyNetwork(model, tiny_tokenizer()), tmp_path, TEXTS)

@@ -291,7 +291,7 @@ def test_the_input_itself_is_no_place_for_a_result(tmp_path, old, how):
             "longer name": tmp_path / "folder" / ".." / tmp_path.name / "result.json",
             "through a folder": tmp_path / "folder" / "result.json",
         }[how]
-    with pytest.raises(BadInput, match=r"is the input .* itself; name another file for the result"):
+    with pytest.raises(BadInput, match=r"is also the input .*; choose another output file"):
         check_output(place, inputs=[tmp_path / "first", source])
 
 
@@ -304,13 +304,13 @@ def test_neither_is_it_where_the_shell_has_opened_it(old, redirect):
         done = subprocess.run(
             [sys.executable, "-c", program, *arguments], stderr=subprocess.PIPE, check=False, text=True, **streams
         )
-    assert "itself; name another file for the result" in done.stderr
+    assert "choose another output file" in done.stderr
 
 
 def test_a_folder_a_missing_folder_and_a_place_where_nothing_can_be_made_are_refused(tmp_path):
     for place, message in (
         (tmp_path, "is a folder, expected a file"),
-        (tmp_path / "gone" / "x", "there is no folder .*gone; make it first"),
+        (tmp_path / "gone" / "x", "there is no folder .*gone; create it first"),
         (Path("/proc/x"), "/proc/x: cannot be written"),
     ):
         with pytest.raises(BadInput, match=message):
@@ -322,17 +322,17 @@ def test_a_folder_that_must_not_change_holds_no_result(tmp_path, old_folder, pla
     (old_folder / "deep").mkdir()
     (tmp_path / "link").symlink_to("bundle")
     (tmp_path / "link.json").symlink_to("bundle/old")
-    with pytest.raises(BadInput, match=r"is in .*, which must not change; name another place for the result"):
+    with pytest.raises(BadInput, match=r"is inside .*, which must not change; choose another output path"):
         check_output(tmp_path / place, folders=[tmp_path / "other", old_folder])
 
 
 def test_a_folder_for_results_may_be_new_and_may_not_be_one_that_must_not_change(tmp_path, old, old_folder):
     check_output_folder(tmp_path / "new" / "newer", folders=[old_folder])
     for place, message in (
-        (old_folder, "is in .*bundle, which must not change"),
-        (old_folder / "new", "is in .*bundle, which must not change"),
+        (old_folder, "is inside .*bundle, which must not change"),
+        (old_folder / "new", "is inside .*bundle, which must not change"),
         (old, "is a file"),
-        (old / "x", "cannot be made: .*result.json is a file"),
+        (old / "x", "cannot be created: .*result.json is a file"),
         (Path("/proc/x"), "cannot be written"),
     ):
         with pytest.raises(BadInput, match=message):
@@ -497,15 +497,15 @@ def test_the_hash_of_a_folder_is_of_names_and_contents_and_nothing_else(tmp_path
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("[" * 100_000, "more than 64 deep"),
-        ('{"a":' * 65 + "1" + "}" * 65, "more than 64 deep"),
+        ("[" * 100_000, "more than 64 levels deep"),
+        ('{"a":' * 65 + "1" + "}" * 65, "more than 64 levels deep"),
         ("1" + "0" * 5000, "an integer of 5,001 digits"),
         ('{"tokens": -123456789012345678901}', "an integer of 22 digits"),
         ("[1e999]", "too large"),
-        ("[Infinity]", "Infinity is not a number that JSON has"),
-        ("[-Infinity]", "-Infinity is not a number"),
-        ("[NaN]", "NaN is not a number"),
-        (r'{"name": "\ud800"}', "half of a surrogate pair"),
+        ("[Infinity]", "Infinity is not a valid JSON number"),
+        ("[-Infinity]", "-Infinity is not a valid JSON number"),
+        ("[NaN]", "NaN is not a valid JSON number"),
+        (r'{"name": "\ud800"}', "unpaired surrogate"),
         ("{", "line 1: broken JSON"),
         ("\n{,", "line 2: broken JSON"),
     ],
@@ -536,7 +536,7 @@ def test_brackets_within_strings_are_no_depth():
 
 def test_nan_is_read_where_it_is_allowed_and_infinity_is_not():
     assert str(parse_json("[NaN]", "here", nan=True)) == "[nan]"
-    with pytest.raises(BadInput, match="-Infinity is not a number"):
+    with pytest.raises(BadInput, match="-Infinity is not a valid JSON number"):
         parse_json("[-Infinity]", "here", nan=True)
 
 
@@ -582,7 +582,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path):
     path = tmp_path / "facts.json"
     with path.open("wb") as stream:
         stream.truncate(10**12)
-    with pytest.raises(BadInput, match=r"facts\.json: has 1,000,000,000,000 bytes; at most 67,108,864 are read"):
+    with pytest.raises(BadInput, match=r"facts\.json: has 1,000,000,000,000 bytes; at most 67,108,864 are allowed"):
         read_json(path)
 
 

@@ -57,7 +57,7 @@ def test_heavy_times_are_marked_and_explained():
     assert [marked("3.5", one) for one in (heavy, light, None)] == [f"{MARK}3.5", "3.5", "3.5"]
     assert remark([light, None]) == []
     assert remark([light, heavy, watched(5.0, 5.0)]) == [
-        "~ measured under load (11.4 on 2 cores): not what it takes by itself; measure again on a quiet machine"
+        "~ measured under load (11.4 on 2 cores): other processes affected this time; measure again on an idle machine"
     ]
 
 

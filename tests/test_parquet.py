@@ -142,7 +142,7 @@ def test_a_file_that_ends_the_reading_process_is_refused_and_the_next_one_is_rea
 
     parquet._PROCESS.end()
     monkeypatch.setattr(processes, "_started", that_ends)
-    assert refusal(path) == "not a readable Parquet file (reading it ended the reading process: SIGABRT)"
+    assert refusal(path) == "not a readable Parquet file (the reading process was ended by SIGABRT)"
     monkeypatch.setattr(processes, "_started", started)
     assert read_parquet(path).equals(FRAME)
 

@@ -243,10 +243,10 @@ def test_patterns_read_the_folded_text_in_any_case():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({}, "nothing to look for"),
-        ({"unless": ("a",)}, "nothing to look for"),
-        ({"any": (" ",)}, "a character that can be seen"),
-        ({"any": ("\u00ad",)}, "a character that can be seen"),
+        ({}, "no terms and no patterns"),
+        ({"unless": ("a",)}, "no terms and no patterns"),
+        ({"any": (" ",)}, "a visible character"),
+        ({"any": ("\u00ad",)}, "a visible character"),
         ({"patterns": ("(a",)}, "unclosed group"),
         ({"patterns": (r"(a)\1",)}, "backreferences are not supported"),
         ({"patterns": (r"(?=a)b",)}, "look-around"),

@@ -83,17 +83,17 @@ class TestTexts:
     def test_one_text_file_is_refused_as_it_may_hold_a_text_a_line(self, tmp_path):
         message = refusal(written(tmp_path / "a.txt", "One"))
         assert message.startswith("unknown kind of file, expected one of .jsonl, ")
-        assert message.endswith("; .txt files are read from a folder of them, an article each")
+        assert message.endswith("; .txt files are read from a folder that contains them, one article per file")
 
     @pytest.mark.parametrize(
         ("name", "content", "message"),
         [
             ("a.txt", b"caf\xe9", "texts/a.txt: not UTF-8 at byte 4"),
-            ("a.txt", b"one\0two", "texts/a.txt: field content: holds a NUL character"),
-            ("a.txt", b" \n", "texts/a.txt: field content: the text is empty"),
+            ("a.txt", b"one\0two", "texts/a.txt: field content: contains a NUL character"),
+            ("a.txt", b" \n", "texts/a.txt: field content: the title and the content are both empty"),
             ("a.txt", b"x" * 1_000_001, "texts/a.txt: field content: 1,000,001 characters"),
             ("a.txt", b"x" * 4_000_001, "texts/a.txt: is longer than 4,000,000 bytes"),
-            ("a.docx", b"x", 'texts: holds "a.docx"; a folder of articles holds .txt, .html, .htm files'),
+            ("a.docx", b"x", 'texts: contains "a.docx"; a folder of articles may contain only .txt, .html, .htm files'),
         ],
     )
     def test_a_file_that_is_no_text_is_named(self, tmp_path, name, content, message):
@@ -103,9 +103,9 @@ class TestTexts:
         assert str(raised.value).startswith(f"{tmp_path}/{message}")
 
     def test_a_folder_without_texts_or_with_more_is_refused(self, tmp_path):
-        assert refusal(tmp_path).startswith("is empty; a folder of articles holds .txt")
+        assert refusal(tmp_path).startswith("is empty; a folder of articles may contain only .txt")
         (tmp_path / "more.txt").mkdir()
-        assert refusal(tmp_path).startswith('holds "more.txt"; a folder of articles holds .txt')
+        assert refusal(tmp_path).startswith('contains "more.txt"; a folder of articles may contain only .txt')
 
     def test_an_empty_text_is_kept_when_asked(self, tmp_path):
         written(tmp_path / "a.txt", "")
@@ -114,7 +114,7 @@ class TestTexts:
 
     def test_a_pipe_among_the_texts_is_not_waited_for(self, tmp_path):
         os.mkfifo(tmp_path / "a.txt")
-        assert refusal(tmp_path).startswith('holds "a.txt"')
+        assert refusal(tmp_path).startswith('contains "a.txt"')
 
 
 class TestPages:
@@ -149,12 +149,12 @@ class TestPages:
         ("content", "message"),
         [
             (PAGE.encode() + b"\xe9", "is not utf-8 at byte"),
-            (PAGE.replace("utf-8", "klingon").encode(), "names an encoding that is not known: klingon"),
-            (PAGE.replace("utf-8", "zlib_codec").encode(), "names an encoding that is not known: zlib_codec"),
-            (PAGE.replace("utf-8", "idna").encode(), "names an encoding that is not known: idna"),
+            (PAGE.replace("utf-8", "klingon").encode(), "declares an unknown encoding: klingon"),
+            (PAGE.replace("utf-8", "zlib_codec").encode(), "declares an unknown encoding: zlib_codec"),
+            (PAGE.replace("utf-8", "idna").encode(), "declares an unknown encoding: idna"),
             (RSS.encode(), "is a feed; give it a name that ends in .xml"),
-            (b"<html><body></body></html>", "no text of an article is found in the page"),
-            (b"", "no text of an article is found in the page"),
+            (b"<html><body></body></html>", "no article text was found in the page"),
+            (b"", "no article text was found in the page"),
             (b" " * 16_000_001, "is longer than 16,000,000 bytes"),
         ],
     )
@@ -218,14 +218,17 @@ class TestFeeds:
         ("content", "message"),
         [
             ("", "is empty"),
-            ("hello", "is no RSS or Atom feed"),
-            ("<opml></opml>", "is no RSS or Atom feed"),
-            (PAGE, "is no RSS or Atom feed; it is a web page, so give it a name that ends in .html"),
-            (RSS[: len(RSS) * 2 // 3], "is cut short: it does not end in </rss>"),
-            (RSS.replace("<rss", '<!DOCTYPE x [<!ENTITY a "b">]><rss'), "declares entities, which no feed needs"),
+            ("hello", "is not an RSS or Atom feed"),
+            ("<opml></opml>", "is not an RSS or Atom feed"),
+            (PAGE, "is not an RSS or Atom feed; it is a web page, so give it a name that ends in .html"),
+            (RSS[: len(RSS) * 2 // 3], "is truncated: it does not end in </rss>"),
+            (
+                RSS.replace("<rss", '<!DOCTYPE x [<!ENTITY a "b">]><rss'),
+                "declares entities, which are not allowed in feeds",
+            ),
             (
                 RSS.replace("<rss", '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><rss').encode("utf-16"),
-                "declares entities, which no feed needs",
+                "declares entities, which are not allowed in feeds",
             ),
             (RSS.encode() + b"\xff", "is not utf-8 at byte"),
         ],
@@ -235,7 +238,9 @@ class TestFeeds:
 
     def test_an_entry_without_text_is_named_by_its_number(self, tmp_path):
         empty = RSS.replace("Only a summary", "").replace("&lt;p&gt;They don&amp;#8217;t know.&lt;/p&gt;", "")
-        assert refusal(written(tmp_path / "news.xml", empty)).startswith("entry 2: field content: the text is empty")
+        assert refusal(written(tmp_path / "news.xml", empty)).startswith(
+            "entry 2: field content: the title and the content are both empty"
+        )
 
     def test_entries_of_one_id_are_named(self, tmp_path):
         twice = RSS.replace("herald.example/2", "herald.example/1")
@@ -281,7 +286,7 @@ def test_an_address_is_refused_with_the_command_that_fetches_it(address, command
     for read in (read_all, count_articles):
         with pytest.raises(ArticleError) as raised:
             read(address)
-        assert str(raised.value).endswith(f"nothing is fetched here; fetch it first: {command}")
+        assert str(raised.value).endswith(f"potstill downloads nothing; download it first: {command}")
 
 
 @pytest.mark.parametrize(("name", "module"), [("a.html", "trafilatura"), ("a.xml", "feedparser")])

@@ -1,5 +1,6 @@
-"""The documents and the help texts use current terms: no retired word is left in them."""
+"""The documents, the help texts and the messages use current terms: no retired word is left in them."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from potstill.cli.reference import reference
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MODULES = sorted((ROOT / "src" / "potstill").rglob("*.py"))
 
 RETIRED = (
     "rungs?",
@@ -24,6 +26,8 @@ RETIRED = (
     "never paid for",
     "beside what",
     "is to be had",
+    "anew",
+    "likewise",
 )
 """Patterns of words that readers did not understand. Names in code spans and code blocks may still contain them."""
 
@@ -32,6 +36,28 @@ FOUND = re.compile(r"\b(?:" + "|".join(RETIRED).replace(" ", r"\s+") + r")\b", r
 BLOCK = re.compile(r"^ *(?P<fence>```+|~~~+).*?^ *(?P=fence)", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n\s*\n).)*?(?<!`)(?P=ticks)(?!`)", re.DOTALL)
 """A span ends within its paragraph, as in Markdown: a single backtick hides nothing."""
+
+
+MESSAGES = frozenset({"Failure", "Finding", "fail", "note", "warning"})
+"""Functions and classes whose text arguments a user reads, apart from errors that are raised."""
+
+
+def messages(code):
+    """The line number and the text of each literal in an error that is raised or in a call of `MESSAGES`.
+
+    A literal without a space is a name in code, such as a key of the evidence for a finding.
+    """
+    for node in ast.walk(ast.parse(code)):
+        call = node.exc if isinstance(node, ast.Raise) else node
+        if isinstance(call, ast.Call) and (isinstance(node, ast.Raise) or called(call) in MESSAGES):
+            for part in ast.walk(call):
+                if isinstance(part, ast.Constant) and isinstance(part.value, str) and " " in part.value:
+                    yield part.lineno, part.value
+
+
+def called(call):
+    """The last part of the name of the function that is called."""
+    return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", None)
 
 
 def retired(text):
@@ -49,6 +75,28 @@ def test_no_document_uses_a_retired_word(document):
 
 def test_no_help_text_uses_a_retired_word():
     assert retired(reference()) == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(ROOT / "src" / "potstill")))
+def test_no_message_uses_a_retired_word(module):
+    found = [(line, word) for line, text in messages(module.read_text(encoding="utf-8")) for _, word in retired(text)]
+    assert found == []
+
+
+def test_messages_are_found_in_errors_and_in_notes():
+    code = """
+def of(rung):
+    '''A docstring about a river.'''
+    note(f"skipped {rung!r}: no odds", "one rung", {"rung": rung})
+    terminal.note("three rungs")
+    draw("a trunk")
+    if rung:
+        raise ValueError(f"pupil {rung}" + ("; nobody" if rung else ""))
+    raise
+"""
+    assert sorted((line, word) for line, text in messages(code) for _, word in retired(text)) == [
+        (4, "odds"), (4, "rung"), (5, "rungs"), (8, "nobody"), (8, "pupil"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

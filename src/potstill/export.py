@@ -126,7 +126,7 @@ def export_encoder(encoder: Network, folder: Path, texts: Sequence[str], *, made
         found = difference(plain)
         if not found <= TOLERANCE:
             raise BundleError(
-                f"{encoder.facts.backbone}: the exported graph does not give torch's features "
+                f"{encoder.facts.backbone}: the exported graph does not reproduce torch's features "
                 f"(largest difference {found:.2g} of the largest feature, allowed {TOLERANCE:g})"
             )
         plain.replace(model_path)
@@ -140,7 +140,7 @@ def weight_bytes(encoder: Network) -> int:
 
 def _write_tokenizer(tokenizer: Any, path: Path) -> None:  # noqa: ANN401 - transformers' classes are untyped
     if not tokenizer.is_fast:
-        raise BundleError(f"{type(tokenizer).__name__}: a tokenizer without a fast form cannot be exported")
+        raise BundleError(f"{type(tokenizer).__name__}: a tokenizer without a fast version cannot be exported")
     from tokenizers import Tokenizer
 
     # Copied, because the truncation and padding set on the torch side must not be part of the file.

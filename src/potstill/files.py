@@ -135,7 +135,7 @@ def check_output(
     for source in inputs:
         if source is not None and _same_file(path, source):
             shown = "standard input" if str(source) == STANDARD else str(source)
-            raise BadInput(f"{named}: is the input {shown} itself; name another file for the result")
+            raise BadInput(f"{named}: is also the input {shown}; choose another output file")
     if str(path) == STANDARD or is_stream(Path(path)):
         return
     path = Path(path)
@@ -143,7 +143,7 @@ def check_output(
     with _write_errors(path, target.parent):
         _replaceable(path)
         if not target.parent.is_dir():
-            raise BadInput(f"{path}: there is no folder {target.parent}; make it first")
+            raise BadInput(f"{path}: there is no folder {target.parent}; create it first")
         _try_to_write(target.parent)
     _refuse_inside(path, target.parent, folders)
 
@@ -156,7 +156,7 @@ def check_output_folder(path: Path, *, folders: Iterable[str | Path | None] = ()
     """
     there = next((place for place in (path, *path.parents) if place.exists()), path)
     if not there.is_dir():
-        raise BadInput(f"{path}: cannot be made: {there} is a file")
+        raise BadInput(f"{path}: cannot be created: {there} is a file")
     with _write_errors(path, there):
         _try_to_write(there)
     _refuse_inside(path, path, folders)
@@ -190,7 +190,7 @@ def refuse_stream(path: Path) -> None:
         BadInput: the path is a pipe or a device.
     """
     if is_stream(path):
-        raise BadInput(f"{path}: is a pipe or a device, and this is read more than once; make it a file first")
+        raise BadInput(f"{path}: is a pipe or a device, but this input is read more than once; save it to a file first")
 
 
 class Sink:
@@ -307,7 +307,7 @@ def check_file(path: Path, *, most: int | None = None) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise BadInput(f"{path}: is {_kind(found.st_mode)}, expected a file")
     if most is not None and found.st_size > most:
-        raise BadInput(f"{path}: has {found.st_size:,} bytes; at most {most:,} are read")
+        raise BadInput(f"{path}: has {found.st_size:,} bytes; at most {most:,} are allowed")
 
 
 def read_bytes(path: Path, *, most: int = MOST_BYTES) -> bytes:
@@ -364,12 +364,12 @@ def read_object(path: Path, *, most: int = MOST_BYTES) -> dict[str, Any]:
     """
     content = read_json(path, most=most)
     if not isinstance(content, dict):
-        raise BadInput(f"{path}: holds {_JSON_KINDS[type(content)]}, expected an object")
+        raise BadInput(f"{path}: contains {_JSON_KINDS[type(content)]}, expected an object")
     return content
 
 
 _JSON_KINDS = {
-    list: "a list", str: "a text", int: "a number", float: "a number", bool: "true or false", type(None): "null"
+    list: "a list", str: "a string", int: "a number", float: "a number", bool: "true or false", type(None): "null"
 }  # fmt: skip
 
 
@@ -415,8 +415,8 @@ def foreign(path: Path | str, error: type[PotstillError] = BadInput) -> Iterator
         if not isinstance(fault, Exception) and type(fault).__name__ != "PanicException":
             raise
         reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
-        said = (reason.strip() or "no reason given").splitlines()[0]
-        raise error(f"{path}: cannot be used ({type(fault).__name__}: {said})") from fault
+        message = (reason.strip() or "no reason given").splitlines()[0]
+        raise error(f"{path}: cannot be used ({type(fault).__name__}: {message})") from fault
 
 
 def writable(folder: Path) -> bool:
@@ -510,7 +510,7 @@ def _parsed(text: str, *, nan: bool) -> Any:  # noqa: ANN401 - any JSON value
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("holds half of a surrogate pair, which is no text") from None
+            raise ValueError("contains an unpaired surrogate") from None
     return value
 
 
@@ -524,14 +524,14 @@ def _check_depth(text: str) -> None:
         if sign in "[{":
             depth += 1
             if depth > DEEPEST:
-                raise ValueError(f"lists and objects inside each other, more than {DEEPEST} deep")
+                raise ValueError(f"lists and objects nested more than {DEEPEST} levels deep")
         elif sign in "]}":
             depth -= 1
 
 
 def _integer(digits: str) -> int:
     if len(digits.lstrip("-")) > MOST_DIGITS:
-        raise ValueError(f"an integer of {len(digits):,} digits; at most {MOST_DIGITS} are read")
+        raise ValueError(f"an integer of {len(digits):,} digits; at most {MOST_DIGITS} are allowed")
     return int(digits)
 
 
@@ -547,7 +547,7 @@ def _not_a_number(name: str) -> float:
 
 
 def _no_number(name: str) -> str:
-    raise ValueError(f"{name} is not a number that JSON has")
+    raise ValueError(f"{name} is not a valid JSON number")
 
 
 def _kind(mode: int) -> str:
@@ -566,7 +566,7 @@ def _refuse_inside(path: Path, place: Path, folders: Iterable[str | Path | None]
     real = Path(os.path.realpath(place))
     for folder in folders:
         if folder is not None and real.is_relative_to(os.path.realpath(folder)):
-            raise BadInput(f"{path}: is in {folder}, which must not change; name another place for the result")
+            raise BadInput(f"{path}: is inside {folder}, which must not change; choose another output path")
 
 
 @contextmanager
@@ -582,7 +582,7 @@ def _write_errors(path: Path, parent: Path, *, below: bool = False) -> Iterator[
         own = name is None or name.parent in {parent, path.parent} or (below and name.is_relative_to(parent))
         if error.errno is None or (not own and parent.is_dir()):
             raise
-        raise BadInput(f"{path}: cannot be written ({error.strerror}); what was there is unchanged") from error
+        raise BadInput(f"{path}: cannot be written ({error.strerror}); existing content is unchanged") from error
 
 
 def _status(path: Path) -> os.stat_result | None:

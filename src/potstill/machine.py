@@ -124,7 +124,7 @@ def remark(loads: Iterable[Load | None]) -> list[str]:
     if not heavy:
         return []
     worst = max(heavy, key=lambda load: load.average or 0.0)
-    return [f"{MARK} {worst.words}: not what it takes by itself; measure again on a quiet machine"]
+    return [f"{MARK} {worst.words}: other processes affected this time; measure again on an idle machine"]
 
 
 def versions() -> dict[str, str]:

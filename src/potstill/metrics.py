@@ -436,7 +436,7 @@ def exact_interval(found: int, n: int, level: float = 0.95) -> tuple[float, floa
         ValueError: `found` is not from 0 to `n`.
     """
     if not 0 <= found <= n:
-        raise ValueError(f"{found} of {n} is no proportion")
+        raise ValueError(f"{found} of {n} is not a proportion")
     tail = (1 - level) / 2
     low = 0.0 if found == 0 else _crossing(lambda p: _at_least(found, n, p), tail)
     high = 1.0 if found == n else _crossing(lambda p: 1 - _at_least(found + 1, n, p), tail, falling=True)

@@ -53,7 +53,7 @@ class ParquetFile:
             if any(facts[name] != self._facts[name] for name in facts):
                 raise BadInput(f"{self.path}: has changed while it was read")
             if not frame.height:
-                raise _unreadable(self.path, f"it says that it holds {self.rows:,} rows, and there are {start:,}")
+                raise _unreadable(self.path, f"it states {self.rows:,} rows but contains {start:,}")
             yield frame
             start += frame.height
 
@@ -66,7 +66,9 @@ def open_parquet(path: str | Path) -> ParquetFile:
     """
     path = Path(path)
     if is_stream(path):
-        raise BadInput(f"{path}: Parquet cannot be read from a pipe, as its index stands at its end; make it a file")
+        raise BadInput(
+            f"{path}: Parquet cannot be read from a pipe, because its index is at the end; save it to a file"
+        )
     facts, none = _ask(path)
     rows = facts.pop("rows")
     return ParquetFile(path, rows, none, facts)

@@ -105,7 +105,7 @@ def _as_written(text: str) -> str:
 
 def _term(term: str) -> str:
     if not fold(term).strip():
-        raise ValueError("a term needs a character that can be seen")
+        raise ValueError("a term must contain a visible character")
     return term
 
 
@@ -113,7 +113,7 @@ def _pattern(pattern: str) -> str:
     try:
         matches_nothing_at_all = pl.Series([""]).str.contains(_spelled(pattern)).item()
     except ComputeError as error:
-        raise ValueError(f"not a pattern of Rust's regex: {_gist(error)}") from None
+        raise ValueError(f"not a valid pattern of Rust's regex crate: {_gist(error)}") from None
     if matches_nothing_at_all:
         raise ValueError("the pattern matches the empty text, so it would match every text")
     return pattern
@@ -144,7 +144,7 @@ class TermRule(Part):
     @model_validator(mode="after")
     def _looks_for_something(self) -> TermRule:
         if not self.any and not self.patterns:
-            raise ValueError("nothing to look for; give terms under any, or patterns")
+            raise ValueError("no terms and no patterns; add some under any or patterns")
         return self
 
 
@@ -166,7 +166,7 @@ def found(rule: TermRule, folded: pl.Series) -> pl.Series:
 
     Nearly all texts contain none of a rule's words, and plain substring searches exclude those faster than patterns.
     """
-    telling = _telling(rule)
+    telling = _longest_words(rule)
     if telling is None:
         return _matched(rule, folded)
     likely = _likely(folded, telling)
@@ -207,7 +207,7 @@ def _may_have(text: str, telling: Mapping[str, list[list[str]]]) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _telling(rule: TermRule) -> dict[str, list[list[str]]] | None:
+def _longest_words(rule: TermRule) -> dict[str, list[list[str]]] | None:
     """Map the longest word of each term to the other words of its terms; None if the rule has patterns."""
     if rule.patterns:
         return None

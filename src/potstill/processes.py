@@ -102,9 +102,9 @@ def _exchange(process: subprocess.Popen[bytes], request: dict[str, object]) -> t
     header = answer.read(HEADER.size)
     if len(header) < HEADER.size:
         raise EOFError(_ending(process))
-    kind, told, table = HEADER.unpack(header)
-    facts, rows = answer.read(told), answer.read(table)
-    if len(facts) + len(rows) < told + table:
+    kind, facts_size, table_size = HEADER.unpack(header)
+    facts, rows = answer.read(facts_size), answer.read(table_size)
+    if len(facts) + len(rows) < facts_size + table_size:
         raise EOFError(_ending(process))
     return kind, json.loads(facts), rows
 
@@ -114,8 +114,8 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
     if code == -getattr(signal, "SIGXCPU", 0):
         return "reading it took too long"
     if code < 0:
-        return f"reading it ended the reading process: {signal.Signals(-code).name}"
-    return f"reading it ended the reading process with exit code {code}"
+        return f"the reading process was ended by {signal.Signals(-code).name}"
+    return f"the reading process ended with exit code {code}"
 
 
 def serve(answer: Callable[[Mapping[str, Any]], tuple[dict[str, Any], bytes]]) -> None:
@@ -126,9 +126,9 @@ def serve(answer: Callable[[Mapping[str, Any]], tuple[dict[str, Any], bytes]]) -
     os.dup2(2, 1)
     for line in sys.stdin.buffer:
         kind, facts, table = _answered(answer, json.loads(line))
-        told = json.dumps(facts).encode()
-        answers.write(HEADER.pack(kind, len(told), len(table)))
-        answers.write(told)
+        encoded = json.dumps(facts).encode()
+        answers.write(HEADER.pack(kind, len(encoded), len(table)))
+        answers.write(encoded)
         answers.write(table)
         answers.flush()
 

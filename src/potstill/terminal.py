@@ -167,7 +167,7 @@ def _say(line: str) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
-class _Speaker:
+class _ReportingThread:
     """A thread that checks once a second whether a line is due; it ends with the work."""
 
     def __init__(self) -> None:
@@ -193,7 +193,7 @@ class _Speaker:
                     return
 
 
-_speaker = _Speaker()
+_speaker = _ReportingThread()
 
 
 @contextmanager

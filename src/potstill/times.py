@@ -96,7 +96,7 @@ def read_time(text: str) -> datetime:
     """
     plain = " ".join(unicodedata.normalize("NFKC", text[: _LONGEST + 1]).split())
     if len(text) > _LONGEST:
-        raise TimeError(f"is no time; expected {EXPECTED}")
+        raise TimeError(f"is not a time; expected {EXPECTED}")
     count = _COUNT.fullmatch(plain)
     if count is not None and len(count[1]) != 8:
         return _since_1970(count)
@@ -111,10 +111,10 @@ def read_time(text: str) -> datetime:
     except TimeError:
         raise
     except ValueError as error:
-        raise TimeError(f"is no time ({error})") from None
+        raise TimeError(f"is not a time ({error})") from None
     if _DAY_OR_MONTH_FIRST.fullmatch(plain):
-        raise TimeError(f"may have its day or its month first; expected {EXPECTED}")
-    raise TimeError(f"is no time; expected {EXPECTED}")
+        raise TimeError(f"is ambiguous, because the day or the month may come first; expected {EXPECTED}")
+    raise TimeError(f"is not a time; expected {EXPECTED}")
 
 
 def year_of(text: str) -> int | None:
@@ -139,9 +139,9 @@ def _since_1970(count: re.Match[str]) -> datetime:
         try:
             return datetime.strptime(digits, "%Y%m%d%H%M%S")  # noqa: DTZ007 - the text has no zone
         except ValueError:
-            raise TimeError("is no time") from None
+            raise TimeError("is not a time") from None
     if len(digits) not in _PER_SECOND:
-        raise TimeError(f"is a number that does not say what it counts; expected {EXPECTED}, or seconds since 1970")
+        raise TimeError(f"is a number of unknown unit; expected {EXPECTED}, or seconds since 1970")
     microseconds = int(digits) * 1_000_000 // _PER_SECOND[len(digits)]
     if count[2] and len(digits) <= 10:
         microseconds += int(count[2][:6].ljust(6, "0"))
@@ -168,9 +168,9 @@ def _moment(found: re.Match[str]) -> datetime:
     )
     if part["weekday"] is not None:
         if part["weekday"] not in _WEEKDAYS:
-            raise TimeError(f"is no time; {part['weekday']!r} is no English day of the week")
+            raise TimeError(f"is not a time; {part['weekday']!r} is not an English day of the week")
         if _WEEKDAYS[part["weekday"]] != moment.weekday():
-            raise TimeError(f"contradicts itself: that day is a {moment:%A}")
+            raise TimeError(f"names the wrong weekday: that day is a {moment:%A}")
     return moment
 
 
@@ -185,7 +185,7 @@ def _year(text: str, *, mail: bool) -> int:
 
 def _month(name: str) -> int:
     if name not in _MONTHS:
-        raise TimeError(f"is no time; {name!r} is no English month; expected {EXPECTED}")
+        raise TimeError(f"is not a time; {name!r} is not an English month; expected {EXPECTED}")
     return _MONTHS[name]
 
 
@@ -196,7 +196,7 @@ def _hour(part: dict[str, str | None]) -> int:
             raise TimeError("has an hour without minutes")
         return hour
     if not 1 <= hour <= 12:
-        raise TimeError(f"is no time; {hour} {half}m is no hour")
+        raise TimeError(f"is not a time; {hour} {half}m is not an hour")
     return hour % 12 + (12 if half == "p" else 0)
 
 

@@ -56,13 +56,13 @@ _UNSEEN = frozenset({"script", "style", "template", "noscript", "head", "iframe"
 
 def main() -> None:
     """Answer requests until the input ends."""
-    _leave_the_network()
+    _disable_network()
     serve(_answer)
 
 
-def _leave_the_network() -> None:
+def _disable_network() -> None:
     def refused(*_: object, **__: object) -> NoReturn:
-        raise OSError("no network here")
+        raise OSError("network access is disabled")
 
     # The libraries fetch nothing unless asked to; this guards against a change of theirs.
     for name in ("connect", "connect_ex", "sendto"):
@@ -96,7 +96,7 @@ def as_text(data: bytes) -> str:
     try:
         return data.decode(name).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        named = "which it names" if declared else "and it names no other encoding"
+        named = "which it declares" if declared else "and it declares no other encoding"
         raise ValueError(f"is not {name} at byte {error.start + 1:,}, {named}") from None
 
 
@@ -107,7 +107,7 @@ def _known(name: str) -> str:
     except (LookupError, UnicodeError):
         found = None
     if found is None or found.name in _NO_ENCODINGS:
-        raise ValueError(f"names an encoding that is not known: {name[:40]}")
+        raise ValueError(f"declares an unknown encoding: {name[:40]}")
     return found.name
 
 
@@ -153,7 +153,7 @@ def feed(text: str) -> dict[str, Any]:
     if not text.strip():
         raise ValueError("is empty")
     if re.search(r"<!ENTITY\b", text, re.IGNORECASE):
-        raise ValueError("declares entities, which no feed needs")
+        raise ValueError("declares entities, which are not allowed in feeds")
     import feedparser
 
     # A stream is passed because other values may be interpreted as a file name or an address.
@@ -161,7 +161,7 @@ def feed(text: str) -> dict[str, Any]:
     found = feedparser.parse(stream, sanitize_html=False, resolve_relative_uris=False)
     if not found.get("version"):
         page_ = "; it is a web page, so give it a name that ends in .html" if "<html" in text[:2000].lower() else ""
-        raise ValueError(f"is no RSS or Atom feed{page_}")
+        raise ValueError(f"is not an RSS or Atom feed{page_}")
     fault = _fault(found, text)
     return {"entries": list(_entries(found)), "fault": fault}
 
@@ -173,7 +173,7 @@ def _fault(found: Any, text: str) -> str | None:  # noqa: ANN401 - feedparser ha
         return None
     root = _ROOT.search(text)
     if root is not None and f"</{root[1]}" not in text[-2000:]:
-        raise ValueError(f"is cut short: it does not end in </{root[1]}>")
+        raise ValueError(f"is truncated: it does not end in </{root[1]}>")
     return str(error.getMessage() if hasattr(error, "getMessage") else error)
 
 

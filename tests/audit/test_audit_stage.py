@@ -104,8 +104,8 @@ class TestPage:
         once = {id_: Answer(each.scores[:1]) for id_, each in answers.items()}
         found = audit_labels(labelled(articles, {"x": once}, WEATHER), articles, {"x": once}, learn=False)
         page = write_audit(found, tmp_path).read_text(encoding="utf-8")
-        assert "no article was asked about twice" in page
-        assert "not asked for" in page
+        assert "no article was labelled more than once" in page
+        assert "not requested" in page
 
     def test_every_plot_is_drawn_by_the_pages_own_script_alone(self, audited, tmp_path):
         path = write_audit(audited, tmp_path)

@@ -82,7 +82,7 @@ class TestLabelled:
 
     def test_an_oracle_that_is_not_there_is_told_with_those_that_are(self):
         articles, answers = news(12)
-        with pytest.raises(DatasetError, match=r"no labels of oracle 'z'; there are: x \(12\)"):
+        with pytest.raises(DatasetError, match=r"no labels of oracle 'z'; available: x \(12\)"):
             labelled(articles, {"x": answers}, WEATHER, "z")
 
     def test_nine_labels_are_too_few(self):

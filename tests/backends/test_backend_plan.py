@@ -66,13 +66,19 @@ def test_one_of_another_potstill_or_with_too_much_room_is_not_used(tmp_path, cha
     write_plan(tmp_path / "bundle", a_plan())
     path = plan_path(tmp_path / "bundle")
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    assert read_plan(tmp_path / "bundle", "b" * 64) == (None, "it is broken, or of another potstill")
+    assert read_plan(tmp_path / "bundle", "b" * 64) == (
+        None,
+        "the file is invalid, or another version of potstill wrote it",
+    )
 
 
 def test_a_broken_one_is_not_used(tmp_path):
     plan_path(tmp_path / "bundle").parent.mkdir()
     plan_path(tmp_path / "bundle").write_text("{")
-    assert read_plan(tmp_path / "bundle", "b" * 64) == (None, "it is broken, or of another potstill")
+    assert read_plan(tmp_path / "bundle", "b" * 64) == (
+        None,
+        "the file is invalid, or another version of potstill wrote it",
+    )
 
 
 def test_the_portable_way_is_onnx_runtime_in_fp32():

@@ -66,7 +66,7 @@ class TestKeys:
             (b"", "holds no private key in PEM"),
             (b"-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----\n", "holds no private key in PEM"),
             (b"\xff" * 100, "holds no private key in PEM"),
-            (b"x" * 100_000, "at most 65,536 are read"),
+            (b"x" * 100_000, "at most 65,536 are allowed"),
         ],
     )
     def test_what_is_no_private_key_is_named_and_never_quoted(self, bundle, tmp_path, content, message):

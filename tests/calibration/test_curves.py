@@ -44,7 +44,7 @@ class TestEarningItsPlace:
         noise = np.random.default_rng(seed + 100).uniform(0, 10, predicted.shape)
         calibration = fitted(predicted, noise)
         assert methods(calibration) == ["none"] * 3
-        assert "do not order the labels" in calibration.curves[0].reason
+        assert "do not rank the labels" in calibration.curves[0].reason
         assert calibration.apply(predicted).tolist() == predicted.tolist()
 
     @pytest.mark.parametrize("seed", range(5))
@@ -105,7 +105,7 @@ class TestEarningItsPlace:
         predicted, y = good_student(300)
         assert methods(fitted(10 - predicted, y)) == ["none"] * 3
 
-    @pytest.mark.parametrize("fit", [fitting._line, fitting._staircase])
+    @pytest.mark.parametrize("fit", [fitting._line, fitting._isotonic])
     def test_rows_that_fall_or_stay_level_have_no_curve(self, fit):
         x = np.linspace(0, 10, 50)
         for y in (10 - x, np.full(50, 4.0)):
@@ -204,7 +204,7 @@ class TestIntervals:
         assert (low == 0).all()
         assert (high == 10).all()
         assert calibration.caution() == (
-            "6 rows are too few to promise 90%; the interval is the whole scale for: agency, progress, wonder"
+            "6 rows are too few for intervals of 90%; the interval is the whole scale for: agency, progress, wonder"
         )
 
     def test_with_enough_rows_there_is_nothing_to_say(self):
@@ -293,8 +293,8 @@ class TestRecord:
     @pytest.mark.parametrize(
         ("changed", "message"),
         [
-            ({"y": [0.0, 4.0, 3.0]}, "knots must rise"),
-            ({"x": [0.0, 5.0, 5.0]}, "knots must rise"),
+            ({"y": [0.0, 4.0, 3.0]}, "strictly increasing"),
+            ({"x": [0.0, 5.0, 5.0]}, "strictly increasing"),
             ({"x": [0.0, 5.0]}, "same number of knots"),
             ({"method": "none"}, "same number of knots"),
             ({"method": "linear", "x": [], "y": []}, "same number of knots"),

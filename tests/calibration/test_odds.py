@@ -147,7 +147,7 @@ class TestResiduals:
         calibration = fit_calibration(scores, labels, np.arange(20), dimensions=FILTER.dimension_names, rules=FILTER)
         assert calibration.residuals is None
         assert calibration.abstention is None
-        with pytest.raises(BadInput, match="knows no errors of its student"):
+        with pytest.raises(BadInput, match="contains no residuals of its student"):
             calibration.tier_probabilities(scores, FILTER)
 
     def test_they_are_those_of_curves_that_had_not_seen_the_row(self):

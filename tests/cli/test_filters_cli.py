@@ -55,7 +55,7 @@ def test_what_new_starts_check_accepts(run, tmp_path):
     said = run("new", "my-topic", "--in", tmp_path)
     assert f"potstill check {tmp_path / 'my-topic'}" in said
     assert run("check", tmp_path / "my-topic").splitlines()[-4:] == [
-        *(f"warning: {part}: is still that of the template, which says nothing of what you look for: edit it"
+        *(f"warning: {part}: is still the text of the template; edit it to describe what you look for"
           for part in ("description", "dimensions", "rubric.md")),
         "Filter is valid. 3 warnings.",
     ]  # fmt: skip
@@ -75,10 +75,10 @@ def test_check_names_what_is_odd(run, tmp_path):
     file = tmp_path / "mine" / "filter.yaml"
     file.write_text(file.read_text().replace(", positive: true", ""))
     said = run("check", tmp_path / "mine")
-    assert "warning: tiers: none is positive, so no recall will be reported" in said
+    assert "warning: tiers: no tier is positive, so recall will not be reported" in said
     assert said.endswith("Filter is valid. 4 warnings.\n")
     findings = json.loads(run("check", tmp_path / "mine", "--json"))["findings"]
-    assert findings[3:] == [{"path": "tiers", "message": "none is positive, so no recall will be reported"}]
+    assert findings[3:] == [{"path": "tiers", "message": "no tier is positive, so recall will not be reported"}]
 
 
 def test_check_refuses_what_is_not_legal_with_exit_code_2(run, tmp_path):

@@ -117,7 +117,7 @@ def test_labelling_makes_no_more_calls_and_keeps_the_answers_that_still_come(lab
         asked = len(server.requests)
     assert (code, out) == (130, "")
     waiting, stopped = error.splitlines()
-    assert waiting.endswith("waiting 30 s at most; a second interrupt ends this at once.")
+    assert waiting.endswith("waiting up to 30 s; a second interrupt ends this at once.")
     assert stopped == "Stopped; run the same command to resume."
     # Every call that was made is answered, and the answer kept.
     assert kept(labelling.ledger) == (asked, 0)
@@ -135,7 +135,7 @@ def test_a_second_interrupt_ends_labellings_last_wait_and_the_same_command_goes_
         process = labelling(server)
         wait_until(lambda: server.running >= 2)
         process.send_signal(signal.SIGINT)
-        assert "waiting 30 s at most" in process.stderr.readline()
+        assert "waiting up to 30 s" in process.stderr.readline()
         process.send_signal(signal.SIGINT)
         assert ended(process) == (130, "", "Stopped; run the same command to resume.\n")
     with ScriptedServer(lambda request, count: answer(request)) as server:

@@ -60,7 +60,7 @@ def test_the_texts_of_a_folder_are_labelled(tmp_path, recorded):
 
 
 def test_an_address_is_not_fetched(tmp_path, recorded):
-    with pytest.raises(BadInput, match=r"fetch it first: curl -L -o feed\.xml https://herald\.example/feed\.xml$"):
+    with pytest.raises(BadInput, match=r"download it first: curl -L -o feed\.xml https://herald\.example/feed\.xml$"):
         potstill(
             tmp_path / "run", "--filter", "front-page", "--oracle", recorded,
             "--articles", "https://herald.example/feed.xml",
@@ -132,7 +132,7 @@ def test_a_recorded_score_off_the_scale_is_one_clear_line(tmp_path, news, record
         file.write(json.dumps({"id": "b", "scores": dict.fromkeys(FRONT_PAGE.dimension_names, 11)}) + "\n")
     with pytest.raises(LabelError) as caught:
         potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded)
-    assert str(caught.value) == f'{path}: line 5: id "b": human_harm: got 11, legal 0 to 10'
+    assert str(caught.value) == f'{path}: line 5: id "b": human_harm: got 11, expected 0 to 10'
     assert caught.value.exit_code == 2
 
 

@@ -65,6 +65,6 @@ def test_a_bake_off_and_its_plan_refuse_them_too(news, tmp_path, option, value):
 @pytest.mark.parametrize("price", ["inf", "nan", "1e300"])
 def test_a_price_that_is_none_is_refused(news, tmp_path, price):
     words = ["label", tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", "openai:m"]
-    assert "a price per million tokens is from 0 to 1,000,000" in refused(
+    assert "a price per million tokens must be from 0 to 1,000,000" in refused(
         *words, "--price-in", price, "--price-out", 1, "--plan"
     )

@@ -75,12 +75,12 @@ def potstill(words):
 
 
 FAULTS = {
-    "key": ("\u201csk-s3cret\u201d", "{key}: holds the character U+201C"),
-    "key with a line break": ("sk-s3cret\n", "{key}: holds a line break"),
+    "key": ("\u201csk-s3cret\u201d", "{key}: contains the character U+201C"),
+    "key with a line break": ("sk-s3cret\n", "{key}: contains a line break"),
     "address": ("http://ann:s3cret@127.0.0.1:88999", "{address}: "),
     "address without a scheme": ("127.0.0.1:9/v1", "{address}: expected an address that begins with http://"),
     "all_proxy": ("socks://ann:s3cret@127.0.0.1:9", "all_proxy: a socks:// proxy cannot be used"),
-    "HTTPS_PROXY": ("http://ann:s3cret@[::1", "HTTPS_PROXY: the host in brackets is no IPv6 address"),
+    "HTTPS_PROXY": ("http://ann:s3cret@[::1", "HTTPS_PROXY: the host in brackets is not an IPv6 address"),
     "SSL_CERT_FILE": ("/nowhere/certificates.pem", "SSL_CERT_FILE: /nowhere/certificates.pem: No such file"),
 }
 
@@ -122,7 +122,7 @@ def test_a_proxy_that_is_not_there_is_one_line_that_names_its_variable_without_t
     monkeypatch.setenv("http_proxy", "http://ann:s3cret@127.0.0.1:9")
     stderr, code = potstill(words_of(command, provider, things, tmp_path))
     assert code == 2
-    assert "the proxy http://127.0.0.1:9 that http_proxy names" in stderr.splitlines()[-1]
+    assert "the proxy http://127.0.0.1:9 from http_proxy" in stderr.splitlines()[-1]
     assert "s3cret" not in stderr
     assert len(stderr.splitlines()[-1]) < 400
 

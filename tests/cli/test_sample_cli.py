@@ -52,8 +52,8 @@ def test_nothing_to_choose_from_gives_the_columns(run, pool, tmp_path):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("pool.parquet", "is the input .*pool.parquet itself"),
-        ("run/dataset/rows.parquet", "is the input .*rows.parquet itself"),
+        ("pool.parquet", "is also the input .*pool.parquet"),
+        ("run/dataset/rows.parquet", "is also the input .*rows.parquet"),
         ("run/bundle/out.jsonl", "which must not change|there is no folder"),
         ("gone/out.jsonl", "there is no folder"),
         ("out.txt", "unknown kind of file"),
@@ -69,5 +69,5 @@ def test_a_place_that_must_not_be_written_is_refused(run, pool, tmp_path, place,
 
 def test_a_column_that_the_result_cannot_hold_is_refused(run, pool, tmp_path):
     pl.read_parquet(pool).with_columns(picture=pl.lit(b"x")).write_parquet(pool)
-    with pytest.raises(BadInput, match="column picture is Binary, which JSON lines cannot hold"):
+    with pytest.raises(BadInput, match="column picture has the type Binary, which JSON lines cannot represent"):
         sample(run, "--articles", pool, "-o", tmp_path / "out.jsonl")

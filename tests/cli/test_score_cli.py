@@ -145,11 +145,11 @@ class TestPlaces:
     @pytest.mark.parametrize(
         ("ledger", "out", "message"),
         [
-            ("{bundle}/bought.sqlite", "out.jsonl", "which must not change; name another place"),
-            ("in.jsonl", "out.jsonl", "in.jsonl: is the input in.jsonl itself"),
-            ("answers.jsonl", "out.jsonl", "answers.jsonl: is the input answers.jsonl itself"),
-            ("new.jsonl", "new.jsonl", "new.jsonl: is the input new.jsonl itself"),
-            ("bought.sqlite", "answers.jsonl", "answers.jsonl: is the input answers.jsonl itself"),
+            ("{bundle}/bought.sqlite", "out.jsonl", "which must not change; choose another output path"),
+            ("in.jsonl", "out.jsonl", "in.jsonl: is also the input in.jsonl"),
+            ("answers.jsonl", "out.jsonl", "answers.jsonl: is also the input answers.jsonl"),
+            ("new.jsonl", "new.jsonl", "new.jsonl: is also the input new.jsonl"),
+            ("bought.sqlite", "answers.jsonl", "answers.jsonl: is also the input answers.jsonl"),
         ],
     )
     def test_a_ledger_and_recorded_answers_are_not_overwritten(
@@ -251,7 +251,7 @@ def test_one_quoted_text_is_scored(bundle, tmp_path):
         (["in.jsonl", "--text", "Rain."], "give either a file of articles or --text TEXT"),
         (["--text", " "], "--text: is empty"),
         (["--text", b"caf\xe9"], "--text: contains bytes that are not valid"),
-        (["https://herald.example/a"], "fetch it first: curl -L -o page.html https://herald.example/a"),
+        (["https://herald.example/a"], "download it first: curl -L -o page.html https://herald.example/a"),
     ],
 )
 @pytest.mark.by_example(2)

@@ -81,7 +81,7 @@ class TestPartsLike:
     def test_a_part_without_rows_is_named(self):
         known = texts(4)
         other = dataset(known, ["train", "train", "validation", "test"])
-        with pytest.raises(DatasetError, match="no row lies in the part 'test' of the other run"):
+        with pytest.raises(DatasetError, match="no row belongs to the split 'test' of the other run"):
             parts_like(known[:3], np.ones((3, 1)), other, seed=0, fractions=THREE)
 
 
@@ -94,7 +94,7 @@ class TestAssembled:
         alone, _, _ = assemble(articles, labels, FILTER, seed=2)
         second, record, _ = assemble(articles, labels, FILTER, seed=2, like=first)
         assert second.frame["split"].to_list() == first.frame["split"].to_list() != alone.frame["split"].to_list()
-        assert "40 of 40 rows have the part that their story has in the other run" in record.notes
+        assert "40 of 40 rows have the same split as their story in the other run" in record.notes
 
     def test_another_runs_parts_and_whole_sources_do_not_go_together(self):
         articles = some_articles(20, source=["a", "b"] * 10)

@@ -78,11 +78,11 @@ class TestAssemble:
 
     def test_a_dimension_of_one_value_is_remarked_on(self):
         _, record, _ = assemble(some_articles(), some_labels(y_rain=[4.0] * 20), FILTER)
-        assert "rain: every label is 4; nothing can be learnt of it" in record.notes
+        assert "rain: every label is 4, so nothing can be learned" in record.notes
 
     def test_a_dimension_without_labels_is_remarked_on(self):
         _, record, _ = assemble(some_articles(), some_labels(y_rain=[None] * 20), FILTER)
-        assert "rain: no label at all; nothing can be learnt of it" in record.notes
+        assert "rain: there are no labels, so nothing can be learned" in record.notes
 
     def test_labels_that_never_vary_are_refused(self):
         with pytest.raises(DatasetError, match=r"no dimension's labels vary.*wind: every label is 2.*rain"):
@@ -91,17 +91,17 @@ class TestAssemble:
     @pytest.mark.parametrize("value", [10.5, -0.1, float("inf"), float("-inf")])
     def test_a_label_off_the_scale_names_article_dimension_and_scale(self, value):
         labels = some_labels(y_rain=[5.0] * 7 + [value] + [3.0] * 12)
-        with pytest.raises(LabelError, match=f"article a7: rain: {value:g} is not on the scale 0 to 10"):
+        with pytest.raises(LabelError, match=f"article a7: rain: {value:g} is outside the scale 0 to 10"):
             assemble(some_articles(), labels, FILTER)
 
     def test_no_labels_and_no_labelled_article_are_told_apart(self):
-        with pytest.raises(DatasetError, match="the ledger holds no label"):
+        with pytest.raises(DatasetError, match="the ledger contains no labels"):
             assemble(some_articles(), some_labels(0), FILTER)
         with pytest.raises(DatasetError, match="no labelled article"):
             assemble(some_articles().with_columns(id=pl.lit("b") + pl.col("id")), some_labels(), FILTER)
 
     def test_an_article_that_comes_twice_is_named(self):
-        with pytest.raises(DatasetError, match="article a0 comes twice"):
+        with pytest.raises(DatasetError, match="article a0 occurs twice"):
             assemble(pl.concat([some_articles(), some_articles(1)], how="vertical_relaxed"), some_labels(), FILTER)
 
     def test_several_oracles_ask_for_a_choice(self):
@@ -127,7 +127,7 @@ class TestAssemble:
     def test_sources_tied_by_shared_stories_are_remarked_on(self):
         articles = some_articles(20, source=["ap"] * 15 + [f"s{i}" for i in range(5)])
         _, record, _ = assemble(articles, some_labels(), FILTER, whole="source")
-        assert any("sources tied by shared stories holds" in note for note in record.notes)
+        assert any("sources linked by shared stories contains" in note for note in record.notes)
 
     def test_by_time_reads_iso_and_mail_dates_and_takes_no_zone_for_utc(self):
         published = [f"2024-05-{day:02d}T10:00:00" for day in range(1, 19)]
@@ -155,7 +155,7 @@ class TestAssemble:
         articles = some_articles(published=published).with_columns(content=pl.col("id"))
         made, record, _ = assemble(articles, some_labels(), FILTER, whole="time")
         assert made.frame["split"].to_list() == ["train"] * 16 + ["validation"] * 2 + ["test"] * 2
-        assert "2 of 20 times have no time zone and count as UTC" in record.notes
+        assert "2 of 20 times have no time zone and are taken as UTC" in record.notes
         seconds = [assembling._seconds(*row) for row in articles.select("id", "published").iter_rows()]
         assert seconds == sorted(seconds)
 
@@ -171,8 +171,11 @@ class TestAssemble:
         [
             (None, "article a0: no field 'published'"),
             (" ", "article a0: no field 'published'"),
-            ("yesterday", "article a0: published: 'yesterday' is no time"),
-            ("01/02/2024", "article a0: published: '01/02/2024' may have its day or its month first"),
+            ("yesterday", "article a0: published: 'yesterday' is not a time"),
+            (
+                "01/02/2024",
+                "article a0: published: '01/02/2024' is ambiguous, because the day or the month may come first",
+            ),
             ("2024-05-01 10:00 EST", "article a0: published: .* has the time zone EST, which has several meanings"),
         ],
     )

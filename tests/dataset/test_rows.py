@@ -33,7 +33,7 @@ class TestDataset:
         made, _, _ = assemble(some_articles(), some_labels(), FILTER)
         assert len(made.part("calibration")) == 0
         assert made.part("calibration").scores.shape == (0, 2)
-        with pytest.raises(DatasetError, match="no part 'dev'; parts: train, validation, calibration, test"):
+        with pytest.raises(DatasetError, match="no split 'dev'; splits: train, validation, calibration, test"):
             made.part("dev")
 
     def test_missing_broken_and_foreign_files_are_named(self, tmp_path):

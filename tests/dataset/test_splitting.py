@@ -115,8 +115,8 @@ class TestSplit:
         [
             (9, {}, "9 labelled rows are too few"),
             (0, {}, "0 labelled rows are too few"),
-            (20, {"groups": ["ap", "bbc"] * 10}, "20 rows in too few distinct sources to fill the part"),
-            (20, {"times": np.zeros(20)}, "20 rows in too few distinct times to fill the part"),
+            (20, {"groups": ["ap", "bbc"] * 10}, "20 rows have too few distinct sources to fill the split"),
+            (20, {"times": np.zeros(20)}, "20 rows have too few distinct times to fill the split"),
             (20, {"times": np.full(20, np.nan)}, "row 0: no time"),
             (20, {"times": np.arange(20.0), "groups": ["ap"] * 20}, "not both"),
         ],
@@ -169,7 +169,7 @@ class TestFolds:
 
     @pytest.mark.parametrize(("k", "found"), [(4, 3), (1, 3)])
     def test_more_folds_than_clusters_are_refused(self, k, found):
-        with pytest.raises(DatasetError, match=f"{found} clusters cannot make {k} folds"):
+        with pytest.raises(DatasetError, match=f"{found} clusters cannot be divided into {k} folds"):
             folds(np.array([0, 1, 2, 2]), some_rows(4), k, seed=0)
 
 

@@ -139,12 +139,12 @@ def test_the_cap_is_never_passed(tmp_path):
 def test_single_calls_do_not_buy_what_a_job_is_about_to_bring(tmp_path):
     with Ledger(tmp_path / "l") as ledger:
         ledger.open_job("t", [Opened(Question("a0", "openai:tiny", "p", "w", 0), 1)])
-        with pytest.raises(LabelError, match="1 jobs are under way"):
+        with pytest.raises(LabelError, match="1 batch jobs are in progress"):
             label(ledger, stories(1), FRONT_PAGE, ScriptedOracle())
 
 
 def test_an_oracle_without_jobs_says_so(tmp_path):
-    with pytest.raises(BadInput, match="--batch: scripted has no batch interface"):
+    with pytest.raises(BadInput, match="--batch: scripted is not supported"):
         label(tmp_path / "l", stories(1), FRONT_PAGE, ScriptedOracle(), batch=Batching())
 
 

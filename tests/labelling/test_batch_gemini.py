@@ -110,8 +110,8 @@ def test_answers_without_keys_stop_it_and_are_not_bought_again(tmp_path):
     with GeminiBatchServer(right) as server:
         server.keeps_keys = False
         said = buy(server, tmp_path / "l").stopped
-        assert "do not say to which questions" in said
-        assert said.endswith("--drop-job gives a job up (under way: batches/b0, batches/b1, batches/b2)")
+        assert "do not state which questions" in said
+        assert said.endswith("abandon a job with --drop-job (in progress: batches/b0, batches/b1, batches/b2)")
         assert buy(server, tmp_path / "l").fatal
     assert set(server.paid.values()) == {1}
 
@@ -120,7 +120,7 @@ def test_a_job_that_cannot_be_awaited_is_given_up_at_its_worst_price(tmp_path, c
     with GeminiBatchServer(right) as server:
         server.keeps_keys = False
         buy(server, tmp_path / "l", 3)
-        with pytest.raises(LabelError, match=r"no job b9 is under way; under way: batches/b0$"):
+        with pytest.raises(LabelError, match=r"no job b9 is in progress; in progress: batches/b0$"):
             buy(server, tmp_path / "l", 3, drop=("batches/b0", "b9"))
         assert under_way(tmp_path / "l") == ["batches/b0"]
         server.keeps_keys = True
@@ -131,8 +131,8 @@ def test_a_job_that_cannot_be_awaited_is_given_up_at_its_worst_price(tmp_path, c
         assert list(ledger.failures()["reason"]) == ["dropped"] * 3
         spent = ledger.spent().cost / TRILLION
     said = " ".join(capsys.readouterr().err.split())
-    assert "given up: batches/b0, with 3 questions; those that the provider answers all the same are paid for" in said
-    [counted] = re.findall(r"They count as \$(\S+), the most", said)
+    assert "abandoned: batches/b0, with 3 questions; those that the provider still answers are billed" in said
+    [counted] = re.findall(r"They are counted at their maximum cost, \$(\S+)\.", said)
     assert spent == pytest.approx(float(counted) + summary.cost, abs=1e-4)
 
 
@@ -140,7 +140,7 @@ def test_one_job_that_cannot_be_awaited_holds_up_no_other(tmp_path):
     with GeminiBatchServer(right, looks=0) as server:
         server.keyless = "batches/b0"
         said = buy(server, tmp_path / "l").stopped
-        assert said.endswith("--drop-job gives a job up (under way: batches/b0)")
+        assert said.endswith("abandon a job with --drop-job (in progress: batches/b0)")
         summary = buy(server, tmp_path / "l", drop=("batches/b0",))
     assert (summary.already, summary.bought) == (4, 3)
     assert sorted(server.paid.values()) == [1] * 4 + [2] * 3

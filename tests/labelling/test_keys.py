@@ -201,5 +201,5 @@ def test_a_job_whose_name_holds_the_key_is_not_written_down(tmp_path, monkeypatc
     with Quoting(lambda question, times: None) as server:
         summary = jobs.buy(server, tmp_path / "l", 2)
     assert summary.fatal
-    assert "holds the API key" in summary.stopped
+    assert "contains the API key" in summary.stopped
     assert shown_in(tmp_path, summary.stopped) == []

@@ -130,7 +130,7 @@ def test_another_process_reads_what_was_recorded(ledger):
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        (dict.fromkeys(NAMES, 4.0) | {"reach": 11.0}, "'a': reach: got 11.0, legal 0 to 10"),
+        (dict.fromkeys(NAMES, 4.0) | {"reach": 11.0}, "'a': reach: got 11.0, expected 0 to 10"),
         ({"reach": 4.0}, "the label of 'a' has the dimensions reach; front-page has human_harm, "),
     ],
 )

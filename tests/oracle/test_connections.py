@@ -67,7 +67,7 @@ def test_https_where_the_server_speaks_http_costs_nothing(spec):
 
     failure = asyncio.run(serve())
     assert (failure.reason, failure.charged) == ("connection", "nothing")
-    assert "the server may speak http:// and not https://" in failure.detail
+    assert "the server may use http://, not https://" in failure.detail
 
 
 @pytest.mark.parametrize("spec", LIVE)
@@ -75,7 +75,7 @@ def test_a_host_that_takes_the_connection_and_never_speaks_tls_costs_nothing(spe
     with socket.create_server(("127.0.0.1", 0)) as silent:
         failure = ask(spec, f"https://127.0.0.1:{silent.getsockname()[1]}/v1", timeout=0.5)
     assert (failure.reason, failure.charged) == ("connection", "nothing")
-    assert failure.detail.startswith("no connection in ")
+    assert failure.detail.startswith("no connection within ")
 
 
 @pytest.mark.parametrize("spec", LIVE)
@@ -94,7 +94,7 @@ def test_a_proxy_that_is_not_there_costs_nothing_and_is_named_without_its_passwo
     monkeypatch.setenv(variable, "http://ann:s3cret@127.0.0.1:9")
     failure = ask(spec, f"{scheme}://example.invalid/v1")
     assert (failure.reason, failure.charged) == ("connection", "nothing")
-    assert f"through the proxy http://127.0.0.1:9 that {variable} names" in failure.detail
+    assert f"through the proxy http://127.0.0.1:9 from {variable}" in failure.detail
     assert "s3cret" not in failure.detail
 
 

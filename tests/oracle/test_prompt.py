@@ -100,7 +100,7 @@ def test_a_whole_answer_is_found(text):
     assert PROMPT.parse(text).evidence == "bushfire"
 
 
-NO_OBJECT = 'no whole JSON object with "scores" ends the answer'
+NO_OBJECT = 'the answer does not end with a complete JSON object that has "scores"'
 
 
 @pytest.mark.parametrize(
@@ -108,19 +108,19 @@ NO_OBJECT = 'no whole JSON object with "scores" ends the answer'
     [
         ("", "empty", "no text"),
         ("<think>Hmm, reach is 5", "thinking_only", "there is thinking, but no answer"),
-        ("I can't score this.", "refused", "the model refuses in words"),
+        ("I can't score this.", "refused", "the text is a refusal"),
         ("Five everywhere.", "malformed", NO_OBJECT),
         (answer()[:-30], "malformed", NO_OBJECT),
         (answer([1, 2]), "malformed", '"scores" is a list, expected an object'),
         (answer(SCORES | {"reach": "7"}), "malformed", "reach is text ('7'), expected a number"),
         (answer(SCORES | {"reach": True}), "malformed", "reach is true or false, expected a number"),
         (answer(SCORES | {"reach": None}), "malformed", "reach is null, expected a number"),
-        (answer(SCORES | {"reach": 10.5}), "out_of_range", "reach: got 10.5, legal 0 to 10"),
-        (answer(SCORES | {"reach": -1}), "out_of_range", "reach: got -1, legal 0 to 10"),
-        (answer(SCORES | {"reach": 10**400}), "out_of_range", "reach: got inf, legal 0 to 10"),
+        (answer(SCORES | {"reach": 10.5}), "out_of_range", "reach: got 10.5, expected 0 to 10"),
+        (answer(SCORES | {"reach": -1}), "out_of_range", "reach: got -1, expected 0 to 10"),
+        (answer(SCORES | {"reach": 10**400}), "out_of_range", "reach: got inf, expected 0 to 10"),
         (answer().replace("1.5", "NaN"), "malformed", NO_OBJECT),
         (answer().replace('"reach"', '"human_harm"'), "malformed", NO_OBJECT),
-        (answer(SCORES | {"far": 1}), "unknown_dimension", f"unknown dimension 'far'; legal: {', '.join(SCORES)}"),
+        (answer(SCORES | {"far": 1}), "unknown_dimension", f"unknown dimension 'far'; expected: {', '.join(SCORES)}"),
         (answer({k: v for k, v in SCORES.items() if k != "reach"}), "missing_dimension", "no score for 'reach'"),
         (answer() + answer(dict.fromkeys(SCORES, 1)), "malformed", NO_OBJECT),
         (answer(evidence=5), "malformed", '"evidence" is a number, expected text'),

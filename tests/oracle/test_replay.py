@@ -60,7 +60,7 @@ def test_a_null_is_masked(tmp_path):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ({"id": "b", "scores": scores(1) | {"reach": 11}}, 'id "b": reach: got 11, legal 0 to 10'),
+        ({"id": "b", "scores": scores(1) | {"reach": 11}}, 'id "b": reach: got 11, expected 0 to 10'),
         ({"id": "b", "scores": {"reach": 1}}, 'id "b": no score for'),
         ({"id": "b", "scores": scores(1) | {"x": 1}}, "id \"b\": unknown dimension 'x'"),
         ({"id": "b", "scores": scores("1")}, "id \"b\": human_harm is text ('1'), expected a number"),

@@ -73,7 +73,7 @@ class TestByKeyboard:
         with opened(chromium, tmp_path) as (review, page):
             page.press("ArrowDown", "4", "2", "Enter")
             page.until("!busy && !document.getElementById('fault').hidden")
-            assert page.ask("document.getElementById('fault').textContent") == "rain: a number from 0 to 10 is needed"
+            assert page.ask("document.getElementById('fault').textContent") == "rain: expected a number from 0 to 10"
             assert page.ask("document.activeElement.name") == "rain"
             assert review.judged() == []
 
@@ -192,7 +192,7 @@ class TestServer:
             ('{"id": "a1"}', 422, "expected scores by dimension"),
             ('{"id": "a1", "scores": {"wind": 11, "rain": 0}}', 422, "wind: got 11, legal 0 to 10"),
             ('{"id": "a99", "scores": {}}', 422, "no labelled article 'a99'"),
-            ('{"id": "a1", "scores": {"wind": null, "rain": 2}}', 422, "wind: got null, legal 0 to 10"),
+            ('{"id": "a1", "scores": {"wind": null, "rain": 2}}', 422, "wind: got null, expected 0 to 10"),
             ('{"id": "a1", "scores": {"wind": 1, "rain": NaN}}', 422, "rain: got nan, legal 0 to 10"),
             ('{"id": "a1", "scores": {"wind": Infinity, "rain": 2}}', 422, "wind: got inf, legal 0 to 10"),
             ('{"id": "a1", "scores": {"wind": -Infinity, "rain": 2}}', 422, "wind: got -inf, legal 0 to 10"),
@@ -210,7 +210,7 @@ class TestServer:
             (
                 f'{{"id": "a1", "scores": {{"wind": {"9" * 9999}, "rain": 2}}}}',
                 400,
-                "an integer of thousands of digits",
+                "an integer has thousands of digits",
             ),
             ('{"id": "a1", "scores": {"wind": 1}}', 422, "got scores of wind; expected wind, rain"),
             ('{"id": "a1", "scores": {"wind": 1, "rain": 2, "x\\ny": 3}}', 422, "expected wind, rain"),
@@ -218,8 +218,8 @@ class TestServer:
             (f'{{"id": "{"a" * 9999}", "scores": {{}}}}', 422, "no labelled article 'aaa"),
             ('{"id": "a1", "scores": [1, 2]}', 422, "expected scores by dimension"),
             ('{"id": "a1", "scores": {"wind": 1, "rain": 2}, "note": 7}', 422, "and a note"),
-            ('{"id": "a1", "scores": {"wind": 1, "rain": 2}, "note": "\\ud800"}', 400, "half of a surrogate pair"),
-            ('{"id": "\\ud800", "scores": {"wind": 1, "rain": 2}}', 400, "half of a surrogate pair"),
+            ('{"id": "a1", "scores": {"wind": 1, "rain": 2}, "note": "\\ud800"}', 400, "unpaired surrogate"),
+            ('{"id": "\\ud800", "scores": {"wind": 1, "rain": 2}}', 400, "unpaired surrogate"),
         ],
     )
     @pytest.mark.by_example(3)
@@ -238,7 +238,7 @@ class TestServer:
             assert ask(server, "POST", "/api/judge", json.dumps({"id": "a1", "scores": masked}))[0] == 200
             status, said = ask(server, "POST", "/api/judge", json.dumps({"id": "a2", "scores": masked}))
             assert (status, [item.id for item in review.judged()]) == (422, ["a1"])
-        assert said["error"] == "wind: got null, legal 0 to 10; null only where the oracle gave no score"
+        assert said["error"] == "wind: got null, expected 0 to 10; null is allowed only where the oracle gave no score"
 
     def test_characters_of_every_plane_are_kept_in_a_note(self, tmp_path):
         note = "caf\u00e9 \N{GRINNING FACE} \u202e \ue000"

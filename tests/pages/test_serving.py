@@ -97,7 +97,7 @@ class TestWhoIsLetIn:
     @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "0.0.0.0", "[::1]", "", "localhost."])
     def test_another_name_for_this_address_gets_nothing(self, server, host):
         answer = exchange(server, head(server, GET, "Connection: close", host=host))
-        assert (status(answer), said(answer)) == (403, "not from here")
+        assert (status(answer), said(answer)) == (403, "the request does not come from this page")
 
     def test_the_name_localhost_is_the_servers_own(self, server):
         host = f"localhost:{server.server_port}"
@@ -167,7 +167,7 @@ class TestWhatIsSent:
 
     def test_a_defect_is_one_line_without_a_traceback(self, server, capsys):
         answer = exchange(server, head(server, "GET /api/broken?{key}", "Connection: close"))
-        assert (status(answer), said(answer)) == (500, "this could not be answered; the terminal says more")
+        assert (status(answer), said(answer)) == (500, "the request failed; see the terminal for details")
         shown = capsys.readouterr()
         assert shown.err == "error: /api/broken: ZeroDivisionError: a defect\n"
 
@@ -213,12 +213,12 @@ class TestBodies:
             (b"\xff\xfe", "not UTF-8 at byte 0"),
             ("{}".encode("utf-16"), "not UTF-8 at byte 0"),
             (b'"\xed\xa0\x80"', "not UTF-8 at byte 1"),
-            (b'{"note": "a \\ud800 b"}', "half of a surrogate pair at its character 3"),
-            (b'{"\\udfff": 1}', "half of a surrogate pair at its character 1"),
+            (b'{"note": "a \\ud800 b"}', "unpaired surrogate at character 3"),
+            (b'{"\\udfff": 1}', "unpaired surrogate at character 1"),
             (b"[" * 100_000, "at most 20 deep"),
             (b"[" * 21 + b"]" * 21, "at most 20 deep"),
             (b'{"a":' * 21 + b"1" + b"}" * 21, "at most 20 deep"),
-            (b"1" * 5000, "an integer of thousands of digits"),
+            (b"1" * 5000, "an integer has thousands of digits"),
         ],
     )
     def test_what_cannot_be_read_is_one_line(self, server, answers, body, message):
@@ -402,7 +402,7 @@ class TestSlowAndIdleClients:
         with connected(impatient) as client:
             client.sendall(head(impatient, POST, JSON, "Content-Length: 10") + b"{")
             answer = until_closed(client)
-        assert (status(answer), said(answer)) == (408, "the body did not come within 1 seconds")
+        assert (status(answer), said(answer)) == (408, "the body did not arrive within 1 seconds")
         assert answers.bodies == []
 
     def test_answers_that_are_not_taken_are_not_kept(self, impatient, capfd):
@@ -483,7 +483,7 @@ class TestItsLife:
         assert server.url.startswith(f"http://127.0.0.1:{server.server_port}/?key=")
 
     def test_a_port_that_is_taken_is_one_clear_line(self, server, answers):
-        with pytest.raises(BadInput, match=f"--port {server.server_port}: cannot be served"):
+        with pytest.raises(BadInput, match=f"--port {server.server_port}: cannot be used"):
             Loopback(answers, server.server_port)
 
     def test_no_two_servers_have_one_key(self, answers):

@@ -95,7 +95,7 @@ def test_what_if_is_asked_and_answered_by_keyboard(chromium, url):
     page.press("Tab", "Enter")
     page.until("!document.getElementById('decided').hidden")
     assert page.ask("document.querySelectorAll('#volumes tr').length") == 3
-    assert "then" in page.ask("document.getElementById('told').textContent")
+    assert "after the change" in page.ask("document.getElementById('summary').textContent")
     page.ask("document.getElementById('settings').value = 'nonsense'")
     page.ask("document.querySelector('#edited button').click()")
     page.until("!document.getElementById('fault').hidden")

@@ -138,7 +138,7 @@ class TestFresh:
         monkeypatch.chdir(tmp_path)
         before = sorted(path.name for path in bundle.iterdir())
         asking = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl"]
-        with pytest.raises(BadInput, match="which must not change; name another place"):
+        with pytest.raises(BadInput, match="which must not change; choose another output path"):
             potstill(bundle, *asking, *(word.format(bundle) for word in words))
         assert sorted(path.name for path in bundle.iterdir()) == before
 

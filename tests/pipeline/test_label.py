@@ -242,7 +242,7 @@ def test_no_quota_stops_at_once_and_the_same_command_goes_on_later(ledger):
 def test_a_server_that_asks_for_an_hour_is_left_alone(ledger):
     summary = buy(ledger, stories(5), ScriptedOracle(fails("rate_limited", retry_after=3600.0)))
     assert summary.fatal
-    assert summary.stopped == "the server asks to wait 3600 s; go on later"
+    assert summary.stopped == "the server asks to wait 3600 s; continue later"
 
 
 @pytest.mark.parametrize("concurrency", [1, 4, 16, 64])
@@ -252,7 +252,7 @@ def test_a_server_that_asks_for_an_hour_is_left_at_once_however_many_ask(ledger,
         ledger, stories(200), FRONT_PAGE, ScriptedOracle(fails("rate_limited", retry_after=3600.0)),
         limits=Limits(concurrency=concurrency), pace=Pace(concurrency),
     )  # fmt: skip
-    assert (asked.fatal, asked.stopped) == (True, "the server asks to wait 3600 s; go on later")
+    assert (asked.fatal, asked.stopped) == (True, "the server asks to wait 3600 s; continue later")
     assert asked.calls <= 4
 
 
@@ -290,7 +290,7 @@ def test_an_error_in_the_articles_loses_no_call_in_flight(ledger):
 
 
 def test_an_article_without_text_is_refused(ledger):
-    with pytest.raises(ArticleError, match="article 'a1': the text is empty"):
+    with pytest.raises(ArticleError, match="article 'a1': the title and the content are both empty"):
         buy(ledger, pl.DataFrame({"id": ["a1"], "title": [" "], "content": [""]}), ScriptedOracle())
 
 
@@ -368,7 +368,7 @@ def test_a_limit_that_is_none_is_refused_with_what_is_legal(field, value, legal)
 
 @pytest.mark.parametrize("samples", [0, -1, 1_000_000_000])
 def test_a_number_of_samples_that_no_run_could_buy_is_refused(samples):
-    with pytest.raises(BadInput, match=f"--samples: got {samples}, legal 1 to 1,000"):
+    with pytest.raises(BadInput, match=f"--samples: got {samples}, expected 1 to 1,000"):
         Repeats(samples)
 
 
@@ -383,7 +383,7 @@ def test_no_more_calls_at_once_than_allowed(ledger):
 
 def test_labels_of_a_changed_rubric_are_not_mixed_unless_told(ledger):
     buy(ledger, stories(3), ScriptedOracle())
-    with pytest.raises(LabelError, match=r"holds labels made with another prompt.*rubric: Be strict"):
+    with pytest.raises(LabelError, match=r"contains labels made with another prompt.*rubric: Be strict"):
         buy(ledger, stories(5), ScriptedOracle(), STRICTER)
     assert ledger.labels(FRONT_PAGE).height == 3
     assert buy(ledger, stories(5), ScriptedOracle(), STRICTER, prompts="mix").bought == 2
@@ -431,9 +431,9 @@ def test_articles_that_are_there_already_leave_the_file_as_it_is(tmp_path):
     ("line", "message"),
     [
         ('{"id": "b", "content": ', "line 2: broken JSON"),
-        ('{"id": "b", "content": ""}', "line 2: field content: the text is empty"),
+        ('{"id": "b", "content": ""}', "line 2: field content: the title and the content are both empty"),
         ('{"id": "new", "content": "x"}', 'line 2: duplicate id "new", already at line 1'),
-        ('{"id": "a0", "content": "other"}', "line 2: id 'a0' is already in the run, with another text"),
+        ('{"id": "a0", "content": "other"}', "line 2: id 'a0' is already in the run, with a different text"),
     ],
 )
 def test_a_bad_line_loses_neither_articles_nor_labels(tmp_path, line, message):
@@ -458,7 +458,7 @@ def test_files_with_different_fields_go_together(tmp_path):
 
 
 def test_a_file_without_articles_is_refused(tmp_path):
-    with pytest.raises(ArticleError, match="holds no articles"):
+    with pytest.raises(ArticleError, match="contains no articles"):
         label_run(tmp_path / "run", FRONT_PAGE, news(tmp_path / "a.jsonl"), ScriptedOracle())
 
 

@@ -64,7 +64,7 @@ def test_the_dataset_takes_a_reviewers_label_before_the_oracles(tmp_path):
     assert record.oracle == "replay:mild"
     assert frame.filter(id="a3").select("y_wind", "y_rain", "samples").rows() == [(8.0, 8.5, 1)]
     assert frame.filter(id="a4").select("y_wind", "y_rain", "samples").rows() == [(2.0, 8.0, 1)]
-    assert "1 labels are a reviewer's, in place of the oracle's" in record.notes
+    assert "1 labels of the oracle are replaced by a reviewer's" in record.notes
 
 
 def test_a_reviewer_can_be_chosen_as_the_oracle(tmp_path):

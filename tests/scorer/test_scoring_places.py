@@ -63,7 +63,7 @@ def test_results_without_texts_do_not_replace_the_articles(scorer, news, tmp_pat
         target.hardlink_to(news)
     else:
         target = news
-    with nothing_scored(scorer, monkeypatch), pytest.raises(BadInput, match=r"is the input .* itself"):
+    with nothing_scored(scorer, monkeypatch), pytest.raises(BadInput, match=r"is also the input"):
         score_file(scorer, news, target)
     assert news.read_bytes() == before
 
@@ -81,9 +81,9 @@ def test_no_result_goes_into_a_bundle(scorer, news, tmp_path, monkeypatch):
     together = Together.load([scorer.bundle.folder, second])
     with nothing_scored(scorer, monkeypatch):
         for target in (scorer.bundle.folder / "out.jsonl", second / "golden.jsonl"):
-            with pytest.raises(BadInput, match="which must not change; name another place"):
+            with pytest.raises(BadInput, match="which must not change; choose another output path"):
                 score_together(together, news, target)
-        with pytest.raises(BadInput, match="which must not change; name another place"):
+        with pytest.raises(BadInput, match="which must not change; choose another output path"):
             score_file(scorer, news, scorer.bundle.folder / "out.csv")
     assert "out.jsonl" not in names(scorer.bundle.folder)
 
@@ -136,7 +136,10 @@ def test_what_a_kill_left_of_another_target_stays(scorer, news, tmp_path):
 def test_a_column_of_bytes_is_refused_before_anything_is_scored(scorer, tmp_path, monkeypatch, ending, name):
     source, target = tmp_path / "in.parquet", tmp_path / f"out{ending}"
     pl.DataFrame({"content": ["library"] * 9, name: [b"x"] * 9}).write_parquet(source)
-    with nothing_scored(scorer, monkeypatch), pytest.raises(BadInput, match=f"column {name} is Binary, which"):
+    with (
+        nothing_scored(scorer, monkeypatch),
+        pytest.raises(BadInput, match=f"column {name} has the type Binary, which"),
+    ):
         score_file(scorer, source, target, batch_size=2)
     assert names(tmp_path) == ["in.parquet"]
     score_file(scorer, source, tmp_path / "out.parquet", batch_size=2)

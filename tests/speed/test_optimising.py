@@ -114,7 +114,7 @@ def test_nothing_in_the_bundle_changes(bundle, news):
 
 
 def test_a_student_without_a_network_has_nothing_to_choose(tmp_path):
-    with pytest.raises(BadInput, match="holds a tfidf-ridge student; there is one way to run it"):
+    with pytest.raises(BadInput, match="contains a tfidf-ridge student, which can run in only one way"):
         optimise_bundle(tfidf_bundle(tmp_path / "bundle").folder)
 
 

@@ -42,7 +42,7 @@ def test_without_labels_the_mean_difference_stands_for_the_error(portable):
     swayed = np.where(np.arange(ROWS)[:, None] % 2, 0.02, -0.02) + portable.scores
     change = change_of(portable, said(swayed), labels(np.nan))
     assert (change.labelled, change.mae) == (0, None)
-    assert "the mean score moves by 0.0200" in objection(change, 10, 0.02)
+    assert "the mean score changes by 0.0200" in objection(change, 10, 0.02)
 
 
 def test_tiers_may_change_no_more_often_than_the_bound(portable):

@@ -52,8 +52,8 @@ def test_the_hash_is_of_what_a_recipe_does_and_not_of_its_name():
         ("name: x\nstudent: tfidf-ridge\nwords: [2, 1]", "words: .*from 1 up to 3"),
         ("name: x\nstudent: tfidf-ridge\ncharacters: [3, 9]", "characters: .*from 1 up to 5"),
         ("name: x\nstudent: tfidf-ridge\nwords: null\ncharacters: null", "neither words nor characters"),
-        ("name: x\n\tstudent: constant", "r.yaml: line 2: a tab; YAML is indented with spaces"),
-        ("name: x\nstudent: constant\nname: y", "r.yaml: line 3: the key name is given twice"),
+        ("name: x\n\tstudent: constant", "r.yaml: line 2: a tab; YAML must be indented with spaces"),
+        ("name: x\nstudent: constant\nname: y", "r.yaml: line 3: the key name occurs twice"),
         ("name: x\nstudent: &kind constant\ndescription: *kind", "r.yaml: line 3: aliases"),
         (
             "name: x\nstudent: encoder-head\nlearns: distribution\nhead: {kind: support-vectors}",

@@ -66,7 +66,7 @@ def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]
     seen: set[str] = set()
     for name in header:
         if name in seen:
-            fail(path, 1, f"the column {shown(name)} is there twice")
+            fail(path, 1, f"the column {shown(name)} occurs twice")
         seen.add(name)
     return header, _csv_rows(path, reader, header)
 
@@ -86,7 +86,7 @@ def _csv_rows(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int,
 def _decoded(path: Path) -> Iterator[str]:
     for number, line in lines_of(path, ".csv"):
         if b"\0" in line:
-            fail(path, number, "holds a NUL byte")
+            fail(path, number, "contains a NUL byte")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:

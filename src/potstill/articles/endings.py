@@ -74,7 +74,7 @@ def _refuse_address(path: str | Path) -> None:
     ending = next((one for one in INPUTS if name.endswith(one)), ".html")
     file = f"page{ending}" if ending in PAGES else f"feed{ending}" if ending in FEEDS else f"articles{ending}"
     raise ArticleError(
-        f"{address}: is an address on the web, and nothing is fetched here; fetch it first: "
+        f"{address}: is a web address, and potstill downloads nothing; download it first: "
         f"curl -L -o {file} {shlex.quote(address)}"
     )
 
@@ -123,5 +123,5 @@ def ending_of(path: Path, legal: tuple[str, ...] = FORMATS) -> str:
             return ending
     # A single .txt file may be one text or one text per line, which its name does not reveal.
     read = name.endswith(".txt") and legal == INPUTS
-    texts = "; .txt files are read from a folder of them, an article each" if read else ""
+    texts = "; .txt files are read from a folder that contains them, one article per file" if read else ""
     raise ArticleError(f"{path}: unknown kind of file, expected one of {', '.join(legal)}{texts}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import polars as pl
 
-from potstill.articles.types import in_the_way_of_json
+from potstill.articles.types import not_in_json
 from potstill.errors import ArticleError
 
 if TYPE_CHECKING:
@@ -44,8 +44,10 @@ def own_extra(path: str | Path, frame: pl.DataFrame) -> pl.DataFrame:
         return frame
     if frame.schema["extra"] == pl.String:
         values = [_own(value) for value in frame["extra"]]
-    elif (dtype := in_the_way_of_json(frame.schema["extra"])) is not None:
-        raise ArticleError(f"{path}: column extra: holds {dtype}, which JSON cannot; give it another name")
+    elif (dtype := not_in_json(frame.schema["extra"])) is not None:
+        raise ArticleError(
+            f"{path}: column extra: has the type {dtype}, which JSON cannot represent; rename the column"
+        )
     else:
         values = frame.select("extra").write_ndjson().split("\n")[: frame.height]
     return frame.with_columns(pl.Series("extra", values, dtype=pl.String))

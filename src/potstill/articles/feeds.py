@@ -28,7 +28,7 @@ def feed_articles(path: Path) -> list[dict[str, Any]]:
     """
     found = read_foreign(path, "feed")
     if found["fault"] is not None:
-        note(f"{path}: is not well-formed XML ({found['fault']}), so an entry may have lost a part")
+        note(f"{path}: is not well-formed XML ({found['fault']}), so part of an entry may be missing")
     return [_article(entry) for entry in found["entries"]]
 
 

@@ -28,10 +28,10 @@ def files_in(folder: Path) -> list[Path]:
         found = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise ArticleError(f"{folder}: cannot be read ({error.strerror})") from None
-    expected = f"a folder of articles holds {', '.join(KINDS)} files and nothing else"
+    expected = f"a folder of articles may contain only {', '.join(KINDS)} files"
     for path in found:
         if not path.name.lower().endswith(KINDS) or not path.is_file():
-            raise ArticleError(f"{folder}: holds {shown(path.name)}; {expected}")
+            raise ArticleError(f"{folder}: contains {shown(path.name)}; {expected}")
     if not found:
         raise ArticleError(f"{folder}: is empty; {expected}")
     return found

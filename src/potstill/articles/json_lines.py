@@ -54,7 +54,7 @@ def json_object(path: str | Path, number: int, line: bytes) -> dict[str, Any]:
         ArticleError: the line is not UTF-8, not JSON, or not an object.
     """
     if b"\0" in line:
-        fail(path, number, "holds a NUL byte")
+        fail(path, number, "contains a NUL byte")
     try:
         text = line.rstrip(b"\r\n").decode("utf-8-sig" if number == 1 else "utf-8")
     except UnicodeDecodeError as error:

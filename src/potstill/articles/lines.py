@@ -84,4 +84,6 @@ def numbered(path: str | Path, stream: IO[bytes]) -> Iterator[tuple[int, bytes]]
 
 def _refuse_expansion(path: Path, number: int, given: int, raw: IO[bytes]) -> None:
     if raw.seekable() and given > MOST_EXPANSION * raw.tell():
-        fail(path, number, f"expands to more than {MOST_EXPANSION:,} times its size, which no articles do")
+        fail(
+            path, number, f"expands to more than {MOST_EXPANSION:,} times its size, so it cannot be a file of articles"
+        )

@@ -28,7 +28,7 @@ def page_article(path: Path, on_empty: OnEmpty) -> dict[str, Any]:
     """
     found = read_foreign(path, "page")
     if on_empty == "error" and not (found["text"] or "").strip():
-        fail(path, 1, "no text of an article is found in the page")
+        fail(path, 1, "no article text was found in the page")
     return {"id": path.name, "title": found["title"], "content": found["text"]} | {
         name: found[name] for name in COLUMNS
     }

@@ -79,7 +79,7 @@ def take(path: str | Path, number: int, row: dict[str, Any], on_empty: OnEmpty, 
     title = _text(path, number, "title", row.pop("title", None))
     content = _text(path, number, "content", row.pop("content"))
     if on_empty == "error" and not title.strip() and not content.strip():
-        fail(path, number, "field content: the text is empty, and so is the title")
+        fail(path, number, "field content: the title and the content are both empty")
     columns.rows.append(number)
     columns.ids.append(_id(path, number, row.pop("id", None)) or article_id(title, content))
     columns.titles.append(title)
@@ -93,7 +93,7 @@ def refuse_without_content(path: str | Path, names: Collection[str], number: int
         ArticleError: `content` is not among the names.
     """
     if "content" not in names:
-        near = "; there is " + ", ".join(map(shown, islice(names, 8))) if names else ""
+        near = "; the fields are " + ", ".join(map(shown, islice(names, 8))) if names else ""
         fail(path, number, f"field content is missing{near}")
 
 
@@ -104,7 +104,7 @@ def refuse_many_columns(path: str | Path, columns: int) -> None:
         ArticleError: it has more than `MOST_COLUMNS` columns.
     """
     if columns > MOST_COLUMNS:
-        fail(path, 1, f"{columns:,} columns, at most {MOST_COLUMNS:,} are read")
+        fail(path, 1, f"{columns:,} columns; at most {MOST_COLUMNS:,} are allowed")
 
 
 def _text(path: str | Path, number: int, name: str, value: object) -> str:
@@ -113,14 +113,14 @@ def _text(path: str | Path, number: int, name: str, value: object) -> str:
     if not isinstance(value, str):
         fail(path, number, f"field {name}: expected text, got {kind_of(value)}")
     if "\0" in value:
-        fail(path, number, f"field {name}: holds a NUL character")
+        fail(path, number, f"field {name}: contains a NUL character")
     if len(value) > MAX_TEXT_CHARACTERS:
-        fail(path, number, f"field {name}: {len(value):,} characters, at most {MAX_TEXT_CHARACTERS:,} are legal")
+        fail(path, number, f"field {name}: {len(value):,} characters; at most {MAX_TEXT_CHARACTERS:,} are allowed")
     try:
         # Python knows whether a text is ASCII without scanning it.
         _ = value.isascii() or value.encode()
     except UnicodeEncodeError as error:
-        fail(path, number, f"field {name}: half a surrogate pair at character {error.start + 1}")
+        fail(path, number, f"field {name}: unpaired surrogate at character {error.start + 1}")
     return value
 
 
@@ -130,5 +130,5 @@ def _id(path: str | Path, number: int, value: object) -> str:
         return str(value)
     text = _text(path, number, "id", value)
     if len(text) > _MAX_ID_CHARS:
-        fail(path, number, f"field id: {len(text):,} characters, at most {_MAX_ID_CHARS:,} are legal")
+        fail(path, number, f"field id: {len(text):,} characters; at most {_MAX_ID_CHARS:,} are allowed")
     return text

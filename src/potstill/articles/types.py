@@ -29,24 +29,24 @@ def check_columns(path: str | Path, schema: Mapping[str, pl.DataType]) -> None:
         BadInput: a column is not supported; the message names it, its type and the kind of file.
     """
     kind = _KINDS.get(form_of(path), "JSON lines")
-    found = in_the_way_of_parquet if kind == "Parquet" else in_the_way_of_json
+    found = not_in_parquet if kind == "Parquet" else not_in_json
     for name, dtype in schema.items():
         part = found(dtype)
         if part is not None:
-            inside = "" if part == dtype else f", with {_named(part)} inside"
+            inside = "" if part == dtype else f" that contains {_named(part)}"
             other = "" if kind == "Parquet" else "write .parquet, or "
             raise BadInput(
-                f"{path}: column {name} is {_named(dtype)}{inside}, which {kind} cannot hold; {other}leave the column "
-                "out of the input"
+                f"{path}: column {name} has the type {_named(dtype)}{inside}, which {kind} cannot represent; "
+                f"{other}remove the column from the input"
             )
 
 
-def in_the_way_of_json(dtype: pl.DataType) -> pl.DataType | None:
+def not_in_json(dtype: pl.DataType) -> pl.DataType | None:
     """Return the type, or nested type, that JSON and CSV cannot represent; None if there is none."""
     return _first(dtype, lambda part: isinstance(part, pl.Binary | pl.Object | pl.Unknown))
 
 
-def in_the_way_of_parquet(dtype: pl.DataType) -> pl.DataType | None:
+def not_in_parquet(dtype: pl.DataType) -> pl.DataType | None:
     """Return the type, or nested type, that Parquet cannot represent; None if there is none."""
     return _first(
         dtype,

@@ -71,7 +71,7 @@ def audit_labels(
     skipped: dict[str, str] = {}
     repeats = repeats_of(rows, seed=seed, resamples=resamples)
     if repeats is None:
-        skipped["repeats"] = "no article was asked about twice"
+        skipped["repeats"] = "no article was labelled more than once"
     redundancy = redundancy_of(
         rows.scores, filter_.dimension_names, rows.clusters, repeats, seed=seed, resamples=resamples
     )
@@ -146,12 +146,12 @@ def _learned(
 ) -> dict[str, object]:
     parts = ("suspects", "baselines", "curve")
     if not learn or not rows.has_text:
-        skipped.update(dict.fromkeys(parts, "not asked for" if rows.has_text else "the articles came without text"))
+        skipped.update(dict.fromkeys(parts, "not requested" if rows.has_text else "the articles came without text"))
         return {}
     heard = held_out(rows, seed=seed)
     curve = curve_of(rows, found.repeats, seed=seed)
     if curve is None:
-        skipped["curve"] = f"fewer than {FEWEST_ROWS_FOR_CURVE} labelled rows, or too few different ones"
+        skipped["curve"] = f"fewer than {FEWEST_ROWS_FOR_CURVE} labelled rows, or too few distinct ones"
     return {
         "suspects": suspects_of(rows, heard, most=suspects),
         "baselines": baselines_of(rows, heard, seed=seed, resamples=resamples),

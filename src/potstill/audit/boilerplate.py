@@ -33,8 +33,8 @@ MOST = 30
 """Maximum number of phrases to list, the most frequent first."""
 
 RULE = (
-    f"A phrase is a run of at least {WORDS} words that {BOILERPLATE_ARTICLES} or more articles of a source share, and "
-    f"at least {BOILERPLATE_SHARE:.0%} of them; near-duplicates count once."
+    f"A phrase is a sequence of at least {WORDS} words that {BOILERPLATE_ARTICLES} or more articles of a source share, "
+    f"and at least {BOILERPLATE_SHARE:.0%} of them; near-duplicates count once."
 )
 
 

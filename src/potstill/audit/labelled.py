@@ -106,11 +106,13 @@ def labelled(
     chosen = oracle or max(oracles, key=lambda name: (not name.startswith(HUMAN), len(oracles[name])))
     if chosen not in oracles:
         listed = ", ".join(f"{name} ({len(answers)})" for name, answers in oracles.items())
-        raise DatasetError(f"no labels of oracle {chosen!r}; there are: {listed}")
+        raise DatasetError(f"no labels of oracle {chosen!r}; available: {listed}")
     scores = means(articles["id"].to_list(), oracles[chosen], len(filter_.dimension_names))
     known: BoolArray = np.any(np.isfinite(scores), axis=1)
     if known.sum() < FEWEST_ROWS:
-        raise DatasetError(f"{int(known.sum())} labelled articles of {chosen} are too few; {FEWEST_ROWS} are needed")
+        raise DatasetError(
+            f"{int(known.sum())} labelled articles of {chosen} are too few; at least {FEWEST_ROWS} are needed"
+        )
     rows, scores = articles.filter(pl.Series(known)), scores[known]
     ids = rows["id"].to_list()
     check_labels(scores, ids, filter_.dimension_names, filter_.scale.min, filter_.scale.max)

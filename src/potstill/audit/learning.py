@@ -37,10 +37,11 @@ SIZES = 6
 DRAWS = 400
 
 RULE = (
-    f"Where less than {MOSTLY_NOISE:.0%} of the labels' variance is signal: a better prompt. Where the floor is at "
-    f"least {FLOOR_NEAR_ERROR:.0%} of the error: a better prompt if less than {LOW_SIGNAL:.0%} is signal, else stop. "
-    f"Else more labels, if twice as many would take at least {WORTHWHILE_GAIN:.0%} off the error and the interval of "
-    "that gain lies above 0. Else stop; or measure the floor first, where it is not known."
+    f"If less than {MOSTLY_NOISE:.0%} of the labels' variance is signal: a better prompt. If the noise floor is "
+    f"at least {FLOOR_NEAR_ERROR:.0%} of the error: a better prompt if less than {LOW_SIGNAL:.0%} of the variance is "
+    f"signal, else stop. Otherwise more labels, if doubling them is expected to reduce the error by at "
+    f"least {WORTHWHILE_GAIN:.0%} and the interval of that reduction lies above 0. "
+    "Otherwise stop, or measure the noise floor first if it is unknown."
 )
 
 _EXPONENTS = np.linspace(0.05, 1.5, 59)
@@ -242,19 +243,25 @@ def advise(
         signal: share of the labels' variance that is signal; None if unknown.
     """
     if signal is not None and signal < MOSTLY_NOISE:
-        return "better prompt", f"Only {signal:.0%} of the labels' variance is signal; more of them would be more noise"
+        return "better prompt", f"Only {signal:.0%} of the labels' variance is signal, so more labels would add noise"
     if floor is not None and floor >= FLOOR_NEAR_ERROR * error:
-        share = f"The floor of {floor:.3f} is {floor / error:.0%} of the error of {error:.3f}"
+        share = f"The noise floor of {floor:.3f} is {floor / error:.0%} of the error of {error:.3f}"
         if signal is not None and signal < LOW_SIGNAL:
-            return "better prompt", f"{share}, and {signal:.0%} of the labels' variance is signal"
-        return "stop", f"{share}: a perfect student would not be much better"
-    gap = "" if floor is None else f"; the floor is {floor:.3f}, so {error - floor:.3f} could be had at most"
-    share = f"Twice the labels would take {doubling:.3f} ({doubling / error:.1%}) off the error of {error:.3f}"
+            return "better prompt", f"{share}, and only {signal:.0%} of the labels' variance is signal"
+        return "stop", f"{share}, so a perfect student would not be much better"
+    gap = (
+        ""
+        if floor is None
+        else f"; the noise floor is {floor:.3f}, so the error can fall by at most {error - floor:.3f}"
+    )
+    share = (
+        f"Twice the labels are expected to reduce the error of {error:.3f} by {doubling:.3f} ({doubling / error:.1%})"
+    )
     if doubling >= WORTHWHILE_GAIN * error and doubling_low is not None and doubling_low > 0:
         return "more labels", share + gap
     if floor is None:
         return "measure the floor", (
-            f"{share}, which is little or uncertain; whether that is the oracle's noise or the student's limit only "
-            "repeated answers can tell (potstill label --samples 2)"
+            f"{share}, which is small or uncertain; only repeated answers (potstill label --samples 2) show whether "
+            "the oracle's noise or the student limits the error"
         )
-    return "stop", f"{share}, which is little or uncertain{gap}, by another student and not by more labels"
+    return "stop", f"{share}, which is small or uncertain{gap}, with another student rather than with more labels"

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 REMINDER = (
-    "Repeats of one prompt show what changes from answer to answer. A bias that all answers share, such as a rubric "
-    "misread the same way each time, does not show here: only another oracle or a person can find it."
+    "Repeated answers to one prompt only show the variation between answers. A bias that all answers share, such as a "
+    "rubric misread the same way each time, is not visible here: only another oracle or a person can find it."
 )
 
 

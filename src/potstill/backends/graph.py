@@ -91,7 +91,7 @@ class GraphEncoder(ABC):
                 if not isinstance(found, np.ndarray) or found.shape != (len(batch), self.width):
                     shape = getattr(found, "shape", type(found).__name__)
                     raise BundleError(
-                        f"{self._model_path}: gives features {shape} for {len(batch)} texts, "
+                        f"{self._model_path}: returns features of shape {shape} for {len(batch)} texts, "
                         f"expected {(len(batch), self.width)}"
                     )
                 features[batch] = found
@@ -135,4 +135,6 @@ def check_interface(path: Path, inputs: Sequence[str], outputs: Sequence[str]) -
         BundleError: it does not; the message names the file.
     """
     if tuple(inputs) != INPUTS or tuple(outputs) != (OUTPUT,):
-        raise BundleError(f"{path}: reads {', '.join(inputs)}; an encoder reads {', '.join(INPUTS)} and gives {OUTPUT}")
+        raise BundleError(
+            f"{path}: has the inputs {', '.join(inputs)}; expected {', '.join(INPUTS)}, and the output {OUTPUT}"
+        )

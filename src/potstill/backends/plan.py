@@ -167,7 +167,7 @@ def read_plan(bundle: Path, bundle_hash: str) -> tuple[Plan | None, str | None]:
     try:
         plan = Plan.from_file(path)
     except BadInput:
-        return None, "it is broken, or of another potstill"
+        return None, "the file is invalid, or another version of potstill wrote it"
     misfit = _misfit(plan, bundle_hash)
     return (plan, None) if misfit is None else (None, misfit)
 

@@ -69,7 +69,7 @@ def open_tokenizer(path: Path) -> Tokenizer:
         check_file(path, most=MOST_BYTES)
     except BadInput as error:
         raise BundleError(str(error)) from None
-    with foreign(path, BundleError), _rust_silent():
+    with foreign(path, BundleError), _stderr_silenced():
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:
@@ -95,12 +95,12 @@ def _fault(tokenizer: Tokenizer) -> str | None:
     for node in nodes:
         for name, value in node.items():
             if isinstance(value, str) and len(value) > _longest(name):
-                return f"{node.get('type', 'a part')}: {name} has {len(value):,} characters, too many to be legal"
+                return f"{node.get('type', 'a part')}: {name} has {len(value):,} characters, which is too many"
             if isinstance(value, list) and len(value) > LONGEST_ADDED and name in {"single", "pair", "ids", "tokens"}:
                 return f"{node.get('type', 'a part')}: {name} adds {len(value):,} tokens to a text"
     growth = _growth([node for node in _objects(parts["normalizer"]) if node.get("type") == "Replace"])
     if growth > MOST_GROWTH:
-        return f"its replacements can make a text {growth:,} times as long; at most {MOST_GROWTH} times is legal"
+        return f"its replacements can make a text {growth:,} times as long; at most {MOST_GROWTH} times is allowed"
     return _fault_of_charsmap(nodes) or _fault_of_templates(nodes) or _fault_of_model(tokenizer.model)
 
 
@@ -146,7 +146,7 @@ def _fault_of_charsmap(nodes: list[dict[str, Any]]) -> str | None:
             texts = table[4 + int.from_bytes(table[:4], "little") :]
             longest = max(map(len, texts.split(b"\0")), default=0)
             if longest > 4 * LONGEST_ADDED:
-                return f"Precompiled: gives {longest:,} bytes for one character"
+                return f"Precompiled: replaces one character with {longest:,} bytes"
     return None
 
 
@@ -165,10 +165,10 @@ def _fault_of_model(model: Any) -> str | None:  # noqa: ANN401 - one of the libr
     for name in ("continuing_subword_prefix", "end_of_word_suffix", "unk_token"):
         value = getattr(model, name, None)
         if isinstance(value, str) and len(value) > LONGEST_ADDED:
-            return f"{name} has {len(value):,} characters, too many to be legal"
+            return f"{name} has {len(value):,} characters, which is too many"
     longest = getattr(model, "max_input_chars_per_word", 0)
     if longest > LONGEST_WORD:
-        return f"looks up words of up to {longest:,} letters; at most {LONGEST_WORD:,} is legal"
+        return f"looks up words of up to {longest:,} letters; at most {LONGEST_WORD:,} is allowed"
     return None
 
 
@@ -189,7 +189,7 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - JSON
 
 
 @contextmanager
-def _rust_silent() -> Iterator[None]:
+def _stderr_silenced() -> Iterator[None]:
     """Suppress what a panic prints directly to the stderr stream, not through Python."""
     with _SILENCING:
         # The process may have been started without this stream.

@@ -43,7 +43,7 @@ def check_weights(path: Path) -> None:
         # Memory-mapped, because a graph may be larger than the available memory.
         for name, values in _tensors(np.memmap(path, dtype=np.uint8, mode="r").data):
             if not _usable(values):
-                raise BundleError(f"{path}: {name} holds a number that is not finite")
+                raise BundleError(f"{path}: {name} contains NaN or an infinite number")
 
 
 def _tensors(model: memoryview) -> Iterator[tuple[str, NDArray[np.floating]]]:
@@ -89,9 +89,9 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in {_EIGHT_BYTES, _FOUR_BYTES}:
             size = 8 if kind == _EIGHT_BYTES else 4
         else:
-            raise ValueError(f"a field of unknown kind {kind}")
+            raise ValueError(f"a field of unknown type {kind}")
         if at + size > len(message):
-            raise ValueError("cut short")
+            raise ValueError("the file is truncated")
         yield key >> 3, message[at : at + size]
         at += size
 
@@ -107,4 +107,4 @@ def _varint(message: memoryview, at: int) -> tuple[int, int]:
             return value, at
         shift += 7
         if shift > 63:
-            raise ValueError("a number that is too long")
+            raise ValueError("an integer that is too long")

@@ -57,9 +57,9 @@ class Abstention(Part):
         falls = (np.diff(self.probabilities) < 0).all()
         rises = all((np.diff((0, *counts)) >= 0).all() for counts in (self.kept, self.wrong))
         if len(self.kept) != steps or len(self.wrong) != steps or not falls or not rises:
-            raise ValueError("thresholds must fall, and what they keep and what is wrong of it must not")
+            raise ValueError("thresholds must decrease, and the counts of kept and of wrong rows must not")
         if any(wrong > kept for wrong, kept in zip(self.wrong, self.kept, strict=True)) or self.kept[-1] > self.rows:
-            raise ValueError("more are wrong than are kept, or more are kept than there are")
+            raise ValueError("wrong must not exceed kept, and kept must not exceed rows")
         return self
 
 

@@ -79,7 +79,7 @@ class Curve(Part):
         if len(self.x) != len(self.y) or bool(self.x) != (self.method != "none") or len(self.x) == 1:
             raise ValueError("x and y need the same number of knots: two or more, or none for the method none")
         if (np.diff(self.x) <= 0).any() or (np.diff(self.y) < 0).any():
-            raise ValueError("knots must rise: x strictly, y without falling")
+            raise ValueError("x must be strictly increasing, and y must not decrease")
         return self
 
     @cached_property
@@ -96,7 +96,7 @@ class Curve(Part):
 
     def middle(self, raw: FloatArray) -> FloatArray:
         """Return the middle of intervals, shape (rows,): the curve without flat segments and without clipping."""
-        return _beyond(raw, self._points)
+        return _extended(raw, self._points)
 
 
 class Calibration(Record):
@@ -171,14 +171,14 @@ class Calibration(Record):
             raise ValueError(f"level {level} is not between 0 and 1")
         raw = np.where(np.isnan(scores), np.nan, predicted)
         middle = np.column_stack([curve.middle(raw[:, column]) for column, curve in enumerate(self.curves)])
-        reach = np.array([_reach(curve, level) for curve in self.curves])
+        reach = np.array([_half_width(curve, level) for curve in self.curves])
         # NaN + inf is NaN, so a row without a score gets no interval.
         low, high = (np.clip(end, self.low, self.high) for end in (middle - reach, middle + reach))
         return scores, np.minimum(low, scores), np.maximum(high, scores)
 
     def width(self, dimension: str, level: float) -> float:
         """Return the half-width of a dimension's intervals before clipping; infinite for the whole scale."""
-        return _reach(self.curves[self.dimensions.index(dimension)], level)
+        return _half_width(self.curves[self.dimensions.index(dimension)], level)
 
     def tier_probabilities(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
         """Return the probability of each tier under the oracle's own scores, shape (rows, tiers).
@@ -192,7 +192,10 @@ class Calibration(Record):
             BadInput: the calibration holds no residuals.
         """
         if self.residuals is None:
-            raise BadInput("the bundle knows no errors of its student, so no tier has a probability; build it anew")
+            raise BadInput(
+                "the bundle contains no residuals of its student, so it has no tier probabilities; rebuild it "
+                "with: potstill bundle"
+            )
         return self.residuals.tier_probabilities(scores, rules, cap_hits, low=self.low, high=self.high)
 
     def caution(self, level: float = 0.9) -> str | None:
@@ -202,7 +205,8 @@ class Calibration(Record):
             return None
         fewest = min(self.curves[self.dimensions.index(name)].n for name in wide)
         return (
-            f"{fewest} rows are too few to promise {level:.0%}; the interval is the whole scale for: {', '.join(wide)}"
+            f"{fewest} rows are too few for intervals of {level:.0%}; the interval is the whole scale for: "
+            f"{', '.join(wide)}"
         )
 
 
@@ -264,7 +268,7 @@ def fit_calibration(
     """
     if predictions.shape != scores.shape or scores.shape != (len(clusters), len(dimensions)):
         raise DatasetError(
-            f"calibration got predictions of shape {predictions.shape}, labels {scores.shape} and "
+            f"the shapes do not match: predictions of shape {predictions.shape}, labels {scores.shape} and "
             f"{len(clusters)} clusters for {len(dimensions)} dimensions"
         )
     least = NormalDist().inv_cdf(1 - SIGNIFICANCE / (len(_FITS) * len(dimensions)))
@@ -274,7 +278,7 @@ def fit_calibration(
         known = np.isfinite(predictions[:, column]) & np.isfinite(scores[:, column])
         rows = _Rows(predictions[known, column], scores[known, column], clusters[known], low, high)
         choice = _choose(rows, least, seed)
-        unseen = _unseen(rows, least, seed)
+        unseen = _held_out(rows, least, seed)
         held_out[known, column] = unseen.scores
         curves.append(
             Curve(
@@ -375,17 +379,17 @@ def _choose(rows: _Rows, least: float, seed: int) -> _Choice:
     order = float(metrics.spearman(rows.raw[:, None], rows.y[:, None])[0])
     # For unrelated data, the rank correlation has a standard deviation of 1 / sqrt(n - 1).
     if not order * math.sqrt(independent - 1) > NormalDist().inv_cdf(1 - UNORDERED):
-        return without(f"the predictions do not order the labels (rank correlation {_shown(order)})")
+        return without(f"the predictions do not rank the labels (rank correlation {_shown(order)})")
     fold = rows.folds(seed)
     held_out = {name: _cross_fitted(rows, fold, fit) for name, fit in _FITS.items()}
-    chosen, errors, told = None, plain, []
+    chosen, errors, comparisons = None, plain, []
     for name, found in held_out.items():
         gain, noise = _gain(errors, found, rows.clusters)
         against = chosen or "none"
-        told.append(f"{name} against {against}: {gain:+.4f} +- {noise:.4f}")
+        comparisons.append(f"{name} against {against}: {gain:+.4f} +- {noise:.4f}")
         if gain > least * noise:
             chosen, errors = name, found
-    evidence = "; ".join(told) + f" fall of the held-out MAE, {least:.2f} standard errors needed"
+    evidence = "; ".join(comparisons) + f" decrease of the held-out MAE, {least:.2f} standard errors needed"
     if chosen is None:
         return without(f"no curve lowers the error by more than noise: {evidence}")
     # A curve that could be fitted on the folds fails on all rows only if these do not vary, which is excluded here.
@@ -401,18 +405,18 @@ def _cross_fitted(rows: _Rows, fold: IntArray, fit: Callable[[_Rows], _Knots | N
 
 
 @dataclass(frozen=True, slots=True)
-class _Unseen:
+class _HeldOut:
     """Scores and distances, shape (rows,), by curves fitted without the row."""
 
     scores: FloatArray
     distances: FloatArray
 
 
-def _unseen(rows: _Rows, least: float, seed: int) -> _Unseen:
+def _held_out(rows: _Rows, least: float, seed: int) -> _HeldOut:
     """Cross-fit the whole procedure, including the choice of the curve."""
     if len(np.unique(rows.clusters)) < _FOLDS:
-        return _Unseen(rows.scores(None), rows.distances(None))
-    fold, found = rows.folds(seed), _Unseen(np.empty(len(rows)), np.empty(len(rows)))
+        return _HeldOut(rows.scores(None), rows.distances(None))
+    fold, found = rows.folds(seed), _HeldOut(np.empty(len(rows)), np.empty(len(rows)))
     for k in range(_FOLDS):
         knots = _choose(rows.take(fold != k), least, seed).knots
         part = rows.take(fold == k)
@@ -420,7 +424,7 @@ def _unseen(rows: _Rows, least: float, seed: int) -> _Unseen:
     return found
 
 
-def _reach(curve: Curve, level: float) -> float:
+def _half_width(curve: Curve, level: float) -> float:
     place = bisect_left(LEVELS, level - 1e-12)
     half = curve.widths[place] if place < len(LEVELS) else None
     return math.inf if half is None else half
@@ -428,7 +432,7 @@ def _reach(curve: Curve, level: float) -> float:
 
 def _middle(raw: FloatArray, knots: _Knots | None) -> FloatArray:
     """Evaluate a curve whose flat segments are replaced by their centres, extended with slope 1 beyond its ends."""
-    return _beyond(raw, None if knots is None else _level_centres(knots))
+    return _extended(raw, None if knots is None else _level_centres(knots))
 
 
 def _level_centres(knots: _Knots) -> _Knots:
@@ -438,7 +442,7 @@ def _level_centres(knots: _Knots) -> _Knots:
     return (x[first] + x[first + count - 1]) / 2, values
 
 
-def _beyond(raw: FloatArray, points: _Knots | None) -> FloatArray:
+def _extended(raw: FloatArray, points: _Knots | None) -> FloatArray:
     if points is None:
         return raw
     centres, values = points
@@ -483,7 +487,7 @@ def _line(rows: _Rows) -> _Knots | None:
     return (np.array([rows.low, rows.high]) - offset) / slope, np.array([rows.low, rows.high])
 
 
-def _staircase(rows: _Rows) -> _Knots | None:
+def _isotonic(rows: _Rows) -> _Knots | None:
     """Fit isotonic regression to the median: steps of pooled groups, joined by straight segments.
 
     Rows are first grouped by quantiles of the prediction, with at least five rows per group and at most 200 groups.
@@ -510,7 +514,7 @@ def _staircase(rows: _Rows) -> _Knots | None:
     return np.array([knot[0] for knot in knots]), np.array([knot[1] for knot in knots])
 
 
-_FITS: dict[Method, Callable[[_Rows], _Knots | None]] = {"linear": _line, "isotonic": _staircase}
+_FITS: dict[Method, Callable[[_Rows], _Knots | None]] = {"linear": _line, "isotonic": _isotonic}
 
 
 def _shown(value: float) -> str:

@@ -180,11 +180,11 @@ class _Parser:
         if token.kind == "number":
             value = float(token.text)
             if value > _LARGEST:
-                raise self._fault(f"holds {token.text}, which is not a number up to {_LARGEST:g}", token)
+                raise self._fault(f"contains {token.text}, which is not a number up to {_LARGEST:g}", token)
             return Number(value)
         if token.kind == "name":
             if self._now.text == "(":
-                raise self._fault(f"calls {token.text}(...); functions are not part of conditions", token)
+                raise self._fault(f"calls {token.text}(...), but conditions do not support functions", token)
             if token.text not in self.names:
                 raise self._fault(f"uses unknown name {token.text!r}; known: {', '.join(self.names)}", token)
             return Name(token.text)

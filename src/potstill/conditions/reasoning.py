@@ -26,7 +26,7 @@ class Budget:
     left: int = 200_000
 
 
-class _SpentError(Exception):
+class _BudgetExhaustedError(Exception):
     """The budget is exhausted, so undecided conditions count as possible."""
 
 
@@ -73,14 +73,14 @@ def can_hold(
     try:
         while waiting:
             tree, box = waiting.pop()
-            left = _left(tree, box, budget)
+            left = _remaining(tree, box, budget)
             if left is False:
                 continue
             cut = None if left is True else _cut(left)
             if left is True or cut is None:
                 return True
             waiting.extend((left, part) for part in box.split(*cut))
-    except _SpentError:
+    except _BudgetExhaustedError:
         return True
     return False
 
@@ -96,29 +96,29 @@ def _cut(left: Truth) -> tuple[str, float] | None:
     return None
 
 
-def _left(node: Truth, box: _Box, budget: Budget) -> Truth | bool:
+def _remaining(node: Truth, box: _Box, budget: Budget) -> Truth | bool:
     """Return a tree's truth within a box, or its undecided part."""
     match node:
         case Not(part):
-            left = _left(part, box, budget)
+            left = _remaining(part, box, budget)
             return not left if isinstance(left, bool) else negated(left)
         case And(parts):
-            return _together(parts, box, budget, settles=False)
+            return _combined(parts, box, budget, settles=False)
         case Or(parts):
-            return _together(parts, box, budget, settles=True)
+            return _combined(parts, box, budget, settles=True)
         case Comparison(operator, left_side, right_side):
             if budget.left <= 0:
-                raise _SpentError
+                raise _BudgetExhaustedError
             budget.left -= sum(1 for _ in walk(node))
             truth = _compare(operator, compared(left_side, box), compared(right_side, box))
             return node if truth is None else truth
 
 
-def _together(parts: Sequence[Truth], box: _Box, budget: Budget, *, settles: bool) -> Truth | bool:
+def _combined(parts: Sequence[Truth], box: _Box, budget: Budget, *, settles: bool) -> Truth | bool:
     """Return the undecided rest of parts joined by AND or OR; a part with the value `settles` decides the result."""
     undecided: list[Truth] = []
     for part in parts:
-        left = _left(part, box, budget)
+        left = _remaining(part, box, budget)
         if left is settles:
             return settles
         if not isinstance(left, bool):

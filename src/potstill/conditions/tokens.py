@@ -45,10 +45,10 @@ def tokens_of(text: str) -> list[Token]:
         ConditionError: the text is too long, or contains something that is not a word or sign of the language.
     """
     if len(text) > _LONGEST:
-        raise fault(text, f"is {len(text)} characters long, at most {_LONGEST} are read", None)
+        raise fault(text, f"is {len(text)} characters long; at most {_LONGEST} are allowed", None)
     tokens = list(_tokens(text))
     if len(tokens) > _MOST_TOKENS:
-        raise fault(text, f"has more than {_MOST_TOKENS} words and signs", None)
+        raise fault(text, f"has more than {_MOST_TOKENS} tokens", None)
     return tokens
 
 
@@ -66,8 +66,8 @@ def _tokens(text: str) -> Iterator[Token]:
         if match is None:
             here = Token("operator", text[at], at)
             if text[at] in "'\"`":
-                raise fault(text, "holds a string or a quoted name; neither is part of conditions", here)
-            raise fault(text, f"holds {text[at]!r}, which is not part of conditions", here)
+                raise fault(text, "contains a string or a quoted name, which conditions do not support", here)
+            raise fault(text, f"contains {text[at]!r}, which conditions do not support", here)
         word, kind = match.group(), match.lastgroup
         if kind == "number":
             yield Token("number", word, at)

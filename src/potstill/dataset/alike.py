@@ -93,5 +93,5 @@ def parts_like(
     counts = np.bincount(places, minlength=len(PARTS))
     empty = [name for name, count in zip(PARTS, counts, strict=True) if not count and name != "calibration"]
     if empty:
-        raise DatasetError(f"no row lies in the part {empty[0]!r} of the other run; split this run by itself")
+        raise DatasetError(f"no row belongs to the split {empty[0]!r} of the other run; split this run without --like")
     return pl.Series("split", [PARTS[place] for place in places], dtype=pl.String), int(known.sum())

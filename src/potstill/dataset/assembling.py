@@ -66,13 +66,13 @@ def assemble(
     if frame.is_empty():
         raise DatasetError("no labelled article; label some first with: potstill label")
     if frame["id"].is_duplicated().any():
-        raise DatasetError(f"article {frame.filter(pl.col('id').is_duplicated())['id'][0]} comes twice")
+        raise DatasetError(f"article {frame.filter(pl.col('id').is_duplicated())['id'][0]} occurs twice")
     scores = scores_of(frame, names)
     check_labels(scores, frame["id"].to_list(), names, filter_.scale.min, filter_.scale.max)
     known = np.isfinite(scores).any(axis=1)
     notes = _constant_dimensions(scores, names)
     if corrections:
-        notes.append(f"{corrections} labels are a reviewer's, in place of the oracle's")
+        notes.append(f"{corrections} labels of the oracle are replaced by a reviewer's")
     if not known.all():
         notes.append(f"{int((~known).sum())} articles whose labels are all masked are left out")
         frame, scores = frame.filter(pl.Series(known)), scores[known]
@@ -90,13 +90,17 @@ def assemble(
         )
     else:
         if whole is not None:
-            raise DatasetError(f"--like takes another run's parts as they are; leave it or --keep-whole {whole} out")
+            raise DatasetError(
+                f"--like copies another run's splits, so it cannot be combined with --keep-whole {whole}"
+            )
         parts, taken = parts_like(texts, scores, like, seed=seed, fractions=fractions, weights=filter_.weights)
-        notes.append(f"{taken} of {len(texts)} rows have the part that their story has in the other run")
+        notes.append(f"{taken} of {len(texts)} rows have the same split as their story in the other run")
     notes += _dominating(clusters if groups is None else with_groups(clusters, groups), whole)
     own_part = bool((parts == "calibration").any())
     if fractions.calibration and not own_part:
-        notes.append(f"a calibration part would have under {SMALLEST_CALIBRATION} rows, so calibration is cross-fitted")
+        notes.append(
+            f"a calibration split would have fewer than {SMALLEST_CALIBRATION} rows, so calibration is cross-fitted"
+        )
     facts = [name for name in FACTS if frame[name].is_not_null().any()]
     labelled = [f"{kind}_{name}" for name in names for kind in ("y", "s")]
     dataset = Dataset(
@@ -142,7 +146,8 @@ def check_labels(scores: FloatArray, ids: Sequence[str], dimensions: Sequence[st
     if rows.size:
         row, column = int(rows[0]), int(columns[0])
         raise LabelError(
-            f"article {ids[row]}: {dimensions[column]}: {scores[row, column]:g} is not on the scale {low:g} to {high:g}"
+            f"article {ids[row]}: {dimensions[column]}: {scores[row, column]:g} is outside the scale "
+            f"{low:g} to {high:g}"
         )
 
 
@@ -187,13 +192,13 @@ def of_one_oracle(labels: pl.DataFrame, oracle: str | None) -> tuple[pl.DataFram
     counts = dict(labels["oracle"].value_counts(sort=True).iter_rows())
     listed = ", ".join(f"{name} ({count})" for name, count in counts.items())
     if not counts:
-        raise DatasetError("the ledger holds no label; get some with: potstill label")
+        raise DatasetError("the ledger contains no labels; create some with: potstill label")
     if oracle is None:
         if len(counts) > 1:
             raise DatasetError(f"labels of {len(counts)} oracles: {listed}; choose one")
         oracle = next(iter(counts))
     if oracle not in counts:
-        raise DatasetError(f"no labels of oracle {oracle!r}; there are: {listed}")
+        raise DatasetError(f"no labels of oracle {oracle!r}; available: {listed}")
     return labels.filter(pl.col("oracle") == oracle), oracle
 
 
@@ -224,9 +229,9 @@ def _constant_dimensions(scores: FloatArray, names: Sequence[str]) -> list[str]:
     for column, name in enumerate(names):
         known = scores[np.isfinite(scores[:, column]), column]
         if not known.size:
-            notes.append(f"{name}: no label at all; nothing can be learnt of it")
+            notes.append(f"{name}: there are no labels, so nothing can be learned")
         elif (known == known[0]).all():
-            notes.append(f"{name}: every label is {known[0]:g}; nothing can be learnt of it")
+            notes.append(f"{name}: every label is {known[0]:g}, so nothing can be learned")
     if len(notes) == len(names):
         raise DatasetError("no dimension's labels vary, so there is nothing to learn: " + "; ".join(notes))
     return notes
@@ -241,7 +246,7 @@ def _kept_whole(frame: pl.DataFrame, whole: Whole | None) -> tuple[pl.Series | N
     if whole == "time":
         dated = frame.select("id", "published").rows()
         without = sum(_moment(id_, text).tzinfo is None for id_, text in dated)
-        note = f"{without} of {len(dated)} times have no time zone and count as UTC"
+        note = f"{without} of {len(dated)} times have no time zone and are taken as UTC"
         return None, np.array([_seconds(id_, text) for id_, text in dated]), [note] if without else []
     return None, None, []
 
@@ -270,5 +275,5 @@ def _dominating(blocks: IntArray, whole: Whole | None) -> list[str]:
     largest = int(np.bincount(blocks).max())
     if 2 * largest <= len(blocks):
         return []
-    what = "sources tied by shared stories" if whole == "source" else "near-duplicates"
-    return [f"one block of {what} holds {largest} of {len(blocks)} rows and lies in one part"]
+    what = "sources linked by shared stories" if whole == "source" else "near-duplicates"
+    return [f"one group of {what} contains {largest} of {len(blocks)} rows, all in one split"]

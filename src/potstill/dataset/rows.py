@@ -54,7 +54,7 @@ class Dataset:
         needed = ["id", "text", "cluster", "split", *(f"y_{name}" for name in dimensions)]
         missing = [column for column in needed if column not in frame.columns]
         if missing:
-            raise DatasetError(f"{path}: no column {missing[0]!r}; build it again with: potstill dataset")
+            raise DatasetError(f"{path}: no column {missing[0]!r}; rebuild it with: potstill dataset")
         return cls(frame, tuple(dimensions))
 
     def save(self, path: Path) -> None:
@@ -73,7 +73,7 @@ class Dataset:
             DatasetError: there is no split of that name.
         """
         if name not in PARTS:
-            raise DatasetError(f"no part {name!r}; parts: {', '.join(PARTS)}")
+            raise DatasetError(f"no split {name!r}; splits: {', '.join(PARTS)}")
         return _examples(self.frame.filter(pl.col("split") == name), self.dimensions)
 
     @property

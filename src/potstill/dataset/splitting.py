@@ -129,14 +129,14 @@ def split(
     if rows < SMALLEST_DATASET:
         raise DatasetError(f"{rows} labelled rows are too few to split; at least {SMALLEST_DATASET} are needed")
     if groups is not None and times is not None:
-        raise DatasetError("a split keeps sources or time whole, not both")
+        raise DatasetError("a split can keep either sources or time whole, not both")
     blocks = clusters if groups is None else with_groups(clusters, groups)
 
     def dealt(shares: Fractions) -> tuple[IntArray, FloatArray]:
         wanted = np.array([getattr(shares, part) for part in PARTS])
         if times is not None:
             return _by_time(blocks, times, wanted), wanted
-        return _deal(blocks, _level(scores, weights), wanted, np.random.default_rng(seed)), wanted
+        return _assign_blocks(blocks, _level(scores, weights), wanted, np.random.default_rng(seed)), wanted
 
     shares = fractions.for_rows(rows)
     part, wanted = dealt(shares)
@@ -146,7 +146,7 @@ def split(
     for name, share, count in zip(PARTS, wanted, np.bincount(part, minlength=len(PARTS)), strict=True):
         if share and not count:
             what = "times" if times is not None else "clusters" if groups is None else "sources"
-            raise DatasetError(f"{rows} rows in too few distinct {what} to fill the part {name!r}")
+            raise DatasetError(f"{rows} rows have too few distinct {what} to fill the split {name!r}")
     return pl.Series("split", [PARTS[i] for i in part.tolist()], dtype=pl.String)
 
 
@@ -158,8 +158,8 @@ def folds(clusters: IntArray, scores: FloatArray, k: int, seed: int, weights: Fl
     """
     found = len(np.unique(clusters))
     if k < 2 or found < k:
-        raise DatasetError(f"{found} clusters cannot make {k} folds; 2 to {max(found, 2)} are possible")
-    return _deal(clusters, _level(scores, weights), np.full(k, 1.0 / k), np.random.default_rng(seed))
+        raise DatasetError(f"{found} clusters cannot be divided into {k} folds; 2 to {max(found, 2)} are possible")
+    return _assign_blocks(clusters, _level(scores, weights), np.full(k, 1.0 / k), np.random.default_rng(seed))
 
 
 def _level(scores: FloatArray, weights: FloatArray | None) -> FloatArray:
@@ -185,7 +185,7 @@ def with_groups(clusters: IntArray, groups: Sequence[str | None] | pl.Series) ->
     return joined(len(clusters), links)
 
 
-def _deal(blocks: IntArray, level: FloatArray, shares: FloatArray, rng: np.random.Generator) -> IntArray:
+def _assign_blocks(blocks: IntArray, level: FloatArray, shares: FloatArray, rng: np.random.Generator) -> IntArray:
     """Assign whole blocks, each to the split that lacks most of its share so far; return the split per row."""
     names, index = np.unique(blocks, return_inverse=True)
     sizes = np.bincount(index)

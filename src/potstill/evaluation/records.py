@@ -382,7 +382,7 @@ class Evaluation(Record):
         for rung in self.ladder:
             if rung.name == name:
                 return rung
-        raise RunError(f"{name}: no such rung; the ladder has: {', '.join(r.name for r in self.ladder)}")
+        raise RunError(f"{name}: no such candidate; the ladder has: {', '.join(r.name for r in self.ladder)}")
 
 
 class FileEvaluation(Record):

@@ -39,13 +39,13 @@ def lint(filter_: Filter) -> list[Finding]:
 def _findings(filter_: Filter) -> Iterator[tuple[str, str]]:
     places = {"rubric": RUBRIC_NAME}
     for part in untouched(filter_):
-        yield places.get(part, part), "is still that of the template, which says nothing of what you look for: edit it"
+        yield places.get(part, part), "is still the text of the template; edit it to describe what you look for"
     yield from _idle_dimensions(filter_)
     yield from _idle_limits(filter_)
     if not filter_.positive_tiers:
-        yield "tiers", "none is positive, so no recall will be reported"
+        yield "tiers", "no tier is positive, so recall will not be reported"
     elif len(filter_.positive_tiers) == len(filter_.tiers):
-        yield "tiers", "all are positive, so recall will always be 1"
+        yield "tiers", "all tiers are positive, so recall will always be 1"
     rules: list[tuple[str, Sequence[Any]]] = [("caps", filter_.caps), ("prefilter -> drop", filter_.prefilter.drop)]
     for key, parts in rules:
         for index, part in enumerate(parts):
@@ -55,7 +55,7 @@ def _findings(filter_: Filter) -> Iterator[tuple[str, str]]:
             if part.reason in {other.reason for other in parts[:index]}:
                 yield (
                     f"{key} -> {index} -> reason",
-                    f"{part.reason!r} is another's too, and a verdict shows nothing else",
+                    f"{part.reason!r} is used more than once, and a verdict shows only the reason",
                 )
 
 
@@ -67,7 +67,7 @@ def _idle_dimensions(filter_: Filter) -> Iterator[tuple[str, str]]:
             read |= parse(part.when, filter_.condition_names).names
     for name, dimension in filter_.dimensions.items():
         if dimension.weight == 0 and name not in read:
-            yield f"dimensions -> {name}", "has no weight and is in no condition, so it decides nothing"
+            yield f"dimensions -> {name}", "has weight 0 and occurs in no condition, so it has no effect"
         if name not in filter_.rubric:
             yield f"dimensions -> {name}", f"is not mentioned in {RUBRIC_NAME}"
 
@@ -81,29 +81,32 @@ def _idle_limits(filter_: Filter) -> Iterator[tuple[str, str]]:
                 continue
             fires = reach.before(part.when)
             if not reach.limit_fires(fires):
-                yield f"{key} -> {index} -> when", "never holds, so nothing is ever limited"
+                yield f"{key} -> {index} -> when", "is never true, so it has no effect"
             elif not reach.limit_fires(~fires):
-                yield f"{key} -> {index} -> when", "always holds"
+                yield f"{key} -> {index} -> when", "is always true"
     conditions: list[tuple[str, Sequence[Gate | Cap | Tier]]] = [*limits, ("tiers", filter_.tiers)]
     for key, all_parts in conditions:
         for index, one in enumerate(all_parts):
             if one.when is not None and parse(one.when, reach.names).operators & {"=", "!="}:
-                yield f"{key} -> {index} -> when", "compares with = or !=, which a student's scores hardly ever meet"
+                yield (
+                    f"{key} -> {index} -> when",
+                    "compares with = or !=, but a student's scores are rarely whole numbers",
+                )
 
 
 def _idle_terms(path: str, rule: TermRule) -> Iterator[tuple[str, str]]:
     for key, terms in (("any", rule.any), ("unless", rule.unless)):
         for repeated in sorted(term for term, times in Counter(terms).items() if times > 1):
-            yield f"{path} -> {key}", f"{repeated!r} is given twice"
+            yield f"{path} -> {key}", f"{repeated!r} occurs twice"
     if max(len(rule.any), len(rule.unless)) > _COMPARED:
         return
     for key, terms in (("any", rule.any), ("unless", rule.unless)):
         for wide, narrow in _pairs(terms, terms):
             # Of two equal terms, only the second is reported as redundant.
             if fold(wide) != fold(narrow) or terms.index(wide) < terms.index(narrow):
-                yield f"{path} -> {key}", f"{narrow!r} adds nothing to {wide!r}"
+                yield f"{path} -> {key}", f"{narrow!r} is redundant, because {wide!r} matches the same texts"
     for wide, narrow in _pairs(rule.unless, rule.any):
-        yield f"{path} -> any", f"{narrow!r} can never count, as it holds {wide!r} of unless"
+        yield f"{path} -> any", f"{narrow!r} never has an effect, because it contains {wide!r}, which is under unless"
 
 
 def _pairs(wide: Sequence[str], narrow: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -133,7 +136,7 @@ def explain(filter_: Filter) -> str:
     lines += ["", "The first tier that matches:"]
     for tier in filter_.tiers:
         mark = " (positive)" if tier.positive else ""
-        lines.append(f"  {tier.name}{mark}: {tier.when or 'all that is left'}")
+        lines.append(f"  {tier.name}{mark}: {tier.when or 'all other articles'}")
     if filter_.prefilter.drop:
         lines += ["", "Dropped before scoring:"]
         lines += [f"  {rule.reason}: a text that has {_words(rule)}" for rule in filter_.prefilter.drop]

@@ -31,13 +31,13 @@ def explain_fault(error: ValidationError, root: yaml.Node | None) -> str:
         legal = keys_at(path[:-1])
         close = difflib.get_close_matches(str(path[-1]), legal, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        return f"{place}: unknown key; {hint}legal: {', '.join(legal)}"
+        return f"{place}: unknown key; {hint}valid keys: {', '.join(legal)}"
     if fault["type"] == "missing":
         return f"{place}: missing; expected {_expected(_schema_at(path))}"
     if cause is not None:
         return f"{place}: {cause}"
     if fault["type"] == "json_invalid":
-        return "holds a character that no text can have (half of a surrogate pair)"
+        return "contains an unpaired surrogate, which is not a valid character"
     return f"{place}: got {_shown(fault['input'])}, expected {_expected(_schema_at(path))}"
 
 
@@ -92,13 +92,13 @@ def _expected(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each ki
             return f"keys: {', '.join(schema['properties'])}"
         case "object":
             most = schema.get("maxProperties")
-            return "names and what belongs to each" + ("" if most is None else f", 1 to {most} of them")
-    return "something else"
+            return "names and their values" + ("" if most is None else f", 1 to {most} of them")
+    return "another value"
 
 
 def _expected_text(schema: dict[str, Any]) -> str:
     if "pattern" in schema:
-        return "small letters and digits, joined by - . or _"
+        return "lower-case letters and digits, joined by - . or _"
     if "maxLength" in schema:
         return f"text of at most {schema['maxLength']:,} characters"
-    return "text" if "minLength" not in schema else "some text"
+    return "text" if "minLength" not in schema else "text that is not empty"

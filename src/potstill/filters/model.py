@@ -160,13 +160,17 @@ def _check_dimensions(filter_: Filter) -> None:
         if not _IDENTIFIER.fullmatch(name):
             raise FaultError(
                 ("dimensions", name),
-                "not a name for a dimension; expected up to 64 of A-Z, a-z, 0-9, _, a letter first",
+                "not a valid name of a dimension; expected up to 64 of A-Z, a-z, 0-9 and _, starting with a letter",
             )
         if name.lower() in RESERVED:
-            raise FaultError(("dimensions", name), f"a word that dimensions can't use: {', '.join(sorted(RESERVED))}")
+            raise FaultError(
+                ("dimensions", name), f"a reserved name; dimensions cannot be named: {', '.join(sorted(RESERVED))}"
+            )
         base, _, end = name.rpartition("_")
         if end in {"low", "high"} and base in filter_.dimensions:
-            raise FaultError(("dimensions", name), f"the name of a column for the interval of {base}; choose another")
+            raise FaultError(
+                ("dimensions", name), f"the name of a column for the interval of {base}; choose another name"
+            )
     total = math.fsum(dimension.weight for dimension in filter_.dimensions.values())
     if abs(total - 1) > 1e-6:
         shown = ", ".join(f"{name} {part.weight:g}" for name, part in filter_.dimensions.items())
@@ -197,27 +201,32 @@ def _check_tiers(filter_: Filter) -> None:
     seen: set[str] = set()
     for index, tier in enumerate(filter_.tiers):
         if tier.name in seen:
-            raise FaultError(("tiers", index, "name"), f"the tier {tier.name} is given twice")
+            raise FaultError(("tiers", index, "name"), f"the tier {tier.name} occurs twice")
         if tier.name in {UNSCORED, DROPPED}:
-            raise FaultError(("tiers", index, "name"), f"{tier.name} is what articles without scores get")
+            raise FaultError(("tiers", index, "name"), f"{tier.name} is reserved for articles without scores")
         seen.add(tier.name)
         if tier.when is not None:
             _check_condition(("tiers", index, "when"), tier.when, filter_)
         elif index < len(filter_.tiers) - 1:
             raise FaultError(
-                ("tiers", index), f"{tier.name} has no `when`, so the tiers after it can never match; only the last may"
+                ("tiers", index),
+                f"{tier.name} has no `when`, so the tiers after it can never match; only the last tier may omit it",
             )
     reach = Reach(filter_)
     conditions = [ALWAYS if tier.when is None else parse(tier.when, reach.names) for tier in filter_.tiers]
     for index, (tier, wanted) in enumerate(zip(filter_.tiers, conditions, strict=True)):
         if not reach.tier_matches(wanted, conditions[:index]):
             alone = reach.tier_matches(wanted, [])
-            why = "the tiers above it take all that would" if alone else "no scores within scale and limits do"
+            why = (
+                "the tiers above it match all scores that would"
+                if alone
+                else "no scores within the scale and the limits match it"
+            )
             raise FaultError(("tiers", index), f"{tier.name} can never match: {why}")
     if filter_.tiers[-1].when is not None and reach.tier_matches(ALWAYS, conditions):
         name = filter_.tiers[-1].name
         raise FaultError(
-            ("tiers", len(conditions) - 1), f"scores are left that match no tier; leave `when` off {name}, the last"
+            ("tiers", len(conditions) - 1), f"some scores match no tier; remove `when` from {name}, the last tier"
         )
 
 
@@ -226,7 +235,7 @@ def _check_examples(filter_: Filter) -> None:
     for index, example in enumerate(filter_.examples):
         if set(example.scores) != set(filter_.dimensions):
             odd = ", ".join(sorted(set(example.scores) ^ set(filter_.dimensions)))
-            raise FaultError(("examples", index, "scores"), f"expected one for each dimension and no other; see {odd}")
+            raise FaultError(("examples", index, "scores"), f"expected exactly one for each dimension; see {odd}")
         for name, score in example.scores.items():
             if not low <= score <= high:
                 raise FaultError(

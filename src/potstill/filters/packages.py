@@ -49,7 +49,9 @@ def load_filter(name_or_path: str | Path) -> Filter:
         path = path.parent
     if not path.is_dir():
         known = ", ".join(builtin_filters())
-        raise FilterError(f"{name_or_path}: no such filter; filters that ship: {known}, or a folder with {YAML_NAME}")
+        raise FilterError(
+            f"{name_or_path}: no such filter; expected a built-in filter ({known}) or a folder with {YAML_NAME}"
+        )
     return parse_filter(_read(path / YAML_NAME), _read(path / RUBRIC_NAME), str(path / YAML_NAME))
 
 
@@ -69,14 +71,14 @@ def parse_filter(yaml_text: str, rubric: str, where: str) -> Filter:
     """
     content, root = read_yaml(yaml_text, where)
     if not isinstance(content, dict):
-        raise FilterError(f"{where}: holds no keys; expected {', '.join(keys_at(()))}")
+        raise FilterError(f"{where}: contains no keys; expected {', '.join(keys_at(()))}")
     if "rubric" in content:
         line = line_of(root, ("rubric",))
-        raise FilterError(f"{where}: line {line}: rubric: belongs in {RUBRIC_NAME} beside this file")
+        raise FilterError(f"{where}: line {line}: rubric: move it to {RUBRIC_NAME} in the same folder")
     _refuse_many_patterns(content, root, where)
     rubric = "\n".join(rubric.splitlines()).strip()
     if not rubric:
-        raise FilterError(f"{where}: {RUBRIC_NAME} is empty; it tells the oracle how to score")
+        raise FilterError(f"{where}: {RUBRIC_NAME} is empty; it must tell the oracle how to score")
     try:
         # Validation uses JSON because strict models then accept lists for tuples, but still reject "7" for 7.
         return Filter.model_validate_json(json.dumps({**content, "rubric": rubric + "\n"}), strict=True)
@@ -95,7 +97,7 @@ def _refuse_many_patterns(content: dict[str, Any], root: yaml.Node | None, where
     if count > MOST_PATTERNS:
         line = line_of(root, ("caps",) if content.get("caps") else ("prefilter",))
         raise FilterError(
-            f"{where}: line {line}: {count:,} patterns in caps and prefilter, at most {MOST_PATTERNS} are legal"
+            f"{where}: line {line}: {count:,} patterns in caps and prefilter; at most {MOST_PATTERNS} are allowed"
         )
 
 
@@ -107,17 +109,19 @@ def scaffold(name: str, folder: str | Path = ".") -> Path:
     """
     place = Path(folder) / name
     if name in builtin_filters():
-        raise FilterError(f"{name}: a filter of this name ships with potstill; choose another")
+        raise FilterError(f"{name}: this is the name of a built-in filter; choose another name")
     filled = {
         file: (_builtin("template") / file).read_text(encoding="utf-8").replace("NAME", name)
         for file in (YAML_NAME, RUBRIC_NAME)
     }
     if not NAME.fullmatch(name):
-        raise FilterError(f"{name}: not a filter's name; it has small letters, digits and hyphens, such as my-topic")
+        raise FilterError(
+            f"{name}: not a valid filter name; use lower-case letters, digits and hyphens, such as my-topic"
+        )
     # The filter is checked before anything is written.
     parse_filter(filled[YAML_NAME], filled[RUBRIC_NAME], f"new filter {name}")
     if place.exists():
-        raise FilterError(f"{place}: exists already; nothing was written")
+        raise FilterError(f"{place}: already exists; nothing was written")
     for file, text in filled.items():
         write_text(place / file, text)
     return place
@@ -156,10 +160,12 @@ def _read(path: Path) -> str:
         if path.exists() and not path.is_file():
             raise FilterError(f"{path}: is not a file")
         if path.exists() and path.stat().st_size > _MOST_BYTES:
-            raise FilterError(f"{path}: {path.stat().st_size:,} bytes, at most {_MOST_BYTES:,} are read")
+            raise FilterError(f"{path}: {path.stat().st_size:,} bytes; at most {_MOST_BYTES:,} are allowed")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise FilterError(f"{path}: no such file; a filter is {YAML_NAME} and {RUBRIC_NAME} in one folder") from None
+        raise FilterError(
+            f"{path}: no such file; a filter consists of {YAML_NAME} and {RUBRIC_NAME} in one folder"
+        ) from None
     except UnicodeDecodeError as error:
         raise FilterError(f"{path}: not UTF-8 at byte {error.start}") from None
     except OSError as error:

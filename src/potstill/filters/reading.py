@@ -38,7 +38,7 @@ class _Loader(yaml.SafeLoader):
         self.depth += 1
         if self.depth > _DEEPEST:
             raise yaml.MarkedYAMLError(
-                None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark()
+                None, None, f"nested too deeply; at most {_DEEPEST} levels are allowed", self.get_mark()
             )
         node = self._composed(parent, index)
         self.depth -= 1
@@ -48,17 +48,17 @@ class _Loader(yaml.SafeLoader):
         # The scanner reads ahead of the composer, in time that grows with the square of the nesting depth.
         if self.flow_level > _DEEPEST:
             raise yaml.MarkedYAMLError(
-                None, None, f"nested too deep; at most {_DEEPEST} levels are read", self.get_mark()
+                None, None, f"nested too deeply; at most {_DEEPEST} levels are allowed", self.get_mark()
             )
         super().fetch_flow_collection_start(TokenClass)
 
     def _composed(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         start = self.get_mark()
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not read here", start)
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not supported", start)
         node = super().compose_node(parent, index)
         if node is not None and node.tag not in _TAGS:
-            raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not read here", node.start_mark)
+            raise yaml.MarkedYAMLError(None, None, f"the tag {node.tag} is not supported", node.start_mark)
         return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002 - PyYAML's
@@ -68,7 +68,7 @@ class _Loader(yaml.SafeLoader):
             if key_node.tag != "tag:yaml.org,2002:str":
                 raise yaml.MarkedYAMLError(None, None, f"the key {key} is not text; quote it", key_node.start_mark)
             if key in seen:
-                raise yaml.MarkedYAMLError(None, None, f"the key {key} is given twice", key_node.start_mark)
+                raise yaml.MarkedYAMLError(None, None, f"the key {key} occurs twice", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep=deep)
 
@@ -127,7 +127,7 @@ def read_yaml(text: str, where: str) -> tuple[Any, yaml.Node | None]:
             large or nested too deeply; the message names the line.
     """
     if len(text) > MOST_CHARACTERS:
-        raise FilterError(f"{where}: {len(text):,} characters, at most {MOST_CHARACTERS:,} are read")
+        raise FilterError(f"{where}: {len(text):,} characters; at most {MOST_CHARACTERS:,} are allowed")
     loader: _Loader | None = None
     try:
         loader = _Loader(text)
@@ -138,16 +138,16 @@ def read_yaml(text: str, where: str) -> tuple[Any, yaml.Node | None]:
         line = 0 if mark is None else mark.line
         shown = text.splitlines()[line] if line < len(text.splitlines()) else ""
         if "\t" in shown[: len(shown) - len(shown.lstrip())] or "'\\t'" in (error.problem or ""):
-            raise FilterError(f"{where}: line {line + 1}: a tab; YAML is indented with spaces") from None
+            raise FilterError(f"{where}: line {line + 1}: a tab; YAML must be indented with spaces") from None
         raise FilterError(f"{where}: line {line + 1}: {error.problem}") from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         character = text[error.position]
-        raise FilterError(f"{where}: line {line}: the character {character!r} is not legal in YAML") from None
+        raise FilterError(f"{where}: line {line}: the character {character!r} is not allowed in YAML") from None
     except (yaml.YAMLError, ValueError) as error:
         raise FilterError(f"{where}: not YAML ({str(error).splitlines()[0]})") from None
     except RecursionError:
-        raise FilterError(f"{where}: nested too deep") from None
+        raise FilterError(f"{where}: nested too deeply") from None
     finally:
         if loader is not None:
             loader.dispose()

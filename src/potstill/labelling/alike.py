@@ -59,7 +59,7 @@ class Alike:
         count = max(self._reasons.values())
         began = " ".join((failure.raw or failure.detail).split())[:200]
         where = f" from {address}" if address else ""
-        return f"{count} answers{where} were of no use and none was good ({failure.reason}: {began})"
+        return f"{count} answers{where} could not be used, and there was no usable one ({failure.reason}: {began})"
 
     def to_reopen(self) -> list[str]:
         """Return the keys of the questions to ask again: all repeated failures, or those caused by the server."""

@@ -46,9 +46,9 @@ class Batching:
     def __post_init__(self) -> None:
         """Reject an invalid size or time."""
         if not 1 <= self.size <= 50_000:
-            raise BadInput(f"--batch-size: got {str(self.size)[:30]}, legal 1 to 50,000")
+            raise BadInput(f"--batch-size: got {str(self.size)[:30]}, expected 1 to 50,000")
         if not 0 < self.poll <= 86_400:
-            raise BadInput(f"--poll: got {self.poll:g}, legal above 0 and up to 86,400 seconds")
+            raise BadInput(f"--poll: got {self.poll:g}, expected a number above 0 and up to 86,400 seconds")
 
 
 def refuse_jobs(ledger: Ledger) -> None:
@@ -58,13 +58,15 @@ def refuse_jobs(ledger: Ledger) -> None:
         LabelError: there are unfinished jobs.
     """
     if jobs := ledger.jobs():
-        raise LabelError(f"{ledger.path}: {len(jobs)} jobs are under way; the same command with --batch awaits them")
+        raise LabelError(
+            f"{ledger.path}: {len(jobs)} batch jobs are in progress; run the same command with --batch to wait for them"
+        )
 
 
 def _way_out(ledger: Ledger) -> str:
     """Describe how to continue without the unfinished jobs, for a user who knows that they will not end."""
     names = ", ".join(job.job or job.tag for job in ledger.jobs())
-    return f"; if it stays so, --drop-job gives a job up (under way: {names})" if names else ""
+    return f"; if this persists, abandon a job with --drop-job (in progress: {names})" if names else ""
 
 
 def drop_jobs(ledger: Ledger, names: Collection[str]) -> str:
@@ -82,12 +84,12 @@ def drop_jobs(ledger: Ledger, names: Collection[str]) -> str:
     """
     jobs = {job.job or job.tag: job for job in ledger.jobs()}
     if unknown := [name for name in names if name not in jobs]:
-        there = f"; under way: {', '.join(jobs)}" if jobs else ""
-        raise LabelError(f"{ledger.path}: no job {', '.join(unknown)} is under way{there}")
+        there = f"; in progress: {', '.join(jobs)}" if jobs else ""
+        raise LabelError(f"{ledger.path}: no job {', '.join(unknown)} is in progress{there}")
     calls = 0
     cost = 0
     for name in dict.fromkeys(names):
-        detail = f"the job {name} was given up"
+        detail = f"the job {name} was abandoned"
         lost = [
             Failed(call.question, "dropped", detail, "", False, None, None, call.worst, 0.0)
             for call in jobs[name].calls
@@ -95,10 +97,10 @@ def drop_jobs(ledger: Ledger, names: Collection[str]) -> str:
         ledger.land_job(jobs[name].tag, lost)
         calls += len(lost)
         cost += sum(call.cost for call in lost)
-    counted = f" They count as {money(cost / TRILLION)}, the most that they can cost." if cost else ""
+    counted = f" They are counted at their maximum cost, {money(cost / TRILLION)}." if cost else ""
     return (
-        f"given up: {', '.join(names)}, with {calls:,} questions; those that the "
-        f"provider answers all the same are paid for, and asked again.{counted}"
+        f"abandoned: {', '.join(names)}, with {calls:,} questions; those that the "
+        f"provider still answers are billed, and are asked again.{counted}"
     )
 
 
@@ -159,7 +161,7 @@ class BatchSession(Session):
         for job in self.ledger.jobs():
             if job.oracle != oracle:
                 raise LabelError(
-                    f"{self.ledger.path}: a job of {job.oracle} is under way; await it with that oracle"
+                    f"{self.ledger.path}: a job of {job.oracle} is in progress; wait for it with that oracle"
                     f"{_way_out(self.ledger)}"
                 )
             if job.job is None:
@@ -229,7 +231,7 @@ class BatchSession(Session):
 
     async def _look(self, job: Job) -> bool:
         """Return whether a job has ended; a server that is temporarily unavailable is asked again later."""
-        requests = {call.question.key: self._bare(call.question) for call in job.calls}
+        requests = {call.question.key: self._request_to_parse(call.question) for call in job.calls}
         try:
             ended = await self.batches.ended(job.job or "", requests)
         except Failure as failure:
@@ -249,20 +251,20 @@ class BatchSession(Session):
         self.ledger.land_job(job.tag, [self._event(call.question, outcome, cost) for call, outcome, cost in settled])
         for call, outcome, cost in settled:
             self.budget.settle(call.worst, cost)
-            self._landed(call.question, outcome)
+            self._count_outcome(call.question, outcome)
         return True
 
     def _window_bytes(self) -> int:
-        """Return the maximum size of an article's window in bytes, which `_bare` questions lack."""
+        """Return the maximum size of an article's window in bytes, which `_request_to_parse` questions lack."""
         return 4 * self.prompt.filter.text.max_chars
 
-    def _bare(self, question: Question) -> Request:
+    def _request_to_parse(self, question: Question) -> Request:
         """Return as much of a question as is needed to parse its answer; an earlier process's text is unknown yet."""
         wanted = self.windows.get(question.key)
         window = "" if wanted is None else wanted.window
         return self.prompt.request(question.article, window, question.sample, self.limits.max_tokens)
 
-    def _landed(self, question: Question, outcome: Reply | Failure) -> None:
+    def _count_outcome(self, question: Question, outcome: Reply | Failure) -> None:
         wanted = self.windows.pop(question.key, None)
         self.in_flight.discard(question.key)
         if wanted is None:
@@ -274,15 +276,15 @@ class BatchSession(Session):
             self._step()
         elif outcome.reason in FATAL:
             self._stop(str(outcome), fatal=True)
-        elif self._hopeless_alike(question, outcome):
+        elif self._fails_for_all(question, outcome):
             return
-        elif self._again(question, outcome):
+        elif self._is_asked_again(question, outcome):
             self.rounds[question.key] += 1
             self.again.append(wanted)
         else:
             self._give_up(question, outcome)
 
-    def _again(self, question: Question, failure: Failure) -> bool:
+    def _is_asked_again(self, question: Question, failure: Failure) -> bool:
         return (failure.retryable or failure.reason in REPAIRABLE) and self.rounds[question.key] + 1 < ROUNDS
 
     def _event(self, question: Question, outcome: Reply | Failure, cost: int) -> Event:
@@ -291,7 +293,7 @@ class BatchSession(Session):
                 question, outcome.scores, outcome.evidence, outcome.raw, False, outcome.tokens_in, outcome.tokens_out,
                 cost, 0.0,
             )  # fmt: skip
-        final = not outcome.retryable and outcome.reason not in FATAL and not self._again(question, outcome)
+        final = not outcome.retryable and outcome.reason not in FATAL and not self._is_asked_again(question, outcome)
         return Failed(
             question, outcome.reason, outcome.detail, outcome.raw, final, outcome.tokens_in, outcome.tokens_out,
             cost, 0.0,

@@ -48,7 +48,9 @@ class Price:
 
     def __post_init__(self) -> None:
         if not all(0 <= price < 1e6 for price in (self.input, self.output, self.cached or 0.0)):
-            raise BadInput(f"a price per million tokens is from 0 to 1,000,000, got {self.input:g} and {self.output:g}")
+            raise BadInput(
+                f"a price per million tokens must be from 0 to 1,000,000, got {self.input:g} and {self.output:g}"
+            )
 
     def of(self, tokens_in: int, tokens_out: int, cached: int = 0) -> int:
         """Return the cost of a call, in trillionths; `cached` is the part of `tokens_in` from the server's cache."""

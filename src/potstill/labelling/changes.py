@@ -21,7 +21,7 @@ Prompts = Literal["refuse", "mix", "replace"]
 stay in the ledger but no longer count.
 """
 
-_WAYS = "--mix-prompts keeps them and asks only for what is missing; --replace-prompt asks for everything anew."
+_WAYS = "Use --mix-prompts to keep them and buy only missing labels, or --replace-prompt to buy all labels again."
 
 
 def agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
@@ -49,4 +49,4 @@ def refuse_others(ledger: Ledger, prompt: Prompt, ways: str = _WAYS) -> None:
     for hash_, parts in ledger.accepted_prompts().items():
         if hash_ != prompt.hash:
             differs = prompt.difference(parts)
-            raise LabelError(f"{ledger.path}: holds labels made with another prompt. What differs: {differs}. {ways}")
+            raise LabelError(f"{ledger.path}: contains labels made with another prompt. Difference: {differs}. {ways}")

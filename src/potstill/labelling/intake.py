@@ -43,13 +43,13 @@ def add_articles(target: Path, source: str | Path) -> int:
     except _NothingNewError:
         return 0
     except pl.exceptions.PolarsError as error:
-        raise ArticleError(f"{source}: its columns don't go with those of {target} ({error})") from None
+        raise ArticleError(f"{source}: its columns are not compatible with those of {target} ({error})") from None
     return added
 
 
 def _refuse_nothing(source: str | Path, *, rows: int, added: int) -> None:
     if not rows:
-        raise ArticleError(f"{source}: holds no articles")
+        raise ArticleError(f"{source}: contains no articles")
     if not added:
         raise _NothingNewError
 
@@ -70,6 +70,6 @@ def _unknown(source: str | Path, frame: pl.DataFrame, rows: list[int], known: di
     mask = []
     for row, (id_, print_) in zip(rows, _fingerprints(frame).items(), strict=True):
         if known.get(id_, print_) != print_:
-            raise ArticleError(f"{source}: line {row}: id {id_!r} is already in the run, with another text")
+            raise ArticleError(f"{source}: line {row}: id {id_!r} is already in the run, with a different text")
         mask.append(id_ not in known)
     return pl.Series(mask, dtype=pl.Boolean)

@@ -449,7 +449,7 @@ class Ledger:
             for name in names:
                 value = found[name]
                 if value is not None and not low <= value <= high:
-                    raise LabelError(f"{self.path}: {facts[0]!r}: {name}: got {value}, legal {low:g} to {high:g}")
+                    raise LabelError(f"{self.path}: {facts[0]!r}: {name}: got {value}, expected {low:g} to {high:g}")
                 scores[name].append(value)
             for name, fact in zip(columns, facts, strict=True):
                 columns[name].append(fact)
@@ -498,7 +498,8 @@ class Ledger:
         found = int(row[0])
         if found > SCHEMA_VERSION:
             raise LabelError(
-                f"{self.path}: schema_version {found} is newer than this potstill reads ({SCHEMA_VERSION})"
+                f"{self.path}: schema_version {found} is newer than this version of potstill supports "
+                f"({SCHEMA_VERSION})"
             )
 
     @contextmanager
@@ -509,7 +510,7 @@ class Ledger:
                 yield self._database
                 self._database.execute("COMMIT")
             except sqlite3.OperationalError as error:
-                raise BadInput(f"{self.path}: cannot be written ({error}); what was there is unchanged") from error
+                raise BadInput(f"{self.path}: cannot be written ({error}); existing content is unchanged") from error
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")

@@ -72,7 +72,7 @@ def find_price(spec: str, base_url: str | None = None, table: str | Path | None 
     Raises:
         BadInput: the user's table is missing or invalid.
     """
-    if table is not None and (entry := _own(Path(table), spec)) is not None:
+    if table is not None and (entry := _from_table(Path(table), spec)) is not None:
         month = f", of {entry.month}" if entry.month else ""
         return Known(Price(entry.input, entry.output, entry.cached), f"{table}{month}")
     kind, _, model = spec.partition(":")
@@ -89,7 +89,7 @@ def data_source() -> str:
     return f"genai-prices {version('genai-prices')}, data of {_date_of_the_data()}"
 
 
-def _own(path: Path, spec: str) -> Entry | None:
+def _from_table(path: Path, spec: str) -> Entry | None:
     """Return a model's entry in the user's table."""
     content, root = read_yaml(read_text(path), str(path))
     try:
@@ -184,14 +184,14 @@ def _clauses(match: MatchLogic) -> Iterator[Any]:
 
 def _price(model: ModelInfo) -> Price | None:
     """Return a model's current price, the highest if it varies by the hour; None for other kinds of prices."""
-    single, jobs = _at_its_dearest(model, {}), _at_its_dearest(model, {"processing": "batch"})
+    single, jobs = _highest(model, {}), _highest(model, {"processing": "batch"})
     if single is None or jobs is None:
         return None
     # Without prices for batch jobs, the full price is assumed, so that a cost limit holds.
     return Price(single.input, single.output, single.cached, jobs, single.long)
 
 
-def _at_its_dearest(model: ModelInfo, context: dict[str, str]) -> Price | None:
+def _highest(model: ModelInfo, context: dict[str, str]) -> Price | None:
     midnight = datetime.combine(datetime.now(UTC).date(), time(), UTC)
     hours = [midnight + timedelta(minutes=30 * step) for step in range(48)] if isinstance(model.prices, list) else []
     found = [_read(model.get_prices(hour, context)) for hour in hours or [midnight]]

@@ -110,7 +110,7 @@ class Session:
             for worker in set(workers) - self.asking:
                 worker.cancel()
             if self.asking:
-                wait_for(f"{len(self.asking)} calls may still be answered: waiting {LAST_WAIT:.0f} s at most")
+                wait_for(f"{len(self.asking)} calls may still be answered: waiting up to {LAST_WAIT:.0f} s")
             await asyncio.wait(workers, timeout=LAST_WAIT)
             raise
         finally:
@@ -118,7 +118,7 @@ class Session:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await self.writer.finish()
-            self._remember()
+            self._save_abilities()
             if again := self.alike.to_reopen():
                 self.ledger.reopen(again)
         if self.error is not None:
@@ -145,7 +145,7 @@ class Session:
             doubt=self.tally.doubt,
         )
 
-    def _remember(self) -> None:
+    def _save_abilities(self) -> None:
         """Save the server capabilities that the oracle detected."""
         if not isinstance(self.oracle, Remembers):
             return
@@ -236,7 +236,7 @@ class Session:
                 self.landed.append(time.monotonic())
                 self._step()
                 return
-            if self._must_stop(outcome, tries) or self._hopeless_alike(question, outcome):
+            if self._must_stop(outcome, tries) or self._fails_for_all(question, outcome):
                 return
             if outcome.reason == UNSUPPORTED:
                 continue
@@ -314,12 +314,12 @@ class Session:
         if failure.reason in FATAL:
             self._stop(str(failure), fatal=True)
         elif (failure.retry_after or 0.0) > self.limits.patience:
-            self._stop(f"the server asks to wait {failure.retry_after:.0f} s; go on later", fatal=True)
+            self._stop(f"the server asks to wait {failure.retry_after:.0f} s; continue later", fatal=True)
         elif failure.reason == "connection" and failure.charged == "nothing" and not self.bought and tries >= 2:
             self._stop(f"the oracle cannot be reached ({failure.detail})", fatal=True)
         return self.stopped is not None
 
-    def _hopeless_alike(self, question: Question, failure: Failure) -> bool:
+    def _fails_for_all(self, question: Question, failure: Failure) -> bool:
         """Return whether the oracle will probably never answer; its questions stay open until the cause is fixed."""
         if not self.oracle.free and self.alike.failed(question.key, failure):
             self.failed[failure.reason] += 1
@@ -365,7 +365,7 @@ class Session:
 def _window(prompt: Prompt, id_: str, title: str, content: str) -> str:
     window = prompt.filter.text.of(title, content)
     if not window.strip():
-        raise ArticleError(f"article {id_!r}: the text is empty, and so is the title")
+        raise ArticleError(f"article {id_!r}: the title and the content are both empty")
     return window
 
 
@@ -391,4 +391,7 @@ def _price_earlier(ledger: Ledger, oracle: str, price: Price) -> None:
     """Apply the current price to unpriced calls of earlier sessions, so that the cost limit covers all sessions."""
     calls, cost = ledger.price_unpriced(oracle, price)
     if calls:
-        note(f"{calls:,} earlier calls were made without a price and are counted at today's: {money(cost / TRILLION)}")
+        note(
+            f"{calls:,} earlier calls were made without a price and are counted at the current price: "
+            f"{money(cost / TRILLION)}"
+        )

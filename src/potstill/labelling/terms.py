@@ -75,7 +75,7 @@ class Repeats:
     def __post_init__(self) -> None:
         """Reject an invalid number of answers or share."""
         if not 1 <= self.samples <= MOST_SAMPLES:
-            raise BadInput(f"--samples: got {str(self.samples)[:30]}, legal 1 to {MOST_SAMPLES:,}")
+            raise BadInput(f"--samples: got {str(self.samples)[:30]}, expected 1 to {MOST_SAMPLES:,}")
         if not 0 < self.share <= 1:
             raise BadInput(f"--repeat-share: got {self.share:g}, expected a share above 0 and up to 1")
         if self.share < 1 and self.samples < 2:

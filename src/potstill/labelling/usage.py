@@ -42,12 +42,15 @@ def doubt_of(request: Request, outcome: Reply | Failure, unseen: int = 0) -> str
     most_in, most_out = most_tokens(request)
     asked = sum(len(message["content"].encode()) for message in request.messages)
     if not asked // _BYTES_PER_TOKEN <= tokens_in <= _FACTOR * (most_in + unseen):
-        return f"it counts {_number(tokens_in)} tokens for a question of {asked:,} bytes"
-    said = len(outcome.raw.encode())
-    if not -(-said // _BYTES_PER_TOKEN) <= tokens_out <= _FACTOR * most_out + _HIDDEN_THINKING:
-        return f"it counts {_number(tokens_out)} tokens for an answer of {said:,} bytes, limited to {most_out:,} tokens"
+        return f"it reports {_number(tokens_in)} tokens for a question of {asked:,} bytes"
+    answer_bytes = len(outcome.raw.encode())
+    if not -(-answer_bytes // _BYTES_PER_TOKEN) <= tokens_out <= _FACTOR * most_out + _HIDDEN_THINKING:
+        return (
+            f"it reports {_number(tokens_out)} tokens for an answer of {answer_bytes:,} bytes, limited to "
+            f"{most_out:,} tokens"
+        )
     if outcome.cached > tokens_in:
-        return f"it counts {_number(outcome.cached)} of {tokens_in:,} tokens as read from its cache"
+        return f"it reports {_number(outcome.cached)} of {tokens_in:,} tokens as read from its cache"
     return ""
 
 
@@ -127,8 +130,8 @@ class Tally:
         if self.doubt is None:
             self.doubt = doubt
             note(
-                f"warning: the server's usage is not believed ({doubt}); such calls are counted at the most that they "
-                "can cost"
+                f"warning: the server's token counts are implausible ({doubt}); such calls are counted at their "
+                "maximum cost"
             )
 
 

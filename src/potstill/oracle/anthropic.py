@@ -145,13 +145,13 @@ def _read(text: str, request: Request, form: str) -> Reply:
         failure.detail, failure.of_server, failure.raw = without_answer("content", body), True, text[:4000]
         raise failure
     blocks = [block for block in content if isinstance(block, dict)]
-    said = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
+    message_text = "".join(str(block.get("text") or "") for block in blocks if block.get("type") == "text")
     if stop == "refusal":
-        failure.reason, failure.raw = "refused", storable(said[:4000])
-        failure.detail = one_line(storable(said)) or "the model refuses"
+        failure.reason, failure.raw = "refused", storable(message_text[:4000])
+        failure.detail = one_line(storable(message_text)) or "the model refuses"
         raise failure
     thought = any(block.get("type") in {"thinking", "redacted_thinking"} for block in blocks)
-    return read_answer(request, said, failure, alone=holds(form), finish=stop, thought=thought)
+    return read_answer(request, message_text, failure, alone=holds(form), finish=stop, thought=thought)
 
 
 def _used(usage: object) -> tuple[int, int, int] | None:

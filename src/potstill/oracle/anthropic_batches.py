@@ -91,7 +91,7 @@ class AnthropicBatches:
             return None
         outcomes: dict[str, Reply | Failure] = {}
         if found.results_url is None:
-            gone = Failure("server", "the batch has ended, and its results are gone", charged="unknown")
+            gone = Failure("server", "the batch has ended, but its results are no longer available", charged="unknown")
             return Ended(outcomes, gone)
         keys = {key[:_KEY]: key for key in questions}
         for line in await self._results(job):
@@ -101,7 +101,9 @@ class AnthropicBatches:
                     outcomes[key] = self._outcome(line.get("result"), questions[key])
                 except Failure as failure:
                     outcomes[key] = failure
-        return Ended(outcomes, Failure("server", "the batch has ended without an outcome", charged="unknown"))
+        return Ended(
+            outcomes, Failure("server", "the batch has ended without a result for this question", charged="unknown")
+        )
 
     async def _page(self, after: str | None, limit: int) -> list[MessageBatch]:
         """Return batches, newest first."""
@@ -143,8 +145,10 @@ class AnthropicBatches:
         error = outer.get("error") if isinstance(outer, dict) else None
         if kind != "errored" or not isinstance(error, dict):
             # Expired and cancelled questions were neither answered nor billed.
-            said = one_line(str(kind or "without an outcome"))
-            raise Failure("server", f"the question is {said}", charged="nothing" if kind in _UNBILLED else "unknown")
+            outcome_name = one_line(str(kind or "without a result"))
+            raise Failure(
+                "server", f"the question is {outcome_name}", charged="nothing" if kind in _UNBILLED else "unknown"
+            )
         message = str(error.get("message") or error.get("type"))
         failure = status_failure(_STATUS.get(str(error.get("type")), 500), message, json.dumps(error), {})
         failure.charged = "nothing"  # as documented, for any error
@@ -165,5 +169,5 @@ class AnthropicBatches:
 def _batch(found: MessageBatch) -> MessageBatch:
     """Check what the server returned about a batch, which the library does not validate."""
     if not isinstance(getattr(found, "id", None), str) or getattr(found, "request_counts", None) is None:
-        raise Failure("malformed", "the server's answer is no message batch")
+        raise Failure("malformed", "the server's answer is not a message batch")
     return found

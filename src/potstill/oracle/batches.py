@@ -82,7 +82,7 @@ def batches_of(oracle: Oracle, poll: float = 30.0) -> Batches:
         return RedactedBatches(AnthropicBatches(oracle, poll), oracle.redaction)
     if isinstance(oracle, GeminiOracle):
         return RedactedBatches(GeminiBatches(oracle), oracle.redaction)
-    raise BadInput(f"--batch: {oracle.name} has no batch interface here; openai, anthropic and gemini have one")
+    raise BadInput(f"--batch: {oracle.name} is not supported; expected openai, anthropic or gemini")
 
 
 class RedactedBatches:
@@ -94,20 +94,20 @@ class RedactedBatches:
 
     async def upload(self, tag: str, questions: Mapping[str, Request]) -> str:
         """Call the method of the wrapped interface and redact its result."""
-        return self._clean(await self._told(self._batches.upload(tag, questions)))
+        return self._clean(await self._without_secrets(self._batches.upload(tag, questions)))
 
     async def start(self, tag: str, file: str) -> str:
         """Call the method of the wrapped interface and redact its result."""
-        return self._clean(await self._told(self._batches.start(tag, file)))
+        return self._clean(await self._without_secrets(self._batches.start(tag, file)))
 
     async def find(self, tag: str, file: str | None) -> str | None:
         """Call the method of the wrapped interface and redact its result."""
-        found = await self._told(self._batches.find(tag, file))
+        found = await self._without_secrets(self._batches.find(tag, file))
         return None if found is None else self._clean(found)
 
     async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
         """Call the method of the wrapped interface and redact its result."""
-        found = await self._told(self._batches.ended(job, questions))
+        found = await self._without_secrets(self._batches.ended(job, questions))
         if found is None:
             return None
         outcomes = {
@@ -116,7 +116,7 @@ class RedactedBatches:
         }
         return Ended(outcomes, self._redaction.failure(found.rest))
 
-    async def _told(self, call: Awaitable[T]) -> T:
+    async def _without_secrets(self, call: Awaitable[T]) -> T:
         try:
             return await call
         except Failure as failure:
@@ -125,7 +125,7 @@ class RedactedBatches:
     def _clean(self, name: str) -> str:
         """Check a server's name for a file or a job, which the ledger stores and later requests send back."""
         if self._redaction.hide(name) != name:
-            raise Failure("malformed", "the server's name for a file or a job holds the API key or another secret")
+            raise Failure("malformed", "the server's name for a file or a job contains the API key or another secret")
         return name
 
 
@@ -178,12 +178,12 @@ class OpenAIBatches:
                 content = await self._asked(self._client.files.content(file))
                 for line in content.text.splitlines():
                     self._read(line, questions, outcomes)
-        said = "; ".join(str(error.message) for error in (found.errors.data or [])) if found.errors else ""
-        detail = f"the job is {found.status} {said}".strip()
+        message_text = "; ".join(str(error.message) for error in (found.errors.data or [])) if found.errors else ""
+        detail = f"the job is {found.status} {message_text}".strip()
         if found.status == "failed":
             # The questions were rejected as invalid before any was asked.
             return Ended(outcomes, Failure("bad_request", detail))
-        return Ended(outcomes, Failure("server", f"{detail}, without an outcome", charged="unknown"))
+        return Ended(outcomes, Failure("server", f"{detail}, without a result for this question", charged="unknown"))
 
     @property
     def _client(self) -> openai.AsyncOpenAI:
@@ -207,10 +207,10 @@ class OpenAIBatches:
         response = value.get("response")
         if not isinstance(response, dict):
             error = value.get("error")
-            said = error.get("message") if isinstance(error, dict) else error
+            message_text = error.get("message") if isinstance(error, dict) else error
             # An expired or cancelled question was never asked. The cost of other errors is unknown.
             never = isinstance(error, dict) and error.get("code") in _NEVER_ASKED
-            detail = one_line(str(said or "no answer"))
+            detail = one_line(str(message_text or "no answer"))
             raise Failure("server", detail, charged="nothing" if never else "unknown")
         body, status = response.get("body"), response.get("status_code")
         if status != 200:
@@ -226,8 +226,8 @@ class OpenAIBatches:
         try:
             return await call
         except openai.APIStatusError as error:
-            said = f"{error.message} {error.code} {error.type}"
-            raise status_failure(error.status_code, error.message, said, error.response.headers) from None
+            message_text = f"{error.message} {error.code} {error.type}"
+            raise status_failure(error.status_code, error.message, message_text, error.response.headers) from None
         except ended as error:
             raise self._oracle.lost(error) from None
         except openai.APIError as error:

@@ -42,15 +42,15 @@ def without_logins(text: str) -> str:
     return re.sub(r"//[^/?#\s'\"]*@", "//", text)
 
 
-def address(told: str | None, variable: str) -> str | None:
+def address(given: str | None, variable: str) -> str | None:
     """Return the given address, else that of the environment variable; None for the provider's own.
 
     Raises:
         OracleError: the address is invalid.
     """
-    if told:
-        check_address(told, "--base-url")
-        return told
+    if given:
+        check_address(given, "--base-url")
+        return given
     if found := os.environ.get(variable):
         check_address(found, variable)
         return found
@@ -70,7 +70,8 @@ def check_address(url: str, named: str) -> None:
     parts = _parts(url, named, _SCHEMES)
     if "@" in parts.netloc:
         raise OracleError(
-            f"{named}: holds a user name or a password before the host; leave it out, and give a key by its variable"
+            f"{named}: contains a user name or a password before the host; remove it, and "
+            "set the key in its environment variable"
         )
 
 
@@ -92,25 +93,25 @@ def check_environment() -> None:
     _check_certificates()
 
 
-def api_key(variables: tuple[str, ...], told: str | None, *, needed: bool = True) -> str:
-    """Return the key from the environment: from the given variable, else from the first one that is set.
+def api_key(variables: tuple[str, ...], given: str | None, *, needed: bool = True) -> str:
+    """Return the key from the environment: from the variable `given`, else from the first one that is set.
 
     Raises:
         OracleError: there is no key, or it cannot be sent in a header.
     """
-    wanted = variables if told is None else (told,)
+    wanted = variables if given is None else (given,)
     for variable in wanted:
         if key := os.environ.get(variable, ""):
             check_header(key, variable)
             return key
-    if told is not None and not _VARIABLE.fullmatch(told):
+    if given is not None and not _VARIABLE.fullmatch(given):
         raise OracleError(
-            f"--api-key-env: expected the name of an environment variable, such as {variables[0]}; what was given is "
-            "no such name, and is not shown, as it may be a key"
+            f"--api-key-env: expected the name of an environment variable, such as {variables[0]}; the given "
+            "value is not shown, because it may be a key"
         )
-    if told or needed:
+    if given or needed:
         raise OracleError(
-            f"no API key: set the environment variable {wanted[0]}, or name a server of your own with --base-url"
+            f"no API key: set the environment variable {wanted[0]}, or specify your own server with --base-url"
         )
     return NO_KEY
 
@@ -123,12 +124,12 @@ def check_header(value: str, variable: str) -> None:
     """
     for character in value:
         if character in "\r\n":
-            raise OracleError(f"{variable}: holds a line break; set it to one line without its end")
+            raise OracleError(f"{variable}: contains a line break; set it to a single line without one")
         if not (character.isascii() and character.isprintable()):
             name = unicodedata.name(character, "a control character").lower()
             raise OracleError(
-                f"{variable}: holds the character U+{ord(character):04X} ({name}); it is sent as a header, which is "
-                "made of ASCII letters, digits and signs"
+                f"{variable}: contains the character U+{ord(character):04X} ({name}); it is sent as an HTTP "
+                "header, which may contain only printable ASCII characters"
             )
 
 
@@ -143,10 +144,10 @@ def set_up(provider: str, made: Callable[[], T]) -> T:
     except PotstillError:
         raise
     except Exception as error:  # libraries raise errors of any kind
-        said = " ".join(without_logins(str(error)).split())[:200]
+        message_text = " ".join(without_logins(str(error)).split())[:200]
         raise OracleError(
-            f"{provider}: its library cannot be set up ({type(error).__name__}: {said}); it reads the environment's "
-            "proxies, certificates and keys"
+            f"{provider}: its library could not be initialised ({type(error).__name__}: {message_text}); "
+            "check the proxies, certificates and keys in the environment"
         ) from error
 
 
@@ -159,7 +160,7 @@ class Proxy:
 
     def __str__(self) -> str:
         """Return the address without its password."""
-        return f"the proxy {printable(self.url)} that {self.variable} names"
+        return f"the proxy {printable(self.url)} from {self.variable}"
 
 
 def proxy_of(url: str) -> Proxy | None:
@@ -192,24 +193,24 @@ def _parts(url: str, named: str, schemes: tuple[str, ...]) -> SplitResult:
         OracleError: the address is incomplete.
     """
     if any(character.isspace() or not character.isprintable() for character in url):
-        raise OracleError(f"{named}: holds a space, a line break or a character that does not show")
+        raise OracleError(f"{named}: contains a space, a line break or an invisible character")
     scheme, mark, _ = url.partition("://")
     if not mark:
         raise OracleError(f"{named}: expected an address that begins with http:// or https://{_got(url)}")
     if scheme.lower() not in schemes:
-        known = scheme.lower() if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,19}", scheme) else "what it begins with"
-        raise OracleError(f"{named}: expected an address that begins with http:// or https://, got {known}://")
+        known = f", got {scheme.lower()}://" if re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]{0,19}", scheme) else ""
+        raise OracleError(f"{named}: expected an address that begins with http:// or https://{known}")
     try:
         parts = urlsplit(url)
     except ValueError:
         # urllib's message may contain the login.
-        raise OracleError(f"{named}: the host in brackets is no IPv6 address") from None
+        raise OracleError(f"{named}: the host in brackets is not an IPv6 address") from None
     try:
         port = parts.port
     except ValueError:
-        raise OracleError(f"{named}: the port is no number from 1 to 65535") from None
+        raise OracleError(f"{named}: the port is not a number from 1 to 65535") from None
     if port == 0 or parts.netloc.endswith(":"):
-        raise OracleError(f"{named}: the port is no number from 1 to 65535")
+        raise OracleError(f"{named}: the port is not a number from 1 to 65535")
     _check_host(parts, named)
     return parts
 
@@ -217,17 +218,17 @@ def _parts(url: str, named: str, schemes: tuple[str, ...]) -> SplitResult:
 def _check_host(parts: SplitResult, named: str) -> None:
     host = parts.hostname
     if not host:
-        raise OracleError(f"{named}: names no host after {parts.scheme}://")
+        raise OracleError(f"{named}: has no host after {parts.scheme}://")
     if "[" in parts.netloc:
         try:
             ipaddress.IPv6Address(host.partition("%")[0])
         except ValueError:
-            raise OracleError(f"{named}: the host in brackets is no IPv6 address") from None
+            raise OracleError(f"{named}: the host in brackets is not an IPv6 address") from None
         return
     try:
         host.encode("idna")
     except UnicodeError:
-        raise OracleError(f"{named}: the host is no name that a network knows") from None
+        raise OracleError(f"{named}: the host is not a valid host name") from None
 
 
 def _got(url: str) -> str:
@@ -245,7 +246,7 @@ def _check_certificates() -> None:
         if not (path := os.environ.get("SSL_CERT_FILE")) or _reads(path):
             raise OracleError(f"SSLKEYLOGFILE: cannot be written ({error.strerror or error})") from None
         # A broken certificate is also an OSError.
-        why = "holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        why = "contains no certificates" if isinstance(error, ssl.SSLError) else error.strerror
         raise OracleError(f"SSL_CERT_FILE: {path}: {why}") from None
 
 

@@ -127,8 +127,8 @@ def _status(error: object) -> int | None:
         found = re.fullmatch(r"\s*([45]\d\d)\b.*", str(fact), re.DOTALL)
         if found:
             return int(found[1])
-    said = str(error).lower()
-    return next((status for status, words in _STATUS if any(word in said for word in words)), None)
+    lower_case = str(error).lower()
+    return next((status for status, words in _STATUS if any(word in lower_case for word in words)), None)
 
 
 def _words(error: object) -> str:

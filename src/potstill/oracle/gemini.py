@@ -169,17 +169,17 @@ class GeminiOracle(LiveOracle):
         message = str(error.message or words_in(error.details))
         inner = error.details.get("error") if isinstance(error.details, dict) else None
         details = inner.get("details") if isinstance(inner, dict) else None
-        wait, day = _told(details if isinstance(details, list) else [])
+        wait, day = _retry_details(details if isinstance(details, list) else [])
         headers = getattr(error.response, "headers", None) or {}
         wait = wait or retry_after(headers)
         if error.code == 429:
             failure = Failure("quota" if day else "rate_limited", f"HTTP 429: {one_line(message)}", retry_after=wait)
             failure.retry_after = wait if failure.reason == "rate_limited" else None
             return failure
-        said = f"{message} {error.status} {details}"
-        if error.code == 400 and ("API_KEY_INVALID" in said or error.status == "FAILED_PRECONDITION"):
+        message_text = f"{message} {error.status} {details}"
+        if error.code == 400 and ("API_KEY_INVALID" in message_text or error.status == "FAILED_PRECONDITION"):
             return Failure("not_allowed", f"HTTP 400: {one_line(message)}")
-        return self._status_failure(error.code, message, said, headers)
+        return self._status_failure(error.code, message, message_text, headers)
 
 
 class _PlainError(Exception):
@@ -211,7 +211,7 @@ async def _plain_errors(request: Any, handler: Callable[[Any], Awaitable[Any]]) 
     return response
 
 
-def _told(details: list[Any]) -> tuple[float | None, bool]:
+def _retry_details(details: list[Any]) -> tuple[float | None, bool]:
     """Return, from an error's details, the seconds to wait and whether a daily limit is exhausted."""
     wait, day = None, False
     for detail in details:
@@ -250,12 +250,16 @@ def _read(text: str, request: Request, form: str) -> Reply:
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     parts = [part for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
-    said = "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
+    message_text = "".join(str(part.get("text") or "") for part in parts if not part.get("thought"))
     if finish in _REFUSALS:
-        failure.reason, failure.detail, failure.raw = "refused", f"finished for {finish}", storable(said[:4000])
+        failure.reason, failure.detail, failure.raw = (
+            "refused",
+            f"stopped with the finish reason {finish}",
+            storable(message_text[:4000]),
+        )
         raise failure
     thought = any(part.get("thought") for part in parts) or _thinking(body) > 0
-    return read_answer(request, said, failure, alone=holds(form), finish=finish, thought=thought)
+    return read_answer(request, message_text, failure, alone=holds(form), finish=finish, thought=thought)
 
 
 def _thinking(body: Mapping[str, Any]) -> int:

@@ -47,7 +47,7 @@ class GeminiBatches:
         created = self._batches.create(model=self._oracle.served, src=source, config={"display_name": tag})
         job = await self._oracle.asked(created)
         if not job.name:
-            raise Failure("malformed", "the server's answer names no batch")
+            raise Failure("malformed", "the server's answer contains no batch name")
         return job.name
 
     async def find(self, tag: str, file: str | None) -> str | None:
@@ -71,11 +71,14 @@ class GeminiBatches:
                     outcomes[key] = failure
         if answers and not outcomes:
             # Sending the questions again would be billed again, and relying on their order might mix up labels.
-            raise Failure("bad_request", f"{job}: the answers do not say to which questions they are")
-        said = state.removeprefix("JOB_STATE_").lower()
-        if said == "failed":
-            return Ended(outcomes, Failure("bad_request", f"the job is {said}"))
-        return Ended(outcomes, Failure("server", f"the job is {said}, without an outcome", charged="unknown"))
+            raise Failure("bad_request", f"{job}: the answers do not state which questions they belong to")
+        state_name = state.removeprefix("JOB_STATE_").lower()
+        if state_name == "failed":
+            return Ended(outcomes, Failure("bad_request", f"the job is {state_name}"))
+        return Ended(
+            outcomes,
+            Failure("server", f"the job is {state_name}, without a result for this question", charged="unknown"),
+        )
 
     async def _named(self, tag: str) -> str | None:
         async for job in await self._batches.list(config={"page_size": 100}):

@@ -144,8 +144,8 @@ class OpenAIOracle(LiveOracle):
             words = words_in(error.body) or error.message
             if error.status_code in {400, 422} and self._adapts(words, error.param):
                 raise Failure(UNSUPPORTED, f"HTTP {error.status_code}: {one_line(words)}") from None
-            said = f"{words} {error.code} {error.type}"
-            raise self._status_failure(error.status_code, words, said, error.response.headers) from None
+            message_text = f"{words} {error.code} {error.type}"
+            raise self._status_failure(error.status_code, words, message_text, error.response.headers) from None
         except (self._library.APIConnectionError, *self.transport) as error:
             raise self.lost(error) from None
         except self._library.APIError as error:
@@ -194,14 +194,14 @@ def _read(text: str, request: Request, form: str) -> Reply:
         raise failure
     finish = choice.get("finish_reason")
     parts = _parts(message.get("content"))
-    said = "".join(_text_of(part) for part in parts)
+    message_text = "".join(_text_of(part) for part in parts)
     refusal = message.get("refusal") or next((part["refusal"] for part in parts if part.get("refusal")), None)
     if refusal or _is_refusal(finish):
-        failure.reason, failure.raw = "refused", storable(said[:4000])
+        failure.reason, failure.raw = "refused", storable(message_text[:4000])
         failure.detail = one_line(storable(str(refusal or "content filter")))
         raise failure
     thought = any(message.get(field) for field in _THOUGHTS) or any(part.get("type") in _THINKING for part in parts)
-    return read_answer(request, said, failure, alone=holds(form), finish=finish, thought=thought)
+    return read_answer(request, message_text, failure, alone=holds(form), finish=finish, thought=thought)
 
 
 def _first(value: object) -> object:
@@ -231,8 +231,8 @@ def _used(usage: object) -> tuple[int, int, int] | None:
     if not isinstance(usage, dict):
         return None
     details = usage.get("prompt_tokens_details")
-    told = details.get("cached_tokens") if isinstance(details, dict) else None
+    cached_tokens_reported = details.get("cached_tokens") if isinstance(details, dict) else None
     # DeepSeek uses its own name for this field.
-    cached = counts(told or usage.get("prompt_cache_hit_tokens") or 0)
+    cached = counts(cached_tokens_reported or usage.get("prompt_cache_hit_tokens") or 0)
     found = counts(usage.get("prompt_tokens"), usage.get("completion_tokens"))
     return None if found is None or cached is None else (found[0], found[1], cached[0])

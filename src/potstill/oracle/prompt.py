@@ -225,7 +225,7 @@ class Prompt:
             _fault("malformed", f'"scores" is {_kind(scores)}, expected an object', text)
         names = self.filter.dimension_names
         if unknown := [name for name in scores if name not in names]:
-            _fault("unknown_dimension", f"unknown dimension {_listed(unknown)}; legal: {', '.join(names)}", text)
+            _fault("unknown_dimension", f"unknown dimension {_listed(unknown)}; expected: {', '.join(names)}", text)
         if missing := [name for name in names if name not in scores]:
             _fault("missing_dimension", f"no score for {_listed(missing)}", text)
         found = {name: self._score(name, scores[name], text, masks=masks) for name in names}
@@ -269,7 +269,7 @@ class Prompt:
         except OverflowError:
             score = math.inf
         if not low <= score <= high:
-            _fault("out_of_range", f"{name}: got {score:g}, legal {low:g} to {high:g}", text)
+            _fault("out_of_range", f"{name}: got {score:g}, expected {low:g} to {high:g}", text)
         return score + 0.0  # -0.0 and 0.0 are the same score
 
 

@@ -118,13 +118,13 @@ def the_answer(text: str, *, alone: bool = False, cut: bool = False, article: st
     if found.thinking:
         _fail("thinking_only", text)
     if found.prose and alone:
-        _fail("malformed", text, "text stands before the JSON object")
+        _fail("malformed", text, "there is text before the JSON object")
     if found.prose and not found.introduced:
         _fail("malformed", text, "the text before the JSON object does not say that it is the answer")
     if "scores" not in found.value:
         _fail("malformed", text)
     if any(found.value.get(name) for name in _REFUSING):
-        _fail("refused", text, "the JSON object says that it is no answer")
+        _fail("refused", text, "the JSON object states that it is not an answer")
     if "{" in article and _squeezed(found.raw) in _squeezed(shown(article)):
         _fail("malformed", text, "the JSON object is copied from the article")
     return found.value
@@ -208,9 +208,9 @@ def _absent(text: str) -> Reason:
 _SAID: dict[Reason, str] = {
     "empty": "no text",
     "thinking_only": "there is thinking, but no answer",
-    "refused": "the model refuses in words",
-    "truncated": "the answer was cut",
-    "malformed": 'no whole JSON object with "scores" ends the answer',
+    "refused": "the text is a refusal",
+    "truncated": "the answer was truncated",
+    "malformed": 'the answer does not end with a complete JSON object that has "scores"',
 }
 
 

@@ -175,14 +175,14 @@ def secrets_of_address(address: str) -> list[str]:
         user, password = parts.username, parts.password
     except ValueError:
         return []
-    told = [password or user or "", *(value for _, value in parse_qsl(parts.query))]
-    return [spelling for secret in told if len(secret) >= 4 for spelling in dict.fromkeys((secret, unquote(secret)))]
+    values = [password or user or "", *(value for _, value in parse_qsl(parts.query))]
+    return [spelling for secret in values if len(secret) >= 4 for spelling in dict.fromkeys((secret, unquote(secret)))]
 
 
 def secrets_around() -> tuple[list[str], list[str]]:
     """Return what the environment adds to a request: proxy passwords, and headers that a library reads."""
     keys = [secret for proxy in getproxies().values() for secret in secrets_of_address(proxy)]
     lines = os.environ.get("ANTHROPIC_CUSTOM_HEADERS", "").splitlines()
-    told = {name.strip(): value for name, colon, value in (line.partition(":") for line in lines) if colon}
-    more, phrases = secret_headers(told)
+    values = {name.strip(): value for name, colon, value in (line.partition(":") for line in lines) if colon}
+    more, phrases = secret_headers(values)
     return keys + more, phrases

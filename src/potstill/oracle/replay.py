@@ -73,7 +73,7 @@ class ReplayOracle:
         """Return the recorded answer."""
         answers = self._answers.get(request.article_id, ())
         if request.sample >= len(answers):
-            raise Failure("not_recorded", f"{self._path.name} has {len(answers)} answers for {request.article_id}")
+            raise Failure("not_recorded", f"{self._path.name} has only {len(answers)} answers for {request.article_id}")
         raw = answers[request.sample]
         answer = request.parse(raw, masks=True)
         return Reply(answer.scores, answer.evidence, 0, 0, raw)
@@ -92,7 +92,7 @@ class ReplayOracle:
         elif "scores" in row:
             yield {"scores": row["scores"], "evidence": row.get("evidence", "")}
         else:
-            self._fail(number, "expected the field scores or samples; for another, add #FIELD to the oracle")
+            self._fail(number, "expected the field scores or samples; for another field, append #FIELD to the oracle")
 
     def _by_pass(self, number: int, row: dict[str, Any], column: str) -> Iterator[dict[str, Any]]:
         value, evidence = row.get(column), row.get(f"{column}_evidence", "")

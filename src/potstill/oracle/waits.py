@@ -31,8 +31,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         headers: the headers, with names in any case.
     """
     known = {name.lower(): value for name, value in headers.items()}
-    told = _number(known.get("retry-after-ms", ""), 1000.0) or _told(known.get("retry-after", ""))
-    return told or max(filter(None, map(_told, _renewals(known))), default=None)
+    requested = _number(known.get("retry-after-ms", ""), 1000.0) or _seconds_until(known.get("retry-after", ""))
+    return requested or max(filter(None, map(_seconds_until, _renewals(known))), default=None)
 
 
 def _renewals(headers: Mapping[str, str]) -> list[str]:
@@ -41,7 +41,7 @@ def _renewals(headers: Mapping[str, str]) -> list[str]:
     return [headers[name] for name in resets if headers.get(name.replace("reset", "remaining"), "").strip() == "0"]
 
 
-def _told(value: str) -> float | None:
+def _seconds_until(value: str) -> float | None:
     """Return the seconds until a time in any common form; None if it is in the past or not a time."""
     value = value.strip()
     found = _number(value) or span(value) or _date(value)

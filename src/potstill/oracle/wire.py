@@ -192,14 +192,16 @@ class LiveOracle(ABC):
         """Return the failure for a call to this oracle's server that ended without an answer."""
         return lost(error, self._settings.timeout, self._address or self.own_address)
 
-    def _status_failure(self, status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
+    def _status_failure(self, status: int, message: str, message_text: str, headers: Mapping[str, str]) -> Failure:
         """Return the failure for an HTTP status; a `NotUnderstood` as long as that is a possible cause."""
-        failure = status_failure(status, message, said, headers)
+        failure = status_failure(status, message, message_text, headers)
         unclear = failure.reason in {"bad_request", "server"} and (status in _NOT_UNDERSTOOD or status == 500)
         if status == 404:
             # The usual cause is a wrong address, but some gateways answer this way to a form that none of their models
             # supports.
-            unclear = unclear and any(word in said.lower() for word in ("format", "schema", "support", "parameter"))
+            unclear = unclear and any(
+                word in message_text.lower() for word in ("format", "schema", "support", "parameter")
+            )
         return NotUnderstood(status, failure) if self._form is None and unclear else failure
 
 
@@ -217,48 +219,50 @@ class NotUnderstood(Failure):
 _UNBILLED = frozenset({400, 401, 402, 403, 404, 405, 406, 407, 409, 410, 411, 413, 414, 415, 422, 429, 431, 451, 501})
 
 
-def status_failure(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:
+def status_failure(status: int, message: str, message_text: str, headers: Mapping[str, str]) -> Failure:
     """Return the failure for an HTTP status, including whether the call may be billed.
 
     Args:
         status: HTTP status, 300 or more; redirections are not followed, because they would send the question and the
             key to another server.
         message: the server's message for the user.
-        said: message and error codes, searched for keywords.
+        message_text: message and error codes, searched for keywords.
         headers: headers of the response.
     """
-    failure = _named(status, message, said.lower(), headers)
+    failure = _named(status, message, message_text.lower(), headers)
     if status >= 400 and status not in _UNBILLED:
         failure.charged = "unknown"
     return failure
 
 
-def _named(status: int, message: str, said: str, headers: Mapping[str, str]) -> Failure:  # noqa: PLR0911
+def _named(status: int, message: str, message_text: str, headers: Mapping[str, str]) -> Failure:  # noqa: PLR0911
     """Return the failure that corresponds to an HTTP status.
 
     Args:
         status: HTTP status, 300 or more.
         message: the server's message for the user.
-        said: message and error codes, in lower case.
+        message_text: message and error codes, in lower case.
         headers: headers of the response.
     """
     detail = f"HTTP {status}: {one_line(message)}"
     if status < 400:
-        target = printable(one_line(headers.get("location", ""))) or "an address that it does not name"
-        return Failure("not_allowed", f"HTTP {status}: the server redirects to {target}; give the address itself")
-    if status == 402 or (status in {400, 403, 429} and any(word in said for word in _QUOTA_WORDS)):
+        target = printable(one_line(headers.get("location", ""))) or "an unspecified address"
+        return Failure("not_allowed", f"HTTP {status}: the server redirects to {target}; set the final address")
+    if status == 402 or (status in {400, 403, 429} and any(word in message_text for word in _QUOTA_WORDS)):
         return Failure("quota", detail)
     if status in {401, 403}:
-        return Failure("refused" if "moderation" in said or "flagged" in said else "not_allowed", detail)
+        return Failure(
+            "refused" if "moderation" in message_text or "flagged" in message_text else "not_allowed", detail
+        )
     if status == 407:
-        return Failure("not_allowed", f"{detail} (the proxy of the environment wants another login)")
+        return Failure("not_allowed", f"{detail} (the proxy from the environment rejects the login)")
     if status == 429:
         return Failure("rate_limited", detail, retry_after=retry_after(headers))
     if status in {408, 409} or (status >= 500 and status != 501):
         return Failure("server", detail, retry_after=retry_after(headers))
-    if "content_filter" in said or "content_policy" in said:
+    if "content_filter" in message_text or "content_policy" in message_text:
         return Failure("refused", detail)
-    if status == 404 and "model" in said:
+    if status == 404 and "model" in message_text:
         return Failure("not_allowed", detail)
     return Failure("bad_request", detail, of_server=status in {404, 405})
 
@@ -300,13 +304,13 @@ def lost(error: BaseException, seconds: float, url: str = "") -> Failure:
     root = chain[-1]
     detail = f"{type(root).__name__}: {one_line(without_logins(str(root)))}"
     if not _NEVER_SENT.isdisjoint(cls.__name__ for one in telling for cls in type(one).__mro__):
-        detail = f"no connection in {connecting(seconds):g} s" if isinstance(root, TimeoutError) else detail
+        detail = f"no connection within {connecting(seconds):g} s" if isinstance(root, TimeoutError) else detail
         return Failure("connection", f"{detail}{_hint(root, url)}", charged="nothing")
     # Only the root error is reliable: aiohttp's "Server disconnected" is reported under the name of a timeout.
     if isinstance(root, TimeoutError) or "Timeout" in type(telling[-1]).__name__:
         if connecting_still:
-            return Failure("connection", f"no connection in {seconds:g} s{_hint(root, url)}", charged="nothing")
-        return Failure("timeout", f"no whole answer in {seconds:g} s", charged="unknown")
+            return Failure("connection", f"no connection within {seconds:g} s{_hint(root, url)}", charged="nothing")
+        return Failure("timeout", f"no complete answer within {seconds:g} s", charged="unknown")
     return Failure("connection", detail, charged="unknown")
 
 
@@ -322,9 +326,9 @@ def _hint(root: BaseException, url: str) -> str:
     proxy = proxy_of(url) if url else None
     through = f", through {proxy}" if proxy is not None else ""
     if isinstance(root, ssl.SSLCertVerificationError):
-        return f"{through}; SSL_CERT_FILE names a file of certificates to trust"
+        return f"{through}; set SSL_CERT_FILE to a file of trusted certificates"
     if isinstance(root, ssl.SSLError):
-        return f"{through}; the server may speak http:// and not https://"
+        return f"{through}; the server may use http://, not https://"
     return through
 
 
@@ -351,12 +355,12 @@ def the_object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         if (error := error_in_stream(text)) is not None:
             raise _stated(*error, text, billed=False) from None
-        fault = f"the server's answer is no JSON: {one_line(text[:80]) or 'it is empty'}"
+        fault = f"the server's answer is not JSON: {one_line(text[:80]) or 'it is empty'}"
         raise Failure("malformed", fault, charged="unknown", raw=text[:4000], of_server=True) from None
     if (error := error_in(value)) is not None:
         raise _stated(*error, text, billed=is_billed(value))
     if not isinstance(value, dict):
-        fault = "the server's answer is no JSON object"
+        fault = "the server's answer is not a JSON object"
         raise Failure("malformed", fault, charged="unknown", raw=text[:4000], of_server=True)
     return value
 
@@ -399,7 +403,7 @@ def read_answer(request: Request, text: str, failure: Failure, *, alone: bool, f
     except Failure as fault:
         failure.reason, failure.detail = fault.reason, fault.detail
         if fault.reason == "truncated":
-            failure.detail = f"the answer was cut at {request.max_tokens} tokens; more may help (--max-tokens)"
+            failure.detail = f"the answer was truncated at {request.max_tokens} tokens; a higher --max-tokens may help"
         elif fault.reason == "empty" and thought:
             failure.reason, failure.detail = "thinking_only", "there is thinking, but no answer"
         raise failure from None
@@ -437,7 +441,7 @@ def _shown(usage: object) -> str:
     try:
         return one_line(json.dumps(usage))[:120]
     except (ValueError, RecursionError):
-        return "what cannot be shown"
+        return "an unprintable value"
 
 
 def counts(*values: object) -> tuple[int, ...] | None:

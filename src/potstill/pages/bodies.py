@@ -38,7 +38,7 @@ def parse_body(body: bytes) -> Any:  # noqa: ANN401 - anything JSON can hold
     except json.JSONDecodeError as error:
         raise BadInput(f"not JSON: {error.msg} at character {error.pos + 1}") from None
     except ValueError:
-        raise BadInput("not JSON that can be read: an integer of thousands of digits") from None
+        raise BadInput("an integer has thousands of digits, which is not supported") from None
     _check(value, 0)
     return value
 
@@ -49,7 +49,7 @@ def _check(value: object, depth: int) -> None:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise BadInput(f"a text holds half of a surrogate pair at its character {error.start + 1}") from None
+            raise BadInput(f"a string contains an unpaired surrogate at character {error.start + 1}") from None
     elif isinstance(value, dict | list):
         if depth == DEEPEST:
             raise BadInput(_TOO_DEEP)

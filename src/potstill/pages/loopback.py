@@ -76,7 +76,7 @@ class Loopback:
         try:
             self._socket = socket.create_server(("127.0.0.1", port), backlog=_BACKLOG)
         except OSError as error:
-            raise BadInput(f"--port {port}: cannot be served ({error.strerror})") from None
+            raise BadInput(f"--port {port}: cannot be used ({error.strerror})") from None
         self.server_address: tuple[str, int] = self._socket.getsockname()
         self._server = server_of(answers, documents, self._socket, self.secret)
 

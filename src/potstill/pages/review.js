@@ -9,7 +9,7 @@ async function act(work) {
     fault("");
     await work();
   } catch (error) {
-    fault(error instanceof TypeError ? "potstill review is not running any more" : error.message);
+    fault(error instanceof TypeError ? "potstill review is no longer running" : error.message);
   } finally {
     busy = false;
   }
@@ -114,7 +114,7 @@ function read() {
     if (value === null || !(value >= state.scale[0] && value <= state.scale[1])) {
       input.focus();
       input.select();
-      throw new Error(`${input.name}: a number from ${state.scale[0]} to ${state.scale[1]} is needed`);
+      throw new Error(`${input.name}: expected a number from ${state.scale[0]} to ${state.scale[1]}`);
     }
     scores[input.name] = value;
   }
@@ -145,9 +145,9 @@ async function agreement() {
     const head = element("tr", {}, ...["", "mean difference", "bias"].map((text) => element("th", { textContent: text })));
     const tiers = pair.tiers ? `, the same tier in ${Math.round(100 * pair.tiers.same)}%` : "";
     return element("div", {}, element("p", { textContent:
-      `${state.reviewer} and ${pair.second}: ${pair.rows} articles${tiers}. Bias above 0: ${state.reviewer} is more generous.` }),
+      `${state.reviewer} and ${pair.second}: ${pair.rows} articles${tiers}. Bias above 0: ${state.reviewer} scores higher.` }),
       element("table", {}, head, ...rows));
-  }) : [element("p", { textContent: "Nothing is judged yet." })]));
+  }) : [element("p", { textContent: "No article has been reviewed yet." })]));
 }
 
 async function toggle() {

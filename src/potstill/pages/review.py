@@ -91,7 +91,8 @@ class Desk:
         for name in self.review.filter.dimension_names:
             if name in scores and scores[name] is None and name not in masked:
                 raise BadInput(
-                    f"{name}: got null, legal {scale.min:g} to {scale.max:g}; null only where the oracle gave no score"
+                    f"{name}: got null, expected {scale.min:g} to {scale.max:g}; null is "
+                    "allowed only where the oracle gave no score"
                 )
 
     def _state(self) -> dict[str, Any]:

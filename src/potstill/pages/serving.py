@@ -89,7 +89,7 @@ def server_of(
     """
     port = listening.getsockname()[1]
     hosts = frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})
-    application = _Gate(_routed(answers, documents), hosts, secret)
+    application = _AccessCheck(_routed(answers, documents), hosts, secret)
     return uvicorn.Server(
         uvicorn.Config(
             application,
@@ -124,7 +124,7 @@ class _Refused:
     why: str
 
 
-class _Gate:
+class _AccessCheck:
     """Middleware that admits only requests from the page itself and adds security headers to every response."""
 
     def __init__(self, inner: ASGIApp, hosts: frozenset[str], secret: str) -> None:
@@ -150,11 +150,14 @@ class _Gate:
 
     def _refused(self, headers: Headers, query: bytes) -> _Refused | None:
         if headers.get("host") not in self._hosts or not set(headers.getlist("origin")) <= self._origins:
-            return _Refused(HTTPStatus.FORBIDDEN, "not from here")
+            return _Refused(HTTPStatus.FORBIDDEN, "the request does not come from this page")
         if not hmac.compare_digest(_key(query), self._secret):
-            return _Refused(HTTPStatus.FORBIDDEN, "the address lacks its key; open the one that was printed")
+            return _Refused(HTTPStatus.FORBIDDEN, "the address has no valid key; open the address that was printed")
         if sum(len(name) + len(value) for name, value in headers.raw) > _HEAD_BYTES:
-            return _Refused(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"the head has more than {_HEAD_BYTES:,} bytes")
+            return _Refused(
+                HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+                f"the request line and headers have more than {_HEAD_BYTES:,} bytes",
+            )
         if "content-length" in headers and "transfer-encoding" in headers:
             return _Refused(HTTPStatus.BAD_REQUEST, "got both a Content-Length and a Transfer-Encoding, expected one")
         return None
@@ -233,7 +236,7 @@ async def _body(request: Request) -> bytes:
                 if len(body) > LARGEST:
                     raise too_large
     except TimeoutError:
-        why = f"the body did not come within {PATIENCE:g} seconds"
+        why = f"the body did not arrive within {PATIENCE:g} seconds"
         raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, why, {"connection": "close"}) from None
     return bytes(body)
 
@@ -261,7 +264,7 @@ async def _on_disconnect(*_: object) -> Response:
 
 async def _on_defect(request: Request, error: Exception) -> Response:
     note(one_line(f"error: {request.url.path}: {type(error).__name__}: {error}"))
-    return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "this could not be answered; the terminal says more")
+    return _refusal(HTTPStatus.INTERNAL_SERVER_ERROR, "the request failed; see the terminal for details")
 
 
 class _Connection(H11Protocol):

@@ -12,8 +12,8 @@ async function call(path, body) {
   const options = body === undefined ? {} :
     { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   const answer = await fetch(path + location.search, options);
-  const value = await answer.json().catch(() => ({ error: `the server said ${answer.status}` }));
-  if (!answer.ok) throw new Error(value.error || `the server said ${answer.status}`);
+  const value = await answer.json().catch(() => ({ error: `the server answered with status ${answer.status}` }));
+  if (!answer.ok) throw new Error(value.error || `the server answered with status ${answer.status}`);
   return value;
 }
 

@@ -1,5 +1,5 @@
 // The explorer.
-const NAMES = { tier_oracle: "Oracle's tier", tier_student: "Student's tier", judged: "Scored as", split: "Part",
+const NAMES = { tier_oracle: "Oracle's tier", tier_student: "Student's tier", judged: "Scored as", split: "Split",
   source: "Source", language: "Language", cut: "Window" };
 let about = null, shown = [], asked = 0, place = -1;
 
@@ -14,7 +14,7 @@ async function act(work) {
     $("fault").hidden = true;
     await work();
   } catch (error) {
-    $("fault").textContent = error instanceof TypeError ? "potstill view is not running any more" : error.message;
+    $("fault").textContent = error instanceof TypeError ? "potstill view is no longer running" : error.message;
     $("fault").hidden = false;
   }
 }
@@ -113,8 +113,8 @@ async function decide() {
     return element("tr", {}, element("th", { scope: "row", textContent: then.tier }),
       ...counts.map((count) => element("td", { textContent: count.toLocaleString("en") })));
   }));
-  $("told").textContent = `Agreement ${share(before.accuracy)}, then ${share(after.accuracy)}; recall of positive tiers ` +
-    `${share(before.recall)}, then ${share(after.recall)}; ${moved.toLocaleString("en")} articles move.`;
+  $("summary").textContent = `Agreement ${share(before.accuracy)}, after the change ${share(after.accuracy)}; recall of positive tiers ` +
+    `${share(before.recall)}, after the change ${share(after.recall)}; ${moved.toLocaleString("en")} articles change tier.`;
   $("moved").replaceChildren(...articles.map((one) => element("li", { textContent:
     `${one.title}: ${one.before} → ${one.after} (the oracle's: ${one.oracle})` })));
   $("decided").hidden = false;

@@ -358,7 +358,7 @@ def _disagreements(run: Run, items: list[Item], ledger: Ledger) -> dict[str, tup
         repeats.setdefault(article, {})[str(sample)] = dict(zip(filter_.dimension_names, scores, strict=True))
     found = {id_: _furthest(samples) for id_, samples in repeats.items() if len(samples) > 1}
     if not found:
-        raise LabelError("nobody can disagree: the run has one oracle, and one answer for each article")
+        raise LabelError("there is nothing to compare: the run has one oracle, and one answer for each article")
     return found
 
 

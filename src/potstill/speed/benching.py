@@ -206,14 +206,14 @@ def _material(bundle: Bundle, articles: str | Path | Material | None, limit: int
     if articles is not None and not isinstance(articles, Material):
         material = from_file(articles, bundle.filter, limit)
         if not len(material):
-            raise BadInput(f"{articles}: holds no article with a text")
+            raise BadInput(f"{articles}: contains no article with a text")
         return material
     if articles is not None and len(articles):
         return articles
     frame = windows([Article(row.id, row.title, row.content) for row in bundle.golden], bundle.filter)
     frame = frame.filter(pl.col("text") != "")
     labels = np.full((frame.height, len(bundle.filter.dimension_names)), np.nan)
-    return Material(frame, labels, f"{frame.height} golden texts of the bundle, which are no typical articles")
+    return Material(frame, labels, f"{frame.height} golden texts of the bundle, which are not typical articles")
 
 
 def _variant(bundle: Bundle) -> Variant | None:

@@ -124,7 +124,7 @@ def optimise_bundle(
     runs = bool(bundle.manifest.encoders) and bundle.manifest.kind == "self-contained"
     if not isinstance(student, NeuralStudent | BlendStudent) or not runs:
         kind = "an adapter, for torch" if bundle.manifest.encoders else f"a {bundle.manifest.student} student"
-        raise BadInput(f"{folder}: holds {kind}; there is one way to run it, so there is nothing to choose")
+        raise BadInput(f"{folder}: contains {kind}, which can run in only one way, so there is nothing to optimize")
     refuse_unwritable(Path(folder))
     if articles is None:
         material = no_material(bundle.filter)
@@ -138,11 +138,11 @@ def optimise_bundle(
     frame = _timed(bundle, material, limits.timed, seed)
     watch = Watch()
     with steps("timing", None):
-        _race(admitted, frame, limits.rounds, seed)
+        _time_candidates(admitted, frame, limits.rounds, seed)
         winner = _fastest(admitted)
         # The winner is timed again together with its settings, because only times from the same rounds can be compared.
         settings = [_Candidate(winner.variant, winner.student, winner.change), *_settings(bundle, winner)]
-        _race(settings, frame, limits.rounds, seed)
+        _time_candidates(settings, frame, limits.rounds, seed)
     load, chosen = watch.load(), _fastest(settings)
     plan = Plan(
         bundle=bundle.hash,
@@ -200,7 +200,11 @@ def _prove(
 
 def _objection(bundle: Bundle, candidate: _Candidate, largest_changed: float) -> str | None:
     if candidate.change is None:
-        return None if candidate.variant.exact else "no articles show what it changes; give some with --articles"
+        return (
+            None
+            if candidate.variant.exact
+            else "there are no articles to measure its changes on; pass some with --articles"
+        )
     if _drift(bundle, candidate) > MOST_DRIFT:
         return f"a raw score moves by {candidate.change.largest_raw:.3g}"
     # An exact variant differs only in rounding. It needs no bound on tiers, which a few articles could not provide.
@@ -249,7 +253,7 @@ def _timed(bundle: Bundle, material: Material, count: int, seed: int) -> pl.Data
     return drawn
 
 
-def _race(candidates: Sequence[_Candidate], frame: pl.DataFrame, rounds: int, seed: int) -> None:
+def _time_candidates(candidates: Sequence[_Candidate], frame: pl.DataFrame, rounds: int, seed: int) -> None:
     """Time candidates in turn, in bulk and on single articles."""
     singles = [frame[row : row + 1] for row in range(min(frame.height, SINGLES))]
     bulk = interleaved({str(n): _work(one, [frame]) for n, one in enumerate(candidates)}, rounds, seed=seed)
@@ -284,7 +288,7 @@ def _timed_ones(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], 
             change=one.change,
             speed=one.speed,
             verdict="chosen" if one is chosen else "slower",
-            why=f"{one.rate / race[0].rate:.2f} times {_named(race[0].variant)} in the same race",
+            why=f"{one.rate / race[0].rate:.2f} times as fast as {_named(race[0].variant)} in the same rounds",
         )
         for race in (admitted, settings)
         for one in race
@@ -293,18 +297,21 @@ def _timed_ones(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], 
 
 def _named(variant: Variant) -> str:
     threads = "" if variant.threads is None else f", {variant.threads} threads"
-    streams = "" if variant.streams == 1 else f", {variant.streams} at once"
+    streams = "" if variant.streams == 1 else f", {variant.streams} streams"
     return f"{variant.title} in batches of {variant.token_budget:,} tokens{streams}{threads}"
 
 
 def _why(admitted: Sequence[_Candidate], settings: Sequence[_Candidate], chosen: _Candidate) -> str:
     """Explain the choice in one sentence."""
     backend = next(one for one in admitted if one.variant == settings[0].variant)
-    said = f"{_named(chosen.variant)}: {chosen.rate:.1f} articles/s"
+    sentence = f"{_named(chosen.variant)}: {chosen.rate:.1f} articles/s"
     if backend is not admitted[0]:
-        said += f"; {backend.variant.title} was {backend.rate / admitted[0].rate:.2f} times {admitted[0].variant.title}"
+        faster = backend.rate / admitted[0].rate
+        sentence += f"; {backend.variant.title} was {faster:.2f} times as fast as {admitted[0].variant.title}"
     if chosen is not settings[0]:
-        said += f"; these batches and threads were {chosen.rate / settings[0].rate:.2f} times the usual ones"
+        sentence += (
+            f"; these batch and thread settings were {chosen.rate / settings[0].rate:.2f} times as fast as the defaults"
+        )
     if backend is admitted[0] and chosen is settings[0]:
-        said += f"; nothing else that may be used was {WORTH - 1:.0%} faster"
-    return said
+        sentence += f"; no other admitted variant was at least {WORTH - 1:.0%} faster"
+    return sentence

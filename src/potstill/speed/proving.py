@@ -86,11 +86,12 @@ def objection(change: Change, span: float, largest_changed: float) -> str | None
     allowed = LARGEST_MAE * span
     moved = change.mean if change.mae is None else change.mae
     if abs(moved) > allowed:
-        what = "the mean score moves" if change.mae is None else "the mean absolute error moves"
-        return f"{what} by {abs(moved):.4f}, allowed are {allowed:g}"
+        what = "the mean score changes" if change.mae is None else "the mean absolute error changes"
+        return f"{what} by {abs(moved):.4f}, allowed are at most {allowed:g}"
     if change.changed_bound > largest_changed:
         return (
-            f"{change.changed} of {change.articles:,} articles change tier, so {change.changed_bound:.1%} may in "
-            f"general (95% confidence), allowed are {largest_changed:.1%}; more articles make the bound tighter"
+            f"{change.changed} of {change.articles:,} articles change tier, so up to {change.changed_bound:.1%} may "
+            f"change in general (95% confidence), allowed are at most {largest_changed:.1%}; more "
+            "articles make the bound tighter"
         )
     return None

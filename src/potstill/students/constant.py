@@ -71,7 +71,9 @@ def check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
         BundleError: it does not; the message names the array.
     """
     if array.dtype.kind not in "fiu" or array.shape != shape:
-        raise BundleError(f"student: {name} holds {array.dtype} {array.shape}, expected numbers {shape}")
+        raise BundleError(
+            f"student: {name} has type {array.dtype} and shape {array.shape}, expected numbers of shape {shape}"
+        )
 
 
 def check_labelled(train: Examples) -> None:

@@ -228,7 +228,7 @@ class TfidfStudent:
         blocks = tuple(_restored_block(kind, spans[kind], arrays, bias.size) for kind in kinds if kind in spans)
         levels = Levels.from_arrays(arrays, bias.size) if "levels" in arrays else None
         if (levels.counts.size if levels else bias.size) != len(dimensions):
-            raise BundleError(f"student: its arrays do not give {len(dimensions)} scores")
+            raise BundleError(f"student: its arrays do not produce {len(dimensions)} scores")
         return cls(dimensions, blocks, bias, float(settings["alpha"]), levels)
 
 
@@ -240,7 +240,9 @@ def _restored_block(kind: Symbols, span: Sequence[Any], arrays: Mapping[str, NDA
     """
     first, last = span
     if not (isinstance(first, int) and isinstance(last, int) and 1 <= first <= last <= _LONGEST_SPAN):
-        raise BundleError(f"student: n-grams of {kind} from {first} to {last}, expected 1 to {_LONGEST_SPAN}, rising")
+        raise BundleError(
+            f"student: n-grams of {kind} from {first} to {last}, expected 1 to {_LONGEST_SPAN}, in increasing order"
+        )
     keys, idf, weights = (arrays[f"{kind}.{name}"] for name in ("keys", "idf", "weights"))
     if keys.dtype != np.uint64 or keys.ndim != 1:
         raise BundleError(f"student: {kind}.keys holds {keys.dtype} {keys.shape}, expected uint64, one for each term")
