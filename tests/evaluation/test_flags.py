@@ -232,6 +232,11 @@ def test_a_plateaus_slope_has_the_interval_of_least_squares():
     assert found.interval.low < 0 < found.interval.high
 
 
+@pytest.mark.parametrize(("errors", "epochs"), [(4, 4), (5, 5), (6, 5)])
+def test_a_plateau_is_fitted_to_the_last_five_epochs(errors, epochs):
+    assert plateau_of([9.0, 1.0, 1.1, 1.0, 1.1, 1.0][:errors]).epochs == epochs
+
+
 def test_a_falling_curve_is_no_plateau_and_two_epochs_tell_nothing():
     assert plateau_of([5.0, 4.0, 3.0, 2.1, 1.0]).interval.high < 0
     assert plateau_of([2.0, 1.0]) is None

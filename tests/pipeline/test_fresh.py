@@ -1,6 +1,7 @@
 """Tests of the evaluation of a bundle on new articles that an oracle labels."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import polars as pl
@@ -154,6 +155,16 @@ class TestFresh:
         sample = draw(articles(20, seed=7)[0], FILTER, 20)
         with pytest.raises(LabelError, match=r"^1 articles .* too few .* 10 are needed; .*few.jsonl has 0 answers"):
             evaluate_fresh(Scorer.load(bundle), sample, open_oracle(f"replay:{answers}"), tmp_path / "ledger.sqlite")
+
+    @pytest.mark.parametrize(("answered", "enough"), [(9, False), (10, True), (11, True)])
+    def test_ten_labels_are_needed(self, bundle, news, tmp_path, answered, enough):
+        answers = (news / "answers.jsonl").read_text().splitlines(keepends=True)[:answered]
+        (tmp_path / "some.jsonl").write_text("".join(answers))
+        sample = draw(articles(60, seed=7)[0], FILTER, 60)
+        oracle = open_oracle(f"replay:{tmp_path / 'some.jsonl'}")
+        with nullcontext() if enough else pytest.raises(LabelError, match=f"^{answered} articles .* too few"):
+            found, _ = evaluate_fresh(Scorer.load(bundle), sample, oracle, tmp_path / "l.sqlite", bootstrap=QUICK)
+            assert found.judgement.rows == answered
 
     def test_a_person_reads_what_was_asked_and_what_it_means(self, bundle, news, tmp_path):
         words = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl", "--sample", 20]
