@@ -28,8 +28,8 @@ from potstill.dataset import Fractions, split
 from potstill.files import digest, read_json, write_json
 from potstill.machine import versions
 from potstill.students.recipes import FineTunedRecipe, load_recipe
-from potstill.training import fit, fitter, predict_unseen
-from potstill.training.distilling import lessons
+from potstill.training import fit, fitter, predict_out_of_fold
+from potstill.training.distilling import distillation_rows
 from potstill.training.fit import frozen_encoder
 
 if TYPE_CHECKING:
@@ -122,10 +122,10 @@ def tried(labelled: LabelledSet, trial: Trial, seed: int) -> dict[str, Any]:
     teacher = load_recipe(trial.teacher)
     fitting = fitter(teacher, seed=seed, encoder=frozen_encoder(teacher, WORK / "features"))
     master = fitting(few)
-    opinion = np.clip(predict_unseen(fitting, few, 5, seed, trial.teacher), *labelled.scale)
+    teacher_scores = np.clip(predict_out_of_fold(fitting, few, 5, seed, trial.teacher), *labelled.scale)
     said = np.clip(master.predict(others.frame), *labelled.scale)
     clusters = np.concatenate([few.clusters, others.clusters])
-    taught = lessons(few, opinion, others.frame.select("id", "text"), said, clusters)
+    taught = distillation_rows(few, teacher_scores, others.frame.select("id", "text"), said, clusters)
     found = {trial.teacher: _error(labelled, master, test)}
     for name in trial.pupils:
         found[name] = _pupil(labelled, name, few, validation, test, seed, len(taught))

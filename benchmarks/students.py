@@ -32,7 +32,7 @@ from potstill.files import digest, read_json, write_json
 from potstill.machine import versions
 from potstill.students.recipes import EnsembleRecipe, FineTunedRecipe, Recipe, load_recipe
 from potstill.training import out_of_fold
-from potstill.training.blending import weigh_fitted
+from potstill.training.blending import choose_weights
 from potstill.training.fit import fit as fit_recipe
 from potstill.training.fit import fitter, frozen_encoder, readers
 from potstill.verdict import decide_rows
@@ -194,7 +194,7 @@ def _judge_together(labelled: LabelledSet, recipe: EnsembleRecipe, seed: int) ->
     examples, part = labelled.examples, parts_of_set(labelled, seed)
     own = part == "validation"
     said = np.array([np.load(scores_path(labelled, name, seed)) for name in recipe.names])
-    kept, weights, judged = weigh_fitted(recipe.weights, said[:, own], examples.take(own), seed=seed)
+    kept, weights, judged = choose_weights(recipe.weights, said[:, own], examples.take(own), seed=seed)
     predicted = np.einsum("md,mrd->rd", weights, said[kept])
     chooses = predicted.copy()
     chooses[own] = judged

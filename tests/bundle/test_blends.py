@@ -112,7 +112,7 @@ def test_a_run_trains_ships_and_judges_one(tmp_path):
     path.write_text("name: mine\nstudent: blend\nmembers: [tfidf-ridge, minilm-ridge]\n", encoding="utf-8")
     (record,) = train_run(run, [path], tiny=True)
     assert record.held_out_rows == 80
-    assert record.notes[0].startswith("weights of the members, in order: gain ")
+    assert record.notes[0].startswith("weights of tfidf-ridge, minilm-ridge, in this order: gain ")
     bundle = build_bundle(run)
     assert bundle.manifest.recipe == "mine"
     assert load_bundle(bundle.folder, check="all").student.members[0].kind == "tfidf-ridge"

@@ -1,4 +1,3 @@
-import numpy as np
 import polars as pl
 import pytest
 from weather import FILTER, some_articles, some_labels
@@ -45,23 +44,3 @@ class TestDataset:
         pl.DataFrame({"id": ["a"]}).write_parquet(tmp_path / "foreign.parquet")
         with pytest.raises(DatasetError, match="no column 'text'"):
             Dataset.load(tmp_path / "foreign.parquet", ("wind",))
-
-
-def test_a_spread_is_known_where_the_oracle_answered_more_than_once(tmp_path):
-    frame = pl.DataFrame(
-        {
-            "id": ["a", "b"],
-            "text": ["one", "two"],
-            "cluster": [0, 1],
-            "split": ["train", "train"],
-            "y_hot": [3.0, 4.0],
-            "s_hot": [0.0, 1.5],
-            "samples": [1, 3],
-        }
-    )
-
-    rows = Dataset(frame, ("hot",)).part("train")
-
-    assert np.isnan(rows.spreads[0, 0])
-    assert rows.take([1]).spreads.tolist() == [[1.5]]
-    assert Dataset(frame.drop("samples"), ("hot",)).all().spreads is None

@@ -105,6 +105,23 @@ def test_students_that_were_trained_before_are_recognised(name):
     assert load_recipe(name).hash == HASHES[name]["hash"]
 
 
+@pytest.mark.parametrize(
+    ("name", "now", "before"),
+    [("e5-static-distilled", "recipe", "pupil"), ("minilm-rbf", "chunks", "pieces")],
+)
+def test_a_field_that_was_renamed_is_read_by_both_names(name, now, before):
+    recipe = load_recipe(name)
+    content = recipe.model_dump(mode="json")
+    content[before] = content.pop(now)
+
+    again = parse_recipe(json.dumps(content), "before.yaml")
+
+    assert again == recipe == recorded_recipe(content, "record.json")
+    assert again.hash == HASHES[name]["hash"]
+    with pytest.raises(RecipeError, match=f"{before}: Extra inputs are not permitted"):
+        parse_recipe(json.dumps(content | {now: content[before]}), "both.yaml")
+
+
 FINE_TUNED = "name: x\nstudent: fine-tuned\n"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from potstill.dataset import Examples
 from potstill.students.recipes import parse_recipe
 from potstill.training import fit, fitter
-from potstill.training.blending import FOLDS, blend_weights, fit_blend, simplex_weights, weigh_fitted
+from potstill.training.blending import FOLDS, blend_weights, choose_weights, fit_blend, simplex_weights
 
 RECIPE = parse_recipe("name: mine\nstudent: blend\nmembers: [constant, tfidf-ridge]\n", "mine.yaml")
 
@@ -23,6 +23,8 @@ def rows(count, seed=0):
 
 class Off:
     """Returns the true scores of known rows plus its own noise."""
+
+    dimensions = ("a", "b")
 
     def __init__(self, train, noise, seed):
         self.truth = dict(zip(train.ids, train.scores, strict=True))
@@ -102,7 +104,8 @@ def test_weights_and_scores_of_unseen_rows_come_from_other_rows_alone():
             seen.append(self.known & set(frame["id"]))
             return super().predict(frame)
 
-    student, held_out = fit_blend(RECIPE, [lambda t: Noting(t, 1, 1), lambda t: Noting(t, 1, 2)], truth)
+    student, weights = fit_blend(RECIPE, [lambda t: Noting(t, 1, 1), lambda t: Noting(t, 1, 2)], truth)
+    held_out = weights.scores
     assert seen == [set()] * (2 * FOLDS)
     assert np.isfinite(held_out).all()
     # Averaging two independent errors halves their variance.
@@ -114,23 +117,27 @@ def test_weights_and_scores_of_unseen_rows_come_from_other_rows_alone():
 
 def test_a_member_that_counts_for_nothing_is_left_out():
     truth = rows(1000)
-    student, _ = fit_blend(RECIPE, [lambda _: Off(truth, 0.1, 1), lambda _: Off(truth, 9.0, 2)], truth)
+    student, weights = fit_blend(RECIPE, [lambda _: Off(truth, 0.1, 1), lambda _: Off(truth, 9.0, 2)], truth)
     assert len(student.members) == 1
     assert student.weights.tolist() == [[1.0, 1.0]]
+    assert weights.notes(("good", "bad"), ("a", "b")) == (
+        "weights of good, in this order: a 1.00; b 1.00",
+        "left out, with weights below 0.05: bad",
+    )
 
 
 def test_too_few_rows_for_folds_have_equal_weights():
     truth = rows(1)
-    student, held_out = fit_blend(RECIPE, [lambda _: Off(truth, 1, 1), lambda _: Off(truth, 1, 2)], truth)
+    student, weights = fit_blend(RECIPE, [lambda _: Off(truth, 1, 1), lambda _: Off(truth, 1, 2)], truth)
     assert student.weights.tolist() == [[0.5, 0.5], [0.5, 0.5]]
-    assert np.isnan(held_out).all()
+    assert np.isnan(weights.scores).all()
 
 
 def test_fits_like_any_student_and_says_how_it_weighed(tmp_path):
     train = headlines()
     fitted = fit(RECIPE, train, train, workdir=tmp_path)
     assert np.isfinite(fitted.held_out).all()
-    assert fitted.notes[0].startswith("weights of the members, in order: urgency 0.")
+    assert fitted.notes[0].startswith("weights of constant, tfidf-ridge, in this order: urgency 0.")
     assert np.isnan(fit(RECIPE, train, train, workdir=tmp_path, crossfit=0).held_out).all()
 
 
@@ -145,7 +152,7 @@ def test_is_fitted_on_an_encoder_that_was_opened_before():
 def test_fitted_students_are_weighed_and_one_that_is_worth_nothing_is_left_out():
     truth = rows(3000)
     noise = np.random.default_rng(1).normal(0, [[[1.0]], [[1.0]], [[60.0]]], (3, 3000, 2))
-    kept, weights, scores = weigh_fitted("squared-error", truth.scores + noise, truth)
+    kept, weights, scores = choose_weights("squared-error", truth.scores + noise, truth)
     assert kept.tolist() == [0, 1]
     assert weights.sum(axis=0) == pytest.approx(1)
     assert weights == pytest.approx(0.5, abs=0.1)

@@ -17,14 +17,14 @@ from potstill.students.blend import BlendStudent
 from potstill.students.recipes import load_recipe, parse_recipe
 from potstill.students.storage import load_student, student_hash
 from potstill.training import fitter
-from potstill.training.blending import ensemble
-from potstill.training.distilling import lessons, unlabelled_rows
+from potstill.training.blending import weighted_mean
+from potstill.training.distilling import distillation_rows, unlabelled_rows
 from potstill.training.precision import used_precision
 
-PUPIL = """name: pupil
+DISTILLED = """name: small
 student: distilled
 teacher: tfidf-ridge
-pupil: {name: own, student: tfidf-ridge, characters: null}
+recipe: {name: own, student: tfidf-ridge, characters: null}
 """
 BOTH = "name: both\nstudent: ensemble\nmembers: [tfidf-ridge, constant]\n"
 
@@ -95,8 +95,8 @@ class TestArticlesWithoutLabels:
 class TestLessons:
     def test_are_the_mean_of_label_and_unseen_score_else_the_label(self, run):
         train = dataset_of(run).part("train").take(np.arange(3))
-        opinion = np.array([[0.0, 10.0], [np.nan, np.nan], [4.0, np.nan]])
-        learned = lessons(train, opinion)
+        teacher_scores = np.array([[0.0, 10.0], [np.nan, np.nan], [4.0, np.nan]])
+        learned = distillation_rows(train, teacher_scores)
         assert learned.scores[0].tolist() == ((train.scores[0] + [0, 10]) / 2).tolist()
         assert learned.scores[1].tolist() == train.scores[1].tolist()
         assert learned.scores[2].tolist() == [(train.scores[2, 0] + 4) / 2, train.scores[2, 1]]
@@ -104,77 +104,75 @@ class TestLessons:
     def test_keep_a_masked_label_masked(self, run):
         train = dataset_of(run).part("train").take(np.arange(1))
         train.scores[0, 0] = np.nan
-        assert np.isnan(lessons(train, np.full((1, 2), 5.0)).scores[0, 0])
+        assert np.isnan(distillation_rows(train, np.full((1, 2), 5.0)).scores[0, 0])
 
 
 class TestAPupil:
     def test_is_taught_by_a_student_of_the_run(self, run, tmp_path):
-        records = train_run(run, [recipe_file(tmp_path, PUPIL), "tfidf-ridge"])
-        teacher, pupil = records
-        assert [record.recipe["name"] for record in records] == ["tfidf-ridge", "pupil"]
-        assert pupil.sources == {
+        records = train_run(run, [recipe_file(tmp_path, DISTILLED), "tfidf-ridge"])
+        teacher, student = records
+        assert [record.recipe["name"] for record in records] == ["tfidf-ridge", "small"]
+        assert student.sources == {
             "tfidf-ridge": student_hash(run.path("students") / "tfidf-ridge"),
             "articles.parquet": run.fingerprint("articles"),
         }
-        assert pupil.notes[0] == (
-            "taught by tfidf-ridge: 80 labelled rows with its scores of them unseen, 30 articles without labels"
+        assert student.notes[0] == (
+            "distilled from tfidf-ridge: 80 labelled rows with its held-out scores, 30 articles without labels"
         )
-        assert pupil.train_rows == pupil.held_out_rows == teacher.held_out_rows == 80
-        assert build_bundle(run, "pupil").manifest.recipe == "pupil"
+        assert student.train_rows == student.held_out_rows == teacher.held_out_rows == 80
+        assert build_bundle(run, "small").manifest.recipe == "small"
 
     def test_is_made_again_when_its_teacher_is_another(self, run, tmp_path, capsys):
-        path = recipe_file(tmp_path, PUPIL)
+        path = recipe_file(tmp_path, DISTILLED)
         before = train_run(run, ["tfidf-ridge", path])[1]
         assert train_run(run, [path], resume=True)[0] == before
         assert "done already" in capsys.readouterr().err
         other = tmp_path / "tfidf-ridge.yaml"
         other.write_text("{name: tfidf-ridge, student: tfidf-ridge, words: null}")
         train_run(run, [other])
-        assert "pupil was made from another tfidf-ridge than is there now" in capsys.readouterr().err
+        assert "small was made from another tfidf-ridge than is there now" in capsys.readouterr().err
         after = train_run(run, [path], resume=True)[0]
         assert after.sources["tfidf-ridge"] != before.sources["tfidf-ridge"]
 
     def test_is_made_again_when_there_are_more_articles(self, run, tmp_path):
-        path = recipe_file(tmp_path, PUPIL)
+        path = recipe_file(tmp_path, DISTILLED)
         train_run(run, ["tfidf-ridge", path])
         pl.concat([pl.read_parquet(run.path("articles")), others(31)[30:]]).write_parquet(run.path("articles"))
         assert "31 articles without labels" in train_run(run, [path], resume=True)[0].notes[0]
 
     def test_learns_from_labelled_rows_alone_where_it_is_told_to(self, run, tmp_path):
         run.path("articles").unlink()
-        pupil = train_run(run, ["tfidf-ridge", recipe_file(tmp_path, PUPIL + "unlabelled: false\n")])[1]
-        assert list(pupil.sources) == ["tfidf-ridge"]
+        student = train_run(run, ["tfidf-ridge", recipe_file(tmp_path, DISTILLED + "unlabelled: false\n")])[1]
+        assert list(student.sources) == ["tfidf-ridge"]
 
     def test_can_be_taught_by_a_bundle_which_has_no_scores_of_unseen_rows(self, run, tmp_path):
         train_run(run, ["tfidf-ridge"])
         bundle = build_bundle(run)
-        path = recipe_file(tmp_path, PUPIL.replace("teacher: tfidf-ridge", f"teacher: {bundle.folder}"))
-        with pytest.raises(TrainingError, match="is a bundle; here a teacher is a student's folder"):
-            train_run(run, [path])
-        pupil = train_run(run, [path])[0]
-        assert "0 labelled rows with its scores of them unseen, 30 articles" in pupil.notes[0]
+        path = recipe_file(tmp_path, DISTILLED.replace("teacher: tfidf-ridge", f"teacher: {bundle.folder}"))
+        student = train_run(run, [path])[0]
+        assert "0 labelled rows with its held-out scores, 30 articles" in student.notes[0]
 
     def test_is_refused_without_its_teacher(self, run, tmp_path):
-        with pytest.raises(TrainingError, match=r"pupil: needs the student tfidf-ridge, and .* holds none"):
-            train_run(run, [recipe_file(tmp_path, PUPIL)])
+        with pytest.raises(TrainingError, match=r"small: needs the student tfidf-ridge, and .* holds none"):
+            train_run(run, [recipe_file(tmp_path, DISTILLED)])
 
     def test_may_be_a_network_of_fewer_layers(self, run, tmp_path):
         # Tiny stand-ins are sufficient, because only the code path is tested.
-        small = "name: small\nstudent: distilled\nteacher: minilm-full\npupil: minilm-3-layers\n"
-        pupil = train_run(run, [recipe_file(tmp_path, small), "minilm-full"], tiny=True)[1]
-        assert pupil.precision == used_precision("auto", "cpu")
-        assert "8 labelled rows with its scores of them unseen" in pupil.notes[0]
+        small = "name: small\nstudent: distilled\nteacher: minilm-full\nrecipe: minilm-3-layers\n"
+        student = train_run(run, [recipe_file(tmp_path, small), "minilm-full"], tiny=True)[1]
+        assert student.precision == used_precision("auto", "cpu")
+        assert "8 labelled rows with its held-out scores" in student.notes[0]
         student = load_student(run.path("students") / "small")
         assert student.encoder.model.config.num_hidden_layers == 1
-        assert 0 < pupil.held_out_rows < 80
+        assert 0 < student.held_out_rows < 80
 
     def test_is_not_fitted_fold_by_fold(self, run, tmp_path):
-        recipe = parse_recipe(PUPIL, "pupil.yaml")
+        recipe = parse_recipe(DISTILLED, "small.yaml")
         with pytest.raises(RecipeError, match="is made from other students"):
             fitter(recipe)
-        train_run(run, ["tfidf-ridge", recipe_file(tmp_path, PUPIL)])
+        train_run(run, ["tfidf-ridge", recipe_file(tmp_path, DISTILLED)])
         found = {one.recipe.name: one for one in candidates(run.path("students"))}
-        assert refit(found["pupil"], seed=0, cache=tmp_path) is None
+        assert refit(found["small"], seed=0, cache=tmp_path) is None
         assert refit(found["tfidf-ridge"], seed=0, cache=tmp_path) is not None
 
 
@@ -203,10 +201,11 @@ class TestAnEnsemble:
         train_run(run, kinds, tiny=True)
         # Each is opened twice, as the folders of two students would be.
         frozen, trained = ([load_student(run.path("students") / kind) for _ in range(2)] for kind in kinds)
-        assert len(ensemble(frozen).parts) == 1
-        assert len(ensemble(trained).parts) == 2
+        equal = np.full((2, len(frozen[0].dimensions)), 0.5)
+        assert len(weighted_mean(frozen, equal).parts) == 1
+        assert len(weighted_mean(trained, equal).parts) == 2
         frame = dataset_of(run).part("test").frame
-        assert ensemble(frozen).predict(frame) == pytest.approx(frozen[0].predict(frame))
+        assert weighted_mean(frozen, equal).predict(frame) == pytest.approx(frozen[0].predict(frame))
 
     def test_of_seeds_trains_one_recipe_several_times_and_judges_all_on_the_same_rows(self, run, tmp_path):
         three = recipe_file(tmp_path, "name: three\nstudent: ensemble\nof: minilm-3-layers\nseeds: 2\n")
@@ -227,7 +226,7 @@ class TestAnEnsemble:
         assert alone < weighed < equal
         student, validation = load_student(run.path("students") / "best"), dataset_of(run).part("validation")
         assert (student.weights[0] > 0.5).all()
-        assert "weights of the members" in records[3].notes[-1]
+        assert records[3].notes[-1].startswith("weights of tfidf-ridge, constant, in this order: ")
         # The recorded error is of weights that were fitted without the row, not of the final weights.
         assert np.abs(student.predict(validation.frame) - validation.scores).mean() < weighed
         assert records[2].recipe_hash != records[3].recipe_hash
@@ -240,9 +239,9 @@ class TestAnEnsemble:
 
 class TestRecipes:
     def test_come_after_what_they_are_made_from(self):
-        top = parse_recipe("name: top\nstudent: ensemble\nmembers: [pupil, constant]\n", "top")
-        wanted = [top, parse_recipe(PUPIL, "pupil"), load_recipe("constant"), load_recipe("tfidf-ridge")]
-        assert [recipe.name for recipe in in_order(wanted)] == ["constant", "tfidf-ridge", "pupil", "top"]
+        top = parse_recipe("name: top\nstudent: ensemble\nmembers: [small, constant]\n", "top")
+        wanted = [top, parse_recipe(DISTILLED, "small"), load_recipe("constant"), load_recipe("tfidf-ridge")]
+        assert [recipe.name for recipe in in_order(wanted)] == ["constant", "tfidf-ridge", "small", "top"]
 
     def test_that_need_each_other_are_refused(self):
         first = parse_recipe("name: first\nstudent: ensemble\nmembers: [second, constant]\n", "first")
@@ -254,10 +253,10 @@ class TestRecipes:
         ("text", "message"),
         [
             (
-                "student: distilled\nteacher: a\npupil: source-median",
+                "student: distilled\nteacher: a\nrecipe: source-median",
                 "source-median is a source-median student; legal are",
             ),
-            ("student: distilled\npupil: tfidf-ridge", "teacher: Field required"),
+            ("student: distilled\nrecipe: tfidf-ridge", "teacher: Field required"),
             ("student: ensemble\nmembers: [a, a]", "a is named twice"),
             ("student: ensemble\nmembers: [a, mine]", "its own member"),
             ("student: ensemble\nmembers: [a]", "give members, two or more, or else of"),
@@ -270,7 +269,7 @@ class TestRecipes:
             parse_recipe(f"name: mine\n{text}\n", "mine.yaml")
 
     def test_have_the_hash_of_what_they_do(self):
-        recipe = parse_recipe(PUPIL, "pupil.yaml")
+        recipe = parse_recipe(DISTILLED, "small.yaml")
         assert recipe.model_copy(update={"name": "other"}).hash == recipe.hash
         assert recipe.model_copy(update={"unlabelled": False}).hash != recipe.hash
         assert recipe.model_copy(update={"teacher": "other"}).hash != recipe.hash

@@ -26,7 +26,7 @@ from potstill.students.recipes import (
     presets,
 )
 from potstill.students.storage import load_student, save_student
-from potstill.training import EpochRecord, StudentRecord, fit, fitter, predict_unseen
+from potstill.training import EpochRecord, StudentRecord, fit, fitter, predict_out_of_fold
 from potstill.training.facts import Measures
 from potstill.training.folder import LAYOUT, read_scores
 
@@ -95,7 +95,7 @@ class TestPredictionsOfUnseenRows:
                 seen.append(self.known & asked)
                 return np.zeros((frame.height, 2))
 
-        scores = predict_unseen(Remembering, pairs, 5, 0)
+        scores = predict_out_of_fold(Remembering, pairs, 5, 0)
 
         assert seen == [set()] * 5
         assert np.isfinite(scores).all()
@@ -104,8 +104,8 @@ class TestPredictionsOfUnseenRows:
         examples = headlines()
         one = Examples(examples.ids, examples.frame, examples.scores, np.zeros(20, dtype=np.int64), examples.dimensions)
 
-        assert np.isnan(predict_unseen(fitter(CONSTANT), one, 5, 0)).all()
-        assert np.isnan(predict_unseen(fitter(CONSTANT), examples, 0, 0)).all()
+        assert np.isnan(predict_out_of_fold(fitter(CONSTANT), one, 5, 0)).all()
+        assert np.isnan(predict_out_of_fold(fitter(CONSTANT), examples, 0, 0)).all()
 
     def test_are_left_out_where_a_fold_holds_every_label_of_a_dimension(self):
         examples = headlines()
@@ -113,7 +113,7 @@ class TestPredictionsOfUnseenRows:
         scores[1:, 1] = np.nan
         rare = Examples(examples.ids, examples.frame, scores, examples.clusters, examples.dimensions)
 
-        found = predict_unseen(fitter(CONSTANT), rare, 5, 0)
+        found = predict_out_of_fold(fitter(CONSTANT), rare, 5, 0)
 
         assert np.isnan(found[0]).all()
         assert np.isfinite(found).any(axis=1).sum() >= 10
@@ -300,7 +300,7 @@ class TestARun:
 def test_a_source_median_fits_out_of_fold():
     recipe = SourceMedianRecipe(name="source-median", student="source-median")
 
-    scores = predict_unseen(fitter(recipe), headlines(), 5, 0)
+    scores = predict_out_of_fold(fitter(recipe), headlines(), 5, 0)
 
     assert np.abs(scores - headlines().scores).mean() < 1
 

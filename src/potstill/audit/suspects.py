@@ -17,7 +17,7 @@ from potstill.audit.means import Means
 from potstill.audit.records import LEVEL, Baselines, Rung, Suspect, Suspects, interval
 from potstill.metrics import number
 from potstill.students.recipes import TfidfRecipe, load_recipe
-from potstill.training import fitter, predict_unseen
+from potstill.training import fitter, predict_out_of_fold
 
 if TYPE_CHECKING:
     from potstill.audit.labelled import Labelled
@@ -68,7 +68,7 @@ def held_out(rows: Labelled, *, seed: int = 0, recipe: TfidfRecipe | None = None
         reader.name,
         {
             recipe.name: np.clip(
-                predict_unseen(fitter(recipe, seed=seed), examples, FOLDS, seed, recipe.name), low, high
+                predict_out_of_fold(fitter(recipe, seed=seed), examples, FOLDS, seed, recipe.name), low, high
             )
             for recipe in recipes
         },

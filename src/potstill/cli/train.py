@@ -97,7 +97,7 @@ def params(
     from potstill.students.recipes import DistilledRecipe, FineTunedRecipe, load_recipe
 
     named = load_recipe(recipe)
-    loaded = named.pupil if isinstance(named, DistilledRecipe) else named
+    loaded = named.recipe if isinstance(named, DistilledRecipe) else named
     if not isinstance(loaded, FineTunedRecipe):
         raise RecipeError(
             f"{recipe}: a {loaded.student} student trains no network, so there are no parameters to count"

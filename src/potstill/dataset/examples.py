@@ -25,8 +25,7 @@ class Examples:
 
     `frame` has the columns `id` and `text` (the window), and `source`, `language` and others if the articles had them.
     `scores` has shape (rows, dimensions), float64 on the filter's scale, NaN where a label is masked. `clusters` has
-    shape (rows,); near-duplicates share a number. `spreads`, of the same shape as `scores`, are the standard deviations
-    over the oracle's answers, NaN if there was only one answer; None if the spreads are unknown.
+    shape (rows,); near-duplicates share a number.
 
     Raises:
         DatasetError: the parts differ in length, or `text` is missing.
@@ -37,7 +36,6 @@ class Examples:
     scores: FloatArray
     clusters: IntArray
     dimensions: tuple[str, ...]
-    spreads: FloatArray | None = None
 
     def __post_init__(self) -> None:
         if "text" not in self.frame.columns:
@@ -69,5 +67,4 @@ class Examples:
             scores=self.scores[index],
             clusters=self.clusters[index],
             dimensions=self.dimensions,
-            spreads=None if self.spreads is None else self.spreads[index],
         )

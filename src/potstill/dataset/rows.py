@@ -134,14 +134,4 @@ def _examples(frame: pl.DataFrame, dimensions: tuple[str, ...]) -> Examples:
         scores=scores_of(frame, dimensions),
         clusters=frame["cluster"].to_numpy().astype(np.int64),
         dimensions=dimensions,
-        spreads=_spreads_of(frame, dimensions),
     )
-
-
-def _spreads_of(frame: pl.DataFrame, dimensions: Sequence[str]) -> FloatArray | None:
-    names = [f"s_{name}" for name in dimensions]
-    if not {"samples", *names} <= set(frame.columns):
-        return None
-    # For a single answer, the file contains a spread of 0, which is no evidence of the oracle's certainty.
-    repeated = frame.select(pl.when(pl.col("samples") > 1).then(pl.col(name)).alias(name) for name in names)
-    return repeated.cast(pl.Float64).fill_null(float("nan")).to_numpy()

@@ -17,7 +17,7 @@ from potstill.parquet import read_parquet
 from potstill.students.recipes import DistilledRecipe, EnsembleRecipe
 from potstill.students.source_median import SourceMedianStudent
 from potstill.students.storage import load_student, student_hash
-from potstill.training.distilling import lessons, unlabelled_rows
+from potstill.training.distilling import distillation_rows, unlabelled_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -90,11 +90,11 @@ def changed(run: Run, sources: Mapping[str, str]) -> list[str]:
     return [name for name, was in sources.items() if name != ARTICLES and _hash(run, name) != was]
 
 
-def taught(
+def rows_to_distil(
     run: Run,
     recipe: DistilledRecipe,
     dataset: Dataset,
-    opinion: FloatArray,
+    teacher_scores: FloatArray,
 ) -> tuple[Examples, str]:
     """Return training rows from a teacher's scores and the labels, with a note about them.
 
@@ -102,7 +102,8 @@ def taught(
         run: the run that holds the teacher and the articles.
         recipe: the recipe that names the teacher.
         dataset: the run's dataset.
-        opinion: the teacher's held-out scores of training rows, shape (rows, dimensions), NaN where there is none.
+        teacher_scores: the teacher's held-out scores of training rows, shape (rows, dimensions), NaN where there are
+            none.
 
     Raises:
         TrainingError: the teacher does not exist, or scores other dimensions.
@@ -110,17 +111,17 @@ def taught(
         BundleError, MissingExtra, MissingModel: the teacher cannot be opened.
     """
     train, scale = dataset.part("train"), run.filter.scale
-    opinion = np.clip(opinion, scale.min, scale.max)
-    seen = int((~np.isnan(opinion)).any(axis=1).sum())
-    remark = f"taught by {recipe.teacher}: {seen} labelled rows with its scores of them unseen"
+    teacher_scores = np.clip(teacher_scores, scale.min, scale.max)
+    seen = int((~np.isnan(teacher_scores)).any(axis=1).sum())
+    remark = f"distilled from {recipe.teacher}: {seen} labelled rows with its held-out scores"
     if not recipe.unlabelled:
-        return lessons(train, opinion), remark
+        return distillation_rows(train, teacher_scores), remark
     if not run.path("articles").is_file():
         raise DatasetError(f"{run.path('articles')} is missing, which holds the articles without labels")
     rows, clusters = unlabelled_rows(read_parquet(run.path("articles")), dataset, run.filter)
     remark += f", {rows.height} articles without labels"
     if not rows.height:
-        return lessons(train, opinion), remark
+        return distillation_rows(train, teacher_scores), remark
     teacher = _opened(run, recipe)
     if teacher.dimensions != dataset.dimensions:
         raise TrainingError(
@@ -128,7 +129,7 @@ def taught(
             f"{', '.join(dataset.dimensions)}"
         )
     scores = np.clip(teacher.predict(rows), scale.min, scale.max)
-    return lessons(train, opinion, rows, scores, clusters), remark
+    return distillation_rows(train, teacher_scores, rows, scores, clusters), remark
 
 
 def members_of(run: Run, recipe: EnsembleRecipe) -> list[Blended | BlendStudent]:

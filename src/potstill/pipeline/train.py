@@ -19,12 +19,12 @@ from potstill.errors import BadInput, RecipeError
 from potstill.files import digest, replacing
 from potstill.machine import Watch
 from potstill.parquet import read_parquet
-from potstill.pipeline.sources import changed, in_order, members_of, place_of, sources_of, taught
+from potstill.pipeline.sources import changed, in_order, members_of, place_of, rows_to_distil, sources_of
 from potstill.students.recipes import DistilledRecipe, EnsembleRecipe, FineTunedRecipe, load_recipe
 from potstill.terminal import note
-from potstill.training.blending import ensemble, weigh_fitted
+from potstill.training.blending import choose_weights, weighted_mean
 from potstill.training.facts import Companion, Fitted, StudentRecord
-from potstill.training.fit import fit, weights_note
+from potstill.training.fit import fit
 from potstill.training.folder import LAYOUT, finished, record_of, same_student, write_student
 from potstill.training.joint import Member, fit_together
 
@@ -215,10 +215,10 @@ def _train_student(one: _Input, recipe: Recipe, options: _Options) -> StudentRec
         return done
     learner, learned, remark = recipe, train, None
     if isinstance(recipe, DistilledRecipe):
-        opinion = _held_out_scores(place_of(run, recipe.teacher), train)
-        learned, remark = taught(run, recipe, dataset, opinion)
+        teacher_scores = _held_out_scores(place_of(run, recipe.teacher), train)
+        learned, remark = rows_to_distil(run, recipe, dataset, teacher_scores)
         # Notes and progress bars show the name of the distilled recipe.
-        learner = recipe.pupil.model_copy(update={"name": recipe.name})
+        learner = recipe.recipe.model_copy(update={"name": recipe.name})
     making = functools.partial(
         fit,
         learner,
@@ -267,26 +267,20 @@ def _mean_of_students(run: Run, recipe: EnsembleRecipe, train: Examples, validat
     """Return the mean of existing students, and of their held-out scores."""
     watch = Watch()
     members = members_of(run, recipe)
-    said = np.array([member.predict(validation.frame) for member in members])
-    kept, weights, judged = weigh_fitted(recipe.weights, said, validation, seed=seed)
-    student = ensemble([members[place] for place in kept], weights)
-    names = [recipe.names[place] for place in kept]
+    predicted = np.array([member.predict(validation.frame) for member in members])
+    chosen = choose_weights(recipe.weights, predicted, validation, seed=seed)
+    names = [recipe.names[place] for place in chosen.kept]
     records = [finished(place_of(run, name)) for name in names]
-    unseen = np.array([_held_out_scores(place_of(run, name), train) for name in names])
+    held_out = np.array([_held_out_scores(place_of(run, name), train) for name in names])
     remark = f"the mean of {', '.join(names)}, trained before; their time is not in this one's"
-    left_out = [name for name in recipe.names if name not in names]
     return Fitted(
-        student=student,
-        validation=judged,
-        held_out=np.einsum("md,mrd->rd", weights, unseen),
+        student=weighted_mean([members[place] for place in chosen.kept], chosen.weights),
+        validation=chosen.scores,
+        held_out=np.einsum("md,mrd->rd", chosen.weights, held_out),
         seconds=(load := watch.load()).wall_seconds,
         load=load,
         backbones={name: sha for record in records if record is not None for name, sha in record.backbones.items()},
-        notes=(
-            remark,
-            *([f"left out, as next to nothing: {', '.join(left_out)}"] if left_out else []),
-            *([weights_note(train.dimensions, weights)] if recipe.weights != "equal" else []),
-        ),
+        notes=(remark, *chosen.notes(recipe.names, train.dimensions)),
     )
 
 

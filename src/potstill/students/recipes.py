@@ -345,26 +345,30 @@ class BlendRecipe(_Recipe):
         return digest([self.student, [member.hash for member in self.members], self.weights])
 
 
+Distillable = Annotated[TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe | BlendRecipe, Field(discriminator="student")]
+"""Recipes of students that can learn from a teacher."""
+
+
 class DistilledRecipe(_Recipe):
     """A student that learns from a stronger student's scores in addition to the labels."""
 
     student: Literal["distilled"]
     teacher: str = Field(min_length=1)
     """Name of a student in the same run, or the folder of a student or bundle."""
-    pupil: Annotated[TfidfRecipe | EncoderHeadRecipe | FineTunedRecipe | BlendRecipe, Field(discriminator="student")]
-    """The student that learns from the teacher: a preset by name, or a recipe written out in full."""
+    recipe: Distillable = Field(validation_alias=AliasChoices("recipe", "pupil"))
+    """The recipe of the student that learns from the teacher: a preset by name, or written out in full."""
     unlabelled: bool = True
     """Whether the student also learns from the teacher's scores of the run's unlabelled articles."""
 
-    @field_validator("pupil", mode="before")
+    @field_validator("recipe", mode="before")
     @classmethod
-    def _named_preset(cls, pupil: object) -> object:
-        return _preset(pupil, *_PUPILS) if isinstance(pupil, str) else pupil
+    def _named_preset(cls, recipe: object) -> object:
+        return _preset(recipe, *_DISTILLABLE) if isinstance(recipe, str) else recipe
 
     @property
     def hash(self) -> str:
         """SHA-256 of the recipe's effective content; of the teacher only the name is included."""
-        return digest([self.student, self.teacher, self.pupil.hash, self.unlabelled])
+        return digest([self.student, self.teacher, self.recipe.hash, self.unlabelled])
 
 
 class EnsembleRecipe(_Recipe):
@@ -430,7 +434,7 @@ Recipe = (
     | EnsembleRecipe
 )
 _MEMBERS = ("constant", "tfidf-ridge", "encoder-head")
-_PUPILS = ("tfidf-ridge", "encoder-head", "fine-tuned", "blend")
+_DISTILLABLE = ("tfidf-ridge", "encoder-head", "fine-tuned", "blend")
 _ADAPTER: TypeAdapter[Recipe] = TypeAdapter(Annotated[Recipe, Field(discriminator="student")])
 
 

@@ -7,7 +7,7 @@ network for several filters, and `folder` writes a student with its records.
 """
 
 from potstill.training.facts import Counts, EpochRecord, Fitted, Measures, StudentRecord
-from potstill.training.fit import fit, fitter, predict_unseen
+from potstill.training.fit import fit, fitter, predict_out_of_fold
 from potstill.training.folding import out_of_fold
 
 __all__ = [
@@ -19,5 +19,5 @@ __all__ = [
     "fit",
     "fitter",
     "out_of_fold",
-    "predict_unseen",
+    "predict_out_of_fold",
 ]

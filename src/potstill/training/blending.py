@@ -1,15 +1,15 @@
-"""Fits blends: the weight of each member is chosen on held-out scores.
+"""Combines several students into one: the weighted mean of their scores, with weights chosen on held-out scores.
 
-Input: fit functions of the members and training rows; or fitted members and rows that none of them was trained on.
-Output: a blend, and its scores of each row by members that were not trained on the row and weights that were not chosen
-on it. Weights are found per dimension: those with the least error of the weighted mean of out-of-fold scores, shrunk
-towards equal weights if there are few rows. A slightly lower error does not justify the cost of another encoder, so a
-member with a negligible weight in every dimension is left out.
+Input: fit functions of the members and training rows (a blend), or fitted members and rows that none of them was
+trained on (an ensemble). Output: one student, and its scores of each row with weights that were not chosen on it.
+Weights are found per dimension: those with the least error of the weighted mean of the held-out scores, shrunk towards
+equal weights if there are few rows. A slightly lower error does not justify the cost of another encoder, so a member
+with a negligible weight in every dimension is left out.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,30 @@ _ROUNDS = 100
 """Maximum number of reweighting rounds for absolute error; each solves a problem with few unknowns."""
 
 
+class Weights(NamedTuple):
+    """Weights of the members that are kept."""
+
+    kept: IntArray
+    """Indices of these members."""
+    weights: FloatArray
+    """Shape (kept members, dimensions), with columns that sum to 1."""
+    scores: FloatArray
+    """The weighted mean of the rows' held-out scores, shape (rows, dimensions), with weights not chosen on the row."""
+
+    def notes(self, names: Sequence[str], dimensions: Sequence[str]) -> tuple[str, ...]:
+        """Describe the weights of members with these names in words."""
+        left_out = [name for place, name in enumerate(names) if place not in self.kept]
+        each = [
+            f"{name} {', '.join(f'{weight:.2f}' for weight in column)}"
+            for name, column in zip(dimensions, self.weights.T, strict=True)
+        ]
+        members = ", ".join(names[place] for place in self.kept)
+        return (
+            f"weights of {members}, in this order: {'; '.join(each)}",
+            *([f"left out, with weights below {NEGLIGIBLE}: {', '.join(left_out)}"] if left_out else []),
+        )
+
+
 def fit_blend(
     recipe: BlendRecipe,
     fits: Sequence[Callable[[Examples], Blended]],
@@ -48,7 +72,7 @@ def fit_blend(
     *,
     seed: int = 0,
     k: int = FOLDS,
-) -> tuple[BlendStudent, FloatArray]:
+) -> tuple[BlendStudent, Weights]:
     """Fit the members, with and without each fold, and choose their weights.
 
     Args:
@@ -59,63 +83,41 @@ def fit_blend(
         k: number of folds, limited by the number of clusters; with fewer than two, weights are equal.
 
     Returns:
-        The blend, and scores of each row, shape (rows, dimensions), by members fitted without its fold and weights
-            chosen on the other folds' rows; NaN where there are none.
+        The blend, and its weights; their scores are by members fitted without the row's fold, NaN where there are none.
     """
-    k = min(k, len(np.unique(train.clusters)))
-    shape = (len(fits), *train.scores.shape)
-    weights, held_out = np.full((shape[0], shape[2]), 1 / shape[0]), np.full(train.scores.shape, np.nan)
-    if k >= 2:
-        fold = folds(train.clusters, train.scores, k, seed)
-        unseen = np.empty(shape)
-        with steps(f"{recipe.name}: out of fold", k * len(fits)) as advance:
+    fold = _folds(train, k, seed)
+    held_out = np.full((len(fits), *train.scores.shape), np.nan)
+    if fold.any():
+        with steps(f"{recipe.name}: out of fold", len(np.unique(fold)) * len(fits)) as advance:
             for place, fit in enumerate(fits):
-                unseen[place] = out_of_fold(fit, train, fold, done=advance)
-        weights, held_out = weighed(recipe.weights, unseen, train, fold)
-    kept, weights = worth_keeping(weights)
-    return BlendStudent(tuple(train.dimensions), tuple(fits[place](train) for place in kept), weights), held_out
+                held_out[place] = out_of_fold(fit, train, fold, done=advance)
+    chosen = choose_weights(recipe.weights, held_out, train, seed=seed, k=k)
+    return weighted_mean([fits[place](train) for place in chosen.kept], chosen.weights), chosen
 
 
-def weighed(least: Weighing, unseen: FloatArray, rows: Examples, fold: IntArray) -> tuple[FloatArray, FloatArray]:
-    """Choose the members' weights, and compute the weighted mean with weights not chosen on the row.
+def choose_weights(least: Weighing, held_out: FloatArray, rows: Examples, *, seed: int = 0, k: int = FOLDS) -> Weights:
+    """Choose the members' weights on scores of rows that the members were not trained on.
 
     Args:
         least: error to minimize.
-        unseen: the members' out-of-fold scores, shape (members, rows, dimensions).
+        held_out: the members' scores, shape (members, rows, dimensions); NaN where there are none.
         rows: the same rows, with their labels.
-        fold: each row's fold, shape (rows,).
-
-    Returns:
-        Weights chosen on all rows, shape (members, dimensions), and scores, shape (rows, dimensions), each with weights
-            chosen on the other folds' rows.
+        seed: random seed of the folds.
+        k: number of folds, of which each is scored with weights chosen on the others.
     """
+    fold = _folds(rows, k, seed)
     scores = np.empty(rows.scores.shape)
     for number in np.unique(fold):
         own = fold == number
-        kept, others = worth_keeping(blend_weights(least, unseen[:, ~own], rows.take(~own)))
-        scores[own] = np.einsum("md,mrd->rd", others, unseen[kept][:, own])
-    return blend_weights(least, unseen, rows), scores
+        kept, others = worth_keeping(blend_weights(least, held_out[:, ~own], rows.take(~own)))
+        scores[own] = np.einsum("md,mrd->rd", others, held_out[kept][:, own])
+    return Weights(*worth_keeping(blend_weights(least, held_out, rows)), scores)
 
 
-def weigh_fitted(
-    least: Weighing, said: FloatArray, rows: Examples, *, seed: int = 0
-) -> tuple[IntArray, FloatArray, FloatArray]:
-    """Choose weights for fitted students on rows that none of them was trained on.
-
-    Args:
-        least: error to minimize.
-        said: the students' scores, shape (students, rows, dimensions).
-        rows: the same rows, with their labels.
-        seed: random seed of the folds.
-
-    Returns:
-        Indices of the students that are kept, their weights, shape (kept, dimensions), and scores of the rows, shape
-            (rows, dimensions), with weights not chosen on the row.
-    """
-    k = min(FOLDS, len(np.unique(rows.clusters)))
-    fold = folds(rows.clusters, rows.scores, k, seed) if k >= 2 else np.zeros(len(rows), dtype=np.int64)
-    weights, scores = weighed(least, said, rows, fold)
-    return *worth_keeping(weights), scores
+def _folds(rows: Examples, k: int, seed: int) -> IntArray:
+    """Return each row's fold, shape (rows,); all are 0 if there are too few clusters for two folds."""
+    k = min(k, len(np.unique(rows.clusters)))
+    return folds(rows.clusters, rows.scores, k, seed) if k >= 2 else np.zeros(len(rows), dtype=np.int64)
 
 
 def worth_keeping(weights: FloatArray) -> tuple[IntArray, FloatArray]:
@@ -124,20 +126,20 @@ def worth_keeping(weights: FloatArray) -> tuple[IntArray, FloatArray]:
     return kept, weights[kept] / weights[kept].sum(axis=0)
 
 
-def blend_weights(least: Weighing, unseen: FloatArray, rows: Examples) -> FloatArray:
+def blend_weights(least: Weighing, held_out: FloatArray, rows: Examples) -> FloatArray:
     """Choose the members' weights, shape (members, dimensions): not negative, with columns that sum to 1.
 
     Args:
         least: error to minimize.
-        unseen: the members' held-out scores, shape (members, rows, dimensions).
+        held_out: the members' held-out scores, shape (members, rows, dimensions).
         rows: the same rows, with their labels.
     """
-    members, _, dimensions = unseen.shape
+    members, _, dimensions = held_out.shape
     weights = np.full((members, dimensions), 1 / members)
     if least == "equal":
         return weights
     for column in range(dimensions):
-        off = unseen[:, :, column].T - rows.scores[:, column, None]
+        off = held_out[:, :, column].T - rows.scores[:, column, None]
         known = np.asarray(np.isfinite(off).all(axis=1))
         if known.any():
             count = len(np.unique(rows.clusters[known]))
@@ -175,21 +177,19 @@ def simplex_weights(off: FloatArray, *, squared: bool) -> FloatArray:
     return best
 
 
-def ensemble(students: Sequence[Blended | BlendStudent], counts: FloatArray | None = None) -> BlendStudent:
+def weighted_mean(students: Sequence[Blended | BlendStudent], weights: FloatArray) -> BlendStudent:
     """Combine fitted students into one; a blend among them adds its members, and equal frozen encoders are shared.
 
     Args:
         students: students with the same dimensions.
-        counts: weights, shape (students, dimensions), with columns that sum to 1; all equal if not given.
+        weights: their weights, shape (students, dimensions), with columns that sum to 1.
     """
-    shape = (len(students), len(students[0].dimensions))
+    alone = np.ones((1, len(students[0].dimensions)))
     members: list[Blended] = []
-    weights: list[FloatArray] = []
-    for student, count in zip(students, np.full(shape, 1 / shape[0]) if counts is None else counts, strict=True):
-        own = student.members if isinstance(student, BlendStudent) else (student,)
-        alone = np.ones((1, shape[1]))
-        members += own
-        weights += list((student.weights if isinstance(student, BlendStudent) else alone) * count)
+    each: list[FloatArray] = []
+    for student, weight in zip(students, weights, strict=True):
+        members += student.members if isinstance(student, BlendStudent) else (student,)
+        each += list((student.weights if isinstance(student, BlendStudent) else alone) * weight)
     known: list[Encoder] = []
     shared: list[Blended] = []
     for member in members:
@@ -198,7 +198,7 @@ def ensemble(students: Sequence[Blended | BlendStudent], counts: FloatArray | No
             shared.append(member.on(joined(parts)))
         else:
             shared.append(member)
-    return BlendStudent(students[0].dimensions, tuple(shared), np.array(weights))
+    return BlendStudent(students[0].dimensions, tuple(shared), np.array(each))
 
 
 def _first(known: list[Encoder], part: Encoder) -> Encoder:

@@ -56,9 +56,9 @@ def unlabelled_rows(articles: pl.DataFrame, dataset: Dataset, filter_: Filter) -
     return frame.filter(pl.Series(usable)), np.concatenate([found[: rows.height][trains], own[usable]])
 
 
-def lessons(
+def distillation_rows(
     train: Examples,
-    opinion: FloatArray,
+    teacher_scores: FloatArray,
     unlabelled: pl.DataFrame | None = None,
     scores: FloatArray | None = None,
     clusters: IntArray | None = None,
@@ -67,21 +67,19 @@ def lessons(
 
     Args:
         train: labelled rows.
-        opinion: the teacher's held-out scores of them, shape (rows, dimensions), NaN where there is none; only the
-            label is used there.
+        teacher_scores: the teacher's held-out scores of them, shape (rows, dimensions), NaN where there are none; only
+            the label is used there.
         unlabelled: columns id and text; None for no unlabelled rows.
         scores: the teacher's scores of the unlabelled rows, shape (unlabelled rows, dimensions).
         clusters: clusters of all rows, shape (rows + unlabelled rows,); None for the labelled rows' own clusters.
     """
-    both = np.where(np.isnan(opinion), train.scores, (train.scores + opinion) / 2)
+    both = np.where(np.isnan(teacher_scores), train.scores, (train.scores + teacher_scores) / 2)
     if unlabelled is None or scores is None or clusters is None:
-        return Examples(train.ids, train.frame, both, train.clusters, train.dimensions, train.spreads)
-    spreads = None if train.spreads is None else np.concatenate([train.spreads, np.full(scores.shape, np.nan)])
+        return Examples(train.ids, train.frame, both, train.clusters, train.dimensions)
     return Examples(
         ids=(*train.ids, *unlabelled["id"].to_list()),
         frame=pl.concat([train.frame, unlabelled], how="diagonal"),
         scores=np.concatenate([both, scores]),
         clusters=clusters,
         dimensions=train.dimensions,
-        spreads=spreads,
     )

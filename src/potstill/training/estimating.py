@@ -44,7 +44,7 @@ def estimate(
     """
     if isinstance(recipe, DistilledRecipe):
         # Unlabelled articles take additional time; their number is unknown until the teacher exists.
-        recipe = recipe.pupil
+        recipe = recipe.recipe
     if isinstance(recipe, EnsembleRecipe):
         made = (estimate(one, train, validation, device=device, clock=clock) for one in recipe.made)
         return sum(made)

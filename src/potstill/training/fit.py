@@ -13,7 +13,6 @@ import numpy as np
 from potstill.dataset import folds
 from potstill.errors import DatasetError, RecipeError, require
 from potstill.machine import Watch
-from potstill.students.blend import BlendStudent
 from potstill.students.constant import fit_constant
 from potstill.students.neural import (
     assembled,
@@ -42,7 +41,7 @@ from potstill.training.facts import Fitted
 from potstill.training.folding import out_of_fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from potstill.dataset import Examples
@@ -115,7 +114,7 @@ def fit(
         )
     watch = Watch()
     encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
-    student, held_out = _fitted(recipe, train, seed=seed, encoder=encoder, crossfit=crossfit)
+    student, held_out, notes = _fitted(recipe, train, seed=seed, encoder=encoder, crossfit=crossfit)
     cut = None
     if encoder is not None:
         cut = float(np.mean(np.any([one.truncated(train.texts) for one in readers(recipe, encoder)], axis=0)))
@@ -129,7 +128,7 @@ def fit(
         precision=None if encoder is None else "fp32",
         backbones={} if encoder is None else _hashes(encoder),
         truncated_share=cut,
-        notes=(weights_note(student.dimensions, student.weights),) if isinstance(student, BlendStudent) else (),
+        notes=notes,
     )
 
 
@@ -158,7 +157,7 @@ def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> 
             raise RecipeError(f"{recipe.name}: is made from other students, which a run holds")
 
 
-def predict_unseen(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:
+def predict_out_of_fold(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:
     """Return out-of-fold predictions of every row, shape (rows, dimensions); see `out_of_fold`.
 
     The folds are created here: `k` of them, or fewer if there are fewer clusters. With fewer than two, all predictions
@@ -196,16 +195,17 @@ def readers(recipe: Recipe, encoder: Encoder) -> list[Encoder]:
 
 def _fitted(
     recipe: Recipe, train: Examples, *, seed: int, encoder: Encoder | None, crossfit: int
-) -> tuple[Student, FloatArray]:
-    """Fit a student that takes seconds; return it with its out-of-fold scores."""
+) -> tuple[Student, FloatArray, tuple[str, ...]]:
+    """Fit a student that takes seconds; return it with its out-of-fold scores and notes."""
     if not isinstance(recipe, BlendRecipe):
         fitting = fitter(recipe, seed=seed, encoder=encoder)
-        return fitting(train), predict_unseen(fitting, train, crossfit, seed, recipe.name)
+        return fitting(train), predict_out_of_fold(fitting, train, crossfit, seed, recipe.name), ()
     # The weights are already chosen on out-of-fold scores; refitting the whole blend for each fold would take five
     # times as long.
     fits = _member_fits(recipe, seed=seed, encoder=encoder)
-    student, held_out = fit_blend(recipe, fits, train, seed=seed, k=crossfit or FOLDS)
-    return student, held_out if crossfit else np.full_like(held_out, np.nan)
+    student, chosen = fit_blend(recipe, fits, train, seed=seed, k=crossfit or FOLDS)
+    held_out = chosen.scores if crossfit else np.full_like(chosen.scores, np.nan)
+    return student, held_out, chosen.notes([member.name for member in recipe.members], train.dimensions)
 
 
 def _member_fits(recipe: BlendRecipe, *, seed: int, encoder: Encoder | None) -> list[Callable[[Examples], Blended]]:
@@ -218,15 +218,6 @@ def _member_fits(recipe: BlendRecipe, *, seed: int, encoder: Encoder | None) -> 
             own = member_encoder(recipe, member, encoder)
         fits.append(fitter(member, seed=seed, encoder=own))
     return fits
-
-
-def weights_note(dimensions: Sequence[str], weights: FloatArray) -> str:
-    """Describe the members' weights, shape (members, dimensions), in words."""
-    each = [
-        f"{name} {', '.join(f'{weight:.2f}' for weight in column)}"
-        for name, column in zip(dimensions, weights.T, strict=True)
-    ]
-    return f"weights of the members, in order: {'; '.join(each)}"
 
 
 def _encoder(recipe: Recipe, workdir: Path, cache: Path, *, tiny: bool, seed: int) -> Encoder | None:

@@ -141,12 +141,9 @@ def merged(members: Sequence[Member], numbers: Sequence[IntArray], which: Sequen
         places.append(np.array(where, dtype=np.int64))
     names = tuple(f"{member.name}.{dimension}" for member in members for dimension in member.rows.dimensions)
     scores = _beside([m.rows.scores[r] for m, r in zip(members, which, strict=True)], places, len(ids))
-    spreads = None
-    if any(member.rows.spreads is not None for member in members):
-        spreads = _beside([_spreads(m)[r] for m, r in zip(members, which, strict=True)], places, len(ids))
     frame = pl.DataFrame({"id": ids, "text": texts}, schema={"id": pl.String, "text": pl.String})
     numbered = np.array(clusters, dtype=np.int64)
-    return Union(Examples(tuple(ids), frame, scores, numbered, names, spreads), tuple(places))
+    return Union(Examples(tuple(ids), frame, scores, numbered, names), tuple(places))
 
 
 def fit_together(
@@ -293,11 +290,6 @@ def _beside(each: Sequence[FloatArray], places: Sequence[IntArray], rows: int) -
         block[where] = own
         blocks.append(block)
     return np.hstack(blocks)
-
-
-def _spreads(member: Member) -> FloatArray:
-    spreads = member.rows.spreads
-    return np.full(member.rows.scores.shape, np.nan) if spreads is None else spreads
 
 
 def _linear(head: LinearHead, columns: slice) -> LinearHead:
