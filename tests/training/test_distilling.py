@@ -107,7 +107,7 @@ class TestLessons:
         assert np.isnan(distillation_rows(train, np.full((1, 2), 5.0)).scores[0, 0])
 
 
-class TestAPupil:
+class TestADistilledStudent:
     def test_is_taught_by_a_student_of_the_run(self, run, tmp_path):
         records = train_run(run, [recipe_file(tmp_path, DISTILLED), "tfidf-ridge"])
         teacher, student = records
@@ -159,12 +159,12 @@ class TestAPupil:
     def test_may_be_a_network_of_fewer_layers(self, run, tmp_path):
         # Tiny stand-ins are sufficient, because only the code path is tested.
         small = "name: small\nstudent: distilled\nteacher: minilm-full\nrecipe: minilm-3-layers\n"
-        student = train_run(run, [recipe_file(tmp_path, small), "minilm-full"], tiny=True)[1]
-        assert student.precision == used_precision("auto", "cpu")
-        assert "8 labelled rows with its held-out scores" in student.notes[0]
+        record = train_run(run, [recipe_file(tmp_path, small), "minilm-full"], tiny=True)[1]
+        assert record.precision == used_precision("auto", "cpu")
+        assert "8 labelled rows with its held-out scores" in record.notes[0]
         student = load_student(run.path("students") / "small")
         assert student.encoder.model.config.num_hidden_layers == 1
-        assert 0 < student.held_out_rows < 80
+        assert 0 < record.held_out_rows < 80
 
     def test_is_not_fitted_fold_by_fold(self, run, tmp_path):
         recipe = parse_recipe(DISTILLED, "small.yaml")
