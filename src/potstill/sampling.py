@@ -79,8 +79,6 @@ def choose(
         order = at_random(new["id"].to_list(), seed)
     elif known is None:
         raise DatasetError(f"sampling by {how!r} needs labels to learn from; start with a random sample")
-    elif not texts:
-        return new
     else:
         order = _descending(_predicted_overall(texts, known, filter_, seed), seed)
     chosen: pl.DataFrame = new[order[:n].tolist()]
