@@ -29,7 +29,7 @@ from potstill.demo import FILTERS, lee_articles, recorded_samples
 from potstill.export import export_encoder
 from potstill.filters import load_filter
 from potstill.machine import versions
-from potstill.scorer import Together
+from potstill.scorer import Scorer
 from potstill.students.neural import fit_encoder_head
 from potstill.students.recipes import load_recipe
 from potstill.students.torch.encoder import TorchEncoder
@@ -108,12 +108,14 @@ def datasets(seed: int) -> dict[str, Dataset]:
 def cost(rounds: int) -> dict[str, Any]:
     """One pass for all filters against each filter alone."""
     with tempfile.TemporaryDirectory() as folder:
-        together = Together.load(bundles(Path(folder)))
+        together = Scorer.load(bundles(Path(folder)))
         frame = stories()
         turns = [frame[start : start + TURN] for start in range(0, frame.height, TURN)]
         ways: dict[str, Callable[[pl.DataFrame], Any]] = {"together": together.score_batch}
         # A network of its own would be the same one; opened once, memory is alike for all ways.
-        ways |= {scorer.name: Together([scorer], together.trunks).score_batch for scorer in together.scorers}
+        ways |= {
+            one.name: Scorer([one.bundle], encoders=together.encoders).score_batch for one in together.filter_scorers
+        }
         for way in ways.values():
             way(turns[0])
         wall: dict[str, list[float]] = {name: [] for name in ways}
@@ -130,7 +132,7 @@ def cost(rounds: int) -> dict[str, Any]:
         "stories": frame.height,
         "stories_a_turn": TURN,
         "turns": len(turns) * rounds,
-        "networks": len(together.trunks),
+        "networks": together.networks,
         "articles_per_second": {name: round(counted / sum(each), 1) for name, each in wall.items()},
         "one_pass_beside_one_filter": {"wall": ratio(wall, np.mean), "processor": ratio(busy, np.mean)},
         "one_pass_beside_three_scorings": {"wall": ratio(wall, np.sum), "processor": ratio(busy, np.sum)},

@@ -26,7 +26,7 @@ from potstill.pipeline.label import label_run
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import share_features, train_runs
 from potstill.report import write_report
-from potstill.scorer import Together
+from potstill.scorer import Scorer
 from potstill.students.storage import load_student
 from potstill.terminal import note
 from potstill.types import Article, Verdict
@@ -172,8 +172,8 @@ def run_demo(
     shared = None if student is None else load_student(runs[0].path("students") / student)
     done = tuple(_judged(run, student, runs) for run in runs)
     del shared
-    scorer = Together.load([run.path("bundle") for run in runs])
-    return Demo(done, tuple(scorer.score_many(NEW_TEXTS)), len(scorer.trunks))
+    scorer = Scorer.load([run.path("bundle") for run in runs])
+    return Demo(done, tuple(scorer.score_many(NEW_TEXTS)), scorer.networks)
 
 
 def _labelled(folder: Path, name: str, articles: Path) -> Run:

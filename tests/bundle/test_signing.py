@@ -16,7 +16,7 @@ from potstill.cli import build
 from potstill.errors import BadInput, BundleError, MissingExtra
 from potstill.files import read_json, sha256, write_json
 from potstill.pipeline.run import SIGNATURE
-from potstill.scorer import Scorer, Together
+from potstill.scorer import Scorer
 
 pytest.importorskip("cryptography")
 
@@ -220,13 +220,13 @@ class TestSignatures:
 class TestScoring:
     def test_a_scorer_asks_for_a_signature(self, bundle, key):
         public = key.with_name("ours.pub")
-        for load in (Scorer.load, lambda path, **asked: Together.load([path], **asked)):
+        for load in (Scorer.load, lambda path, **asked: Scorer.load([path], **asked)):
             with pytest.raises(BundleError, match="is not signed"):
                 load(bundle, trusted_keys=[public])
             with pytest.raises(BundleError, match="is not signed"):
                 load(bundle, require_signature=True)
         sign_bundle(bundle, key)
-        for load in (Scorer.load, lambda path, **asked: Together.load([path], **asked)):
+        for load in (Scorer.load, lambda path, **asked: Scorer.load([path], **asked)):
             assert load(bundle, trusted_keys=[public], require_signature=True).score("A library opened.")
 
     def test_a_cascade_is_not_covered(self, bundle, key, tmp_path):

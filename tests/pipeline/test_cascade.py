@@ -24,7 +24,7 @@ from potstill.pipeline.cascade import Unseen, build_cascade, frontier, highest_r
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import train_run
 from potstill.scorer import Scorer, score_file
-from potstill.scorer.asking import open_asking
+from potstill.scorer.deferral import open_deferral
 from potstill.scorer.early import Cascade
 from potstill.types import Article
 
@@ -176,9 +176,9 @@ class TestScoring:
         raw = load_bundle(run.path("cascade") / "first").student.predict(pl.DataFrame({"text": texts}))
         signals = np.clip(raw, 0, 10) @ FILTER.weights
         early = (found["answered_by"] == "tfidf-ridge").to_numpy()
-        assert (signals[early] < scorer.early.record.chosen.threshold).all()
+        assert (signals[early] < scorer.only.early.record.chosen.threshold).all()
         first = Scorer.load(run.path("cascade") / "first").score_batch(frame)["tier"].to_numpy()
-        left = ~early & (signals < scorer.early.record.chosen.threshold)
+        left = ~early & (signals < scorer.only.early.record.chosen.threshold)
         assert set(first[left]) <= {"lead"}
         assert "lead" not in set(first[early])
 
@@ -209,8 +209,8 @@ class TestScoring:
         lines = (json.dumps({"id": id_, "scores": {"gain": 9, "near": 1}}) + "\n" for id_ in frame["id"])
         (tmp_path / "said.jsonl").write_text("".join(lines))
         opened = partial(open_oracle, f"replay:{tmp_path / 'said.jsonl'}")
-        with open_asking(scorer, opened, tmp_path / "asked.sqlite") as asking:
-            third = asking.answer(frame, found)
+        with open_deferral(scorer, opened, tmp_path / "asked.sqlite") as deferral:
+            third = deferral.answer(frame, found)
         assert set(third["answered_by"]) == {"tfidf-ridge", "oracle"}
         assert third.filter(early).equals(found.filter(early))
 

@@ -16,7 +16,6 @@ from tiny_network import TEXTS
 
 from potstill.backends.plan import Variant
 from potstill.bundle.reading import open_encoder
-from potstill.scorer import Scorer
 from potstill.students.neural import NeuralStudent
 from potstill.types import Article
 
@@ -85,20 +84,10 @@ def test_every_library_says_what_torch_says(student_of, way, batch):
 @pytest.mark.parametrize("kind", ["tfidf", "neural"])
 @settings(max_examples=15, deadline=None)
 @given(order=st.permutations(range(len(TEXTS))), size=st.integers(1, len(TEXTS)))
-@pytest.mark.by_example(3)
-def test_verdicts_in_batches_of_any_size_and_order_are_those_of_single_articles(scorers, kind, order, size):
-    scorer = scorers[kind]
+def test_verdicts_in_batches_of_any_size_and_order_are_those_of_single_articles(request, kind, order, size):
+    scorer = request.getfixturevalue(kind)
     alone = {verdict.id: verdict for verdict in (scorer.score(Article(str(at), "", TEXTS[at])) for at in order)}
     for verdict in scorer.score_many([Article(str(at), "", TEXTS[at]) for at in order], batch_size=size):
         one = alone[verdict.id]
         assert (verdict.tier, verdict.reason) == (one.tier, one.reason)
         assert verdict.scores == pytest.approx(one.scores, abs=FP32)
-
-
-@pytest.fixture(scope="module")
-def scorers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scorers")
-    return {
-        "tfidf": Scorer(tfidf_bundle(folder / "tfidf")),
-        "neural": Scorer(neural_bundle(folder / "neural", folder / "scratch")),
-    }

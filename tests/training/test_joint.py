@@ -16,7 +16,7 @@ from potstill.filters import parse_filter
 from potstill.pipeline.bundle import build_bundle, choose_for_all
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import rows_hash, train_run, train_runs
-from potstill.scorer import Together
+from potstill.scorer import Scorer
 from potstill.students.heads import LinearHead
 from potstill.students.levels import Levels
 from potstill.students.neural import NeuralStudent
@@ -269,12 +269,12 @@ class TestARunOfSeveral:
         folders = [build_bundle(run, name).folder for run in runs[:2]]
         graphs = {load_bundle(folder, check="hashes").manifest.files["model.onnx"] for folder in folders}
         assert len(graphs) == 1
-        both = Together.load(folders)
-        assert len(both.trunks) == 1
+        both = Scorer.load(folders)
+        assert both.networks == 1
         dataset = Dataset.load(runs[1].path("rows"), runs[1].filter.dimension_names)
         ids, scores = read_scores(runs[1].path("students") / name / LAYOUT["validation"], dataset.dimensions)
         rows = dataset.part("validation").frame
-        found = both.scorers[1].bundle.student.predict(rows)
+        found = both.filter_scorers[1].bundle.student.predict(rows)
         assert rows["id"].to_list() == ids
         np.testing.assert_allclose(found, scores, atol=1e-3)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +36,8 @@ from potstill.terminal import note
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from potstill.scorer import Scorer, Summary, Tally, Together, TogetherSummary
+    from potstill.scorer import Scorer, Summary, Tally
+    from potstill.scorer.deferral import Deferral
 
 
 def register(app: typer.Typer) -> None:
@@ -140,7 +141,7 @@ def score(
 ) -> None:
     """Score articles: dimensions with intervals, overall score, tier and the reason for it."""
     from potstill.files import check_ledger
-    from potstill.scorer import Scorer, Together
+    from potstill.scorer import Scorer, score_file
     from potstill.scorer.files import check_target
 
     third = None
@@ -174,18 +175,17 @@ def score(
             "trusted_keys": trusted_key or (),
             "require_signature": require_signature,
         }
-        scorer: Scorer | Together
+        scorer: Scorer[Any]
         if others:
-            scorer = Together.load([bundle, *others], **options)
+            scorer = Scorer.load([bundle, *others], **options)
         else:
             below = level if third is not None and ask_oracle_above is None else None
             scorer = Scorer.load(bundle, cascade=cascade, ask_oracle_below=below, **options)
         _explain(scorer)
         if third is not None and plan:
-            from potstill.scorer.asking import to_ask
+            from potstill.scorer.deferral import to_ask
 
-            one = scorer.scorers[0]
-            asked = third.plan(to_ask(one, source, batch_size), one.bundle.filter, kept)
+            asked = third.plan(to_ask(scorer, source, batch_size), scorer.bundle.filter, kept)
             print_plan(asked, third.known, as_json=as_json)
             return
         how: dict[str, Any] = {
@@ -195,13 +195,14 @@ def score(
             "processes": processes,
         }
         try:
-            summary = _run(scorer, source, output, how, third, kept)
+            with nullcontext() if third is None else _deferral(scorer, third, kept) as deferral:
+                summary = score_file(scorer, source, output, deferral=deferral, **how)
         except BrokenPipeError:
             # The reader has closed our output, as `| head` does. Python would report it again when it flushes at exit.
             forget_standard_output()
             raise typer.Exit(0) from None
         if as_json:
-            print(json.dumps(asdict(summary)), file=sys.stderr if output == "-" else sys.stdout)
+            print(json.dumps(_facts(summary)), file=sys.stderr if output == "-" else sys.stdout)
             return
         _say(summary)
 
@@ -236,51 +237,52 @@ def _agree(third: Asking | None, said: bool, others: list[Path] | None, cascade:
         raise BadInput("a cascade works with one bundle only: leave out --cascade or --with")
 
 
-def _run(
-    scorer: Scorer | Together, file: str, output: str, how: dict[str, Any], third: Asking | None, ledger: Path
-) -> Summary | TogetherSummary:
-    from potstill.scorer import Together, score_file, score_together
-
-    if isinstance(scorer, Together):
-        return score_together(scorer, file, output, **how)
-    if third is None:
-        return score_file(scorer, file, output, **how)
+def _deferral(scorer: Scorer[Any], third: Asking, ledger: Path) -> AbstractContextManager[Deferral]:
     from potstill.interrupts import on_interrupt
-    from potstill.scorer.asking import open_asking
+    from potstill.scorer.deferral import open_deferral
 
     on_interrupt("bought answers are kept; run the same command to reuse them")
-    with open_asking(scorer, third.opened, ledger, limits=third.limits, price=third.price) as asking:
-        return score_file(scorer, file, output, asking=asking, **how)
+    return open_deferral(scorer, third.opened, ledger, limits=third.limits, price=third.price)
 
 
-def _say(summary: Summary | TogetherSummary) -> None:
+def _facts(summary: Summary) -> dict[str, Any]:
+    """What `--json` prints: counts by filter if there are several, otherwise those of the filter beside the others."""
+    facts = asdict(summary)
+    filters, asked = facts.pop("filters"), facts.pop("asked")
+    if len(filters) > 1:
+        return {"filters": filters, **facts}
+    (tally,) = filters.values()
+    del facts["networks"]
+    return {"bundle": tally.pop("bundle"), "articles": facts.pop("articles"), **tally, **facts, "asked": asked}
+
+
+def _say(summary: Summary) -> None:
     """What a person reads when all is done."""
     from potstill.labelling.terms import money
-    from potstill.scorer import TogetherSummary
 
     speed = f"{summary.seconds:.1f} s ({summary.articles_per_second:,.0f}/s)"
     resumed = f", {summary.resumed:,} of them earlier" if summary.resumed else ""
     whole = f"{summary.articles:,} articles{resumed} in {speed}"
-    if isinstance(summary, TogetherSummary):
+    if len(summary.filters) > 1:
         networks = {0: "no network", 1: "one network"}.get(summary.networks, f"{summary.networks} networks")
         note(f"{whole}, read by {networks}")
         for name, tally in summary.filters.items():
             note(f"{name}: {_counts(tally)}")
             _reasons(tally)
-    else:
-        note(f"{whole}: {_counts(summary)}")
-        _reasons(summary)
-        if (asked := summary.asked) is not None:
-            cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
-            note(
-                f"{asked.articles:,} articles to ask the oracle about: {asked.answered:,} answered, {asked.failed:,} "
-                f"without an answer, {asked.not_asked:,} not asked (budget exhausted); {asked.calls:,} calls{cost}"
-            )
+        return
+    note(f"{whole}: {_counts(summary.only)}")
+    _reasons(summary.only)
+    if (asked := summary.asked) is not None:
+        cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
+        note(
+            f"{asked.articles:,} articles to ask the oracle about: {asked.answered:,} answered, {asked.failed:,} "
+            f"without an answer, {asked.not_asked:,} not asked (budget exhausted); {asked.calls:,} calls{cost}"
+        )
 
 
-def _explain(scorer: Scorer | Together) -> None:
+def _explain(scorer: Scorer[Any]) -> None:
     """Say what a cascade and a mark for the oracle promise."""
-    for one in scorer.scorers:
+    for one in scorer.filter_scorers:
         if one.early is not None:
             chosen, record = one.early.record.chosen, one.early.record
             note(
@@ -288,7 +290,7 @@ def _explain(scorer: Scorer | Together) -> None:
                 f"{record.student} ({record.confidence:.0%} confidence, {record.positive_clusters:,} positives)"
             )
         if one.cut is not None:
-            cut, of = one.cut, f"{one.name}: " if len(scorer.scorers) > 1 else ""
+            cut, of = one.cut, f"{one.name}: " if scorer.by_filter else ""
             note(
                 f"{of}ask_oracle is false if the tier's probability is at least {cut.probability:.3f}: of {cut.rows:,} "
                 f"calibration articles this leaves {cut.kept:,} unmarked, {cut.wrong:,} of them in the wrong tier "
@@ -296,10 +298,10 @@ def _explain(scorer: Scorer | Together) -> None:
             )
 
 
-def _counts(tally: Summary | Tally) -> str:
+def _counts(tally: Tally) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in tally.tiers.items() if count) or "none"
 
 
-def _reasons(tally: Summary | Tally) -> None:
+def _reasons(tally: Tally) -> None:
     for reason, count in tally.reasons.items():
         note(f"  not scored: {reason}: {count:,}")

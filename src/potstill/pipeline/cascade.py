@@ -28,7 +28,7 @@ from potstill.files import replacing_folder
 from potstill.metrics import exact_interval
 from potstill.pipeline.bundle import Candidate, read_candidates, write_candidate
 from potstill.prefilter import fold_all
-from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, signal, stands
+from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, final_answers, signal
 from potstill.terminal import note, steps
 from potstill.verdict import cap_hits, decide_rows
 
@@ -283,7 +283,7 @@ def _held(first: Bundle, threshold: float, rows: Examples) -> Held:
         return Held(articles=0, early=0, positives=0, passed=0)
     raw = first.student.predict(rows.frame)
     decided = decide_raw(raw, fold_all(rows.texts), first.filter, first.calibration)
-    early, good = stands(decided, raw, first.filter, threshold), positives(rows, first.filter)
+    early, good = final_answers(decided, raw, first.filter, threshold), positives(rows, first.filter)
     return Held(
         articles=len(rows), early=int(early.sum()), positives=int(good.sum()), passed=int((good & ~early).sum())
     )

@@ -259,7 +259,7 @@ def evaluate_fresh(
         dimensions=names,
         asked=asked,
         judgement=judgement,
-        interval_level=scorer.level,
+        interval_level=scorer.only.level,
         coverage=_coverage(judged, filter_),
         validation_mae=validation,
         floor=floor,

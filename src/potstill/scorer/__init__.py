@@ -1,25 +1,15 @@
-"""The scorer: turns articles into verdicts with nothing but a bundle.
+"""The scorer: turns articles into verdicts with nothing but bundles.
 
-The steps are prefilter, text window, student, calibration and verdict, in that order. Words are searched for before
-anything is tokenized, and a dropped article does not run the model. In bulk, the data are columns of Polars frames, one
-batch at a time, so that memory does not grow with the file (`files`), and finished batches survive a crash (`parts`).
-Several filters score in one pass (`together`) and share networks where possible (`trunks`). Nothing here needs torch,
-and only `asking` uses the network, if an oracle is named.
+The steps of a filter are text window, prefilter, student, calibration and verdict, in that order (`one_filter`). Words
+are searched for before anything is tokenized, and a dropped article does not run the student. A `Scorer` runs the steps
+of one or several filters (`scoring`), which share encoders where possible (`shared_encoders`). In bulk, the data are
+columns of Polars frames, one batch at a time, so that memory does not grow with the file (`files`), and finished
+batches survive a crash (`parts`). Nothing here needs torch, and only `deferral` uses the network, if an oracle is
+named.
 """
 
-from potstill.scorer.files import Summary, Tally, TogetherSummary, score_file, score_together
-from potstill.scorer.scoring import BATCH, EMPTY, NOT_FINITE, Scorer
-from potstill.scorer.together import Together
+from potstill.scorer.files import Summary, Tally, score_file
+from potstill.scorer.one_filter import EMPTY, NOT_FINITE, FilterScorer
+from potstill.scorer.scoring import BATCH, Scorer
 
-__all__ = [
-    "BATCH",
-    "EMPTY",
-    "NOT_FINITE",
-    "Scorer",
-    "Summary",
-    "Tally",
-    "Together",
-    "TogetherSummary",
-    "score_file",
-    "score_together",
-]
+__all__ = ["BATCH", "EMPTY", "NOT_FINITE", "FilterScorer", "Scorer", "Summary", "Tally", "score_file"]

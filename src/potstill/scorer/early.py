@@ -99,16 +99,16 @@ class Early:
     record: Cascade
     bundle: Bundle
 
-    def answers(self, decided: Decided, raw: FloatArray) -> BoolArray:
-        """Return for which articles the first student's answer is final; see `stands`."""
-        return stands(decided, raw, self.bundle.filter, self.record.chosen.threshold)
+    def final(self, decided: Decided, raw: FloatArray) -> BoolArray:
+        """Return for which articles the first student's answer is final; see `final_answers`."""
+        return final_answers(decided, raw, self.bundle.filter, self.record.chosen.threshold)
 
     def decide(self, raw: FloatArray, folded: pl.Series, level: float, *, probabilities: bool) -> Decided:
         """Compute the first student's verdicts, with its own calibration."""
         return decide_raw(raw, folded, self.bundle.filter, self.bundle.calibration, level, probabilities=probabilities)
 
 
-def stands(decided: Decided, raw: FloatArray, filter_: Filter, threshold: float) -> BoolArray:
+def final_answers(decided: Decided, raw: FloatArray, filter_: Filter, threshold: float) -> BoolArray:
     """Return for which articles a first student's answer is final, shape (articles,).
 
     Args:

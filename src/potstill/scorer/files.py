@@ -12,18 +12,16 @@ from collections import Counter, deque
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from potstill.articles import check_columns, count_articles, form_of, open_writer, read_articles
 from potstill.backends.machine import usable_cores
 from potstill.backends.plan import PORTABLE
-from potstill.bundle import load_bundle
 from potstill.errors import BadInput, BundleError
 from potstill.files import STANDARD, check_output, is_stream
+from potstill.scorer.concurrency import ahead, in_processes
 from potstill.scorer.parts import open_parts
 from potstill.scorer.scoring import BATCH, Scorer
-from potstill.scorer.side import ahead, in_processes
-from potstill.scorer.together import Together
 from potstill.terminal import steps
 from potstill.types import DROPPED, UNSCORED
 
@@ -32,10 +30,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from potstill.scorer.asking import Asked, Asking
+    from potstill.scorer.deferral import Asked, Deferral
+    from potstill.scorer.one_filter import FilterScorer, Prepared
     from potstill.scorer.parts import Parts
-
-    AnyScorer = Scorer | Together
 
 WORTH_PROCESSES = 20_000
 """Minimum number of articles for which further processes are worth their start-up time of a second or two."""
@@ -43,7 +40,10 @@ WORTH_PROCESSES = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Counts of one filter's verdicts in a file: `tiers`, and `reasons` of articles without a score."""
+    """Counts of one filter's verdicts in a file: `tiers`, and `reasons` of articles without a score.
+
+    `bundle` is the hash of its bundle.
+    """
 
     bundle: str
     scored: int
@@ -53,34 +53,30 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Summary of a scored file: counts of articles by `tiers`, and by `reasons` of those without a score.
+    """Summary of a scored file, with the counts of each filter by its name.
 
-    `resumed` counts articles scored by an earlier call; the speed is that of the others. `asked` is present if an
-    oracle was to be asked.
+    `networks` counts the networks that read the articles. `resumed` counts articles scored by an earlier call; the
+    speed is that of the others. `asked` is present if an oracle was to be asked.
     """
 
-    bundle: str
+    filters: dict[str, Tally]
     articles: int
-    scored: int
-    tiers: dict[str, int]
-    reasons: dict[str, int]
+    networks: int
     seconds: float
     articles_per_second: float
     resumed: int = 0
     asked: Asked | None = None
 
+    @property
+    def only(self) -> Tally:
+        """The counts of the filter, if there is only one.
 
-@dataclass(frozen=True, slots=True)
-class TogetherSummary:
-    """Summary of a file that several filters scored in one pass; other fields are as in `Summary`."""
-
-    filters: dict[str, Tally]
-    articles: int
-    networks: int
-    """Number of networks that read the articles."""
-    seconds: float
-    articles_per_second: float
-    resumed: int = 0
+        Raises:
+            BadInput: there are several filters.
+        """
+        if len(self.filters) > 1:
+            raise BadInput(f"expected the summary of one filter, got one of {', '.join(self.filters)}")
+        return next(iter(self.filters.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +86,7 @@ class _Batch:
     number: int
     articles: pl.DataFrame
     done: pl.DataFrame | None
-    prepared: Any = None
+    prepared: tuple[Prepared, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,52 +96,55 @@ class _Work:
     nested: bool
     keep_text: bool
 
-    def __call__(self, scorer: AnyScorer, batch: _Batch) -> pl.DataFrame:
+    def __call__(self, scorer: Scorer[Any], batch: _Batch) -> pl.DataFrame:
         if batch.done is not None:
             return batch.done
-        prepared: Any = batch.prepared or scorer.prepare(batch.articles)
+        prepared = batch.prepared or scorer.prepare(batch.articles)
         result = scorer.nested(prepared) if self.nested else scorer.flat(prepared)
         return result if self.keep_text else result.drop("content")
 
 
 @dataclass(frozen=True, slots=True)
 class _Start:
-    """Opens the same scorers in another process; their bundles, with these `hashes`, were verified in this one."""
+    """Opens an equal scorer in another process; its bundles, with these `hashes`, were verified in this one."""
 
     folders: tuple[Path, ...]
     hashes: tuple[str, ...]
-    together: bool
+    by_filter: bool
     level: float
     probabilities: bool
-    unsure: tuple[float | None, ...]
+    ask_below: tuple[float | None, ...]
 
-    def __call__(self) -> AnyScorer:
-        options: dict[str, Any] = {"level": self.level, "probabilities": self.probabilities}
-        made: AnyScorer
-        if self.together:
-            made = Together.load(self.folders, check="hashes", follow_plan=False, **options)
-        else:
-            made = Scorer(load_bundle(self.folders[0], check="hashes"), **options)
-        for scorer, unsure, proven in zip(made.scorers, self.unsure, self.hashes, strict=True):
-            if scorer.bundle.hash != proven:
-                raise BundleError(f"{scorer.bundle.folder}: has changed since it was proven")
-            scorer.unsure = unsure
-        return made
+    @classmethod
+    def of(cls, scorer: Scorer[Any]) -> Self:
+        """Return what is needed to open this scorer again."""
+        each = scorer.filter_scorers
+        return cls(
+            folders=tuple(one.bundle.folder for one in each),
+            hashes=tuple(one.bundle.hash for one in each),
+            by_filter=scorer.by_filter,
+            level=each[0].level,
+            probabilities=each[0].probabilities,
+            ask_below=tuple(one.ask_below for one in each),
+        )
 
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """Result for a file: one tally per filter."""
-
-    tallies: dict[str, Tally]
-    articles: int
-    seconds: float
-    articles_per_second: float
-    resumed: int
+    def __call__(self) -> Scorer[Any]:
+        scorer: Scorer[Any] = Scorer.load(
+            self.folders if self.by_filter else self.folders[0],
+            check="hashes",
+            follow_plan=False,
+            level=self.level,
+            probabilities=self.probabilities,
+        )
+        for one, ask_below, verified in zip(scorer.filter_scorers, self.ask_below, self.hashes, strict=True):
+            if one.bundle.hash != verified:
+                raise BundleError(f"{one.bundle.folder}: has changed since it was proven")
+            one.ask_below = ask_below
+        return scorer
 
 
 def score_file(
-    bundle: str | Path | Scorer,
+    bundles: str | Path | Sequence[str | Path] | Scorer[Any],
     source: str | Path,
     target: str | Path,
     *,
@@ -154,18 +153,18 @@ def score_file(
     threads: int | None = None,
     resume: bool = False,
     processes: int | None = 1,
-    asking: Asking | None = None,
+    deferral: Deferral | None = None,
 ) -> Summary:
     """Score a file of articles into another, a batch at a time, in order, with bounded memory.
 
     A row keeps all its fields except `content` and gains the verdict: nested objects in JSON lines, flat columns in CSV
-    and Parquet (see `Scorer.score_batch`). An article without a text is `unscored`. The target is replaced when
-    everything is done; until then, and after any failure, its previous content remains. Until then, finished batches
-    are kept in a folder next to it. Articles from a pipe are scored as they arrive, and results to a pipe are written
-    as soon as they are ready.
+    and Parquet (see `Scorer.nested_batch` and `Scorer.score_batch`). An article without a text is `unscored`. The
+    target is replaced when everything is done; until then, and after any failure, its previous content remains. Until
+    then, finished batches are kept in a folder next to it. Articles from a pipe are scored as they arrive, and results
+    to a pipe are written as soon as they are ready.
 
     Args:
-        bundle: a bundle's folder, or an open scorer.
+        bundles: a bundle's folder, a sequence of folders with bundles of different filters, or an open scorer.
         source: articles, `-` for JSON lines on stdin.
         target: results, `-` for JSON lines on stdout; may be the source itself only if `keep_text` preserves its
             content.
@@ -173,91 +172,33 @@ def score_file(
         batch_size: number of articles per batch.
         threads: number of threads of the network; None: one per physical core.
         resume: continue an interrupted call with the same arguments; nothing is scored twice.
-        processes: number of scoring processes, without a cascade; None: one per core if the student has no network and
+        processes: number of scoring processes, without a cascade; None: one per core if no student has a network and
             the file is large. A script that asks for several needs Python's usual `if __name__ == "__main__"` guard.
-        asking: lets an oracle answer what the scorer marks (see `potstill.scorer.asking`). On a resume, articles that
-            were scored but have no answer yet are asked about.
+        deferral: lets an oracle answer what the scorer marks (see `potstill.scorer.deferral`); only with one bundle. On
+            a resume, articles that were scored but have no answer yet are asked about.
 
     Raises:
         OracleError: the oracle cannot be used any more; scored articles are kept.
         ArticleError: the source is missing or a row of it is broken; the message names row and field.
-        BundleError: the bundle does not pass its checks.
+        BundleError: a bundle does not pass its checks.
         BadInput: the target cannot be written or cannot hold the source's columns, an earlier call cannot be resumed,
-            or the source was truncated while it was read.
+            the source was truncated while it was read, two bundles are for the same filter, or a deferral is combined
+            with a list of bundles.
         BrokenPipeError: the reader of the results has stopped.
     """
-    scorer = bundle if isinstance(bundle, Scorer) else Scorer.load(bundle, threads=threads)
-    done = _scored(
-        scorer, source, target, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes,
-        asking=asking,
-    )  # fmt: skip
-    own = done.tallies[scorer.name]
-    return Summary(
-        bundle=own.bundle,
-        articles=done.articles,
-        scored=own.scored,
-        tiers=own.tiers,
-        reasons=own.reasons,
-        seconds=done.seconds,
-        articles_per_second=done.articles_per_second,
-        resumed=done.resumed,
-        asked=None if asking is None else asking.asked,
-    )
-
-
-def score_together(
-    bundles: Sequence[str | Path] | Together,
-    source: str | Path,
-    target: str | Path,
-    *,
-    keep_text: bool = False,
-    batch_size: int = BATCH,
-    threads: int | None = None,
-    resume: bool = False,
-    processes: int | None = 1,
-) -> TogetherSummary:
-    """Score a file with the bundles of several filters in one pass; otherwise as `score_file`.
-
-    A row gains `verdicts`, an object with one entry per filter, in JSON lines, and columns named `<filter>.<column>` in
-    CSV and Parquet (see `Together.score_batch`).
-
-    Raises:
-        ArticleError, BundleError, BadInput: as `score_file`; or two bundles have the same filter.
-    """
-    scorer = bundles if isinstance(bundles, Together) else Together.load(bundles, threads=threads)
-    done = _scored(
-        scorer, source, target, keep_text=keep_text, batch_size=batch_size, resume=resume, processes=processes
-    )
-    return TogetherSummary(
-        filters=done.tallies,
-        articles=done.articles,
-        networks=len(scorer.trunks),
-        seconds=done.seconds,
-        articles_per_second=done.articles_per_second,
-        resumed=done.resumed,
-    )
-
-
-def _scored(
-    scorer: AnyScorer,
-    source: str | Path,
-    target: str | Path,
-    *,
-    keep_text: bool,
-    batch_size: int,
-    resume: bool,
-    processes: int | None,
-    asking: Asking | None = None,
-) -> _Done:
+    scorer: Scorer[Any] = bundles if isinstance(bundles, Scorer) else Scorer.load(bundles, threads=threads)
+    if deferral is not None and scorer.by_filter:
+        raise BadInput("an oracle answers for one bundle only, not for a list of bundles")
     if resume and (_streams(source) or _streams(target)):
         raise BadInput("--resume needs a file to read from and a file to write to")
-    folders = [one.bundle.folder for one in scorer.scorers]
-    folders += [one.early.folder for one in scorer.scorers if one.early is not None]
+    each = scorer.filter_scorers
+    folders = [one.bundle.folder for one in each]
+    folders += [one.early.folder for one in each if one.early is not None]
     check_target(source, target, keep_text=keep_text, folders=folders)
     total = count_articles(source)
     work = _Work(form_of(target).startswith(".jsonl"), keep_text)
-    tiers: dict[str, Counter[str]] = {one.name: Counter() for one in scorer.scorers}
-    reasons: dict[str, Counter[str]] = {one.name: Counter() for one in scorer.scorers}
+    tiers: dict[str, Counter[str]] = {one.name: Counter() for one in each}
+    reasons: dict[str, Counter[str]] = {one.name: Counter() for one in each}
     articles = resumed = 0
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -269,30 +210,32 @@ def _scored(
         advance = stack.enter_context(steps("scoring", total))
         frames = read_articles(source, batch_size=batch_size, on_empty="keep", as_text=form_of(target) != ".parquet")
         batches = _batches(_writable(frames, target, keep_text=keep_text), parts)
-        cascades = any(one.early is not None for one in scorer.scorers)
+        cascades = any(one.early is not None for one in each)
         count = (1 if cascades else processes) or _processes(scorer, total)
         streams = _streams(source)
         results = stack.enter_context(closing(_results(scorer, work, batches, count, batch_size, streams=streams)))
-        for batch, said in results:
+        for batch, scored in results:
             if parts is not None and batch.done is None:
-                parts.keep(batch.number, batch.articles, said)
+                parts.keep(batch.number, batch.articles, scored)
             # The parts hold the students' results, so that a resume can ask about articles that a limit left out.
-            result = said if asking is None else asking.answer(batch.articles, said)
+            result = scored if deferral is None else deferral.answer(batch.articles, scored)
             writer.write(result)
-            for one, told, why in scorer.told(result):
-                tiers[one.name].update(told)
-                reasons[one.name].update(why.drop_nulls())
+            for one, its_tiers, its_reasons in scorer.tiers_and_reasons(result, nested=work.nested):
+                tiers[one.name].update(its_tiers)
+                reasons[one.name].update(its_reasons.drop_nulls())
             articles += result.height
             resumed += 0 if batch.done is None else result.height
             advance(result.height)
         _refuse_fewer(source, articles, total)
     seconds = time.perf_counter() - started
-    return _Done(
-        tallies={one.name: _tally(one, tiers[one.name], reasons[one.name]) for one in scorer.scorers},
+    return Summary(
+        filters={one.name: _tally(one, tiers[one.name], reasons[one.name]) for one in each},
         articles=articles,
+        networks=scorer.networks,
         seconds=round(seconds, 3),
         articles_per_second=round((articles - resumed) / seconds, 1) if seconds else 0.0,
         resumed=resumed,
+        asked=None if deferral is None else deferral.asked,
     )
 
 
@@ -327,11 +270,11 @@ def _streams(path: str | Path) -> bool:
     return str(path) == STANDARD or is_stream(Path(path))
 
 
-def _tally(scorer: Scorer, tiers: Counter[str], reasons: Counter[str]) -> Tally:
+def _tally(one: FilterScorer, tiers: Counter[str], reasons: Counter[str]) -> Tally:
     return Tally(
-        bundle=scorer.bundle.hash,
+        bundle=one.bundle.hash,
         scored=tiers.total() - tiers[DROPPED] - tiers[UNSCORED],
-        tiers={name: tiers[name] for name in (*scorer.bundle.filter.tier_names, DROPPED, UNSCORED)},
+        tiers={name: tiers[name] for name in (*one.bundle.filter.tier_names, DROPPED, UNSCORED)},
         reasons=dict(reasons.most_common()),
     )
 
@@ -358,7 +301,7 @@ def _refuse_fewer(source: str | Path, articles: int, total: int | None) -> None:
 
 
 def _results(
-    scorer: AnyScorer, work: _Work, batches: Iterable[_Batch], processes: int, size: int, *, streams: bool
+    scorer: Scorer[Any], work: _Work, batches: Iterable[_Batch], processes: int, size: int, *, streams: bool
 ) -> Generator[tuple[_Batch, pl.DataFrame], None, None]:
     """Yield each batch with its rows, in order.
 
@@ -371,12 +314,7 @@ def _results(
         def pause(batch: _Batch) -> bool:
             return streams and batch.articles.height < size
 
-        each = scorer.scorers
-        folders, unsure = tuple(one.bundle.folder for one in each), tuple(one.unsure for one in each)
-        hashes = tuple(one.bundle.hash for one in each)
-        together = isinstance(scorer, Together)
-        start = _Start(folders, hashes, together, each[0].level, each[0].probabilities, unsure)
-        for result in in_processes(_noted(batches, passed), work, start, processes, pause=pause):
+        for result in in_processes(_remembered(batches, passed), work, _Start.of(scorer), processes, pause=pause):
             yield passed.popleft(), result
         return
     prepared = (_prepared(scorer, batch) for batch in batches)
@@ -385,22 +323,22 @@ def _results(
         yield batch, work(scorer, batch)
 
 
-def _noted(batches: Iterable[_Batch], passed: deque[_Batch]) -> Iterator[_Batch]:
+def _remembered(batches: Iterable[_Batch], passed: deque[_Batch]) -> Iterator[_Batch]:
     for batch in batches:
         passed.append(batch)
         yield batch
 
 
-def _prepared(scorer: AnyScorer, batch: _Batch) -> _Batch:
+def _prepared(scorer: Scorer[Any], batch: _Batch) -> _Batch:
     return batch if batch.done is not None else replace(batch, prepared=scorer.prepare(batch.articles))
 
 
-def _processes(scorer: AnyScorer, total: int | None) -> int:
-    cheap = all(not one.bundle.manifest.encoders and one.early is None for one in scorer.scorers)
+def _processes(scorer: Scorer[Any], total: int | None) -> int:
+    cheap = all(not one.bundle.manifest.encoders and one.early is None for one in scorer.filter_scorers)
     return usable_cores() if cheap and total is not None and total >= WORTH_PROCESSES else 1
 
 
-def _settings(scorer: AnyScorer, work: _Work, batch_size: int) -> dict[str, Any]:
+def _settings(scorer: Scorer[Any], work: _Work, batch_size: int) -> dict[str, Any]:
     """Return everything except the articles that results depend on, by the names used in messages."""
     each = [
         {
@@ -409,11 +347,11 @@ def _settings(scorer: AnyScorer, work: _Work, batch_size: int) -> dict[str, Any]
             "--level": one.level,
             "--probabilities": one.probabilities,
             "--cascade": None if one.early is None else one.early.record.model_dump(mode="json"),
-            "--ask-oracle-above": one.unsure,
+            "--ask-oracle-above": one.ask_below,
         }
-        for one in scorer.scorers
+        for one in scorer.filter_scorers
     ]
     same = {"--keep-text": work.keep_text, "--batch-size": batch_size}
-    if not isinstance(scorer, Together):
+    if not scorer.by_filter:
         return each[0] | same
     return {name: [one[name] for one in each] for name in each[0]} | same

@@ -76,7 +76,7 @@ def stage_seconds(
         with watch.stage("student"):
             raw = student.predict(windows)
     with watch.stage("decide"):
-        decide_raw(raw, folded, filter_, scorer.bundle.calibration, scorer.level)
+        decide_raw(raw, folded, filter_, scorer.bundle.calibration, scorer.only.level)
     results = scorer.nested_batch(frame.head(1)).drop("content")
     rows = pl.concat([results] * frame.height)
     with watch.stage("write"), open_writer(scratch) as writer:

@@ -6,20 +6,19 @@ import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_bundle import YAML, articles, tfidf_bundle
+from tiny_bundle import articles
 
 from potstill.articles import open_writer, read_all
-from potstill.filters import parse_filter
-from potstill.scorer import Scorer, Together, score_file, score_together
-from potstill.scorer.scoring import beside
+from potstill.scorer import Scorer, score_file
+from potstill.scorer.columns import with_columns
 
 FORMS = ("jsonl", "jsonl.gz", "csv", "parquet")
 OF_A_VERDICT = ("overall", "tier", "gates", "caps", "reason")
 
 
 @pytest.fixture(scope="module")
-def scorer(tmp_path_factory):
-    return Scorer(tfidf_bundle(tmp_path_factory.mktemp("again") / "bundle"), probabilities=True)
+def scorer(folders):
+    return Scorer.load(folders["tfidf"], probabilities=True)
 
 
 @pytest.fixture
@@ -88,20 +87,18 @@ def test_a_file_with_a_tier_and_an_input_tier_keeps_both(scorer, tmp_path, form)
     assert row["tier"] in scorer.bundle.filter.tier_names
 
 
-def test_several_filters_keep_earlier_verdicts_too(scorer, labelled, tmp_path):
-    other = parse_filter(YAML.replace("good-news", "far-news"), "Score the farness.", "far-news")
-    together = Together.load([scorer.bundle.folder, tfidf_bundle(tmp_path / "other", other).folder])
+def test_several_filters_keep_earlier_verdicts_too(two, labelled, tmp_path):
     source = labelled
     for time in range(3):
         target = tmp_path / f"t{time}.parquet"
-        score_together(together, source, target, keep_text=True)
+        score_file(two, source, target, keep_text=True)
         source = target
     frame = pl.read_parquet(source)
     assert frame["input_far-news.tier"].equals(frame["far-news.tier"], null_equal=True)
     assert frame["input_far-news.tier_2"].equals(frame["far-news.tier"])
     lines = tmp_path / "lines.jsonl"
     for time in range(3):
-        score_together(together, labelled if not time else lines, lines, keep_text=True)
+        score_file(two, labelled if not time else lines, lines, keep_text=True)
     row = rows_of(lines)[0]
     assert row["verdicts"] == row["input_verdicts"] == row["input_verdicts_2"]
 
@@ -151,7 +148,7 @@ NAMES = st.sampled_from(["tier", "input_tier", "input_tier_2", "input_input_tier
 def test_whatever_the_names_no_value_is_lost_and_no_name_comes_twice(columns, extra):
     articles_ = pl.DataFrame({name: [f"value of {name}"] for name in columns} | {"extra": [json.dumps(extra)]})
     added = [pl.Series("tier", ["new"]), pl.Series("reason", ["new"])]
-    row = beside(articles_, added).row(0, named=True)
+    row = with_columns(articles_, added).row(0, named=True)
     fields = json.loads(row.pop("extra"))
     assert (row["tier"], row["reason"]) == ("new", "new")
     assert sorted(row.values()) == sorted([*(f"value of {name}" for name in columns), "new", "new"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,7 @@ from potstill.labelling import Ledger, Limits, label
 from potstill.labelling.changes import refuse_others
 from potstill.labelling.ledger import Question, window_hash
 from potstill.oracle.prompt import Prompt
-from potstill.scorer.scoring import beside
+from potstill.scorer.columns import with_columns
 from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from potstill.labelling import Price
     from potstill.labelling import Summary as Labelled
     from potstill.oracle import Oracle
+    from potstill.scorer.one_filter import FilterScorer
     from potstill.scorer.scoring import Scorer
     from potstill.types import FloatArray
 
@@ -54,20 +55,20 @@ class Asked:
     cost: float | None = None
 
 
-class Asking:
-    """Asks about marked articles, a batch at a time; created by `open_asking`. `asked` holds the current counts."""
+class Deferral:
+    """Asks about marked articles, a batch at a time; created by `open_deferral`. `asked` holds the current counts."""
 
     def __init__(
-        self, scorer: Scorer, opened: Callable[[], Oracle], ledger: Ledger, limits: Limits, price: Price | None
+        self, scorer: FilterScorer, opener: Callable[[], Oracle], ledger: Ledger, limits: Limits, price: Price | None
     ) -> None:
         self._scorer = scorer
-        self._opened = opened
+        self._opener = opener
         self._ledger = ledger
         self._limits = limits
         self._price = price
         self._filter = scorer.bundle.filter
         self._prompt = Prompt.of(self._filter)
-        oracle = opened()
+        oracle = opener()
         if not oracle.free and limits.max_cost is None and limits.max_calls is None:
             raise BadInput("--oracle needs a limit: give --max-cost or --max-calls")
         self._identity, self._revision = f"{oracle.name}:{oracle.model}", oracle.revision
@@ -88,14 +89,14 @@ class Asking:
         """
         if self._scorer.early is None:
             student = pl.lit(self._scorer.bundle.manifest.recipe)
-            own = result.select(pl.when(pl.col("overall").is_not_null()).then(student).alias("answered_by"))
-            result = beside(result, [own.to_series()])
+            answered_by = result.select(pl.when(pl.col("overall").is_not_null()).then(student).alias("answered_by"))
+            result = with_columns(result, [answered_by.to_series()])
         rows = np.flatnonzero(result["ask_oracle"].fill_null(value=False).to_numpy())
         if not rows.size:
             return result
-        asked = _with_own_ids(articles[rows])
+        asked = _with_unique_ids(articles[rows])
         windows = [self._filter.text.of(*row) for row in asked.select("title", "content").iter_rows()]
-        summary = self._label(asked, self._opened())
+        summary = self._label(asked, self._opener())
         scores = self._scores(asked["id"].to_list(), windows)
         verdict = decide_rows(scores, self._filter, cap_hits(windows, self._filter))
         # An oracle may leave a dimension out; scores that the filter cannot decide on do not count as an answer.
@@ -107,9 +108,9 @@ class Asking:
                 "go on with --resume"
             )
         answers = self._columns(result[rows[known]], scores[known], verdict.filter(pl.Series(known)))
-        place = np.arange(result.height)
-        place[rows[known]] = result.height + np.arange(answers.height)
-        return pl.concat([result, answers])[place.tolist()]
+        order = np.arange(result.height)
+        order[rows[known]] = result.height + np.arange(answers.height)
+        return pl.concat([result, answers])[order.tolist()]
 
     def _label(self, articles: pl.DataFrame, oracle: Oracle) -> Labelled:
         return label(self._ledger, articles, self._filter, oracle, limits=self._limits, price=self._price)
@@ -129,13 +130,17 @@ class Asking:
     def _columns(self, rows: pl.DataFrame, scores: FloatArray, verdict: pl.DataFrame) -> pl.DataFrame:
         """Replace the student's scores in rows with the oracle's; columns that only a student has become null."""
         names = self._filter.dimension_names
-        each = {name: pl.Series(scores[:, place]) for place, name in enumerate(names)}
-        gone = ["intervals", "tier_probabilities", *(f"{end}_{name}" for name in names for end in ("low", "high"))]
-        gone += [f"probability_{name}" for name in self._filter.tier_names]
+        each = {name: pl.Series(scores[:, index]) for index, name in enumerate(names)}
+        only_students = [
+            "intervals",
+            "tier_probabilities",
+            *(f"{end}_{name}" for name in names for end in ("low", "high")),
+        ]
+        only_students += [f"probability_{name}" for name in self._filter.tier_names]
         flat = {f"score_{name}": column for name, column in each.items()}
         nested = {"scores": pl.DataFrame(each).to_struct("scores")}
         return rows.with_columns(
-            *(pl.lit(None, rows.schema[name]).alias(name) for name in gone if name in rows.columns),
+            *(pl.lit(None, rows.schema[name]).alias(name) for name in only_students if name in rows.columns),
             *(column.alias(name) for name, column in (nested if "scores" in rows.columns else flat).items()),
             *verdict.iter_columns(),
             answered_by=pl.lit(ORACLE),
@@ -157,40 +162,42 @@ class Asking:
 
 
 @contextmanager
-def open_asking(
-    scorer: Scorer,
-    opened: Callable[[], Oracle],
+def open_deferral(
+    scorer: Scorer[Any],
+    opener: Callable[[], Oracle],
     ledger: str | Path,
     *,
     limits: Limits | None = None,
     price: Price | None = None,
-) -> Iterator[Asking]:
+) -> Iterator[Deferral]:
     """Open a context in which an oracle answers what a scorer marks; pass what it yields to `score_file`.
 
     Args:
-        scorer: a scorer that marks articles (`ask_oracle_above` or `ask_oracle_below`).
-        opened: opens the oracle; called for each batch that has marks.
+        scorer: a scorer of one bundle that marks articles (`ask_oracle_above` or `ask_oracle_below`).
+        opener: opens the oracle; called for each batch that has marks.
         ledger: file in which answers are stored; it is created if it does not exist, and locked in the meantime.
         limits: limits on amount and rate, over all calls of the ledger, earlier ones included.
         price: price per million tokens.
 
     Raises:
-        BadInput: the scorer marks nothing, an oracle that costs money has no limit, or a limit in money has no price.
+        BadInput: the scorer has a list of bundles, or marks nothing; an oracle that costs money has no limit, or a
+            limit in money has no price.
         LabelError: the ledger holds answers to another prompt, or another process is writing to it.
         OracleError: the oracle cannot be opened.
     """
-    if scorer.unsure is None:
+    one = scorer.only
+    if one.ask_below is None:
         raise BadInput("nothing says which articles to ask the oracle about: give ask_oracle_above or ask_oracle_below")
     path = Path(ledger)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path.with_name(path.name + ".lock"), timeout=0), Ledger(path) as open_ledger:
-            yield Asking(scorer, opened, open_ledger, limits or Limits(), price)
+            yield Deferral(one, opener, open_ledger, limits or Limits(), price)
     except Timeout:
         raise LabelError(f"{path}: another potstill process is writing to this ledger") from None
 
 
-def to_ask(scorer: Scorer, source: str | Path, batch_size: int) -> Iterator[pl.DataFrame]:
+def to_ask(scorer: Scorer[Any], source: str | Path, batch_size: int) -> Iterator[pl.DataFrame]:
     """Yield the articles of a file that the scorer marks, a batch at a time, without asking the oracle; for a plan.
 
     Raises:
@@ -198,11 +205,11 @@ def to_ask(scorer: Scorer, source: str | Path, batch_size: int) -> Iterator[pl.D
     """
     for articles in read_articles(source, batch_size=batch_size, on_empty="keep"):
         marks = scorer.score_batch(articles)["ask_oracle"].fill_null(value=False)
-        yield _with_own_ids(articles.filter(marks))
+        yield _with_unique_ids(articles.filter(marks))
 
 
-def _with_own_ids(articles: pl.DataFrame) -> pl.DataFrame:
+def _with_unique_ids(articles: pl.DataFrame) -> pl.DataFrame:
     """Return articles with unique ids, as labelling needs them: a repeated id gets a numeric suffix."""
     again = pl.int_range(pl.len()).over("id")
-    own = pl.when(again == 0).then("id").otherwise(pl.format("{}#{}", "id", again + 1))
-    return articles.select(own.alias("id"), "title", "content")
+    unique = pl.when(again == 0).then("id").otherwise(pl.format("{}#{}", "id", again + 1))
+    return articles.select(unique.alias("id"), "title", "content")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scripted_server import ScriptedServer, completion, error
-from tiny_bundle import FILTER, articles, tfidf_bundle
+from tiny_bundle import FILTER, articles
 from typer.testing import CliRunner
 
 from potstill.articles import open_writer, read_all
@@ -20,15 +20,15 @@ from potstill.labelling.budget import most_tokens
 from potstill.oracle import Settings, open_oracle
 from potstill.oracle.prompt import Prompt
 from potstill.scorer import Scorer, score_file
-from potstill.scorer.asking import open_asking, to_ask
+from potstill.scorer.deferral import open_deferral, to_ask
 from potstill.verdict import cap_hits, decide_rows
 
 BELOW = 0.9
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    return tfidf_bundle(tmp_path_factory.mktemp("asking") / "bundle").folder
+def bundle(folders):
+    return folders["tfidf"]
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +70,8 @@ def replay(path):
 
 
 def asked(scorer, source, out, opened, ledger, *, limits=None, price=None, **how):
-    with open_asking(scorer, opened, ledger, limits=limits, price=price) as asking:
-        return score_file(scorer, source, out, asking=asking, **how)
+    with open_deferral(scorer, opened, ledger, limits=limits, price=price) as deferral:
+        return score_file(scorer, source, out, deferral=deferral, **how)
 
 
 def marked(scorer, news):
@@ -97,14 +97,14 @@ class TestAnswers:
                 assert row["scores"] == pytest.approx(students[row["id"]]["scores"])
         assert (summary.asked.articles, summary.asked.answered) == (len(unsure), len(unsure))
         assert (summary.asked.failed, summary.asked.not_asked) == (0, 0)
-        assert summary.tiers["lead"] >= len(unsure)
+        assert summary.only.tiers["lead"] >= len(unsure)
 
     def test_gates_and_caps_hold_for_the_oracle_too(self, scorer, tmp_path):
         paid = pl.DataFrame({"id": ["x"], "title": [""], "content": ["advertisement library fire harvest town ocean"]})
         (tmp_path / "said.jsonl").write_text('{"id": "x", "scores": {"gain": 1, "near": 10}}\n')
-        with open_asking(scorer, replay(tmp_path / "said.jsonl"), tmp_path / "l.sqlite") as asking:
+        with open_deferral(scorer, replay(tmp_path / "said.jsonl"), tmp_path / "l.sqlite") as deferral:
             unsure = scorer.nested_batch(paid).with_columns(ask_oracle=pl.lit(value=True))
-            (row,) = asking.answer(paid, unsure).to_dicts()
+            (row,) = deferral.answer(paid, unsure).to_dicts()
         assert (row["answered_by"], row["gates"], row["caps"]) == ("oracle", ["no gain"], ["paid for"])
         assert (row["overall"], row["tier"]) == (1.0, "drawer")
 
@@ -118,8 +118,8 @@ class TestAnswers:
         lines = (json.dumps({"id": id_, "scores": {"gain": gain, "near": near}}) + "\n" for id_ in few["id"])
         (folder / "said.jsonl").write_text("".join(lines))
         unsure = scorer.score_batch(few).with_columns(ask_oracle=pl.lit(value=True))
-        with open_asking(scorer, replay(folder / "said.jsonl"), folder / "l.sqlite") as asking:
-            found = asking.answer(few, unsure)
+        with open_deferral(scorer, replay(folder / "said.jsonl"), folder / "l.sqlite") as deferral:
+            found = deferral.answer(few, unsure)
         texts = [FILTER.text.of(*row) for row in few.select("title", "content").iter_rows()]
         scores = np.tile([float(gain), float(near)], (found.height, 1))
         expected = decide_rows(scores, FILTER, cap_hits(texts, FILTER))
@@ -261,7 +261,7 @@ def scorer_parts(out):
 def test_a_scorer_that_marks_nothing_is_refused(bundle, recording, tmp_path):
     with (
         pytest.raises(BadInput, match="nothing says which"),
-        open_asking(Scorer.load(bundle), replay(recording), tmp_path / "l.sqlite"),
+        open_deferral(Scorer.load(bundle), replay(recording), tmp_path / "l.sqlite"),
     ):
         pass
 

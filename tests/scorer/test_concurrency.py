@@ -4,7 +4,7 @@ import threading
 import pytest
 
 from potstill.errors import Unavailable
-from potstill.scorer.side import ahead, in_processes
+from potstill.scorer.concurrency import ahead, in_processes
 
 
 def doubled(base, item):

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -21,8 +24,8 @@ from potstill.dataset import Examples
 from potstill.errors import BadInput, BundleError
 from potstill.export import export_encoder
 from potstill.filters import parse_filter
-from potstill.scorer import Scorer, Together, score_file, score_together
-from potstill.scorer.trunks import Shared, Trunks
+from potstill.scorer import Scorer, score_file
+from potstill.scorer.shared_encoders import SharedEncoder
 from potstill.students.heads import LinearHead
 from potstill.students.neural import NeuralStudent
 from potstill.types import Article
@@ -68,24 +71,24 @@ def folders(tmp_path_factory):
     Of the three, one has a shorter window and drops other articles. The other encoder has the same tokenizer.
     """
     folder = tmp_path_factory.mktemp("bundles")
-    trunk, other = exported(folder / "trunk"), exported(folder / "other", seed=1)
+    shared, other = exported(folder / "shared"), exported(folder / "other", seed=1)
     return {
-        "gains": bundle_of(folder / "gains", filter_of("gains"), *trunk, seed=1),
-        "places": bundle_of(folder / "places", filter_of("places", drop="library"), *trunk, seed=2),
-        "short": bundle_of(folder / "short", filter_of("short", chars=60), *trunk, seed=3),
-        "other": bundle_of(folder / "other-trunk", filter_of("other"), *other, seed=4),
+        "gains": bundle_of(folder / "gains", filter_of("gains"), *shared, seed=1),
+        "places": bundle_of(folder / "places", filter_of("places", drop="library"), *shared, seed=2),
+        "short": bundle_of(folder / "short", filter_of("short", chars=60), *shared, seed=3),
+        "other": bundle_of(folder / "other-bundle", filter_of("other"), *other, seed=4),
         "words": tfidf_bundle(folder / "words").folder,
     }
 
 
 @pytest.fixture(scope="module")
 def together(folders):
-    return Together.load(list(folders.values()))
+    return Scorer.load(list(folders.values()))
 
 
 @pytest.fixture(scope="module")
 def alone(folders):
-    return {Scorer.load(folder).name: Scorer.load(folder) for folder in folders.values()}
+    return {scorer.only.name: scorer for scorer in map(Scorer.load, folders.values())}
 
 
 @pytest.fixture
@@ -97,10 +100,6 @@ def news(tmp_path):
     with open_writer(tmp_path / "news.jsonl") as writer:
         writer.write(pl.concat([frame, odd]))
     return tmp_path / "news.jsonl"
-
-
-def encoded(together):
-    return {id(shared): shared.encoded for shared in together.trunks._shared.values()}
 
 
 class TestScores:
@@ -144,11 +143,11 @@ class TestScores:
 
 class TestOnePass:
     def test_bundles_of_one_network_open_it_once(self, together):
-        assert len(together.trunks) == 2
+        assert together.networks == 2
 
     def test_a_network_reads_each_distinct_window_once(self, folders):
-        pair = Together.load([folders["gains"], folders["places"], folders["short"]])
-        (shared,) = pair.trunks._shared.values()
+        pair = Scorer.load([folders["gains"], folders["places"], folders["short"]])
+        (shared,) = pair.encoders._encoders.values()
         before = shared.encoded
         # One text fits every window and one does not; one is dropped by one filter and scored for the others.
         long = "a town by a river " * 30
@@ -158,16 +157,16 @@ class TestOnePass:
         assert shared.encoded - before == 5
 
     def test_what_every_filter_drops_is_never_read(self, folders):
-        pair = Together.load([folders["gains"], folders["short"]])
-        (shared,) = pair.trunks._shared.values()
+        pair = Scorer.load([folders["gains"], folders["short"]])
+        (shared,) = pair.encoders._encoders.values()
         before = shared.encoded
         assert {verdict.tier for verdict in pair.score("git clone").values()} == {"dropped"}
         assert shared.encoded == before
 
     def test_networks_of_one_tokenizer_share_tokens(self, folders, monkeypatch):
-        both = Together.load([folders["gains"], folders["other"]])
+        both = Scorer.load([folders["gains"], folders["other"]])
         asked = []
-        for shared in both.trunks._shared.values():
+        for shared in both.encoders._encoders.values():
             tokens = shared._encoder.tokens
             monkeypatch.setattr(shared._encoder, "tokens", lambda texts, t=tokens: asked.append(len(texts)) or t(texts))
         list(both.score_many(["the harvest", "a river"]))
@@ -175,11 +174,11 @@ class TestOnePass:
 
     def test_features_are_forgotten_when_it_ends(self, together):
         together.score("a river")
-        assert all(not shared._known for shared in together.trunks._shared.values())
+        assert all(not shared._features for shared in together.encoders._encoders.values())
 
     def test_a_shared_encoder_says_what_its_own_says(self):
         network = neural_student().encoder
-        shared = Shared(network)
+        shared = SharedEncoder(network)
         np.testing.assert_allclose(shared.encode([*TEXTS, TEXTS[0]]), network.encode([*TEXTS, TEXTS[0]]), atol=1e-5)
         assert shared.encode([]).shape == (0, 32)
         assert shared.truncated(TEXTS).tolist() == network.truncated(TEXTS).tolist()
@@ -188,16 +187,16 @@ class TestOnePass:
 
 def test_two_bundles_of_one_filter_are_refused(folders):
     with pytest.raises(BadInput, match=r"gains: is for the filter gains, as .*gains is; one pass takes one bundle"):
-        Together.load([folders["gains"], folders["places"], folders["gains"]])
+        Scorer.load([folders["gains"], folders["places"], folders["gains"]])
     with pytest.raises(BadInput, match="is for the filter"):
-        Together([Scorer.load(folders["gains"]), Scorer.load(folders["gains"])], Trunks())
+        Scorer([Scorer.load(folders["gains"]).bundle] * 2)
     with pytest.raises(BadInput, match="no bundle"):
-        Together.load([])
+        Scorer.load([])
 
 
 def test_a_broken_bundle_among_them_is_named(folders, tmp_path):
     with pytest.raises(BundleError, match="nowhere"):
-        Together.load([folders["gains"], tmp_path / "nowhere"])
+        Scorer.load([folders["gains"], tmp_path / "nowhere"])
 
 
 class TestPlans:
@@ -227,16 +226,16 @@ class TestPlans:
     def test_one_that_each_has_is_followed(self, folders, planned, capsys):
         planned("gains", token_budget=512)
         planned("places", token_budget=1024)
-        found = Together.load([folders["gains"], folders["places"]])
-        assert [one.bundle.plan.variant.token_budget for one in found.scorers] == [512, 512]
-        assert len(found.trunks) == 1
+        found = Scorer.load([folders["gains"], folders["places"]])
+        assert [one.bundle.plan.variant.token_budget for one in found.filter_scorers] == [512, 512]
+        assert found.networks == 1
         assert capsys.readouterr().err == ""
 
     def test_one_that_some_lack_is_not_and_it_is_said(self, folders, planned, capsys):
         planned("gains", token_budget=512)
         planned("other", token_budget=2048)
-        found = Together.load([folders["gains"], folders["places"], folders["other"]])
-        plans = [one.bundle.plan for one in found.scorers]
+        found = Scorer.load([folders["gains"], folders["places"], folders["other"]])
+        plans = [one.bundle.plan for one in found.filter_scorers]
         assert plans[:2] == [None, None]
         # The other network is not shared, and uses its own plan.
         assert plans[2].variant.token_budget == 2048
@@ -247,8 +246,8 @@ class TestPlans:
     def test_ones_that_differ_are_not(self, folders, planned, capsys):
         planned("gains")
         planned("places", backend="openvino", precision="bf16")
-        found = Together.load([folders["gains"], folders["places"]])
-        assert [one.bundle.plan for one in found.scorers] == [None, None]
+        found = Scorer.load([folders["gains"], folders["places"]])
+        assert [one.bundle.plan for one in found.filter_scorers] == [None, None]
         assert "have plans for ONNX Runtime fp32 and OpenVINO bf16" in " ".join(capsys.readouterr().err.split())
 
     def test_one_that_cannot_be_kept_is_left_by_all(self, folders, planned, capsys, monkeypatch):
@@ -261,16 +260,16 @@ class TestPlans:
             return opens(variant, *rest)
 
         opens = __import__("potstill.backends.plan", fromlist=["open_variant"]).open_variant
-        monkeypatch.setattr("potstill.scorer.trunks.open_variant", refuses)
-        found = Together.load([folders["gains"], folders["places"]])
-        assert [one.bundle.plan for one in found.scorers] == [None, None]
+        monkeypatch.setattr("potstill.scorer.shared_encoders.open_variant", refuses)
+        found = Scorer.load([folders["gains"], folders["places"]])
+        assert [one.bundle.plan for one in found.filter_scorers] == [None, None]
         assert "lacks the instructions" in " ".join(capsys.readouterr().err.split())
-        assert Variant(**found.scorers[0].bundle.plan or {}) == PORTABLE
+        assert Variant(**found.filter_scorers[0].bundle.plan or {}) == PORTABLE
 
 
 class TestFiles:
     def test_a_line_of_json_has_an_object_for_each_filter(self, together, alone, news, tmp_path):
-        summary = score_together(together, news, tmp_path / "all.jsonl", batch_size=7)
+        summary = score_file(together, news, tmp_path / "all.jsonl", batch_size=7)
         rows = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
         for name, scorer in alone.items():
             one = score_file(scorer, news, tmp_path / "one.jsonl", batch_size=7)
@@ -281,44 +280,82 @@ class TestFiles:
                 assert (own["tier"], own["reason"], own["gates"]) == (single["tier"], single["reason"], single["gates"])
                 assert (own["scores"] or {}) == pytest.approx(single["scores"] or {}, abs=1e-3)
             tally = summary.filters[name]
-            assert (tally.bundle, tally.scored, tally.tiers, tally.reasons) == (
-                *(one.bundle, one.scored, one.tiers, one.reasons),
-            )
+            assert tally == one.only
         assert (summary.articles, summary.networks) == (26, 2)
         assert summary.filters["gains"].reasons == {"empty text": 1, "code page": 1}
         assert summary.filters["places"].tiers["dropped"] > 1
 
-    @pytest.mark.parametrize("ending", [".jsonl", ".csv", ".parquet"])
-    def test_a_resume_ends_as_if_nothing_had_happened(self, folders, news, tmp_path, ending):
-        class Stopping(Together):
-            left = 2
-
-            def finish(self, prepared):
-                if not self.left:
-                    raise KeyboardInterrupt
-                self.left -= 1
-                return super().finish(prepared)
-
-        paths = [folders["gains"], folders["short"]]
-        score_together(paths, news, tmp_path / f"unbroken{ending}", batch_size=5)
-        with pytest.raises(KeyboardInterrupt):
-            score_together(Stopping.load(paths), news, tmp_path / f"out{ending}", batch_size=5)
-        with pytest.raises(BadInput, match="begun with another"):
-            score_together([*paths, folders["other"]], news, tmp_path / f"out{ending}", batch_size=5, resume=True)
-        summary = score_together(paths, news, tmp_path / f"out{ending}", batch_size=5, resume=True)
-        assert (summary.resumed, summary.articles) == (10, 26)
-        assert sum(summary.filters["short"].tiers.values()) == 26
-        assert (tmp_path / f"out{ending}").read_bytes() == (tmp_path / f"unbroken{ending}").read_bytes()
-
     def test_an_input_field_of_that_name_is_kept_under_another(self, together, tmp_path):
         (tmp_path / "in.jsonl").write_text('{"content": "a river", "verdicts": [1]}\n')
-        score_together(together, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+        score_file(together, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
         row = json.loads((tmp_path / "out.jsonl").read_text())
         assert row["input_verdicts"] == [1]
         assert set(row["verdicts"]) == set(together.filters)
 
-    def test_several_processes_say_what_one_says(self, folders, news, tmp_path):
-        paths = [folders["words"]]
-        score_together(paths, news, tmp_path / "one.parquet", batch_size=5)
-        score_together(paths, news, tmp_path / "two.parquet", batch_size=5, processes=2)
-        assert_frame_equal(pl.read_parquet(tmp_path / "one.parquet"), pl.read_parquet(tmp_path / "two.parquet"))
+    def test_a_column_with_structs_of_that_name_is_kept_and_does_not_count(self, together, tmp_path):
+        verdicts = pl.Series("verdicts", [{"gains": {"tier": "lead", "reason": None}}])
+        pl.DataFrame({"content": ["a river"], "verdicts": verdicts}).write_parquet(tmp_path / "in.parquet")
+        summary = score_file(together, tmp_path / "in.parquet", tmp_path / "out.parquet")
+        row = pl.read_parquet(tmp_path / "out.parquet").row(0, named=True)
+        assert row["verdicts"] == {"gains": {"tier": "lead", "reason": None}}
+        assert {name: tally.tiers[row[f"{name}.tier"]] for name, tally in summary.filters.items()} == dict.fromkeys(
+            together.filters, 1
+        )
+
+
+class TestListOfOne:
+    def test_a_list_of_one_bundle_gives_results_by_filter(self, folders, tmp_path):
+        scorer = Scorer.load([folders["words"]])
+        assert set(scorer.score("a library")) == {"good-news"}
+        (tmp_path / "in.jsonl").write_text('{"content": "a river"}\n')
+        summary = score_file([folders["words"]], tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+        assert set(json.loads((tmp_path / "out.jsonl").read_text())["verdicts"]) == {"good-news"}
+        assert summary.only.scored == 1
+
+    def test_what_belongs_to_one_bundle_is_refused_for_a_list(self, folders, together, tmp_path):
+        with pytest.raises(BadInput, match="expected a scorer of one bundle, got one of the list good-news"):
+            _ = Scorer.load([folders["words"]]).bundle
+        with pytest.raises(BadInput, match="a cascade works with one bundle only"):
+            Scorer([Scorer.load(folders["words"]).bundle], early=object())
+        (tmp_path / "in.jsonl").write_text('{"content": "a river"}\n')
+        with pytest.raises(BadInput, match="an oracle answers for one bundle only"):
+            score_file(together, tmp_path / "in.jsonl", tmp_path / "out.jsonl", deferral=object())
+        summary = score_file(together, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+        with pytest.raises(BadInput, match="got one of gains, places, short, other, good-news"):
+            _ = summary.only
+
+
+def test_passes_with_shared_encoders_follow_each_other(folders):
+    """A pass ends by forgetting all features, so another thread must not be in the middle of its own."""
+    scorer = Scorer.load([folders["gains"], folders["places"]])
+    inside, most = [], []
+    predict = scorer.filter_scorers[1].bundle.student.predict
+
+    def counted(rows):
+        inside.append(rows)
+        time.sleep(0.05)
+        most.append(len(inside))
+        inside.pop()
+        return predict(rows)
+
+    object.__setattr__(scorer.filter_scorers[1].bundle.student, "predict", counted)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(scorer.score, ["a river", "a bridge"] * 4))
+    assert most == [1] * 8
+    assert found == [scorer.score(text) for text in ["a river", "a bridge"] * 4]
+
+
+def test_a_scorer_of_one_bundle_is_not_locked(folders):
+    """Threads that score with it do not wait for each other, because it has no cache that they could mix up."""
+    scorer = Scorer.load(folders["gains"])
+    inside = threading.Barrier(2, timeout=30)
+    predict = scorer.bundle.student.predict
+
+    def meet(rows):
+        inside.wait()
+        return predict(rows)
+
+    object.__setattr__(scorer.bundle.student, "predict", meet)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(scorer.score, ["a river", "a river"])
+    assert first == second

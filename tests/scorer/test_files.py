@@ -1,23 +1,19 @@
 """Tests of scoring files: what an interruption leaves, what a resume repeats, and that several processes agree."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
 from filelock import FileLock
 from polars.testing import assert_frame_equal
-from tiny_bundle import articles, neural_bundle, tfidf_bundle
+from tiny_bundle import articles
 
 from potstill.articles import open_writer
 from potstill.errors import BadInput
 from potstill.scorer import Scorer, score_file
-
-TESTS = Path(__file__).parents[1]
 
 # Scores a file and sends itself SIGKILL after a number of batches.
 KILLED = """
@@ -40,17 +36,6 @@ print(scored)
 
 
 @pytest.fixture(scope="module")
-def tfidf(tmp_path_factory):
-    return Scorer(tfidf_bundle(tmp_path_factory.mktemp("tfidf") / "bundle"))
-
-
-@pytest.fixture(scope="module")
-def neural(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("neural")
-    return Scorer(neural_bundle(folder / "bundle", folder / "scratch"))
-
-
-@pytest.fixture(scope="module")
 def news(tmp_path_factory):
     path = tmp_path_factory.mktemp("news") / "news.jsonl"
     frame, _ = articles(43)
@@ -60,36 +45,42 @@ def news(tmp_path_factory):
 
 
 class Counting(Scorer):
-    """Counts scored batches, and stops when told to."""
+    """Counts scored articles, and stops after a given number."""
 
-    def __init__(self, bundle, most=10**9, **options):
-        super().__init__(bundle, **options)
-        self.scored, self.most = 0, most
+    scored, most = 0, 10**9
 
     def finish(self, prepared):
         if self.scored >= self.most:
             raise KeyboardInterrupt
-        self.scored += prepared.articles.height
+        self.scored += prepared[0].articles.height
         return super().finish(prepared)
 
 
-def stopped(tfidf, news, target, most=20):
-    scorer = Counting(tfidf.bundle, most)
+def counting(scorer):
+    """A scorer of the same bundles that counts."""
+    return Counting([one.bundle for one in scorer.filter_scorers] if scorer.by_filter else scorer.bundle)
+
+
+def stopped(scorer, news, target, most=20):
+    scorer = counting(scorer)
+    scorer.most = most
     with pytest.raises(KeyboardInterrupt):
         score_file(scorer, news, target, batch_size=5)
     assert scorer.scored == most
 
 
+@pytest.mark.parametrize("kind", ["tfidf", "two"])
 @pytest.mark.parametrize("ending", [".jsonl", ".jsonl.gz", ".csv", ".parquet"])
-def test_a_resume_scores_only_the_rest_and_ends_as_if_nothing_had_happened(tfidf, news, tmp_path, ending):
+def test_a_resume_scores_only_the_rest_and_ends_as_if_nothing_had_happened(request, news, tmp_path, kind, ending):
     unbroken, target = tmp_path / f"unbroken{ending}", tmp_path / f"out{ending}"
-    score_file(tfidf, news, unbroken, batch_size=5)
-    stopped(tfidf, news, target)
-    scorer = Counting(tfidf.bundle)
+    scorer = request.getfixturevalue(kind)
+    score_file(scorer, news, unbroken, batch_size=5)
+    stopped(scorer, news, target)
+    scorer = counting(scorer)
     summary = score_file(scorer, news, target, batch_size=5, resume=True)
     assert scorer.scored == 23
     assert (summary.resumed, summary.articles) == (20, 43)
-    assert sum(summary.tiers.values()) == 43
+    assert [sum(tally.tiers.values()) for tally in summary.filters.values()] == [43] * len(scorer.filters)
     if ending == ".jsonl.gz":
         assert pl.read_ndjson(target).equals(pl.read_ndjson(unbroken))
     else:
@@ -138,6 +129,12 @@ def test_a_resume_with_other_settings_is_refused(tfidf, news, tmp_path, options,
     assert len(list((tmp_path / ".out.jsonl.parts").glob("*.arrow"))) == 4
 
 
+def test_a_resume_with_other_bundles_is_refused(tfidf, two, news, tmp_path):
+    stopped(tfidf, news, tmp_path / "out.jsonl")
+    with pytest.raises(BadInput, match=r"begun with another .*bundle"):
+        score_file(two, news, tmp_path / "out.jsonl", batch_size=5, resume=True)
+
+
 def test_a_stream_cannot_be_resumed(tfidf, news, tmp_path):
     with pytest.raises(BadInput, match="--resume needs a file"):
         score_file(tfidf, "-", tmp_path / "out.jsonl", resume=True)
@@ -164,11 +161,10 @@ def test_what_a_kill_left_of_the_target_goes(tfidf, news, tmp_path):
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 def test_killed_three_times_the_result_is_that_of_an_unbroken_run(tfidf, news, tmp_path):
     score_file(tfidf, news, tmp_path / "unbroken.jsonl", batch_size=5)
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
     arguments = [sys.executable, "-c", KILLED, str(tfidf.bundle.folder), str(news), str(tmp_path / "out.jsonl")]
     codes, scored = [], 0
     for most in ("2", "0", "3", "99"):
-        done = subprocess.run([*arguments, most], capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run([*arguments, most], capture_output=True, text=True, check=False)
         codes.append(done.returncode)
         scored += int(done.stdout or most)
     assert codes == [-signal.SIGKILL] * 3 + [0]
@@ -178,9 +174,11 @@ def test_killed_three_times_the_result_is_that_of_an_unbroken_run(tfidf, news, t
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.jsonl", "unbroken.jsonl"]
 
 
-def test_several_processes_say_what_one_says(tfidf, news, tmp_path):
-    score_file(tfidf, news, tmp_path / "one.parquet", batch_size=5)
-    score_file(tfidf, news, tmp_path / "two.parquet", batch_size=5, processes=2)
+@pytest.mark.parametrize("kind", ["tfidf", "two"])
+def test_several_processes_say_what_one_says(request, news, tmp_path, kind):
+    scorer = request.getfixturevalue(kind)
+    score_file(scorer, news, tmp_path / "one.parquet", batch_size=5)
+    score_file(scorer, news, tmp_path / "two.parquet", batch_size=5, processes=2)
     assert_frame_equal(pl.read_parquet(tmp_path / "one.parquet"), pl.read_parquet(tmp_path / "two.parquet"))
 
 
@@ -210,7 +208,7 @@ class TestLengths:
     def test_a_text_of_which_a_tokenizer_leaves_little_or_nothing_is_scored(self, neural, tmp_path, text):
         source = tmp_path / "in.jsonl"
         source.write_text(json.dumps({"content": text}) + "\n")
-        assert score_file(neural, source, tmp_path / "out.jsonl").scored == 1
+        assert score_file(neural, source, tmp_path / "out.jsonl").only.scored == 1
 
     @pytest.mark.parametrize("kind", ["tfidf", "neural"])
     def test_no_articles_give_no_rows(self, request, tmp_path, kind):

@@ -1,0 +1,355 @@
+"""The scoring steps of one filter: prefilter, student, calibration and verdict.
+
+Input: articles with the filter's text windows. Output: an `Outcome`, as columns or as verdicts. Articles that are empty
+or dropped by the prefilter are never tokenized. The steps before the student (`prepare`) and the rest (`finish`) are
+separate calls, so that reading and preparing can run in parallel with the student.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Self, TypedDict
+
+import numpy as np
+import polars as pl
+
+from potstill.bundle.deciding import LEVEL, Decided, decide_raw, merged
+from potstill.calibration import cut_for, given_probability, least_error
+from potstill.errors import BadInput
+from potstill.prefilter import fold_all
+from potstill.types import DROPPED, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from potstill.bundle import Bundle
+    from potstill.calibration import Cut
+    from potstill.scorer.early import Early
+    from potstill.text import Window
+    from potstill.types import BoolArray, FloatArray
+    from potstill.verdict import Judged
+
+EMPTY = "empty text"
+"""Reason given for an article without a text."""
+
+NOT_FINITE = "the student's score is not finite"
+"""Reason given for an article if the student returned NaN or infinity."""
+
+UNDEFINED = "a condition of the filter has no value for these scores"
+"""Reason given for an article if a gate or tier is undefined for its finite scores, for example a division by 0."""
+
+
+class ScoringOptions(TypedDict, total=False):
+    """Options of a scorer that apply to each of its filters; `FilterScorer` explains them."""
+
+    level: float
+    probabilities: bool
+    ask_oracle_above: float | None
+    ask_oracle_below: float | None
+
+
+class FilterScorer:
+    """Scores articles with the bundle of one filter; a part of `Scorer`."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        early: Early | None = None,
+        level: float = LEVEL,
+        probabilities: bool = False,
+        ask_oracle_above: float | None = None,
+        ask_oracle_below: float | None = None,
+    ) -> None:
+        """Create it from an open bundle.
+
+        Args:
+            bundle: the bundle to score with.
+            early: a cheap student that scores first; its answer is final if the cascade's rule accepts it.
+            level: nominal coverage of the intervals, above 0 and below 1.
+            probabilities: also compute the probability of each tier.
+            ask_oracle_above: mark the articles with the least certain tiers, so that at most this share of the tiers of
+                all other articles is wrong (see `calibration.cut_for`); above 0 and below 1.
+            ask_oracle_below: mark the articles whose tier has less than this probability, above 0 and below 1, without
+                any guarantee; with a cascade, only articles that its first student does not answer.
+
+        Raises:
+            BadInput: `level`, `ask_oracle_above` or `ask_oracle_below` is not above 0 and below 1; the bundle was built
+                without its student's residuals; its calibration rows cannot support the error rate; or an error rate is
+                combined with a cascade.
+        """
+        if not 0 < level < 1:
+            raise BadInput(f"level: got {level:g}, expected above 0 and below 1")
+        if ask_oracle_below is not None and not 0 < ask_oracle_below < 1:
+            raise BadInput(f"probability to ask below: got {ask_oracle_below:g}, expected above 0 and below 1")
+        if (probabilities or ask_oracle_below is not None) and bundle.calibration.residuals is None:
+            raise BadInput(f"{bundle.folder}: was built without the errors that tiers' probabilities come from")
+        if early is not None and ask_oracle_above is not None:
+            raise BadInput(
+                "an error rate is kept by the bundle's own student: leave out --cascade or --ask-oracle-above"
+            )
+        self.bundle = bundle
+        self.early = early
+        self.level = level
+        self.probabilities = probabilities
+        self.cut = None if ask_oracle_above is None else _cut(bundle, ask_oracle_above)
+        self.ask_below = ask_oracle_below if self.cut is None else self.cut.probability
+        """Tiers with a lower probability are marked as uncertain; None if nothing is marked."""
+
+    @property
+    def name(self) -> str:
+        """The filter's name, without its version."""
+        return self.bundle.filter.name
+
+    @property
+    def dimensions(self) -> tuple[str, ...]:
+        """Names of the scored dimensions, in the filter's order."""
+        return self.bundle.manifest.dimensions
+
+    @property
+    def window(self) -> Window:
+        """The part of a text that the filter reads."""
+        return self.bundle.filter.text
+
+    def prepare(self, articles: pl.DataFrame, windows: Windows) -> Prepared:
+        """Run the steps before the student: find the articles that are empty or that the prefilter drops."""
+        empty = np.array([not text for text in windows.texts], dtype=np.bool_)
+        prefilter, reasons = self.bundle.filter.prefilter, None
+        dropped = np.zeros(len(empty), dtype=np.bool_)
+        # Most filters drop nothing, and then the texts need not be case-folded here.
+        if prefilter.drop:
+            found = prefilter.reasons(windows.folded)
+            dropped, reasons = found.is_not_null().to_numpy() & ~empty, found.to_list()
+        return Prepared(articles, windows, empty, dropped, reasons)
+
+    def finish(self, prepared: Prepared) -> Outcome:
+        """Run the student and all later steps."""
+        kept = ~prepared.empty & ~prepared.dropped
+        # Some students read further columns, such as the source, so these are kept.
+        texts = pl.Series("text", prepared.windows.texts, dtype=pl.String)
+        rows = prepared.articles
+        rows = rows.with_columns(texts) if "text" in rows.columns else rows.hstack([texts])
+        if self.early is None:
+            decided, answered_by = self._decide(self._raw(self.bundle, rows, kept), prepared), None
+        else:
+            decided, answered_by = self._decide_with_cascade(self.early, prepared, rows, kept)
+        outcome = Outcome.of(decided, prepared, answered_by)
+        return outcome if decided.probabilities is None else self._with_probabilities(outcome, decided.probabilities)
+
+    def flat_columns(self, outcome: Outcome) -> list[pl.Series]:
+        """Return the columns that `Scorer.score_batch` adds for this filter."""
+        added = [
+            pl.Series(f"{what}_{name}", values[:, index]).fill_nan(None)
+            for what, values in outcome.numbers.items()
+            for index, name in enumerate(self.dimensions)
+        ]
+        probabilities = (
+            column.alias(f"probability_{column.name}") for column in outcome.tier_probabilities.iter_columns()
+        )
+        return [*added, *outcome.verdict.iter_columns(), *probabilities, *outcome.marks]
+
+    def nested_columns(self, outcome: Outcome) -> list[pl.Series]:
+        """Return the columns that `Scorer.nested_batch` adds for this filter."""
+        numbers = outcome.numbers
+        scores = pl.DataFrame({name: numbers["score"][:, index] for index, name in enumerate(self.dimensions)})
+        ends = {
+            name: np.column_stack([numbers["low"][:, index], numbers["high"][:, index]])
+            for index, name in enumerate(self.dimensions)
+        }
+        intervals = pl.DataFrame(
+            {name: pl.Series(values, dtype=pl.Array(pl.Float64, 2)).arr.to_list() for name, values in ends.items()}
+        )
+        structs = {"scores": scores, "intervals": intervals}
+        if outcome.tier_probabilities.width:
+            structs["tier_probabilities"] = outcome.tier_probabilities
+        nested = {name: frame.to_struct(name) for name, frame in structs.items()}
+        frame = pl.DataFrame({**nested, "known": outcome.known})
+        columns = frame.select(pl.when("known").then(name).alias(name) for name in structs).get_columns()
+        return [*columns[:2], *outcome.verdict.iter_columns(), *columns[2:], *outcome.marks]
+
+    def verdicts(self, articles: pl.DataFrame, outcome: Outcome) -> Iterator[Verdict]:
+        """Yield the outcome as one verdict per article."""
+        probabilities = outcome.tier_probabilities.to_dicts() if outcome.tier_probabilities.width else None
+        overall = outcome.judged.overall.tolist()
+        for index, id_ in enumerate(articles["id"]):
+            known = bool(outcome.known[index])
+            scores, low, high = (values[index].tolist() for values in outcome.numbers.values())
+            yield Verdict(
+                id=id_,
+                tier=outcome.tiers[index],
+                overall=overall[index] if known else None,
+                scores=dict(zip(self.dimensions, scores, strict=True)) if known else {},
+                intervals=dict(zip(self.dimensions, zip(low, high, strict=True), strict=True)) if known else {},
+                gates=outcome.judged.gate_reasons(index),
+                caps=outcome.judged.cap_reasons(index),
+                reason=outcome.reasons[index],
+                tier_probabilities=probabilities[index] if probabilities is not None and known else {},
+                ask_oracle=outcome.marks[0][index] if outcome.marks else None,
+                answered_by=None if outcome.answered_by is None else outcome.answered_by[index],
+            )
+
+    def _raw(self, bundle: Bundle, rows: pl.DataFrame, which: BoolArray) -> FloatArray:
+        """Return raw scores, shape (articles, dimensions), of the selected rows; NaN in all others."""
+        raw = np.full((rows.height, len(self.dimensions)), np.nan)
+        if which.any():
+            # An overflow gives a score that is not finite, which is reported as such.
+            with np.errstate(all="ignore"):
+                raw[which] = bundle.student.predict(rows if which.all() else rows.filter(pl.Series(which)))
+        return raw
+
+    def _decide(self, raw: FloatArray, prepared: Prepared) -> Decided:
+        filter_, calibration = self.bundle.filter, self.bundle.calibration
+        folded = prepared.windows.folded if filter_.caps else None
+        return decide_raw(raw, folded, filter_, calibration, self.level, probabilities=self._needs_probabilities)
+
+    @property
+    def _needs_probabilities(self) -> bool:
+        return self.probabilities or self.ask_below is not None
+
+    def _decide_with_cascade(
+        self, early: Early, prepared: Prepared, rows: pl.DataFrame, kept: BoolArray
+    ) -> tuple[Decided, list[str | None]]:
+        """Score with both students of a cascade; return the verdicts and which student gave each."""
+        raw = self._raw(early.bundle, rows, kept)
+        first = early.decide(raw, prepared.windows.folded, self.level, probabilities=self._needs_probabilities)
+        final = early.final(first, raw)
+        second = self._decide(self._raw(self.bundle, rows, kept & ~final), prepared)
+        students = np.where(final, early.bundle.manifest.recipe, self.bundle.manifest.recipe).tolist()
+        answered_by = [student if scored else None for student, scored in zip(students, kept.tolist(), strict=True)]
+        return merged(first, second, final), answered_by
+
+    def _with_probabilities(self, outcome: Outcome, probabilities: FloatArray) -> Outcome:
+        """Add the tiers' probabilities if they were asked for, and the marks if there is a threshold for them."""
+        names = self.bundle.filter.tier_names
+        table = {name: pl.Series(probabilities[:, index]).fill_nan(None) for index, name in enumerate(names)}
+        marks = []
+        if self.ask_below is not None:
+            own = given_probability(probabilities, names, np.array(outcome.tiers))
+            # A verdict with an undefined probability counts as uncertain; articles without a verdict are handled
+            # separately.
+            uncertain = ~(own >= self.ask_below)
+            if outcome.answered_by is not None:
+                # Answers of the first student are final and never marked.
+                uncertain &= np.array([name == self.bundle.manifest.recipe for name in outcome.answered_by])
+            mark = pl.when(pl.Series(outcome.known)).then(pl.Series(uncertain)).alias("ask_oracle")
+            marks = [pl.select(mark).to_series()]
+        return replace(outcome, tier_probabilities=pl.DataFrame(table if self.probabilities else {}), marks=marks)
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """Text windows of articles, one per article."""
+
+    texts: list[str]
+
+    @classmethod
+    def of(cls, articles: pl.DataFrame, window: Window) -> Self:
+        """Extract the windows of articles.
+
+        Raises:
+            BadInput: as `Scorer.score_batch`.
+        """
+        return cls(list(map(window.of, _column(articles, "title"), _column(articles, "content"))))
+
+    @cached_property
+    def folded(self) -> pl.Series:
+        """The case-folded windows for word search; computed only if a filter has words to search for."""
+        return fold_all(self.texts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """Articles ready for the student, with one text window each.
+
+    `empty` and `dropped`, shape (articles,), mark the articles that are not scored; `reasons` says why an article was
+    dropped, and is None if the filter has no drop rule.
+    """
+
+    articles: pl.DataFrame
+    windows: Windows
+    empty: BoolArray
+    dropped: BoolArray
+    reasons: list[str | None] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Results of scoring: arrays of shape (articles, dimensions), verdicts, and reasons for missing verdicts.
+
+    `tiers` and `reasons` cover all articles. `answered_by` names the student that gave the scores, if there are two. If
+    asked for, `tier_probabilities` has one column per tier, and `marks` holds the column `ask_oracle`.
+    """
+
+    numbers: Mapping[str, FloatArray]
+    judged: Judged
+    tiers: list[str]
+    reasons: list[str | None]
+    answered_by: list[str | None] | None = None
+    tier_probabilities: pl.DataFrame = field(default_factory=pl.DataFrame)
+    marks: Sequence[pl.Series] = ()
+
+    @classmethod
+    def of(cls, decided: Decided, prepared: Prepared, answered_by: list[str | None] | None = None) -> Outcome:
+        """Combine the decisions, the student behind each, and the reasons of the articles without one."""
+        tiers = list(decided.judged.tier_names)
+        reasons: list[str | None] = [None] * len(tiers)
+        unknown = np.asarray(np.isnan(decided.scores).any(axis=1))
+        # Only the few articles without a tier need a reason.
+        for row in np.flatnonzero(unknown | (decided.judged.tiers < 0)).tolist():
+            if prepared.empty[row]:
+                reasons[row] = EMPTY
+            elif prepared.dropped[row] and prepared.reasons is not None:
+                tiers[row], reasons[row] = DROPPED, prepared.reasons[row]
+            else:
+                reasons[row] = NOT_FINITE if unknown[row] else UNDEFINED
+        numbers = {"score": decided.scores, "low": decided.low, "high": decided.high}
+        return cls(numbers, decided.judged, tiers, reasons, answered_by)
+
+    @property
+    def known(self) -> BoolArray:
+        """Which articles have an overall score, shape (articles,)."""
+        return np.asarray(np.isfinite(self.judged.overall))
+
+    @cached_property
+    def verdict(self) -> pl.DataFrame:
+        """The columns of `verdict.decide`, then `reason`, and `answered_by` if there are two students."""
+        added = [
+            pl.Series("tier", self.tiers, dtype=pl.String),
+            pl.Series("reason", self.reasons, dtype=pl.String),
+        ]
+        if self.answered_by is not None:
+            added.append(pl.Series("answered_by", self.answered_by, dtype=pl.String))
+        return self.judged.frame.with_columns(added)
+
+
+def _cut(bundle: Bundle, error: float) -> Cut:
+    """Return the threshold for an error rate.
+
+    Raises:
+        BadInput: the bundle's calibration rows cannot support that rate; the message says what is missing.
+    """
+    if not 0 < error < 1:
+        raise BadInput(f"error rate: got {error:g}, expected above 0 and below 1")
+    abstention = bundle.calibration.abstention
+    if abstention is None:
+        raise BadInput(f"{bundle.folder}: was built without the rows that tell when to ask the oracle")
+    cut = cut_for(abstention, error)
+    if cut is None:
+        least = least_error(abstention)
+        raise BadInput(
+            f"error rate {error:g}: the {abstention.rows} articles that the bundle was calibrated on can't show that "
+            f"any threshold keeps it; {'none can be shown' if least is None else f'the lowest is {least:g}'}"
+        )
+    return cut
+
+
+def _column(articles: pl.DataFrame, name: str) -> list[str]:
+    if name not in articles.columns:
+        if name == "title":
+            return [""] * articles.height
+        raise BadInput(f"articles: no column {name}; there are {', '.join(articles.columns) or 'none'}")
+    if articles.schema[name] not in {pl.String, pl.Null}:
+        raise BadInput(f"articles: column {name} is {articles.schema[name]}, expected String")
+    # Nulls are replaced here and not in Polars, which takes longer than everything else done to a single article.
+    return [text or "" for text in articles[name].to_list()]
