@@ -44,8 +44,9 @@ class TestSearch:
             space_of(tmp_path, SPACE.split("  words", maxsplit=1)[0].replace("high: 4", "high: 2")),
         )
         assert space.size == 2
-        study = tune(run, space, minutes=5)
+        study = tune(run, space, trials=20, minutes=5)
         assert {trial.values["min_documents"] for trial in study.trials} == {1, 2}
+        assert len(study.trials) < 20
 
     @pytest.mark.parametrize(
         ("field", "size"), [("alpha: {low: 0.1, high: 2.0}", None), ("learns: [score, distribution]", 8)]
