@@ -1,1 +1,68 @@
-"""potstill: distil an LLM's judgement into a small model you own."""
+"""potstill: distil an LLM's judgement into a small model you own.
+
+`import potstill as ps` gives the Python interface; every name is loaded when it is first used, so that the import takes
+milliseconds.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from potstill.api import Dataset, Leaderboard, Parts, Result, Rows, Run, Scorer, Student, compare, label
+    from potstill.errors import BadInput, MissingExtra, PotstillError
+    from potstill.filters import Dimension, Filter
+    from potstill.types import Article, Verdict
+    from potstill.verdict import Cap, Gate, Tier
+
+__version__: str
+
+_MODULES = {
+    "api": ("Dataset", "Leaderboard", "Parts", "Result", "Rows", "Run", "Scorer", "Student", "compare", "label"),
+    "errors": ("BadInput", "MissingExtra", "PotstillError"),
+    "filters": ("Dimension", "Filter"),
+    "types": ("Article", "Verdict"),
+    "verdict": ("Cap", "Gate", "Tier"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [
+    "Article",
+    "BadInput",
+    "Cap",
+    "Dataset",
+    "Dimension",
+    "Filter",
+    "Gate",
+    "Leaderboard",
+    "MissingExtra",
+    "Parts",
+    "PotstillError",
+    "Result",
+    "Rows",
+    "Run",
+    "Scorer",
+    "Student",
+    "Tier",
+    "Verdict",
+    "__version__",
+    "compare",
+    "label",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module holds under the name
+    if name == "__version__":
+        found: Any = _version("potstill")
+    elif name in _HOME:
+        found = getattr(import_module(f"potstill.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module 'potstill' has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

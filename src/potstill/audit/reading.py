@@ -15,7 +15,7 @@ import polars as pl
 from potstill.articles import read_all, read_objects
 from potstill.audit.labelled import Answer
 from potstill.dataset.assembling import with_facts
-from potstill.errors import ArticleError, LabelError
+from potstill.errors import ArticleError, FilterError, LabelError
 from potstill.files import refuse_stream
 from potstill.filters import Dimension, Filter
 from potstill.filters.model import Scale
@@ -95,7 +95,7 @@ def stand_in(name: str, dimensions: Sequence[str], scale: tuple[float, float]) -
             tiers=(Tier(name="all"),),
             rubric="Labels without a filter.",
         )
-    except ValueError as error:
+    except FilterError as error:
         raise LabelError(f"these labels need a filter (--filter): {error}") from None
 
 

@@ -47,8 +47,6 @@ ReasoningEffort = Annotated[
 ]
 Timeout = Annotated[float, typer.Option(help="Seconds to wait for an answer.")]
 
-_ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
-
 
 @dataclass(frozen=True, slots=True)
 class Asking:
@@ -73,15 +71,12 @@ class Asking:
             BadInput: only one of the two prices is given, or the user's table is broken.
             OracleError: the address is none that can be asked.
         """
-        from potstill.labelling.prices import find_price
-        from potstill.oracle.environment import address
+        from potstill.labelling.prices import price_at
 
         if (self.price_in is None) != (self.price_out is None):
             raise BadInput("--price-in and --price-out go together")
-        variable = _ADDRESSES.get(self.spec.partition(":")[0])
-        asked_at = None if variable is None else address(self.settings.base_url, variable)
         if self.price_in is None:
-            object.__setattr__(self, "known", find_price(self.spec, asked_at, self.table))
+            object.__setattr__(self, "known", price_at(self.spec, self.settings.base_url, self.table))
 
     @property
     def price(self) -> Price | None:

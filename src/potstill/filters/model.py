@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from potstill.conditions import KEYWORDS, Budget, Condition, any_of, can_hold, parse
-from potstill.errors import ConditionError
+from potstill.errors import ConditionError, FilterError
 from potstill.files import digest
 from potstill.prefilter import Prefilter
-from potstill.records import Part
+from potstill.records import Part, first_fault
 from potstill.text import Window
 from potstill.types import DROPPED, UNSCORED, FloatArray
 from potstill.verdict import MOST_LIMITS, OVERALL, Cap, Gate, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import Self
 
 RESERVED = frozenset(
     {OVERALL, "id", "title", "content", "text", "extra", "tier", "gates", "caps", "reason"}
@@ -38,6 +40,9 @@ MOST_EXAMPLES = 100
 
 NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 """Pattern of a valid filter name."""
+
+ONLY_TIER = "scored"
+"""Name of the single tier of a filter that is built in code without tiers."""
 
 _IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _MOST_DIMENSIONS = 64
@@ -74,7 +79,28 @@ class Example(Part):
 
 
 class Filter(Part):
-    """A filter package, checked as a whole; see docs/filters.md for each field."""
+    """What to judge: named dimensions on a scale, and the rules that turn scores into a verdict.
+
+    A filter that is built in code needs only a name and dimensions. See docs/filters.md for each field.
+
+    Args:
+        name: lower-case letters, digits and hyphens.
+        dimensions: names of the dimensions, or name -> description, or name -> `Dimension` with a weight. Dimensions
+            without a weight have equal weights.
+        scale: lowest and highest score.
+        version: version of the filter, at least 1.
+        tiers: tiers, of which the first that matches counts; by default a single tier, `scored`.
+        rubric: instructions for the oracle; by default, a list of the dimensions.
+        fields: further fields: description, text, gates, caps, prefilter, examples.
+
+    Raises:
+        FilterError: a field is invalid; the message names the field, the value and what is valid.
+
+    Example:
+        >>> flt = Filter("essays", ["cohesion", "syntax"], scale=(1, 5))
+        >>> flt.weights.tolist()
+        [0.5, 0.5]
+    """
 
     name: str = Field(pattern=f"^{NAME.pattern}$", max_length=100)
     version: int = Field(ge=1)
@@ -88,6 +114,52 @@ class Filter(Part):
     prefilter: Prefilter = Prefilter()
     examples: tuple[Example, ...] = Field(default=(), max_length=MOST_EXAMPLES)
     rubric: str = Field(min_length=1)
+
+    def __init__(
+        self,
+        name: str,
+        dimensions: Sequence[str] | Mapping[str, Any],
+        *,
+        scale: Scale | tuple[float, float] = (0.0, 10.0),
+        version: int = 1,
+        tiers: Sequence[Tier] | None = None,
+        rubric: str | None = None,
+        **fields: Any,  # noqa: ANN401 - the model validates them
+    ) -> None:
+        found = _dimensions(dimensions)
+        content = {
+            "name": name,
+            "version": version,
+            "scale": scale if isinstance(scale, Scale) else {"min": float(scale[0]), "max": float(scale[1])},
+            "dimensions": found,
+            "tiers": (Tier(name=ONLY_TIER),) if tiers is None else tuple(tiers),
+            "rubric": _rubric(found) if rubric is None else rubric,
+            **fields,
+        }
+        try:
+            self.__pydantic_validator__.validate_python(content, self_instance=self)
+        except ValidationError as error:
+            raise FilterError(f"filter {name}: {_fault(error)}") from None
+
+    # A filter that is read from a file is validated as it is: nothing is filled in.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @classmethod
+    def load(cls, name_or_path: str | Path) -> Self:
+        """Load a built-in filter by its name, or a filter from a folder with `filter.yaml` and `rubric.md`.
+
+        Raises:
+            FilterError: there is no such filter, or it is invalid; the message names the file, the line and the field.
+        """
+        from potstill.filters.packages import load_filter
+
+        return load_filter(name_or_path)  # type: ignore[return-value]  # there are no subclasses
+
+    def save(self, folder: str | Path) -> None:
+        """Write the filter as a folder with `filter.yaml` and `rubric.md`, which `load` reads."""
+        from potstill.filters.packages import save_filter
+
+        save_filter(self, folder)
 
     @property
     def dimension_names(self) -> tuple[str, ...]:
@@ -145,6 +217,35 @@ class Filter(Part):
         for check in (_check_dimensions, _check_limits, _check_tiers, _check_examples):
             check(self)
         return self
+
+
+def _fault(error: ValidationError) -> str:
+    """Return the first fault; one of the filter as a whole with its own path."""
+    cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+    if not isinstance(cause, FaultError):
+        return first_fault(error)
+    return f"{' -> '.join(str(step) for step in cause.path)}: {cause}"
+
+
+def _dimensions(dimensions: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Return dimensions with descriptions and weights, which are equal where none is given for any dimension."""
+    if isinstance(dimensions, str):
+        raise FilterError(f"dimensions: expected a list of names or a dict, got the text {dimensions!r}")
+    given: dict[str, Any] = dict(dimensions) if hasattr(dimensions, "keys") else dict.fromkeys(dimensions, "")
+    equal = 1 / max(1, len(given))
+    return {
+        name: {"weight": equal, "description": value or name.replace("_", " ")} if isinstance(value, str) else value
+        for name, value in given.items()
+    }
+
+
+def _rubric(dimensions: Mapping[str, Any]) -> str:
+    """Return a rubric that lists the dimensions."""
+    described = {
+        name: value.description if isinstance(value, Dimension) else dict(value).get("description", name)
+        for name, value in dimensions.items()
+    }
+    return "Score each dimension.\n\n" + "".join(f"- {name}: {text}\n" for name, text in described.items())
 
 
 class FaultError(ValueError):

@@ -108,6 +108,17 @@ def label(
     return asyncio.run(work())
 
 
+def no_label(summary: Summary) -> Exception:
+    """Return the error for a session without a single label."""
+    if summary.fatal:
+        return OracleError(summary.stopped or "")
+    if summary.first_failure:
+        return LabelError(f"no label could be had; the first failure: {summary.first_failure}")
+    return LabelError(
+        f"no label was bought: {summary.stopped or 'everything failed before; --retry-failed asks again'}"
+    )
+
+
 @contextmanager
 def _opened(ledger: Ledger | str | Path) -> Iterator[Ledger]:
     if isinstance(ledger, Ledger):

@@ -23,6 +23,7 @@ from potstill.errors import BadInput
 from potstill.files import read_text
 from potstill.filters.reading import line_of, read_yaml
 from potstill.labelling.budget import Price
+from potstill.oracle.environment import address
 from potstill.records import Part
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ _SUFFIX = re.compile(r"(?:[-@:](?:latest|preview|exp|\d{8}|\d{4}-\d\d-\d\d|\d\d-
 
 # Price components that never apply to a question and an answer in text.
 _OTHER_PARTS = re.compile("audio|image|video|document|searches|cache_write")
+_ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
+
 _PARTS = frozenset({"input_mtok", "output_mtok", "cache_read_mtok"})
 
 
@@ -82,6 +85,17 @@ def find_price(spec: str, base_url: str | None = None, table: str | Path | None 
     found = None if provider is None else _model(provider, model.removeprefix("models/").lower())
     price = None if found is None else _price(found)
     return None if price is None else Known(price, f"US dollars, from {data_source()}")
+
+
+def price_at(spec: str, base_url: str | None = None, table: str | Path | None = None) -> Known | None:
+    """Return the price of a model at the address where it is asked: the given one, or that of the environment.
+
+    Raises:
+        BadInput: the user's table is missing or invalid.
+        OracleError: the address cannot be asked.
+    """
+    variable = _ADDRESSES.get(spec.partition(":")[0])
+    return find_price(spec, None if variable is None else address(base_url, variable), table)
 
 
 def data_source() -> str:

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potstill.articles import count_articles, read_articles
-from potstill.errors import LabelError, OracleError
 from potstill.filters import save_filter
 from potstill.labelling.changes import refuse_others
 from potstill.labelling.intake import add_articles
-from potstill.labelling.labels import label
+from potstill.labelling.labels import label, no_label
 from potstill.labelling.ledger import Ledger
 from potstill.labelling.terms import repeats_of
 from potstill.oracle.prompt import Prompt
@@ -78,7 +77,7 @@ def label_run(
                 prompts=prompts, retry_failed=retry_failed, batch=batch, expected=count_articles(path),
             )  # fmt: skip
         if not summary.already and not summary.bought:
-            raise _nothing(summary)
+            raise no_label(summary)
         recording.nothing_done = not summary.calls
         facts["summary"] = summary.as_dict()
     return summary
@@ -102,14 +101,3 @@ def _the_run(folder: Path, filter_: Filter | None, prompts: Prompts) -> Run:
         with Ledger(run.path("ledger")) as ledger:
             refuse_others(ledger, Prompt.of(filter_))
     return Run.create(folder, filter_)  # raises an error because the filters differ
-
-
-def _nothing(summary: Summary) -> Exception:
-    """Return the error for a session without a single label."""
-    if summary.fatal:
-        return OracleError(summary.stopped or "")
-    if summary.first_failure:
-        return LabelError(f"no label could be had; the first failure: {summary.first_failure}")
-    return LabelError(
-        f"no label was bought: {summary.stopped or 'everything failed before; --retry-failed asks again'}"
-    )

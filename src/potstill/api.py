@@ -1,0 +1,603 @@
+"""The Python interface: labelled data, students, leaderboards, scorers and runs, in memory.
+
+Input: a filter, and tables of texts with scores. Output: students, their evaluation, and scorers. Nothing here needs a
+run folder, except `Run`. Everything is imported from `potstill` itself: `import potstill as ps`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+import polars as pl
+
+from potstill import metrics
+from potstill.bundle.golden import TEXTS, windows, word_lists
+from potstill.calibration import fit_calibration, no_calibration
+from potstill.dataset import DEFAULT_FRACTIONS, Fractions, assemble
+from potstill.dataset.tables import Columns, read_articles, read_table
+from potstill.errors import BadInput, DatasetError
+from potstill.evaluation.judging import Predicted, constant_for, judge
+from potstill.frames import to_polars
+from potstill.students.recipes import load_recipe
+from potstill.verdict import cap_hits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from potstill.calibration import Calibration
+    from potstill.dataset import Examples, Whole
+    from potstill.evaluation.records import Judgement, Positives
+    from potstill.filters import Filter
+    from potstill.frames import Table
+    from potstill.oracle import Oracle
+    from potstill.records import Interval
+    from potstill.students.recipes import Recipe
+    from potstill.training.facts import Fitted
+    from potstill.types import FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Labelled rows of one filter, such as the training part of a split.
+
+    `examples` holds the text windows, the scores of shape (rows, dimensions) with NaN where masked, and the clusters of
+    near-duplicates.
+    """
+
+    filter: Filter
+    examples: Examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    @property
+    def texts(self) -> list[str]:
+        """The text window of each row: title and text, cut to the filter's maximum length."""
+        return self.examples.texts
+
+    @property
+    def scores(self) -> FloatArray:
+        """The scores, shape (rows, dimensions), on the filter's scale; NaN where masked."""
+        return self.examples.scores
+
+    def to_frame(self) -> pl.DataFrame:
+        """Return the rows as a Polars frame: id, text, and one column per dimension, null where masked."""
+        columns = {name: self.scores[:, place] for place, name in enumerate(self.examples.dimensions)}
+        known = pl.DataFrame({"id": list(self.examples.ids), "text": self.texts})
+        return known.with_columns(pl.Series(name, values).fill_nan(None) for name, values in columns.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A dataset divided into four parts that share no near-duplicates; `calibration` is empty if there are few rows."""
+
+    train: Rows
+    validation: Rows
+    calibration: Rows
+    test: Rows
+    notes: tuple[str, ...] = ()
+    """Remarks about the data, such as a dimension whose scores never vary."""
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "calibration", "test"))
+        return f"Parts({sizes})"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Texts with scores for the dimensions of a filter; create it with `from_frame` or `label`.
+
+    `articles` has the columns id, title and content; `labels` one row per article and oracle with its mean score per
+    dimension.
+
+    Example:
+        >>> flt = Filter("essays", ["cohesion"], scale=(1, 5))
+        >>> data = Dataset.from_frame([{"text": "A short essay.", "cohesion": 3.5}], flt)
+        >>> len(data)
+        1
+    """
+
+    filter: Filter
+    articles: pl.DataFrame
+    labels: pl.DataFrame
+
+    @classmethod
+    def from_frame(
+        cls,
+        table: Table,
+        filter_: Filter,
+        *,
+        text: str | None = None,
+        title: str | None = None,
+        id: str | None = None,  # noqa: A002 - the name of the column that users know
+        scores: Mapping[str, str] | str | None = None,
+        oracle: str | None = None,
+    ) -> Self:
+        """Create a dataset from a table of texts and scores.
+
+        Args:
+            table: a pandas, Polars or PyArrow table, a Hugging Face dataset, a list of dicts or a dict of columns.
+            filter_: the filter with the dimensions and the scale.
+            text: column of the text; by default `content`, `text`, `body` or `full_text`.
+            title: column of the title; by default `title`, if there is one.
+            id: column of unique ids; by default `id`, if there is one, else the number of the row.
+            scores: dimension -> column, or the name of a column that holds a mapping in each row. By default, columns
+                named like the dimensions (or `y_<dimension>`), or a column `scores`. NaN and null are masked.
+            oracle: column that names who gave the scores; several rows of one id are then repeated answers.
+
+        Raises:
+            ArticleError: there is no column of text, or a text is empty; the message names the row.
+            LabelError: a score is missing from the columns, is no number or is outside the scale; the message names the
+                row.
+        """
+        found = read_table(to_polars(table), filter_, Columns(text, title, id, scores, oracle))
+        return cls(filter_, found.articles, found.labels)
+
+    def __len__(self) -> int:
+        return self.labels["article"].n_unique()
+
+    def __repr__(self) -> str:
+        return f"Dataset({len(self):,} texts for {self.filter.name}: {', '.join(self.filter.dimension_names)})"
+
+    def split(
+        self,
+        *,
+        seed: int = 0,
+        fractions: Fractions | str = DEFAULT_FRACTIONS,
+        whole: Whole | None = None,
+        oracle: str | None = None,
+    ) -> Parts:
+        """Divide the dataset into training, validation, calibration and test parts, stratified by score.
+
+        Near-duplicates are found first and stay in one part. With fewer than 1,000 rows there is no calibration part,
+        and students are calibrated on predictions of training rows by models that had not seen them.
+
+        Args:
+            seed: random seed of the split; the same seed gives the same parts.
+            fractions: shares of the parts, such as `"70/10/10/10"` or `"80/10/10"`.
+            whole: `source` keeps each source in one part, `time` trains on the past and tests on the latest articles.
+            oracle: the oracle whose labels to use, if there are several.
+
+        Raises:
+            DatasetError: there are too few rows, or the labels of no dimension vary.
+            MissingExtra: datasketch is not installed.
+        """
+        shares = Fractions.parse(fractions) if isinstance(fractions, str) else fractions
+        built, record, _ = assemble(
+            self.articles, self.labels, self.filter, seed=seed, fractions=shares, whole=whole, oracle=oracle
+        )
+        train, validation, calibration, test = (
+            Rows(self.filter, built.part(name)) for name in ("train", "validation", "calibration", "test")
+        )
+        return Parts(train, validation, calibration, test, tuple(record.notes))
+
+
+def label(
+    articles: Table,
+    filter_: Filter,
+    oracle: str | Oracle,
+    *,
+    text: str | None = None,
+    title: str | None = None,
+    id: str | None = None,  # noqa: A002 - as in `Dataset.from_frame`
+    samples: int = 1,
+    max_cost: float | None = None,
+    price: tuple[float, float] | None = None,
+    ledger: str | Path | None = None,
+    retry_failed: bool = False,
+) -> Dataset:
+    """Buy an oracle's scores of articles, and return them as a dataset.
+
+    Answers are stored in a ledger as they arrive. If the call is interrupted, the same call resumes: nothing is paid for
+    twice.
+
+    Args:
+        articles: a table of texts, as in `Dataset.from_frame`.
+        filter_: the filter to label for.
+        oracle: `KIND:MODEL`, such as `openai:gpt-5-mini`, `anthropic:...`, `gemini:...` or `replay:FILE`.
+        text: column of the text; by default `content`, `text`, `body` or `full_text`.
+        title: column of the title; by default `title`, if there is one.
+        id: column of unique ids; by default `id`, if there is one, else the number of the row.
+        samples: number of answers per article; with 2 or more, the oracle's noise is known.
+        max_cost: most dollars to spend; needs the model's prices, which are known for many models.
+        price: dollars per million tokens of input and of output, if they are not known.
+        ledger: file of the ledger; by default one per filter and rubric in potstill's cache folder (see
+            `POTSTILL_CACHE`).
+        retry_failed: whether to retry questions that failed permanently.
+
+    Raises:
+        BadInput: a limit on the cost has no price, or the oracle's name is not valid.
+        OracleError: the oracle cannot be asked: no key, no credit, no such address.
+        LabelError: not a single label could be bought; the message gives the first failure.
+        MissingExtra: the oracle's client library is not installed.
+    """
+    from potstill.labelling import Ledger, Limits, Price
+    from potstill.labelling import label as buy
+    from potstill.labelling.labels import no_label
+    from potstill.labelling.prices import price_at
+    from potstill.oracle import open_oracle
+
+    rows = read_articles(to_polars(articles), Columns(text, title, id))
+    opened = open_oracle(oracle) if isinstance(oracle, str) else oracle
+    path = Path(ledger) if ledger is not None else _ledger_of(filter_)
+    known = price_at(oracle) if isinstance(oracle, str) and price is None else None
+    cost = Price(*price) if price is not None else known and known.price
+    summary = buy(
+        path,
+        rows,
+        filter_,
+        opened,
+        samples=samples,
+        limits=Limits(max_cost=max_cost),
+        price=cost,
+        retry_failed=retry_failed,
+    )
+    with Ledger.reading(path) as stored:
+        labels = stored.labels(filter_)
+    labels = labels.filter(
+        pl.col("article").is_in(rows["id"].to_list()) & (pl.col("oracle") == f"{opened.name}:{opened.model}")
+    )
+    if labels.is_empty():
+        raise no_label(summary)
+    return Dataset(filter_, rows, labels)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """How a student scores rows that it was not trained on, compared with a constant.
+
+    `judgement` holds every metric (see docs/evaluation.md). Printed, and in a notebook, a result is a table.
+    """
+
+    student: str
+    judgement: Judgement
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return self.judgement.rows
+
+    @property
+    def mae(self) -> float | None:
+        """Mean absolute error, in points of the scale: the mean over dimensions."""
+        return self.judgement.mean.mae
+
+    @property
+    def mae_interval(self) -> Interval | None:
+        """95% interval of `mae`, over clusters of near-duplicates."""
+        return self.judgement.mean.mae_interval
+
+    @property
+    def constant_mae(self) -> float | None:
+        """The error of always predicting each dimension's median of the training rows."""
+        return self.judgement.mean.constant_mae
+
+    @property
+    def skill(self) -> float | None:
+        """Share of the constant's error that the student removes: 1 - mae / constant_mae; at most 1."""
+        return self.judgement.mean.skill
+
+    @property
+    def spearman(self) -> float | None:
+        """Spearman's rank correlation with the labels, from -1 to 1: the mean over dimensions."""
+        return self.judgement.mean.spearman
+
+    @property
+    def positives(self) -> Positives | None:
+        """How many articles of the positive tiers are found; None for a filter without positive tiers."""
+        return self.judgement.tiers.positives
+
+    @property
+    def by_dimension(self) -> pl.DataFrame:
+        """One row per dimension: dimension, rows, mae, low, high, constant_mae, skill, spearman."""
+        rows = [
+            {
+                "dimension": name,
+                "rows": figures.rows,
+                "mae": figures.mae,
+                "low": figures.mae_interval and figures.mae_interval.low,
+                "high": figures.mae_interval and figures.mae_interval.high,
+                "constant_mae": figures.constant_mae,
+                "skill": figures.skill,
+                "spearman": figures.spearman,
+            }
+            for name, figures in {**self.judgement.dimensions, "mean": self.judgement.mean}.items()
+        ]
+        kinds = {"dimension": pl.String, "rows": pl.Int64}
+        return pl.DataFrame(rows, schema={name: kinds.get(name, pl.Float64) for name in rows[0]})
+
+    def __repr__(self) -> str:
+        return f"{self._headline()}\n{_table(self.by_dimension)}"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self._headline()}</p>{self.by_dimension._repr_html_()}"
+
+    def _headline(self) -> str:
+        head = f"{self.student} on {self.rows:,} rows: MAE {_shown(self.mae)}, constant {_shown(self.constant_mae)}"
+        found = self.positives
+        return head if found is None else f"{head}; {found.both} of {found.oracle} positive articles found"
+
+
+class Student:
+    """A model that learns to give the oracle's scores.
+
+    Args:
+        recipe: name of a built-in recipe (`potstill recipes` lists them), the path of a recipe file, or a recipe.
+        seed: random seed.
+        device: device for recipes that train a network: `auto`, `cpu`, `cuda` or `mps`.
+        cache: folder in which frozen encoders keep the features of texts; by default nothing is kept.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is made from other students, which only a run holds.
+    """
+
+    def __init__(
+        self,
+        recipe: str | Path | Recipe,
+        *,
+        seed: int = 0,
+        device: str = "auto",
+        cache: str | Path | None = None,
+        tiny: bool = False,
+    ) -> None:
+        self.recipe = load_recipe(recipe) if isinstance(recipe, str | Path) else recipe
+        self.seed = seed
+        self.device = device
+        self.cache = None if cache is None else Path(cache)
+        self.tiny = tiny
+        self.fitted: Fitted | None = None
+        """The fitted model, its history and its held-out predictions; None before `fit`."""
+        self.calibration: Calibration | None = None
+        """Set by `calibrate`."""
+        self._train: Rows | None = None
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipe.name
+
+    def __repr__(self) -> str:
+        state = "not fitted" if self.fitted is None else "calibrated" if self.calibration else "fitted"
+        return f"Student({self.name!r}, {state})"
+
+    def fit(self, train: Rows, validation: Rows | None = None) -> Self:
+        """Fit the student.
+
+        Args:
+            train: training rows.
+            validation: rows on which the epoch is selected and students are compared. Default: the training rows, for
+                recipes that select nothing on them.
+
+        Returns:
+            The student itself.
+
+        Raises:
+            DatasetError: there are no rows, or a recipe that trains a network has no validation rows.
+            MissingExtra, MissingModel: the libraries or the weights of the recipe's network are not installed.
+            TrainingError: training had to stop.
+        """
+        from potstill.students.recipes import FineTunedRecipe
+        from potstill.training.fit import fit
+
+        if validation is None and isinstance(self.recipe, FineTunedRecipe):
+            raise DatasetError(f"{self.name}: trains a network and selects its epoch on validation rows; give some")
+        with tempfile.TemporaryDirectory(prefix="potstill-") as scratch:
+            self.fitted = fit(
+                self.recipe,
+                train.examples,
+                (validation or train).examples,
+                workdir=Path(scratch),
+                seed=self.seed,
+                device=self.device,
+                tiny=self.tiny,
+                cache=self.cache,
+                rubric=train.filter.rubric,
+            )
+        self._train, self.calibration = train, None
+        return self
+
+    def predict(self, texts: Rows | Sequence[str] | Table) -> FloatArray:
+        """Return raw scores, shape (texts, dimensions), on the scale of the labels; neither clipped nor calibrated.
+
+        Args:
+            texts: rows, a list of texts, or a table with a column `text`. Texts are read whole: the filter's window is
+                applied to rows and by `Scorer`, not here.
+        """
+        if isinstance(texts, Rows):
+            frame = texts.examples.frame
+        elif not isinstance(texts, str) and all(isinstance(text, str) for text in texts):
+            frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
+        else:
+            frame = to_polars(texts)
+        return self._model.student.predict(frame)
+
+    def evaluate(self, rows: Rows) -> Result:
+        """Compare the student's scores with labels that it was not trained on, such as `parts.test`.
+
+        Scores are calibrated if the student is, and clipped to the filter's scale. The constant is the median of the
+        training rows' labels in each dimension.
+        """
+        filter_, examples = rows.filter, rows.examples
+        raw = self._model.student.predict(examples.frame)
+        scores = (self.calibration or self._clipping(filter_)).apply(raw)
+        constant = constant_for(self._train_rows.scores, filter_, len(rows))
+        hits = cap_hits(examples.frame["text"], filter_)
+        predicted = Predicted("test", examples.ids, scores, examples.scores, constant, examples.clusters, hits)
+        return Result(self.name, judge(predicted, filter_))
+
+    def calibrate(self, rows: Rows | None = None) -> Student:
+        """Return the student with calibration curves, prediction intervals and tier probabilities.
+
+        Args:
+            rows: rows that were used neither for training nor for a choice, such as `parts.calibration`. If there are
+                none, the student's predictions of training rows by models that had not seen them are used.
+
+        Raises:
+            DatasetError: neither is available.
+        """
+        filter_ = self._train_rows.filter
+        if rows is not None and len(rows):
+            examples, origin = rows.examples, "the calibration part"
+            predicted = self._model.student.predict(examples.frame)
+        else:
+            examples, origin = self._train_rows.examples, "training rows, predicted by models that had not seen them"
+            predicted = self._model.held_out
+            if np.isnan(predicted).all():
+                raise DatasetError(f"{self.name}: there are no calibration rows and no held-out predictions")
+        calibrated = Student(self.recipe, seed=self.seed, device=self.device, cache=self.cache, tiny=self.tiny)
+        calibrated.fitted, calibrated._train = self.fitted, self._train  # noqa: SLF001 - a copy of this object
+        calibrated.calibration = fit_calibration(
+            predicted,
+            examples.scores,
+            examples.clusters,
+            self.seed,
+            dimensions=filter_.dimension_names,
+            low=filter_.scale.min,
+            high=filter_.scale.max,
+            origin=origin,
+            rules=filter_,
+            cap_hits=cap_hits(examples.frame["text"], filter_),
+        )
+        return calibrated
+
+    @property
+    def _model(self) -> Fitted:
+        if self.fitted is None:
+            raise BadInput(f"{self.name} is not fitted; call fit(train, validation) first")
+        return self.fitted
+
+    @property
+    def _train_rows(self) -> Rows:
+        _ = self._model
+        return self._train  # type: ignore[return-value]  # set together with the model
+
+    @staticmethod
+    def _clipping(filter_: Filter) -> Calibration:
+        return no_calibration(filter_.dimension_names, low=filter_.scale.min, high=filter_.scale.max)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leaderboard:
+    """Students by their error on one part of a dataset, the best first. Printed, and in a notebook, it is a table.
+
+    `students` and `results` have the order of the table. `difference` in the table is a student's mean absolute error
+    minus that of the first; `low` and `high` are its 95% interval over clusters of the same rows. An interval that
+    contains 0 does not show that one is better.
+    """
+
+    students: tuple[Student, ...]
+    results: tuple[Result, ...]
+    table: pl.DataFrame
+    part: str
+
+    @property
+    def best(self) -> Student:
+        """The student with the lowest error."""
+        return self.students[0]
+
+    def __getitem__(self, name: str) -> Student:
+        """Return the student of a recipe."""
+        found = next((student for student in self.students if student.name == name), None)
+        if found is None:
+            raise KeyError(f"no student {name!r}; there are: {', '.join(student.name for student in self.students)}")
+        return found
+
+    def __repr__(self) -> str:
+        return f"{self.results[0].rows:,} rows of the {self.part} part\n{_table(self.table)}"
+
+    def _repr_html_(self) -> str:
+        return self.table._repr_html_()
+
+
+def compare(
+    students: Sequence[str | Path | Recipe | Student],
+    parts: Parts,
+    *,
+    part: Literal["validation", "test"] = "validation",
+    seed: int = 0,
+    device: str = "auto",
+) -> Leaderboard:
+    """Fit the students that are not fitted yet, and rank all of them by their error on the same rows.
+
+    A constant is always included. Choose a student on the validation part; the test part then gives an error that the
+    choice has not made too small.
+
+    Args:
+        students: recipes by name, path or object, and students.
+        parts: the parts of a dataset.
+        part: the part on which students are compared.
+        seed: random seed of the students that are fitted here, and of the bootstrap.
+        device: device for recipes that train a network.
+
+    Raises:
+        DatasetError, MissingExtra, MissingModel, RecipeError, TrainingError: as `Student.fit`.
+    """
+    from potstill.terminal import track
+
+    wanted = [one if isinstance(one, Student) else Student(one, seed=seed, device=device) for one in students]
+    if all(student.name != "constant" for student in wanted):
+        wanted.append(Student("constant", seed=seed))
+    twice = sorted({one.name for one in wanted if sum(other.name == one.name for other in wanted) > 1})
+    if twice:
+        raise BadInput(f"{twice[0]} is given twice; a leaderboard has one student of a name")
+    rows = getattr(parts, part)
+    for student in track(wanted, "fitting", len(wanted)):
+        if student.fitted is None:
+            student.fit(parts.train, parts.validation)
+    results = {student.name: student.evaluate(rows) for student in wanted}
+    order = sorted(wanted, key=lambda student: (results[student.name].mae is None, results[student.name].mae or 0.0))
+    errors = {student.name: np.abs(_clipped(student, rows) - rows.scores) for student in wanted}
+    first = errors[order[0].name]
+    table = []
+    for student in order:
+        result, own = results[student.name], errors[student.name]
+        gap = None if own is first else metrics.compare(own, first, rows.examples.clusters, seed=seed)
+        table.append(
+            {
+                "student": student.name,
+                "mae": result.mae,
+                "skill": result.skill,
+                "spearman": result.spearman,
+                "difference": gap and gap.difference,
+                "low": gap and gap.low,
+                "high": gap and gap.high,
+                "seconds": round(student._model.seconds, 1),  # noqa: SLF001 - of the same module
+            }
+        )
+    kinds = {name: pl.String if name == "student" else pl.Float64 for name in table[0]}
+    return Leaderboard(tuple(order), tuple(results[one.name] for one in order), pl.DataFrame(table, kinds), part)
+
+
+def _clipped(student: Student, rows: Rows) -> FloatArray:
+    scale = rows.filter.scale
+    return np.clip(student.predict(rows), scale.min, scale.max)
+
+
+def _table(frame: pl.DataFrame) -> str:
+    """Return a frame as lines of text with three decimals and no frame around it."""
+    shown = frame.select(
+        pl.Series(name, [_shown(value) for value in frame[name]], dtype=pl.String) for name in frame.columns
+    )
+    cells = [list(shown.columns), *(list(row) for row in shown.iter_rows())]
+    widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) if place == 0 else cell.rjust(width)
+                  for place, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        for row in cells
+    )  # fmt: skip
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _ledger_of(filter_: Filter) -> Path:
+    """Return the default ledger of a filter: one for everything that its labels depend on."""
+    from potstill.students.torch.backbones import cache_folder
+
+    return cache_folder() / "labels" / f"{filter_.name}-{filter_.oracle_hash[:12]}.sqlite"
