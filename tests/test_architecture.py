@@ -40,7 +40,7 @@ def test_every_module_has_its_layer():
 def test_only_the_pipeline_and_what_shows_it_are_above_the_library():
     known = layers()
     assert known[: known.index("potstill.pipeline") + 1] == [
-        f"potstill.{name}" for name in ("__main__", "cli", "demo", "pages", "report", "pipeline")
+        f"potstill.{name}" for name in ("__main__", "cli", "demo", "sklearn", "api", "pages", "report", "pipeline")
     ]
 
 

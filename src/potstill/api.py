@@ -6,19 +6,17 @@ run folder, except `Run`. Everything is imported from `potstill` itself: `import
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 import polars as pl
 
 from potstill import metrics
-from potstill.bundle.golden import TEXTS, windows, word_lists
 from potstill.calibration import fit_calibration, no_calibration
-from potstill.dataset import DEFAULT_FRACTIONS, Fractions, assemble
+from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Fractions, assemble
 from potstill.dataset.tables import Columns, read_articles, read_table
 from potstill.errors import BadInput, DatasetError
 from potstill.evaluation.judging import Predicted, constant_for, judge
@@ -84,7 +82,9 @@ class Parts:
     """Remarks about the data, such as a dimension whose scores never vary."""
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "calibration", "test"))
+        sizes = ", ".join(
+            f"{name} {len(getattr(self, name)):,}" for name in ("train", "validation", "calibration", "test")
+        )
         return f"Parts({sizes})"
 
 
@@ -171,9 +171,7 @@ class Dataset:
         built, record, _ = assemble(
             self.articles, self.labels, self.filter, seed=seed, fractions=shares, whole=whole, oracle=oracle
         )
-        train, validation, calibration, test = (
-            Rows(self.filter, built.part(name)) for name in ("train", "validation", "calibration", "test")
-        )
+        train, validation, calibration, test = (Rows(self.filter, built.part(name)) for name in PARTS)
         return Parts(train, validation, calibration, test, tuple(record.notes))
 
 
@@ -193,8 +191,8 @@ def label(
 ) -> Dataset:
     """Buy an oracle's scores of articles, and return them as a dataset.
 
-    Answers are stored in a ledger as they arrive. If the call is interrupted, the same call resumes: nothing is paid for
-    twice.
+    Answers are stored in a ledger as they arrive. If the call is interrupted, the same call resumes: nothing is paid
+    for twice.
 
     Args:
         articles: a table of texts, as in `Dataset.from_frame`.
@@ -225,8 +223,8 @@ def label(
     rows = read_articles(to_polars(articles), Columns(text, title, id))
     opened = open_oracle(oracle) if isinstance(oracle, str) else oracle
     path = Path(ledger) if ledger is not None else _ledger_of(filter_)
-    known = price_at(oracle) if isinstance(oracle, str) and price is None else None
-    cost = Price(*price) if price is not None else known and known.price
+    known = price_at(oracle) if isinstance(oracle, str) else None
+    cost = Price(*price) if price is not None else None if known is None else known.price
     summary = buy(
         path,
         rows,
@@ -450,7 +448,7 @@ class Student:
             if np.isnan(predicted).all():
                 raise DatasetError(f"{self.name}: there are no calibration rows and no held-out predictions")
         calibrated = Student(self.recipe, seed=self.seed, device=self.device, cache=self.cache, tiny=self.tiny)
-        calibrated.fitted, calibrated._train = self.fitted, self._train  # noqa: SLF001 - a copy of this object
+        calibrated.fitted, calibrated._train = self.fitted, self._train
         calibrated.calibration = fit_calibration(
             predicted,
             examples.scores,

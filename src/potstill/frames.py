@@ -28,24 +28,15 @@ def to_polars(table: Table) -> pl.DataFrame:
     Raises:
         BadInput: the table is of no supported kind, or its rows or columns do not fit together.
     """
-    if isinstance(table, pl.DataFrame):
-        return table
-    if isinstance(table, pl.LazyFrame):
-        return table.collect()
+    if isinstance(table, pl.DataFrame | pl.LazyFrame):
+        return table.lazy().collect()
     if _is_dataset(table):
         return pl.DataFrame(table.with_format("arrow")[:])
     if isinstance(table, Mapping):
         return _of_columns({str(name): list(values) for name, values in table.items()})
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
         return _of_rows(table)
-    try:
-        frame = nw.from_native(table, eager_only=True)
-    except TypeError:
-        raise BadInput(f"a table is needed ({KINDS}); got {type(table).__name__}") from None
-    if frame.implementation.is_pandas_like():
-        # Without PyArrow, pandas cannot hand over text in any other way.
-        return _of_columns({str(name): frame[name].to_list() for name in frame.columns})
-    return frame.to_polars()
+    return _of_native(table)
 
 
 def like(result: pl.DataFrame, table: Table) -> Table:
@@ -54,23 +45,34 @@ def like(result: pl.DataFrame, table: Table) -> Table:
     The result has the input's rows, in order, and its columns first, which may have been renamed; a pandas index and
     the types of the input's columns are kept.
     """
-    if isinstance(table, pl.DataFrame):
-        return result
-    if isinstance(table, pl.LazyFrame):
-        return result.lazy()
+    if isinstance(table, pl.DataFrame | pl.LazyFrame):
+        return result if isinstance(table, pl.DataFrame) else result.lazy()
     if _is_dataset(table):
         return type(table)(result.to_arrow())
     if isinstance(table, Mapping):
         return result.to_dict(as_series=False)
-    if isinstance(table, Sequence):
-        return result.to_dicts()
-    frame = nw.from_native(table, eager_only=True)
-    names = result.columns[: len(frame.columns)]
-    frame = frame.rename(dict(zip(frame.columns, names, strict=True)))
+    return result.to_dicts() if isinstance(table, Sequence) else _like_native(result, table)
+
+
+def _of_native(table: Table) -> pl.DataFrame:
+    try:
+        frame = nw.from_native(table, eager_only=True)
+    except TypeError:
+        raise BadInput(f"a table is needed ({KINDS}); got {type(table).__name__}") from None
     if frame.implementation.is_pandas_like():
-        added = {name: result[name].to_list() for name in result.columns[len(names) :]}
-        return frame.to_native().assign(**added)
-    return result.to_arrow() if frame.implementation.is_pyarrow() else nw.from_native(result).to_native()
+        # Without PyArrow, pandas cannot hand over text in any other way.
+        return _of_columns({str(name): frame[name].to_list() for name in frame.columns})
+    found: pl.DataFrame = frame.to_polars()
+    return found
+
+
+def _like_native(result: pl.DataFrame, table: Table) -> Table:
+    frame = nw.from_native(table, eager_only=True)
+    if not frame.implementation.is_pandas_like():
+        return result.to_arrow()
+    names = result.columns[: len(frame.columns)]
+    native = frame.rename(dict(zip(frame.columns, names, strict=True))).to_native()
+    return native.assign(**{name: result[name].to_list() for name in result.columns[len(names) :]})
 
 
 def _is_dataset(table: Table) -> bool:

@@ -6,13 +6,12 @@ needs no filter; the scores are any numbers.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import polars as pl
 
-from potstill.errors import DatasetError, require
+from potstill.errors import require
 
 require("sklearn", "train")
 
@@ -135,11 +134,11 @@ def _examples(texts: list[str], scores: FloatArray, names: tuple[str, ...]) -> E
 
 def _texts(X: Sequence[str]) -> list[str]:  # noqa: N803 - scikit-learn's name
     if isinstance(X, str):
-        raise ValueError("X is one text; expected a list of texts")
+        raise ValueError("X is one text; expected a list of texts")  # noqa: TRY004 - what scikit-learn raises
     texts = list(np.asarray(X, dtype=object).ravel()) if np.ndim(X) == 2 and np.shape(X)[1] == 1 else list(X)
     for row, text in enumerate(texts):
         if not isinstance(text, str):
-            raise ValueError(f"X holds {type(text).__name__} at row {row}; expected texts")
+            raise ValueError(f"X holds {type(text).__name__} at row {row}; expected texts")  # noqa: TRY004 - as above
     return texts
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from potstill.types import DROPPED, UNSCORED, FloatArray
 from potstill.verdict import MOST_LIMITS, OVERALL, Cap, Gate, Tier
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -231,7 +232,7 @@ def _dimensions(dimensions: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]
     """Return dimensions with descriptions and weights, which are equal where none is given for any dimension."""
     if isinstance(dimensions, str):
         raise FilterError(f"dimensions: expected a list of names or a dict, got the text {dimensions!r}")
-    given: dict[str, Any] = dict(dimensions) if hasattr(dimensions, "keys") else dict.fromkeys(dimensions, "")
+    given: dict[str, Any] = dict(dimensions) if isinstance(dimensions, Mapping) else dict.fromkeys(dimensions, "")
     equal = 1 / max(1, len(given))
     return {
         name: {"weight": equal, "description": value or name.replace("_", " ")} if isinstance(value, str) else value

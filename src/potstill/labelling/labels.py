@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from filelock import FileLock, Timeout
 
-from potstill.errors import BadInput, LabelError
+from potstill.errors import BadInput, LabelError, OracleError
 from potstill.labelling.batch import BatchSession, refuse_jobs
 from potstill.labelling.changes import agree
 from potstill.labelling.ledger import Ledger

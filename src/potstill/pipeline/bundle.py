@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 NEVER_SHIPPED = frozenset({"source-median"})
 """Baselines that do not read the text; they are not meant for scoring and are never put in a bundle."""
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
     """A trained student of the run, with its raw predictions of the validation part, shape (rows, dimensions)."""
