@@ -11,7 +11,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from potstill.api import Dataset, Leaderboard, Parts, Result, Rows, Student, compare, label
+    from potstill.api import Dataset, Leaderboard, Parts, Result, Rows, Run, Scorer, Student, compare, label
     from potstill.errors import BadInput, MissingExtra, PotstillError
     from potstill.filters import Dimension, Filter
     from potstill.types import Article, Verdict
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __version__: str
 
 _MODULES = {
-    "api": ("Dataset", "Leaderboard", "Parts", "Result", "Rows", "Student", "compare", "label"),
+    "api": ("Dataset", "Leaderboard", "Parts", "Result", "Rows", "Run", "Scorer", "Student", "compare", "label"),
     "errors": ("BadInput", "MissingExtra", "PotstillError"),
     "filters": ("Dimension", "Filter"),
     "types": ("Article", "Verdict"),
@@ -42,6 +42,8 @@ __all__ = [
     "PotstillError",
     "Result",
     "Rows",
+    "Run",
+    "Scorer",
     "Student",
     "Tier",
     "Verdict",

@@ -9,33 +9,37 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import polars as pl
 
 from potstill import metrics
+from potstill.bundle.golden import TEXTS, windows, word_lists
+from potstill.bundle.reading import Bundle
 from potstill.calibration import fit_calibration, no_calibration
 from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Fractions, assemble
-from potstill.dataset.tables import Columns, read_articles, read_table
+from potstill.dataset.tables import TEXT_COLUMNS, Columns, read_articles, read_table
 from potstill.errors import BadInput, DatasetError
 from potstill.evaluation.judging import Predicted, constant_for, judge
-from potstill.frames import to_polars
+from potstill.frames import like, to_polars
+from potstill.pipeline import run as runs
+from potstill.scorer import scoring
 from potstill.students.recipes import load_recipe
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from potstill.calibration import Calibration
-    from potstill.dataset import Examples, Whole
-    from potstill.evaluation.records import Judgement, Positives
+    from potstill.dataset import DatasetRecord, Examples, Whole
+    from potstill.evaluation.records import Evaluation, Judgement, Positives
     from potstill.filters import Filter
     from potstill.frames import Table
     from potstill.oracle import Oracle
     from potstill.records import Interval
     from potstill.students.recipes import Recipe
-    from potstill.training.facts import Fitted
+    from potstill.training.facts import Fitted, StudentRecord
     from potstill.types import FloatArray
 
 
@@ -474,6 +478,11 @@ class Student:
         _ = self._model
         return self._train  # type: ignore[return-value]  # set together with the model
 
+    def _bundle(self, filter_: Filter) -> Bundle:
+        """Return the fitted student as a bundle in memory."""
+        model: Any = self._model.student
+        return Bundle.in_memory(filter_, model, self.calibration or self._clipping(filter_), self.name)
+
     @staticmethod
     def _clipping(filter_: Filter) -> Calibration:
         return no_calibration(filter_.dimension_names, low=filter_.scale.min, high=filter_.scale.max)
@@ -569,6 +578,192 @@ def compare(
         )
     kinds = {name: pl.String if name == "student" else pl.Float64 for name in table[0]}
     return Leaderboard(tuple(order), tuple(results[one.name] for one in order), pl.DataFrame(table, kinds), part)
+
+
+class Scorer(scoring.Scorer[Any]):
+    """Turns texts into verdicts: prefilter, student, calibration, and the filter's gates, caps and tiers.
+
+    Create it from a filter and a fitted student, or load a bundle with `Scorer.load(folder)`; a list of folders scores
+    with several filters at once.
+
+    Args:
+        filter_: the filter. (`load` passes opened bundles.)
+        student: a fitted student. Without calibration its scores are only clipped to the scale and have no intervals.
+        options: `level`, the coverage of the intervals (0.9 by default); `probabilities`, whether to compute the
+            probability of each tier.
+
+    Raises:
+        BadInput: the student is not fitted, or an option is not valid.
+        BundleError: the student scores other dimensions than the filter's.
+    """
+
+    def __init__(self, filter_: Filter | Any, student: Student | None = None, **options: Any) -> None:
+        self.student = student
+        bundles: Any = filter_
+        if student is not None:
+            bundles = student._bundle(filter_)  # noqa: SLF001 - of the same module
+        elif not isinstance(filter_, Bundle | list | tuple):
+            raise BadInput("a scorer needs a fitted student: Scorer(filter, student); Scorer.load opens a bundle")
+        super().__init__(bundles, early=early, encoders=encoders, **options)
+
+    def score_batch(self, articles: Table) -> Table:
+        """Return the table with the verdict's columns added, as the same kind of table.
+
+        The columns are `score_<dimension>`, `low_<dimension>` and `high_<dimension>` on the filter's scale, `overall`,
+        `tier`, `gates`, `caps` and `reason` (see docs/scoring.md). A column of the input with one of these names is
+        renamed to `input_<name>`.
+
+        Args:
+            articles: a pandas, Polars or PyArrow table, a Hugging Face dataset, a list of dicts or a dict of columns;
+                with a column `content`, `text`, `body` or `full_text`, and optionally `title`. A missing text is empty.
+
+        Raises:
+            BadInput: there is no column of text, or it does not hold text.
+        """
+        frame = to_polars(articles)
+        text = next((name for name in TEXT_COLUMNS if name in frame.columns), None)
+        if text is None:
+            raise BadInput(f"no column of text: expected {', '.join(TEXT_COLUMNS)}; got {', '.join(frame.columns)}")
+        scored = super().score_batch(frame.rename({text: "content"}))
+        return like(scored.rename({"content": text}), articles)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a bundle: a folder that any machine can score with, and that proves its scores when it is loaded.
+
+        A network is exported to ONNX, so that scoring needs no torch. Golden texts are scored before and after; a
+        bundle whose scores differ is not written.
+
+        Raises:
+            BadInput: the scorer was loaded from a bundle, or the folder cannot be written.
+            BundleError: the student cannot be exported.
+            MissingExtra: torch is needed for the export and is not installed.
+        """
+        if self.student is None:
+            raise BadInput("this scorer was loaded from a bundle; copy its folder instead")
+        from potstill.bundle.exporting import export_student
+        from potstill.bundle.facts import BundleFacts, Calibrated
+        from potstill.bundle.writing import write_bundle
+        from potstill.machine import versions
+
+        bundle: Any = self.bundle
+        train = self.student._train_rows  # noqa: SLF001 - of the same module
+        golden = [*TEXTS, *word_lists(train.texts, seed=self.student.seed)]
+        with tempfile.TemporaryDirectory(prefix="potstill-") as scratch:
+            texts = windows(golden, bundle.filter)["text"].to_list()
+            kind, encoders, exports = export_student(bundle.student, Path(scratch), texts)
+            kept = {curve.dimension: curve.method for curve in bundle.calibration.curves}
+            written = write_bundle(
+                Path(folder),
+                student=bundle.student,
+                recipe=self.student.name,
+                filter_=bundle.filter,
+                calibration=bundle.calibration,
+                golden=golden,
+                encoders=encoders,
+                kind=kind,
+                facts=BundleFacts(
+                    calibration=Calibrated(origin=bundle.calibration.origin, kept=kept),
+                    exports=exports,
+                    versions=versions(),
+                ),
+            )
+        return written.folder
+
+    def __repr__(self) -> str:
+        return f"Scorer({', '.join(self.filters)})"
+
+
+class Run(runs.Run):
+    """A run folder: labels, dataset, students, bundle, evaluation and report of one filter, each recorded.
+
+    `Run.open(folder)` opens one, `Run.create(folder, filter)` makes a new one. Each method runs a stage, as the command
+    of the same name does; `status()` says which stages are done, stale or missing.
+    """
+
+    def dataset(
+        self, *, seed: int = 0, fractions: Fractions | str = DEFAULT_FRACTIONS, whole: Whole | None = None
+    ) -> DatasetRecord:
+        """Split the run's labels without leakage, as `Dataset.split` does.
+
+        Raises:
+            RunError: there are no labels yet, or another process is writing to the run.
+            DatasetError: no dataset can be made from the labels.
+        """
+        from potstill.pipeline.dataset import build_dataset
+
+        shares = Fractions.parse(fractions) if isinstance(fractions, str) else fractions
+        return build_dataset(self, seed=seed, fractions=shares, whole=whole)
+
+    def train(
+        self,
+        recipes: Sequence[str | Path] | None = None,
+        *,
+        resume: bool = False,
+        seed: int = 0,
+        device: str = "auto",
+        tiny: bool = False,
+    ) -> list[StudentRecord]:
+        """Fit students on the run's dataset, which is built first if it is missing or stale.
+
+        Args:
+            recipes: names of recipes or paths of recipe files; by default those that take at most a minute.
+            resume: keep students that are complete, and continue the one that was interrupted.
+            seed: random seed.
+            device: device for recipes that train a network.
+            tiny: use tiny random networks, to test the pipeline; scores are meaningless.
+
+        Raises:
+            RunError, RecipeError, TrainingError: as the command `potstill train`.
+        """
+        from potstill.pipeline.train import DEFAULT_RECIPES, train_run
+
+        self._ready("dataset", self.dataset)
+        return train_run(self, recipes or DEFAULT_RECIPES, resume=resume, seed=seed, device=device, tiny=tiny)
+
+    def bundle(self, student: str | None = None, *, seed: int = 0) -> Bundle:
+        """Build the bundle of one student, by default of the one with the lowest validation error.
+
+        Raises:
+            RunError: nothing is trained yet, or there is no such student.
+            BundleError: the bundle cannot be made or does not pass its checks; the previous bundle is kept.
+        """
+        from potstill.pipeline.bundle import build_bundle
+
+        return build_bundle(self, student, seed=seed)
+
+    def evaluate(self, *, folds: int | None = None, seed: int = 0) -> Evaluation:
+        """Evaluate the students and the bundle, which is built first if it is missing or stale.
+
+        Args:
+            folds: number of cross-validation folds for students that are fitted in seconds; 0 for none. By default 10
+                for up to 1,500 rows, and none for more.
+            seed: random seed of the folds and of the bootstrap.
+        """
+        from potstill.pipeline.evaluate import evaluate_run
+
+        self._ready("bundle", self.bundle)
+        return evaluate_run(self, k=folds, seed=seed)
+
+    def report(self) -> Path:
+        """Write the report of an evaluated run, and return its folder.
+
+        Raises:
+            RunError: the run has not been evaluated.
+            MissingExtra: the extra `report` is not installed.
+        """
+        from potstill.report import write_report
+
+        return write_report(self)
+
+    def scorer(self) -> Scorer:
+        """Open the run's bundle for scoring."""
+        opened: Any = Scorer.load(self.need("bundle", "bundle"))
+        return opened  # type: ignore[no-any-return]  # of the class that loads it
+
+    def _ready(self, stage: str, work: Callable[[], object]) -> None:
+        """Run a stage unless it is done and current."""
+        if next(status.state for status in self.status() if status.stage == stage) != "done":
+            work()
 
 
 def _clipped(student: Student, rows: Rows) -> FloatArray:

@@ -8,6 +8,7 @@ from potstill.backends.machine import this_machine
 from potstill.backends.plan import PORTABLE, bench_path
 from potstill.errors import BadInput, BundleError
 from potstill.files import read_json
+from potstill.pipeline.material import labelled_rows
 from potstill.scorer import Scorer
 from potstill.speed.benching import Bench, bench_bundle, write_bench
 from potstill.speed.fresh import measure_fresh
@@ -93,10 +94,12 @@ def test_single_articles_are_timed_until_patience_ends(tfidf, news):
     assert found.latency.articles == 23
 
 
-def test_without_articles_the_runs_own_are_taken_and_else_golden_texts(tfidf, tmp_path):
+def test_a_runs_own_rows_are_taken_and_without_any_golden_texts(tfidf, tmp_path):
     run = started(tmp_path / "run")
     tfidf_bundle(run.path("bundle"))
-    assert "of the test part" in bench_bundle(run.path("bundle"), limit=5, rounds=1).measured_on
+    rows = labelled_rows(run.path("bundle"), 5)
+    assert "of the test part" in bench_bundle(run.path("bundle"), rows, limit=5, rounds=1).measured_on
+    assert len(labelled_rows(tfidf, 5)) == 0
     assert "golden texts" in bench_bundle(tfidf, limit=5, rounds=1).measured_on
 
 

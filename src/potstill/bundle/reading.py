@@ -17,7 +17,7 @@ import numpy as np
 from potstill.backends.plan import PORTABLE, open_variant
 from potstill.backends.weights import check_weights
 from potstill.bundle.golden import prove, read_golden
-from potstill.bundle.layout import BUNDLE_LAYOUT, check_files, file_name, read_manifest, tolerance_of
+from potstill.bundle.layout import BUNDLE_LAYOUT, Manifest, check_files, file_name, read_manifest, tolerance_of
 from potstill.bundle.signing import Trust, fingerprint, read_signature
 from potstill.bundle.verdicts import Verdicts, identity_of, prove_verdicts
 from potstill.calibration import Calibration
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from potstill.backends.plan import Plan, Variant
     from potstill.bundle.facts import BundleFacts
     from potstill.bundle.golden import Golden
-    from potstill.bundle.layout import Manifest
     from potstill.filters import Filter
     from potstill.students import Encoder, Student
+    from potstill.students.storage import AnyStudent
 
     Opener = Callable[[Path, Manifest, Variant, str], Encoder | None]
 
@@ -61,6 +61,34 @@ class Bundle:
     calibration: Calibration
     plan: Plan | None = None
     """How its encoders run on this machine; None for the portable backend."""
+
+    @classmethod
+    def in_memory(cls, filter_: Filter, student: AnyStudent, calibration: Calibration, recipe: str) -> Bundle:
+        """Return a bundle that is on no disk, so that a scorer can use a student that was just fitted.
+
+        It has no hash, files or golden texts; `writing.write_bundle` makes a bundle that proves itself.
+
+        Raises:
+            BundleError: the student scores other dimensions than the filter's.
+        """
+        if student.dimensions != filter_.dimension_names:
+            raise BundleError(
+                f"{recipe}: scores {', '.join(student.dimensions)}; the dimensions of {filter_.name} are "
+                f"{', '.join(filter_.dimension_names)}"
+            )
+        manifest = Manifest(
+            kind="self-contained",
+            filter=filter_.name,
+            filter_version=filter_.version,
+            filter_hash=filter_.content_hash,
+            dimensions=filter_.dimension_names,
+            recipe=recipe,
+            student=student.kind,
+            encoders=(),
+            tolerance=tolerance_of(filter_.scale.max - filter_.scale.min),
+            files={},
+        )
+        return cls(Path(recipe), "", manifest, filter_, student, calibration)
 
     @property
     def facts(self) -> BundleFacts:
