@@ -7,7 +7,6 @@ milliseconds.
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,7 +54,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module holds under the name
     if name == "__version__":
-        found: Any = _version("potstill")
+        from importlib.metadata import version
+
+        found: Any = version("potstill")
     elif name in _HOME:
         found = getattr(import_module(f"potstill.{_HOME[name]}"), name)
     else:

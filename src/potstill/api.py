@@ -30,6 +30,7 @@ from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from typing import Unpack
 
     from potstill.calibration import Calibration
     from potstill.dataset import DatasetRecord, Examples, Whole
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
     from potstill.frames import Table
     from potstill.oracle import Oracle
     from potstill.records import Interval
+    from potstill.scorer.early import Early
+    from potstill.scorer.one_filter import ScoringOptions
+    from potstill.scorer.shared_encoders import SharedEncoders
     from potstill.students.recipes import Recipe
     from potstill.training.facts import Fitted, StudentRecord
     from potstill.types import FloatArray
@@ -597,11 +601,19 @@ class Scorer(scoring.Scorer[Any]):
         BundleError: the student scores other dimensions than the filter's.
     """
 
-    def __init__(self, filter_: Filter | Any, student: Student | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        filter_: Filter | Bundle | Sequence[Bundle],
+        student: Student | None = None,
+        *,
+        early: Early | None = None,
+        encoders: SharedEncoders | None = None,
+        **options: Unpack[ScoringOptions],
+    ) -> None:
         self.student = student
         bundles: Any = filter_
         if student is not None:
-            bundles = student._bundle(filter_)  # noqa: SLF001 - of the same module
+            bundles = student._bundle(bundles)  # noqa: SLF001 - of the same module
         elif not isinstance(filter_, Bundle | list | tuple):
             raise BadInput("a scorer needs a fitted student: Scorer(filter, student); Scorer.load opens a bundle")
         super().__init__(bundles, early=early, encoders=encoders, **options)
