@@ -13,7 +13,7 @@ from potstill.bundle.golden import TEXTS
 from potstill.errors import BundleError
 from potstill.pipeline.bundle import build_bundle, export_student
 from potstill.pipeline.evaluate import evaluate_run
-from potstill.pipeline.leaderboard import climb
+from potstill.pipeline.leaderboard import train_candidates
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import train_run
 from potstill.scorer import Scorer
@@ -119,5 +119,5 @@ def test_a_run_trains_ships_and_judges_one(tmp_path):
     evaluation = evaluate_run(Run.open(run.folder), k=0, resamples=20, timed=False)
     assert evaluation.ladder[0].name == "mine"
     assert json.loads((run.folder / "students/mine/record.json").read_text())["recipe"]["members"][0]["name"]
-    ladder = climb(run, [path, "constant"], minutes=5, tiny=True)
-    assert {step.name: step.state for step in ladder.steps} == {"mine": "trained", "constant": "trained"}
+    leaderboard = train_candidates(run, [path, "constant"], minutes=5, tiny=True)
+    assert {step.name: step.state for step in leaderboard.steps} == {"mine": "trained", "constant": "trained"}

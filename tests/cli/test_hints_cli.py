@@ -11,7 +11,7 @@ from potstill.cli import build
 from potstill.cli.tiers import described_cut
 from potstill.evaluation.records import Threshold
 from potstill.filters import load_filter, scaffold, untouched
-from potstill.pipeline.leaderboard import climb
+from potstill.pipeline.leaderboard import train_candidates
 from potstill.pipeline.run import Run
 
 
@@ -86,16 +86,16 @@ def test_few_positives_are_counted_and_no_recall_is_made_up():
     )
 
 
-def test_a_ladder_that_does_nothing_keeps_the_time_of_the_training(tmp_path):
+def test_a_leaderboard_that_trains_nothing_keeps_the_time_of_the_training(tmp_path):
     run = started(tmp_path / "run")
-    rungs = ["constant", "tfidf-ridge"]
-    climb(run, rungs)
+    names = ["constant", "tfidf-ridge"]
+    train_candidates(run, names)
     first = Run.open(run.folder).manifest.stages["train"]
-    made = [json.loads((run.path("students") / name / "record.json").read_text())["seconds"] for name in rungs]
+    made = [json.loads((run.path("students") / name / "record.json").read_text())["seconds"] for name in names]
     # The stage's duration includes that of its students, although each was trained in a separate step.
     assert first.seconds >= sum(made)
-    assert set(first.parameters["recipes"]) == set(rungs)
-    climb(Run.open(run.folder), rungs)
+    assert set(first.parameters["recipes"]) == set(names)
+    train_candidates(Run.open(run.folder), names)
     again = Run.open(run.folder).manifest.stages["train"]
     assert (again.started, again.seconds, again.load) == (first.started, first.seconds, first.load)
 

@@ -179,7 +179,11 @@ def test_training_says_how_it_goes_on(tmp_path):
 @pytest.mark.parametrize(
     ("command", "target", "promise"),
     [
-        (["ladder", "RUN"], "potstill.pipeline.leaderboard.climb", "; run the same command to resume"),
+        (
+            ["train", "RUN", "--auto"],
+            "potstill.pipeline.leaderboard.train_candidates",
+            "; finished students are kept; run the same command to resume",
+        ),
         (["tune", "RUN", "RUN/space.yaml"], "potstill.pipeline.tune.load_space", "; run the same command to resume"),
         (["evaluate", "RUN"], "potstill.evaluation.evaluate_run", ""),
         (["dataset", "RUN"], "potstill.dataset.build_dataset", ""),

@@ -151,7 +151,7 @@ def test_what_has_to_write_says_in_one_line_that_it_cannot(place):
         ["train", run, "--recipe", "constant"],
         ["bundle", run],
         ["cascade", run],
-        ["ladder", run, "--recipe", "constant"],
+        ["train", run, "--auto", "--recipe", "constant"],
         ["audit", run],
         ["accept", run],
         ["decide", run, "--why", "good", "--accept"],

@@ -38,7 +38,7 @@ def begun(monkeypatch):
         (["cascade", "--first", "constant"], ["cascade", "finding what the first student may answer alone"]),
         (["audit", "--no-learn"], ["audit", "auditing"]),
         (["compare", "BUNDLE"], ["compare", "comparing"]),
-        (["ladder", "--recipe", "constant"], ["ladder"]),
+        (["train", "--auto", "--recipe", "constant"], ["train"]),
         (["report"], ["report"]),
     ],
 )

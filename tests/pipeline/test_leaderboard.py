@@ -9,10 +9,12 @@ import typer
 from tiny_run import started
 from typer.testing import CliRunner
 
-from potstill.cli import ladder as command
+from potstill.cli import train as command
 from potstill.errors import BadInput, MissingModel, RecipeError, RunError
-from potstill.pipeline.leaderboard import Ladder, Step, climb, next_of
-from potstill.report.climb import prepare_climb, write_picture
+from potstill.pipeline.leaderboard import Entry, Leaderboard, next_of, train_candidates
+from potstill.pipeline.run import Run
+from potstill.pipeline.train import train_one
+from potstill.report.cost import prepare_cost, write_picture
 from potstill.report.facts import json_record
 
 CHEAP = ("constant", "tfidf-ridge")
@@ -24,25 +26,25 @@ def seconds_by_name(**seconds):
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory):
-    run = started(tmp_path_factory.mktemp("ladder"))
+def made(tmp_path_factory):
+    run = started(tmp_path_factory.mktemp("leaderboard"))
     guess = seconds_by_name(minilm_ridge=1e6)
-    return run, climb(run, ("minilm-ridge", *CHEAP), minutes=10, estimating=guess)
+    return run, train_candidates(run, ("minilm-ridge", *CHEAP), minutes=10, estimating=guess)
 
 
 @pytest.fixture(scope="module")
-def record(climbed):
-    run, _ = climbed
-    return json_record(run.folder, run.path("ladder"), Ladder)
+def record(made):
+    run, _ = made
+    return json_record(run.folder, run.path("ladder"), Leaderboard)
 
 
-def test_the_record_on_disk_is_what_the_call_gave(climbed):
-    run, found = climbed
-    assert Ladder.from_file(run.path("ladder")) == found
+def test_the_record_on_disk_is_what_the_call_gave(made):
+    run, found = made
+    assert Leaderboard.from_file(run.path("ladder")) == found
 
 
-def test_cheap_rungs_come_first_and_one_that_does_not_fit_says_why(climbed):
-    _, found = climbed
+def test_cheap_candidates_come_first_and_one_that_does_not_fit_says_why(made):
+    _, found = made
     assert [(step.name, step.state) for step in found.steps] == [
         ("constant", "trained"),
         ("tfidf-ridge", "trained"),
@@ -51,8 +53,8 @@ def test_cheap_rungs_come_first_and_one_that_does_not_fit_says_why(climbed):
     assert "training would take about 16667 min, but only 10 min are left" in found.steps[2].why
 
 
-def test_the_figures_are_those_of_validation_clipped(climbed):
-    run, found = climbed
+def test_the_figures_are_those_of_validation_clipped(made):
+    run, found = made
     constant, ridge = found.steps[:2]
     saved = json.loads((run.path("students") / "constant" / "record.json").read_text())
     assert constant.mae == pytest.approx(saved["validation"]["mae"], abs=1e-6)
@@ -63,22 +65,61 @@ def test_the_figures_are_those_of_validation_clipped(climbed):
     assert found.floor is None
 
 
-def test_the_pick_errs_least(climbed):
-    _, found = climbed
+def test_the_pick_errs_least(made):
+    _, found = made
     assert found.pick.name == min(found.steps[:2], key=lambda step: step.mae).name == "tfidf-ridge"
 
 
-def test_students_that_are_done_cost_no_time(climbed, monkeypatch):
-    run, before = climbed
+def test_students_that_are_done_cost_no_time(made, monkeypatch):
+    run, before = made
     monkeypatch.setattr(sys.modules["potstill.training.fit"], "fit", lambda *_, **__: pytest.fail("trained again"))
-    after = climb(run, CHEAP, minutes=0, estimating=seconds_by_name(constant=5.0, tfidf_ridge=5.0))
+    after = train_candidates(run, CHEAP, minutes=0, estimating=seconds_by_name(constant=5.0, tfidf_ridge=5.0))
     assert [step.mae for step in after.steps] == [step.mae for step in before.steps[:2]]
 
 
-def test_a_budget_leaves_out_what_is_slower(climbed):
-    run, _ = climbed
-    assert climb(run, CHEAP, milliseconds=1e-9, minutes=1).pick is None
-    assert climb(run, CHEAP, milliseconds=1e9, minutes=1).pick.name == "tfidf-ridge"
+def test_figures_of_a_trained_candidate_are_kept(made, monkeypatch):
+    run, before = made
+    target = sys.modules["potstill.pipeline.leaderboard"]
+    monkeypatch.setattr(target, "measure", lambda *_: pytest.fail("measured again"))
+    assert train_candidates(run, CHEAP).steps == before.steps[:2]
+
+
+def test_a_killed_leaderboard_continues_with_its_estimates_and_the_time_that_was_left(tmp_path, monkeypatch):
+    run, seconds = started(tmp_path), [0.0]
+
+    def killed(*_, **__):
+        seconds[0] += 50.0
+        if seconds[0] > 50.0:
+            raise KeyboardInterrupt
+        return train_one(*_, **__)
+
+    monkeypatch.setattr(sys.modules["potstill.pipeline.leaderboard"], "train_one", killed)
+    how = {"minutes": 1.5, "tiny": True, "clock": lambda: seconds[0]}
+    names = ("constant", "tfidf-ridge", "minilm-ridge")
+    guess = seconds_by_name(constant=1.0, tfidf_ridge=2.0, minilm_ridge=60.0)
+    with pytest.raises(KeyboardInterrupt):
+        train_candidates(run, names, estimating=guess, **how)
+    assert Leaderboard.from_file(run.path("ladder")).unfinished_seconds == 50.0
+    assert "train" not in Run.open(run.folder).manifest.stages
+
+    seconds[0] = 0.0
+    monkeypatch.setattr(sys.modules["potstill.pipeline.leaderboard"], "train_one", train_one)
+    # Were the time of the killed process not counted, there would be time for the third candidate.
+    found = train_candidates(run, names, estimating=guess, **how)
+
+    assert [(entry.name, entry.state) for entry in found.steps] == [
+        ("constant", "trained"),
+        ("tfidf-ridge", "trained"),
+        ("minilm-ridge", "no time"),
+    ]
+    assert found.unfinished_seconds is None
+    assert "only 40 s are left" in found.steps[2].why
+
+
+def test_a_budget_leaves_out_what_is_slower(made):
+    run, _ = made
+    assert train_candidates(run, CHEAP, milliseconds=1e-9, minutes=1).pick is None
+    assert train_candidates(run, CHEAP, milliseconds=1e9, minutes=1).pick.name == "tfidf-ridge"
 
 
 def test_a_backbone_that_is_not_here_holds_up_no_other(tmp_path):
@@ -87,7 +128,7 @@ def test_a_backbone_that_is_not_here_holds_up_no_other(tmp_path):
             raise MissingModel("all-MiniLM-L6-v2: not on this machine")
         return 0.0
 
-    found = climb(started(tmp_path), ("minilm-ridge", "constant"), estimating=absent)
+    found = train_candidates(started(tmp_path), ("minilm-ridge", "constant"), estimating=absent)
 
     states = {step.name: (step.state, step.why) for step in found.steps}
     assert states["minilm-ridge"] == ("not possible", "all-MiniLM-L6-v2: not on this machine")
@@ -100,10 +141,10 @@ def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path):
     # Each reading of the clock is half a minute later.
     ticks = iter(np.arange(0.0, 1e4, 30.0))
 
-    found = climb(
+    found = train_candidates(
         started(tmp_path),
         ("minilm-ridge", "minilm-svr"),
-        minutes=2.5,
+        minutes=3,
         tiny=True,
         estimating=guess,
         clock=lambda: next(ticks),
@@ -114,44 +155,44 @@ def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path):
 
 def test_two_recipes_of_one_name_are_refused(tmp_path):
     with pytest.raises(RecipeError, match="two of the recipes have the same name"):
-        climb(started(tmp_path), ("constant", "constant"))
+        train_candidates(started(tmp_path), ("constant", "constant"))
 
 
 def step(name, seconds, mae, state="trained"):
     student = "constant" if name == "constant" else "encoder-head"
     known = {"seconds": seconds, "mae": mae} if state == "trained" else {"estimated_seconds": seconds}
-    return Step(name=name, student=student, recipe_hash="", state=state, **known)
+    return Entry(name=name, student=student, recipe_hash="", state=state, **known)
 
 
 class TestNext:
     """Three models whose error fell by 0.2 with each tenfold time, and one that would take ten times longer."""
 
-    RUNGS = (step("constant", 0.001, 2.0), step("a", 1, 1.4), step("b", 10, 1.2), step("c", 100, 1.0))
+    CANDIDATES = (step("constant", 0.001, 2.0), step("a", 1, 1.4), step("b", 10, 1.2), step("c", 100, 1.0))
     MISSING = step("d", 1000, None, state="no time")
 
     def test_error_goes_on_falling_as_it_did(self):
-        found = next_of([*self.RUNGS, self.MISSING], None)
+        found = next_of([*self.CANDIDATES, self.MISSING], None)
         assert (found.name, found.points) == ("d", 3)
         assert found.mae == pytest.approx(0.8)
         assert found.gain == pytest.approx(0.2)
 
     def test_it_stops_at_the_floor(self):
-        assert next_of([*self.RUNGS, self.MISSING], 0.9).mae == pytest.approx(0.9)
+        assert next_of([*self.CANDIDATES, self.MISSING], 0.9).mae == pytest.approx(0.9)
 
-    def test_a_rung_that_bought_nothing_promises_nothing(self):
+    def test_a_candidate_that_gained_nothing_promises_nothing(self):
         flat = [step("a", 1, 1.0), step("b", 10, 1.0), step("c", 100, 1.0), self.MISSING]
         assert next_of(flat, None).gain == 0
 
-    def test_two_rungs_are_too_few(self):
-        assert next_of([*self.RUNGS[:3], self.MISSING], None).gain is None
+    def test_two_candidates_are_too_few(self):
+        assert next_of([*self.CANDIDATES[:3], self.MISSING], None).gain is None
 
     def test_nothing_is_next_when_all_had_their_time(self):
-        assert next_of(self.RUNGS, None) is None
+        assert next_of(self.CANDIDATES, None) is None
 
 
 class TestPicture:
     def test_every_point_equals_its_record(self, record):
-        rows = prepare_climb(record)
+        rows = prepare_cost(record)
         assert [row["model"] for row in rows] == ["constant", "tfidf-ridge"]
         for place, row in enumerate(rows):
             assert row["mae"] == record.at("steps", place, "mae").value
@@ -167,20 +208,47 @@ class TestPicture:
             write_picture(record, tmp_path / "ladder.gif")
 
 
-def test_a_ladder_that_is_not_there_names_its_command(tmp_path):
-    with pytest.raises(RunError, match="run: potstill ladder"):
-        Ladder.from_file(tmp_path / "ladder.json")
+def test_a_leaderboard_that_is_not_there_names_its_command(tmp_path):
+    with pytest.raises(RunError, match="run: potstill train RUN --auto"):
+        Leaderboard.from_file(tmp_path / "ladder.json")
 
 
-def test_the_command_says_what_to_take(climbed):
-    run, _ = climbed
+def test_the_command_says_what_to_take(made):
+    run, _ = made
     app = typer.Typer(pretty_exceptions_enable=False)
     command.register(app)
     chosen = [part for name in CHEAP for part in ("--recipe", name)]
 
-    said = CliRunner().invoke(app, [str(run.folder), *chosen, "--latency", "5000"]).stdout.splitlines()
-    found = json.loads(CliRunner().invoke(app, [str(run.folder), *chosen, "--json"]).stdout)
+    said = (
+        CliRunner().invoke(app, ["train", str(run.folder), "--auto", *chosen, "--latency", "5000"]).stdout.splitlines()
+    )
+    found = json.loads(CliRunner().invoke(app, ["train", str(run.folder), "--auto", *chosen, "--json"]).stdout)
 
     assert said[0].split() == ["model", "MAE", "skill", "ms", "seconds"]
+    status = next(stage for stage in Run.open(run.folder).status() if stage.stage == "train")
+    assert status.command.endswith("--auto --minutes 15 --recipe constant --recipe tfidf-ridge")
     assert any(line.startswith("recommended within 5000 ms: tfidf-ridge, MAE") for line in said)
     assert found["pick"]["name"] == "tfidf-ridge"
+
+
+def test_a_leaderboard_of_an_older_potstill_is_read(made):
+    _, found = made
+    old = {name: value for name, value in found.model_dump(mode="json").items() if name != "unfinished_seconds"}
+    assert Leaderboard.from_json(old | {"schema_version": 1}, "ladder.json").pick == found.pick
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--minutes", "3"], "--minutes needs --auto"),
+        (["--latency", "3"], "--latency needs --auto"),
+        (["--auto", "--with", "other"], "--with cannot be combined with --auto"),
+        (["--auto", "--crossfit", "3"], "--crossfit cannot be combined with --auto"),
+    ],
+)
+def test_options_that_do_not_belong_together_are_refused(made, options, message):
+    app = typer.Typer(pretty_exceptions_enable=False)
+    command.register(app)
+    error = CliRunner().invoke(app, ["train", str(made[0].folder), *options]).exception
+    assert isinstance(error, BadInput)
+    assert str(error).startswith(message)

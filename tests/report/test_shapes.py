@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, JsonValue, computed_field
 
 from potstill.evaluation import Evaluation
-from potstill.pipeline.leaderboard import Ladder
+from potstill.pipeline.leaderboard import Leaderboard
 from potstill.report.facts import Record
 from potstill.report.rules import RULES, threshold
 from potstill.report.shapes import NoSuchFieldError, leads
@@ -82,7 +82,7 @@ def test_a_wrong_path_is_refused_whether_the_record_is_there_or_not(content):
     [
         (Evaluation, ("ladder", 0, "judgements", "test", "mean", "r_2")),
         (Evaluation, ("bootstrap", "samples")),
-        (Ladder, ("steps", 0, "memory")),
+        (Leaderboard, ("steps", 0, "memory")),
     ],
 )
 def test_misspelt_figures_of_real_records_are_found(shape, path):

@@ -21,7 +21,6 @@ GROUPS = (
     "bakeoff",
     "dataset",
     "train",
-    "ladder",
     "tune",
     "audit",
     "sample",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.errors import RecipeError
+from potstill.errors import BadInput, RecipeError
 
 if TYPE_CHECKING:
     from potstill.students.recipes import Recipe
@@ -28,8 +28,34 @@ def train(
         typer.Option(
             "--recipe",
             help="Name of a built-in recipe (see potstill recipes) or a recipe file; repeat for several. Default: "
-            "constant, tfidf-ridge, tfidf-median and minilm-median (seconds to a minute each).",
+            "constant, tfidf-ridge, tfidf-median and minilm-median (seconds to a minute each); with --auto, all "
+            "built-in recipes that train on a CPU.",
         ),
+    ] = None,
+    auto: Annotated[
+        bool,
+        typer.Option(
+            "--auto",
+            help="Train within a time budget, cheapest first, and recommend one student; run it again to resume.",
+        ),
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="With --auto: time budget in minutes. A student is trained only if its estimated time fits in what is "
+            "left. Default: 15.",
+        ),
+    ] = None,
+    latency: Annotated[
+        float | None,
+        typer.Option(
+            min=0, help="With --auto: maximum milliseconds per article of the recommended student. Default: no limit."
+        ),
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="With --auto: write a plot of error against latency to this file (.png or .svg)."),
     ] = None,
     others: Annotated[
         list[Path] | None,
@@ -46,28 +72,45 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     device: Annotated[str, typer.Option(help="Device for fine-tuned students: auto, cpu, cuda or mps.")] = "auto",
     crossfit: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             help="Number of cross-validation folds for out-of-fold predictions, used for calibration; 0 for none. "
-            "Applies to students that are not fine-tuned.",
+            "Applies to students that are not fine-tuned. Default: 5.",
         ),
-    ] = 5,
+    ] = None,
     tiny: Annotated[
         bool,
         typer.Option("--tiny", help="Use tiny random backbones for a quick trial run. The scores are meaningless."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the students' records as JSON.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the students' records, or with --auto the leaderboard, as JSON.")
+    ] = False,
 ) -> None:
     """Train students on a run's training part."""
     from potstill.interrupts import on_interrupt
     from potstill.pipeline.run import Run
-    from potstill.pipeline.train import DEFAULT_RECIPES, train_runs
+    from potstill.pipeline.train import CROSSFIT, DEFAULT_RECIPES, train_runs
 
+    if auto:
+        refused = [name for name, given in (("--with", others), ("--crossfit", crossfit is not None)) if given]
+        if refused:
+            raise BadInput(f"{refused[0]} cannot be combined with --auto")
+        _train_candidates(run, recipe, minutes, latency, seed, device, plot, tiny=tiny, as_json=as_json)
+        return
+    unused = (("--minutes", minutes), ("--latency", latency), ("--plot", plot))
+    if needless := next((name for name, given in unused if given is not None), None):
+        raise BadInput(f"{needless} needs --auto, which trains within a time budget and recommends a student")
     on_interrupt(f"run the same command{'' if resume else ' with --resume'} to resume")
     opened = [Run.open(folder) for folder in (run, *(others or ()))]
     each = train_runs(
-        opened, recipe or DEFAULT_RECIPES, resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit
+        opened,
+        recipe or DEFAULT_RECIPES,
+        resume=resume,
+        seed=seed,
+        device=device,
+        tiny=tiny,
+        crossfit=CROSSFIT if crossfit is None else crossfit,
     )
     if as_json:
         import json
@@ -80,6 +123,43 @@ def train(
         if others:
             print(f"{one.folder}: {one.manifest.filter}")
         print("\n".join(described(records)))
+
+
+def _train_candidates(
+    run: Path,
+    recipes: list[str] | None,
+    minutes: float | None,
+    latency: float | None,
+    seed: int,
+    device: str,
+    plot: Path | None,
+    *,
+    tiny: bool,
+    as_json: bool,
+) -> None:
+    """Make the run's leaderboard and print it."""
+    from potstill.cli import leaderboard
+    from potstill.interrupts import on_interrupt
+    from potstill.pipeline.leaderboard import MINUTES, Leaderboard, train_candidates
+    from potstill.pipeline.run import Run
+
+    opened = Run.open(run)
+    on_interrupt("finished students are kept; run the same command to resume")
+    found = train_candidates(
+        opened,
+        recipes,
+        minutes=MINUTES if minutes is None else minutes,
+        milliseconds=latency,
+        seed=seed,
+        device=device,
+        tiny=tiny,
+    )
+    if plot is not None:
+        from potstill.report.cost import write_picture
+        from potstill.report.facts import json_record
+
+        write_picture(json_record(opened.folder, opened.path("ladder"), Leaderboard), plot)
+    print(found.model_dump_json(indent=2) if as_json else "\n".join(leaderboard.described(found)))
 
 
 def params(

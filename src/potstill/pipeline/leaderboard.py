@@ -22,7 +22,14 @@ from potstill.files import digest
 from potstill.machine import Load  # noqa: TC001 - pydantic reads it
 from potstill.pipeline.evaluate import run_floor, saved
 from potstill.pipeline.sources import changed
-from potstill.pipeline.train import rows_hash, train_run
+from potstill.pipeline.train import (
+    count_kept,
+    put_away_others,
+    rows_hash,
+    same_training,
+    train_one,
+    train_parameters,
+)
 from potstill.records import Interval, Part, Record
 from potstill.students.constant import fit_constant
 from potstill.students.neural import part_keys, reading_members
@@ -33,7 +40,7 @@ from potstill.training.estimating import estimate
 from potstill.training.folder import finished, same_student
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from potstill.dataset import Examples
@@ -42,7 +49,7 @@ if TYPE_CHECKING:
     from potstill.training import StudentRecord
     from potstill.types import FloatArray
 
-RUNGS = (
+CANDIDATES = (
     "constant",
     "tfidf-ridge",
     "tfidf-median",
@@ -62,11 +69,14 @@ RUNGS = (
 )
 """Recipes that are tried by default: all presets that can be shipped and run on a CPU."""
 
+MINUTES = 15.0
+"""Default time budget in minutes."""
+
 FEWEST = 3
 """The minimum number of trained candidates, without the constant, for an estimate of the next."""
 
 
-class Step(Part):
+class Entry(Part):
     """One candidate: trained, with its figures, or not trained, with the reason in `why`.
 
     `mae` is the mean over dimensions on the validation part, with scores clipped to the scale; `interval` is its
@@ -117,13 +127,13 @@ class Next(Part):
     gain: float | None
 
 
-class Ladder(Record):
+class Leaderboard(Record):
     """`ladder.json`."""
 
     fault = RunError
-    made_by = "potstill ladder RUN"
+    made_by = "potstill train RUN --auto"
 
-    schema_version: int = 1
+    schema_version: int = 2
     rows: str
     """SHA-256 of the dataset's rows."""
     seed: int
@@ -136,31 +146,34 @@ class Ladder(Record):
     constant_mae: float
     floor: float | None
     """The noise floor, the error that no student can beat; None if no article was labelled twice."""
-    steps: tuple[Step, ...]
+    steps: tuple[Entry, ...]
     pick: Pick | None
     next: Next | None
+    unfinished_seconds: float | None = None
+    """Seconds of the time budget that an unfinished leaderboard has used; None once it is finished."""
 
 
-def climb(
+def train_candidates(
     run: Run,
-    recipes: Sequence[str | Path] = RUNGS,
+    recipes: Sequence[str | Path] | None = None,
     *,
-    minutes: float = 15.0,
+    minutes: float = MINUTES,
     milliseconds: float | None = None,
     seed: int = 0,
     device: str = "auto",
     tiny: bool = False,
     estimating: Callable[[Recipe, Sequence[str], Sequence[str]], float] | None = None,
     clock: Callable[[], float] = time.monotonic,
-) -> Ladder:
-    """Train the candidates that fit into the time, cheapest first, and record their errors and costs.
+) -> Leaderboard:
+    """Train the candidates that fit into the time, cheapest first, as the stage `train`; record their errors and costs.
 
-    Students that are already trained are kept and cost no time, so a leaderboard that was interrupted, or is given more
-    minutes, continues. The record is written after each candidate.
+    Students that are already trained are kept and cost no time, so a leaderboard that is given more minutes continues.
+    The record is written after each candidate, with the time used so far: if the process is killed, the next call
+    continues with the same estimates and the time that was left.
 
     Args:
         run: an open run with a dataset.
-        recipes: presets by name, or paths of recipe files.
+        recipes: presets by name, or paths of recipe files; None for `CANDIDATES`.
         minutes: total time. A candidate is started only if its estimated time fits into the remaining time.
         milliseconds: the latency budget per article; None for no limit.
         seed: random seed.
@@ -175,18 +188,46 @@ def climb(
         RecipeError: a recipe is unknown, or two recipes have the same name.
     """
     start = clock()
-    named = {load_recipe(name).name: name for name in recipes}
-    if len(named) < len(recipes):
+    named = {load_recipe(name).name: name for name in recipes or CANDIDATES}
+    if len(named) < len(recipes or CANDIDATES):
         raise RecipeError("two of the recipes have the same name; names of students in a run must be unique")
+    about = {"minutes": minutes, "milliseconds": milliseconds, "named": None if recipes is None else list(named)}
+    parameters = train_parameters(named.values(), device=device, tiny=tiny) | {"leaderboard": about}
     dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
-    work = _Work(run, dataset, seed, device, tiny, minutes, milliseconds)
-    guess = estimating or (_nothing if tiny else lambda *given: estimate(*given, device=device))
-    steps: list[Step] = []
+    with run.recording("train", parameters=parameters, seeds={"train": seed}) as recording:
+        put_away_others(run, rows_hash(run, dataset))
+        before = {name: finished(run.path("students") / name) for name in named}
+        earlier = _earlier(run, seed=seed, tiny=tiny)
+        work = _Work(run, dataset, seed, device, tiny, minutes, milliseconds, earlier)
+        if earlier is not None:
+            start -= earlier.unfinished_seconds or 0.0
+        guess = estimating or (_nothing if tiny else lambda *given: estimate(*given, device=device))
+        steps = _trained(work, named, guess, lambda: clock() - start)
+        work.leaderboard(steps).save(run.path("ladder"))
+        trained = {name for name in named if any(step.name == name and step.state == "trained" for step in steps)}
+        parameters["recipes"] = {name: hash_ for name, hash_ in parameters["recipes"].items() if name in trained}
+        # Without a student there is nothing to record.
+        recording.abandoned = not trained
+        now = {name: finished(run.path("students") / name) for name in trained}
+        records = [record for record in now.values() if record is not None]
+        same = same_training(run.manifest.stages.get("train"), parameters)
+        count_kept(recording, records, [before[name] for name in now], same=same)
+    return work.leaderboard(steps)
+
+
+def _trained(
+    work: _Work,
+    named: Mapping[str, str | Path],
+    guess: Callable[[Recipe, Sequence[str], Sequence[str]], float],
+    used: Callable[[], float],
+) -> list[Entry]:
+    """Train the candidates that fit into the time and return an entry for each; `used` returns the seconds so far."""
+    steps: list[Entry] = []
     encoded: set[str] = set()
     # Recipes without a network need no measurement, so they are trained before time is spent on measuring the others.
     wanted = [load_recipe(name) for name in named.values()]
     for group in ([one for one in wanted if not _has_network(one)], [one for one in wanted if _has_network(one)]):
-        planned = [work.planned(recipe, guess, 60 * minutes - (clock() - start)) for recipe in group]
+        planned = [work.planned(recipe, guess, 60 * work.minutes - used()) for recipe in group]
         planned.sort(key=lambda step: step.estimated_seconds or 0.0)
         begun = len(steps)
         steps += planned
@@ -194,25 +235,39 @@ def climb(
             if step.state == "not possible" or step.why is not None:
                 continue
             recipe = load_recipe(named[step.name])
-            left = 60 * minutes - (clock() - start)
+            left = 60 * work.minutes - used()
             # Features that a backbone computed for another head are already in the run's cache.
             need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
-            steps[place] = work.climbed(step, recipe, named[step.name], need, left)
+            steps[place] = work.trained(step, recipe, named[step.name], need, left)
             if steps[place].state == "trained":
                 encoded |= _readings(recipe)
-            work.ladder(steps).save(run.path("ladder"))
-    trained = [named[step.name] for step in steps if step.state == "trained"]
-    if trained:
-        # The run's record of the stage must name all of them; each is already trained.
-        train_run(run, trained, resume=True, seed=seed, device=device, tiny=tiny)
-    found = work.ladder(steps)
-    found.save(run.path("ladder"))
-    return found
+            so_far = work.leaderboard(steps).model_copy(update={"unfinished_seconds": round(used(), 3)})
+            so_far.save(work.run.path("ladder"))
+    return steps
+
+
+def read_leaderboard(run: Run) -> Leaderboard | None:
+    """Return the run's leaderboard, or None if there is none or it was made of other rows."""
+    path = run.path("ladder")
+    if not path.exists() or not run.path("rows").exists():
+        return None
+    found = Leaderboard.from_file(path)
+    dataset = Dataset.load(run.path("rows"), run.filter.dimension_names)
+    return found if found.rows == rows_hash(run, dataset) else None
+
+
+def _earlier(run: Run, *, seed: int, tiny: bool) -> Leaderboard | None:
+    """Return the run's leaderboard if it is of the same rows, seed and networks, and can be read."""
+    try:
+        found = read_leaderboard(run)
+    except RunError:
+        return None
+    return found if found is not None and (found.seed, found.tiny) == (seed, tiny) else None
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What every candidate needs."""
+    """What every candidate needs; `earlier` is the leaderboard that is continued."""
 
     run: Run
     dataset: Dataset
@@ -221,45 +276,60 @@ class _Work:
     tiny: bool
     minutes: float
     milliseconds: float | None
+    earlier: Leaderboard | None
+
+    @property
+    def continues(self) -> bool:
+        """Whether an unfinished leaderboard is continued, so that its estimates are used."""
+        return self.earlier is not None and self.earlier.unfinished_seconds is not None
+
+    def known(self, recipe_hash: str) -> Entry | None:
+        """The earlier leaderboard's entry of a recipe."""
+        entries = () if self.earlier is None else self.earlier.steps
+        return next((entry for entry in entries if entry.recipe_hash == recipe_hash), None)
 
     def planned(
         self, recipe: Recipe, guess: Callable[[Recipe, Sequence[str], Sequence[str]], float], left: float
-    ) -> Step:
+    ) -> Entry:
         """The step with its estimate, or with the reason why it is not possible; `left` is in seconds."""
-        step = Step(name=recipe.name, student=recipe.student, recipe_hash=recipe.hash, state="no time", tiny=self.tiny)
+        step = Entry(name=recipe.name, student=recipe.student, recipe_hash=recipe.hash, state="no time", tiny=self.tiny)
         if recipe.student == "source-median":
             return step.model_copy(
                 update={"state": "not possible", "why": "never shipped, because it does not read the text"}
             )
         if left <= 0 and finished(self.run.path("students") / recipe.name) is None:
             return step.model_copy(update={"why": "the time was up before its training time could be estimated"})
+        known = self.known(recipe.hash)
+        if known is not None and known.estimated_seconds is not None and self.continues:
+            return step.model_copy(update={"estimated_seconds": known.estimated_seconds})
         try:
             seconds = guess(recipe, self.dataset.part("train").texts, self.dataset.part("validation").texts)
         except Unavailable as error:
             return step.model_copy(update={"state": "not possible", "why": str(error)})
         return step.model_copy(update={"estimated_seconds": round(seconds, 3)})
 
-    def climbed(self, step: Step, recipe: Recipe, name: str | Path, need: float, left: float) -> Step:
+    def trained(self, step: Entry, recipe: Recipe, name: str | Path, need: float, left: float) -> Entry:
         """The trained step, or the step with the reason why it was not trained; `need` and `left` are in seconds."""
         record = finished(self.run.path("students") / step.name)
         done = record is not None and same_student(record, recipe, self.rows_hash, self.seed, tiny=self.tiny)
         if done and record is not None and not changed(self.run, record.sources):
-            # Nothing is trained, so no training is recorded.
             note(f"{step.name}: already trained")
+            known = self.known(recipe.hash)
+            if known is not None and known.seconds == record.seconds and known.latency and not known.latency.under_load:
+                return known
             return self.measured(step, record)
         if not done and (need > left or left <= 0):
             why = f"training would take about {_words(need)}, but only {_words(max(left, 0.0))} are left"
             note(f"{step.name}: {why}")
             return step.model_copy(update={"state": "no time", "why": why})
         try:
-            # Students that a candidate is made from may be trained with it, and come before it.
-            record = train_run(self.run, [name], resume=True, seed=self.seed, device=self.device, tiny=self.tiny)[-1]
+            record = train_one(self.run, self.dataset, name, seed=self.seed, device=self.device, tiny=self.tiny)
         except (TrainingError, Unavailable) as error:
             note(f"{step.name}: {error}")
             return step.model_copy(update={"state": "not possible", "why": str(error)})
         return self.measured(step, record)
 
-    def measured(self, step: Step, record: StudentRecord) -> Step:
+    def measured(self, step: Entry, record: StudentRecord) -> Entry:
         rows = self.dataset.part("validation")
         scores = self.scores(step.name)
         mae = metrics.average(metrics.mae(scores, rows.scores))
@@ -297,10 +367,10 @@ class _Work:
         constant = fit_constant(ConstantRecipe(name="constant", student="constant"), self.dataset.part("train"), seed=0)
         return metrics.average(metrics.mae(constant.predict(rows.frame), rows.scores))
 
-    def ladder(self, steps: Sequence[Step]) -> Ladder:
+    def leaderboard(self, steps: Sequence[Entry]) -> Leaderboard:
         floor = run_floor(self.run, self.run.filter, self.dataset)
         bottom = None if floor is None else floor.mean_floor
-        return Ladder(
+        return Leaderboard(
             rows=self.rows_hash,
             seed=self.seed,
             tiny=self.tiny,
@@ -315,7 +385,7 @@ class _Work:
             next=next_of(steps, bottom),
         )
 
-    def pick(self, steps: Sequence[Step]) -> Pick | None:
+    def pick(self, steps: Sequence[Entry]) -> Pick | None:
         """The lowest error within the budget, and cheaper candidates that may be as good; None if none fits."""
         within = [step for step in steps if _fits(step, self.milliseconds)]
         if not within:
@@ -335,7 +405,7 @@ class _Work:
         )
 
 
-def next_of(steps: Sequence[Step], floor: float | None) -> Next | None:
+def next_of(steps: Sequence[Entry], floor: float | None) -> Next | None:
     """The expected gain from the first candidate without time; None if there was time for all of them."""
     missing = min(
         (step for step in steps if step.state == "no time"),
@@ -364,13 +434,13 @@ def next_of(steps: Sequence[Step], floor: float | None) -> Next | None:
     return unknown.model_copy(update={"mae": _rounded(expected), "gain": _rounded(best - expected)})
 
 
-def _fits(step: Step, milliseconds: float | None) -> bool:
+def _fits(step: Entry, milliseconds: float | None) -> bool:
     if step.mae is None or step.latency is None:
         return False
     return milliseconds is None or step.latency.milliseconds_p50 <= milliseconds
 
 
-def _milliseconds(step: Step) -> float:
+def _milliseconds(step: Entry) -> float:
     return float("inf") if step.latency is None else step.latency.milliseconds_p50
 
 

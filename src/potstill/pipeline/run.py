@@ -134,13 +134,15 @@ class Recording:
     """A stage that is being recorded.
 
     `before` is the number of seconds already spent on results that are kept from an earlier execution. `nothing_done`
-    means that all results are kept, so the earlier record's time is kept as well.
+    means that all results are kept, so the earlier record's time is kept as well. `abandoned` means that there is no
+    result, so nothing is recorded.
     """
 
     started: str
     watch: Watch
     before: float = 0.0
     nothing_done: bool = False
+    abandoned: bool = False
 
     def times(self, earlier: StageRecord | None) -> dict[str, Any]:
         """Return when the stage started, how many seconds it took, and the machine's load."""
@@ -281,6 +283,8 @@ class Run:
             recording = Recording(_now(), Watch())
             inputs = {name: self.fingerprint(name) for name in declared.reads}
             yield recording
+            if recording.abandoned:
+                return
             self.manifest.stages[stage] = StageRecord(
                 inputs={name: value for name, value in inputs.items() if value is not None},
                 outputs={name: value for name in declared.writes if (value := self.fingerprint(name)) is not None},
@@ -331,7 +335,11 @@ class Run:
             words = words.replace("ORACLE", shlex.quote(oracle))
         if stage.name == "train":
             words += "".join(f" --with {shlex.quote(other)}" for other in parameters.get("with", ()))
-            words += "".join(f" --recipe {shlex.quote(name)}" for name in parameters.get("recipes", ()))
+            files = parameters.get("files", {})
+            about = parameters.get("leaderboard")
+            named = parameters.get("recipes", ()) if about is None else about["named"] or ()
+            words += "" if about is None else _leaderboard_options(about)
+            words += "".join(f" --recipe {shlex.quote(files.get(name, name))}" for name in named)
         if stage.name == "bundle" and parameters.get("student"):
             words += f" --student {shlex.quote(parameters['student'])}"
         return words
@@ -366,6 +374,12 @@ class Run:
 
     def _save(self) -> None:
         self.manifest.save(self.path("manifest"))
+
+
+def _leaderboard_options(about: Mapping[str, Any]) -> str:
+    """Return the options of `potstill train` that make a leaderboard again."""
+    budget = "" if about["milliseconds"] is None else f" --latency {about['milliseconds']:g}"
+    return f" --auto --minutes {about['minutes']:g}{budget}"
 
 
 def _stage(name: str) -> Stage:

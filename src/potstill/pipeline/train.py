@@ -8,9 +8,11 @@ trained already can be kept. A recipe that trains a network trains one for all r
 from __future__ import annotations
 
 import functools
+import shutil
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,16 +31,18 @@ from potstill.training.folder import LAYOUT, finished, record_of, same_student, 
 from potstill.training.joint import Member, fit_together
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
 
     from potstill.dataset import Examples
-    from potstill.pipeline.run import Recording, Run
+    from potstill.pipeline.run import Recording, Run, StageRecord
     from potstill.students.recipes import Recipe
     from potstill.types import FloatArray
 
 DEFAULT_RECIPES = ("constant", "tfidf-ridge", "tfidf-median", "minilm-median")
 """Recipes that `train` fits by default: those that take from seconds to a minute."""
+
+CROSSFIT = 5
+"""Default number of folds for out-of-fold predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +78,7 @@ def train_run(
     seed: int = 0,
     device: str = "auto",
     tiny: bool = False,
-    crossfit: int = 5,
+    crossfit: int = CROSSFIT,
 ) -> list[StudentRecord]:
     """Fit recipes on a run's training part; as `train_runs` with a single run.
 
@@ -92,7 +96,7 @@ def train_runs(
     seed: int = 0,
     device: str = "auto",
     tiny: bool = False,
-    crossfit: int = 5,
+    crossfit: int = CROSSFIT,
 ) -> list[list[StudentRecord]]:
     """Fit recipes on the training parts of one or several runs and write each student's folder.
 
@@ -123,7 +127,7 @@ def train_runs(
     _check_filters(runs)
     options = _Options(resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit)
     inputs = [_Input.of(run) for run in runs]
-    parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
+    parameters = train_parameters(recipes, device=device, tiny=tiny)
     if len(runs) > 1:
         parameters |= {"together": [run.manifest.filter for run in runs]}
     records: list[list[StudentRecord]] = [[] for _ in runs]
@@ -141,11 +145,39 @@ def train_runs(
                 own.append(record)
         for run, recording, own, found in zip(runs, recordings, records, before, strict=True):
             earlier = run.manifest.stages.get("train")
-            same = earlier is not None and {**earlier.parameters, "with": None} == {**parameters, "with": None}
-            count_kept(recording, own, found, same=same)
+            count_kept(recording, own, found, same=same_training(earlier, parameters))
     for run in runs:
         _tell_of_changed_sources(run)
     return records
+
+
+def train_parameters(recipes: Iterable[str | Path], *, device: str, tiny: bool) -> dict[str, Any]:
+    """Return the parameters that the stage `train` records; `files` are the paths of recipes that are no presets."""
+    wanted = load_recipes(list(recipes))
+    parameters = {"recipes": {recipe.name: recipe.hash for recipe in wanted}, "device": device, "tiny": tiny}
+    paths = {load_recipe(name).name: str(Path(name).resolve()) for name in recipes if Path(name).is_file()}
+    return parameters | ({"files": paths} if paths else {})
+
+
+def same_training(earlier: StageRecord | None, parameters: Mapping[str, Any]) -> bool:
+    """Return whether an earlier record of the stage covers the same students, made in the same way."""
+    names = ("recipes", "device", "tiny", "together")
+    return earlier is not None and all(earlier.parameters.get(name) == parameters.get(name) for name in names)
+
+
+def train_one(
+    run: Run, dataset: Dataset, recipe: str | Path, *, seed: int = 0, device: str = "auto", tiny: bool = False
+) -> StudentRecord:
+    """Train one recipe, or continue its training, after the students that an ensemble trains with it.
+
+    It must be called within `Run.recording`.
+
+    Raises:
+        RecipeError, DatasetError, TrainingError: as `train_runs`.
+    """
+    options = _Options(resume=True, seed=seed, device=device, tiny=tiny, crossfit=CROSSFIT)
+    one = _Input(run, dataset, rows_hash(run, dataset))
+    return [_train_student(one, each, options) for each in load_recipes([recipe])][-1]
 
 
 def _train_recipe(inputs: Sequence[_Input], recipe: Recipe, options: _Options) -> list[StudentRecord]:
@@ -293,7 +325,11 @@ def put_away_others(run: Run, rows: str) -> None:
     """Move students that were trained on other rows than these to the run's cache."""
     students = run.path("students")
     for folder in sorted(students.iterdir()) if students.is_dir() else []:
-        record = finished(folder) if folder.is_dir() and not folder.name.startswith(".") else None
+        if folder.name.startswith(".") and folder.is_dir():
+            # A process was killed while it wrote a student.
+            shutil.rmtree(folder)
+            continue
+        record = finished(folder) if folder.is_dir() else None
         if record is not None and record.rows_hash != rows:
             target = run.path("cache") / "students-of-other-rows" / f"{folder.name}-{record.rows_hash[:8]}"
             target.parent.mkdir(parents=True, exist_ok=True)

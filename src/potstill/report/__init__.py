@@ -72,7 +72,7 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.acceptance,
         facts.decisions,
         facts.comparison,
-        facts.ladder,
+        facts.leaderboard,
         RULES,
         *facts.stages.values(),
     ]

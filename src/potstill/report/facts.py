@@ -23,7 +23,7 @@ from potstill.filters.reading import read_yaml
 from potstill.parquet import read_parquet
 from potstill.pipeline.accept import Acceptance, Decision
 from potstill.pipeline.compare import Comparing
-from potstill.pipeline.leaderboard import Ladder
+from potstill.pipeline.leaderboard import Leaderboard
 from potstill.pipeline.run import STAGES, StageRecord
 from potstill.report.shapes import NoSuchFieldError, leads
 from potstill.scorer.early import CASCADE_LAYOUT, Cascade
@@ -142,7 +142,7 @@ class Facts:
     acceptance: Record
     decisions: Record
     comparison: Record
-    ladder: Record
+    leaderboard: Record
 
     def stage(self, name: str) -> Record:
         """The manifest's record of a stage, or an empty record."""
@@ -200,7 +200,7 @@ def collect(run: Run) -> Facts:
         acceptance=json_record(root, run.path("acceptance"), Acceptance),
         decisions=_lines(root, run.path("decisions")),
         comparison=json_record(root, run.path("comparison"), Comparing),
-        ladder=json_record(root, run.path("ladder"), Ladder),
+        leaderboard=json_record(root, run.path("ladder"), Leaderboard),
     )
 
 

@@ -12,10 +12,10 @@ from potstill.report.blocks import Document, Section
 from potstill.report.sections.agreement import agreement
 from potstill.report.sections.calibration import calibration
 from potstill.report.sections.cascade import cascade
-from potstill.report.sections.climb import climb
 from potstill.report.sections.comparison import comparison
 from potstill.report.sections.conclusions import readiness, strengths, suitability
 from potstill.report.sections.configuration import configuration, judged
+from potstill.report.sections.cost import cost
 from potstill.report.sections.data import data
 from potstill.report.sections.decisions import decisions
 from potstill.report.sections.dimensions import dimensions
@@ -44,7 +44,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     suitability,
     recommendations,
     ladder,
-    climb,
+    cost,
     comparison,
     dimensions,
     agreement,

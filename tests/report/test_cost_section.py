@@ -5,11 +5,11 @@ from types import SimpleNamespace
 import pytest
 
 from potstill.evaluation.records import Latency
-from potstill.pipeline.leaderboard import Ladder, Next, Pick, Step
+from potstill.pipeline.leaderboard import Entry, Leaderboard, Next, Pick
 from potstill.records import Interval
 from potstill.report.blocks import Figure, Paragraph, Table
 from potstill.report.facts import Record
-from potstill.report.sections.climb import climb
+from potstill.report.sections.cost import cost
 from potstill.training.facts import StudentRecord
 
 FAST = Latency.model_validate(
@@ -18,7 +18,7 @@ FAST = Latency.model_validate(
 
 
 def rung(name, mae):
-    return Step(
+    return Entry(
         name=name,
         student="tfidf-ridge",
         recipe_hash="",
@@ -31,7 +31,7 @@ def rung(name, mae):
     )
 
 
-FOUND = Ladder(
+FOUND = Leaderboard(
     rows="rows",
     seed=0,
     tiny=False,
@@ -44,7 +44,7 @@ FOUND = Ladder(
     steps=(
         rung("cheap", 0.9),
         rung("dear", 0.8),
-        Step(name="late", student="fine-tuned", recipe_hash="", state="no time", why="it would take 9 min"),
+        Entry(name="late", student="fine-tuned", recipe_hash="", state="no time", why="it would take 9 min"),
     ),
     pick=Pick(name="dear", mae=0.8, milliseconds=2.5, as_good=("cheap",)),
     next=Next(name="late", seconds=540, points=3, mae=0.7, gain=0.1),
@@ -53,9 +53,9 @@ FOUND = Ladder(
 
 def section(rows="rows", **changes):
     content = FOUND.model_copy(update=changes).model_dump(mode="json")
-    return climb(
+    return cost(
         SimpleNamespace(
-            ladder=Record("ladder.json", "00" * 32, content, Ladder),
+            leaderboard=Record("ladder.json", "00" * 32, content, Leaderboard),
             students={"dear": Record("students/dear/record.json", "11" * 32, {"rows_hash": rows}, StudentRecord)},
         )
     )
@@ -106,8 +106,8 @@ def test_the_chart_has_the_floor_and_a_point_for_each_trained_rung():
     ("found", "words"),
     [
         (
-            climb(SimpleNamespace(ladder=Record("ladder.json", None, None, Ladder), students={})),
-            "Run potstill ladder RUN to compare",
+            cost(SimpleNamespace(leaderboard=Record("ladder.json", None, None, Leaderboard), students={})),
+            "Run potstill train RUN --auto to compare",
         ),
         (section("others"), "made on other rows"),
     ],

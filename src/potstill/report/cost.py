@@ -1,6 +1,6 @@
 """The plot of a leaderboard: each model's error by its time per article, and the noise floor.
 
-In: the record that `potstill ladder` writes. Out: rows of plain values, a chart of them, and an image file.
+In: the record that `potstill train --auto` writes. Out: rows of plain values, a chart of them, and an image file.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
     from potstill.report.themes import Theme
 
 
-def prepare_climb(ladder: Record) -> list[dict[str, Any]]:
+def prepare_cost(leaderboard: Record) -> list[dict[str, Any]]:
     """A row per model that was trained and timed: its error with its interval, and milliseconds."""
     rows = []
-    for place in range(ladder.size("steps")):
-        mae, at = ladder.at("steps", place, "mae"), ("steps", place, "latency", "milliseconds_p50")
-        if mae.value is None or ladder.at(*at).value is None:
+    for place in range(leaderboard.size("steps")):
+        mae, at = leaderboard.at("steps", place, "mae"), ("steps", place, "latency", "milliseconds_p50")
+        if mae.value is None or leaderboard.at(*at).value is None:
             continue
-        name = ladder.at("steps", place, "name").value
+        name = leaderboard.at("steps", place, "name").value
         rows.append(
             {
                 "model": name,
                 "mae": mae.value,
-                "low": ladder.at("steps", place, "interval", "low").value,
-                "high": ladder.at("steps", place, "interval", "high").value,
+                "low": leaderboard.at("steps", place, "interval", "low").value,
+                "high": leaderboard.at("steps", place, "interval", "high").value,
                 # The axis is logarithmic, and the time of a constant is almost zero.
-                "milliseconds": max(ladder.at(*at).value, 0.001),
-                "floor": ladder.at("floor").value,
-                "budget": ladder.at("milliseconds").value,
-                "picked": name == ladder.at("pick", "name").value,
+                "milliseconds": max(leaderboard.at(*at).value, 0.001),
+                "floor": leaderboard.at("floor").value,
+                "budget": leaderboard.at("milliseconds").value,
+                "picked": name == leaderboard.at("pick", "name").value,
                 "field": pointer("steps", place, "mae"),
             }
         )
     return rows
 
 
-def plot_climb(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
+def plot_cost(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes late
     """Error by milliseconds, with the noise floor and the budget as dashed lines if they are known."""
     alt = library()
     base = alt.Chart(inline(rows))
@@ -68,7 +68,7 @@ def plot_climb(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - altair comes 
     return finished(alt.layer(*layers), theme, height=320)
 
 
-def write_picture(ladder: Record, path: Path) -> None:
+def write_picture(leaderboard: Record, path: Path) -> None:
     """Write the chart as PNG or SVG, by the path's suffix.
 
     Raises:
@@ -77,11 +77,11 @@ def write_picture(ladder: Record, path: Path) -> None:
     """
     if path.suffix not in PICTURES:
         raise BadInput(f"{path}: expected a file name that ends in {' or '.join(PICTURES)}")
-    rows = prepare_climb(ladder)
+    rows = prepare_cost(leaderboard)
     if not rows:
         raise BadInput(f"{path}: no model was trained, so there is nothing to draw")
     convert = require("vl_convert", "report")
-    spec = plot_climb(rows, PRINT).to_dict()
+    spec = plot_cost(rows, PRINT).to_dict()
     with replacing(path) as temporary:
         if path.suffix == ".png":
             temporary.write_bytes(convert.vegalite_to_png(spec, scale=2))

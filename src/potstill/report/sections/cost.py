@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Block, Column, Figure, Inline, Paragraph, Row, Section, Table, Text
-from potstill.report.climb import plot_climb, prepare_climb
+from potstill.report.cost import plot_cost, prepare_cost
 from potstill.report.sections.parts import DASH, busy, interval, load_remark, show
 
 if TYPE_CHECKING:
@@ -17,16 +17,18 @@ if TYPE_CHECKING:
 _TITLE = "Error and cost of each model"
 
 
-def climb(facts: Facts) -> Section:
-    """The models that `potstill ladder` trained or left out, its recommendation, and the expected gain of the next."""
-    found = facts.ladder
+def cost(facts: Facts) -> Section:
+    """The models that `train --auto` trained or left out, its recommendation, and the expected gain of the next."""
+    found = facts.leaderboard
     if not found.recorded:
-        said = "Not recorded. Run potstill ladder RUN to compare the errors and costs of models."
-        return Section("climb", _TITLE, (Paragraph((said,)),))
+        said = "Not recorded. Run potstill train RUN --auto to compare the errors and costs of models."
+        return Section("cost", _TITLE, (Paragraph((said,)),))
     if any(record.at("rows_hash").value != found.at("rows").value for record in facts.students.values()):
-        said = "The leaderboard was made on other rows than the students of this run; run potstill ladder RUN again."
-        return Section("climb", _TITLE, (Paragraph((said,)),))
-    return Section("climb", _TITLE, (*_words(found), *_plot(found), _table(found)))
+        said = (
+            "The leaderboard was made on other rows than the students of this run; run potstill train RUN --auto again."
+        )
+        return Section("cost", _TITLE, (Paragraph((said,)),))
+    return Section("cost", _TITLE, (*_words(found), *_plot(found), _table(found)))
 
 
 def _words(found: Record) -> tuple[Block, ...]:
@@ -106,16 +108,16 @@ def _next(found: Record) -> tuple[Inline, ...]:
 
 
 def _plot(found: Record) -> tuple[Figure, ...]:
-    rows = prepare_climb(found)
+    rows = prepare_cost(found)
     if not rows:
         return ()
     return (
         Figure(
-            "climb",
+            "cost",
             "Error by milliseconds per article",
             "A point for each model with its interval; dashed lines are the noise floor and the latency budget.",
             rows,
-            plot_climb,
+            plot_cost,
             (found.file,),
             png="ladder.png",
         ),
