@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from potstill.evaluation.records import Evaluation, Judgement, Positives
     from potstill.filters import Filter
     from potstill.frames import Table
+    from potstill.labelling import Price, Summary
     from potstill.oracle import Oracle
     from potstill.records import Interval
     from potstill.scorer.early import Early
@@ -222,17 +223,13 @@ def label(
         LabelError: not a single label could be bought; the message gives the first failure.
         MissingExtra: the oracle's client library is not installed.
     """
-    from potstill.labelling import Ledger, Limits, Price
+    from potstill.labelling import Ledger, Limits
     from potstill.labelling import label as buy
     from potstill.labelling.labels import no_label
-    from potstill.labelling.prices import price_at
-    from potstill.oracle import open_oracle
 
     rows = read_articles(to_polars(articles), Columns(text, title, id))
-    opened = open_oracle(oracle) if isinstance(oracle, str) else oracle
+    opened, cost = _opened(oracle, price)
     path = Path(ledger) if ledger is not None else _ledger_of(filter_)
-    known = price_at(oracle) if isinstance(oracle, str) else None
-    cost = Price(*price) if price is not None else None if known is None else known.price
     summary = buy(
         path,
         rows,
@@ -692,6 +689,45 @@ class Run(runs.Run):
     of the same name does; `status()` says which stages are done, stale or missing.
     """
 
+    def label(
+        self,
+        oracle: str | Oracle,
+        articles: str | Path | None = None,
+        *,
+        samples: int = 1,
+        max_cost: float | None = None,
+        price: tuple[float, float] | None = None,
+        retry_failed: bool = False,
+    ) -> Summary:
+        """Buy the missing labels of the run's articles, after adding those of a file; as the function `label`.
+
+        Args:
+            oracle: `KIND:MODEL`, as in `label`.
+            articles: a file of articles to add, in any format that `potstill score` reads.
+            samples: number of answers per article.
+            max_cost: most dollars to spend over all sessions of this run.
+            price: dollars per million tokens of input and of output, if they are not known.
+            retry_failed: whether to retry questions that failed permanently.
+
+        Raises:
+            BadInput, LabelError, OracleError, MissingExtra: as `label`.
+            ArticleError: a row of the file cannot be read.
+        """
+        from potstill.labelling import Limits
+        from potstill.pipeline.label import label_run
+
+        opened, cost = _opened(oracle, price)
+        return label_run(
+            self.folder,
+            None,
+            articles,
+            opened,
+            samples=samples,
+            limits=Limits(max_cost=max_cost),
+            price=cost,
+            retry_failed=retry_failed,
+        )
+
     def dataset(
         self, *, seed: int = 0, fractions: Fractions | str = DEFAULT_FRACTIONS, whole: Whole | None = None
     ) -> DatasetRecord:
@@ -757,7 +793,7 @@ class Run(runs.Run):
         return evaluate_run(self, k=folds, seed=seed)
 
     def report(self) -> Path:
-        """Write the report of an evaluated run, and return its folder.
+        """Write the report of an evaluated run, and return the path of its HTML page.
 
         Raises:
             RunError: the run has not been evaluated.
@@ -786,7 +822,8 @@ def _clipped(student: Student, rows: Rows) -> FloatArray:
 def _table(frame: pl.DataFrame) -> str:
     """Return a frame as lines of text with three decimals and no frame around it."""
     shown = frame.select(
-        pl.Series(name, [_shown(value) for value in frame[name]], dtype=pl.String) for name in frame.columns
+        pl.Series(name, [_shown(value, 1 if name == "seconds" else 3) for value in frame[name]], dtype=pl.String)
+        for name in frame.columns
     )
     cells = [list(shown.columns), *(list(row) for row in shown.iter_rows())]
     widths = [max(len(row[place]) for row in cells) for place in range(len(cells[0]))]
@@ -797,8 +834,8 @@ def _table(frame: pl.DataFrame) -> str:
     )  # fmt: skip
 
 
-def _shown(value: object) -> str:
-    return "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+def _shown(value: object, decimals: int = 3) -> str:
+    return "" if value is None else f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
 
 
 def _ledger_of(filter_: Filter) -> Path:
@@ -806,3 +843,14 @@ def _ledger_of(filter_: Filter) -> Path:
     from potstill.students.torch.backbones import cache_folder
 
     return cache_folder() / "labels" / f"{filter_.name}-{filter_.oracle_hash[:12]}.sqlite"
+
+
+def _opened(oracle: str | Oracle, price: tuple[float, float] | None) -> tuple[Oracle, Price | None]:
+    """Open an oracle, and find its price unless it is given."""
+    from potstill.labelling import Price
+    from potstill.labelling.prices import price_at
+    from potstill.oracle import open_oracle
+
+    known = price_at(oracle) if isinstance(oracle, str) and price is None else None
+    opened = open_oracle(oracle) if isinstance(oracle, str) else oracle
+    return opened, Price(*price) if price is not None else None if known is None else known.price

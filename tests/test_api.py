@@ -1,0 +1,319 @@
+"""Tests of the Python interface: from a table of texts and scores to a bundle, in memory."""
+
+import doctest
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import potstill as ps
+from potstill import api, filters
+from potstill.oracle.replay import ReplayOracle
+
+WORDS = {
+    "good": ["villagers", "restored", "the", "old", "mill", "and", "shared", "its", "harvest", "with", "families"],
+    "bad": ["shares", "of", "the", "bank", "fell", "after", "auditors", "found", "hidden", "losses", "and", "fraud"],
+}
+
+
+def essays(rows=240, seed=0):
+    """Texts with more words of one kind the higher their score; one score in ten is missing."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(rows):
+        score = float(rng.integers(2, 11)) / 2
+        kinds = np.where(rng.random(30) < (score - 1) / 4, "good", "bad")
+        text = " ".join(str(rng.choice(WORDS[kind])) for kind in kinds)
+        syntax = float(np.clip(score + rng.integers(-1, 2) / 2, 1, 5))
+        found.append({"body": f"{text} {number}", "cohesion": score, "syntax": None if number % 10 == 0 else syntax})
+    return found
+
+
+@pytest.fixture(scope="module")
+def flt():
+    return ps.Filter("essays", ["cohesion", "syntax"], scale=(1, 5))
+
+
+@pytest.fixture(scope="module")
+def data(flt):
+    return ps.Dataset.from_frame(pd.DataFrame(essays()), flt, text="body")
+
+
+@pytest.fixture(scope="module")
+def parts(data):
+    return data.split(seed=0)
+
+
+@pytest.fixture(scope="module")
+def student(parts):
+    return ps.Student("tfidf-ridge").fit(parts.train, parts.validation)
+
+
+@pytest.fixture(scope="module")
+def scorer(flt, parts, student):
+    return ps.Scorer(flt, student.calibrate(parts.calibration))
+
+
+def test_the_public_names_are_these():
+    assert sorted(ps.__all__) == [
+        "Article", "BadInput", "Cap", "Dataset", "Dimension", "Filter", "Gate", "Leaderboard", "MissingExtra", "Parts",
+        "PotstillError", "Result", "Rows", "Run", "Scorer", "Student", "Tier", "Verdict", "__version__", "compare",
+        "label",
+    ]  # fmt: skip
+    assert all(getattr(ps, name) is not None for name in ps.__all__)
+    assert set(ps.__all__) <= set(dir(ps))
+    assert re.fullmatch(r"\d+\.\d+\.\d+", ps.__version__)
+    with pytest.raises(AttributeError, match="module 'potstill' has no attribute 'Studnet'"):
+        _ = ps.Studnet
+
+
+def test_importing_potstill_loads_nothing_heavy():
+    code = "import sys, potstill; print([m for m in ('torch', 'polars', 'numpy', 'pydantic') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("module", [api, filters.model])
+def test_the_examples_in_the_docstrings_are_true(module):
+    names = {name: getattr(ps, name) for name in ps.__all__}
+    assert doctest.testmod(module, extraglobs=names).failed == 0
+
+
+class TestFilter:
+    def test_a_filter_in_code_has_equal_weights_and_one_tier(self, flt):
+        assert flt.weights.tolist() == [0.5, 0.5]
+        assert (flt.scale.min, flt.scale.max) == (1.0, 5.0)
+        assert flt.tier_names == ("scored",)
+        assert "- cohesion: cohesion" in flt.rubric
+
+    def test_a_filter_in_code_may_say_everything(self):
+        flt = ps.Filter(
+            "news",
+            {
+                "good": ps.Dimension(weight=0.75, description="Somebody gains."),
+                "new": ps.Dimension(weight=0.25, description="It is new."),
+            },
+            tiers=[ps.Tier(name="read", when="overall >= 7", positive=True), ps.Tier(name="skip")],
+            gates=(ps.Gate(when="good < 2", cap=3.0, reason="nobody gains"),),
+            rubric="Score from 0 to 10.",
+        )
+        assert flt.positive_tiers == ("read",)
+        assert flt.gates[0].cap == 3.0
+
+    def test_a_filter_is_saved_and_loaded(self, flt, tmp_path):
+        flt.save(tmp_path / "essays")
+        assert ps.Filter.load(tmp_path / "essays") == flt
+        assert ps.Filter.load("uplifting").name == "uplifting"
+
+    @pytest.mark.parametrize(
+        ("given", "message"),
+        [
+            ({"name": "My Essays"}, r"^filter My Essays: name: String should match"),
+            ({"dimensions": []}, "dimensions: Dictionary should have at least 1 item"),
+            ({"dimensions": "cohesion"}, "dimensions: expected a list of names or a dict, got the text 'cohesion'"),
+            ({"dimensions": ["tier"]}, "dimensions -> tier: a reserved name; dimensions cannot be named"),
+            ({"scale": (5, 1)}, "scale: min 5 is not below max 1"),
+            ({"gate": ()}, "gate: Extra inputs are not permitted"),
+            ({"dimensions": {"a": {"weight": 0.3, "description": "x"}}}, "dimensions: weights sum to 0.3, expected 1"),
+        ],
+    )
+    def test_a_fault_is_named_in_one_line(self, given, message):
+        with pytest.raises(ps.BadInput, match=message) as caught:
+            ps.Filter(**{"name": "essays", "dimensions": ["cohesion"], **given})
+        assert "\n" not in str(caught.value)
+
+
+class TestDataset:
+    @pytest.mark.parametrize("convert", [list, pd.DataFrame, pl.DataFrame])
+    def test_any_table_gives_the_same_dataset(self, convert, flt, data):
+        found = ps.Dataset.from_frame(convert(essays()), flt, text="body")
+        assert found.labels.equals(data.labels)
+        assert repr(found) == "Dataset(240 texts for essays: cohesion, syntax)"
+
+    def test_parts_are_disjoint_and_complete(self, data, parts):
+        ids = [set(part.examples.ids) for part in (parts.train, parts.validation, parts.calibration, parts.test)]
+        assert sum(map(len, ids)) == len(set().union(*ids)) == len(data)
+        assert repr(parts) == "Parts(train 192, validation 24, calibration 0, test 24)"
+        assert data.split(seed=0).train.examples.ids == parts.train.examples.ids
+        assert data.split(seed=1).train.examples.ids != parts.train.examples.ids
+        assert len(data.split(fractions="60/20/20").test) == 48
+
+    def test_rows_are_a_table_again(self, parts):
+        frame = parts.test.to_frame()
+        assert frame.columns == ["id", "text", "cohesion", "syntax"]
+        assert frame["cohesion"].null_count() == 0
+        assert frame["syntax"].null_count() == int(np.isnan(parts.test.scores[:, 1]).sum())
+
+
+class TestStudent:
+    def test_it_learns_and_its_result_is_a_table(self, student, parts):
+        result = student.evaluate(parts.test)
+        assert result.rows == 24
+        assert result.skill > 0.3
+        assert result.skill == pytest.approx(1 - result.mae / result.constant_mae, abs=1e-5)
+        assert result.mae_interval.low < result.mae < result.mae_interval.high
+        assert result.positives is None
+        assert result.by_dimension["dimension"].to_list() == ["cohesion", "syntax", "mean"]
+        assert result.by_dimension["mae"].to_list()[-1] == result.mae
+        lines = repr(result).splitlines()
+        assert lines[0].startswith(f"tfidf-ridge on 24 rows: MAE {result.mae:.3f}, constant {result.constant_mae:.3f}")
+        assert lines[1].split() == ["dimension", "rows", "mae", "low", "high", "constant_mae", "skill", "spearman"]
+        assert "<table" in result._repr_html_()
+
+    def test_the_constant_of_a_result_is_that_of_the_training_rows(self, student, parts):
+        median = np.nanmedian(parts.train.scores, axis=0)
+        error = np.nanmean(np.abs(parts.test.scores - median), axis=0).mean()
+        assert student.evaluate(parts.test).constant_mae == pytest.approx(error, abs=1e-6)
+
+    def test_it_predicts_texts_rows_and_tables_alike(self, student, parts):
+        expected = student.predict(parts.test)
+        assert expected.shape == (24, 2)
+        assert np.array_equal(student.predict(parts.test.texts), expected)
+        assert np.array_equal(student.predict(parts.test.to_frame()), expected)
+
+    def test_calibration_leaves_the_student_as_it_is(self, student, parts):
+        calibrated = student.calibrate(parts.calibration)
+        assert student.calibration is None
+        assert calibrated.calibration.origin == "training rows, predicted by models that had not seen them"
+        assert student.calibrate(parts.validation).calibration.origin == "the calibration part"
+        assert repr(calibrated) == "Student('tfidf-ridge', calibrated)"
+
+    def test_without_a_fit_it_says_what_to_do(self, parts):
+        with pytest.raises(ps.BadInput, match=r"tfidf-ridge is not fitted; call fit\(train, validation\) first"):
+            ps.Student("tfidf-ridge").evaluate(parts.test)
+        with pytest.raises(ps.BadInput, match="trains a network and selects its epoch on validation rows; give some"):
+            ps.Student("minilm-lora").fit(parts.train)
+        with pytest.raises(ps.BadInput, match="no such recipe"):
+            ps.Student("gpt-9")
+
+
+class TestCompare:
+    def test_a_leaderboard_ranks_by_error_and_includes_a_constant(self, student, parts):
+        board = ps.compare([student], parts)
+        assert [one.name for one in board.students] == ["tfidf-ridge", "constant"]
+        assert board.best is student
+        assert board["constant"].name == "constant"
+        assert board.table["mae"].is_sorted()
+        first, second = board.table.to_dicts()
+        assert first["difference"] is None
+        assert second["difference"] == pytest.approx(second["mae"] - first["mae"], abs=0.1)
+        assert second["low"] <= second["difference"] <= second["high"]
+        assert repr(board).startswith("24 rows of the validation part\nstudent")
+        with pytest.raises(KeyError, match="no student 'other'; there are: tfidf-ridge, constant"):
+            _ = board["other"]
+
+    def test_it_may_be_made_on_the_test_part(self, student, parts):
+        board = ps.compare([student], parts, part="test")
+        assert board.results[0].mae == pytest.approx(student.evaluate(parts.test).mae)
+
+    def test_a_name_given_twice_is_refused(self, student, parts):
+        with pytest.raises(ps.BadInput, match="tfidf-ridge is given twice"):
+            ps.compare([student, "tfidf-ridge"], parts)
+
+
+class TestScorer:
+    def test_a_text_gets_a_verdict(self, scorer):
+        good = scorer.score(" ".join(WORDS["good"] * 2))
+        bad = scorer.score(ps.Article("1", "Bank", " ".join(WORDS["bad"] * 2)))
+        assert good.tier == bad.tier == "scored"
+        assert good.overall > bad.overall + 1
+        low, high = good.intervals["cohesion"]
+        assert 1 <= low <= good.scores["cohesion"] <= high <= 5
+        assert scorer.score("").tier == "unscored"
+
+    @pytest.mark.parametrize("convert", [list, pd.DataFrame, pl.DataFrame])
+    def test_a_table_in_is_the_same_kind_of_table_out(self, convert, scorer):
+        table = convert(essays(3))
+        found = scorer.score_batch(table)
+        assert type(found) is type(table)
+        rows = found.to_dict("records") if isinstance(found, pd.DataFrame) else pl.DataFrame(found).to_dicts()
+        assert list(rows[0])[:4] == ["body", "cohesion", "syntax", "score_cohesion"]
+        assert [row["body"] for row in rows] == [row["body"] for row in essays(3)]
+        assert [row["overall"] for row in rows] == [scorer.score(row["body"]).overall for row in rows]
+
+    def test_a_table_without_text_is_refused(self, scorer):
+        with pytest.raises(ps.BadInput, match="no column of text: expected content, text, body, full_text; got words"):
+            scorer.score_batch([{"words": "x"}])
+
+    def test_a_bundle_scores_as_the_student_did(self, scorer, tmp_path):
+        folder = scorer.save(tmp_path / "bundle")
+        loaded = ps.Scorer.load(folder)
+        texts = [row["body"] for row in essays(5, seed=1)]
+        assert [loaded.score(text).scores for text in texts] == [
+            pytest.approx(scorer.score(text).scores, abs=1e-6) for text in texts
+        ]
+        assert loaded.score_batch(pd.DataFrame({"text": texts})).shape[0] == 5
+        with pytest.raises(ps.BadInput, match="this scorer was loaded from a bundle; copy its folder instead"):
+            loaded.save(tmp_path / "again")
+
+    def test_without_calibration_scores_are_clipped(self, flt, student):
+        verdict = ps.Scorer(flt, student).score(" ".join(WORDS["good"] * 9))
+        assert verdict.scores["cohesion"] <= 5
+        assert verdict.intervals["cohesion"] == (1.0, 5.0)
+
+    def test_a_student_of_another_filter_is_refused(self, student):
+        with pytest.raises(ps.PotstillError, match="scores cohesion, syntax; the dimensions of other are tone"):
+            ps.Scorer(ps.Filter("other", ["tone"]), student)
+        with pytest.raises(ps.BadInput, match="a scorer needs a fitted student"):
+            ps.Scorer(ps.Filter("other", ["tone"]))
+
+
+class TestLabel:
+    @pytest.fixture
+    def recorded(self, tmp_path):
+        """A recording of an oracle that scored three of four texts."""
+        path = tmp_path / "oracle.jsonl"
+        lines = [{"id": str(row), "scores": {"cohesion": row, "syntax": 3.0}} for row in (1, 2, 3)]
+        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return f"replay:{path}"
+
+    def test_labels_are_bought_once_and_kept(self, flt, recorded, tmp_path, monkeypatch):
+        texts = [{"id": row, "text": f"text {row}"} for row in range(1, 5)]
+        ledger = tmp_path / "labels.sqlite"
+        data = ps.label(texts, flt, recorded, ledger=ledger)
+        assert len(data) == 3
+        assert data.labels.sort("article")["y_cohesion"].to_list() == [1.0, 2.0, 3.0]
+        asked = []
+        monkeypatch.setattr(ReplayOracle, "ask", lambda _, request: asked.append(request))
+        again = ps.label(pd.DataFrame(texts[:3]), flt, recorded, ledger=ledger)
+        assert again.labels.equals(data.labels)
+        assert asked == []
+
+    def test_the_default_ledger_is_one_per_filter(self, flt, recorded, tmp_path, monkeypatch):
+        monkeypatch.setenv("POTSTILL_CACHE", str(tmp_path / "cache"))
+        ps.label([{"id": 1, "text": "one"}], flt, recorded)
+        [ledger] = (tmp_path / "cache" / "labels").glob("*.sqlite")
+        assert ledger.name == f"essays-{flt.oracle_hash[:12]}.sqlite"
+
+    def test_without_a_single_label_the_first_failure_is_said(self, flt, recorded, tmp_path):
+        with pytest.raises(ps.PotstillError, match="the first failure"):
+            ps.label([{"id": 9, "text": "nine"}], flt, recorded, ledger=tmp_path / "labels.sqlite")
+
+    def test_a_limit_on_the_cost_needs_a_price(self, flt, tmp_path, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", "key")
+        with pytest.raises(ps.BadInput, match="needs the prices"):
+            ps.label(
+                [{"id": 1, "text": "one"}], flt, "openai:no-such-model", max_cost=1, ledger=tmp_path / "labels.sqlite"
+            )
+
+
+def test_a_run_goes_from_labels_to_a_report(flt, tmp_path):
+    rows = [{"id": str(row), **essay} for row, essay in enumerate(essays(120))]
+    articles, recorded = tmp_path / "essays.jsonl", tmp_path / "oracle.jsonl"
+    articles.write_text("".join(json.dumps({"id": row["id"], "content": row["body"]}) + "\n" for row in rows))
+    scores = [{"id": row["id"], "scores": {name: row[name] for name in flt.dimension_names}} for row in rows]
+    recorded.write_text("".join(json.dumps(row) + "\n" for row in scores))
+    run = ps.Run.create(tmp_path / "run", flt)
+    assert run.label(f"replay:{recorded}", articles).bought == 120
+    constant, ridge = run.train(["constant", "tfidf-ridge"])
+    assert ridge.validation.mae < constant.validation.mae
+    assert run.evaluate(folds=0).choice.rung == "tfidf-ridge"
+    assert run.report().name == "report.html"
+    states = {status.stage: status.state for status in run.status() if not status.optional}
+    assert set(states.values()) == {"done"}
+    assert run.scorer().score(rows[0]["body"]).tier == "scored"
