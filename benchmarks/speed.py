@@ -44,7 +44,7 @@ from potstill.export import export_encoder
 from potstill.files import read_json, write_json
 from potstill.filters import parse_filter
 from potstill.scorer import BATCH, Scorer, score_file
-from potstill.speed.fresh import measure_fresh
+from potstill.speed.new_process import measure_fresh
 from potstill.speed.timing import interleaved, percentile
 from potstill.students.neural import fit_encoder_head
 from potstill.students.neural import open_encoder as open_encoder_of

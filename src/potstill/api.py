@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from potstill import metrics
-from potstill.bundle.golden import TEXTS, windows, word_lists
+from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate
 from potstill.bundle.reading import Bundle
-from potstill.calibration import fit_calibration, no_calibration
+from potstill.calibration import no_calibration
 from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Fractions, assemble
 from potstill.dataset.tables import TEXT_COLUMNS, Columns, read_articles, read_table
 from potstill.errors import BadInput, DatasetError
@@ -445,27 +445,16 @@ class Student:
         """
         filter_ = self._train_rows.filter
         if rows is not None and len(rows):
-            examples, origin = rows.examples, "the calibration part"
+            examples, origin = rows.examples, CALIBRATION_PART
             predicted = self._model.student.predict(examples.frame)
         else:
-            examples, origin = self._train_rows.examples, "training rows, predicted by models that had not seen them"
+            examples, origin = self._train_rows.examples, OUT_OF_FOLD
             predicted = self._model.held_out
             if np.isnan(predicted).all():
                 raise DatasetError(f"{self.name}: there are no calibration rows and no held-out predictions")
         calibrated = Student(self.recipe, seed=self.seed, device=self.device, cache=self.cache, tiny=self.tiny)
         calibrated.fitted, calibrated._train = self.fitted, self._train
-        calibrated.calibration = fit_calibration(
-            predicted,
-            examples.scores,
-            examples.clusters,
-            self.seed,
-            dimensions=filter_.dimension_names,
-            low=filter_.scale.min,
-            high=filter_.scale.max,
-            origin=origin,
-            rules=filter_,
-            cap_hits=cap_hits(examples.frame["text"], filter_),
-        )
+        calibrated.calibration = calibrate(predicted, examples, filter_, origin, seed=self.seed)
         return calibrated
 
     @property
@@ -649,33 +638,16 @@ class Scorer(scoring.Scorer[Any]):
         """
         if self.student is None:
             raise BadInput("this scorer was loaded from a bundle; copy its folder instead")
-        from potstill.bundle.exporting import export_student
-        from potstill.bundle.facts import BundleFacts, Calibrated
-        from potstill.bundle.writing import write_bundle
-        from potstill.machine import versions
-
         bundle: Any = self.bundle
-        train = self.student._train_rows  # noqa: SLF001 - of the same module
-        golden = [*TEXTS, *word_lists(train.texts, seed=self.student.seed)]
-        with tempfile.TemporaryDirectory(prefix="potstill-") as scratch:
-            texts = windows(golden, bundle.filter)["text"].to_list()
-            kind, encoders, exports = export_student(bundle.student, Path(scratch), texts)
-            kept = {curve.dimension: curve.method for curve in bundle.calibration.curves}
-            written = write_bundle(
-                Path(folder),
-                student=bundle.student,
-                recipe=self.student.name,
-                filter_=bundle.filter,
-                calibration=bundle.calibration,
-                golden=golden,
-                encoders=encoders,
-                kind=kind,
-                facts=BundleFacts(
-                    calibration=Calibrated(origin=bundle.calibration.origin, kept=kept),
-                    exports=exports,
-                    versions=versions(),
-                ),
-            )
+        written = bundle_student(
+            Path(folder),
+            bundle.student,
+            self.student.name,
+            bundle.filter,
+            bundle.calibration,
+            train_texts=self.student._train_rows.texts,  # noqa: SLF001 - of the same module
+            seed=self.student.seed,
+        )
         return written.folder
 
     def __repr__(self) -> str:

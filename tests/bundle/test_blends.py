@@ -9,9 +9,10 @@ from tiny_network import TinyNetwork, tiny_bert, tiny_tokenizer
 from tiny_run import started
 
 from potstill.bundle import load_bundle, write_bundle
+from potstill.bundle.exporting import export_student
 from potstill.bundle.golden import TEXTS
 from potstill.errors import BundleError
-from potstill.pipeline.bundle import build_bundle, export_student
+from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.evaluate import evaluate_run
 from potstill.pipeline.leaderboard import train_candidates
 from potstill.pipeline.run import Run

@@ -6,7 +6,7 @@ import pytest
 
 from potstill.dataset import Examples
 from potstill.evaluation.floor import floor_of
-from potstill.evaluation.folds import out_of_fold_constant
+from potstill.evaluation.judging import out_of_fold_constant
 from potstill.evaluation.latency import BATCH, FEWEST, SINGLES, WARM, measure
 from potstill.filters import parse_filter
 

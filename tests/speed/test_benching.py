@@ -11,7 +11,7 @@ from potstill.files import read_json
 from potstill.pipeline.material import labelled_rows
 from potstill.scorer import Scorer
 from potstill.speed.benching import Bench, bench_bundle, write_bench
-from potstill.speed.fresh import measure_fresh
+from potstill.speed.new_process import measure_fresh
 from potstill.speed.stages import STAGES, stage_seconds
 
 

@@ -11,7 +11,7 @@ from potstill.errors import RecipeError, TrainingError
 from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.evaluate import candidates, refit
 from potstill.pipeline.run import Run
-from potstill.pipeline.sources import in_order
+from potstill.pipeline.teachers_and_members import in_order
 from potstill.pipeline.train import train_run
 from potstill.students.blend import BlendStudent
 from potstill.students.recipes import load_recipe, parse_recipe

@@ -15,7 +15,7 @@ from potstill.errors import DatasetError, RecipeError
 from potstill.oracle import open_oracle
 from potstill.pipeline.label import label_run
 from potstill.pipeline.run import Run
-from potstill.pipeline.sources import needs
+from potstill.pipeline.teachers_and_members import needs
 from potstill.pipeline.train import train_run
 from potstill.students.recipes import (
     ConstantRecipe,

@@ -1,31 +1,130 @@
-"""Exports a fitted student's encoders as the files of a bundle.
+"""Makes a bundle of a fitted student: calibrates it, exports its encoders and writes the folder.
 
-Input: a student with torch encoders, or without any. Output: the kind of bundle, its encoder files, and what to record
-about them.
+Input: a student with torch encoders or without any, its filter, and rows that it was not trained on. Output: a
+calibration, or a bundle that was verified.
 """
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from potstill.bundle.facts import BundleFacts, Exported
+from potstill.bundle.facts import BundleFacts, Calibrated, Exported
+from potstill.bundle.golden import TEXTS, windows, word_lists
 from potstill.bundle.layout import BUNDLE_LAYOUT, file_name, read_manifest
-from potstill.bundle.writing import EncoderFiles
+from potstill.bundle.writing import EncoderFiles, write_bundle
+from potstill.calibration import fit_calibration
 from potstill.errors import BadInput, BundleError, require
 from potstill.files import sha256, write_json
+from potstill.machine import versions
 from potstill.students.blend import encoder_of
 from potstill.students.neural import NeuralStudent, parts_of
+from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from potstill.bundle.facts import Choice
     from potstill.bundle.layout import Kind
+    from potstill.bundle.reading import Bundle
+    from potstill.calibration import Calibration
+    from potstill.dataset import Examples
     from potstill.export import Made
+    from potstill.filters import Filter
     from potstill.students.storage import AnyStudent
+    from potstill.training.facts import StudentRecord
+    from potstill.types import FloatArray
 
 LARGEST_GRAPH = 1_900_000_000
 """Largest size of a network's weights, in bytes, that fits one ONNX file (the format's limit is 2 GiB)."""
+
+
+CALIBRATION_PART = "the calibration part"
+OUT_OF_FOLD = "training rows, predicted by models that had not seen them"
+
+
+def calibrate(predicted: FloatArray, rows: Examples, filter_: Filter, origin: str, *, seed: int = 0) -> Calibration:
+    """Fit the calibration of a student's raw predictions of rows, shape (rows, dimensions), that trained nothing else.
+
+    Args:
+        predicted: the predictions; rows of NaN are skipped.
+        rows: the labelled rows.
+        filter_: the filter, whose tiers the deferral table is about.
+        origin: `CALIBRATION_PART` or `OUT_OF_FOLD`, for the record.
+        seed: random seed of the folds.
+    """
+    return fit_calibration(
+        predicted,
+        rows.scores,
+        rows.clusters,
+        seed,
+        dimensions=filter_.dimension_names,
+        low=filter_.scale.min,
+        high=filter_.scale.max,
+        origin=origin,
+        rules=filter_,
+        cap_hits=cap_hits(rows.frame["text"], filter_),
+    )
+
+
+def bundle_student(
+    folder: Path,
+    student: AnyStudent,
+    recipe: str,
+    filter_: Filter,
+    calibration: Calibration,
+    *,
+    train_texts: Sequence[str],
+    kind: Kind | None = None,
+    seed: int = 0,
+    graphs_of: Sequence[Path] = (),
+    choice: Choice | None = None,
+    record: StudentRecord | None = None,
+) -> Bundle:
+    """Export a student and write it as a bundle, which is verified before it replaces an earlier one.
+
+    Args:
+        folder: folder of the bundle.
+        student: the fitted student.
+        recipe: name of its recipe.
+        filter_: the filter.
+        calibration: its calibration.
+        train_texts: texts of the training rows, from which word lists are drawn as golden texts.
+        kind: as in `export_student`.
+        seed: random seed of the word lists.
+        graphs_of: as in `export_student`.
+        choice: why the student was chosen, recorded in the bundle's facts.
+        record: how the student was trained, recorded in the bundle's facts.
+
+    Raises:
+        BundleError: the bundle cannot be made or does not pass its checks; an earlier bundle is kept.
+        MissingExtra: torch is needed and not installed.
+        BadInput: the folder cannot be written.
+    """
+    golden = [*TEXTS, *word_lists(train_texts, seed=seed)]
+    with tempfile.TemporaryDirectory(prefix="potstill-") as scratch:
+        texts = windows(golden, filter_)["text"].to_list()
+        made, encoders, exports = export_student(student, Path(scratch), texts, kind, graphs_of)
+        return write_bundle(
+            folder,
+            student=student,
+            recipe=recipe,
+            filter_=filter_,
+            calibration=calibration,
+            golden=golden,
+            encoders=encoders,
+            kind=made,
+            facts=BundleFacts(
+                choice=choice,
+                student=record,
+                calibration=Calibrated(
+                    origin=calibration.origin, kept={curve.dimension: curve.method for curve in calibration.curves}
+                ),
+                exports=exports,
+                versions=versions(),
+            ),
+        )
 
 
 def export_student(

@@ -166,7 +166,7 @@ def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json:
     if as_json:
         print(json.dumps(plan.as_dict() | {"price_from": known.source if known else None}, indent=2))
         return
-    from potstill.labelling.terms import money
+    from potstill.labelling.limits import money
 
     each = "1 answer each" if plan.samples == 1 else f"up to {plan.samples} answers each"
     print(f"{plan.articles:,} articles, {each}: {plan.calls:,} calls to make")

@@ -139,7 +139,7 @@ def _print_plans(
 
 
 def _text(found: Bakeoff) -> str:
-    from potstill.labelling.terms import money
+    from potstill.labelling.limits import money
 
     lines = [f"{found.articles:,} articles, {found.filter}"]
     for one in found.entrants:

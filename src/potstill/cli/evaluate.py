@@ -211,7 +211,7 @@ def described_history(found: HistoryEvaluation) -> list[str]:
 
 def described_fresh(found: FreshEvaluation) -> list[str]:
     """The lines for a person: what was asked, a table of dimensions, tiers, then the verdicts."""
-    from potstill.labelling.terms import money
+    from potstill.labelling.limits import money
 
     asked, tiers = found.asked, found.judgement.tiers
     left = "".join(f", {count:,} {reason}" for reason, count in asked.left_out.items())

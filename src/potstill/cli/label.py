@@ -182,7 +182,7 @@ def _frames(articles: str | None, kept: Path) -> Iterator[pl.DataFrame]:
 
 
 def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> None:
-    from potstill.labelling.terms import counted, money
+    from potstill.labelling.limits import counted, money
 
     if as_json:
         print(json.dumps(summary.as_dict() | {"price_from": known and known.source}, indent=2, ensure_ascii=False))

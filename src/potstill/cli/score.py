@@ -258,7 +258,7 @@ def _facts(summary: Summary) -> dict[str, Any]:
 
 def _say(summary: Summary) -> None:
     """What a person reads when all is done."""
-    from potstill.labelling.terms import money
+    from potstill.labelling.limits import money
 
     speed = f"{summary.seconds:.1f} s ({summary.articles_per_second:,.0f}/s)"
     resumed = f", {summary.resumed:,} of them earlier" if summary.resumed else ""

@@ -6,10 +6,10 @@ model could memorise a test article from a copy in the training split. Within th
 by score, so that each contains low and high scores in similar shares. The same seed gives the same splits.
 """
 
-from potstill.dataset.alike import parts_like, stories
 from potstill.dataset.assembling import Whole, assemble, check_labels
 from potstill.dataset.duplicates import MISSED, SIMILAR, bands, clusters_of, near_duplicates
 from potstill.dataset.examples import Examples
+from potstill.dataset.matching import parts_like, stories
 from potstill.dataset.rows import Dataset, DatasetRecord
 from potstill.dataset.splitting import (
     DEFAULT_FRACTIONS,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import polars as pl
 
-from potstill.dataset.alike import parts_like
 from potstill.dataset.duplicates import clusters_of, near_duplicates
+from potstill.dataset.matching import parts_like
 from potstill.dataset.rows import FACTS, Dataset, DatasetRecord, scores_of
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, PARTS, SMALLEST_CALIBRATION, Fractions, split, with_groups
 from potstill.errors import DatasetError, LabelError

@@ -18,12 +18,14 @@ from potstill.evaluation.records import Band, Bootstrap, Figures, Judgement, Pos
 from potstill.findings import FEWEST_POSITIVES
 from potstill.metrics import number as number  # noqa: PLC0414 - its users know it from here
 from potstill.records import Interval
+from potstill.training.folding import turns
 from potstill.types import UNSCORED
 from potstill.verdict import decide_rows
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from potstill.dataset import Examples
     from potstill.evaluation.records import Source
     from potstill.filters import Filter
     from potstill.types import FloatArray, IntArray
@@ -98,6 +100,14 @@ def constant_for(learned: FloatArray, filter_: Filter, rows: int) -> FloatArray:
         Predictions of shape (rows, dimensions + 1).
     """
     return np.tile(metrics.constant(with_overall(learned, filter_)), (rows, 1))
+
+
+def out_of_fold_constant(examples: Examples, folds: IntArray, filter_: Filter) -> FloatArray:
+    """Return the constant's predictions for the same folds, shape (rows, dimensions + 1); see `constant_for`."""
+    result = np.full((len(examples), len(examples.dimensions) + 1), np.nan)
+    for learned, held_out in turns(examples, folds):
+        result[held_out] = constant_for(examples.scores[learned], filter_, int(held_out.sum()))
+    return result
 
 
 def verdicts(scores: FloatArray, filter_: Filter, cap_hits: pl.DataFrame | None) -> pl.DataFrame:

@@ -12,8 +12,8 @@ from potstill.labelling.budget import Price
 from potstill.labelling.intake import add_articles
 from potstill.labelling.labels import label
 from potstill.labelling.ledger import Ledger
+from potstill.labelling.limits import Limits, Progress, Repeats, Summary
 from potstill.labelling.plan import Plan, plan
-from potstill.labelling.terms import Limits, Progress, Repeats, Summary
 
 __all__ = [
     "Batching",

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING
 from potstill.errors import BadInput, LabelError, PotstillError
 from potstill.labelling.budget import TRILLION, Price
 from potstill.labelling.ledger import Answered, Failed, Job, Opened
+from potstill.labelling.limits import money
 from potstill.labelling.session import Session
-from potstill.labelling.terms import money
 from potstill.oracle import FATAL, REPAIRABLE, Failure, Reply
-from potstill.oracle.batches import batches_of
+from potstill.oracle.opening import batches_of
 from potstill.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from potstill.labelling.ledger import Event, Ledger, Question
+    from potstill.labelling.limits import Limits, Repeats
     from potstill.labelling.session import _Job as Wanted
-    from potstill.labelling.terms import Limits, Repeats
     from potstill.oracle import Oracle, Request
     from potstill.oracle.prompt import Prompt
 

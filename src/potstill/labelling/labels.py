@@ -17,8 +17,8 @@ from potstill.errors import BadInput, LabelError, OracleError
 from potstill.labelling.batch import BatchSession, refuse_jobs
 from potstill.labelling.changes import agree
 from potstill.labelling.ledger import Ledger
+from potstill.labelling.limits import Limits, repeats_of
 from potstill.labelling.session import Session
-from potstill.labelling.terms import Limits, repeats_of
 from potstill.oracle.prompt import Prompt
 from potstill.terminal import steps
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from potstill.labelling.batch import Batching
     from potstill.labelling.budget import Price
     from potstill.labelling.changes import Prompts
+    from potstill.labelling.limits import Progress, Repeats, Summary
     from potstill.labelling.pace import Pace
-    from potstill.labelling.terms import Progress, Repeats, Summary
     from potstill.oracle import Oracle
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from potstill.labelling.budget import TRILLION, Price, most_tokens
 from potstill.labelling.changes import refuse_others
 from potstill.labelling.ledger import call_key, window_hash
-from potstill.labelling.terms import repeats_of
+from potstill.labelling.limits import repeats_of
 from potstill.oracle.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.labelling.changes import Prompts
     from potstill.labelling.ledger import Ledger
-    from potstill.labelling.terms import Limits, Repeats
+    from potstill.labelling.limits import Limits, Repeats
 
 SECONDS_PER_CALL = 4.0
 """Assumed seconds per answer, until the server has shown otherwise."""

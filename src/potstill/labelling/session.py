@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from potstill.errors import ArticleError, PotstillError
 from potstill.interrupts import wait_for
-from potstill.labelling.alike import Alike
 from potstill.labelling.budget import TRILLION, Budget, Price, most_tokens
 from potstill.labelling.ledger import Answered, Failed, Opened, Question, window_hash
+from potstill.labelling.limits import Limits, Progress, Repeats, Summary, money
 from potstill.labelling.pace import Pace
-from potstill.labelling.terms import Limits, Progress, Repeats, Summary, money
+from potstill.labelling.repeated_failures import Alike
 from potstill.labelling.usage import Tally
 from potstill.labelling.writer import Writer
 from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply

@@ -12,10 +12,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
-from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.environment import set_up
 from potstill.oracle.error_bodies import without_answer, words_in
 from potstill.oracle.prompt import without
+from potstill.oracle.protocol import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
     LiveOracle,

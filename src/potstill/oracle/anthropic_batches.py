@@ -12,8 +12,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
-from potstill.oracle import Failure
 from potstill.oracle.batches import Ended
+from potstill.oracle.protocol import Failure
 from potstill.oracle.wire import one_line, status_failure
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from anthropic.types.messages import MessageBatch
 
-    from potstill.oracle import Reply, Request
     from potstill.oracle.anthropic import AnthropicOracle
+    from potstill.oracle.protocol import Reply, Request
 
     T = TypeVar("T")
 

@@ -10,9 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from potstill.errors import BadInput
-from potstill.oracle import Failure, Reply
-from potstill.oracle.openai import OpenAIOracle
+from potstill.oracle.protocol import Failure, Reply
 from potstill.oracle.wire import one_line, status_failure
 
 if TYPE_CHECKING:
@@ -21,7 +19,8 @@ if TYPE_CHECKING:
 
     import openai
 
-    from potstill.oracle import Oracle, Request
+    from potstill.oracle.openai import OpenAIOracle
+    from potstill.oracle.protocol import Request
     from potstill.oracle.redaction import Redaction
 
     T = TypeVar("T")
@@ -58,31 +57,6 @@ class Batches(Protocol):
     async def ended(self, job: str, questions: Mapping[str, Request]) -> Ended | None:
         """Return a job's outcomes; None while it is running."""
         ...
-
-
-def batches_of(oracle: Oracle, poll: float = 30.0) -> Batches:
-    """Return the batch interface of an oracle.
-
-    Args:
-        oracle: the oracle.
-        poll: seconds between two checks of a job, for providers where finding a job again takes several.
-
-    Raises:
-        BadInput: the oracle has no batch interface.
-    """
-    # These modules import this one, so they are imported here.
-    from potstill.oracle.anthropic import AnthropicOracle
-    from potstill.oracle.anthropic_batches import AnthropicBatches
-    from potstill.oracle.gemini import GeminiOracle
-    from potstill.oracle.gemini_batches import GeminiBatches
-
-    if isinstance(oracle, OpenAIOracle):
-        return RedactedBatches(OpenAIBatches(oracle), oracle.redaction)
-    if isinstance(oracle, AnthropicOracle):
-        return RedactedBatches(AnthropicBatches(oracle, poll), oracle.redaction)
-    if isinstance(oracle, GeminiOracle):
-        return RedactedBatches(GeminiBatches(oracle), oracle.redaction)
-    raise BadInput(f"--batch: {oracle.name} is not supported; expected openai, anthropic or gemini")
 
 
 class RedactedBatches:

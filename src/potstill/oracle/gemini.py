@@ -13,12 +13,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
-from potstill.oracle import Failure, Reply, Request, Settings
 from potstill.oracle.environment import proxy_of, set_up
 from potstill.oracle.error_bodies import without_answer, words_in
 from potstill.oracle.prompt import without
+from potstill.oracle.protocol import Failure, Reply, Request, Settings
 from potstill.oracle.reading import storable
-from potstill.oracle.waits import retry_after, span
+from potstill.oracle.retry_after import retry_after, span
 from potstill.oracle.wire import (
     LiveOracle,
     charged,

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from potstill.oracle import Failure
 from potstill.oracle.batches import Ended
+from potstill.oracle.protocol import Failure
 from potstill.oracle.wire import status_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from potstill.oracle import Reply, Request
     from potstill.oracle.gemini import GeminiOracle
+    from potstill.oracle.protocol import Reply, Request
 
 _ENDED = frozenset({"JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED", "JOB_STATE_FAILED",
                     "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED"})  # fmt: skip

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from potstill.errors import require
-from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.environment import check_header, set_up
 from potstill.oracle.error_bodies import without_answer, words_in
 from potstill.oracle.prompt import without
+from potstill.oracle.protocol import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.reading import storable
 from potstill.oracle.wire import (
     LiveOracle,

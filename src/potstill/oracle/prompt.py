@@ -18,15 +18,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from potstill.files import canonical, digest
-from potstill.oracle import Failure, Request
 from potstill.oracle.hidden import shown
+from potstill.oracle.protocol import Failure, Request
 from potstill.oracle.reading import storable, the_answer
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from potstill.filters import Filter
-    from potstill.oracle import Message, Reason
+    from potstill.oracle.protocol import Message, Reason
 
 TEMPLATE = 1
 """The version of this module's way of asking; it is part of the prompt's hash and increases when that changes."""

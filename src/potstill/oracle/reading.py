@@ -19,13 +19,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from potstill.oracle import Failure
 from potstill.oracle.hidden import shown
+from potstill.oracle.protocol import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from potstill.oracle import Reason
+    from potstill.oracle.protocol import Reason
 
 MARKS = 20
 """Maximum number of end-of-thinking marks that are tried, from the last backwards; few others follow a real one."""

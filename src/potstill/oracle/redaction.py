@@ -18,7 +18,7 @@ from urllib.request import getproxies
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from potstill.oracle import Failure, Reply
+    from potstill.oracle.protocol import Failure, Reply
 
 REDACTED = "[redacted]"
 """The replacement for a secret."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from potstill.errors import LabelError
 from potstill.files import refuse_stream, sha256
-from potstill.oracle import Failure, Reply
+from potstill.oracle.protocol import Failure, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from potstill.oracle import Request
     from potstill.oracle.prompt import Prompt
+    from potstill.oracle.protocol import Request
 
 
 class ReplayOracle:

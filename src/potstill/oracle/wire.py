@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import require
-from potstill.oracle import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.environment import (
     NO_KEY,
     address,
@@ -28,9 +27,10 @@ from potstill.oracle.environment import (
     without_logins,
 )
 from potstill.oracle.error_bodies import error_in, error_in_stream, is_billed
+from potstill.oracle.protocol import UNSUPPORTED, Failure, Reply, Request, Settings
 from potstill.oracle.reading import storable
 from potstill.oracle.redaction import Redaction, secret_headers, secrets_around, secrets_of_address
-from potstill.oracle.waits import retry_after
+from potstill.oracle.retry_after import retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,29 +7,23 @@ held-out predictions of training rows.
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from potstill import metrics
-from potstill.bundle.exporting import export_student
-from potstill.bundle.facts import BundleFacts, Calibrated, Choice
-from potstill.bundle.golden import TEXTS, windows, word_lists
-from potstill.bundle.writing import write_bundle
-from potstill.calibration import fit_calibration
+from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate
+from potstill.bundle.facts import Choice
 from potstill.dataset import Dataset
 from potstill.errors import RunError
-from potstill.machine import versions
 from potstill.records import Interval
 from potstill.students.storage import load_student
 from potstill.terminal import note, steps
-from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from potstill.bundle.layout import Kind
     from potstill.bundle.reading import Bundle
@@ -118,32 +112,20 @@ def write_candidate(
     Raises:
         RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
     """
-    filter_ = run.filter
     fitted = load_student(chosen.folder, cache=run.path("cache"))
-    calibration = _calibration(chosen, fitted, dataset, filter_, seed)
-    golden = [*TEXTS, *word_lists(dataset.part("train").frame["text"].to_list(), seed=seed)]
-    with tempfile.TemporaryDirectory(dir=run.folder, prefix=".bundle.", suffix=".part") as scratch:
-        texts = windows(golden, filter_)["text"].to_list()
-        shipped, encoders, exports = export_student(fitted, Path(scratch), texts, kind, graphs_of)
-        return write_bundle(
-            folder,
-            student=fitted,
-            recipe=chosen.name,
-            filter_=filter_,
-            calibration=calibration,
-            golden=golden,
-            encoders=encoders,
-            kind=shipped,
-            facts=BundleFacts(
-                choice=choice,
-                student=chosen.record,
-                calibration=Calibrated(
-                    origin=calibration.origin, kept={curve.dimension: curve.method for curve in calibration.curves}
-                ),
-                exports=exports,
-                versions=versions(),
-            ),
-        )
+    return bundle_student(
+        folder,
+        fitted,
+        chosen.name,
+        run.filter,
+        _calibration(chosen, fitted, dataset, run.filter, seed),
+        train_texts=dataset.part("train").texts,
+        kind=kind,
+        seed=seed,
+        graphs_of=graphs_of,
+        choice=choice,
+        record=chosen.record,
+    )
 
 
 def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
@@ -237,25 +219,13 @@ def _calibration(chosen: Candidate, student: AnyStudent, dataset: Dataset, filte
     from potstill.training.folder import LAYOUT, read_scores
 
     if dataset.has_calibration_part:
-        rows, origin = dataset.part("calibration"), "the calibration part"
-        predicted = student.predict(rows.frame)
-    else:
-        rows, origin = dataset.part("train"), "training rows, predicted by models that had not seen them"
-        ids, predicted = read_scores(chosen.folder / LAYOUT["held out"], dataset.dimensions)
-        if tuple(ids) != rows.ids:
-            raise RunError(f"{chosen.folder}: was trained on other rows; train it again")
-    return fit_calibration(
-        predicted,
-        rows.scores,
-        rows.clusters,
-        seed,
-        dimensions=filter_.dimension_names,
-        low=filter_.scale.min,
-        high=filter_.scale.max,
-        origin=origin,
-        rules=filter_,
-        cap_hits=cap_hits(rows.frame["text"], filter_),
-    )
+        rows = dataset.part("calibration")
+        return calibrate(student.predict(rows.frame), rows, filter_, CALIBRATION_PART, seed=seed)
+    rows = dataset.part("train")
+    ids, predicted = read_scores(chosen.folder / LAYOUT["held out"], dataset.dimensions)
+    if tuple(ids) != rows.ids:
+        raise RunError(f"{chosen.folder}: was trained on other rows; train it again")
+    return calibrate(predicted, rows, filter_, OUT_OF_FOLD, seed=seed)
 
 
 def _why(

@@ -23,9 +23,16 @@ from potstill.errors import RunError, Unavailable
 from potstill.evaluation.findings import findings
 from potstill.evaluation.flags import training_of
 from potstill.evaluation.floor import floor_of
-from potstill.evaluation.folds import out_of_fold_constant
 from potstill.evaluation.history import read_history
-from potstill.evaluation.judging import Predicted, constant_for, judge, number, verdicts, with_overall
+from potstill.evaluation.judging import (
+    Predicted,
+    constant_for,
+    judge,
+    number,
+    out_of_fold_constant,
+    verdicts,
+    with_overall,
+)
 from potstill.evaluation.latency import measure
 from potstill.evaluation.odds import judge_odds
 from potstill.evaluation.records import (

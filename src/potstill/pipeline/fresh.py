@@ -21,10 +21,10 @@ from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.facts import BundleFacts
 from potstill.dataset import clusters_of, near_duplicates
 from potstill.errors import BadInput, LabelError, OracleError
-from potstill.evaluation.drawing import Sample, draw
 from potstill.evaluation.findings import file_findings, floor_findings
 from potstill.evaluation.floor import floor_of
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge, number
+from potstill.evaluation.new_sample import Sample, draw
 from potstill.evaluation.records import Asked, FreshEvaluation
 from potstill.evaluation.slices import slices_of
 from potstill.files import check_ledger, check_output_folder, replacing

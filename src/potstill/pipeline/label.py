@@ -14,7 +14,7 @@ from potstill.labelling.changes import refuse_others
 from potstill.labelling.intake import add_articles
 from potstill.labelling.labels import label, no_label
 from potstill.labelling.ledger import Ledger
-from potstill.labelling.terms import repeats_of
+from potstill.labelling.limits import repeats_of
 from potstill.oracle.prompt import Prompt
 from potstill.pipeline.run import LAYOUT, Run
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from potstill.labelling.batch import Batching
     from potstill.labelling.budget import Price
     from potstill.labelling.changes import Prompts
-    from potstill.labelling.terms import Limits, Repeats, Summary
+    from potstill.labelling.limits import Limits, Repeats, Summary
     from potstill.oracle import Oracle
 
 

@@ -21,7 +21,7 @@ from potstill.evaluation.records import Latency  # noqa: TC001 - pydantic reads 
 from potstill.files import digest
 from potstill.machine import Load  # noqa: TC001 - pydantic reads it
 from potstill.pipeline.evaluate import run_floor, saved
-from potstill.pipeline.sources import changed
+from potstill.pipeline.teachers_and_members import changed
 from potstill.pipeline.train import (
     count_kept,
     put_away_others,

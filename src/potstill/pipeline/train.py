@@ -21,7 +21,7 @@ from potstill.errors import BadInput, RecipeError
 from potstill.files import digest, replacing
 from potstill.machine import Watch
 from potstill.parquet import read_parquet
-from potstill.pipeline.sources import changed, in_order, members_of, place_of, rows_to_distil, sources_of
+from potstill.pipeline.teachers_and_members import changed, in_order, members_of, place_of, rows_to_distil, sources_of
 from potstill.students.recipes import DistilledRecipe, EnsembleRecipe, FineTunedRecipe, load_recipe
 from potstill.terminal import note
 from potstill.training.blending import choose_weights, weighted_mean

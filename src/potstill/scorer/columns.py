@@ -1,4 +1,4 @@
-"""Adds the columns of a verdict to a frame of articles without losing a column of the input.
+"""Adds columns to a frame of articles without losing a column of the input; `one_filter` names those of a verdict.
 
 Input: articles, and columns to add. Output: the articles with these columns; an input column of the same name gets
 another name. Fields that a JSON line has beyond the known columns are in the column `extra`, and get other names too.

@@ -24,8 +24,8 @@ from potstill.errors import BadInput
 from potstill.machine import Load, Watch
 from potstill.records import Part, Record
 from potstill.scorer import Scorer
-from potstill.speed.fresh import Fresh, measure_fresh
 from potstill.speed.material import Material, from_file
+from potstill.speed.new_process import Fresh, measure_fresh
 from potstill.speed.stages import stage_seconds
 from potstill.speed.timing import percentile
 from potstill.terminal import steps

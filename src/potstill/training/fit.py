@@ -1,7 +1,7 @@
-"""Fits students of any recipe, directly on examples or for a whole run.
+"""Fits a student of any recipe on examples, and predicts each training row by models that were not trained on it.
 
-Input: a recipe and examples, or a run and the names of recipes. Output: a fitted student with held-out predictions; for
-a run, one folder per student with its records. torch is imported only when it is needed.
+Input: a recipe and examples. Output: a fitted student with its out-of-fold or held-out predictions. torch is imported
+only when it is needed. `pipeline.train` fits the students of a run.
 """
 
 from __future__ import annotations

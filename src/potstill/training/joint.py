@@ -1,10 +1,9 @@
 """Multi-task training: fine-tunes one network for several filters on the labels of all of them, with a head for each.
 
-Input: runs of different filters. Output: in each run a student in the usual form, all with the same network, so that
-one pass scores every filter. A text is trained on the labels of every filter that has some; missing labels are masked.
-Rows held out in one run (its validation, calibration and test parts, and held-out training rows) and their
-near-duplicates are never used for training in any other run. Students that do not train a network are fitted in each
-run separately: on the same frozen backbone they share the network anyway.
+Input: the rows of several filters, each with their parts. Output: a student per filter in the usual form, all with the
+same network, so that one pass scores every filter. A text is trained on the labels of every filter that has some;
+missing labels are masked. Rows held out for one filter (its validation, calibration and test parts, and held-out
+training rows) and their near-duplicates are never used for training for any other.
 """
 
 from __future__ import annotations

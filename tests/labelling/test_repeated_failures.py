@@ -9,7 +9,7 @@ from scripted_server import Answer, ScriptedServer, completion, error
 from potstill.articles import open_writer
 from potstill.errors import OracleError
 from potstill.labelling import Ledger, Price, label
-from potstill.labelling.alike import Alike
+from potstill.labelling.repeated_failures import Alike
 from potstill.oracle import Failure, Settings, open_oracle
 from potstill.pipeline.label import label_run
 from potstill.pipeline.run import Run

@@ -3,7 +3,7 @@
 Input: a bundle's folder and a file of articles, as arguments. Output: one line of JSON on stdout. A separate process is
 used so that earlier work of the calling process does not affect the figures.
 
-    python -m potstill.speed.fresh BUNDLE ARTICLES
+    python -m potstill.speed.new_process BUNDLE ARTICLES
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def measure_fresh(bundle: Path, articles: Path) -> Fresh:
     Raises:
         BundleError: the process fails. The message contains its last line.
     """
-    command = [sys.executable, "-m", "potstill.speed.fresh", str(bundle), str(articles)]
+    command = [sys.executable, "-m", "potstill.speed.new_process", str(bundle), str(articles)]
     environment = {**os.environ, "POTSTILL_STARTED": repr(time.time())}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)  # noqa: S603 - our own
     if done.returncode:

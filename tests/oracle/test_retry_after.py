@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from potstill.oracle.waits import retry_after
+from potstill.oracle.retry_after import retry_after
 
 USED_UP = {"x-ratelimit-remaining-requests": "0"}
 
