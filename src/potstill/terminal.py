@@ -53,10 +53,26 @@ def set_quiet(quiet: bool) -> None:  # noqa: FBT001 - a single flag, passed on f
     console.quiet = quiet
 
 
+class _Margin:
+    """Number of spaces in front of notes."""
+
+    width = 0
+
+
 def note(message: str) -> None:
     """Write one line for the user to stderr and to the log."""
     log.info("%s", message, extra={"shown": True})
-    console.print(message, highlight=False, markup=False, soft_wrap=True)
+    console.print(" " * _Margin.width + message, highlight=False, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def indented() -> Iterator[None]:
+    """Indent notes, below a line about the work that they belong to."""
+    _Margin.width += 4
+    try:
+        yield
+    finally:
+        _Margin.width -= 4
 
 
 def duration(seconds: float) -> str:

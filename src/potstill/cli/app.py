@@ -21,6 +21,7 @@ GROUPS = (
     "bakeoff",
     "dataset",
     "train",
+    "distill",
     "tune",
     "audit",
     "sample",

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 NEVER_SHIPPED = frozenset({"source-median"})
 """Baselines that do not read the text; they are not meant for scoring and are never put in a bundle."""
 
+_BY_VALIDATION = "selected on validation"
+"""How a student is chosen by default, in the recorded reason."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
@@ -50,7 +53,13 @@ class Candidate:
 
 
 def build_bundle(
-    run: Run, student: str | None = None, *, kind: Kind | None = None, seed: int = 0, graphs_of: Sequence[Path] = ()
+    run: Run,
+    student: str | None = None,
+    *,
+    kind: Kind | None = None,
+    seed: int = 0,
+    graphs_of: Sequence[Path] = (),
+    recommended: bool = False,
 ) -> Bundle:
     """Build a run's bundle; recorded as the stage `bundle`.
 
@@ -62,6 +71,7 @@ def build_bundle(
         seed: random seed of the golden word lists, the calibration folds and the bootstrap.
         graphs_of: other bundles. If one of them, or the run's previous bundle, holds the graph of a frozen network, the
             graph is copied instead of exported again, after a check that it gives the same features here.
+        recommended: whether `student` is the leaderboard's recommendation and not a person's choice.
 
     Raises:
         RunError: nothing is trained yet, or a student is unknown or was trained on other rows.
@@ -70,10 +80,12 @@ def build_bundle(
     """
     filter_ = run.filter
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
-    parameters: dict[str, Any] = {"student": student, "kind": kind}
+    parameters: dict[str, Any] = {"student": student, "kind": kind, "recommended": recommended}
     with run.recording("bundle", parameters=parameters, seeds={"bundle": seed}):
         candidates = read_candidates(run, dataset)
-        choice = choose(candidates, dataset.part("validation"), filter_, wanted=student, seed=seed)
+        choice = choose(
+            candidates, dataset.part("validation"), filter_, wanted=student, recommended=recommended, seed=seed
+        )
         choice = choice.model_copy(update={"constant_mae": _constant_mae(dataset)})
         note(f"bundle: {choice.reason}")
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
@@ -154,7 +166,13 @@ def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
 
 
 def choose(
-    candidates: Sequence[Candidate], validation: Examples, filter_: Filter, *, wanted: str | None = None, seed: int = 0
+    candidates: Sequence[Candidate],
+    validation: Examples,
+    filter_: Filter,
+    *,
+    wanted: str | None = None,
+    recommended: bool = False,
+    seed: int = 0,
 ) -> Choice:
     """Select the candidate with the lowest validation error, or the one asked for, and compute its margin.
 
@@ -169,6 +187,7 @@ def choose(
     means = {name: metrics.average(metrics.mae(predicted, validation.scores)) for name, predicted in clipped.items()}
     order = sorted(names, key=lambda name: means[name])
     rung = wanted or order[0]
+    how = "recommended by the leaderboard" if recommended else "requested by name" if wanted else _BY_VALIDATION
     runner_up = next((name for name in order if name != rung), None)
     margin = interval = None
     if runner_up is not None:
@@ -181,7 +200,7 @@ def choose(
         runner_up=runner_up,
         margin=None if margin is None else round(margin, 6),
         margin_interval=interval and Interval(low=round(interval[0], 6), high=round(interval[1], 6)),
-        reason=_why(rung, runner_up, means, interval, candidates, named=bool(wanted)),
+        reason=_why(rung, runner_up, means, interval, candidates, how=how),
     )
 
 
@@ -235,10 +254,10 @@ def _why(
     interval: tuple[float, float] | None,
     candidates: Sequence[Candidate],
     *,
-    named: bool,
+    how: str,
 ) -> str:
     """Return one sentence that explains the choice, for the record and the terminal."""
-    said = f"{rung}, {'requested by name' if named else 'selected on validation'}: MAE {means[rung]:.3f}"
+    said = f"{rung}, {how}: MAE {means[rung]:.3f}"
     if runner_up is not None and interval is not None:
         lead = means[runner_up] - means[rung]
         said += (
@@ -246,6 +265,6 @@ def _why(
             f"(95% interval of the difference {interval[0]:+.3f} to {interval[1]:+.3f})"
         )
     kinds = {candidate.name: candidate.record.recipe["student"] for candidate in candidates}
-    if kinds[rung] == "constant" and not named:
+    if kinds[rung] == "constant" and how != "requested by name":
         said += "; no student that reads the text beats the constant, so scores will not depend on the text"
     return said

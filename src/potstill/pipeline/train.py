@@ -159,6 +159,16 @@ def train_parameters(recipes: Iterable[str | Path], *, device: str, tiny: bool) 
     return parameters | ({"files": paths} if paths else {})
 
 
+def recipes_of(last: StageRecord | None) -> list[str] | None:
+    """Return the recipes that the stage was last run with, as names or paths; None for the default ones."""
+    if last is None:
+        return None
+    about = last.parameters.get("leaderboard")
+    names = last.parameters["recipes"] if about is None else about["named"]
+    files = last.parameters.get("files", {})
+    return None if names is None else [files.get(name, name) for name in names]
+
+
 def same_training(earlier: StageRecord | None, parameters: Mapping[str, Any]) -> bool:
     """Return whether an earlier record of the stage covers the same students, made in the same way."""
     names = ("recipes", "device", "tiny", "together")
