@@ -68,9 +68,19 @@ def _is_flag_letter(character: str) -> bool:
     return "\U0001f1e6" <= character <= "\U0001f1ff"
 
 
+def _between_ascii(text: str, at: int) -> bool:
+    """Return whether `at` is between two ASCII characters, which are one grapheme only if they are CR and LF."""
+    pair = text[at - 1 : at + 1] if at > 0 else ""
+    return len(pair) == 2 and pair.isascii() and pair != "\r\n"
+
+
 def _boundary_before(text: str, at: int) -> int:
+    if _between_ascii(text, at):
+        return at
     return max((edge for edge in _boundaries(text, at) if edge <= at), default=at)
 
 
 def _boundary_after(text: str, at: int) -> int:
+    if _between_ascii(text, at):
+        return at
     return min((edge for edge in _boundaries(text, at) if edge >= at), default=at)

@@ -66,7 +66,7 @@ def test_check_remarks_only_on_what_nobody_has_edited(run, tmp_path):
     rubric = tmp_path / "my-topic" / "rubric.md"
     rubric.write_text(rubric.read_text().replace("Say here, in two or three sentences, what that is", "Floods"))
     said = run("check", tmp_path / "my-topic")
-    assert "warning: description: is still that of the template" in said
+    assert "warning: description: is still the text of the template" in said
     assert "rubric.md: is still" not in said
 
 
@@ -98,5 +98,5 @@ def test_new_without_a_folder_starts_in_the_current_one(run, tmp_path, monkeypat
 
 def test_new_refuses_a_name_that_is_taken(run, tmp_path):
     run("new", "mine", "--in", tmp_path)
-    with pytest.raises(FilterError, match="exists already"):
+    with pytest.raises(FilterError, match="already exists"):
         run("new", "mine", "--in", tmp_path)

@@ -77,6 +77,11 @@ FILES = {
     "news.csv": ("tfidf", ("score", "{bundle}", "{file}", "-o", "{file}.scored.csv")),
     "news.parquet": ("tfidf", ("score", "{bundle}", "{file}", "-o", "{file}.scored.csv")),
     "news.jsonl.gz": ("tfidf", ("score", "{bundle}", "{file}", "-o", "{file}.scored.csv")),
+    "labels.jsonl": ("judged", ("import", "{bundle}", "{file}")),
+    "labels.csv": ("judged", ("import", "{bundle}", "{file}")),
+    "labels.parquet": ("judged", ("import", "{bundle}", "{file}")),
+    "marks.jsonl": (None, ("new", "marks", "--from", "{file}", "--in", "{bundle}")),
+    "marks.csv": (None, ("new", "marks", "--from", "{file}", "--in", "{bundle}")),
 }
 
 

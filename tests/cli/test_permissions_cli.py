@@ -13,6 +13,7 @@ import pytest
 from evaluated_run import evaluated_run, stories
 
 from potstill.pipeline.accept import EXAMPLE
+from potstill.pipeline.run import Run
 
 PROGRAM = """
 import contextlib, ctypes, io, json, os, sys
@@ -144,9 +145,12 @@ def test_labels_in_a_log_that_is_not_merged_yet_are_read_too(place):
 def test_what_has_to_write_says_in_one_line_that_it_cannot(place):
     run = place / "run"
     (run / "filter" / "targets.yaml").write_text(f"{EXAMPLE}\n")
+    names = Run.open(run).filter.dimension_names
+    (place / "marks.jsonl").write_text(json.dumps({"text": "A new story.", "scores": dict.fromkeys(names, 3)}) + "\n")
     frozen(place)
     commands = [
         ["label", run, "--oracle", f"replay:{place / 'answers.jsonl'}"],
+        ["import", run, place / "marks.jsonl"],
         ["dataset", run],
         ["train", run, "--recipe", "constant"],
         ["bundle", run],
@@ -178,7 +182,8 @@ def every_file(place):
     found = {
         articles: [["score", bundle, articles], ["label", run, "--oracle", "openai:gpt-4o-mini", "--plan",
                                                  "--articles", articles]],
-        answers: [["label", run, "--oracle", f"replay:{answers}"]],
+        answers: [["label", run, "--oracle", f"replay:{answers}"], ["import", run, answers],
+                  ["new", "marks", "--from", answers, "--in", place]],
         run / "run.json": [["status", run], ["evaluate", run], ["label", run, "--oracle", f"replay:{answers}"]],
         run / "ledger.sqlite": [["status", run], ["dataset", run], ["label", run, "--oracle", f"replay:{answers}"],
                                 ["review", run, "--reviewer", "Ann", "--summary"], ["audit", run]],

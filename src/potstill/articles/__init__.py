@@ -17,13 +17,15 @@ from potstill.articles.reading import (
     read_objects,
     refuse_duplicates,
 )
-from potstill.articles.rows import MAX_TEXT_CHARACTERS, OnEmpty, article_id
+from potstill.articles.rows import MAX_ID_CHARACTERS, MAX_TEXT_CHARACTERS, OnEmpty, article_id
+from potstill.articles.tables import read_table_file
 from potstill.articles.types import check_columns
 from potstill.articles.writing import Writer, open_writer
 
 __all__ = [
     "FORMATS",
     "INPUTS",
+    "MAX_ID_CHARACTERS",
     "MAX_TEXT_CHARACTERS",
     "OnEmpty",
     "Writer",
@@ -36,5 +38,6 @@ __all__ = [
     "read_articles",
     "read_numbered",
     "read_objects",
+    "read_table_file",
     "refuse_duplicates",
 ]

@@ -29,7 +29,8 @@ that the limit is the same for all scripts.
 MOST_COLUMNS = 5000
 """Maximum number of columns; a wider table does not contain articles, and would take minutes."""
 
-_MAX_ID_CHARS = 1000
+MAX_ID_CHARACTERS = 1000
+"""Maximum length of an id, in characters."""
 
 T = TypeVar("T")
 
@@ -129,6 +130,6 @@ def _id(path: str | Path, number: int, value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     text = _text(path, number, "id", value)
-    if len(text) > _MAX_ID_CHARS:
-        fail(path, number, f"field id: {len(text):,} characters; at most {_MAX_ID_CHARS:,} are allowed")
+    if len(text) > MAX_ID_CHARACTERS:
+        fail(path, number, f"field id: {len(text):,} characters; at most {MAX_ID_CHARACTERS:,} are allowed")
     return text

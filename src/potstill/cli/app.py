@@ -18,6 +18,7 @@ from potstill.terminal import set_quiet, working
 GROUPS = (
     "filters",
     "label",
+    "imports",
     "bakeoff",
     "dataset",
     "train",

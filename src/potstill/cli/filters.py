@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from potstill.dataset.proposing import Proposal
 
 
 def register(app: typer.Typer) -> None:
@@ -20,13 +24,91 @@ def register(app: typer.Typer) -> None:
 def new(
     name: Annotated[str, typer.Argument(help="Name of the filter: lowercase letters and digits, joined by - . or _.")],
     folder: Annotated[Path, typer.Option("--in", help="Parent folder of the new filter folder.")] = Path(),
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE",
+            help="Make the filter from the columns of scores of this CSV, JSON Lines or Parquet file.",
+        ),
+    ] = None,
+    text: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="With --from: column of the texts. Default: content, text, body, full_text."
+        ),
+    ] = None,
+    dimensions: Annotated[
+        str | None,
+        typer.Option(help="With --from: columns of scores, joined by commas. Default: every column of numbers."),
+    ] = None,
+    scale: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW/HIGH", help="With --from: lowest and highest score, such as 1/5. Default: from the data."
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Create a filter folder with a filter.yaml and a rubric.md to edit."""
-    from potstill.filters import RUBRIC_NAME, YAML_NAME, scaffold
+    """Create a filter folder with a filter.yaml and a rubric.md to edit, from a template or from a file of scores."""
+    from potstill.errors import BadInput
+    from potstill.filters import RUBRIC_NAME, YAML_NAME, new_place, save_filter, scaffold
 
-    place = scaffold(name, folder)
-    print(f"{place / YAML_NAME}\n{place / RUBRIC_NAME}")
-    print(f"Edit both, then run: potstill check {_command_path(place)}")
+    proposal = None
+    if file is None:
+        if text is not None or dimensions is not None or scale is not None:
+            raise BadInput("--text, --dimensions and --scale need --from")
+        place = scaffold(name, folder)
+        following = f"potstill check {_command_path(place)}"
+    else:
+        from potstill.dataset.proposing import propose_filter
+
+        place = new_place(name, folder)
+        chosen = None if dimensions is None else [part.strip() for part in dimensions.split(",") if part.strip()]
+        proposal = propose_filter(
+            name, file, text=text, dimensions=chosen, scale=None if scale is None else _scale(scale)
+        )
+        save_filter(proposal.filter, place)
+        column = "" if text is None else f" --text {shlex.quote(text)}"
+        following = f"potstill import RUN {shlex.quote(file)}{column} --filter {_command_path(place)}"
+    paths = [str(place / YAML_NAME), str(place / RUBRIC_NAME)]
+    if as_json:
+        found = {} if proposal is None else proposal.as_dict()
+        print(json.dumps(found | {"files": paths, "next": following}, indent=2, ensure_ascii=False))
+        return
+    print("\n".join(paths if proposal is None else [*_described(proposal, file), *paths]))
+    print(f"Edit both, then run: {following}" if proposal is None else f"next: {following}")
+
+
+def _scale(text: str) -> tuple[float, float]:
+    """Return the lowest and the highest score of `--scale`."""
+    from potstill.errors import BadInput
+
+    try:
+        low, high = (float(part) for part in text.split("/"))
+    except ValueError:
+        low = high = 0.0
+    if not low < high:
+        raise BadInput(f"--scale: got {text!r}, expected the lowest and the highest score, such as 1/5")
+    return low, high
+
+
+def _described(proposal: Proposal, file: str | None) -> list[str]:
+    """Return what was found in a file of scores, for a person."""
+    filter_ = proposal.filter
+    low, high = filter_.scale.min, filter_.scale.max
+    lines = [
+        f"{file}: {proposal.rows:,} rows, texts in the column {proposal.text}",
+        f"scale {low:g} to {high:g}, {proposal.step}; reads the first {filter_.text.max_chars:,} characters of a text",
+        f"{len(proposal.scores)} dimensions of equal weight:",
+    ]
+    width = max(map(len, proposal.scores))
+    lines += [
+        f"  {name:<{width}}  {one.low:g} to {one.high:g}, {one.known:,} scores" for name, one in proposal.scores.items()
+    ]
+    if any(one.high - one.low < (high - low) / 10 for one in proposal.scores.values()):
+        lines.append("note: some of these columns have a much smaller range than others; --dimensions chooses columns")
+    return lines
 
 
 def check(

@@ -204,18 +204,20 @@ def of_one_oracle(labels: pl.DataFrame, oracle: str | None) -> tuple[pl.DataFram
 
 def with_facts(articles: pl.DataFrame) -> pl.DataFrame:
     """Return id, title, content, and source, language and published as strings, from columns or from `extra`."""
-    columns: list[pl.Expr] = []
-    for name in FACTS:
-        if name in articles.columns:
-            dtype = articles.schema[name]
-            as_json = dtype.is_nested() or isinstance(dtype, pl.Duration)
-            columns.append(_in_json(name) if as_json else pl.col(name).cast(pl.String))
-        elif "extra" in articles.columns:
-            # A field may have any type in one line and be a string in the next.
-            columns.append(pl.col("extra").str.json_path_match(f"$.{name}").alias(name))
-        else:
-            columns.append(pl.lit(None, dtype=pl.String).alias(name))
-    return articles.select("id", "title", "content", *columns)
+    return articles.select("id", "title", "content", *(_fact(articles, name) for name in FACTS))
+
+
+def _fact(articles: pl.DataFrame, name: str) -> pl.Expr:
+    """Return the column of a fact; a file that articles were added to may have it in a column and in `extra`."""
+    found: list[pl.Expr] = []
+    if name in articles.columns:
+        dtype = articles.schema[name]
+        as_json = dtype.is_nested() or isinstance(dtype, pl.Duration)
+        found.append(_in_json(name) if as_json else pl.col(name).cast(pl.String))
+    if "extra" in articles.columns:
+        # A field may have any type in one line and be a string in the next.
+        found.append(pl.col("extra").str.json_path_match(f"$.{name}"))
+    return pl.coalesce(*found, pl.lit(None, dtype=pl.String)).alias(name)
 
 
 def _in_json(name: str) -> pl.Expr:

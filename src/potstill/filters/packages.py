@@ -107,23 +107,33 @@ def scaffold(name: str, folder: str | Path = ".") -> Path:
     Raises:
         FilterError: the name is invalid or belongs to a built-in filter, or the path exists.
     """
-    place = Path(folder) / name
-    if name in builtin_filters():
-        raise FilterError(f"{name}: this is the name of a built-in filter; choose another name")
+    place = new_place(name, folder)
     filled = {
         file: (_builtin("template") / file).read_text(encoding="utf-8").replace("NAME", name)
         for file in (YAML_NAME, RUBRIC_NAME)
     }
+    # The filter is checked before anything is written.
+    parse_filter(filled[YAML_NAME], filled[RUBRIC_NAME], f"new filter {name}")
+    for file, text in filled.items():
+        write_text(place / file, text)
+    return place
+
+
+def new_place(name: str, folder: str | Path = ".") -> Path:
+    """Return the folder of a new filter package, `folder/name`, which does not exist yet.
+
+    Raises:
+        FilterError: the name is invalid or belongs to a built-in filter, or the path exists.
+    """
+    if name in builtin_filters():
+        raise FilterError(f"{name}: this is the name of a built-in filter; choose another name")
     if not NAME.fullmatch(name):
         raise FilterError(
             f"{name}: not a valid filter name; use lower-case letters, digits and hyphens, such as my-topic"
         )
-    # The filter is checked before anything is written.
-    parse_filter(filled[YAML_NAME], filled[RUBRIC_NAME], f"new filter {name}")
+    place = Path(folder) / name
     if place.exists():
         raise FilterError(f"{place}: already exists; nothing was written")
-    for file, text in filled.items():
-        write_text(place / file, text)
     return place
 
 

@@ -21,7 +21,8 @@ Prompts = Literal["refuse", "mix", "replace"]
 stay in the ledger but no longer count.
 """
 
-_WAYS = "Use --mix-prompts to keep them and buy only missing labels, or --replace-prompt to buy all labels again."
+WAYS = "Use --mix-prompts to keep them and buy only missing labels, or --replace-prompt to buy all labels again."
+"""What a user who labels can do about labels of another prompt."""
 
 
 def agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
@@ -35,7 +36,7 @@ def agree(ledger: Ledger, prompt: Prompt, prompts: Prompts) -> None:
     ledger.accept(prompt, others=prompts == "mix")
 
 
-def refuse_others(ledger: Ledger, prompt: Prompt, ways: str = _WAYS) -> None:
+def refuse_others(ledger: Ledger, prompt: Prompt, ways: str = WAYS) -> None:
     """Reject a ledger with labels of another prompt.
 
     Args:

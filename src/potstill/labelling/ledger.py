@@ -38,6 +38,9 @@ SCHEMA_VERSION = 1
 HUMAN = "human:"
 """Prefix of the oracle name for human labels; the reviewer's name follows."""
 
+IMPORTED = "imported: "
+"""Prefix of the raw answer of a label that was read from a file of the user; the file and the row follow."""
+
 # This table is also added to ledgers that were created before it existed.
 _FLAGS = """
 -- Texts that speak to the oracle, and what each seems to try.
@@ -136,6 +139,17 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """An answer in the ledger: scores by dimension (None = masked)."""
+
+    window: str
+    article: str
+    oracle: str
+    sample: int
+    scores: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A call without an answer."""
 
@@ -227,13 +241,18 @@ class Ledger:
 
     # Methods that write.
 
-    def record(self, events: Iterable[Event]) -> None:
+    def record(self, events: Iterable[Event], *, without: Iterable[str] = ()) -> None:
         """Write events in one transaction; after this returns, a crash cannot lose them.
+
+        Args:
+            events: the events.
+            without: keys of answers to delete first, in the same transaction.
 
         Raises:
             BadInput: the disk is full; the existing content is unchanged.
         """
         with self._writing() as database:
+            database.executemany("DELETE FROM calls WHERE key = ?", ((key,) for key in without))
             for event in events:
                 _keep(database, event)
 
@@ -343,6 +362,14 @@ class Ledger:
         found = self._pairs("SELECT key, scores FROM calls WHERE key IN ({})", keys)
         return {key: json.loads(scores) for key, scores in found}
 
+    def answers_about(self, windows: Sequence[str], prompt: str) -> Iterator[Known]:
+        """Yield every answer about these texts (given by their hashes) to one prompt."""
+        columns = "window, article, oracle, sample, scores, prompt"
+        rows = self._pairs(f"SELECT {columns} FROM calls WHERE window IN ({{}})", windows)  # noqa: S608
+        for window, article, oracle, sample, scores, asked in rows:
+            if asked == prompt:
+                yield Known(window, article, oracle, sample, json.loads(scores))
+
     def given_up(self, keys: Sequence[str]) -> dict[str, str]:
         """Return the keys whose last failure was final, with its reason."""
         found = self._pairs(
@@ -384,9 +411,10 @@ class Ledger:
     def spent(self) -> Spent:
         """Return the total cost and number of all calls in this ledger; lost calls count at their maximum cost."""
         costs = f"SELECT {_sum_in_halves('cost')} FROM (SELECT cost FROM calls UNION ALL SELECT cost FROM failures)"  # noqa: S608
-        # A human judgement is not a call.
-        calls = "SELECT count(*) FROM calls WHERE oracle NOT LIKE ? || '%'"
-        [made] = self._database.execute(f"SELECT ({calls}) + (SELECT count(*) FROM failures)", (HUMAN,)).fetchone()  # noqa: S608
+        # A human judgement and an imported label are not calls.
+        calls = "SELECT count(*) FROM calls WHERE oracle NOT LIKE ? || '%' AND raw NOT LIKE ? || '%'"
+        query = f"SELECT ({calls}) + (SELECT count(*) FROM failures)"  # noqa: S608
+        [made] = self._database.execute(query, (HUMAN, IMPORTED)).fetchone()
         return Spent(made, _whole(*self._database.execute(costs).fetchone()))
 
     def price_unpriced(self, oracle: str, price: Price) -> tuple[int, int]:

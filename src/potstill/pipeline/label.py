@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.articles import count_articles, read_articles
 from potstill.filters import save_filter
-from potstill.labelling.changes import refuse_others
+from potstill.labelling.changes import WAYS, refuse_others
 from potstill.labelling.intake import add_articles
 from potstill.labelling.labels import label, no_label
 from potstill.labelling.ledger import Ledger
@@ -62,7 +62,7 @@ def label_run(
         ArticleError: a row cannot be read, or an id occurs twice or is already in the run with another text.
         LabelError: as in `label`; or not a single label could be bought.
     """
-    run = _the_run(Path(run_folder), filter_, prompts)
+    run = open_for_labels(Path(run_folder), filter_, prompts)
     repeats = repeats_of(samples)
     facts: dict[str, Any] = {"oracle": f"{oracle.name}:{oracle.model}", "samples": repeats.samples}
     if repeats.share < 1:
@@ -83,7 +83,19 @@ def label_run(
     return summary
 
 
-def _the_run(folder: Path, filter_: Filter | None, prompts: Prompts) -> Run:
+def open_for_labels(folder: Path, filter_: Filter | None, prompts: Prompts, ways: str = WAYS) -> Run:
+    """Open a run, or create it for a filter; a filter whose labels are the same replaces that of the run.
+
+    Args:
+        folder: a new folder, or the folder of a run.
+        filter_: the filter to label for; None for the filter of the run.
+        prompts: how to treat labels made with another prompt.
+        ways: the user's options if there are such labels, for the message.
+
+    Raises:
+        RunError: there is no such run, or another process is writing to it.
+        LabelError: the run has labels of another prompt, and `prompts` is `refuse`.
+    """
     if filter_ is None:
         return Run.open(folder)
     if not (folder / LAYOUT["manifest"]).exists():
@@ -99,5 +111,5 @@ def _the_run(folder: Path, filter_: Filter | None, prompts: Prompts) -> Run:
         return run
     if run.path("ledger").exists():
         with Ledger(run.path("ledger")) as ledger:
-            refuse_others(ledger, Prompt.of(filter_))
+            refuse_others(ledger, Prompt.of(filter_), ways)
     return Run.create(folder, filter_)  # raises an error because the filters differ

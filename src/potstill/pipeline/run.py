@@ -330,7 +330,10 @@ class Run:
         """Return the command that runs a stage, with the options of its last execution."""
         record = self.manifest.stages.get(stage.name)
         parameters = {} if record is None else record.parameters
-        words = stage.command.format(run=shlex.quote(str(self.folder)))
+        folder = shlex.quote(str(self.folder))
+        words = stage.command.format(run=folder)
+        if stage.name == "label" and "file" in parameters:
+            return f"potstill import {folder} {shlex.quote(parameters['file'])}{parameters['options']}"
         if stage.name == "label" and (oracle := parameters.get("oracle") or _last_oracle(self.path("ledger"))):
             words = words.replace("ORACLE", shlex.quote(oracle))
         if stage.name == "train":

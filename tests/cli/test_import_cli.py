@@ -1,0 +1,118 @@
+"""Tests of `potstill import` and `potstill new --from`."""
+
+import json
+import re
+import shlex
+
+import pytest
+from typer.testing import CliRunner
+
+from potstill.cli import build
+from potstill.filters import load_filter
+
+WORDS = ("harbour", "meadow", "engine", "lantern", "orchard", "valley", "copper", "winter")
+
+
+@pytest.fixture
+def run():
+    """Run a command and return its standard output."""
+
+    def command(*arguments):
+        result = CliRunner().invoke(build(), [str(part) for part in arguments])
+        if result.exception is not None:
+            raise result.exception
+        return result.stdout
+
+    return command
+
+
+@pytest.fixture
+def essays(tmp_path, monkeypatch):
+    """A CSV file of 60 texts with two scores, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    lines = ["number,essay,wit,tone"]
+    for row in range(60):
+        words = " ".join(WORDS[(row * step + step) % 8] for step in range(1, 12))
+        lines.append(f"{row},Essay {row} about {words},{1 + row % 5},{1 + (row // 2) % 9 / 2}")
+    (tmp_path / "essays.csv").write_text("\n".join(lines) + "\n")
+    return tmp_path / "essays.csv"
+
+
+def test_three_commands_lead_from_a_file_to_a_dataset_and_each_names_the_next(essays, run):
+    out = run("new", "essays", "--from", "essays.csv", "--text", "essay", "--dimensions", "wit,tone")
+    assert "essays.csv: 60 rows, texts in the column essay\nscale 1 to 5, steps of 0.5" in out
+    following = out.splitlines()[-1].removeprefix("next: ")
+    assert following == "potstill import RUN essays.csv --text essay --filter ./essays"
+    out = run(*shlex.split(following.replace("RUN", "'my run'"))[1:])
+    assert "60 articles and 60 labels added" in out
+    following = out.splitlines()[-1].removeprefix("next: ")
+    assert following == "potstill dataset 'my run'"
+    assert "60 rows of imported" in run(*shlex.split(following)[1:])
+    assert re.search(r"label +done", run("status", "my run"))
+    again = run("import", "my run", "essays.csv", "--text", "essay")
+    assert again.splitlines()[-2:] == [
+        "the run already has all of them; nothing was changed", "next: potstill dataset 'my run'"
+    ]  # fmt: skip
+
+
+def test_the_results_are_json_if_wanted(essays, run):
+    found = json.loads(run("new", "essays", "--from", essays, "--text", "essay", "--dimensions", "wit,tone", "--json"))
+    assert found["scale"] == [1, 5]
+    assert found["next"].startswith("potstill import RUN ")
+    done = json.loads(run("import", "run", essays, "--text", "essay", "--filter", "./essays", "--json"))
+    assert (done["new_articles"], done["labels"], done["next"]) == (60, {"imported": 60}, "potstill dataset run")
+
+
+def test_scores_can_be_named_and_several_oracles_need_a_choice(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        {
+            "key": n,
+            "words": f"Essay {n}.",
+            "head": "T",
+            "a": 1 + n % 5,
+            "b": 1 + n % 3,
+            "who": "ann" if n % 3 else "bob",
+        }
+        for n in range(30)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run("new", "essays", "--from", "rows.jsonl", "--text", "words", "--dimensions", "a,b", "--scale", "1/7")
+    assert load_filter("./essays").scale.max == 7
+    columns = ["--text", "words", "--title", "head", "--id", "key", "--scores", "a=b", "--scores", "b=a"]
+    out = run("import", "run", "rows.jsonl", "--filter", "./essays", *columns, "--oracle", "who")
+    assert "labels: 20 of ann, 10 of bob" in out
+    assert out.splitlines()[-1] == "next: potstill dataset run --oracle ann"
+    out = run("status", "run", "--json")
+    assert shlex.split(json.loads(out)["stages"][0]["command"])[:4] == ["potstill", "import", "run", "rows.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["import", "run", "essays.csv"], "run: not a run folder"),
+        (["import", "run", "none.csv", "--filter", "front-page"], "none.csv: no such file"),
+        (["import", "run", "essays.csv", "--filter", "front-page"], "essays.csv: no column of text: tried content"),
+        (["import", "run", "essays.csv", "--filter", "front-page", "--scores", "a=b", "--scores", "c"],
+         "--scores: got 'c', expected DIMENSION=COLUMN"),
+        (["new", "essays", "--from", "essays.csv"], "essays.csv: no column of text: .* name it with --text"),
+        (["new", "essays", "--from", "essays.csv", "--text", "essay", "--scale", "5"],
+         "--scale: got '5', expected the lowest and the highest score, such as 1/5"),
+        (["new", "essays", "--from", "essays.csv", "--text", "essay", "--dimensions", "wit,zest"],
+         "essays.csv: no column 'zest'; the columns are number, essay, wit, tone"),
+        (["new", "essays", "--scale", "1/5"], "--text, --dimensions and --scale need --from"),
+        (["new", "front-page", "--from", "essays.csv"], "front-page: this is the name of a built-in filter"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_writes_nothing(essays, ending, arguments, message):
+    code, error = ending(*arguments)
+    assert code == 2
+    assert len(error.splitlines()) == 1
+    assert re.search(message, error)
+    assert [path.name for path in essays.parent.iterdir()] == ["essays.csv"]
+
+
+def test_columns_of_very_different_ranges_are_remarked_on(essays, run):
+    out = run("new", "essays", "--from", "essays.csv", "--text", "essay")
+    assert "number  0 to 59" in out
+    assert "note: some of these columns have a much smaller range than others; --dimensions chooses columns" in out
