@@ -100,8 +100,8 @@ def counts(summary: dict[str, Any], ledger: Ledger) -> dict[str, Any]:
 def stories(folder: Path, count: int, model: tuple[str, ...]) -> dict[str, Any]:
     """Label so many stories twice each, and hold them against the labels that ship."""
     every = [{"id": story.id, "content": story.content} for story in lee_articles()]
-    summary = label(folder / "run", rows(islice(every, count), folder / "stories.jsonl"), *model, "--samples", "2")
-    label(folder / "run", rows(every, folder / "every.jsonl"), SHIPPED, "--samples", "2")
+    summary = label(folder / "run", rows(islice(every, count), folder / "stories.jsonl"), *model, "--answers", "2")
+    label(folder / "run", rows(every, folder / "every.jsonl"), SHIPPED, "--answers", "2")
     with Ledger(folder / "run" / "ledger.sqlite") as ledger:
         found = counts(summary, ledger)
         answers, labels = ledger.answers(FILTER), ledger.labels(FILTER)
@@ -193,8 +193,8 @@ def main() -> None:
         return
     server = serve(told.threads)
     address = f"{server.listening_address}/v1"
-    model = ("openai:smollm2-135m", "--base-url", address, "--temperature", told.temperature, "--concurrency", "1",
-             "--max-tokens", "400", "--timeout", "900")  # fmt: skip
+    model = (f"openai:smollm2-135m?temperature={told.temperature}&timeout=900@{address}", "--concurrency", "1",
+             "--max-tokens", "400")  # fmt: skip
     found = json.loads(told.out.read_text()) if told.only and told.out.exists() else {}
     found |= {"model": MODEL, "weights": SHA256, "filter": FILTER.name, "temperature": float(told.temperature)}
     with tempfile.TemporaryDirectory() as folder:

@@ -117,7 +117,7 @@ def test_a_file_that_ends_a_process_or_panics_is_one_line_on_the_command_line(tm
             "--oracle",
             "replay:lee-oracle#uplifting",
         ),
-        ("evaluate", "--predictions", path, "--filter", "uplifting"),
+        ("evaluate-predictions", path, "--filter", "uplifting"),
         ("tiers", path, "--filter", "uplifting"),
     ):
         done = CliRunner().invoke(build(), [str(word) for word in words])

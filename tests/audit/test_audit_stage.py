@@ -126,9 +126,7 @@ def potstill(*arguments):
 class TestCommand:
     def test_a_file_of_labels_is_audited_without_a_run(self, tmp_path):
         labels = Path(str(files("potstill") / "builtin" / "lee-oracle.jsonl"))
-        result = potstill(
-            "audit", "--labels", f"{labels}#uplifting", "--filter", "uplifting", "-o", tmp_path, "--resamples", 20
-        )
+        result = potstill("audit", "--labels", f"{labels}#uplifting", "--filter", "uplifting", "-o", tmp_path)
         assert result.exit_code == 0, result.output
         assert "repeat difference 0.138, noise floor 0.069" in result.stdout
         assert (tmp_path / "audit.html").exists()
@@ -137,7 +135,7 @@ class TestCommand:
         labels = tmp_path / "labels.jsonl"
         rows = [{"id": f"a{i}", "scores": {"x": i % 7, "y": i % 5}} for i in range(40)]
         labels.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        result = potstill("audit", "--labels", labels, "-o", tmp_path / "out", "--json", "--resamples", 20)
+        result = potstill("audit", "--labels", labels, "-o", tmp_path / "out", "--json")
         assert result.exit_code == 0, result.output
         assert Audit.model_validate_json(result.stdout) == Audit.from_file(tmp_path / "out" / "audit.json")
 
@@ -207,7 +205,7 @@ class TestRun:
         before = (run / "run" / "ledger.sqlite").read_bytes()
         result = potstill(
             "audit", run / "run", "--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--no-learn",
-            "--oracle", f"replay:{run / 'answers.jsonl'}", "--resamples", 20, "--json",
+            "--oracle", f"replay:{run / 'answers.jsonl'}", "--json",
         )  # fmt: skip
         assert result.exit_code == 0, result.output
         found = Audit.model_validate_json(result.stdout).prefilter
@@ -217,11 +215,11 @@ class TestRun:
         assert (run / "run" / "ledger.sqlite").read_bytes() == before
 
     def test_the_audit_is_a_stage_of_the_run(self, run):
-        result = potstill("audit", run / "run", "--no-learn", "--resamples", 20, "--seed", 3)
+        result = potstill("audit", run / "run", "--no-learn")
         assert result.exit_code == 0, result.output
         opened = Run.open(run / "run")
         record = opened.manifest.stages["audit"]
-        assert record.seeds == {"audit": 3}
+        assert record.seeds == {"audit": 0}
         assert record.inputs == Audit.from_file(opened.path("audit_record")).inputs
         assert record.outputs == {"audit_record": opened.fingerprint("audit_record")}
         status = potstill("status", run / "run").stdout
@@ -233,7 +231,7 @@ class TestRun:
         assert re.search(r"^  audit +stale ", potstill("status", run / "run").stdout, re.MULTILINE)
 
     def test_an_audit_that_goes_elsewhere_is_no_stage(self, run):
-        potstill("audit", run / "run", "--no-learn", "--resamples", 20, "-o", run / "elsewhere")
+        potstill("audit", run / "run", "--no-learn", "-o", run / "elsewhere")
         assert (run / "elsewhere" / "audit.json").exists()
         assert "audit" not in Run.open(run / "run").manifest.stages
 
@@ -251,8 +249,14 @@ class TestRun:
         prices = run / "prices.yaml"
         prices.write_text("openai:tiny: {input: 1000, output: 1000}\n")
         with ScriptedServer(lambda request, number: completion(answer, usage=(1000, 100))) as server:
-            words = ["--drop-from", run / "pool.jsonl", "--drop-sample", 8, "--oracle", "openai:tiny", "--base-url"]
-            words += [server.url, "--prices", prices, "--max-cost", 5.0, "--no-learn", "--resamples", 20, "--json"]
+            words = [
+                "--drop-from",
+                run / "pool.jsonl",
+                "--drop-sample",
+                8,
+                "--oracle",
+            ]
+            words += [f"openai:tiny@{server.url}", "--prices", prices, "--max-cost", 5.0, "--no-learn", "--json"]
             result = potstill("audit", run / "run", *words)
             # Each call may cost at most about 3, and costs 1.1.
             assert 1 <= len(server.requests) <= 4

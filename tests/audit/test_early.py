@@ -79,7 +79,7 @@ def test_labelling_says_it_before_it_goes_on(tmp_path, more):
         return completion(json.dumps({"scores": dict.fromkeys(NAMES, next(scores)), "evidence": "e"}))
 
     def run(*words):
-        command = ["label", str(tmp_path / "run"), "--oracle=openai:m", f"--base-url={server.url}", *words]
+        command = ["label", str(tmp_path / "run"), f"--oracle=openai:m@{server.url}", *words]
         return CliRunner().invoke(build(), command, catch_exceptions=False)
 
     with ScriptedServer(script) as server:

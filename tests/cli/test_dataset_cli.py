@@ -119,7 +119,7 @@ def test_bad_fractions_are_refused_and_the_old_rows_stay(run_folder):
     with pytest.raises(DatasetError, match="fractions '50/20': expected three or four numbers"):
         call(run_folder, "--fractions", "50/20")
     with pytest.raises(DatasetError, match="no labels of oracle 'nobody'"):
-        call(run_folder, "--oracle", "nobody")
+        call(run_folder, "--labels-of", "nobody")
     assert (run_folder / LAYOUT["rows"]).read_bytes() == before
 
 

@@ -34,7 +34,7 @@ def invoke(app, *arguments):
     return CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
 
 
-QUICK = ("--folds", 3, "--resamples", 20, "--no-time")
+QUICK = ("--folds", 3, "--no-time")
 
 
 def test_evaluate_prints_the_ladder_and_what_it_means(app, folder):

@@ -65,7 +65,7 @@ def test_a_filter_that_ships_is_no_template(name):
 
 
 def test_a_plan_shows_the_currency_wherever_it_shows_money(made):
-    words = ["label", made / "run", "--oracle", "openai:m", "--price-in", 1, "--price-out", 4, "--plan"]
+    words = ["label", made / "run", "--oracle", "openai:m", "--prices", "1/4", "--plan"]
     done = CliRunner().invoke(build(), list(map(str, words)))
     assert done.exit_code == 0, done.output
     out = done.stdout
@@ -103,7 +103,7 @@ def test_a_leaderboard_that_trains_nothing_keeps_the_time_of_the_training(tmp_pa
 def test_labelling_that_asks_nothing_keeps_the_time_of_the_labelling(made, ending):
     run = made / "run"
     before = Run.open(run).manifest.stages["label"]
-    code, error = ending("label", run, "--oracle", f"replay:{made / 'answers.jsonl'}", "--samples", 2)
+    code, error = ending("label", run, "--oracle", f"replay:{made / 'answers.jsonl'}", "--answers", 2)
     assert code == 0, error
     after = Run.open(run).manifest.stages["label"]
     assert (after.started, after.seconds) == (before.started, before.seconds)

@@ -86,7 +86,7 @@ def labelling(tmp_path):
     def start(server):
         return started(
             *("label", tmp_path / "run", "--filter", tmp_path / "filter", "--articles", tmp_path / "articles.jsonl"),
-            *("--oracle", "openai:m", "--base-url", server.url, "--concurrency", 4),
+            *("--oracle", f"openai:m@{server.url}", "--concurrency", 4),
             env=os.environ | {"OPENAI_API_KEY": "k"},
         )
 
@@ -185,7 +185,7 @@ def test_training_says_how_it_goes_on(tmp_path):
             "; finished students are kept; run the same command to resume",
         ),
         (["tune", "RUN", "RUN/space.yaml"], "potstill.pipeline.tune.load_space", "; run the same command to resume"),
-        (["evaluate", "RUN"], "potstill.evaluation.evaluate_run", ""),
+        (["evaluate", "RUN"], "potstill.pipeline.evaluate.evaluate_run", ""),
         (["dataset", "RUN"], "potstill.dataset.build_dataset", ""),
         (["bundle", "RUN"], "potstill.bundle.build_bundle", ""),
         (["report", "RUN"], "potstill.report.write_report", ""),

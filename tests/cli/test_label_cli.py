@@ -83,7 +83,7 @@ def test_a_plan_needs_no_key_and_makes_nothing(tmp_path, news, monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     words = [tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", "openai:gpt-x", "--plan"]
     assert "price unknown" in potstill(*words)
-    plan = json.loads(potstill(*words, "--price-in", "1", "--price-out", "2", "--samples", "3", "--json"))
+    plan = json.loads(potstill(*words, "--prices", "1/2", "--answers", "3", "--json"))
     assert (plan["articles"], plan["calls"]) == (4, 12)
     assert 0 < plan["cost"] < plan["worst_cost"]
     assert not (tmp_path / "run").exists()
@@ -91,7 +91,7 @@ def test_a_plan_needs_no_key_and_makes_nothing(tmp_path, news, monkeypatch):
 
 def test_a_plan_of_jobs_shows_half_the_price(tmp_path, news):
     words = [tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", "anthropic:claude", "--plan"]
-    words += ["--price-in", "2", "--price-out", "4"]
+    words += ["--prices", "2/4"]
     whole, half = (json.loads(potstill(*words, "--json", *more)) for more in ([], ["--batch"]))
     assert half["cost"] == pytest.approx(whole["cost"] / 2)
     assert half["worst_cost"] == pytest.approx(whole["worst_cost"] / 2)
@@ -108,7 +108,7 @@ def test_a_plan_counts_what_a_run_has(tmp_path, news, recorded):
 
 def test_a_live_server_is_paid_within_its_limit(tmp_path, news):
     with ScriptedServer(lambda request, number: completion(GOOD)) as server:
-        words = ["--oracle", "openai:tiny", "--base-url", server.url, "--price-in", "1", "--price-out", "1"]
+        words = ["--oracle", f"openai:tiny@{server.url}", "--prices", "1/1"]
         out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, *words, "--max-calls", "3")
         assert "stopped: the limit is reached: --max-calls 3" in out
         assert "3 calls, 300 tokens in, 60 out, cost $0.000360" in out
@@ -121,8 +121,8 @@ def test_an_empty_purse_is_an_error_after_what_was_bought_is_told(tmp_path, news
 
     with ScriptedServer(script) as server, pytest.raises(OracleError, match="labelling stopped: quota: HTTP 402"):
         potstill(
-            tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", "openai:tiny",
-            "--base-url", server.url, "--concurrency", "1",
+            tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", f"openai:tiny@{server.url}",
+            "--concurrency", "1",
         )  # fmt: skip
 
 
@@ -139,8 +139,7 @@ def test_a_recorded_score_off_the_scale_is_one_clear_line(tmp_path, news, record
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--price-in", "1"], "--price-in and --price-out go together"),
-        (["--mix-prompts", "--replace-prompt"], "--mix-prompts and --replace-prompt exclude each other"),
+        (["--prices", "1"], "--prices: got 1, expected two prices, such as 0.5/2, or a YAML file"),
         (["--rpm", "0"], "--rpm: got 0, expected a number above 0"),
         (["--drop-job", "batch_1"], "--drop-job goes with --batch"),
     ],

@@ -17,7 +17,7 @@ VARIABLES = {
     "anthropic": ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL"),
     "gemini": ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL"),
 }
-COMMANDS = ("label", "label --batch", "bakeoff", "evaluate", "audit", "score")
+COMMANDS = ("label", "label --batch", "bakeoff", "evaluate-fresh", "audit", "score")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def words_of(command, provider, things, out):
                           "--batch", "--poll", "0.01"],
         "bakeoff": ["bakeoff", out / "run", "--filter", things / "filter", "--articles", news, "--oracle", oracle,
                     "--oracle", f"replay:{things / 'answers.jsonl'}"],
-        "evaluate": ["evaluate", things / "bundle", "--articles", news, "--sample", "10", "-o", out / "fresh",
+        "evaluate-fresh": ["evaluate-fresh", things / "bundle", "--articles", news, "--number", "10", "-o", out / "fresh",
                      "--oracle", oracle],
         "audit": ["audit", "--labels", things / "answers.jsonl", "--articles", news, "--filter", things / "filter",
                   "--drop-from", things / "dropped.jsonl", "--drop-sample", "2", "--no-learn", "--out", out / "audit",

@@ -91,15 +91,15 @@ def test_what_only_reads_a_run_needs_no_right_to_write_there(place, tmp_path):
         ["status", run],
         ["label", run, "--oracle", "openai:gpt-4o-mini", "--plan"],
         ["label", run, "--oracle", f"replay:{place / 'answers.jsonl'}", "--articles", articles, "--plan"],
-        ["evaluate", run, "--folds", "2", "--no-time", "--resamples", "20"],
+        ["evaluate", run, "--folds", "2", "--no-time"],
         [
-            "evaluate",
+            "evaluate-fresh",
             run,
             "--oracle",
             f"replay:{place / 'new-answers.jsonl'}",
             "--articles",
             new,
-            "--sample",
+            "--number",
             "20",
             "--plan",
         ],
@@ -137,7 +137,7 @@ def test_labels_in_a_log_that_is_not_merged_yet_are_read_too(place):
     assert path.with_name("ledger.sqlite-wal").stat().st_size
     frozen(place)
     [(code, out, _)] = run_all([["label", place / "run", "--oracle", f"replay:{place / 'answers.jsonl'}",
-                                 "--samples", "2", "--plan", "--json"]])  # fmt: skip
+                                 "--answers", "2", "--plan", "--json"]])  # fmt: skip
     plan = json.loads(out)
     assert (code, plan["already_bought"], plan["calls"]) == (0, 60, 60)
 

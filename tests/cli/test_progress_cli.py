@@ -33,7 +33,7 @@ def begun(monkeypatch):
 @pytest.mark.parametrize(
     ("command", "steps"),
     [
-        (["evaluate", "--folds", "2", "--no-time", "--resamples", "20"], ["evaluate", "predicting", "judging"]),
+        (["evaluate", "--folds", "2", "--no-time"], ["evaluate", "predicting", "judging"]),
         (["bundle"], ["bundle", "calibrating, exporting and proving the bundle"]),
         (["cascade", "--first", "constant"], ["cascade", "finding what the first student may answer alone"]),
         (["audit", "--no-learn"], ["audit", "auditing"]),
@@ -54,7 +54,7 @@ def test_a_long_stage_says_what_it_is_at(made, ending, begun, command, steps):
 
 def test_the_log_tells_what_was_done_and_quotes_no_article(made, ending, tmp_path):
     log = tmp_path / "run.log"
-    code, error = ending("--log-file", log, "evaluate", made / "run", "--folds", "2", "--resamples", "20")
+    code, error = ending("--log-file", log, "evaluate", made / "run", "--folds", "2")
     assert code == 0, error
     code, _ = ending("--log-file", log, "status", tmp_path)
     assert code == 2
@@ -73,7 +73,7 @@ def test_a_fault_that_nobody_foresaw_is_one_line_and_the_log_names_its_place(mad
     def broken(*_, **__):
         raise KeyError(text)
 
-    monkeypatch.setattr("potstill.evaluation.evaluate_run", broken)
+    monkeypatch.setattr("potstill.pipeline.evaluate.evaluate_run", broken)
     log = tmp_path / "run.log"
     code, error = ending("--log-file", log, "evaluate", made / "run")
     assert code == 2

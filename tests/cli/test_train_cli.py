@@ -50,7 +50,7 @@ class TestTrain:
         assert record["counts"] is None
 
     def test_says_that_a_tiny_student_means_nothing(self, run):
-        result = invoke("train", run, "--recipe", "minilm-ridge", "--tiny", "--crossfit", "0")
+        result = invoke("train", run, "--recipe", "minilm-ridge", "--tiny", "--folds", "0")
 
         assert "its scores are meaningless" in result.stdout
 

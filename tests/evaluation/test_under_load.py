@@ -86,13 +86,13 @@ def test_the_report_and_the_card_call_no_such_time_a_fact(run):
 
 
 def test_tables_of_the_command_line_mark_it(run):
-    out = invoke("evaluate", run.folder, "--folds", 0, "--resamples", 20)
+    out = invoke("evaluate", run.folder, "--folds", 0)
     assert "~" not in out
     with pytest.MonkeyPatch.context() as patched:
         busy(patched)
-        out = invoke("evaluate", run.folder, "--folds", 0, "--resamples", 20)
+        out = invoke("evaluate", run.folder, "--folds", 0)
         assert "~ measured under load (5000.0 on " in out
-        bench = invoke("bench", run.path("bundle"), "--limit", 3, "--rounds", 1)
+        bench = invoke("bench", run.path("bundle"), "--number", 3, "--rounds", 1)
         assert "measured under load (5000.0 on " in bench
         trained = invoke("train", run.folder, "--recipe", "constant")
         assert "~ measured under load" in trained

@@ -104,7 +104,7 @@ def test_a_run_folder_and_what_the_command_prints_do_not_hold_it(dialect, tmp_pa
     said = answers(dialect, QUOTES["bare"])[mode]
     with ScriptedServer(lambda *_: said) as server:
         words = ["label", tmp_path / "run", "--filter", "front-page", "--articles", tmp_path / "news.jsonl"]
-        words += ["--oracle", dialect.spec, "--base-url", dialect.address(server), "--api-key-env", "MY_KEY"]
+        words += ["--oracle", f"{dialect.spec}@{dialect.address(server)}#MY_KEY"]
         words += ["--max-calls", "9", "--json"]
         done = CliRunner().invoke(build(), [str(word) for word in words])
     assert list((tmp_path / "run").rglob("ledger.sqlite"))

@@ -83,11 +83,11 @@ WRONG = {
 @pytest.mark.parametrize("url", WRONG)
 def test_an_address_that_cannot_be_asked_is_refused_before_any_call(spec, url, monkeypatch):
     said = refused(spec, base_url=url)
-    assert said.startswith("--base-url: ")
+    assert said.startswith("the oracle's address: ")
     assert WRONG[url] in said
     assert "s3cret" not in said
     monkeypatch.setenv(ADDRESSES[spec], url)
-    assert refused(spec) == said.replace("--base-url", ADDRESSES[spec])
+    assert refused(spec) == said.replace("the oracle's address", ADDRESSES[spec])
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_key_in_place_of_its_variables_name_is_not_shown(told):
     with pytest.raises(OracleError) as caught:
         api_key(("OPENAI_API_KEY",), told)
     assert "s3cret" not in str(caught.value).lower()
-    assert str(caught.value).startswith("--api-key-env: expected the name of an environment variable")
+    assert str(caught.value).startswith("the variable of the API key: expected the name of an environment variable")
 
 
 # Proxies.

@@ -110,9 +110,9 @@ def test_each_oracle_has_its_own_server_key_and_price(tmp_path, news, monkeypatc
     table.write_text("openai:a: {input: 1, output: 10}\nopenai:b: {input: 2, output: 20}\n")
     script = [lambda request, number: completion(answer(5.0), usage=(1000, 100))] * 2
     with Keys(script[0]) as first, Keys(script[1]) as second:
-        command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--sample=6"]
-        command += [f"--oracle=openai:a@{first.url}#FIRST_KEY", f"--oracle=openai:b@{second.url}"]
-        command += ["--api-key-env=SECOND_KEY", f"--prices={table}", "--json"]
+        command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--number=6"]
+        command += [f"--oracle=openai:a@{first.url}#FIRST_KEY", f"--oracle=openai:b@{second.url}#SECOND_KEY"]
+        command += [f"--prices={table}", "--json"]
         told = CliRunner().invoke(build(), command)
         assert asked == {first.port: {"one"}, second.port: {"two"}}
     costs = [one["cost_per_article"] for one in json.loads(told.stdout)["entrants"]]
@@ -124,8 +124,8 @@ def _length(head):
 
 
 def test_a_plan_says_what_each_takes_and_makes_nothing(tmp_path, news):
-    command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--sample=6", "--plan"]
-    command += ["--oracle=openai:gpt-5-mini", "--oracle=openai:unheard-of", "--samples=2"]
+    command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--number=6", "--plan"]
+    command += ["--oracle=openai:gpt-5-mini", "--oracle=openai:unheard-of", "--answers=2"]
     told = CliRunner().invoke(build(), command)
     assert told.exit_code == 0, told.output
     assert told.stdout.count("6 articles, up to 2 answers each: 12 calls to make") == 2
@@ -147,7 +147,7 @@ def test_one_oracle_is_no_bake_off(tmp_path, news, servers):
 
 def test_the_command_says_who_is_more_generous(tmp_path, news, servers):
     options = [f"--oracle=openai:{name}@{server.url}" for name, server in zip("ab", servers, strict=True)]
-    command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--sample=6", *options]
+    command = ["bakeoff", str(tmp_path / "run"), "--filter=front-page", f"--articles={news}", "--number=6", *options]
     told = CliRunner().invoke(build(), command)
     assert told.exit_code == 0, told.output
     assert "openai:a against openai:b, 6 articles: difference 5.00" in told.output

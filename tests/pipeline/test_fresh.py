@@ -12,7 +12,7 @@ from scripted_server import ScriptedServer, completion
 from tiny_bundle import FILTER, articles, tfidf_bundle
 from typer.testing import CliRunner
 
-from potstill.cli import evaluate
+from potstill.cli import fresh as fresh_command
 from potstill.errors import BadInput, LabelError
 from potstill.evaluation import draw
 from potstill.evaluation.records import Bootstrap, FreshEvaluation
@@ -54,12 +54,12 @@ def write(path, rows):
 def potstill(*words):
     app = typer.Typer()
     app.callback()(lambda: None)
-    evaluate.register(app)
-    return CliRunner().invoke(app, ["evaluate", *map(str, words)], catch_exceptions=False).stdout
+    fresh_command.register(app)
+    return CliRunner().invoke(app, ["evaluate-fresh", *map(str, words)], catch_exceptions=False).stdout
 
 
 def fresh(bundle, news, out, *more):
-    words = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl", "--resamples", 50]
+    words = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl"]
     return FreshEvaluation.model_validate_json(potstill(bundle, *words, "-o", out, "--json", *more))
 
 
@@ -89,7 +89,7 @@ class TestDraw:
 
 class TestFresh:
     def test_the_bundle_is_judged_by_the_new_labels(self, bundle, news, tmp_path):
-        found = fresh(bundle, news, tmp_path, "--sample", 40)
+        found = fresh(bundle, news, tmp_path, "--number", 40)
         truth = {row["id"]: row["scores"] for row in map(json.loads, (news / "answers.jsonl").open())}
         rows = pl.read_parquet(tmp_path / "predictions.parquet")
         scored = Scorer.load(bundle).score_batch(rows.select("id", pl.lit("").alias("title"), content="text"))
@@ -106,35 +106,35 @@ class TestFresh:
         assert json.loads((tmp_path / "fresh.json").read_text()) == found.model_dump(mode="json")
 
     def test_its_table_is_a_file_of_predictions(self, bundle, news, tmp_path):
-        found = fresh(bundle, news, tmp_path, "--sample", 20)
+        found = fresh(bundle, news, tmp_path, "--number", 20)
         again = read_predictions(tmp_path / "predictions.parquet", FILTER).judged(FILTER, QUICK)
         assert again.mean == found.judgement.mean
         assert again.tiers == found.judgement.tiers
 
     def test_the_oracle_is_asked_with_the_bundles_filter_and_once(self, bundle, news, tmp_path):
-        first = fresh(bundle, news, tmp_path, "--sample", 20)
+        first = fresh(bundle, news, tmp_path, "--number", 20)
         with Ledger(tmp_path / "ledger.sqlite") as ledger:
             assert set(ledger.accepted_prompts()) == {Prompt.of(FILTER).hash}
-        again = fresh(bundle, news, tmp_path, "--sample", 20)
+        again = fresh(bundle, news, tmp_path, "--number", 20)
         assert (first.asked.bought, first.asked.already) == (20, 0)
         assert (again.asked.bought, again.asked.already, again.asked.calls) == (0, 20, 0)
         assert again.judgement == first.judgement
-        more = fresh(bundle, news, tmp_path, "--sample", 30)
+        more = fresh(bundle, news, tmp_path, "--number", 30)
         assert (more.asked.bought, more.asked.already) == (10, 20)
 
     def test_a_limit_ends_the_asking_and_the_labels_there_are_judge(self, bundle, news, tmp_path):
         answer = json.dumps({"scores": {"gain": 5, "near": 5}, "evidence": "e"})
         with ScriptedServer(lambda request, number: completion(answer)) as server:
-            words = ["--oracle", "openai:tiny", "--base-url", server.url, "--price-in", 1, "--price-out", 1]
-            words += ["--articles", news / "news.jsonl", "--sample", 20, "--max-calls", 16, "-o", tmp_path]
-            found = FreshEvaluation.model_validate_json(potstill(bundle, *words, "--resamples", 50, "--json"))
+            words = ["--oracle", f"openai:tiny@{server.url}", "--prices", "1/1"]
+            words += ["--articles", news / "news.jsonl", "--number", 20, "--max-calls", 16, "-o", tmp_path]
+            found = FreshEvaluation.model_validate_json(potstill(bundle, *words, "--json"))
         assert 10 <= found.asked.labelled < 20
         assert found.asked.calls == 16
         assert found.judgement.rows == found.asked.labelled
         assert found.findings[0].rule == "fewer-labels-than-drawn"
         assert "--max-calls 16" in found.findings[0].text
 
-    @pytest.mark.parametrize("words", [("-o", "{}"), ("-o", "{}/new"), ("-o", "x", "--ledger", "{}/bought.sqlite")])
+    @pytest.mark.parametrize("words", [("-o", "{}"), ("-o", "{}/new")])
     def test_a_bundle_takes_no_results(self, bundle, news, tmp_path, monkeypatch, words):
         monkeypatch.chdir(tmp_path)
         before = sorted(path.name for path in bundle.iterdir())
@@ -148,7 +148,7 @@ class TestFresh:
         oracle = open_oracle(f"replay:{news / 'answers.jsonl'}")
         label(tmp_path / "ledger.sqlite", articles(3, seed=7)[0], other, oracle)
         with pytest.raises(LabelError, match=r"another prompt\..* Choose another ledger"):
-            fresh(bundle, news, tmp_path, "--sample", 20)
+            fresh(bundle, news, tmp_path, "--number", 20)
 
     def test_too_few_labels_are_an_error_that_says_why(self, bundle, tmp_path):
         answers = write(tmp_path / "few.jsonl", [{"id": "a1", "scores": {"gain": 1, "near": 1}}])
@@ -167,13 +167,13 @@ class TestFresh:
             assert found.judgement.rows == answered
 
     def test_a_person_reads_what_was_asked_and_what_it_means(self, bundle, news, tmp_path):
-        words = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl", "--sample", 20]
-        lines = potstill(bundle, *words, "--ledger", tmp_path / "mine.sqlite", "--resamples", 50).splitlines()
+        words = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl", "--number", 20]
+        lines = potstill(bundle, *words, "-o", tmp_path / "mine").splitlines()
         assert lines[0] == "20 of 60 articles drawn"
         assert lines[1].startswith("20 labels by replay:answers: 20 bought, 0 already in the ledger; 20 calls")
         assert any(line.startswith("same tier as the oracle: ") for line in lines)
         assert any(line.startswith("coverage of the 90% intervals: gain ") for line in lines)
-        assert [path.name for path in tmp_path.iterdir() if path.suffix == ".sqlite"] == ["mine.sqlite"]
+        assert (tmp_path / "mine" / "ledger.sqlite").exists()
 
 
 class TestRepeats:
@@ -193,12 +193,12 @@ class TestRepeats:
         )
 
     def ask(self, bundle, news, twice, out, *more):
-        words = ["--oracle", f"replay:{twice}", "--articles", news / "news.jsonl", "--sample", 20, "--resamples", 50]
+        words = ["--oracle", f"replay:{twice}", "--articles", news / "news.jsonl", "--number", 20]
         return potstill(bundle, *words, "-o", out, *more)
 
     def test_two_answers_each_tell_the_floor_of_the_new_labels(self, bundle, news, twice, tmp_path):
         found = FreshEvaluation.model_validate_json(
-            self.ask(bundle, news, twice, tmp_path / "o", "--samples", 2, "--json")
+            self.ask(bundle, news, twice, tmp_path / "o", "--answers", 2, "--json")
         )
         assert (found.asked.samples, found.asked.bought, found.judgement.rows) == (2, 40, 20)
         assert (found.floor.articles, found.floor.mean_difference, found.floor.mean_floor) == (20, 1.0, 0.5)
@@ -210,8 +210,8 @@ class TestRepeats:
         assert "floor-unknown" in {finding.rule for finding in found.findings}
 
     def test_a_plan_says_what_it_takes_and_asks_nobody(self, bundle, news, tmp_path):
-        words = ["--oracle", "openai:none", "--base-url", "http://127.0.0.1:9/v1", "--price-in", 1, "--price-out", 4]
-        words += ["--articles", news / "news.jsonl", "--sample", 20, "--samples", 2, "-o", tmp_path / "o", "--plan"]
+        words = ["--oracle", "openai:none@http://127.0.0.1:9/v1", "--prices", "1/4"]
+        words += ["--articles", news / "news.jsonl", "--number", 20, "--answers", 2, "-o", tmp_path / "o", "--plan"]
         said = potstill(bundle, *words)
         assert said.startswith("20 articles, up to 2 answers each: 40 calls to make")
         assert not (tmp_path / "o").exists()
@@ -232,15 +232,15 @@ def test_a_runs_own_articles_do_not_judge_its_bundle(tmp_path):
         tmp_path / "o",
     ]
     with pytest.raises(BadInput, match="a sample of 40 was asked for, and there are 30 articles"):
-        potstill(run.folder, *words, "--sample", 40)
+        potstill(run.folder, *words, "--number", 40)
     for place in (run.folder, run.path("bundle")):
-        found = FreshEvaluation.model_validate_json(potstill(place, *words, "--sample", 30, "--json"))
+        found = FreshEvaluation.model_validate_json(potstill(place, *words, "--number", 30, "--json"))
         assert list(found.asked.left_out.values()) == [90]
         assert found.validation_mae is not None
         assert any(finding.rule.endswith("on-validation") for finding in found.findings)
     # With another folder it is not a stage of the run; by default it is.
     assert "fresh" not in Run.open(run.folder).manifest.stages
-    potstill(run.folder, *words[:4], "--sample", 30)
+    potstill(run.folder, *words[:4], "--number", 30)
     stage = next(status for status in Run.open(run.folder).status() if status.stage == "fresh")
     assert (stage.state, stage.optional) == ("done", True)
     assert Run.open(run.folder).manifest.stages["fresh"].parameters["oracle"] == "replay:more"
@@ -250,11 +250,8 @@ def test_a_runs_own_articles_do_not_judge_its_bundle(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--oracle", "replay:x"], "needs --articles"),
         (["--oracle", "replay:x", "--articles", "new.jsonl"], "where the bought labels are kept"),
-        (["--oracle", "replay:x", "--articles", "new.jsonl", "--filter", "uplifting"], "the bundle's own filter"),
-        (["--oracle", "replay:x", "--articles", "new.jsonl", "-o", "x", "--price-in", "1"], "go together"),
-        (["--max-cost", "1"], "go with --oracle"),
+        (["--oracle", "replay:x", "--articles", "new.jsonl", "-o", "x", "--prices", "1"], "expected two prices"),
     ],
 )
 def test_what_does_not_go_together_is_refused(words, message):

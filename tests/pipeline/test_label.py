@@ -341,7 +341,7 @@ def test_an_answer_of_unknown_length_counts_at_its_worst(ledger):
 
 
 def test_a_cost_limit_needs_a_price(ledger):
-    with pytest.raises(BadInput, match="--max-cost needs the prices of m: give --price-in and --price-out"):
+    with pytest.raises(BadInput, match="--max-cost needs the prices of m: give --prices IN/OUT"):
         buy(ledger, stories(1), ScriptedOracle(), limits=Limits(max_cost=1.0))
 
 
@@ -368,7 +368,7 @@ def test_a_limit_that_is_none_is_refused_with_what_is_legal(field, value, legal)
 
 @pytest.mark.parametrize("samples", [0, -1, 1_000_000_000])
 def test_a_number_of_samples_that_no_run_could_buy_is_refused(samples):
-    with pytest.raises(BadInput, match=f"--samples: got {samples}, expected 1 to 1,000"):
+    with pytest.raises(BadInput, match=f"--answers: got {samples}, expected 1 to 1,000"):
         Repeats(samples)
 
 

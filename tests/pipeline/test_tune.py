@@ -237,10 +237,10 @@ def test_the_command_names_the_recipe_that_was_found(tuned, tmp_path):
     app = typer.Typer(pretty_exceptions_enable=False)
     command.register(app)
 
-    said = CliRunner().invoke(app, [str(run.folder), str(tmp_path / "space.yaml"), "--minutes", "0"]).stdout
+    said = CliRunner().invoke(app, [str(run.folder), str(tmp_path / "space.yaml"), "--minutes", "0"]).output
 
     assert "trials on validation" in said
-    assert f"train it: potstill train {run.folder} --recipe" in said
+    assert said.splitlines()[-1].startswith(f"next: potstill train {run.folder} --recipe ")
     assert "tfidf-ridge, unchanged" in said
 
 

@@ -300,8 +300,8 @@ class TestCommand:
     def test_a_plan_prints_the_bill_and_asks_nobody(self, bundle, scorer, news, source, tmp_path):
         with ScriptedServer(lambda request, number: error(500)) as server:
             done = self.invoke(
-                "score", bundle, source, "-o", tmp_path / "out.jsonl", "--oracle", "openai:tiny", "--plan",
-                "--base-url", server.url, "--price-in", 1, "--price-out", 4, "--ledger", tmp_path / "l.sqlite",
+                "score", bundle, source, "-o", tmp_path / "out.jsonl", "--oracle", f"openai:tiny@{server.url}",
+                "--plan", "--prices", "1/4", "--ledger", tmp_path / "l.sqlite",
             )  # fmt: skip
             assert done.exit_code == 0, done.output
             assert not server.requests

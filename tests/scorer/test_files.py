@@ -119,7 +119,7 @@ def test_articles_that_changed_meanwhile_are_scored_again(tfidf, news, tmp_path)
 
 @pytest.mark.parametrize(
     ("options", "what"),
-    [({"level": 0.8}, "--level"), ({"keep_text": True}, "--keep-text"), ({"batch_size": 6}, "--batch-size")],
+    [({"level": 0.8}, "--coverage"), ({"keep_text": True}, "--keep-text"), ({"batch_size": 6}, "--batch-size")],
 )
 def test_a_resume_with_other_settings_is_refused(tfidf, news, tmp_path, options, what):
     stopped(tfidf, news, tmp_path / "out.jsonl")

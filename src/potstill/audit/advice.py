@@ -61,7 +61,7 @@ def _repeats(audit: Audit) -> Iterator[Finding]:
             tone="caution",
             section="repeats",
             text="No article has more than one answer, so the noise floor is unknown. Label a share of the articles "
-            "again with --samples 2.",
+            "again with --answers 2.",
         )
         return
     noisy = [each.dimension for each in found.dimensions if each.signal is not None and each.signal < LOW_SIGNAL]

@@ -261,7 +261,7 @@ def advise(
         return "more labels", share + gap
     if floor is None:
         return "measure the floor", (
-            f"{share}, which is small or uncertain; only repeated answers (potstill label --samples 2) show whether "
+            f"{share}, which is small or uncertain; only repeated answers (potstill label --answers 2) show whether "
             "the oracle's noise or the student limits the error"
         )
     return "stop", f"{share}, which is small or uncertain{gap}, with another student rather than with more labels"

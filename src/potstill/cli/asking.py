@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,69 +24,92 @@ if TYPE_CHECKING:
     from potstill.labelling.prices import Known
     from potstill.oracle import Oracle, Settings
 
-PriceIn = Annotated[float | None, typer.Option(help="Price per million input tokens, in US dollars.")]
-PriceOut = Annotated[float | None, typer.Option(help="Price per million output tokens, in US dollars.")]
+ORACLE = "Oracle"
+"""Group of options in the help."""
+
+OracleName = Annotated[
+    str | None,
+    typer.Option(metavar="ORACLE", help="Ask this oracle, given as in potstill label.", rich_help_panel=ORACLE),
+]
+Plan_ = Annotated[
+    bool,
+    typer.Option(
+        "--plan", help="Estimate calls, cost and time; ask nothing and write nothing.", rich_help_panel=ORACLE
+    ),
+]
+MaxCost = Annotated[
+    float | None,
+    typer.Option(
+        help="Maximum cost of the oracle's answers, in US dollars, over all sessions.", rich_help_panel=ORACLE
+    ),
+]
+MaxCalls = Annotated[
+    int | None, typer.Option(help="Maximum number of calls to the oracle, over all sessions.", rich_help_panel=ORACLE)
+]
 Prices = Annotated[
-    Path | None, typer.Option(help="A YAML file with your own prices, such as openai:MODEL: {input: 1, output: 4}.")
+    str | None,
+    typer.Option(
+        metavar="IN/OUT|FILE",
+        help="Prices per million input and output tokens in US dollars, such as 0.5/2, or a YAML file of prices by "
+        "model, with lines such as openai:MODEL: {input: 0.5, output: 2}. Default: the published price.",
+        rich_help_panel=ORACLE,
+    ),
 ]
-Rpm = Annotated[float | None, typer.Option(help="Maximum calls per minute.")]
-Concurrency = Annotated[int, typer.Option(help="Maximum concurrent calls; reduced if the server asks for it.")]
 AnswerTokens = Annotated[
-    int, typer.Option(min=16, help="Maximum output tokens per answer, including reasoning tokens.")
+    int,
+    typer.Option(min=16, help="Maximum output tokens per answer, including reasoning tokens.", rich_help_panel=ORACLE),
 ]
-BaseUrl = Annotated[
-    str | None,
-    typer.Option(help="Server address. Default: the provider's environment variable (OPENAI_BASE_URL, ...)."),
+Answers = Annotated[
+    int,
+    typer.Option(
+        help="Number of answers per article. At least 2 are needed to estimate the noise floor.", rich_help_panel=ORACLE
+    ),
 ]
-KeyVariable = Annotated[
-    str | None,
-    typer.Option(help="Environment variable that holds the API key. Default: the provider's (OPENAI_API_KEY, ...)."),
-]
-Temperature = Annotated[float | None, typer.Option(help="Sampling temperature. Default: the provider's.")]
-ReasoningEffort = Annotated[
-    str | None, typer.Option(help="Reasoning effort, for reasoning models. Default: the provider's.")
-]
-Timeout = Annotated[float, typer.Option(help="Seconds to wait for an answer.")]
 
 
 @dataclass(frozen=True, slots=True)
 class Asking:
     """An oracle as the options name it, what is known of its price, and the limits.
 
-    Prices that are given win over the user's own `table`, and that over the data of genai-prices.
+    A price that is given wins over the user's own `table`, and that over the data of genai-prices.
     """
 
     spec: str
     settings: Settings
     limits: Limits
-    price_in: float | None = None
-    price_out: float | None = None
+    given: Price | None = None
     table: Path | None = None
     known: Known | None = field(init=False, default=None)
     told: bool = field(init=False, default=False)
+
+    @classmethod
+    def of(cls, oracle: str, limits: Limits, prices: str | None = None) -> Asking:
+        """Read the options: the oracle, as in `openai:MODEL?temperature=0@URL#VARIABLE`, and its prices.
+
+        Raises:
+            BadInput: a setting or a price is invalid.
+            OracleError: the address is invalid.
+        """
+        spec, settings = parse_oracle(oracle)
+        given = None if prices is None else _price(prices)
+        return cls(spec, settings, limits, given, None if prices is None or given is not None else Path(prices))
 
     def __post_init__(self) -> None:
         """Find the price.
 
         Raises:
-            BadInput: only one of the two prices is given, or the user's table is broken.
+            BadInput: the user's table is broken.
             OracleError: the address is none that can be asked.
         """
         from potstill.labelling.prices import price_at
 
-        if (self.price_in is None) != (self.price_out is None):
-            raise BadInput("--price-in and --price-out go together")
-        if self.price_in is None:
+        if self.given is None:
             object.__setattr__(self, "known", price_at(self.spec, self.settings.base_url, self.table))
 
     @property
     def price(self) -> Price | None:
         """Per million tokens; None where nobody knows."""
-        from potstill.labelling import Price
-
-        if self.price_in is not None and self.price_out is not None:
-            return Price(self.price_in, self.price_out)
-        return None if self.known is None else self.known.price
+        return self.given if self.known is None else self.known.price
 
     def opened(self) -> Oracle:
         """The oracle; says, the first time, where a price that was not given is from.
@@ -135,6 +159,77 @@ class Asking:
                 opened.close()
 
 
+_SETTINGS = ("temperature", "reasoning_effort", "timeout")
+"""Settings of an oracle that its name may hold, as in `openai:MODEL?temperature=0`."""
+
+
+def parse_oracle(text: str) -> tuple[str, Settings]:
+    """Split `openai:MODEL?temperature=0@URL#VARIABLE` into `openai:MODEL` and the settings of the oracle.
+
+    Raises:
+        BadInput: a setting is unknown or out of range.
+        OracleError: the address is invalid.
+    """
+    from potstill.oracle import Settings
+    from potstill.oracle.environment import check_address
+
+    if text.startswith("replay:"):
+        return text, Settings()
+    # An address's fragment is never sent, so it can hold the name of a variable.
+    rest, _, variable = text.partition("#")
+    rest, url = _at_address(rest)
+    name, mark, given = rest.partition("?")
+    if url:
+        check_address(url, f"--oracle {name}@")
+    settings = dict(part.partition("=")[::2] for part in given.split("&")) if mark else {}
+    for setting in settings:
+        if setting not in _SETTINGS:
+            raise BadInput(f"--oracle {name}: got the setting {setting!r}, expected one of {', '.join(_SETTINGS)}")
+    temperature, timeout = (_setting(name, settings, each) for each in ("temperature", "timeout"))
+    found = Settings(url or None, variable or None, temperature, settings.get("reasoning_effort"))
+    return name, found if timeout is None else replace(found, timeout=timeout)
+
+
+def _at_address(text: str) -> tuple[str, str]:
+    """Split at the @ before an address; the name of a model may also hold one, as in `claude@20250219`."""
+    with_scheme = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", text)
+    if with_scheme is not None:
+        return text[: with_scheme.start()], text[with_scheme.end() :]
+    name, _, rest = text.partition("@")
+    return (name, rest) if re.search(r"[:/]", rest) else (text, "")
+
+
+def _setting(oracle: str, settings: dict[str, str], name: str) -> float | None:
+    """Return a numeric setting; None if it is not given.
+
+    Raises:
+        BadInput: it is no number.
+    """
+    if name not in settings:
+        return None
+    try:
+        return float(settings[name])
+    except ValueError:
+        raise BadInput(f"--oracle {oracle}: {name}: got {settings[name]!r}, expected a number") from None
+
+
+def _price(text: str) -> Price | None:
+    """Return the prices of `IN/OUT`; None if the text is the name of a file.
+
+    Raises:
+        BadInput: there is only one price, or a price is out of range.
+    """
+    from potstill.labelling import Price
+
+    try:
+        prices = [float(part) for part in text.split("/")]
+    except ValueError:
+        return None
+    if len(prices) != 2:
+        raise BadInput(f"--prices: got {text}, expected two prices, such as 0.5/2, or a YAML file")
+    return Price(prices[0], prices[1])
+
+
 def replayed(spec: str) -> Path | None:
     """The file that a replay oracle reads; None for any other oracle."""
     provider, _, rest = spec.partition(":")
@@ -174,7 +269,7 @@ def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json:
         print(f"{plan.already_bought:,} answers are already in the ledger")
     print(f"about {plan.tokens_in:,} tokens in and {plan.tokens_out:,} out")
     if plan.cost is None or plan.worst_cost is None:
-        print("price unknown; set --price-in and --price-out (US dollars per million tokens)")
+        print("price unknown; set --prices IN/OUT (US dollars per million input and output tokens)")
     else:
         jobs = "" if not batch else f", at {_price_of_jobs(known)}"
         print(f"about {money(plan.cost)}, at most {money(plan.worst_cost)} if no call is retried{jobs}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from potstill.cli.asking import AnswerTokens, Asking, BaseUrl, KeyVariable, PriceIn, PriceOut, Prices, print_plan
+from potstill.cli.asking import AnswerTokens, Asking, MaxCost, OracleName, Plan_, Prices, print_plan
+from potstill.cli.next import print_next
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,32 +71,17 @@ def audit(
             help="Fit cheap students to find suspect labels and to compute baselines and a learning curve.",
         ),
     ] = True,
-    suspects: Annotated[int, typer.Option(min=0, help="Number of suspect labels to list.")] = 50,
     drop_sample: Annotated[
         int | None, typer.Option(min=1, help="Ask the oracle about N articles that the prefilter dropped.")
     ] = None,
     drop_from: Annotated[
         Path | None, typer.Option(help="File of articles to apply the prefilter to. Default: the labelled articles.")
     ] = None,
-    oracle: Annotated[str | None, typer.Option(help="Oracle for --drop-sample, as in potstill label.")] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Estimate calls, cost and time of --drop-sample; ask nothing.")
-    ] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(help="Maximum cost of --drop-sample, in US dollars, over all sessions.")
-    ] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Maximum calls for --drop-sample, over all sessions.")] = None,
+    oracle: OracleName = None,
+    plan: Plan_ = False,
+    max_cost: MaxCost = None,
     max_tokens: AnswerTokens = 1000,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
     prices: Prices = None,
-    base_url: BaseUrl = None,
-    api_key_env: KeyVariable = None,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed for folds, subsets, samples and bootstrap.")] = 0,
-    resamples: Annotated[
-        int,
-        typer.Option(min=10, help="Number of bootstrap resamples; clusters of near-duplicates are resampled together."),
-    ] = 1000,
     as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
 ) -> None:
     """Audit label quality: spread, repeat error, redundancy, suspect labels, learning curve, prefilter misses."""
@@ -103,7 +89,6 @@ def audit(
     from potstill.files import check_output_folder
     from potstill.interrupts import on_interrupt
     from potstill.labelling import Limits
-    from potstill.oracle import Settings
     from potstill.pipeline.run import Run
     from potstill.report.audit import write_audit
     from potstill.terminal import steps
@@ -122,25 +107,24 @@ def audit(
     folder = out or (Path() if opened is None else opened.path("audit"))
     if not plan:
         check_output_folder(folder, folders=[None if opened is None else opened.path("bundle")])
-    limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens)
-    settings = Settings(base_url=base_url, api_key_env=api_key_env)
-    asking = None if oracle is None else Asking(oracle, settings, limits, price_in, price_out, prices)
+    limits = Limits(max_cost=max_cost, max_tokens=max_tokens)
+    asking = None if oracle is None else Asking.of(oracle, limits, prices)
 
     def read() -> _Read:
         return _read(opened, labels, articles, filter_, scale, drop_from)
 
     if plan and asking is not None and drop_sample is not None:
         source = read()
-        chosen = source.dropped(drop_sample, seed)
+        chosen = source.dropped(drop_sample)
         print_plan(asking.plan([chosen], source.filter, folder / DROPPED), asking.known, as_json=as_json)
         return
-    facts: dict[str, Any] = {"learn": learn, "suspects": suspects, "labels_of": labels_of, "drop_sample": drop_sample}
-    with _recording(opened, out, facts | {"oracle": oracle}, seed):
+    facts: dict[str, Any] = {"learn": learn, "labels_of": labels_of, "drop_sample": drop_sample}
+    with _recording(opened, out, facts | {"oracle": oracle}):
         source = read()
         audited = labelled(source.articles, source.oracles, source.filter, labels_of)
         dropped: dict[str, Answer] = {}
         if asking is not None and drop_sample is not None:
-            chosen = source.dropped(drop_sample, seed)
+            chosen = source.dropped(drop_sample)
             if chosen.height:
                 on_interrupt("bought answers are kept; run the same command to reuse them")
                 dropped = judge(
@@ -154,9 +138,6 @@ def audit(
                 dropped=dropped,
                 pool=source.pool,
                 learn=learn,
-                suspects=suspects,
-                seed=seed,
-                resamples=resamples,
                 inputs=source.inputs,
             )
         page = write_audit(found, folder)
@@ -164,6 +145,8 @@ def audit(
         print(found.model_dump_json(indent=2))
     else:
         print("\n".join([*described(found), "", str(page)]))
+        if opened is not None:
+            print_next(opened)
 
 
 def _refuse(faults: Mapping[str, bool]) -> None:
@@ -226,7 +209,7 @@ class _Read:
     inputs: dict[str, str]
     pool: pl.DataFrame | None
 
-    def dropped(self, n: int, seed: int) -> pl.DataFrame:
+    def dropped(self, n: int) -> pl.DataFrame:
         """A random sample of what the prefilter drops.
 
         Raises:
@@ -242,7 +225,7 @@ class _Read:
         candidates = dropped_by(self.articles if self.pool is None else self.pool, self.filter)
         if not candidates.height:
             note("the prefilter drops none of these articles")
-        chosen: pl.DataFrame = candidates[at_random(candidates["id"].to_list(), seed)[:n].tolist()]
+        chosen: pl.DataFrame = candidates[at_random(candidates["id"].to_list(), 0)[:n].tolist()]
         return chosen
 
 
@@ -284,11 +267,11 @@ def _pool(path: Path) -> pl.DataFrame:
     return with_facts(read_all(path))
 
 
-def _recording(run: Run | None, out: Path | None, facts: dict[str, Any], seed: int) -> AbstractContextManager[object]:
+def _recording(run: Run | None, out: Path | None, facts: dict[str, Any]) -> AbstractContextManager[object]:
     """Record an audit in the run's own folder as a stage; one with another output folder is not recorded."""
     if run is None or out is not None:
         return nullcontext()
-    return run.recording("audit", parameters=facts, seeds={"audit": seed})
+    return run.recording("audit", parameters=facts, seeds={"audit": 0})
 
 
 def _number(value: float | None) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.asking import AnswerTokens, Asking, Concurrency, Prices, Timeout, print_plan, refuse_template, said
+from potstill.cli.asking import Answers, AnswerTokens, Asking, MaxCost, Plan_, Prices, print_plan, refuse_template, said
 
 if TYPE_CHECKING:
     from potstill.audit.records import Pair
     from potstill.filters import Filter
-    from potstill.labelling import Limits
     from potstill.pipeline.bakeoff import Bakeoff
 
 
@@ -29,33 +27,21 @@ def bakeoff(
     ],
     oracle: Annotated[
         list[str],
-        typer.Option(
-            help="An oracle, as in potstill label; give it two or more times. openai:MODEL@URL sets its server, "
-            "and openai:MODEL@URL#VARIABLE also the environment variable that holds its key."
-        ),
+        typer.Option(metavar="ORACLE", help="An oracle, given as in potstill label; give it two or more times."),
     ],
     filter_: Annotated[
         str | None,
         typer.Option("--filter", metavar="FILTER", help="A filter folder, or the name of a built-in filter."),
     ] = None,
-    articles: Annotated[str | None, typer.Option(help="File of articles to sample from.")] = None,
-    sample: Annotated[int | None, typer.Option(min=1, help="Number of articles to sample. Default: all.")] = None,
-    seed: Annotated[int, typer.Option(help="Random seed for sampling.")] = 0,
-    samples: Annotated[int, typer.Option(help="Answers per article and oracle.")] = 1,
-    plan: Annotated[bool, typer.Option("--plan", help="Estimate calls, cost and time; ask nothing.")] = False,
-    max_cost: Annotated[float | None, typer.Option(help="Maximum cost over all oracles, in US dollars.")] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Maximum calls over all oracles.")] = None,
-    max_tokens: AnswerTokens = 1000,
-    concurrency: Concurrency = 16,
-    prices: Prices = None,
-    api_key_env: Annotated[
-        str | None,
-        typer.Option(
-            help="Environment variable that holds the API key of oracles given without #VARIABLE. Default: the "
-            "provider's."
-        ),
+    articles: Annotated[str | None, typer.Option(metavar="FILE", help="File of articles to choose from.")] = None,
+    number: Annotated[
+        int | None, typer.Option("--number", "-n", min=1, help="Number of articles, chosen at random. Default: all.")
     ] = None,
-    timeout: Timeout = 120.0,
+    answers: Answers = 1,
+    plan: Plan_ = False,
+    max_cost: MaxCost = None,
+    max_tokens: AnswerTokens = 1000,
+    prices: Prices = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Compare oracles on the same articles: agreement, bias, price per article and tiers."""
@@ -64,18 +50,18 @@ def bakeoff(
     from potstill.labelling import Limits, Repeats
     from potstill.pipeline.bakeoff import Contender, bake_off
 
-    Repeats(samples)  # refuses a number that is none before anything is opened
-    limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens, concurrency=concurrency)
-    asked = [_asking(spec, limits, prices, api_key_env, timeout) for spec in oracle]
+    Repeats(answers)  # refuses a number that is none before anything is opened
+    limits = Limits(max_cost=max_cost, max_tokens=max_tokens)
+    asked = [Asking.of(spec, limits, prices) for spec in oracle]
     chosen = None if filter_ is None else load_filter(filter_)
     if chosen is not None:
         refuse_template(chosen, oracle)
     if plan:
-        _print_plans(folder, chosen, articles, asked, sample, seed, samples, as_json=as_json)
+        _print_plans(folder, chosen, articles, asked, number, answers, as_json=as_json)
         return
     on_interrupt("run the same command to resume")
     contenders = [Contender(one.opened(), one.price) for one in asked]
-    found = bake_off(folder, chosen, articles, contenders, sample=sample, seed=seed, samples=samples, limits=limits)
+    found = bake_off(folder, chosen, articles, contenders, sample=number, samples=answers, limits=limits)
     if as_json:
         print(found.model_dump_json(indent=2))
         return
@@ -85,39 +71,13 @@ def bakeoff(
             print(f"{one.spec}: {said(one.known)}")
 
 
-def _asking(spec: str, limits: Limits, prices: Path | None, api_key_env: str | None, timeout: float) -> Asking:
-    """An oracle with a server, and a key, of its own: `openai:MODEL@URL#VARIABLE`."""
-    from potstill.oracle import Settings
-    from potstill.oracle.environment import check_address
-
-    name, url = _parts(spec)
-    # An address's fragment is never sent, so it can hold something for us.
-    url, _, variable = url.partition("#")
-    if url:
-        check_address(url, f"--oracle {name}@")
-    settings = Settings(base_url=url or None, api_key_env=variable or api_key_env, timeout=timeout)
-    return Asking(name, settings, limits, table=prices)
-
-
-def _parts(spec: str) -> tuple[str, str]:
-    """An oracle's name, and the address behind an @; a model's own name may hold one, as in `claude@20250219`."""
-    with_scheme = re.search(r"@(?=[A-Za-z][A-Za-z0-9+.-]*://)", spec)
-    if with_scheme is not None:
-        return spec[: with_scheme.start()], spec[with_scheme.end() :]
-    name, _, rest = spec.partition("@")
-    # A file's name may hold anything.
-    meant = not spec.startswith("replay:") and re.search(r"[:/]", rest)
-    return (name, rest) if meant else (spec, "")
-
-
 def _print_plans(
     folder: Path,
     filter_: Filter | None,
     articles: str | None,
     asked: list[Asking],
-    sample: int | None,
-    seed: int,
-    samples: int,
+    number: int | None,
+    answers: int,
     *,
     as_json: bool,
 ) -> None:
@@ -127,8 +87,8 @@ def _print_plans(
     from potstill.pipeline.run import LAYOUT, Run
 
     judged_by = filter_ or Run.open(folder).filter
-    frame = drawn(articles, sample, seed) if articles is not None else read_all(Run.open(folder).path("articles"))
-    plans = [(one, one.plan([frame], judged_by, folder / LAYOUT["ledger"], samples)) for one in asked]
+    frame = drawn(articles, number, 0) if articles is not None else read_all(Run.open(folder).path("articles"))
+    plans = [(one, one.plan([frame], judged_by, folder / LAYOUT["ledger"], answers)) for one in asked]
     if as_json:
         found = {one.spec: plan.as_dict() | {"price_from": one.known and one.known.source} for one, plan in plans}
         print(json.dumps(found, indent=2))

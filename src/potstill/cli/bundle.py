@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from potstill.cli.next import print_next, scoring
 from potstill.errors import BadInput
 
 TrustedKeys = Annotated[
@@ -58,7 +60,6 @@ def bundle(
             "ONNX file (1.9 GB).",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Random seed for calibration folds and golden texts.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose, calibrate and export a student, and write it as a bundle that can be verified."""
@@ -70,20 +71,20 @@ def bundle(
     runs = [Run.open(folder) for folder in (run, *(others or ()))]
     if others and student is None:
         student = choose_for_all(runs)
-    built = [build_bundle(one, student, kind=kind, seed=seed) for one in runs]
+    built = [build_bundle(one, student, kind=kind) for one in runs]
     if as_json:
         made = [{"bundle": str(one.folder), "sha256": one.hash, **one.facts.model_dump(mode="json")} for one in built]
         print(json.dumps(made if others else made[0]))
         return
     for one in built:
         print(f"{one.folder}  {one.manifest.kind}  {one.hash[:16]}")
+    print_next(runs[0])
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A bundle folder, or a run folder with a bundle.")],
     trusted_key: TrustedKeys = None,
     require_signature: RequireSignature = False,
-    device: Annotated[str, typer.Option(help="Device for bundles that need torch: auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Verify a bundle: file hashes, scores of the golden texts, golden verdicts and signature."""
@@ -92,7 +93,8 @@ def verify(
     from potstill.cli.places import bundle_of
 
     trust = trust_of(trusted_key or (), require_signature=require_signature)
-    found = verify_bundle(bundle_of(bundle), device=device, trust=trust)
+    bundle = bundle_of(bundle)
+    found = verify_bundle(bundle, trust=trust)
     if as_json:
         print(json.dumps(asdict(found)))
         return
@@ -109,6 +111,7 @@ def verify(
         print(f"claims to be signed by {found.signed_by}, not checked; to check it: pip install 'potstill[sign]'")
     else:
         print(f"signed by {found.signed_by}; use --trusted-key to require a particular key")
+    print_next(scoring(bundle))
 
 
 def sign(
@@ -149,3 +152,6 @@ def sign(
         print(f"{made['public_key']}: the public key; give it to the users of your bundles (--trusted-key)")
     if bundle is not None:
         print(f"{bundle}: signed by {made['key']}")
+        print_next(f"potstill verify {shlex.quote(str(bundle))} --require-signature")
+    elif new_key is not None:
+        print_next(f"potstill sign BUNDLE --key {shlex.quote(str(new_key))}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from potstill.cli.next import print_next, scoring
 
 
 def register(app: typer.Typer) -> None:
@@ -50,4 +53,4 @@ def cascade(
         f"test part: {held.passed} of {held.positives} positives reach the bundle; "
         f"{held.early} of {held.articles} answered early"
     )
-    print(f"use it: potstill score {opened.path('bundle')} FILE --cascade {opened.path('cascade')}")
+    print_next(f"{scoring(opened.path('bundle'))} --cascade {shlex.quote(str(opened.path('cascade')))}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from potstill.cli.next import print_next
+
 if TYPE_CHECKING:
     from potstill.dataset import DatasetRecord
 
@@ -35,9 +37,11 @@ def dataset(
             "the latest. Default: only near-duplicates are kept together.",
         ),
     ] = None,
-    oracle: Annotated[
+    labels_of: Annotated[
         str | None,
-        typer.Option(help="Oracle whose labels to use. Required if the run has labels from several oracles."),
+        typer.Option(
+            metavar="ORACLE", help="Oracle whose labels to use. Required if the run has labels from several oracles."
+        ),
     ] = None,
     like: Annotated[
         Path | None,
@@ -53,18 +57,20 @@ def dataset(
     from potstill.pipeline.dataset import build_dataset
     from potstill.pipeline.run import Run
 
+    opened = Run.open(run)
     record = build_dataset(
-        Run.open(run),
+        opened,
         seed=seed,
         fractions=Fractions.parse(fractions),
         whole=whole,
-        oracle=oracle,
+        oracle=labels_of,
         like=None if like is None else Run.open(like),
     )
     if as_json:
         print(record.model_dump_json(indent=2))
     else:
         print("\n".join(described(record)))
+        print_next(opened)
 
 
 def described(record: DatasetRecord) -> list[str]:

@@ -1,4 +1,4 @@
-"""`potstill evaluate`: a run's ladder, a bundle on new articles, a file of predictions, or a history, judged."""
+"""`potstill evaluate`, `evaluate-predictions` and `check-history`: a run, predictions or a history, judged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.asking import AnswerTokens, Asking, BaseUrl, KeyVariable, PriceIn, PriceOut, Prices, print_plan
+from potstill.cli.next import print_next
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,38 +16,22 @@ if TYPE_CHECKING:
         Evaluation,
         Figures,
         FileEvaluation,
-        FreshEvaluation,
         HistoryEvaluation,
         Judgement,
         Rung,
-        Tiers,
     )
     from potstill.records import Interval
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command(name="evaluate")(evaluate)
+    app.command(name="evaluate-predictions")(evaluate_predictions)
+    app.command(name="check-history")(check_history)
 
 
 def evaluate(
-    run: Annotated[
-        Path | None,
-        typer.Argument(metavar="RUN", help="A run with a bundle; with --oracle, a bundle folder also works."),
-    ] = None,
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="Evaluate this file of predictions and labels instead of a run (.json, .jsonl or .parquet)."),
-    ] = None,
-    filter_name: Annotated[
-        str | None,
-        typer.Option("--filter", help="Filter for --predictions: a folder or the name of a built-in filter."),
-    ] = None,
-    history: Annotated[
-        Path | None,
-        typer.Option(help="Check this training history for problems: a JSON file or a student's folder."),
-    ] = None,
-    metadata: Annotated[Path | None, typer.Option(help="JSON file with more facts for --history.")] = None,
+    run: Annotated[Path, typer.Argument(help="A run folder with a bundle.")],
     folds: Annotated[
         int | None,
         typer.Option(
@@ -56,140 +40,52 @@ def evaluate(
             "Default: 10 for up to 1,500 rows, none above.",
         ),
     ] = None,
-    oracle: Annotated[
-        str | None,
-        typer.Option(help="Evaluate the bundle on new articles labelled by this oracle, given as in potstill label."),
-    ] = None,
-    articles: Annotated[str | None, typer.Option(help="File of new articles for --oracle.")] = None,
-    sample: Annotated[
-        int, typer.Option(min=10, help="Number of articles, chosen at random, that the oracle labels.")
-    ] = 100,
-    samples: Annotated[
-        int, typer.Option(help="Answers per article. At least 2 are needed to estimate the noise floor.")
-    ] = 1,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="With --oracle: estimate calls, cost and time; ask nothing.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder for the results and labels of --oracle. Default: RUN/fresh."),
-    ] = None,
-    ledger: Annotated[
-        Path | None,
-        typer.Option(help="File for the labels of --oracle. Default: ledger.sqlite in the folder of --out."),
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(help="Maximum cost of --oracle, in US dollars, over all sessions.")
-    ] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Maximum calls for --oracle, over all sessions.")] = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
-    prices: Prices = None,
-    base_url: BaseUrl = None,
-    api_key_env: KeyVariable = None,
-    max_tokens: AnswerTokens = 1000,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed for folds, bootstrap and sampling.")] = 0,
-    resamples: Annotated[
-        int,
-        typer.Option(min=10, help="Number of bootstrap resamples; clusters of near-duplicates are resampled together."),
-    ] = 1000,
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Measure latency and throughput.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
 ) -> None:
-    """Evaluate a run, a bundle, a file of predictions or a training history, compared with baselines."""
-    from potstill.errors import BadInput
-    from potstill.labelling import Limits, Repeats
-    from potstill.oracle import Settings
-
-    if sum(one is not None for one in (run, predictions, history)) != 1:
-        raise BadInput("give one thing to evaluate: a run, a bundle, --predictions FILE or --history FILE")
-    if metadata is not None and history is None:
-        raise BadInput("--metadata goes with --history")
-    _refuse_without_oracle(oracle, articles, out, ledger, max_cost, max_calls, plan or None)
-    if oracle is not None:
-        if run is None or filter_name is not None:
-            raise BadInput("--oracle goes with a bundle or a run, and asks with the bundle's own filter")
-        Repeats(samples)  # refuses a number that is none before anything is opened
-        limits = Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens)
-        settings = Settings(base_url=base_url, api_key_env=api_key_env)
-        asking = Asking(oracle, settings, limits, price_in, price_out, prices)
-        _fresh(run, articles, sample, asking, samples, out, ledger, seed, resamples, plan=plan, as_json=as_json)
-    elif history is not None:
-        _history(history, metadata, as_json=as_json)
-    elif predictions is not None:
-        _predictions(predictions, filter_name, seed, resamples, as_json=as_json)
-    elif run is not None:
-        if filter_name is not None:
-            raise BadInput("--filter goes with --predictions; a run has its own filter")
-        _run(run, folds, seed, resamples, timed=timed, as_json=as_json)
-
-
-def _run(run: Path, folds: int | None, seed: int, resamples: int, *, timed: bool, as_json: bool) -> None:
+    """Evaluate a run's students and bundle on its labels, compared with baselines."""
     from potstill.pipeline.evaluate import evaluate_run
     from potstill.pipeline.run import Run
 
-    evaluation = evaluate_run(Run.open(run), k=folds, seed=seed, resamples=resamples, timed=timed)
-    print(evaluation.model_dump_json(indent=2) if as_json else "\n".join(described(evaluation)))
-
-
-def _refuse_without_oracle(oracle: str | None, *others: object) -> None:
-    from potstill.errors import BadInput
-
-    if oracle is None and any(one is not None for one in others):
-        raise BadInput("--articles, --out, --ledger, --plan, --max-cost and --max-calls go with --oracle")
-
-
-def _fresh(
-    place: Path,
-    articles: str | None,
-    n: int,
-    asking: Asking,
-    samples: int,
-    out: Path | None,
-    ledger: Path | None,
-    seed: int,
-    resamples: int,
-    *,
-    plan: bool,
-    as_json: bool,
-) -> None:
-    from potstill.errors import BadInput
-    from potstill.evaluation.records import Bootstrap
-    from potstill.interrupts import on_interrupt
-    from potstill.pipeline.fresh import prepare
-
-    if articles is None:
-        raise BadInput("--oracle needs --articles FILE: new articles to label")
-    check = prepare(place, articles, n, seed=seed, folder=out, ledger=ledger, keeps=not plan)
-    if plan:
-        drawn, filter_ = check.sample.articles, check.scorer.bundle.filter
-        print_plan(asking.plan([drawn], filter_, check.ledger, samples), asking.known, as_json=as_json)
+    opened = Run.open(run)
+    evaluation = evaluate_run(opened, k=folds, timed=timed)
+    if as_json:
+        print(evaluation.model_dump_json(indent=2))
         return
-    on_interrupt("bought answers are kept; run the same command to resume")
-    bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
-    found = check.carry_out(
-        asking.opened(), samples=samples, limits=asking.limits, price=asking.price, bootstrap=bootstrap
-    )
-    print(found.model_dump_json(indent=2) if as_json else "\n".join(described_fresh(found)))
+    print("\n".join(described(evaluation)))
+    print_next(opened)
 
 
-def _predictions(path: Path, filter_name: str | None, seed: int, resamples: int, *, as_json: bool) -> None:
-    from potstill.errors import BadInput
+def evaluate_predictions(
+    file: Annotated[Path, typer.Argument(help="File of predictions and labels (.json, .jsonl or .parquet).")],
+    filter_: Annotated[
+        str,
+        typer.Option(
+            "--filter",
+            metavar="FILTER",
+            help="Filter of the predictions, with weights, gates and tiers: a folder or the name of a built-in filter.",
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
+) -> None:
+    """Evaluate a file of predictions and labels from any source, compared with baselines."""
     from potstill.evaluation.records import Bootstrap
     from potstill.filters import load_filter
     from potstill.pipeline.predictions import evaluate_file
 
-    if filter_name is None:
-        raise BadInput("--predictions needs --filter: weights, gates and tiers are not in the file")
-    bootstrap = Bootstrap(resamples=resamples, level=0.95, seed=seed)
-    found = evaluate_file(path, load_filter(filter_name), bootstrap)
+    found = evaluate_file(file, load_filter(filter_), Bootstrap(resamples=1000, level=0.95, seed=0))
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described_file(found)))
 
 
-def _history(path: Path, metadata: Path | None, *, as_json: bool) -> None:
+def check_history(
+    history: Annotated[Path, typer.Argument(help="Training history: a JSON file or a student's folder.")],
+    metadata: Annotated[Path | None, typer.Option(metavar="FILE", help="JSON file with more facts.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
+) -> None:
+    """Check the training history of any trainer for problems, such as a model that no longer learns."""
     from potstill.evaluation.flags import evaluate_history
 
-    found = evaluate_history(path, metadata)
+    found = evaluate_history(history, metadata)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described_history(found)))
 
 
@@ -209,44 +105,12 @@ def described_history(found: HistoryEvaluation) -> list[str]:
     return [*lines, "", *(said or ["no problems found in the recorded values"])]
 
 
-def described_fresh(found: FreshEvaluation) -> list[str]:
-    """The lines for a person: what was asked, a table of dimensions, tiers, then the verdicts."""
-    from potstill.labelling.limits import money
-
-    asked, tiers = found.asked, found.judgement.tiers
-    left = "".join(f", {count:,} {reason}" for reason, count in asked.left_out.items())
-    cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
-    bought = f"{asked.bought:,} bought, {asked.already:,} already in the ledger"
-    each = "" if asked.samples == 1 else f", {asked.samples} answers each"
-    lines = [
-        f"{asked.drawn:,} of {asked.articles:,} articles drawn{left}{each}",
-        f"{asked.labelled:,} labels by {asked.oracle}: {bought}; {asked.calls:,} calls{cost}",
-        "",
-        *_table(found.judgement),
-    ]
-    if tiers.accuracy is not None:
-        lines.append(
-            f"same tier as the oracle: {tiers.accuracy:.0%} ({_shares(tiers.accuracy_interval)}); {_majority(tiers)}"
-        )
-    held = [f"{name} {share:.0%}" for name, share in found.coverage.items() if share is not None]
-    lines.append(f"coverage of the {found.interval_level:.0%} intervals: {', '.join(held)}")
-    return [*lines, "", *(f"- {finding.text}" for finding in found.findings)]
-
-
-def _shares(interval: Interval | None) -> str:
-    return "no interval" if interval is None else f"{interval.low:.0%} to {interval.high:.0%}"
-
-
-def _majority(tiers: Tiers) -> str:
-    return "" if tiers.majority is None else f"always predicting {tiers.majority_tier}: {tiers.majority:.0%}"
-
-
 def described_file(found: FileEvaluation) -> list[str]:
     """The lines for a person: a table of dimensions, then the verdicts."""
-    return [*_table(found.judgement), "", *(f"- {finding.text}" for finding in found.findings)]
+    return [*table(found.judgement), "", *(f"- {finding.text}" for finding in found.findings)]
 
 
-def _table(judged: Judgement) -> list[str]:
+def table(judged: Judgement) -> list[str]:
     """A line per dimension, for their mean and for the overall, and one for the ranking."""
     head = ("dimension", "rows", "MAE", "interval", "constant", "skill", "RMSE", "bias", "Spearman", "Kendall")
     rows = [head]

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.next import print_next
+
 if TYPE_CHECKING:
     from potstill.dataset.proposing import Proposal
 
@@ -140,6 +142,7 @@ def check(
     for finding in findings:
         print(f"warning: {finding.path}: {finding.message}")
     print(f"Filter is valid. {_warnings(len(findings))}.")
+    print_next(f"potstill label RUN --filter {shlex.quote(filter_)} --articles FILE --oracle ORACLE --plan")
 
 
 def list_filters(

@@ -5,34 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from potstill.cli.asking import (
     AnswerTokens,
     Asking,
-    BaseUrl,
-    Concurrency,
-    KeyVariable,
-    PriceIn,
-    PriceOut,
+    MaxCalls,
+    MaxCost,
+    Plan_,
     Prices,
-    ReasoningEffort,
-    Rpm,
-    Temperature,
-    Timeout,
     in_words,
     print_plan,
     refuse_template,
     said,
 )
+from potstill.cli.next import print_next
 
 if TYPE_CHECKING:
     import polars as pl
 
     from potstill.labelling import Summary
-    from potstill.labelling.changes import Prompts
     from potstill.labelling.prices import Known
 
 
@@ -46,7 +40,10 @@ def label(
     oracle: Annotated[
         str,
         typer.Option(
-            help="The oracle: openai:MODEL (any compatible server), anthropic:MODEL, gemini:MODEL, or replay:FILE."
+            metavar="ORACLE",
+            help="The oracle: openai:MODEL (any compatible server), anthropic:MODEL, gemini:MODEL, or replay:FILE. "
+            "openai:MODEL@URL sets the address of the server, openai:MODEL@URL#VARIABLE also the environment variable "
+            "of its key, and openai:MODEL?temperature=0&reasoning_effort=low&timeout=300 its settings.",
         ),
     ],
     filter_: Annotated[
@@ -57,38 +54,25 @@ def label(
         str | None,
         typer.Option(help="Articles to add, in any format that `potstill score` reads; - reads JSON lines from stdin."),
     ] = None,
-    samples: Annotated[int, typer.Option(help="Answers per article. A label is their mean.")] = 1,
+    answers: Annotated[int, typer.Option(help="Number of answers per article. A label is their mean.")] = 1,
     repeat_share: Annotated[
-        float, typer.Option(help="Share of articles asked --samples times; the others are asked once.")
+        float, typer.Option(help="Share of articles asked --answers times; the others are asked once.")
     ] = 1.0,
-    repeat_seed: Annotated[int, typer.Option(help="Random seed for --repeat-share.")] = 0,
-    plan: Annotated[bool, typer.Option("--plan", help="Estimate calls, cost and time; ask nothing.")] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(help="Maximum cost of this run, in US dollars, over all sessions.")
-    ] = None,
-    max_calls: Annotated[int | None, typer.Option(help="Maximum calls for this run, over all sessions.")] = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
+    plan: Plan_ = False,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
     prices: Prices = None,
-    rpm: Rpm = None,
+    rpm: Annotated[float | None, typer.Option(help="Maximum calls per minute.")] = None,
     tpm: Annotated[float | None, typer.Option(help="Maximum tokens per minute.")] = None,
-    concurrency: Concurrency = 16,
+    concurrency: Annotated[int, typer.Option(help="Maximum concurrent calls; reduced if the server asks for it.")] = 16,
     max_tokens: AnswerTokens = 1000,
-    base_url: BaseUrl = None,
-    api_key_env: KeyVariable = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
-    timeout: Timeout = 120.0,
-    mix_prompts: Annotated[
-        bool,
+    changed_prompt: Annotated[
+        Literal["refuse", "mix", "replace"],
         typer.Option(
-            "--mix-prompts",
-            help="If the prompt changed, keep the labels of the old prompt and buy only the missing ones.",
+            help="What to do if the prompt has changed since earlier labels. refuse: stop. mix: keep the earlier "
+            "labels and buy only the missing ones. replace: buy all labels again.",
         ),
-    ] = False,
-    replace_prompt: Annotated[
-        bool, typer.Option("--replace-prompt", help="If the prompt changed, relabel everything.")
-    ] = False,
+    ] = "refuse",
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Retry questions that failed permanently.")
     ] = False,
@@ -117,21 +101,16 @@ def label(
     from potstill.filters import load_filter
     from potstill.interrupts import on_interrupt
     from potstill.labelling import Batching, Limits, Repeats
-    from potstill.oracle import Settings
     from potstill.pipeline.label import label_run
     from potstill.pipeline.run import LAYOUT, Run
     from potstill.terminal import note
 
-    if mix_prompts and replace_prompt:
-        raise BadInput("--mix-prompts and --replace-prompt exclude each other")
     if drop_job and not batch:
         raise BadInput("--drop-job goes with --batch")
     limits = Limits(max_cost, max_calls, rpm, tpm, concurrency, max_tokens)
-    settings = Settings(base_url, api_key_env, temperature, reasoning_effort, timeout)
-    asking = Asking(oracle, settings, limits, price_in, price_out, prices)
-    repeats = Repeats(samples, repeat_share, repeat_seed)
+    asking = Asking.of(oracle, limits, prices)
+    repeats = Repeats(answers, repeat_share)
     batching = Batching(batch_size, poll, tuple(drop_job or ())) if batch else None
-    prompts: Prompts = "mix" if mix_prompts else "replace" if replace_prompt else "refuse"
     chosen = None if filter_ is None else load_filter(filter_)
     ledger, judged_by = run / LAYOUT["ledger"], chosen or Run.open(run).filter
     refuse_template(judged_by, [oracle])
@@ -139,7 +118,7 @@ def label(
         note(f"warning: {warning}")
     if plan:
         frames = _frames(articles, run / LAYOUT["articles"])
-        found = asking.plan(frames, judged_by, ledger, repeats, batch=batch, prompts=prompts)
+        found = asking.plan(frames, judged_by, ledger, repeats, batch=batch, prompts=changed_prompt)
         print_plan(found, asking.known, batch=batch, as_json=as_json)
         return
     on_interrupt("run the same command to resume")
@@ -151,7 +130,7 @@ def label(
         samples=repeats,
         limits=limits,
         price=asking.price,
-        prompts=prompts,
+        prompts=changed_prompt,
         retry_failed=retry_failed,
         batch=batching,
     )
@@ -164,6 +143,8 @@ def label(
         raise OracleError(
             f"labelling stopped: {summary.stopped}; all answers so far are kept; run the same command to resume"
         )
+    if not as_json:
+        print_next(Run.open(run))
 
 
 def _frames(articles: str | None, kept: Path) -> Iterator[pl.DataFrame]:

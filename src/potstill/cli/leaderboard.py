@@ -58,9 +58,9 @@ def _next(found: Leaderboard) -> Iterator[str]:
     if after is None:
         return
     if after.gain is None:
-        yield f"next: {after.name}, about {after.seconds / 60:.1f} min; too few models to predict its gain"
+        yield f"next candidate: {after.name}, about {after.seconds / 60:.1f} min; too few models to predict its gain"
         return
     yield (
-        f"next: {after.name}, about {after.seconds / 60:.1f} min; the {after.points} models so far predict "
+        f"next candidate: {after.name}, about {after.seconds / 60:.1f} min; the {after.points} models so far predict "
         f"an MAE of {after.mae:.3f}, {after.gain:.3f} lower"
     )

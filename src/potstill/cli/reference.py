@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from typer.models import ArgumentInfo, OptionInfo
 
 from potstill.cli import build
-from potstill.cli.app import options
+from potstill.cli.app import GROUPS, name_of, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
 def commands() -> dict[str, Callable[..., Any]]:
-    """Every command by its name, in the order in which articles pass through them."""
+    """Every command by its name, in the order of the groups."""
     found = build().registered_commands
-    return {info.name or info.callback.__name__: info.callback for info in found if info.callback is not None}
+    return {name_of(info): info.callback for info in found if info.callback is not None}
 
 
 def summary() -> dict[str, str]:
@@ -32,13 +32,16 @@ def reference() -> str:
     """The Markdown of `docs/commands.md`."""
     parts = ["# Commands", "Generated from the command definitions by `make docs`. Do not edit."]
     parts += ["Options that are given before the command, as in `potstill -v train run`:", "\n".join(_table(options))]
-    parts += [_section(name, command) for name, command in commands().items()]
+    parts += ["`potstill --install-completion` lets your shell complete commands and options by the tab key."]
+    found = commands()
+    for group, names in GROUPS.items():
+        parts += [f"## {group}", *(_section(name, found[name]) for name in names)]
     return "\n\n".join(parts) + "\n"
 
 
 def _section(name: str, command: Callable[..., Any]) -> str:
     table = _table(command)
-    return "\n".join([f"## {name}", "", _help(command), *([""] if table else []), *table])
+    return "\n".join([f"### {name}", "", _help(command), *([""] if table else []), *table])
 
 
 def _table(command: Callable[..., Any]) -> list[str]:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from potstill.cli.next import print_next
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -18,4 +20,6 @@ def report(run: Annotated[Path, typer.Argument(help="An evaluated run.")]) -> No
     from potstill.pipeline.run import Run
     from potstill.report import write_report
 
-    print(write_report(Run.open(run)))
+    opened = Run.open(run)
+    print(write_report(opened))
+    print_next(opened)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.next import print_next
+
 if TYPE_CHECKING:
     from potstill.audit.records import Pair
     from potstill.pipeline.review import Review
@@ -39,8 +41,9 @@ def review(
             "gives an agreement that holds for all labels."
         ),
     ] = Order.random,
-    oracle: Annotated[
-        str | None, typer.Option(help="Oracle whose labels to review, if the run has labels from several.")
+    labels_of: Annotated[
+        str | None,
+        typer.Option(metavar="ORACLE", help="Oracle whose labels to review, if the run has labels from several."),
     ] = None,
     blind: Annotated[
         bool,
@@ -48,7 +51,6 @@ def review(
             "--blind", help="Show the oracle's scores only after you have scored, so that they do not influence you."
         ),
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed for the order.")] = 0,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Local port; 0 uses any free port.")] = 0,
     summary: Annotated[bool, typer.Option("--summary", help="Print the agreement so far and exit.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the agreement as JSON.")] = False,
@@ -63,7 +65,8 @@ def review(
 
     if not summary:
         require_server()
-    with Review.of(Run.open(run), reviewer, order=order.value, oracle=oracle, seed=seed, read_only=summary) as opened:
+    run_ = Run.open(run)
+    with Review.of(run_, reviewer, order=order.value, oracle=labels_of, read_only=summary) as opened:
         if not summary:
             # An interrupt is how a review ends, from the moment that its address is known.
             with Loopback(Desk(opened, blind=blind), port) as server, suppress(KeyboardInterrupt):
@@ -76,6 +79,8 @@ def review(
                 server.serve_forever()
             note("")
         _print(opened, as_json=as_json)
+    if not as_json:
+        print_next(run_)
 
 
 def _print(review: Review, *, as_json: bool) -> None:

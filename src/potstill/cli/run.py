@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from potstill.cli.next import next_command
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,22 +31,27 @@ def status(
 
     opened = Run.open(run)
     stages = opened.status()
-    following = next((stage.command for stage in stages if stage.state != "done" and not stage.optional), None)
+    done = all(stage.state == "done" or stage.optional for stage in stages)
     if as_json:
         print(json.dumps({"filter": opened.manifest.filter, "stages": [asdict(stage) for stage in stages],
-                          "next": following}, indent=2))  # fmt: skip
+                          "next": None if done else next_command(opened)}, indent=2))  # fmt: skip
         return
     print(f"{run}: run of filter {opened.manifest.filter}")
     print("\n".join(described(stages)))
-    score = f"potstill score {shlex.quote(str(run / 'bundle'))} FILE -o RESULTS"
-    print(f"next: {following}" if following is not None else f"all stages are done; score with: {score}")
+    if done:
+        print("all stages are done")
+    print(f"next: {next_command(opened)}")
 
 
 def described(stages: Sequence[StageStatus]) -> list[str]:
     """A line per stage: its name, its state, and why."""
     width = max(len(stage.stage) for stage in stages)
-    return [f"  {stage.stage.ljust(width)}  {stage.state.ljust(7)}  {_why(stage)}" for stage in stages]
+    return [f"  {stage.stage.ljust(width)}  {_state(stage).ljust(8)}  {_why(stage)}" for stage in stages]
+
+
+def _state(stage: StageStatus) -> str:
+    return "optional" if stage.optional and stage.state == "missing" else stage.state
 
 
 def _why(stage: StageStatus) -> str:
-    return f"{stage.why}; optional: {stage.command}" if stage.optional and stage.state != "done" else stage.why
+    return f"{stage.why}; to run it: {stage.command}" if stage.optional and stage.state != "done" else stage.why

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from potstill.cli.next import print_next
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +22,7 @@ def sample(
     ],
     articles: Annotated[Path, typer.Option(help="File of articles to choose from.")],
     out: Annotated[str, typer.Option("--out", "-o", help="Output file; - writes JSON lines to stdout.")],
-    n: Annotated[int, typer.Option("--number", "-n", min=1, help="Number of articles to choose.")] = 200,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Number of articles to choose.")] = 200,
     how: Annotated[
         str,
         typer.Option(help="Sampling method: random, or high (the highest scores that a cheap student predicts)."),
@@ -50,7 +53,8 @@ def sample(
     if opened.path("ledger").exists() and opened.path("articles").exists():
         rows, oracles = labels_of(opened)
         known = labelled(rows, oracles, filter_).examples() if oracles else None
-    chosen = choose(pool, n, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose checks the method itself
+    chosen = choose(pool, number, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose checks the method itself
     with open_writer(out) as writer:
         writer.write(chosen)
     note(f"{chosen.height} of {pool.height} articles chosen, {how}")
+    print_next(f"potstill label {shlex.quote(str(run))} --oracle ORACLE --articles {shlex.quote(out)}")

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from potstill.cli.asking import (
+    ORACLE,
     AnswerTokens,
     Asking,
-    BaseUrl,
-    Concurrency,
-    KeyVariable,
-    PriceIn,
-    PriceOut,
+    MaxCalls,
+    MaxCost,
+    OracleName,
+    Plan_,
     Prices,
-    ReasoningEffort,
-    Rpm,
-    Temperature,
     print_plan,
     replayed,
 )
@@ -34,10 +31,18 @@ from potstill.files import forget_standard_output
 from potstill.terminal import note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from potstill.cli.table import Table
     from potstill.scorer import Scorer, Summary, Tally
     from potstill.scorer.deferral import Deferral
+
+
+SPEED = "Speed"
+"""Group of options in the help."""
+
+LIKELY = 0.9
+"""Probability of a tier below which an oracle is asked, if nothing else says when."""
 
 
 def register(app: typer.Typer) -> None:
@@ -65,16 +70,22 @@ def score(
             "bundles share reads each article once.",
         ),
     ] = None,
-    output: Annotated[
-        str,
+    out: Annotated[
+        str | None,
         typer.Option(
-            "--output", "-o", help="Output file: .jsonl[.gz|.zst], .csv or .parquet; - writes JSON lines to stdout."
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="Output file: .jsonl[.gz|.zst], .csv or .parquet; - writes JSON lines to stdout, with scores of 4 "
+            "decimals. Default: a table on a terminal, otherwise as -.",
         ),
-    ] = "-",
+    ] = None,
     keep_text: Annotated[
         bool, typer.Option("--keep-text", help="Include each article's content in the output.")
     ] = False,
-    level: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
+    coverage: Annotated[
+        float, typer.Option(help="Share of intervals that contain the oracle's score, on average.")
+    ] = 0.9,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Include the probability of each tier. Slightly slower.")
     ] = False,
@@ -83,63 +94,72 @@ def score(
         typer.Option(
             metavar="ERROR",
             help="Mark uncertain articles (ask_oracle): of those left unmarked, at most this share has a wrong tier.",
+            rich_help_panel=ORACLE,
         ),
     ] = None,
-    oracle: Annotated[
-        str | None,
+    ask_oracle_below: Annotated[
+        float | None,
         typer.Option(
-            help="Ask this oracle (openai:MODEL, anthropic:MODEL, gemini:MODEL or replay:FILE) about the marked "
-            "articles. Without --ask-oracle-above: about those whose tier has a probability below --level."
+            metavar="PROBABILITY",
+            help="Mark articles (ask_oracle) whose tier has a probability below this. Default with --oracle and "
+            "without --ask-oracle-above: 0.9.",
+            rich_help_panel=ORACLE,
         ),
     ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="With --oracle: estimate calls, cost and time; ask and write nothing.")
-    ] = False,
-    max_cost: Annotated[
-        float | None, typer.Option(help="With --oracle: maximum cost in this ledger, in US dollars, over all sessions.")
-    ] = None,
-    max_calls: Annotated[
-        int | None, typer.Option(help="With --oracle: maximum calls in this ledger, over all sessions.")
-    ] = None,
+    oracle: OracleName = None,
+    plan: Plan_ = False,
+    max_cost: MaxCost = None,
+    max_calls: MaxCalls = None,
     ledger: Annotated[
         Path | None,
-        typer.Option(help="With --oracle: file that stores the answers for reuse. Default: BUNDLE.oracle.sqlite."),
+        typer.Option(
+            metavar="FILE",
+            help="File that stores the oracle's answers for reuse. Default: BUNDLE.oracle.sqlite.",
+            rich_help_panel=ORACLE,
+        ),
     ] = None,
-    price_in: PriceIn = None,
-    price_out: PriceOut = None,
     prices: Prices = None,
-    rpm: Rpm = None,
-    concurrency: Concurrency = 16,
     max_tokens: AnswerTokens = 1000,
-    base_url: BaseUrl = None,
-    api_key_env: KeyVariable = None,
-    temperature: Temperature = None,
-    reasoning_effort: ReasoningEffort = None,
     cascade: Annotated[
-        Path | None, typer.Option(help="Cascade folder, made by potstill cascade: its cheap student answers first.")
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Cascade folder, made by potstill cascade: its cheap student answers first.",
+            rich_help_panel=SPEED,
+        ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Articles per batch.")] = 512,
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads for the network. Default: all physical cores.")
-    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Articles per batch.", rich_help_panel=SPEED)] = 512,
     processes: Annotated[
         int | None,
-        typer.Option(min=1, help="Number of scoring processes; more than one only for a student without a network."),
+        typer.Option(
+            min=1,
+            help="Number of scoring processes; more than one only for a student without a network.",
+            rich_help_panel=SPEED,
+        ),
     ] = None,
     portable: Annotated[
-        bool, typer.Option("--portable", help="Use ONNX Runtime in fp32 and ignore the plan of potstill optimize.")
+        bool,
+        typer.Option(
+            "--portable",
+            help="Use ONNX Runtime in fp32 and ignore the plan of potstill optimize.",
+            rich_help_panel=SPEED,
+        ),
     ] = False,
+    device: Annotated[
+        str,
+        typer.Option(help="Device for bundles that need torch: auto, cpu, cuda or mps.", rich_help_panel=SPEED),
+    ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted command with the same arguments.")
     ] = False,
     trusted_key: TrustedKeys = None,
     require_signature: RequireSignature = False,
-    device: Annotated[str, typer.Option(help="Device for bundles that need torch: auto, cpu, cuda or mps.")] = "auto",
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON to stdout (to stderr with -o -).")
+        bool, typer.Option("--json", help="Print the summary as JSON to stdout (to stderr if the results go there).")
     ] = False,
 ) -> None:
     """Score articles: dimensions with intervals, overall score, tier and the reason for it."""
+    from potstill.cli.table import Table
     from potstill.files import check_ledger
     from potstill.scorer import Scorer, score_file
     from potstill.scorer.files import check_target
@@ -147,28 +167,25 @@ def score(
     third = None
     if oracle is not None:
         from potstill.labelling import Limits
-        from potstill.oracle import Settings
 
-        limits = Limits(max_cost, max_calls, rpm, None, concurrency, max_tokens)
-        settings = Settings(base_url, api_key_env, temperature, reasoning_effort)
-        third = Asking(oracle, settings, limits, price_in, price_out, prices)
-    _agree(third, plan or (max_cost, max_calls, ledger) != (None, None, None), others, cascade)
+        third = Asking.of(oracle, Limits(max_cost=max_cost, max_calls=max_calls, max_tokens=max_tokens), prices)
+    target = out or "-"
+    _agree(third, plan or (max_cost, max_calls, ledger) != (None, None, None), others, cascade, ask_oracle_below)
     bundle, others = bundle_of(bundle), [bundle_of(other) for other in others or ()]
     kept = ledger or bundle.with_name(f"{bundle.resolve().name}.oracle.sqlite")
     with _articles(file, text) as source:
         check_target(
             source,
-            output,
+            target,
             keep_text=keep_text,
             folders=[bundle, *(others or ()), cascade],
-            read=() if third is None else (kept, prices, replayed(third.spec)),
+            read=() if third is None else (kept, third.table, replayed(third.spec)),
         )
         if third is not None:
-            check_ledger(kept, inputs=[source, prices, replayed(third.spec)], folders=[bundle, cascade])
+            check_ledger(kept, inputs=[source, third.table, replayed(third.spec)], folders=[bundle, cascade])
         options: dict[str, Any] = {
-            "threads": threads,
             "device": device,
-            "level": level,
+            "level": coverage,
             "probabilities": probabilities,
             "ask_oracle_above": ask_oracle_above,
             "follow_plan": not portable,
@@ -179,7 +196,9 @@ def score(
         if others:
             scorer = Scorer.load([bundle, *others], **options)
         else:
-            below = level if third is not None and ask_oracle_above is None else None
+            below = ask_oracle_below
+            if third is not None and below is None and ask_oracle_above is None:
+                below = LIKELY
             scorer = Scorer.load(bundle, cascade=cascade, ask_oracle_below=below, **options)
         _explain(scorer)
         if third is not None and plan:
@@ -189,20 +208,24 @@ def score(
             print_plan(asked, third.known, as_json=as_json)
             return
         how: dict[str, Any] = {
-            "keep_text": keep_text,
             "batch_size": batch_size,
             "resume": resume,
             "processes": processes,
         }
         try:
-            with nullcontext() if third is None else _deferral(scorer, third, kept) as deferral:
-                summary = score_file(scorer, source, output, deferral=deferral, **how)
+            with (
+                nullcontext() if third is None else _deferral(scorer, third, kept) as deferral,
+                _shown(scorer, out, as_json=as_json) as show,
+            ):
+                # The table falls back to the beginning of a text without a title.
+                how["keep_text"] = keep_text or isinstance(show, Table)
+                summary = score_file(scorer, source, target, deferral=deferral, show=show, **how)
         except BrokenPipeError:
             # The reader has closed our output, as `| head` does. Python would report it again when it flushes at exit.
             forget_standard_output()
             raise typer.Exit(0) from None
         if as_json:
-            print(json.dumps(_facts(summary)), file=sys.stderr if output == "-" else sys.stdout)
+            print(json.dumps(_facts(summary)), file=sys.stderr if target == "-" else sys.stdout)
             return
         _say(summary)
 
@@ -227,12 +250,31 @@ def _articles(file: str | None, text: str | None) -> Iterator[str]:
         yield str(path)
 
 
-def _agree(third: Asking | None, said: bool, others: list[Path] | None, cascade: Path | None) -> None:
+@contextmanager
+def _shown(scorer: Scorer[Any], out: str | None, *, as_json: bool) -> Iterator[Table | Callable[..., None] | None]:
+    """What receives the results in place of a file: a table on a terminal, or rounded JSON lines on stdout."""
+    from potstill.articles import open_writer
+    from potstill.cli.table import Table, rounded
+
+    if out not in {None, "-"}:
+        yield None
+    elif out is None and sys.stdout.isatty() and not as_json:
+        yield Table(scorer)
+    else:
+        with open_writer("-") as writer:
+            yield lambda rows: writer.write(rounded(rows))
+
+
+def _agree(
+    third: Asking | None, said: bool, others: list[Path] | None, cascade: Path | None, below: float | None
+) -> None:
     """Refuse options that don't go together; `said` is whether there are any that are about an oracle."""
     if third is None and said:
         raise BadInput("--plan, --max-cost, --max-calls and --ledger need --oracle")
     if others and third is not None:
         raise BadInput("an oracle uses one bundle's filter: leave out --oracle or --with")
+    if others and below is not None:
+        raise BadInput("--ask-oracle-below works with one bundle only: leave it out, or leave out --with")
     if others and cascade is not None:
         raise BadInput("a cascade works with one bundle only: leave out --cascade or --with")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from potstill.cli.next import print_next, scoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,12 +32,13 @@ def optimize(
             "used to train or choose its student."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Number of articles to test each variant with.")] = 400,
+    number: Annotated[
+        int, typer.Option("--number", "-n", min=1, help="Number of articles to test each variant with.")
+    ] = 400,
     changed: Annotated[
         float, typer.Option(min=0, max=1, help="Maximum share of articles that may change tier, with 95% confidence.")
     ] = 0.02,
     rounds: Annotated[int, typer.Option(min=1, help="Timing rounds per variant.")] = 3,
-    seed: Annotated[int, typer.Option(help="Random seed for choosing rows and for the order of timing.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Find the fastest way to run a bundle on this machine within limits on changed scores; `score` then uses it."""
@@ -43,8 +47,8 @@ def optimize(
     from potstill.speed import Limits, optimise_bundle
 
     bundle = bundle_of(bundle)
-    limits = Limits(articles=limit, rounds=rounds, changed=changed)
-    done = optimise_bundle(bundle, articles or labelled_rows(bundle, limit, seed), limits=limits, seed=seed)
+    limits = Limits(articles=number, rounds=rounds, changed=changed)
+    done = optimise_bundle(bundle, articles or labelled_rows(bundle, number), limits=limits)
     if as_json:
         print(done.plan.model_dump_json())
         return
@@ -53,6 +57,7 @@ def optimize(
         print(f"  {_line(tried)}")
     print(done.plan.why)
     print(done.path)
+    print_next(f"potstill bench {shlex.quote(str(bundle))}")
 
 
 def bench(
@@ -69,7 +74,7 @@ def bench(
             min=0, help="Price of this machine per hour, in US dollars, to compute the cost per million articles."
         ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Number of articles to measure with.")] = 256,
+    number: Annotated[int, typer.Option("--number", "-n", min=1, help="Number of articles to measure with.")] = 256,
     rounds: Annotated[int, typer.Option(min=1, help="Number of throughput measurements.")] = 3,
     plot: Annotated[Path | None, typer.Option(help="Write a plot to this file (.png or .svg).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the measurement as JSON.")] = False,
@@ -83,7 +88,7 @@ def bench(
     bundle = bundle_of(bundle)
     refuse_unwritable(bundle)
     found = bench_bundle(
-        bundle, articles or labelled_rows(bundle, limit), price_per_hour=price_per_hour, limit=limit, rounds=rounds
+        bundle, articles or labelled_rows(bundle, number), price_per_hour=price_per_hour, limit=number, rounds=rounds
     )
     path = write_bench(bundle, found)
     if plot is not None:
@@ -98,6 +103,7 @@ def bench(
     for line in _figures(found):
         print(line)
     print(path)
+    print_next(scoring(bundle))
 
 
 def _figures(found: Bench) -> Iterator[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from potstill.cli.next import print_next
 
 if TYPE_CHECKING:
     from potstill.evaluation.targets import Outcome
@@ -34,6 +37,8 @@ def accept(
 
     found = accept_run(Run.open(run), targets, None if incumbent is None else bundle_of(incumbent))
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
+    if not as_json:
+        print_next(f"potstill decide {shlex.quote(str(run))} --accept --why REASON")
     missed = [outcome.figure for outcome in found.outcomes if not outcome.met]
     if missed:
         raise TargetMissed(f"{len(missed)} of {len(found.outcomes)} targets missed: {', '.join(missed)}")
@@ -48,8 +53,10 @@ def decide(
     from potstill.pipeline.accept import decide as write_down
     from potstill.pipeline.run import Run
 
-    decision = write_down(Run.open(run), why, accepted=accepted)
+    opened = Run.open(run)
+    decision = write_down(opened, why, accepted=accepted)
     print(f"{decision.when}  {'accepted' if decision.accepted else 'rejected'}: {decision.why}")
+    print_next(opened)
 
 
 def described(found: Acceptance) -> list[str]:

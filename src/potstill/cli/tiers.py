@@ -30,11 +30,14 @@ def tiers(
     filter_name: Annotated[
         str | None,
         typer.Option(
-            "--filter", help="Edited filter: a folder or the name of a built-in filter. Default: the run's filter."
+            "--filter",
+            metavar="FILTER",
+            help="Filter of a file of predictions: a folder or the name of a built-in filter. A run has its own.",
         ),
     ] = None,
-    base: Annotated[
-        str | None, typer.Option(help="Original filter, for a file of predictions; default: --filter.")
+    edited: Annotated[
+        str | None,
+        typer.Option(metavar="FILTER", help="Edited filter, to compare with the original one."),
     ] = None,
     recall: Annotated[
         float | None,
@@ -43,28 +46,28 @@ def tiers(
     volume: Annotated[
         int | None, typer.Option(help="Find the threshold on the overall score that selects at most this many rows.")
     ] = None,
-    moved: Annotated[int, typer.Option(min=0, help="Number of articles with a changed tier to list.")] = 20,
+    number: Annotated[
+        int, typer.Option("--number", "-n", min=0, help="Number of articles with a changed tier to list.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the record as JSON.")] = False,
 ) -> None:
     """Recompute tiers from stored scores with other weights, gates, caps and tiers, without running a model."""
-    from potstill.evaluation.whatif import edited, threshold, under, what_if
+    from potstill.errors import BadInput
+    from potstill.evaluation.whatif import edited as with_settings
+    from potstill.evaluation.whatif import threshold, under, what_if
     from potstill.filters import load_filter
     from potstill.pipeline.predictions import read_predictions, run_filter
 
-    named = load_filter(filter_name) if filter_name is not None else None
-    if base is not None:
-        before = load_filter(base)
-    elif path.is_dir() or named is None:
-        before = run_filter(path)
-    else:
-        before = named
-    after = edited(named or before, settings or [])
+    if path.is_dir() and filter_name is not None:
+        raise BadInput("--filter goes with a file of predictions; a run has its own filter; give another as --edited")
+    before = run_filter(path) if filter_name is None else load_filter(filter_name)
+    after = with_settings(before if edited is None else load_filter(edited), settings or [])
     predictions = read_predictions(path, before)
     if recall is not None or volume is not None:
         cut = threshold(under(predictions, before, after), after, recall=recall, volume=volume)
         print(cut.model_dump_json(indent=2) if as_json else described_cut(cut))
         return
-    found = what_if(predictions, before, after, most=moved)
+    found = what_if(predictions, before, after, most=number)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
 
 

@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.next import print_next
 from potstill.errors import BadInput, RecipeError
 
 if TYPE_CHECKING:
     from potstill.students.recipes import Recipe
     from potstill.training import StudentRecord
+
+
+LEVELS = 11
+"""Number of distinct label values, the integers from 0 to 10, that a head which learns a distribution predicts."""
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +76,7 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     device: Annotated[str, typer.Option(help="Device for fine-tuned students: auto, cpu, cuda or mps.")] = "auto",
-    crossfit: Annotated[
+    folds: Annotated[
         int | None,
         typer.Option(
             min=0,
@@ -93,7 +98,7 @@ def train(
     from potstill.pipeline.train import CROSSFIT, DEFAULT_RECIPES, train_runs
 
     if auto:
-        refused = [name for name, given in (("--with", others), ("--crossfit", crossfit is not None)) if given]
+        refused = [name for name, given in (("--with", others), ("--folds", folds is not None)) if given]
         if refused:
             raise BadInput(f"{refused[0]} cannot be combined with --auto")
         _train_candidates(run, recipe, minutes, latency, seed, device, plot, tiny=tiny, as_json=as_json)
@@ -110,7 +115,7 @@ def train(
         seed=seed,
         device=device,
         tiny=tiny,
-        crossfit=CROSSFIT if crossfit is None else crossfit,
+        crossfit=CROSSFIT if folds is None else folds,
     )
     if as_json:
         import json
@@ -123,6 +128,7 @@ def train(
         if others:
             print(f"{one.folder}: {one.manifest.filter}")
         print("\n".join(described(records)))
+    print_next(opened[0])
 
 
 def _train_candidates(
@@ -159,7 +165,11 @@ def _train_candidates(
         from potstill.report.facts import json_record
 
         write_picture(json_record(opened.folder, opened.path("ladder"), Leaderboard), plot)
-    print(found.model_dump_json(indent=2) if as_json else "\n".join(leaderboard.described(found)))
+    if as_json:
+        print(found.model_dump_json(indent=2))
+        return
+    print("\n".join(leaderboard.described(found)))
+    print_next(opened)
 
 
 def params(
@@ -167,9 +177,6 @@ def params(
         str, typer.Argument(help="Name of a built-in recipe, or a recipe file, of a fine-tuned student.")
     ],
     dimensions: Annotated[int, typer.Option(min=1, help="Number of dimensions that the head scores.")] = 8,
-    levels: Annotated[
-        int, typer.Option(min=2, help="Number of distinct label values, for a head that learns a distribution.")
-    ] = 11,
     as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON.")] = False,
 ) -> None:
     """Count a recipe's total and trainable parameters by component, without loading weights."""
@@ -185,7 +192,7 @@ def params(
     require("peft", "train")
     from potstill.training.counts import params as count
 
-    counts = count(loaded, dimensions, levels)
+    counts = count(loaded, dimensions, LEVELS)
     if as_json:
         print(counts.model_dump_json(indent=2))
         return

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from potstill.cli.next import print_next
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,10 +43,6 @@ def tune(
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for proposals and training.")] = 0,
     device: Annotated[str, typer.Option(help="Device for fine-tuned students: auto, cpu, cuda or mps.")] = "auto",
-    tiny: Annotated[
-        bool,
-        typer.Option("--tiny", help="Use tiny random backbones for a quick trial run. The scores are meaningless."),
-    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the study as JSON.")] = False,
 ) -> None:
     """Search for better recipe parameters within a time budget, on the validation part only."""
@@ -62,13 +61,17 @@ def tune(
         folds=folds,
         seed=seed,
         device=device,
-        tiny=tiny,
     )
     best = opened.path("tuning") / study.name / TUNING_LAYOUT["best"]
-    print(study.model_dump_json(indent=2) if as_json else "\n".join(described(study, run, best)))
+    if as_json:
+        print(study.model_dump_json(indent=2))
+        return
+    print("\n".join(described(study)))
+    if study.found is not None:
+        print_next(f"potstill train {shlex.quote(str(run))} --recipe {shlex.quote(str(best))}")
 
 
-def described(study: Study, run: Path, best: Path) -> Iterator[str]:
+def described(study: Study) -> Iterator[str]:
     """What a study says to a person, a line each."""
     failed = sum(trial.mae is None for trial in study.trials)
     yield f"{len(study.trials)} trials on {study.judged_on}" + (f", {failed} of them failed" * bool(failed))
@@ -79,6 +82,5 @@ def described(study: Study, run: Path, best: Path) -> Iterator[str]:
         return
     values = ", ".join(f"{name} {value}" for name, value in study.found.values.items())
     yield f"  best: trial {study.found.number}   MAE {study.found.mae:.4f}  {values}"
-    yield f"train it: potstill train {run} --recipe {best}"
     if study.tiny:
         yield "trained on tiny random backbones: the scores are meaningless"

@@ -268,7 +268,7 @@ class Training(Part):
 
 
 class HistoryEvaluation(Record):
-    """Output of `potstill evaluate --history`. `unread` names fields of the files that no rule uses."""
+    """Output of `potstill check-history`. `unread` names fields of the files that no rule uses."""
 
     fault = RunError
 
@@ -386,7 +386,7 @@ class Evaluation(Record):
 
 
 class FileEvaluation(Record):
-    """Output of `potstill evaluate --predictions`: the evaluation of a file of predictions and labels.
+    """Output of `potstill evaluate-predictions`: the evaluation of a file of predictions and labels.
 
     The constant is each dimension's median of the file's own labels, which is the best possible constant.
     """

@@ -21,7 +21,10 @@ Prompts = Literal["refuse", "mix", "replace"]
 stay in the ledger but no longer count.
 """
 
-WAYS = "Use --mix-prompts to keep them and buy only missing labels, or --replace-prompt to buy all labels again."
+WAYS = (
+    "Use --changed-prompt mix to keep them and buy only missing labels, or --changed-prompt replace to buy all labels "
+    "again."
+)
 """What a user who labels can do about labels of another prompt."""
 
 

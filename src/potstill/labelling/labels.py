@@ -78,9 +78,7 @@ def label(
     limits = limits or Limits()
     repeats = repeats_of(samples)
     if limits.max_cost is not None and price is None and not oracle.free:
-        raise BadInput(
-            f"--max-cost needs the prices of {oracle.model}: give --price-in and --price-out (per million tokens)"
-        )
+        raise BadInput(f"--max-cost needs the prices of {oracle.model}: give --prices IN/OUT (per million tokens)")
     prompt = Prompt.of(filter_)
     frames = [articles] if isinstance(articles, pl.DataFrame) else articles
     count = articles.height if isinstance(articles, pl.DataFrame) else expected

@@ -75,11 +75,11 @@ class Repeats:
     def __post_init__(self) -> None:
         """Reject an invalid number of answers or share."""
         if not 1 <= self.samples <= MOST_SAMPLES:
-            raise BadInput(f"--samples: got {str(self.samples)[:30]}, expected 1 to {MOST_SAMPLES:,}")
+            raise BadInput(f"--answers: got {str(self.samples)[:30]}, expected 1 to {MOST_SAMPLES:,}")
         if not 0 < self.share <= 1:
             raise BadInput(f"--repeat-share: got {self.share:g}, expected a share above 0 and up to 1")
         if self.share < 1 and self.samples < 2:
-            raise BadInput("--repeat-share needs --samples of 2 or more")
+            raise BadInput("--repeat-share needs --answers of 2 or more")
 
     def of(self, window: str) -> int:
         """Return the number of answers for the text with this hash."""

@@ -49,7 +49,7 @@ def address(given: str | None, variable: str) -> str | None:
         OracleError: the address is invalid.
     """
     if given:
-        check_address(given, "--base-url")
+        check_address(given, "the oracle's address")
         return given
     if found := os.environ.get(variable):
         check_address(found, variable)
@@ -106,12 +106,13 @@ def api_key(variables: tuple[str, ...], given: str | None, *, needed: bool = Tru
             return key
     if given is not None and not _VARIABLE.fullmatch(given):
         raise OracleError(
-            f"--api-key-env: expected the name of an environment variable, such as {variables[0]}; the given "
-            "value is not shown, because it may be a key"
+            f"the variable of the API key: expected the name of an environment variable, such as {variables[0]}; the "
+            "given value is not shown, because it may be a key"
         )
     if given or needed:
         raise OracleError(
-            f"no API key: set the environment variable {wanted[0]}, or specify your own server with --base-url"
+            f"no API key: set the environment variable {wanted[0]}, or name your own server, as in "
+            "--oracle openai:MODEL@URL"
         )
     return NO_KEY
 

@@ -195,9 +195,9 @@ class Settings:
     def __post_init__(self) -> None:
         """Reject a timeout or temperature outside its range."""
         if not 0 < self.timeout <= 86_400:
-            raise BadInput(f"--timeout: got {self.timeout:g}, expected a number above 0 and up to 86,400 seconds")
+            raise BadInput(f"timeout: got {self.timeout:g}, expected a number above 0 and up to 86,400 seconds")
         if self.temperature is not None and not 0 <= self.temperature <= 2:
-            raise BadInput(f"--temperature: got {self.temperature:g}, expected 0 to 2")
+            raise BadInput(f"temperature: got {self.temperature:g}, expected 0 to 2")
 
     def identity(self, model: str) -> str:
         """Return the model name with the settings that can change its answers: `gpt-5-mini?temperature=0.0`."""

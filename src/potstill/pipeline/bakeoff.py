@@ -198,7 +198,7 @@ def drawn(articles: str | Path, sample: int | None, seed: int) -> pl.DataFrame:
     if sample is None:
         return frame
     if sample < 1:
-        raise BadInput(f"--sample: got {sample}, expected 1 or more")
+        raise BadInput(f"--number: got {sample}, expected 1 or more")
     order = [hashlib.sha256(f"bakeoff {seed}\0{id_}".encode()).hexdigest() for id_ in frame["id"]]
     chosen: pl.DataFrame = frame[sorted(np.argsort(order, kind="stable")[:sample].tolist())]
     return chosen

@@ -101,7 +101,7 @@ STAGES: tuple[Stage, ...] = (
     Stage("evaluate", ("bundle", "rows"), ("evaluation", "predictions"), ("bundle",), "potstill evaluate {run}"),
     Stage(
         *("fresh", ("bundle",), ("fresh_record",), ("bundle",)),
-        "potstill evaluate {run} --oracle ORACLE --articles FILE",
+        "potstill evaluate-fresh {run} --oracle ORACLE --articles FILE",
         optional=True,
     ),
     Stage(

@@ -26,7 +26,7 @@ from potstill.terminal import steps
 from potstill.types import DROPPED, UNSCORED
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     import polars as pl
 
@@ -154,6 +154,7 @@ def score_file(
     resume: bool = False,
     processes: int | None = 1,
     deferral: Deferral | None = None,
+    show: Callable[[pl.DataFrame], None] | None = None,
 ) -> Summary:
     """Score a file of articles into another, a batch at a time, in order, with bounded memory.
 
@@ -176,6 +177,7 @@ def score_file(
             the file is large. A script that asks for several needs Python's usual `if __name__ == "__main__"` guard.
         deferral: lets an oracle answer what the scorer marks (see `potstill.scorer.deferral`); only with one bundle. On
             a resume, articles that were scored but have no answer yet are asked about.
+        show: receives the rows of each batch, nested, in place of stdout; only with the target `-`.
 
     Raises:
         OracleError: the oracle cannot be used any more; scored articles are kept.
@@ -206,7 +208,7 @@ def score_file(
         if not _streams(target):
             settings = _settings(scorer, work, batch_size)
             parts = stack.enter_context(open_parts(Path(target), settings, resume=resume))
-        writer = stack.enter_context(open_writer(target))
+        write = show or stack.enter_context(open_writer(target)).write
         advance = stack.enter_context(steps("scoring", total))
         frames = read_articles(source, batch_size=batch_size, on_empty="keep", as_text=form_of(target) != ".parquet")
         batches = _batches(_writable(frames, target, keep_text=keep_text), parts)
@@ -219,7 +221,7 @@ def score_file(
                 parts.keep(batch.number, batch.articles, scored)
             # The parts hold the students' results, so that a resume can ask about articles that a limit left out.
             result = scored if deferral is None else deferral.answer(batch.articles, scored)
-            writer.write(result)
+            write(result)
             for one, its_tiers, its_reasons in scorer.tiers_and_reasons(result, nested=work.nested):
                 tiers[one.name].update(its_tiers)
                 reasons[one.name].update(its_reasons.drop_nulls())
@@ -344,7 +346,7 @@ def _settings(scorer: Scorer[Any], work: _Work, batch_size: int) -> dict[str, An
         {
             "bundle": one.bundle.hash,
             "backend": (PORTABLE if one.bundle.plan is None else one.bundle.plan.variant).title,
-            "--level": one.level,
+            "--coverage": one.level,
             "--probabilities": one.probabilities,
             "--cascade": None if one.early is None else one.early.record.model_dump(mode="json"),
             "--ask-oracle-above": one.ask_below,
