@@ -57,7 +57,7 @@ def words_of(command, provider, things, out):
                           "--batch", "--poll", "0.01"],
         "bakeoff": ["bakeoff", out / "run", "--filter", things / "filter", "--articles", news, "--oracle", oracle,
                     "--oracle", f"replay:{things / 'answers.jsonl'}"],
-        "evaluate-fresh": ["evaluate-fresh", things / "bundle", "--articles", news, "--number", "10", "-o", out / "fresh",
+        "evaluate-fresh": ["evaluate-fresh", things / "bundle", "--articles", news, "-n", "10", "-o", out / "fresh",
                      "--oracle", oracle],
         "audit": ["audit", "--labels", things / "answers.jsonl", "--articles", news, "--filter", things / "filter",
                   "--drop-from", things / "dropped.jsonl", "--drop-sample", "2", "--no-learn", "--out", out / "audit",
