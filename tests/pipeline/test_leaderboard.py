@@ -243,7 +243,7 @@ def test_a_leaderboard_of_an_older_potstill_is_read(made):
         (["--minutes", "3"], "--minutes needs --auto"),
         (["--latency", "3"], "--latency needs --auto"),
         (["--auto", "--with", "other"], "--with cannot be combined with --auto"),
-        (["--auto", "--crossfit", "3"], "--crossfit cannot be combined with --auto"),
+        (["--auto", "--folds", "3"], "--folds cannot be combined with --auto"),
     ],
 )
 def test_options_that_do_not_belong_together_are_refused(made, options, message):
