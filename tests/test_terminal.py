@@ -191,3 +191,31 @@ def test_quiet_silences_the_lines_and_the_log_has_them(monkeypatch, capsys, capl
         terminal.note("minilm: done already")
     assert capsys.readouterr().err == ""
     assert caplog.messages == ["evaluate: 30 s so far", "minilm: done already"]
+
+
+def test_a_bar_for_work_that_may_be_short_begins_once_it_is_long(monkeypatch):
+    begun, seconds = [], [0.0]
+    begin = terminal._speaker.begin
+
+    def note_it(description, total):
+        begun.append(begin(description, total))
+        return begun[-1]
+
+    monkeypatch.setattr(terminal._speaker, "begin", note_it)
+    with terminal.steps_if_long("reading", 10, clock=lambda: seconds[0]) as advance:
+        advance(2)
+        seconds[0] = 0.9
+        advance(2)
+        assert begun == []
+        seconds[0] = 1.0
+        advance(2)
+        advance(1)
+    assert [(step.description, step.total, step.done) for step in begun] == [("reading", 10, 7)]
+
+
+def test_notes_of_a_stage_are_indented_below_it(capsys):
+    terminal.note("1/2 train")
+    with terminal.indented():
+        terminal.note("constant")
+    terminal.note("2/2 report")
+    assert capsys.readouterr().err == "1/2 train\n    constant\n2/2 report\n"

@@ -8,6 +8,7 @@ through the same code path as a live oracle.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from importlib.resources import files
@@ -16,25 +17,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import BadInput, MissingExtra
+from potstill.evaluation import Evaluation
 from potstill.files import write_text
 from potstill.filters import load_filter
 from potstill.oracle import open_oracle
 from potstill.pipeline.bundle import build_bundle, choose_for_all
 from potstill.pipeline.dataset import build_dataset
+from potstill.pipeline.distill import NumberedStages, why_stale
 from potstill.pipeline.evaluate import evaluate_run
 from potstill.pipeline.label import label_run
-from potstill.pipeline.run import Run
-from potstill.pipeline.train import share_features, train_runs
+from potstill.pipeline.run import LAYOUT, Run
+from potstill.pipeline.train import share_features, train_run, train_runs
+from potstill.report import LAYOUT as REPORT
 from potstill.report import write_report
 from potstill.scorer import Scorer
 from potstill.students.storage import load_student
-from potstill.terminal import note
 from potstill.types import Article, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from potstill.evaluation import Evaluation
 
 FILTERS = {"front-page": "front_page", "uplifting": "uplifting", "investment-risk": "investment_risk"}
 """Filters with recorded scores, and their names in the record."""
@@ -133,7 +134,9 @@ def run_demo(
 ) -> Demo:
     """Distil a recorded oracle's judgement of the Lee corpus, from labels to reports.
 
-    All filters use the same split and ship the same student, so that one network scores new texts for all of them.
+    All filters use the same split and ship the same student, so that one network scores new texts for all of them. A
+    line is written for each stage of each filter. Stages that are current are not run again, so an interrupted demo
+    continues.
 
     Args:
         folder: folder for the runs; each filter has a subfolder.
@@ -154,44 +157,89 @@ def run_demo(
         what = "no filter is named" if unknown is None else f"no recorded scores for {unknown!r}"
         raise BadInput(f"{what}; the demo has them for: {', '.join(FILTERS)}")
     folder = Path(folder)
+    names = list(dict.fromkeys(filter_names))
+    together = full and len(names) > 1
+    stages = NumberedStages(6 * len(names) + together)
     articles = folder / "lee.jsonl"
     write_text(articles, "".join(json.dumps({"id": a.id, "content": a.content}) + "\n" for a in lee_articles()))
     runs: list[Run] = []
-    for name in dict.fromkeys(filter_names):
-        runs.append(_labelled(folder, name, articles))
-        note(f"{name}: dataset: near-duplicates together, then train, validation and test")
-        build_dataset(runs[-1], seed=seed, like=runs[0] if len(runs) > 1 else None)
-    recipes = FULL_RECIPES if full else RECIPES
-    note(f"students: {', '.join(recipes)}")
-    several = len(runs) > 1
-    train_runs(runs, recipes, seed=seed)
-    student = choose_for_all(runs) if several else None
-    if student is not None:
-        note(f"{student} errs least over all filters: they share its network")
+    for name in names:
+        why = (
+            why_stale(Run.open(folder / name), "label")
+            if (folder / name / LAYOUT["manifest"]).exists()
+            else "never run"
+        )
+        labels = functools.partial(_label, folder, name, articles)
+        stages.run(f"{name}: labels", why, "replay the recorded oracle's answers about 350 stories", labels)
+        runs.append(run := Run.open(folder / name))
+        split = functools.partial(build_dataset, run, seed=seed, like=runs[0] if len(runs) > 1 else None)
+        why = why_stale(run, "dataset") or _other_seed(run, "dataset", seed)
+        stages.run(f"{name}: dataset", why, "find near-duplicates, split the stories", split)
+    recipes = FULL_RECIPES if full and not together else RECIPES
+    for run in runs:
+        why = why_stale(run, "train") or _other_seed(run, "train", seed) or _missing(run, recipes)
+        fit = functools.partial(_train, run, runs[0], recipes, seed)
+        stages.run(f"{run.filter.name}: students", why, f"train {', '.join(recipes)}", fit, partly="finished students")
+    if together:
+        why = next((why for run in runs if (why := _missing(run, FULL_RECIPES))), None)
+        joint = functools.partial(train_runs, runs, FULL_RECIPES, seed=seed, resume=True)
+        stages.run("all filters: student", why, "fine-tune a network for all filters", joint, partly="its checkpoints")
+    student = choose_for_all(runs) if len(runs) > 1 else None
     # While this student is open, all runs share its network.
-    shared = None if student is None else load_student(runs[0].path("students") / student)
-    done = tuple(_judged(run, student, runs) for run in runs)
+    stale = any(why_stale(run, "bundle") for run in runs)
+    shared = load_student(runs[0].path("students") / student) if student is not None and stale else None
+    done = tuple(_judged(run, student, runs, stages) for run in runs)
     del shared
     scorer = Scorer.load([run.path("bundle") for run in runs])
     return Demo(done, tuple(scorer.score_many(NEW_TEXTS)), scorer.networks)
 
 
-def _labelled(folder: Path, name: str, articles: Path) -> Run:
+def _other_seed(run: Run, stage: str, seed: int) -> str | None:
+    """Return the reason if a stage was run with another seed."""
+    seeds = run.manifest.stages[stage].seeds
+    return None if set(seeds.values()) == {seed} else f"seed {seed} in place of {min(seeds.values())}"
+
+
+def _missing(run: Run, recipes: Sequence[str]) -> str | None:
+    """Return the reason if one of these recipes is not among those that the run's stage `train` recorded."""
+    missing = [name for name in recipes if name not in run.manifest.stages["train"].parameters["recipes"]]
+    return f"{', '.join(missing)}: not trained yet" if missing else None
+
+
+def _label(folder: Path, name: str, articles: Path) -> None:
     """Create a run with the recorded labels."""
     samples = list(recorded_samples(name))
     replay = folder / "oracle" / f"{name}.jsonl"
     write_text(replay, "".join(json.dumps(row) + "\n" for row in samples))
-    note(f"{name}: labels: replaying the recorded oracle")
     passes = max(len(row["samples"]) for row in samples)
     label_run(folder / name, load_filter(name), articles, open_oracle(f"replay:{replay}"), samples=passes)
-    return Run.open(folder / name)
 
 
-def _judged(run: Run, student: str | None, runs: Sequence[Run]) -> Distilled:
+def _train(run: Run, first: Run, recipes: Sequence[str], seed: int) -> None:
+    """Train a run's students; texts that were read for the first run are not read again."""
+    share_features(first, run)
+    train_run(run, recipes, seed=seed, resume=True)
+
+
+def _judged(run: Run, student: str | None, runs: Sequence[Run], stages: NumberedStages) -> Distilled:
     """Build a run's bundle, evaluation and report; results that earlier runs share are reused."""
     name = run.filter.name
-    note(f"{name}: bundle: calibrate, export, prove")
-    share_features(runs[0], run)
-    build_bundle(run, student, graphs_of=[other.path("bundle") for other in runs if other is not run])
-    note(f"{name}: evaluation and report")
-    return Distilled(run, evaluate_run(run, k=FOLDS), write_report(run))
+    graphs = [other.path("bundle") for other in runs if other is not run]
+    why = why_stale(run, "bundle")
+    if why is None and student not in {None, run.manifest.stages["bundle"].parameters["choice"]["rung"]}:
+        why = f"{student} serves all filters best"
+    stages.run(
+        f"{name}: bundle",
+        why,
+        "calibrate, export and prove the best student",
+        lambda: build_bundle(run, student, graphs_of=graphs, recommended=student is not None),
+    )
+    stages.run(
+        f"{name}: evaluation",
+        why_stale(run, "evaluate"),
+        "measure the students and the bundle",
+        lambda: evaluate_run(run, k=FOLDS),
+    )
+    stages.run(f"{name}: report", why_stale(run, "report"), "write the report", lambda: write_report(run))
+    evaluation = Evaluation.from_file(run.path("evaluation"))
+    return Distilled(run, evaluation, run.path("report") / REPORT["html"])

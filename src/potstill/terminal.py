@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -254,6 +254,30 @@ def steps(description: str, total: float | None) -> Iterator[Advance]:
     finally:
         _speaker.lines.end(step)
         log.debug("%s: ended after %.1f s", description, time.monotonic() - step.started)
+
+
+@contextmanager
+def steps_if_long(
+    description: str, total: float, *, after: float = 1.0, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Advance]:
+    """Show progress as `steps` does, but only once the work has taken `after` seconds.
+
+    Until then it costs next to nothing, so that short work can be timed.
+    """
+    begun, waiting = clock(), 0.0
+    with ExitStack() as stack:
+        shown: Advance | None = None
+
+        def advance(amount: float, detail: object = "") -> None:
+            nonlocal shown, waiting
+            waiting += amount
+            if shown is None and clock() - begun >= after:
+                shown = stack.enter_context(steps(description, total))
+            if shown is not None:
+                shown(waiting, detail)
+                waiting = 0.0
+
+        yield advance
 
 
 def track(items: Iterable[T], description: str, total: float | None = None) -> Iterator[T]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from potstill.pipeline.leaderboard import Leaderboard
     from potstill.pipeline.run import Run, StageRecord, StageStatus
 
+_FEW = 4
+"""Number of finished stages up to which they are named if the work is interrupted."""
+
 NOTHING_CHANGED = "nothing changed"
 """Why a stage that is current was not run."""
 
@@ -83,12 +86,18 @@ class NumberedStages:
             self.outcomes.append(Outcome(stage, ran=False, why=NOTHING_CHANGED, seconds=0.0))
             return
         note(f"{number}: {doing} ({why})")
-        kept = ", ".join([*(outcome.stage for outcome in self.outcomes), *([partly] if partly else [])])
-        on_interrupt(f"{f'kept: {kept}' if kept else 'nothing was finished'}; run the same command to resume")
+        on_interrupt(f"{self._kept(partly)}; run the same command to resume")
         begun = time.monotonic()
         with indented():
             work()
         self.outcomes.append(Outcome(stage, ran=True, why=why, seconds=round(time.monotonic() - begun, 3)))
+
+    def _kept(self, partly: str) -> str:
+        names = [outcome.stage for outcome in self.outcomes]
+        if len(names) > _FEW:
+            names = [f"{len(names)} finished stages"]
+        kept = ", ".join([*names, *([partly] if partly else [])])
+        return f"kept: {kept}" if kept else "nothing was finished"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +167,8 @@ def distill(
         "calibrate, export and prove the best student",
         lambda: _bundle(run, student),
     )
-    stages.run("evaluate", _why(run, "evaluate"), "measure the students and the bundle", lambda: evaluate_run(run))
-    stages.run("report", _why(run, "report"), "write the report", lambda: report(run))
+    stages.run("evaluate", why_stale(run, "evaluate"), "measure the students and the bundle", lambda: evaluate_run(run))
+    stages.run("report", why_stale(run, "report"), "write the report", lambda: report(run))
     evaluation = Evaluation.from_file(run.path("evaluation"))
     return Distilled(tuple(stages.outcomes), evaluation, run.path("report"))
 
@@ -168,7 +177,7 @@ def _status(run: Run, stage: str) -> StageStatus:
     return next(status for status in run.status() if status.stage == stage)
 
 
-def _why(run: Run, stage: str) -> str | None:
+def why_stale(run: Run, stage: str) -> str | None:
     """Return why a stage is not current, or None if it is."""
     status = _status(run, stage)
     return None if status.state == "done" else status.why
@@ -193,7 +202,7 @@ def _seed(last: StageRecord | None, name: str, request: _Request) -> int:
 
 def _why_dataset(run: Run, request: _Request) -> str | None:
     last = _last(run, "dataset")
-    why = _why(run, "dataset") or _other_seed(last, "split", request)
+    why = why_stale(run, "dataset") or _other_seed(last, "split", request)
     if why is not None and last is not None and "like" in last.parameters:
         raise RunError(
             f"{run.folder}: dataset has to be made again ({why}), and it was split like that of another run; "
@@ -300,7 +309,7 @@ def _no_student(run: Run, found: Leaderboard | None) -> str:
 
 
 def _why_bundle(run: Run, student: str | None) -> str | None:
-    why, last = _why(run, "bundle"), _last(run, "bundle")
+    why, last = why_stale(run, "bundle"), _last(run, "bundle")
     if why is not None or student is None or last is None:
         return why
     shipped = last.parameters.get("choice", {}).get("rung")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -26,7 +25,7 @@ from potstill.students.tokens import TextReader
 from potstill.students.torch.backbones import WEIGHTS, Backbone, find_backbone
 from potstill.students.torch.features import FeatureCache
 from potstill.students.torch.pooling import Learned, features, states
-from potstill.terminal import steps
+from potstill.terminal import steps_if_long
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,9 +37,6 @@ if TYPE_CHECKING:
 
     from potstill.students.encoding import Pooling
     from potstill.types import BoolArray
-
-FEWEST_SHOWN = 128
-"""Minimum number of texts for a progress bar."""
 
 _CHUNK = 1024
 """Number of texts tokenized, encoded and cached at a time: the most that is lost if the process is killed."""
@@ -240,9 +236,7 @@ class TorchEncoder:
         tokens, _ = self._reader.read(texts)
         lengths = np.array([len(ids) for ids in tokens], dtype=np.int64)
         found = np.zeros((len(texts), self.width), dtype=np.float32)
-        # A few texts are encoded almost instantly, and a caller may be timing them.
-        progress = steps("reading texts", len(texts)) if len(texts) >= FEWEST_SHOWN else nullcontext(_silent)
-        with torch.inference_mode(), progress as advance:
+        with torch.inference_mode(), steps_if_long("reading texts", len(texts)) as advance:
             for batch in token_batches(lengths, self._budget):
                 found[batch] = self._run([tokens[row] for row in batch])
                 advance(len(batch))
@@ -416,7 +410,3 @@ def _layers(backbone: Backbone, layers: Sequence[int]) -> tuple[int, ...]:
 def text_reader(tokenizer: PreTrainedTokenizerBase, facts: EncoderFacts) -> TextReader:
     """Return the text reader for an encoder with these facts; the tokenizer is copied and not changed."""
     return TextReader(Tokenizer.from_str(tokenizer.backend_tokenizer.to_str()), facts)
-
-
-def _silent(_: float, __: object = "") -> None:
-    """Do nothing; replaces a progress bar."""
