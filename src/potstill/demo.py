@@ -170,16 +170,18 @@ def run_demo(
             else "never run"
         )
         labels = functools.partial(_label, folder, name, articles)
-        stages.run(f"{name}: labels", why, "replay the recorded oracle's answers about 350 stories", labels)
+        stages.run(f"{name}: labels", why, "replay recorded answers", labels)
         runs.append(run := Run.open(folder / name))
         split = functools.partial(build_dataset, run, seed=seed, like=runs[0] if len(runs) > 1 else None)
         why = why_stale(run, "dataset") or _other_seed(run, "dataset", seed)
-        stages.run(f"{name}: dataset", why, "find near-duplicates, split the stories", split)
+        stages.run(f"{name}: dataset", why, "split the stories", split)
     recipes = FULL_RECIPES if full and not together else RECIPES
     for run in runs:
         why = why_stale(run, "train") or _other_seed(run, "train", seed) or _missing(run, recipes)
         fit = functools.partial(_train, run, runs[0], recipes, seed)
-        stages.run(f"{run.filter.name}: students", why, f"train {', '.join(recipes)}", fit, partly="finished students")
+        stages.run(
+            f"{run.filter.name}: students", why, f"train {len(recipes)} students", fit, partly="finished students"
+        )
     if together:
         why = next((why for run in runs if (why := _missing(run, FULL_RECIPES))), None)
         joint = functools.partial(train_runs, runs, FULL_RECIPES, seed=seed, resume=True)

@@ -16,6 +16,7 @@ from potstill.files import digest
 from potstill.students.chunks import ChunkedEncoder, Chunks
 from potstill.students.constant import check_labelled
 from potstill.students.heads import AnyHead, from_arrays
+from potstill.terminal import steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -209,15 +210,17 @@ def open_encoder(recipe: EncoderHeadRecipe | BlendRecipe, cache: Path | None = N
         MissingExtra, MissingModel: torch or a backbone is not installed.
         RecipeError: no member of a blend uses an encoder.
     """
-    require("torch", "train")
-    from potstill.students.torch.encoder import TorchEncoder
+    # Importing torch takes seconds, too.
+    with steps("opening the network", None):
+        require("torch", "train")
+        from potstill.students.torch.encoder import TorchEncoder
 
-    def opening(member: EncoderHeadRecipe, backbone: str) -> Encoder:
-        return TorchEncoder.open(
-            backbone, max_tokens=member.max_tokens, pooling=member.pooling, layers=member.layers, cache=cache
-        )
+        def opening(member: EncoderHeadRecipe, backbone: str) -> Encoder:
+            return TorchEncoder.open(
+                backbone, max_tokens=member.max_tokens, pooling=member.pooling, layers=member.layers, cache=cache
+            )
 
-    return assembled(recipe, opening)
+        return assembled(recipe, opening)
 
 
 def assembled(recipe: EncoderHeadRecipe | BlendRecipe, opening: Callable[[EncoderHeadRecipe, str], Encoder]) -> Encoder:
