@@ -29,8 +29,8 @@ def test_the_figures_that_matter_and_the_next_command_are_printed(run):
         f"test        MAE {test['mean']['mae']:.3f}, constant {test['mean']['constant_mae']:.3f}, {test['rows']} rows",
         f"positives   {positives['both']} of {positives['oracle']} found in the test part (tiers: lead)",
         f"report      {run / 'report' / 'report.html'}",
-        f"next: potstill score {run / 'bundle'} FILE -o RESULTS",
     ]
+    assert done.stderr.splitlines()[-1] == f"next: potstill score {run / 'bundle'} FILE -o RESULTS"
     again = CliRunner().invoke(build(), ["distill", str(run)])
     assert again.stdout.splitlines() == ["Everything is up to date; nothing was done.", *done.stdout.splitlines()]
     found = json.loads(CliRunner().invoke(build(), ["-q", "distill", str(run), "--json"]).stdout)

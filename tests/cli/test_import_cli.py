@@ -15,13 +15,13 @@ WORDS = ("harbour", "meadow", "engine", "lantern", "orchard", "valley", "copper"
 
 @pytest.fixture
 def run():
-    """Run a command and return its standard output."""
+    """Run a command and return what it prints."""
 
     def command(*arguments):
         result = CliRunner().invoke(build(), [str(part) for part in arguments])
         if result.exception is not None:
             raise result.exception
-        return result.stdout
+        return result.output
 
     return command
 
@@ -80,9 +80,9 @@ def test_scores_can_be_named_and_several_oracles_need_a_choice(tmp_path, monkeyp
     run("new", "essays", "--from", "rows.jsonl", "--text", "words", "--dimensions", "a,b", "--scale", "1/7")
     assert load_filter("./essays").scale.max == 7
     columns = ["--text", "words", "--title", "head", "--id", "key", "--scores", "a=b", "--scores", "b=a"]
-    out = run("import", "run", "rows.jsonl", "--filter", "./essays", *columns, "--oracle", "who")
+    out = run("import", "run", "rows.jsonl", "--filter", "./essays", *columns, "--labels-of", "who")
     assert "labels: 20 of ann, 10 of bob" in out
-    assert out.splitlines()[-1] == "next: potstill dataset run --oracle ann"
+    assert out.splitlines()[-1] == "next: potstill dataset run --labels-of ann"
     out = run("status", "run", "--json")
     assert shlex.split(json.loads(out)["stages"][0]["command"])[:4] == ["potstill", "import", "run", "rows.jsonl"]
 

@@ -60,6 +60,17 @@ def states(run):
     return {status.stage: status.state for status in Run.open(run.folder).status()}
 
 
+@pytest.mark.parametrize(("version", "state"), [(1, "stale"), (2, "done")])
+def test_a_bundle_of_a_form_that_is_no_longer_read_is_stale(run, version, state):
+    manifest = run.path("bundle") / "bundle.json"
+    manifest.write_text(json.dumps({"schema_version": version}))
+    with run.recording("bundle"):
+        pass
+    found = next(status for status in run.status() if status.stage == "bundle")
+    assert found.state == state
+    assert ("an older potstill wrote it" in found.why) == (state == "stale")
+
+
 def why(run, stage):
     return next(status.why for status in Run.open(run.folder).status() if status.stage == stage)
 

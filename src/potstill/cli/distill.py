@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from potstill.cli.next import print_next
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -55,7 +57,11 @@ def distill(
     opened = Run.open(run)
     done = bring_up_to_date(opened, report=write_report, minutes=minutes, latency=latency, recipes=recipe)
     found = results(done, run)
-    print(json.dumps(found, indent=2) if as_json else "\n".join(described(found)))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    print("\n".join(described(found)))
+    print_next(found["next"])
 
 
 def results(done: Distilled, run: Path) -> dict[str, Any]:
@@ -92,7 +98,6 @@ def described(found: dict[str, Any]) -> Iterator[str]:
         tiers = ", ".join(positives["tiers"])
         yield f"positives   {positives['found']} of {positives['labelled']} found in the test part (tiers: {tiers})"
     yield f"report      {found['report']}"
-    yield f"next: {found['next']}"
 
 
 def _score(value: float | None) -> str:

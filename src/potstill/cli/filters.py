@@ -79,7 +79,9 @@ def new(
         print(json.dumps(found | {"files": paths, "next": following}, indent=2, ensure_ascii=False))
         return
     print("\n".join(paths if proposal is None else [*_described(proposal, file), *paths]))
-    print(f"Edit both, then run: {following}" if proposal is None else f"next: {following}")
+    if proposal is None:
+        print("Edit both files before you label with them.")
+    print_next(following)
 
 
 def _scale(text: str) -> tuple[float, float]:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.next import print_next
+
 if TYPE_CHECKING:
     from potstill.pipeline.imports import Imported
 
@@ -48,6 +50,7 @@ def import_(
     oracle: Annotated[
         str | None,
         typer.Option(
+            "--labels-of",
             metavar="NAME",
             help="Who gave the scores: a column that names it in each row, or one name for all rows. Default: the "
             "column oracle, or else imported.",
@@ -69,12 +72,13 @@ def import_(
     on_interrupt("run the same command again; labels that are already in the run are kept")
     chosen = None if filter_ is None else load_filter(filter_)
     done = import_labels(run, file, chosen, columns, overwrite=overwrite)
-    several = f" --oracle {shlex.quote(done.oracle)}" if len(done.labels) > 1 else ""
+    several = f" --labels-of {shlex.quote(done.oracle)}" if len(done.labels) > 1 else ""
     following = f"potstill dataset {shlex.quote(str(run))}{several}"
     if as_json:
         print(json.dumps(asdict(done) | {"next": following}, indent=2, ensure_ascii=False))
         return
-    print("\n".join([*_described(done, file), f"next: {following}"]))
+    print("\n".join(_described(done, file)))
+    print_next(following)
 
 
 def _scores(given: list[str] | None) -> dict[str, str] | str | None:

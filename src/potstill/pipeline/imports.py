@@ -321,7 +321,7 @@ def _answered(file: str | Path, names: Sequence[str], line: int, question: Quest
 
 def _options(columns: Columns) -> str:
     """Return the options of the command that name these columns, for a shell."""
-    words = [("text", columns.text), ("title", columns.title), ("id", columns.id), ("oracle", columns.oracle)]
+    words = [("text", columns.text), ("title", columns.title), ("id", columns.id), ("labels-of", columns.oracle)]
     scores = columns.scores
     if isinstance(scores, str):
         words.append(("scores", scores))

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import ConfigDict, Field
 
-from potstill.errors import RunError
-from potstill.files import read_database, sha256, writable
+from potstill.errors import BadInput, BundleError, RunError
+from potstill.files import read_database, read_object, sha256, writable
 from potstill.filters import Filter, load_filter, save_filter
 from potstill.machine import Load, Watch, versions
 from potstill.records import Part, Record
@@ -374,6 +374,22 @@ class Run:
         for name in stage.after:
             if above[name].state != "done":
                 yield "stale", f"{name} is {above[name].state}"
+        if stage.name == "bundle" and self._bundle_is_outdated():
+            yield "stale", "an older potstill wrote it, in a form that is no longer read"
+
+    def _bundle_is_outdated(self) -> bool:
+        """Return whether the bundle's manifest has a version that this potstill does not read."""
+        from potstill.bundle.layout import BUNDLE_LAYOUT
+        from potstill.bundle.layout import Manifest as BundleManifest
+
+        path = self.path("bundle") / BUNDLE_LAYOUT["manifest"]
+        try:
+            BundleManifest.check_version(read_object(path), str(path))
+        except BundleError:
+            return True
+        except BadInput:
+            return False  # it is missing or broken, which its hash shows
+        return False
 
     def _save(self) -> None:
         self.manifest.save(self.path("manifest"))
