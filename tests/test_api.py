@@ -317,3 +317,6 @@ def test_a_run_goes_from_labels_to_a_report(flt, tmp_path):
     states = {status.stage: status.state for status in run.status() if not status.optional}
     assert set(states.values()) == {"done"}
     assert run.scorer().score(rows[0]["body"]).tier == "scored"
+    again = run.distill(recipes=["constant", "tfidf-ridge"])
+    assert [outcome.stage for outcome in again.outcomes] == ["dataset", "train", "bundle", "evaluate", "report"]
+    assert again.evaluation.shipped.rung == "tfidf-ridge"

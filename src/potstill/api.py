@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from potstill.frames import Table
     from potstill.labelling import Price, Summary
     from potstill.oracle import Oracle
+    from potstill.pipeline.distill import Distilled
     from potstill.records import Interval
     from potstill.scorer.early import Early
     from potstill.scorer.one_filter import ScoringOptions
@@ -774,6 +775,43 @@ class Run(runs.Run):
         from potstill.report import write_report
 
         return write_report(self)
+
+    def distill(
+        self,
+        *,
+        minutes: float | None = None,
+        latency: float | None = None,
+        recipes: Sequence[str | Path] | None = None,
+        seed: int | None = None,
+        device: str = "auto",
+    ) -> Distilled:
+        """Run every stage of a labelled run that is missing or stale, from the dataset to the report.
+
+        Args:
+            minutes: time budget for training students; by default that of the last leaderboard.
+            latency: maximum milliseconds per article of the student that goes into the bundle.
+            recipes: names of recipes or paths of recipe files; by default all presets that train on a CPU.
+            seed: random seed of the split and of training; by default the last one, or 0.
+            device: device for recipes that train a network.
+
+        Returns:
+            What was done in each stage and why, the evaluation and the path of the report.
+
+        Raises:
+            RunError: the run has no labels, its labels are stale, or no student is within the latency budget.
+        """
+        from potstill.pipeline.distill import distill
+        from potstill.report import write_report
+
+        return distill(
+            self,
+            report=write_report,
+            minutes=minutes,
+            latency=latency,
+            recipes=recipes,
+            seed=seed,
+            device=device,
+        )
 
     def scorer(self) -> Scorer:
         """Open the run's bundle for scoring."""

@@ -158,7 +158,7 @@ class TestCommand:
     def test_labels_that_come_through_a_pipe_are_refused_and_not_waited_for(self, tmp_path):
         os.mkfifo(tmp_path / "labels.jsonl")
         result = potstill("audit", "--labels", tmp_path / "labels.jsonl", "-o", tmp_path / "out")
-        assert "is a pipe or a device, and this is read more than once" in str(result.exception)
+        assert "is a pipe or a device, but this input is read more than once" in str(result.exception)
 
     def test_a_file_is_no_folder_for_an_audit(self, tmp_path):
         (tmp_path / "labels.jsonl").write_text('{"id": "a", "scores": {"x": 1}}\n')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -40,6 +41,8 @@ def status(
     print("\n".join(described(stages)))
     if done:
         print("all stages are done")
+    elif stages[0].state == "done":
+        print(f"run all that is missing or stale: potstill distill {shlex.quote(str(run))}")
     print(f"next: {next_command(opened)}")
 
 

@@ -360,6 +360,18 @@ class Run:
         self, stage: Stage, record: StageRecord, above: Mapping[str, StageStatus], now: Mapping[str, str | None]
     ) -> Iterator[tuple[State, str]]:
         """Yield the reasons why a stage is not current, the most serious first."""
+        yield from self._output_faults(stage, record, now)
+        for name in stage.reads:
+            if now[name] != record.inputs.get(name):
+                yield "stale", f"{LAYOUT.get(name, 'filter')} {'is gone' if now[name] is None else 'has changed'}"
+        for name in stage.after:
+            if above[name].state != "done":
+                yield "stale", f"{name} is {above[name].state}"
+
+    def _output_faults(
+        self, stage: Stage, record: StageRecord, now: Mapping[str, str | None]
+    ) -> Iterator[tuple[State, str]]:
+        """Yield what is wrong with the files that a stage wrote."""
         for name in stage.writes:
             if now[name] is None:
                 yield "missing", f"{LAYOUT[name]} is gone"
@@ -368,12 +380,6 @@ class Run:
         for name in stage.grows:
             if not self.path(name).exists():
                 yield "missing", f"{LAYOUT[name]} is gone"
-        for name in stage.reads:
-            if now[name] != record.inputs.get(name):
-                yield "stale", f"{LAYOUT.get(name, 'filter')} {'is gone' if now[name] is None else 'has changed'}"
-        for name in stage.after:
-            if above[name].state != "done":
-                yield "stale", f"{name} is {above[name].state}"
         if stage.name == "bundle" and self._bundle_is_outdated():
             yield "stale", "an older potstill wrote it, in a form that is no longer read"
 
