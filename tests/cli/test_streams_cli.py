@@ -77,7 +77,7 @@ def test_what_an_encoding_lacks_is_escaped(tmp_path, encoding):
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace("description: ", "description: 新闻 → é𝄞 ", 1), encoding="utf-8")
     how = {"env": os.environ | {"PYTHONIOENCODING": encoding}, "encoding": encoding}
-    done = potstill("check", filter_, **how)
+    done = potstill("-q", "check", filter_, **how)
     assert (done.returncode, done.stderr) == (0, "")
     assert r"\u65b0\u95fb" in done.stdout
     found = json.loads(potstill("check", filter_, "--json", **how).stdout)

@@ -151,7 +151,7 @@ def test_a_newer_ledger_and_what_is_none_are_refused(tmp_path):
     Ledger(path).close()
     with sqlite3.connect(path) as database:
         database.execute("UPDATE meta SET value = '2'")
-    with pytest.raises(LabelError, match="schema_version 2 is newer than this potstill reads"):
+    with pytest.raises(LabelError, match="schema_version 2 is newer than this version of potstill supports"):
         Ledger(path)
     path.write_text("no database, but long enough to be taken for one" * 100)
     with pytest.raises(LabelError, match="not a ledger"):

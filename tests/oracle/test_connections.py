@@ -46,7 +46,7 @@ def test_a_certificate_that_is_not_trusted_costs_nothing_and_a_trusted_one_is_as
         failure = ask(spec, server.url)
         assert (failure.reason, failure.charged) == ("connection", "nothing")
         assert "certificate verify failed" in failure.detail
-        assert "SSL_CERT_FILE names a file of certificates to trust" in failure.detail
+        assert "set SSL_CERT_FILE to a file of trusted certificates" in failure.detail
         assert server.requests == []
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
         assert ask(spec, server.url).scores == SCORES

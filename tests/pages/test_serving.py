@@ -513,4 +513,5 @@ class TestItsLife:
             assert status(answered(clients[0])) == 403
             os.kill(started.pid, signal.SIGINT)
             out, err = started.communicate(timeout=60)
-        assert (out, err, started.returncode) == ("0 of 20 articles reviewed, 0 corrected\n", "\n", 0)
+        assert (out, started.returncode) == ("0 of 20 articles reviewed, 0 corrected\n", 0)
+        assert err == f"\nnext: potstill dataset {run.folder}\n"
