@@ -12,6 +12,7 @@ from potstill.bundle import load_bundle
 from potstill.bundle.layout import read_manifest
 from potstill.errors import BadInput, MissingExtra
 from potstill.files import sha256
+from potstill.pipeline.material import labelled_rows
 from potstill.speed import Limits, optimise_bundle
 from potstill.speed.optimising import STREAMED_BUDGETS, WORTH, _fastest
 
@@ -89,7 +90,7 @@ def test_in_a_run_the_labelled_rows_that_chose_nothing_are_the_proof(tmp_path):
     pytest.importorskip("openvino")
     run = started(tmp_path / "run")
     folder = neural_bundle(run.path("bundle"), tmp_path / "scratch").folder
-    plan = optimise_bundle(folder, limits=QUICK).plan
+    plan = optimise_bundle(folder, labelled_rows(folder, QUICK.articles), limits=QUICK).plan
     assert plan.proven_on.startswith("20 labelled articles of the test part")
     changes = [tried.change for tried in plan.tried if tried.change is not None]
     assert {(change.articles, change.labelled) for change in changes} == {(20, 20)}

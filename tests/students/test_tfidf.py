@@ -185,5 +185,5 @@ def test_a_distribution_is_learned_and_comes_back(tmp_path):
 
 def test_arrays_of_another_number_of_dimensions_are_refused(tmp_path):
     save_student(dataclasses.replace(fit_tfidf(RECIPE, headlines()), dimensions=("urgency",)), tmp_path)
-    with pytest.raises(BundleError, match="do not give 1 scores"):
+    with pytest.raises(BundleError, match="do not produce 1 scores"):
         load_student(tmp_path)
