@@ -93,7 +93,7 @@ def facts_of(evaluation, **records):
         bench=MISSING,
         plan=MISSING,
         cascade=MISSING,
-        ladder=MISSING,
+        leaderboard=MISSING,
         comparison=MISSING,
         acceptance=Record(
             "acceptance.json", "00" * 32, {"met": True, "evaluation_sha256": "cd" * 32, "outcomes": []}, Acceptance
