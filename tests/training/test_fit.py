@@ -206,7 +206,7 @@ class TestAFineTunedStudent:
         other = Examples(rows.ids, rows.frame, rows.scores + 1, rows.clusters, rows.dimensions)
         recipe = load_recipe("qwen2.5-1.5b-lora").model_copy(update={"epochs": 2, "precision": "fp32"})
 
-        with pytest.raises(Exception, match="its training rows is another"):
+        with pytest.raises(Exception, match="differs from this training in its training rows"):
             fit(
                 recipe,
                 other.take(np.arange(40)),

@@ -52,5 +52,5 @@ def test_a_rubric_that_leaves_no_room_is_refused_before_anything_is_trained(tmp_
 def test_another_rubric_is_another_training(tmp_path):
     rows = (examples(30), examples(20, seed=1))
     fit(recipe(), *rows, workdir=tmp_path, tiny=True, rubric="Score the gain.")
-    with pytest.raises(TrainingError, match="its rubric is different; train without --resume"):
+    with pytest.raises(TrainingError, match="differs from this training in its rubric; train without --resume"):
         fit(recipe(), *rows, workdir=tmp_path, tiny=True, resume=True, rubric="Score the nearness.")
