@@ -165,7 +165,9 @@ def test_a_checkpoint_of_another_training_is_refused(work):
     progress = work / "checkpoint-000018" / "progress.json"
     edit(progress, lambda content: content["identity"].update({"data": "other"}))
 
-    with pytest.raises(TrainingError, match=r"checkpoint-000018: differs from this training in its data; train without --resume"):
+    with pytest.raises(
+        TrainingError, match=r"checkpoint-000018: differs from this training in its data; train without"
+    ):
         trainings.train(work, resume=True)
 
 

@@ -441,7 +441,9 @@ def _resume(found: Path, model: nn.Module, task: Task, outcome: Outcome) -> Snap
     progress = start.documents["progress"]
     for name, wanted in task.identity.items():
         if progress["identity"].get(name) != wanted:
-            raise TrainingError(f"{found}: differs from this training in its {name}; train without --resume to start again")
+            raise TrainingError(
+                f"{found}: differs from this training in its {name}; train without --resume to start again"
+            )
     same_trainable(progress["trains"], model, str(found))
     if Counts.validated(progress["counts"], str(found)) != task.implied:
         raise TrainingError(f"{found}: its counts of what trains are not what the recipe implies")
