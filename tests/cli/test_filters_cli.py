@@ -13,6 +13,14 @@ from potstill.errors import FilterError
 
 
 @pytest.fixture
+def both():
+    """Run a command and return everything that it prints."""
+    app = typer.Typer()
+    register(app)
+    return lambda *arguments: CliRunner().invoke(app, [str(argument) for argument in arguments]).output
+
+
+@pytest.fixture
 def run():
     app = typer.Typer()
     register(app)
@@ -51,9 +59,9 @@ def test_check_as_json(run):
     assert len(found["content_hash"]) == len(found["oracle_hash"]) == 64
 
 
-def test_what_new_starts_check_accepts(run, tmp_path):
-    said = run("new", "my-topic", "--in", tmp_path)
-    assert f"potstill check {tmp_path / 'my-topic'}" in said
+def test_what_new_starts_check_accepts(run, both, tmp_path):
+    printed = both("new", "my-topic", "--in", tmp_path)
+    assert printed.splitlines()[-1] == f"next: potstill check {tmp_path / 'my-topic'}"
     assert run("check", tmp_path / "my-topic").splitlines()[-4:] == [
         *(f"warning: {part}: is still the text of the template; edit it to describe what you look for"
           for part in ("description", "dimensions", "rubric.md")),
@@ -90,9 +98,9 @@ def test_check_refuses_what_is_not_legal_with_exit_code_2(run, tmp_path):
     assert raised.value.exit_code == 2
 
 
-def test_new_without_a_folder_starts_in_the_current_one(run, tmp_path, monkeypatch):
+def test_new_without_a_folder_starts_in_the_current_one(both, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert "potstill check ./mine" in run("new", "mine")
+    assert both("new", "mine").splitlines()[-1] == "next: potstill check ./mine"
     assert (tmp_path / "mine" / "rubric.md").is_file()
 
 
