@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from potstill import terminal
+
 # Tests do not have deadlines, because the first call compiles code and machines are shared.
 settings.register_profile("potstill", deadline=None)
 settings.load_profile("potstill")
@@ -39,6 +41,13 @@ def quiet_machine():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0), raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def notes_are_shown():
+    """Show progress and notes again after a test that ran a command with `-q`."""
+    yield
+    terminal.console.quiet = False
 
 
 @pytest.fixture(scope="session")
