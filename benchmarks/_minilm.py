@@ -16,7 +16,8 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.models import Pooling, Transformer
 from transformers import AutoTokenizer, BertForSequenceClassification, pipeline
 
-from potstill.backends.plan import PORTABLE, Variant
+from potstill.backends.openvino import precisions
+from potstill.backends.plan import Variant
 from potstill.bundle import EncoderFiles, load_bundle, write_bundle
 from potstill.bundle.golden import TEXTS, word_lists
 from potstill.bundle.reading import open_encoder
@@ -82,17 +83,21 @@ def contenders(bundle: Bundle, scratch: Path, threads: int) -> list[Contender]:
     source = find_backbone(NAME).folder
     tokens = bundle.manifest.encoders[0].max_tokens
     head = bundle.student.head  # type: ignore[attr-defined]  # it is a neural student
-    bf16 = torch.bfloat16
-    ours = [Variant(threads=threads), Variant(backend="openvino", precision="bf16", threads=threads, streams=threads)]
+    ours = [Variant(threads=threads), fastest(threads).model_copy(update={"streams": threads})]
+    # A processor without instructions for bf16 computes it many times slower than fp32.
+    kinds = [torch.float32, torch.bfloat16] if "bf16" in precisions() else [torch.float32]
     return [
         *(_ours(bundle, variant) for variant in ours),
-        transformers_pipeline(source, tokens, head, torch.float32),
-        transformers_pipeline(source, tokens, head, bf16),
-        _sentences(source, tokens, head, torch.float32),
-        _sentences(source, tokens, head, bf16),
+        *(transformers_pipeline(source, tokens, head, kind) for kind in kinds),
+        *(_sentences(source, tokens, head, kind) for kind in kinds),
         _plain(bundle, _plain_graph(source, scratch / "plain.onnx"), "onnxruntime, graph as exported", threads),
         _plain(bundle, bundle.folder / "model.onnx", "onnxruntime, our fused graph", threads),
     ]
+
+
+def fastest(threads: int) -> Variant:
+    """OpenVINO in the lowest precision that this processor can multiply in."""
+    return Variant(backend="openvino", precision=precisions()[-1], threads=threads)
 
 
 def reference(bundle: Bundle) -> NeuralStudent:
@@ -114,7 +119,7 @@ def _ours(bundle: Bundle, variant: Variant) -> Contender:
 
 
 def _precision(variant: Variant) -> str:
-    return "fp32" if variant.precision == PORTABLE.precision else "bf16"
+    return "bf16" if variant.precision == "bf16" else "fp32"
 
 
 def transformers_pipeline(source: Path, tokens: int, head: LinearHead, dtype: torch.dtype) -> Contender:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
-from _minilm import contenders, make_bundle, reference
+from _minilm import contenders, fastest, make_bundle, reference
 from _students import write
 from tokenizers import Tokenizer
 
@@ -188,11 +188,12 @@ def bulk(
     work: dict[str, Callable[[], object]] = {
         way.name: (lambda way=way: way.score(texts, batches[way.name])) for way in ways
     }
-    work |= {"peak fp32": matrices(torch.float32), "peak bf16": matrices(torch.bfloat16)}
+    kinds = {way.precision for way in ways}
+    work |= {f"peak {kind}": matrices(torch.bfloat16 if kind == "bf16" else torch.float32) for kind in sorted(kinds)}
     seconds = interleaved(work, rounds)
     lengths = np.array([len(one) for one in reference(bundle).encoder.tokens(texts)])  # type: ignore[attr-defined]
     flops = float((LAYERS * (8 * lengths * HIDDEN**2 + 4 * lengths * HIDDEN * INNER + 4 * lengths**2 * HIDDEN)).sum())
-    peak = {name: MATRIX**3 * 2 * 8 / np.array(seconds[f"peak {name}"]) for name in ("fp32", "bf16")}
+    peak = {name: MATRIX**3 * 2 * 8 / np.array(seconds[f"peak {name}"]) for name in kinds}
     return {
         "mean_tokens": round(float(lengths.mean()), 1),
         "gflops_peak": {name: round(float(np.median(value)) / 1e9, 1) for name, value in peak.items()},
@@ -266,7 +267,7 @@ def alone(
     work: dict[str, Callable[[str], object]] = {
         way.name: (lambda text, way=way: way.score([text], 4096)) for way in ways
     }
-    for variant in (Variant(threads=threads), Variant(backend="openvino", precision="bf16", threads=threads)):
+    for variant in (Variant(threads=threads), fastest(threads)):
         student = replace(bundle.student, encoder=open_encoder(bundle.folder, bundle.manifest, variant))  # type: ignore[type-var]
         work[f"potstill, {variant.title}, whole verdict"] = Scorer(replace(bundle, student=student)).score
     seconds: dict[str, list[float]] = {name: [] for name in work}
