@@ -60,6 +60,13 @@ class TestHigh:
         assert sum(any(word in text for word in words) for text in chosen["content"]) == 10
         assert not any("still air and dry" in text for text in chosen["content"])
 
+    @pytest.mark.parametrize(
+        ("dimension", "expected"), [("wind", ("gale", "hurricane")), ("rain", ("steady rain", "floods"))]
+    )
+    def test_the_highest_of_one_dimension_come_first_whatever_the_other_is(self, pool, known, dimension, expected):
+        chosen = choose(pool, 10, "high", WEATHER, known, dimension=dimension)["content"].to_list()
+        assert all(any(word in text for word in expected) for text in chosen)
+
     def test_an_empty_pool_gives_no_article(self, pool, known):
         assert choose(pool.clear(), 10, "high", WEATHER, known).is_empty()
 
@@ -80,6 +87,18 @@ class TestHigh:
 def test_what_makes_no_sense_is_refused(n, how, message):
     with pytest.raises(BadInput, match=message):
         choose(pl.DataFrame({"id": ["a"], "title": [""], "content": ["x"]}), n, how, WEATHER)
+
+
+@pytest.mark.parametrize(
+    ("how", "dimension", "message"),
+    [
+        ("high", "snow", "unknown dimension 'snow'; the dimensions of weather are wind, rain"),
+        ("random", "wind", r"a dimension \('wind'\) is used by the sampling method 'high' only; .* is 'random'"),
+    ],
+)
+def test_a_dimension_that_cannot_be_used_is_refused(pool, known, how, dimension, message):
+    with pytest.raises(BadInput, match=message):
+        choose(pool, 5, how, WEATHER, known, dimension=dimension)
 
 
 def test_the_order_is_that_of_worth():

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
 
 How = Literal["random", "high"]
-"""The sampling method: `random` is uniform; `high` takes the highest `overall` predicted by a cheap student."""
+"""The sampling method: `random` is uniform; `high` takes the highest scores predicted by a cheap student."""
 
 METHODS: tuple[How, ...] = ("random", "high")
 
@@ -45,6 +45,7 @@ def choose(
     filter_: Filter,
     known: Examples | None = None,
     *,
+    dimension: str | None = None,
     seed: int = 0,
 ) -> pl.DataFrame:
     """Choose at most `n` articles of the pool, ordered by priority for labelling.
@@ -58,13 +59,14 @@ def choose(
         how: the sampling method, see `How`.
         filter_: the filter with the window and weights to use.
         known: the labelled articles; required for `high`.
+        dimension: the dimension whose predicted scores `high` compares; `overall` if it is None.
         seed: random seed.
 
     Returns:
         The chosen rows of the pool.
 
     Raises:
-        BadInput: `n` is below 1, or `how` is unknown or was removed.
+        BadInput: `n` is below 1, `how` is unknown or was removed, or `dimension` is unknown or given for `random`.
         DatasetError: `high` is used without labels.
         MissingExtra: scikit-learn is not installed (not required for `random`).
     """
@@ -74,13 +76,15 @@ def choose(
         raise BadInput(f"sampling method {how!r} was removed: {REMOVED[how]}; use {' or '.join(METHODS)}")
     if how not in METHODS:
         raise BadInput(f"unknown sampling method {how!r}; methods: {', '.join(METHODS)}")
+    if dimension is not None:
+        _check_dimension(dimension, how, filter_)
     new, texts = _new(pool, filter_, known)
     if how == "random":
         order = at_random(new["id"].to_list(), seed)
     elif known is None:
         raise DatasetError(f"sampling by {how!r} needs labels to learn from; start with a random sample")
     else:
-        order = _descending(_predicted_overall(texts, known, filter_, seed), seed)
+        order = _descending(_predicted(texts, known, filter_, dimension, seed), seed)
     chosen: pl.DataFrame = new[order[:n].tolist()]
     return chosen
 
@@ -109,11 +113,23 @@ def _new(pool: pl.DataFrame, filter_: Filter, known: Examples | None) -> tuple[p
     ]
 
 
-def _predicted_overall(texts: Sequence[str], known: Examples, filter_: Filter, seed: int) -> FloatArray:
-    """Return the `overall` that a cheap student predicts for each text, shape (texts,)."""
+def _check_dimension(dimension: str, how: How, filter_: Filter) -> None:
+    """Check that the filter has the dimension and that the sampling method uses it."""
+    if how != "high":
+        raise BadInput(f"a dimension ({dimension!r}) is used by the sampling method 'high' only; the method is {how!r}")
+    if dimension not in filter_.dimension_names:
+        names = ", ".join(filter_.dimension_names)
+        raise BadInput(f"unknown dimension {dimension!r}; the dimensions of {filter_.name} are {names}")
+
+
+def _predicted(texts: Sequence[str], known: Examples, filter_: Filter, dimension: str | None, seed: int) -> FloatArray:
+    """Return the score that a cheap student predicts for each text, shape (texts,): a dimension's, or `overall`."""
     check_labelled(known)
     frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
     scores = fitter(cheap_student(len(known)), seed=seed)(known).predict(frame)
+    if dimension is not None:
+        column: FloatArray = scores[:, known.dimensions.index(dimension)]
+        return column
     return metrics.weighted(np.clip(scores, filter_.scale.min, filter_.scale.max), filter_.weights)
 
 

@@ -71,3 +71,16 @@ def test_a_column_that_the_result_cannot_hold_is_refused(run, pool, tmp_path):
     pl.read_parquet(pool).with_columns(picture=pl.lit(b"x")).write_parquet(pool)
     with pytest.raises(BadInput, match="column picture has the type Binary, which JSON lines cannot represent"):
         sample(run, "--articles", pool, "-o", tmp_path / "out.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--how", "high", "--dimension", "snow"), "unknown dimension 'snow'; the dimensions of .* are "),
+        (("--dimension", "quality"), "is used by the sampling method 'high' only; the method is 'random'"),
+    ],
+)
+def test_a_dimension_that_cannot_be_used_is_refused(run, pool, tmp_path, options, message):
+    with pytest.raises(BadInput, match=message):
+        sample(run, "--articles", pool, "-o", tmp_path / "out.jsonl", *options)
+    assert not (tmp_path / "out.jsonl").exists()

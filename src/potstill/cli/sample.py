@@ -27,6 +27,10 @@ def sample(
         str,
         typer.Option(help="Sampling method: random, or high (the highest scores that a cheap student predicts)."),
     ] = "random",
+    dimension: Annotated[
+        str | None,
+        typer.Option(help="With --how high: compare the predicted scores of this dimension instead of overall."),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed.")] = 0,
     dropped: Annotated[
         bool, typer.Option("--dropped", help="Choose from the articles that the prefilter drops.")
@@ -53,8 +57,8 @@ def sample(
     if opened.path("ledger").exists() and opened.path("articles").exists():
         rows, oracles = labels_of(opened)
         known = labelled(rows, oracles, filter_).examples() if oracles else None
-    chosen = choose(pool, number, how, filter_, known, seed=seed)  # type: ignore[arg-type]  # choose checks the method itself
+    chosen = choose(pool, number, how, filter_, known, dimension=dimension, seed=seed)  # type: ignore[arg-type]  # choose checks the method itself
     with open_writer(out) as writer:
         writer.write(chosen)
-    note(f"{chosen.height} of {pool.height} articles chosen, {how}")
+    note(f"{chosen.height} of {pool.height} articles chosen, {how}{'' if dimension is None else f' by {dimension}'}")
     print_next(f"potstill label {shlex.quote(str(run))} --oracle ORACLE --articles {shlex.quote(out)}")
