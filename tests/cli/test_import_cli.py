@@ -51,7 +51,7 @@ def test_three_commands_lead_from_a_file_to_a_dataset_and_each_names_the_next(es
     assert re.search(r"label +done", run("status", "my run"))
     again = run("import", "my run", "essays.csv", "--text", "essay")
     assert again.splitlines()[-2:] == [
-        "the run already has all of them; nothing was changed", "next: potstill dataset 'my run'"
+        "the run already has all of them; nothing was changed", "next: potstill distill 'my run'"
     ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Tests of the ledger: answers are kept, labels are means, and a masked score is not zero."""
 
+import hashlib
 import json
 import sqlite3
 
@@ -7,6 +8,7 @@ import pytest
 from scripted_oracle import FRONT_PAGE
 
 from potstill.errors import LabelError
+from potstill.labelling import ledger as ledgers
 from potstill.labelling.ledger import Answered, Failed, Ledger, Opened, Question, Spent, call_key, window_hash
 from potstill.oracle.prompt import Prompt
 
@@ -125,6 +127,81 @@ def test_another_process_reads_what_was_recorded(ledger):
     with sqlite3.connect(f"file:{ledger.path}?mode=ro", uri=True) as reader:
         rows = reader.execute("SELECT article, oracle, sample, scores FROM labels").fetchall()
     assert rows == [("a", "o:m", 0, json.dumps(dict.fromkeys(sorted(NAMES), 4.0)))]
+
+
+def shared_texts(path, copies):
+    """A ledger of `copies` articles with one text, each with an answer of its own about it, and two other articles."""
+    ledger = Ledger(path)
+    ledger.accept(PROMPT, others=False)
+    names = [f"copy {number:03}" for number in range(copies)]
+    ledger.know(dict.fromkeys(names, window_hash("text of a")) | {"b": window_hash("text of b")})
+    ledger.know({"b": window_hash("another text of b"), "c": window_hash("text of c")})
+    ledger.record([answered(number % 7 + 1.0, sample=number) for number in range(copies)])
+    ledger.record([answered(3.0, article="b"), answered(9.0, article="b", oracle="other:m")])
+    ledger.record([answered(2.0, article="b", prompt="not accepted"), answered(5.0, article="c")])
+    return ledger
+
+
+def hashed(ledger):
+    with sqlite3.connect(f"file:{ledger.path}?mode=ro", uri=True) as reader:
+        return ledgers.hash_labels(reader)
+
+
+def test_labels_of_articles_that_share_a_text_are_those_of_the_view(tmp_path):
+    ledger = shared_texts(tmp_path / "ledger.sqlite", 9)
+    view = "SELECT article, oracle, sample, scores FROM labels ORDER BY 1, 2, 3"
+    with sqlite3.connect(f"file:{ledger.path}?mode=ro", uri=True) as reader:
+        rows = reader.execute(view).fetchall()
+    expected = [(*key, json.loads(scores)["reach"]) for *key, scores in rows]
+    assert ledger.answers(FRONT_PAGE).select("article", "oracle", "sample", "y_reach").rows() == expected
+    means = {}
+    for article, oracle, _, reach in expected:
+        means.setdefault((article, oracle), []).append(reach)
+    labels = ledger.labels(FRONT_PAGE).select("article", "oracle", "samples", "y_reach").rows()
+    assert labels == [(*key, len(values), pytest.approx(sum(values) / len(values))) for key, values in means.items()]
+    assert len(labels) == 9 + 2 + 1
+
+
+def test_the_hash_of_a_ledger_is_that_of_the_rows_of_its_view(tmp_path):
+    ledger = shared_texts(tmp_path / "ledger.sqlite", 4)
+    with sqlite3.connect(f"file:{ledger.path}?mode=ro", uri=True) as reader:
+        rows = reader.execute("SELECT article, oracle, sample, scores FROM labels ORDER BY 1, 2, 3").fetchall()
+    lines = b"".join(json.dumps(row, ensure_ascii=False).encode() + b"\n" for row in rows)
+    assert hashed(ledger) == hashlib.sha256(lines).hexdigest()
+
+
+def test_the_hash_of_many_shared_texts_changes_with_a_label_and_with_a_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(ledgers, "_MOST_COPIES", 0)
+    monkeypatch.setattr(ledgers, "_MANY_COPIES", 0)
+    ledger = shared_texts(tmp_path / "ledger.sqlite", 4)
+    before = hashed(ledger)
+    ledger.record([answered(8.0, sample=3)])
+    changed = hashed(ledger)
+    ledger.know({"another copy": window_hash("text of a")})
+    assert len({before, changed, hashed(ledger)}) == 3
+
+
+def test_the_work_for_labels_grows_with_the_number_of_articles_that_share_a_text_and_not_faster(tmp_path):
+    work = []
+    for copies in (100, 400):
+        ledger = shared_texts(tmp_path / f"{copies}.sqlite", copies)
+        steps = []
+        ledger._database.set_progress_handler(lambda steps=steps: steps.append(1), 100)
+        assert ledger.labels(FRONT_PAGE).height == copies + 3
+        work.append(len(steps))
+    assert work[1] < 6 * work[0]
+
+
+def test_imported_answers_are_those_that_are_recorded_one_by_one(tmp_path):
+    answers = [answered(4.0), answered(6.0, sample=1), answered(1.0, article="b"), answered(5.0)]
+    stored = []
+    for name in ("record", "record_imported"):
+        with Ledger(tmp_path / f"{name}.sqlite") as ledger:
+            getattr(ledger, name)(answers, without=[question("b").key])
+            columns = "article, oracle, prompt, window, sample, scores, evidence, raw, repaired, tokens_in, cost"
+            stored.append(ledger._database.execute(f"SELECT {columns} FROM calls ORDER BY number").fetchall())
+    assert stored[0] == stored[1]
+    assert len(stored[0]) == 3
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
     """Yield the articles of a file, at least one batch; a row is checked when its batch is reached."""
-    header, rows = csv_table(path)
+    header, table = csv_table(path)
+    rows = ((number, dict(zip(header, fields, strict=True))) for number, fields in table)
     if header:
         # The header is checked before any row, because the first row may span many lines.
         refuse_without_content(path, header)
@@ -50,8 +51,8 @@ def _with_others(path: Path, frame: pl.DataFrame, header: list[str], rows: list[
     return own_extra(path, pl.concat([frame, others], how="horizontal"))
 
 
-def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]]]]:
-    """Return the header, empty if the file has none, and the rows by its names.
+def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+    """Return the header, empty if the file has none, and the rows, which have as many values.
 
     All values are text; each row has the number of the line where it ends.
     """
@@ -71,14 +72,14 @@ def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, dict[str, Any]
     return header, _csv_rows(path, reader, header)
 
 
-def _csv_rows(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:  # noqa: ANN401 - csv's reader has no public type
+def _csv_rows(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int, list[str]]]:  # noqa: ANN401 - csv's reader has no public type
     try:
         for fields in reader:
             if not fields:
                 continue
             if len(fields) != len(header):
                 fail(path, reader.line_num, f"{len(fields)} fields, but the header has {len(header)}")
-            yield reader.line_num, dict(zip(header, fields, strict=True))
+            yield reader.line_num, fields
     except csv.Error as error:
         fail(path, reader.line_num, f"broken CSV ({error})")
 

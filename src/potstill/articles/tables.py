@@ -69,8 +69,9 @@ def _csv(path: Path, batch_size: int) -> Iterator[Batch]:
     header, rows = csv_table(path)
     schema = dict.fromkeys(header, pl.String)
     for batch in chunks(rows, batch_size):
-        columns = {name: [row[name] or None for _, row in batch] for name in header}
-        yield pl.DataFrame(columns, schema=schema), [number for number, _ in batch]
+        columns = zip(*(fields for _, fields in batch), strict=True)
+        whole = {name: [value or None for value in values] for name, values in zip(header, columns, strict=True)}
+        yield pl.DataFrame(whole, schema=schema), [number for number, _ in batch]
 
 
 def _json(path: Path, ending: str, batch_size: int) -> Iterator[Batch]:

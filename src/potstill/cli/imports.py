@@ -72,8 +72,10 @@ def import_(
     on_interrupt("run the same command again; labels that are already in the run are kept")
     chosen = None if filter_ is None else load_filter(filter_)
     done = import_labels(run, file, chosen, columns, overwrite=overwrite)
-    several = f" --labels-of {shlex.quote(done.oracle)}" if len(done.labels) > 1 else ""
-    following = f"potstill dataset {shlex.quote(str(run))}{several}"
+    following = f"potstill distill {shlex.quote(str(run))}"
+    if len(done.labels) > 1:
+        # `distill` learns the labels of the oracle that the dataset was built with.
+        following = f"potstill dataset {shlex.quote(str(run))} --labels-of {shlex.quote(done.oracle)}"
     if as_json:
         print(json.dumps(asdict(done) | {"next": following}, indent=2, ensure_ascii=False))
         return

@@ -93,6 +93,31 @@ CREATE VIEW labels (article, oracle, sample, scores, evidence) AS
     );
 """
 
+# The rows of the view `labels`. The view, which old ledgers hold too, compares each answer with all others of its
+# article, so that its time grows with the cube of the number of articles that share a text.
+_LABELS = """
+    SELECT articles.article, calls.oracle, calls.sample, calls.scores, calls.evidence, max(calls.number)
+    FROM ({articles}) AS articles JOIN windows ON windows.article = articles.article
+        JOIN calls ON calls.window = windows.window
+    WHERE calls.prompt IN (SELECT hash FROM prompts WHERE accepted)
+    GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+"""
+
+_ALL = "SELECT DISTINCT article FROM windows"
+
+# Articles with the same texts have the same answers: `first` is the article of them that comes first.
+_SAME_TEXTS = """
+    SELECT article, min(article) OVER (PARTITION BY texts) AS first FROM
+        (SELECT article, group_concat(window) AS texts FROM (SELECT * FROM windows ORDER BY 1, 2) GROUP BY article)
+    ORDER BY article
+"""
+
+_FIRST = f"SELECT article FROM ({_SAME_TEXTS}) WHERE article = first"  # noqa: S608 - a constant
+
+_MOST_COPIES = 20
+_MANY_COPIES = 1_000_000
+"""Above both, in answers per text and in all, the answers that articles share are read once for each text."""
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -255,6 +280,22 @@ class Ledger:
             database.executemany("DELETE FROM calls WHERE key = ?", ((key,) for key in without))
             for event in events:
                 _keep(database, event)
+
+    def record_imported(self, answers: Iterable[Answered], *, without: Iterable[str] = ()) -> None:
+        """Write answers that no call was made for, in one transaction; faster than `record` for many of them.
+
+        Args:
+            answers: the answers.
+            without: keys of answers to delete first, in the same transaction.
+
+        Raises:
+            BadInput: the disk is full; the existing content is unchanged.
+        """
+        with self._writing() as database:
+            database.executemany("DELETE FROM calls WHERE key = ?", ((key,) for key in without))
+            database.execute("PRAGMA cache_size = -262144")
+            at = _now()
+            database.executemany(_ANSWER, (_answer_columns(answer, at) for answer in answers))
 
     def open_job(self, tag: str, calls: Sequence[Opened]) -> None:
         """Record a batch job that is about to be sent, with the maximum cost of each call."""
@@ -462,12 +503,16 @@ class Ledger:
         Raises:
             LabelError: a label does not have the dimensions of the filter, or is outside its scale.
         """
+        return self._answers(filter_, _ALL)
+
+    def _answers(self, filter_: Filter, articles: str) -> pl.DataFrame:
+        """Return the answers about the articles of an SQL query, as `answers` does."""
         names = filter_.dimension_names
         low, high = filter_.scale.min, filter_.scale.max
         columns: dict[str, list[Any]] = {name: [] for name in ("article", "oracle", "sample", "evidence")}
         scores: dict[str, list[float | None]] = {name: [] for name in names}
-        rows = self._database.execute("SELECT article, oracle, sample, evidence, scores FROM labels ORDER BY 1, 2, 3")
-        for *facts, text in rows:
+        for article, oracle, sample, text, evidence, _ in self._database.execute(_LABELS.format(articles=articles)):
+            facts = (article, oracle, sample, evidence)
             found = json.loads(text)
             if set(found) != set(names):
                 raise LabelError(
@@ -494,14 +539,22 @@ class Ledger:
         Raises:
             LabelError: as in `answers`.
         """
-        answers = self.answers(filter_)
         names = filter_.dimension_names
-        return answers.group_by("article", "oracle", maintain_order=True).agg(
-            pl.len().cast(pl.Int64).alias("samples"),
-            pl.col("evidence").first(),
-            *(pl.col(f"y_{name}").mean() for name in names),
-            *(pl.col(f"y_{name}").std(ddof=0).alias(f"s_{name}") for name in names),
+        found = (
+            self._answers(filter_, _FIRST)
+            .group_by("article", "oracle", maintain_order=True)
+            .agg(
+                pl.len().cast(pl.Int64).alias("samples"),
+                pl.col("evidence").first(),
+                *(pl.col(f"y_{name}").mean() for name in names),
+                *(pl.col(f"y_{name}").std(ddof=0).alias(f"s_{name}") for name in names),
+            )
         )
+        with self._lock:
+            same = self._database.execute(_SAME_TEXTS).fetchall()
+        articles = pl.DataFrame(same, schema={"article": pl.String, "first": pl.String}, orient="row")
+        labels = articles.join(found.rename({"article": "first"}), on="first", maintain_order="left_right")
+        return labels.drop("first")
 
     # Private methods.
 
@@ -553,6 +606,24 @@ class Ledger:
             with self._lock:
                 found += self._database.execute(query.format(",".join("?" * len(part))), part).fetchall()
         return found
+
+
+def hash_labels(database: sqlite3.Connection) -> str:
+    """Hash a ledger's labels: only what later stages read, and not when or how the labels were bought."""
+    hasher = hashlib.sha256()
+    copies, calls = database.execute(
+        "SELECT (SELECT coalesce(sum(articles * answers), 0) FROM"
+        " (SELECT window, count(*) AS articles FROM windows GROUP BY window)"
+        " JOIN (SELECT window, count(*) AS answers FROM calls GROUP BY window) USING (window)),"
+        " (SELECT count(*) FROM calls)"
+    ).fetchone()
+    many = copies > max(_MOST_COPIES * calls, _MANY_COPIES)
+    if many:
+        for row in database.execute(_SAME_TEXTS):
+            hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    for *row, _, _ in database.execute(_LABELS.format(articles=_FIRST if many else _ALL)):
+        hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    return hasher.hexdigest()
 
 
 _COUNTED = ("tokens_in", "tokens_out", "cost")
@@ -609,10 +680,13 @@ def _columns(question: Question) -> dict[str, Any]:
     }
 
 
-def _answer_columns(event: Answered) -> dict[str, Any]:
+# The encoding must be unique per set of scores, because a hash of this text decides whether the run is stale.
+_encode_scores = json.JSONEncoder(sort_keys=True, allow_nan=False).encode
+
+
+def _answer_columns(event: Answered, at: str) -> dict[str, Any]:
     return _columns(event.question) | {
-        # The encoding must be unique per set of scores, because a hash of this text decides whether the run is stale.
-        "scores": json.dumps(dict(event.scores), sort_keys=True, allow_nan=False),
+        "scores": _encode_scores(dict(event.scores)),
         "evidence": event.evidence,
         "raw": event.raw,
         "repaired": event.repaired,
@@ -620,8 +694,20 @@ def _answer_columns(event: Answered) -> dict[str, Any]:
         "tokens_out": _count(event.tokens_out),
         "cost": _money(event.cost),
         "seconds": event.seconds,
-        "at": _now(),
+        "at": at,
     }
+
+
+_ANSWER_COLUMNS = (
+    "key", "article", "oracle", "prompt", "window", "sample", "scores", "evidence", "raw", "repaired", "tokens_in",
+    "tokens_out", "cost", "seconds", "at",
+)  # fmt: skip
+
+# The key can only exist already if an earlier revision's answer is valid again; that answer becomes the latest.
+_ANSWER = (
+    f"INSERT OR REPLACE INTO calls ({', '.join(_ANSWER_COLUMNS)}) "  # noqa: S608 - constants of this module
+    f"VALUES ({', '.join(f':{name}' for name in _ANSWER_COLUMNS)})"
+)
 
 
 def _failure_columns(event: Failed) -> dict[str, Any]:
@@ -644,9 +730,7 @@ def _keep(database: sqlite3.Connection, event: Event) -> None:
         return
     database.execute("DELETE FROM open_calls WHERE key = ?", (event.question.key,))
     if isinstance(event, Answered):
-        # The key can only exist already if an earlier revision's answer is valid again; that answer becomes the latest.
-        database.execute("DELETE FROM calls WHERE key = ?", (event.question.key,))
-        _insert(database, "calls", _answer_columns(event))
+        database.execute(_ANSWER, _answer_columns(event, _now()))
     else:
         _insert(database, "failures", _failure_columns(event))
 

@@ -248,6 +248,10 @@ def _compare(
     window: str, rows: Sequence[tuple[Any, ...]], known: Sequence[Known], prompt: Prompt, changes: _Changes
 ) -> None:
     """Compare the labels of one text; the labels of an article and an oracle are compared whatever their order."""
+    if not known and len(rows) == 1:
+        _, line, article, oracle, *scores = rows[0]
+        changes.added.append((line, Question(article, oracle, prompt.hash, window, 0), tuple(scores)))
+        return
     names = prompt.filter.dimension_names
     free: Counter[str] = Counter()
     before: dict[tuple[str, str], list[tuple[int, Scores]]] = defaultdict(list)
@@ -301,16 +305,19 @@ def _write(ledger: Ledger, file: str | Path, answers: pl.DataFrame, changes: _Ch
     """Write the hash of each article's text and the changed labels, and accept the labels of the prompt."""
     ledger.know(dict(answers.select("article", "window").iter_rows()))
     names = prompt.filter.dimension_names
-    ledger.record((_answered(file, names, *one) for one in changes.added), without=changes.removed)
+    raw = f"{IMPORTED_RAW}{Path(file).name}, "
+    kind = place_of(file, 0).removesuffix("0: ")
+    answers = (_answered(f"{raw}{kind}{line}", names, *one) for line, *one in changes.added)
+    ledger.record_imported(answers, without=changes.removed)
     ledger.accept(prompt, others=False)
 
 
-def _answered(file: str | Path, names: Sequence[str], line: int, question: Question, scores: Scores) -> Answered:
+def _answered(raw: str, names: Sequence[str], question: Question, scores: Scores) -> Answered:
     return Answered(
         question=question,
         scores=dict(zip(names, scores, strict=True)),
         evidence="",
-        raw=f"{IMPORTED_RAW}{Path(file).name}, {place_of(file, line).removesuffix(': ')}",
+        raw=raw,
         repaired=False,
         tokens_in=None,
         tokens_out=None,

@@ -7,8 +7,6 @@ inputs has changed since, or when a stage that it depends on is stale.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shlex
 import sqlite3
 from contextlib import closing, contextmanager
@@ -457,12 +455,10 @@ def _last_oracle(path: Path) -> str | None:
 
 
 def _ledger_hash(path: Path) -> str:
-    """Hash the ledger's view `labels`: only what later stages read, and not when or how the labels were bought."""
-    hasher = hashlib.sha256()
+    from potstill.labelling.ledger import hash_labels
+
     try:
         with closing(read_database(path)) as database:
-            for row in database.execute("SELECT article, oracle, sample, scores FROM labels ORDER BY 1, 2, 3"):
-                hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+            return hash_labels(database)
     except sqlite3.DatabaseError as error:
         raise RunError(f"{path}: not a readable ledger ({error})") from None
-    return hasher.hexdigest()
