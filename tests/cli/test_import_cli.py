@@ -46,8 +46,8 @@ def test_three_commands_lead_from_a_file_to_a_dataset_and_each_names_the_next(es
     out = run(*shlex.split(following.replace("RUN", "'my run'"))[1:])
     assert "60 articles and 60 labels added" in out
     following = out.splitlines()[-1].removeprefix("next: ")
-    assert following == "potstill dataset 'my run'"
-    assert "60 rows of imported" in run(*shlex.split(following)[1:])
+    assert following == "potstill distill 'my run'"
+    assert "60 rows of imported" in run("dataset", "my run")
     assert re.search(r"label +done", run("status", "my run"))
     again = run("import", "my run", "essays.csv", "--text", "essay")
     assert again.splitlines()[-2:] == [

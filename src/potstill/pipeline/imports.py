@@ -249,8 +249,8 @@ def _compare(
 ) -> None:
     """Compare the labels of one text; the labels of an article and an oracle are compared whatever their order."""
     if not known and len(rows) == 1:
-        _, line, article, oracle, *scores = rows[0]
-        changes.added.append((line, Question(article, oracle, prompt.hash, window, 0), tuple(scores)))
+        _, number, id_, by, *only = rows[0]
+        changes.added.append((number, Question(id_, by, prompt.hash, window, 0), tuple(only)))
         return
     names = prompt.filter.dimension_names
     free: Counter[str] = Counter()
@@ -307,8 +307,8 @@ def _write(ledger: Ledger, file: str | Path, answers: pl.DataFrame, changes: _Ch
     names = prompt.filter.dimension_names
     raw = f"{IMPORTED_RAW}{Path(file).name}, "
     kind = place_of(file, 0).removesuffix("0: ")
-    answers = (_answered(f"{raw}{kind}{line}", names, *one) for line, *one in changes.added)
-    ledger.record_imported(answers, without=changes.removed)
+    events = (_answered(f"{raw}{kind}{line}", names, question, scores) for line, question, scores in changes.added)
+    ledger.record_imported(events, without=changes.removed)
     ledger.accept(prompt, others=False)
 
 
