@@ -1,7 +1,9 @@
 """Tests of the Python interface: from a table of texts and scores to a bundle, in memory."""
 
+import copy
 import doctest
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -320,3 +322,109 @@ def test_a_run_goes_from_labels_to_a_report(flt, tmp_path):
     again = run.distill(recipes=["constant", "tfidf-ridge"])
     assert [outcome.stage for outcome in again.outcomes] == ["dataset", "train", "bundle", "evaluate", "report"]
     assert again.evaluation.shipped.rung == "tfidf-ridge"
+
+
+def refused(message):
+    """Expect one line that matches."""
+    return pytest.raises(ps.PotstillError, match=rf"\A{message}[^\n]*\Z")
+
+
+def test_a_bundle_is_not_saved_over_other_files(scorer, tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    with refused(".*thesis: holds other files than a bundle, which would be lost"):
+        scorer.save(tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "empty", tmp_path / "empty", tmp_path / "new"):
+        assert ps.Scorer.load(scorer.save(folder)).filters == ("essays",)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pd.DataFrame({"text": ["one", "two", "three"]}),
+        pl.DataFrame({"id": [1, 2, 3], "body": ["one", "two", "three"]}),
+        ["one", "two", "three"], ("one", "two", "three"), pd.Series(["one", "two", "three"]),
+        np.array(["one", "two", "three"]), pl.Series(["one", "two", "three"]),
+        [{"text": "one"}, {"text": "two"}, {"text": "three"}], {"content": ["one", "two", "three"]},
+    ],
+)  # fmt: skip
+def test_a_student_predicts_lists_and_columns_and_tables_alike(student, texts):
+    expected = student.predict(["one", "two", "three"])
+    assert expected.shape == (3, 2)
+    np.testing.assert_array_equal(student.predict(texts), expected)
+    np.testing.assert_array_equal(student.predict(iter(["one", "two", "three"])), expected)
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        ("one text", "a table is needed"), (5, "a table is needed"), (None, "a table is needed"),
+        (["one", None], "text 2: expected text, got NoneType"), ([1, 2], "text 1: expected text, got int"),
+        (pd.DataFrame({"words": ["one"]}), "no column of text: expected content, text, body, full_text; got words"),
+        (pd.DataFrame({"text": [1]}), "column text: expected text, got Int64"),
+        (["fine", "half \ud800"], "column 'text': row 2: unpaired surrogate"),
+    ],
+)  # fmt: skip
+def test_what_are_no_texts_is_not_predicted(student, texts, message):
+    with refused(message):
+        student.predict(texts)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda _: ps.Dataset.from_frame(essays(9), None), "a filter is needed"),
+        (lambda _: ps.Dataset.from_frame(essays(9), "uplifting"), "a filter is needed, such as .*; got str"),
+        (lambda g: ps.Dataset.from_frame(essays(9), g["flt"], text="body", scores=5), "scores: expected a dict"),
+        (
+            lambda g: ps.Dataset.from_frame(
+                essays(9), g["flt"], text="body", scores={"cohesion": "cohesion", "syntax": "syntax", "wit": "cohesion"}
+            ),
+            "scores of wit: the filter's dimensions are cohesion, syntax",
+        ),
+        (lambda g: g["data"].split(seed=-1), "seed: got -1"),
+        (lambda g: g["data"].split(seed="x"), "seed: got 'x'"),
+        (lambda g: g["data"].split(fractions=(0.8, 0.1, 0.1)), r"fractions: got \(0.8, 0.1, 0.1\)"),
+        (lambda g: g["data"].split(whole="author"), "whole: got 'author', expected 'source', 'time' or None"),
+        (lambda _: ps.Student(5), "a recipe is needed: .*; got int"),
+        (lambda _: ps.Student("tfidf-ridge", seed="x"), "seed: got 'x'"),
+        (lambda _: ps.Student("tfidf-ridge", device="tpu"), "device: got 'tpu', expected auto, cpu, cuda or mps"),
+        (lambda g: ps.Student("tfidf-ridge").fit(g["data"]), "split the dataset first: fit takes rows"),
+        (lambda g: ps.Student("tfidf-ridge").fit(g["parts"]), "fit takes rows of a split, .*; got Parts"),
+        (lambda g: ps.Student("tfidf-ridge").fit(g["parts"].train, g["other"]), "the rows have the dimensions wit; "),
+        (lambda g: g["student"].evaluate(g["data"]), "split the dataset first: evaluate takes rows"),
+        (lambda g: g["student"].evaluate(g["other"]), "the rows have the dimensions wit; the training rows cohesion"),
+        (lambda g: g["student"].evaluate(g["parts"].calibration), "there are no rows to evaluate on"),
+        (lambda g: g["student"].calibrate(g["other"]), "the rows have the dimensions wit; "),
+        (lambda g: g["student"].calibrate(essays(9)), "calibrate takes rows of a split, .*; got list"),
+        (lambda g: ps.compare("tfidf-ridge", g["parts"]), "students: expected a list"),
+        (lambda g: ps.compare(["constant"], g["data"]), "parts: expected the parts .*; got Dataset"),
+        (lambda g: ps.compare(["constant"], g["parts"], part="train"), "part: got 'train'"),
+        (lambda g: ps.Scorer("essays", g["student"]), "a filter is needed"),
+        (lambda g: ps.Scorer(g["flt"], "tfidf-ridge"), "a scorer needs a fitted student; got str"),
+        (lambda g: g["scorer"].score(None), "a text or an Article is needed; got NoneType"),
+        (lambda g: g["scorer"].score({"text": "a"}), "a text or an Article is needed; got dict; tables are scored"),
+        (lambda g: list(g["scorer"].score_many("a text")), "expected texts or articles in .*; got str"),
+        (lambda g: g["scorer"].save(5), "a path is needed; got int"),
+        (lambda g: pickle.dumps(g["scorer"]), "a scorer cannot be pickled or copied; save it"),
+        (lambda g: copy.deepcopy(g["scorer"]), "a scorer cannot be pickled or copied; save it"),
+        (lambda _: ps.Run.open(5), "a path is needed; got int"),
+        (lambda _: ps.Run.create("run", "uplifting"), "a filter is needed"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_refused_in_one_line(flt, data, parts, student, scorer, call, message):
+    other = ps.Filter("other", ["wit"], scale=(1, 5))
+    wit = [{"text": row["body"], "wit": row["cohesion"]} for row in essays(40)]
+    rows = ps.Dataset.from_frame(wit, other).split().train
+    with refused(message):
+        call({"flt": flt, "data": data, "parts": parts, "student": student, "scorer": scorer, "other": rows})
+
+
+def test_rows_show_how_many_they_are_and_not_their_texts(parts):
+    assert repr(parts.test) == f"Rows({len(parts.test)} of essays: cohesion, syntax)"
+
+
+def test_scoring_an_empty_list_gives_an_empty_list(scorer):
+    assert scorer.score_batch([]) == []

@@ -65,3 +65,30 @@ def test_nan_is_missing_and_mixed_numbers_are_numbers():
 def test_what_is_no_table_is_refused(table, message):
     with pytest.raises(BadInput, match=message):
         to_polars(table)
+
+
+def test_every_kind_of_missing_value_of_pandas_is_missing():
+    whole = pd.Series([1, None, 3], dtype="Int64")
+    days = pd.Series([pd.Timestamp("2024-01-01"), pd.NaT, pd.NaT])
+    table = pd.DataFrame({"whole": whole, "text": pd.Series(["a", None, "c"], dtype="string"), "days": days})
+    frame = to_polars(table)
+    assert frame["whole"].to_list() == [1, None, 3]
+    assert frame["text"].to_list() == ["a", None, "c"]
+    assert frame["days"].null_count() == 2
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"text": "abc"}, "column text: expected a list of values, one per row; got str"),
+        ({"text": 5}, "column text: expected a list of values, one per row; got int"),
+        ([{"text": "fine"}, {"text": "half \ud800"}], "column 'text': row 2: unpaired surrogate"),
+        ([{"half \ud800": "fine"}], r"column 'half \\ud800': its name: unpaired surrogate"),
+        (pd.DataFrame([["a", "b"]], columns=["text", "text"]), "the names of the columns must differ; got text, text"),
+        (pd.DataFrame([["a", "b"]]), "the names of the columns must be texts; got 0"),
+        (pl.scan_csv("no such file.csv"), "the table cannot be computed .*no such file.csv"),
+    ],
+)
+def test_a_table_with_a_fault_is_refused_in_one_line(table, message):
+    with pytest.raises(BadInput, match=rf"\A{message}[^\n]*\Z"):
+        to_polars(table)

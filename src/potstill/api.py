@@ -6,16 +6,20 @@ run folder, except `Run`. Everything is imported from `potstill` itself: `import
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 import numpy as np
 import polars as pl
 
 from potstill import metrics
 from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate
+from potstill.bundle.layout import BUNDLE_LAYOUT
 from potstill.bundle.reading import Bundle
 from potstill.calibration import no_calibration
 from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Fractions, assemble
@@ -25,11 +29,15 @@ from potstill.evaluation.judging import Predicted, constant_for, judge
 from potstill.frames import like, to_polars
 from potstill.pipeline import run as runs
 from potstill.scorer import scoring
+from potstill.scorer.scoring import BATCH
 from potstill.students.recipes import load_recipe
+from potstill.types import Article
 from potstill.verdict import cap_hits
 
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Unpack
 
     from potstill.calibration import Calibration
@@ -62,6 +70,9 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.examples)
+
+    def __repr__(self) -> str:
+        return f"Rows({len(self):,} of {self.filter.name}: {', '.join(self.examples.dimensions)})"
 
     @property
     def texts(self) -> list[str]:
@@ -145,6 +156,11 @@ class Dataset:
             LabelError: a score is missing from the columns, is no number or is outside the scale; the message names the
                 row.
         """
+        _need_filter(filter_)
+        if scores is not None and not isinstance(scores, str | Mapping):
+            raise BadInput(
+                f"scores: expected a dict of dimension and column, or the name of one column; got {_kind(scores)}"
+            )
         found = read_table(to_polars(table), filter_, Columns(text, title, id, scores, oracle))
         return cls(filter_, found.articles, found.labels)
 
@@ -177,7 +193,10 @@ class Dataset:
             DatasetError: there are too few rows, or the labels of no dimension vary.
             MissingExtra: datasketch is not installed.
         """
-        shares = Fractions.parse(fractions) if isinstance(fractions, str) else fractions
+        _need_seed(seed)
+        shares = _shares(fractions)
+        if whole not in {None, "source", "time"}:
+            raise BadInput(f"whole: got {whole!r}, expected 'source', 'time' or None")
         built, record, _ = assemble(
             self.articles, self.labels, self.filter, seed=seed, fractions=shares, whole=whole, oracle=oracle
         )
@@ -219,7 +238,7 @@ def label(
         retry_failed: whether to retry questions that failed permanently.
 
     Raises:
-        BadInput: a limit on the cost has no price, or the oracle's name is not valid.
+        BadInput: a limit on the cost has no price, or the filter or the oracle is not valid.
         OracleError: the oracle cannot be asked: no key, no credit, no such address.
         LabelError: not a single label could be bought; the message gives the first failure.
         MissingExtra: the oracle's client library is not installed.
@@ -228,6 +247,7 @@ def label(
     from potstill.labelling import label as buy
     from potstill.labelling.labels import no_label
 
+    _need_filter(filter_)
     rows = read_articles(to_polars(articles), Columns(text, title, id))
     opened, cost = _opened(oracle, price)
     path = Path(ledger) if ledger is not None else _ledger_of(filter_)
@@ -338,6 +358,7 @@ class Student:
 
     Raises:
         RecipeError: there is no such recipe, or it is made from other students, which only a run holds.
+        BadInput: another argument is not valid.
     """
 
     def __init__(
@@ -349,7 +370,10 @@ class Student:
         cache: str | Path | None = None,
         tiny: bool = False,
     ) -> None:
-        self.recipe = load_recipe(recipe) if isinstance(recipe, str | Path) else recipe
+        self.recipe = _recipe(recipe)
+        _need_seed(seed)
+        if not _DEVICE.fullmatch(str(device)):
+            raise BadInput(f"device: got {device!r}, expected auto, cpu, cuda or mps")
         self.seed = seed
         self.device = device
         self.cache = None if cache is None else Path(cache)
@@ -381,6 +405,7 @@ class Student:
             The student itself.
 
         Raises:
+            BadInput: the arguments are no rows.
             DatasetError: there are no rows, or a recipe that trains a network has no validation rows.
             MissingExtra, MissingModel: the libraries or the weights of the recipe's network are not installed.
             TrainingError: training had to stop.
@@ -388,6 +413,10 @@ class Student:
         from potstill.students.recipes import FineTunedRecipe
         from potstill.training.fit import fit
 
+        _need_rows(train, "fit", "parts.train, parts.validation")
+        if validation is not None:
+            _need_rows(validation, "fit", "parts.train, parts.validation")
+            _need_dimensions(validation, train.examples.dimensions)
         if validation is None and isinstance(self.recipe, FineTunedRecipe):
             raise DatasetError(f"{self.name}: trains a network and selects its epoch on validation rows; give some")
         with tempfile.TemporaryDirectory(prefix="potstill-") as scratch:
@@ -409,23 +438,28 @@ class Student:
         """Return raw scores, shape (texts, dimensions), on the scale of the labels; neither clipped nor calibrated.
 
         Args:
-            texts: rows, a list of texts, or a table with a column `text`. Texts are read whole: the filter's window is
-                applied to rows and by `Scorer`, not here.
+            texts: rows, a list, an array or a column of texts, or a table with a column `content`, `text`, `body` or
+                `full_text`. Texts are read whole: the filter's window is applied to rows and by `Scorer`, not here.
+
+        Raises:
+            BadInput: the student is not fitted, or there are no texts in the argument.
         """
-        if isinstance(texts, Rows):
-            frame = texts.examples.frame
-        elif not isinstance(texts, str) and all(isinstance(text, str) for text in texts):
-            frame = pl.DataFrame({"text": list(texts)}, schema={"text": pl.String})
-        else:
-            frame = to_polars(texts)
-        return self._model.student.predict(frame)
+        model = self._model
+        return model.student.predict(texts.examples.frame if isinstance(texts, Rows) else _texts(texts))
 
     def evaluate(self, rows: Rows) -> Result:
         """Compare the student's scores with labels that it was not trained on, such as `parts.test`.
 
         Scores are calibrated if the student is, and clipped to the filter's scale. The constant is the median of the
         training rows' labels in each dimension.
+
+        Raises:
+            BadInput: the student is not fitted, or there are no rows.
+            DatasetError: the rows have other dimensions than the training rows.
         """
+        self._need_same(rows, "evaluate", "parts.test")
+        if not len(rows):
+            raise DatasetError("there are no rows to evaluate on")
         filter_, examples = rows.filter, rows.examples
         raw = self._model.student.predict(examples.frame)
         scores = (self.calibration or self._clipping(filter_)).apply(raw)
@@ -442,9 +476,12 @@ class Student:
                 none, the student's predictions of training rows by models that had not seen them are used.
 
         Raises:
-            DatasetError: neither is available.
+            BadInput: the student is not fitted, or the argument is no rows.
+            DatasetError: neither is available, or the rows have other dimensions than the training rows.
         """
         filter_ = self._train_rows.filter
+        if rows is not None:
+            self._need_same(rows, "calibrate", "parts.calibration")
         if rows is not None and len(rows):
             examples, origin = rows.examples, CALIBRATION_PART
             predicted = self._model.student.predict(examples.frame)
@@ -468,6 +505,12 @@ class Student:
     def _train_rows(self) -> Rows:
         _ = self._model
         return self._train  # type: ignore[return-value]  # set together with the model
+
+    def _need_same(self, rows: Rows, method: str, example: str) -> None:
+        """Refuse what are not rows with the dimensions of the training rows."""
+        trained = self._train_rows
+        _need_rows(rows, method, example)
+        _need_dimensions(rows, trained.examples.dimensions)
 
     def _bundle(self, filter_: Filter) -> Bundle:
         """Return the fitted student as a bundle in memory."""
@@ -533,10 +576,17 @@ def compare(
         device: device for recipes that train a network.
 
     Raises:
+        BadInput: an argument is not valid, or a student is given twice.
         DatasetError, MissingExtra, MissingModel, RecipeError, TrainingError: as `Student.fit`.
     """
     from potstill.terminal import track
 
+    if isinstance(students, str | Path | Student):
+        raise BadInput("students: expected a list of recipes and students; got one")
+    if not isinstance(parts, Parts):
+        raise BadInput(f"parts: expected the parts of a dataset, such as data.split(); got {_kind(parts)}")
+    if part not in {"validation", "test"}:
+        raise BadInput(f"part: got {part!r}, expected 'validation' or 'test'")
     wanted = [one if isinstance(one, Student) else Student(one, seed=seed, device=device) for one in students]
     if all(student.name != "constant" for student in wanted):
         wanted.append(Student("constant", seed=seed))
@@ -584,7 +634,7 @@ class Scorer(scoring.Scorer[Any]):
             probability of each tier.
 
     Raises:
-        BadInput: the student is not fitted, or an option is not valid.
+        BadInput: an argument is not a filter or a student, the student is not fitted, or an option is not valid.
         BundleError: the student scores other dimensions than the filter's.
     """
 
@@ -600,10 +650,26 @@ class Scorer(scoring.Scorer[Any]):
         self.student = student
         bundles: Any = filter_
         if student is not None:
+            _need_filter(bundles)
+            if not isinstance(student, Student):
+                raise BadInput(f"a scorer needs a fitted student; got {_kind(student)}")
             bundles = student._bundle(bundles)  # noqa: SLF001 - of the same module
         elif not isinstance(filter_, Bundle | list | tuple):
             raise BadInput("a scorer needs a fitted student: Scorer(filter, student); Scorer.load opens a bundle")
         super().__init__(bundles, early=early, encoders=encoders, **options)
+
+    def __reduce__(self) -> str:
+        raise BadInput("a scorer cannot be pickled or copied; save it, and load the bundle where it is needed")
+
+    def score_many(self, articles: Iterable[str | Article], *, batch_size: int = BATCH) -> Iterator[Any]:
+        """Yield the verdict on each text or article, in input order; articles are scored in batches.
+
+        Raises:
+            BadInput: an element is neither a text nor an `Article`.
+        """
+        if isinstance(articles, str | bytes) or not hasattr(articles, "__iter__"):
+            raise BadInput(f"expected texts or articles in a list or an iterator; got {_kind(articles)}")
+        return super().score_many(map(_article, articles), batch_size=batch_size)
 
     def score_batch(self, articles: Table) -> Table:
         """Return the table with the verdict's columns added, as the same kind of table.
@@ -619,10 +685,10 @@ class Scorer(scoring.Scorer[Any]):
         Raises:
             BadInput: there is no column of text, or it does not hold text.
         """
+        if isinstance(articles, list) and not articles:
+            return []
         frame = to_polars(articles)
-        text = next((name for name in TEXT_COLUMNS if name in frame.columns), None)
-        if text is None:
-            raise BadInput(f"no column of text: expected {', '.join(TEXT_COLUMNS)}; got {', '.join(frame.columns)}")
+        text = _text_column(frame)
         scored = super().score_batch(frame.rename({text: "content"}))
         return like(scored.rename({"content": text}), articles)
 
@@ -633,15 +699,19 @@ class Scorer(scoring.Scorer[Any]):
         bundle whose scores differ is not written.
 
         Raises:
-            BadInput: the scorer was loaded from a bundle, or the folder cannot be written.
+            BadInput: the scorer was loaded from a bundle, or the folder cannot be written, or it holds something else
+                than a bundle, which would be lost.
             BundleError: the student cannot be exported.
             MissingExtra: torch is needed for the export and is not installed.
         """
         if self.student is None:
             raise BadInput("this scorer was loaded from a bundle; copy its folder instead")
+        target = _path(folder)
+        if target.is_dir() and any(target.iterdir()) and not (target / BUNDLE_LAYOUT["manifest"]).exists():
+            raise BadInput(f"{folder}: holds other files than a bundle, which would be lost; name a new folder")
         bundle: Any = self.bundle
         written = bundle_student(
-            Path(folder),
+            target,
             bundle.student,
             self.student.name,
             bundle.filter,
@@ -661,6 +731,29 @@ class Run(runs.Run):
     `Run.open(folder)` opens one, `Run.create(folder, filter)` makes a new one. Each method runs a stage, as the command
     of the same name does; `status()` says which stages are done, stale or missing.
     """
+
+    @classmethod
+    def create(cls, folder: str | Path, filter_: Filter) -> Self:
+        """Create a run of a filter, or open it if it exists.
+
+        Raises:
+            BadInput: the arguments are not a path and a filter.
+            RunError: the folder is already a run of another filter.
+        """
+        _need_filter(filter_)
+        created: Any = super().create(_path(folder), filter_)
+        return created  # type: ignore[no-any-return]  # of the class that creates it
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Self:
+        """Open an existing run.
+
+        Raises:
+            BadInput: the argument is no path.
+            RunError: the folder is not a run, or a newer version of potstill wrote it.
+        """
+        opened: Any = super().open(_path(folder))
+        return opened  # type: ignore[no-any-return]  # as above
 
     def label(
         self,
@@ -712,7 +805,7 @@ class Run(runs.Run):
         """
         from potstill.pipeline.dataset import build_dataset
 
-        shares = Fractions.parse(fractions) if isinstance(fractions, str) else fractions
+        shares = _shares(fractions)
         return build_dataset(self, seed=seed, fractions=shares, whole=whole)
 
     def train(
@@ -822,6 +915,88 @@ class Run(runs.Run):
         """Run a stage unless it is done and current."""
         if next(status.state for status in self.status() if status.stage == stage) != "done":
             work()
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__
+
+
+def _need_filter(value: object) -> None:
+    from potstill.filters import Filter
+
+    if not isinstance(value, Filter):
+        raise BadInput(f"a filter is needed, such as ps.Filter.load(NAME); got {_kind(value)}")
+
+
+def _need_seed(value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+        raise BadInput(f"seed: got {value!r}, expected a whole number of at least 0")
+
+
+def _need_rows(value: object, method: str, example: str) -> None:
+    if not isinstance(value, Rows):
+        first = "split the dataset first: " if isinstance(value, Dataset) else ""
+        raise BadInput(f"{first}{method} takes rows of a split, such as {example}; got {_kind(value)}")
+
+
+def _need_dimensions(rows: Rows, expected: Sequence[str]) -> None:
+    found = rows.examples.dimensions
+    if tuple(found) != tuple(expected):
+        raise DatasetError(f"the rows have the dimensions {', '.join(found)}; the training rows {', '.join(expected)}")
+
+
+def _shares(fractions: Fractions | str) -> Fractions:
+    if isinstance(fractions, str):
+        return Fractions.parse(fractions)
+    if not isinstance(fractions, Fractions):
+        raise BadInput(f"fractions: got {fractions!r}, expected a text such as '70/10/10/10' or '80/10/10'")
+    return fractions
+
+
+def _path(folder: object) -> Path:
+    if not isinstance(folder, str | os.PathLike):
+        raise BadInput(f"a path is needed; got {_kind(folder)}")
+    return Path(folder)
+
+
+def _recipe(recipe: str | Path | Recipe) -> Recipe:
+    from potstill.students.recipes import Recipe
+
+    if isinstance(recipe, str | Path):
+        return load_recipe(recipe)
+    if not isinstance(recipe, get_args(Recipe)):
+        raise BadInput(f"a recipe is needed: its name, the path of its file, or a recipe; got {_kind(recipe)}")
+    return recipe
+
+
+def _article(value: object) -> str | Article:
+    if not isinstance(value, str | Article):
+        raise BadInput(f"a text or an Article is needed; got {_kind(value)}; tables are scored with score_batch")
+    return value
+
+
+def _text_column(frame: pl.DataFrame) -> str:
+    text = next((name for name in TEXT_COLUMNS if name in frame.columns), None)
+    if text is None:
+        raise BadInput(f"no column of text: expected {', '.join(TEXT_COLUMNS)}; got {', '.join(frame.columns)}")
+    return text
+
+
+def _texts(texts: object) -> pl.DataFrame:
+    """Return a list or a column of texts, or a table with a column of them, as a frame with the column `text`."""
+    if not hasattr(texts, "columns") and not isinstance(texts, str | bytes | Mapping) and hasattr(texts, "__iter__"):
+        values = list(texts)
+        if not any(isinstance(value, Mapping) for value in values):
+            wrong = next((row for row, value in enumerate(values) if not isinstance(value, str)), None)
+            if wrong is not None:
+                raise BadInput(f"text {wrong + 1}: expected text, got {_kind(values[wrong])}")
+            return to_polars({"text": [str(value) for value in values]}).cast({"text": pl.String})
+        texts = values
+    frame = to_polars(texts)
+    column = _text_column(frame)
+    if frame.schema[column] not in {pl.String, pl.Null}:
+        raise BadInput(f"column {column}: expected text, got {frame.schema[column]}")
+    return frame.select(pl.col(column).cast(pl.String).fill_null("").alias("text"))
 
 
 def _clipped(student: Student, rows: Rows) -> FloatArray:

@@ -7,13 +7,13 @@ caller's own table needs them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import narwhals as nw
 import polars as pl
 
-from potstill.errors import BadInput
+from potstill.errors import BadInput, one_line
 
 Table = Any
 """A data frame of pandas, Polars, PyArrow or another library that narwhals supports; a Hugging Face `Dataset`; a list
@@ -28,12 +28,14 @@ def to_polars(table: Table) -> pl.DataFrame:
     Raises:
         BadInput: the table is of no supported kind, or its rows or columns do not fit together.
     """
-    if isinstance(table, pl.DataFrame | pl.LazyFrame):
-        return table.lazy().collect()
+    if isinstance(table, pl.DataFrame):
+        return table
+    if isinstance(table, pl.LazyFrame):
+        return _collected(table)
     if _is_dataset(table):
         return pl.DataFrame(table.with_format("arrow")[:])
     if isinstance(table, Mapping):
-        return _of_columns({str(name): list(values) for name, values in table.items()})
+        return _of_columns({str(name): _values(name, values) for name, values in table.items()})
     if isinstance(table, Sequence) and not isinstance(table, str | bytes):
         return _of_rows(table)
     return _of_native(table)
@@ -54,16 +56,41 @@ def like(result: pl.DataFrame, table: Table) -> Table:
     return result.to_dicts() if isinstance(table, Sequence) else _like_native(result, table)
 
 
+def _collected(table: pl.LazyFrame) -> pl.DataFrame:
+    try:
+        return table.collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise BadInput(f"the table cannot be computed ({one_line(str(error))})") from None
+
+
+def _values(name: object, values: object) -> list[Any]:
+    """Return a column of a dict of columns."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise BadInput(f"column {name}: expected a list of values, one per row; got {type(values).__name__}")
+    return list(values)
+
+
 def _of_native(table: Table) -> pl.DataFrame:
     try:
         frame = nw.from_native(table, eager_only=True)
     except TypeError:
         raise BadInput(f"a table is needed ({KINDS}); got {type(table).__name__}") from None
+    except nw.exceptions.DuplicateError:
+        raise BadInput(f"the names of the columns must differ; got {', '.join(map(str, table.columns))}") from None
     if frame.implementation.is_pandas_like():
+        unusual = next((name for name in frame.columns if not isinstance(name, str)), None)
+        if unusual is not None:
+            raise BadInput(f"the names of the columns must be texts; got {unusual!r}")
         # Without PyArrow, pandas cannot hand over text in any other way.
-        return _of_columns({str(name): frame[name].to_list() for name in frame.columns})
+        return _of_columns({name: _of_pandas(frame[name]) for name in frame.columns})
     found: pl.DataFrame = frame.to_polars()
     return found
+
+
+def _of_pandas(column: nw.Series[Any]) -> list[Any]:
+    """Return the values of a column of pandas; its kinds of missing values (NaN, NaT, NA) are None."""
+    missing = column.is_null().to_list()
+    return [None if gone else value for value, gone in zip(column.to_list(), missing, strict=True)]
 
 
 def _like_native(result: pl.DataFrame, table: Table) -> Table:
@@ -99,6 +126,23 @@ def _of_columns(columns: Mapping[str, list[Any]]) -> pl.DataFrame:
         known = [None if isinstance(value, float) and value != value else value for value in values]  # noqa: PLR0124 - NaN
         try:
             series.append(pl.Series(name, known, strict=False))
+        except UnicodeEncodeError:
+            raise BadInput(f"column {name!a}: {_surrogate(name, known)}") from None
         except (TypeError, pl.exceptions.PolarsError) as error:
-            raise BadInput(f"column {name}: its values are of different types ({error})") from None
+            raise BadInput(f"column {name}: its values are of different types ({one_line(str(error))})") from None
     return pl.DataFrame(series)
+
+
+def _surrogate(name: str, values: Sequence[Any]) -> str:
+    """Say where a column has half of a character, which no encoding can express."""
+    row = next((row for row, value in enumerate(values, 1) if isinstance(value, str) and not _encodes(value)), None)
+    where = "its name" if row is None or not _encodes(name) else f"row {row}"
+    return f"{where}: unpaired surrogate; expected text that UTF-8 can encode"
+
+
+def _encodes(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -60,7 +60,7 @@ def test_the_results_are_json_if_wanted(essays, run):
     assert found["scale"] == [1, 5]
     assert found["next"].startswith("potstill import RUN ")
     done = json.loads(run("import", "run", essays, "--text", "essay", "--filter", "./essays", "--json"))
-    assert (done["new_articles"], done["labels"], done["next"]) == (60, {"imported": 60}, "potstill dataset run")
+    assert (done["new_articles"], done["labels"], done["next"]) == (60, {"imported": 60}, "potstill distill run")
 
 
 def test_scores_can_be_named_and_several_oracles_need_a_choice(tmp_path, monkeypatch, run):

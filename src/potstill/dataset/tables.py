@@ -274,6 +274,9 @@ def _scores(
     names = filter_.dimension_names
     given = columns.scores
     if given is not None and not isinstance(given, str):
+        unknown = next((name for name in given if name not in names), None)
+        if unknown is not None:
+            raise LabelError(f"{origin.prefix}scores of {unknown}: the filter's dimensions are {', '.join(names)}")
         return {name: _mapped(frame, name, given.get(name), origin) for name in names}
     wide = {
         name: column for column in reversed(frame.columns if given is None else ()) for name in [dimension_name(column)]
