@@ -966,7 +966,8 @@ def _recipe(recipe: str | Path | Recipe) -> Recipe:
         return load_recipe(recipe)
     if not isinstance(recipe, get_args(Recipe)):
         raise BadInput(f"a recipe is needed: its name, the path of its file, or a recipe; got {_kind(recipe)}")
-    return recipe
+    known: Any = recipe
+    return known  # type: ignore[no-any-return]  # one of the kinds of recipe
 
 
 def _article(value: object) -> str | Article:
@@ -1036,6 +1037,8 @@ def _opened(oracle: str | Oracle, price: tuple[float, float] | None) -> tuple[Or
     from potstill.labelling.prices import price_at
     from potstill.oracle import open_oracle
 
+    if not isinstance(oracle, str) and not hasattr(oracle, "model"):
+        raise BadInput(f"an oracle is needed, such as 'openai:MODEL'; got {_kind(oracle)}")
     known = price_at(oracle) if isinstance(oracle, str) and price is None else None
     opened = open_oracle(oracle) if isinstance(oracle, str) else oracle
     return opened, Price(*price) if price is not None else None if known is None else known.price
