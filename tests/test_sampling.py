@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from potstill.dataset.examples import targeted_rows
 from potstill.errors import BadInput, DatasetError
 from potstill.sampling import at_random, choose
 
@@ -66,6 +67,23 @@ class TestHigh:
     def test_the_highest_of_one_dimension_come_first_whatever_the_other_is(self, pool, known, dimension, expected):
         chosen = choose(pool, 10, "high", WEATHER, known, dimension=dimension)["content"].to_list()
         assert all(any(word in text for word in expected) for text in chosen)
+
+    @pytest.mark.parametrize(("dimension", "mark"), [(None, "high"), ("wind", "high by wind")])
+    def test_the_chosen_articles_are_marked_and_a_dataset_uses_them_for_training_only(
+        self, pool, known, dimension, mark
+    ):
+        chosen = choose(pool, 4, "high", WEATHER, known, dimension=dimension)
+        assert chosen["sampling"].to_list() == [mark] * 4
+        assert targeted_rows(chosen).all()
+
+    def test_a_random_sample_is_not_marked_and_keeps_earlier_marks(self, pool, known):
+        assert choose(pool, 4, "random", WEATHER, known).columns == pool.columns
+        marked = pool.with_columns(sampling=pl.lit("high"))
+        assert targeted_rows(choose(marked, 4, "random", WEATHER, known)).all()
+
+    def test_a_column_of_that_name_with_other_content_is_not_overwritten(self, pool, known):
+        with pytest.raises(BadInput, match=r"column sampling of the articles has the type Int64, .* rename the column"):
+            choose(pool.with_columns(sampling=pl.lit(3, dtype=pl.Int64)), 4, "high", WEATHER, known)
 
     def test_an_empty_pool_gives_no_article(self, pool, known):
         assert choose(pool.clear(), 10, "high", WEATHER, known).is_empty()

@@ -1,8 +1,8 @@
 """Choose which articles the oracle should label next.
 
 Input: a pool of articles, and the labels so far. Output: a subset of the pool. Only a random sample allows statements
-about the whole pool (a rate, an error, what a prefilter misses). A sample of expected high scorers must not be used for
-evaluation.
+about the whole pool (a rate, an error, what a prefilter misses). A sample of expected high scorers is marked in the
+column `sampling`, by which a dataset knows that its rows may be used for training only.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import polars as pl
 
 from potstill import metrics
 from potstill.audit.suspects import cheap_student
+from potstill.dataset import HIGH, SAMPLING
 from potstill.errors import BadInput, DatasetError
 from potstill.students.constant import check_labelled
 from potstill.training import fitter
@@ -63,10 +64,11 @@ def choose(
         seed: random seed.
 
     Returns:
-        The chosen rows of the pool.
+        The chosen rows of the pool; those chosen by `high` are marked in the column `sampling`.
 
     Raises:
-        BadInput: `n` is below 1, `how` is unknown or was removed, or `dimension` is unknown or given for `random`.
+        BadInput: `n` is below 1, `how` is unknown or was removed, `dimension` is unknown or given for `random`, or the
+            pool's column `sampling` is not text.
         DatasetError: `high` is used without labels.
         MissingExtra: scikit-learn is not installed (not required for `random`).
     """
@@ -78,6 +80,11 @@ def choose(
         raise BadInput(f"unknown sampling method {how!r}; methods: {', '.join(METHODS)}")
     if dimension is not None:
         _check_dimension(dimension, how, filter_)
+    if how == "high" and pool.schema.get(SAMPLING, pl.Null) not in {pl.String, pl.Null}:
+        raise BadInput(
+            f"column {SAMPLING} of the articles has the type {pool.schema[SAMPLING]}, but the sampling method is "
+            "recorded there as text; rename the column"
+        )
     new, texts = _new(pool, filter_, known)
     if how == "random":
         order = at_random(new["id"].to_list(), seed)
@@ -86,7 +93,10 @@ def choose(
     else:
         order = _descending(_predicted(texts, known, filter_, dimension, seed), seed)
     chosen: pl.DataFrame = new[order[:n].tolist()]
-    return chosen
+    if how == "random":
+        return chosen
+    name = HIGH if dimension is None else f"{HIGH} by {dimension}"
+    return chosen.with_columns(pl.lit(name).alias(SAMPLING))
 
 
 def at_random(ids: Sequence[str], seed: int = 0) -> IntArray:

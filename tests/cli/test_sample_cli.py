@@ -4,6 +4,7 @@ import json
 
 import polars as pl
 import pytest
+from evaluated_run import bundled_run, stories
 from tiny_bundle import articles
 from tiny_run import started
 from typer.testing import CliRunner
@@ -84,3 +85,17 @@ def test_a_dimension_that_cannot_be_used_is_refused(run, pool, tmp_path, options
     with pytest.raises(BadInput, match=message):
         sample(run, "--articles", pool, "-o", tmp_path / "out.jsonl", *options)
     assert not (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "mark"), [(("--how", "high"), "high"), (("--how", "high", "--dimension", "near"), "high by near")]
+)
+def test_articles_chosen_by_expected_scores_are_marked_in_the_file(tmp_path, options, mark):
+    run = bundled_run(tmp_path, 60)
+    articles, _ = stories(30, seed=5)
+    lines = [json.dumps({**article, "id": f"new-{number}"}) + "\n" for number, article in enumerate(articles)]
+    (tmp_path / "new.jsonl").write_text("".join(lines))
+    done = sample(run.folder, "--articles", tmp_path / "new.jsonl", "-n", 5, "-o", tmp_path / "out.jsonl", *options)
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["sampling"] for row in rows] == [mark] * 5
+    assert "marked in the column sampling: a dataset uses them for training only" in done.stderr

@@ -78,7 +78,8 @@ class Labelled:
 
     def examples(self) -> Examples:
         """Return the rows as training examples for a student."""
-        frame = self.articles.select("id", "title", pl.Series("text", self.texts, dtype=pl.String), *FACTS)
+        facts = [name for name in FACTS if name in self.articles.columns]
+        frame = self.articles.select("id", "title", pl.Series("text", self.texts, dtype=pl.String), *facts)
         return Examples(self.ids, frame, self.scores, self.clusters, self.filter.dimension_names)
 
 

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from potstill.bundle.facts import BundleFacts, Calibrated, Exported
 from potstill.bundle.golden import TEXTS, windows, word_lists
 from potstill.bundle.layout import BUNDLE_LAYOUT, file_name, read_manifest
@@ -48,14 +50,14 @@ def calibrate(predicted: FloatArray, rows: Examples, filter_: Filter, origin: st
     """Fit the calibration of a student's raw predictions of rows, shape (rows, dimensions), that trained nothing else.
 
     Args:
-        predicted: the predictions; rows of NaN are skipped.
+        predicted: the predictions; rows of NaN are skipped, and so are rows that were chosen by a predicted score.
         rows: the labelled rows.
         filter_: the filter, whose tiers the deferral table is about.
         origin: `CALIBRATION_PART` or `OUT_OF_FOLD`, for the record.
         seed: random seed of the folds.
     """
     return fit_calibration(
-        predicted,
+        np.where(rows.targeted[:, None], np.nan, predicted),
         rows.scores,
         rows.clusters,
         seed,

@@ -36,9 +36,10 @@ def sample(
         bool, typer.Option("--dropped", help="Choose from the articles that the prefilter drops.")
     ] = False,
 ) -> None:
-    """Choose articles to label next. Only a random sample is suitable for evaluating a student."""
+    """Choose articles to label next. Those chosen by their expected scores train students, but never evaluate them."""
     from potstill.articles import check_columns, form_of, open_writer, read_all
     from potstill.audit import dropped_by, labelled
+    from potstill.dataset import SAMPLING
     from potstill.files import check_output
     from potstill.pipeline.audit import labels_of
     from potstill.pipeline.run import LAYOUT, Run
@@ -61,4 +62,6 @@ def sample(
     with open_writer(out) as writer:
         writer.write(chosen)
     note(f"{chosen.height} of {pool.height} articles chosen, {how}{'' if dimension is None else f' by {dimension}'}")
+    if how == "high":
+        note(f"they are marked in the column {SAMPLING}: a dataset uses them for training only")
     print_next(f"potstill label {shlex.quote(str(run))} --oracle ORACLE --articles {shlex.quote(out)}")

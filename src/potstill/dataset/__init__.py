@@ -8,7 +8,7 @@ by score, so that each contains low and high scores in similar shares. The same 
 
 from potstill.dataset.assembling import Whole, assemble, check_labels
 from potstill.dataset.duplicates import MISSED, SIMILAR, bands, clusters_of, near_duplicates
-from potstill.dataset.examples import Examples
+from potstill.dataset.examples import HIGH, SAMPLING, Examples
 from potstill.dataset.matching import parts_like, stories
 from potstill.dataset.rows import Dataset, DatasetRecord
 from potstill.dataset.splitting import (
@@ -23,8 +23,10 @@ from potstill.dataset.splitting import (
 
 __all__ = [
     "DEFAULT_FRACTIONS",
+    "HIGH",
     "MISSED",
     "PARTS",
+    "SAMPLING",
     "SIMILAR",
     "SMALLEST_CALIBRATION",
     "SMALLEST_DATASET",

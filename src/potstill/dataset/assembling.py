@@ -11,9 +11,18 @@ import numpy as np
 import polars as pl
 
 from potstill.dataset.duplicates import clusters_of, near_duplicates
-from potstill.dataset.matching import parts_like
+from potstill.dataset.examples import targeted_rows
+from potstill.dataset.matching import parts_like, stories
 from potstill.dataset.rows import FACTS, Dataset, DatasetRecord, scores_of
-from potstill.dataset.splitting import DEFAULT_FRACTIONS, PARTS, SMALLEST_CALIBRATION, Fractions, split, with_groups
+from potstill.dataset.splitting import (
+    DEFAULT_FRACTIONS,
+    PARTS,
+    SMALLEST_CALIBRATION,
+    SMALLEST_DATASET,
+    Fractions,
+    split,
+    with_groups,
+)
 from potstill.errors import DatasetError, LabelError
 from potstill.labelling.ledger import HUMAN
 from potstill.times import TimeError, read_time, seconds_of
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from potstill.filters import Filter
-    from potstill.types import FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 Whole = Literal["source", "time"]
 """What else is not divided between splits: sources, or time (train on the past, test on later articles)."""
@@ -41,6 +50,8 @@ def assemble(
     like: Dataset | None = None,
 ) -> tuple[Dataset, DatasetRecord, list[tuple[int, int, float]]]:
     """Join articles and labels, cluster them and split them; the core of `build_dataset`.
+
+    Articles that were chosen by a predicted score are used for training only, see `targeted_rows`.
 
     Args:
         articles: columns id, title, content, and any others (`extra` may contain some as JSON).
@@ -84,33 +95,53 @@ def assemble(
     clusters = clusters_of(len(texts), pairs)
     groups, times, remarks = _kept_whole(frame, whole)
     notes += remarks
+    targeted = targeted_rows(frame)
+    random = ~targeted
+    _check_random(targeted)
+    blocks = clusters if groups is None else with_groups(clusters, groups)
     if like is None:
         parts = split(
-            scores, clusters, seed=seed, fractions=fractions, groups=groups, times=times, weights=filter_.weights
+            scores[random],
+            clusters[random],
+            seed=seed,
+            fractions=fractions,
+            groups=None if groups is None else groups.filter(pl.Series(random)),
+            times=None if times is None else times[random],
+            weights=filter_.weights,
         )
     else:
         if whole is not None:
             raise DatasetError(
                 f"--like copies another run's splits, so it cannot be combined with --keep-whole {whole}"
             )
-        parts, taken = parts_like(texts, scores, like, seed=seed, fractions=fractions, weights=filter_.weights)
-        notes.append(f"{taken} of {len(texts)} rows have the same split as their story in the other run")
-    notes += _dominating(clusters if groups is None else with_groups(clusters, groups), whole)
+        of_random = [text for text, kept in zip(texts, random.tolist(), strict=True) if kept]
+        parts, taken = parts_like(
+            of_random, scores[random], like, seed=seed, fractions=fractions, weights=filter_.weights
+        )
+        notes.append(f"{taken} of {len(of_random)} rows have the same split as their story in the other run")
+    notes += _dominating(blocks, whole)
     own_part = bool((parts == "calibration").any())
     if fractions.calibration and not own_part:
         notes.append(
             f"a calibration split would have fewer than {SMALLEST_CALIBRATION} rows, so calibration is cross-fitted"
         )
+    frame = frame.with_columns(
+        pl.Series("text", texts, dtype=pl.String),
+        pl.Series("cut", cut, dtype=pl.Boolean),
+        pl.Series("cluster", clusters),
+        _with_targeted(parts, targeted),
+    )
+    if targeted.any():
+        usable = random | _trainable(frame, targeted, blocks, times, like)
+        notes += _about_targeted(int(targeted.sum()), int((~usable).sum()))
+        frame, scores, pairs = frame.filter(pl.Series(usable)), scores[usable], _pairs_of(pairs, usable)
     facts = [name for name in FACTS if frame[name].is_not_null().any()]
     labelled = [f"{kind}_{name}" for name in names for kind in ("y", "s")]
     dataset = Dataset(
         frame.select(
             "id",
             pl.col("title").fill_null(""),
-            pl.Series("text", texts, dtype=pl.String),
-            pl.Series("cut", cut, dtype=pl.Boolean),
-            pl.Series("cluster", clusters),
-            parts,
+            *("text", "cut", "cluster", "split"),
             *facts,
             *labelled,
             "samples",
@@ -118,14 +149,14 @@ def assemble(
         names,
     )
     record = DatasetRecord(
-        rows=len(texts),
-        clusters=int(clusters.max()) + 1,
+        rows=frame.height,
+        clusters=frame["cluster"].n_unique(),
         near_duplicates=len(pairs),
-        parts={part: count for part in PARTS if (count := int((parts == part).sum()))},
+        parts={part: count for part in PARTS if (count := int((frame["split"] == part).sum()))},
         fractions=(fractions if own_part else fractions.without_calibration()).model_dump(),
         calibration="part" if own_part else "cross-fitted",
         whole=whole or "clusters",
-        cut=sum(cut),
+        cut=int(frame["cut"].sum()),
         masked={name: int(count) for name, count in zip(names, (~np.isfinite(scores)).sum(axis=0), strict=True)},
         unlabelled=articles.height - len(texts),
         oracle=chosen,
@@ -133,6 +164,59 @@ def assemble(
         notes=notes,
     )
     return dataset, record, pairs
+
+
+def _check_random(targeted: BoolArray) -> None:
+    """Check that enough rows were sampled at random, if there are others."""
+    count = int((~targeted).sum())
+    if targeted.any() and count < SMALLEST_DATASET:
+        raise DatasetError(
+            f"{count} of {len(targeted)} labelled articles were sampled at random, and at least {SMALLEST_DATASET} are "
+            "needed: articles chosen by a predicted score cannot evaluate a student; label more with: potstill sample "
+            "RUN --how random"
+        )
+
+
+def _with_targeted(parts: pl.Series, targeted: BoolArray) -> pl.Series:
+    """Return the split of every row from the splits of the rows that were not targeted; the others are for training."""
+    every = np.full(len(targeted), "train", dtype=object)
+    every[~targeted] = parts.to_list()
+    return pl.Series("split", every.tolist(), dtype=pl.String)
+
+
+def _trainable(
+    frame: pl.DataFrame, targeted: BoolArray, blocks: IntArray, times: FloatArray | None, like: Dataset | None
+) -> BoolArray:
+    """Return which targeted rows may be used for training without a leak into another split, shape (rows,).
+
+    A row may not be if a near-duplicate or, if sources are kept whole, an article of its source is in another split; if
+    the split is by time, if it is as new as the articles of another split; or if another run holds it in another split.
+    """
+    held = (frame["split"] != "train").to_numpy()
+    usable = targeted & ~np.isin(blocks, blocks[held])
+    if times is not None:
+        usable &= times < times[held].min()
+    if like is not None:
+        kept_apart = like.frame.filter(pl.col("split") != "train")["text"].to_list()
+        own, theirs = stories([frame["text"].to_list(), kept_apart])
+        usable &= ~np.isin(own, theirs)
+    return usable
+
+
+def _about_targeted(count: int, left_out: int) -> list[str]:
+    """Return what the reader should know of rows that were chosen by a predicted score."""
+    notes = [f"{count - left_out} rows were chosen by a predicted score and are used for training only"]
+    if left_out:
+        notes.append(
+            f"{left_out} more are left out, because articles like them, of their source or as new are in another split"
+        )
+    return notes
+
+
+def _pairs_of(pairs: Sequence[tuple[int, int, float]], kept: BoolArray) -> list[tuple[int, int, float]]:
+    """Return the pairs of kept rows, with their new numbers."""
+    place = (np.cumsum(kept) - 1).tolist()
+    return [(place[i], place[j], alike) for i, j, alike in pairs if kept[i] and kept[j]]
 
 
 def check_labels(scores: FloatArray, ids: Sequence[str], dimensions: Sequence[str], low: float, high: float) -> None:

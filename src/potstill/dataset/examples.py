@@ -9,14 +9,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import polars as pl
 
 from potstill.errors import DatasetError
 
 if TYPE_CHECKING:
-    import polars as pl
     from numpy.typing import ArrayLike
 
-    from potstill.types import FloatArray, IntArray
+    from potstill.types import BoolArray, FloatArray, IntArray
+
+SAMPLING = "sampling"
+"""Column that says how an article was chosen for labelling; empty for a random sample."""
+
+HIGH = "high"
+"""Value of `SAMPLING` for an article chosen by its predicted overall score; by a dimension's: `high by NAME`."""
+
+_TARGETED = rf"^{HIGH}( by .+)?$"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +61,15 @@ class Examples:
         return len(self.ids)
 
     @property
+    def targeted(self) -> BoolArray:
+        """Which rows were chosen by a predicted score, shape (rows,); see `targeted_rows`."""
+        return targeted_rows(self.frame)
+
+    def untargeted(self) -> Examples:
+        """Return the rows that may be used for measuring: those that were not chosen by a predicted score."""
+        return self.take(~self.targeted)
+
+    @property
     def texts(self) -> list[str]:
         """The windows, in order."""
         return self.frame["text"].to_list()
@@ -68,3 +85,15 @@ class Examples:
             clusters=self.clusters[index],
             dimensions=self.dimensions,
         )
+
+
+def targeted_rows(articles: pl.DataFrame) -> BoolArray:
+    """Return which articles were chosen for labelling because a model predicted high scores, shape (articles,).
+
+    Such articles are used for training only. They score higher than the pool that they come from, so a rate, an error
+    or a calibration that is measured on them does not hold for other articles.
+    """
+    if SAMPLING not in articles.columns:
+        return np.zeros(articles.height, dtype=np.bool_)
+    values = articles[SAMPLING].cast(pl.String).fill_null("")
+    return np.asarray(values.str.contains(_TARGETED).to_numpy(), dtype=np.bool_)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 import polars as pl
 
-from potstill.dataset.examples import Examples
+from potstill.dataset.examples import SAMPLING, Examples
 from potstill.dataset.splitting import PARTS
 from potstill.errors import BadInput, DatasetError
 from potstill.files import replacing
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from potstill.types import FloatArray
 
-FACTS = ("source", "language", "published")
-"""The optional metadata of an article."""
+FACTS = ("source", "language", "published", SAMPLING)
+"""The optional metadata of an article; `sampling` says how it was chosen for labelling."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +33,8 @@ class Dataset:
     """Labelled rows and their splits.
 
     `frame` has one row per labelled article: id, title, text (the window), cut (whether the window lost some of the
-    article), cluster, split, the article's source, language and published if any article has them, then per dimension
-    `y_<name>` (label, null where masked) and `s_<name>` (spread over the samples), and samples.
+    article), cluster, split, the article's source, language, published and sampling if any article has them, then per
+    dimension `y_<name>` (label, null where masked) and `s_<name>` (spread over the samples), and samples.
     """
 
     frame: pl.DataFrame

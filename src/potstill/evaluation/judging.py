@@ -106,7 +106,8 @@ def out_of_fold_constant(examples: Examples, folds: IntArray, filter_: Filter) -
     """Return the constant's predictions for the same folds, shape (rows, dimensions + 1); see `constant_for`."""
     result = np.full((len(examples), len(examples.dimensions) + 1), np.nan)
     for learned, held_out in turns(examples, folds):
-        result[held_out] = constant_for(examples.scores[learned], filter_, int(held_out.sum()))
+        scores = examples.take(learned).untargeted().scores
+        result[held_out] = constant_for(scores, filter_, int(held_out.sum()))
     return result
 
 

@@ -141,7 +141,7 @@ def against_incumbent(run: Run, folder: Path) -> Against:
     test = dataset.part("test")
     scorer = Scorer.load(folder, follow_plan=False)
     theirs = _scores(scorer, test, filter_)
-    constant = constant_for(dataset.part("train").scores, filter_, len(test))
+    constant = constant_for(dataset.part("train").untargeted().scores, filter_, len(test))
     hits = cap_hits(test.frame["text"], filter_)
     judgement = judge(Predicted("test", test.ids, theirs, test.scores, constant, test.clusters, hits), filter_)
     ours = _recorded(run, test, filter_)

@@ -222,6 +222,7 @@ def _unseen(
     ids, held_out = read_scores(path, dataset.dimensions)
     if tuple(ids) != train.ids:
         raise RunError(f"{candidate.folder}: was trained on other rows; train it again")
+    held_out[train.targeted] = np.nan
     parts: list[tuple[Examples, FloatArray]] = [(train, held_out), (dataset.part("validation"), candidate.validation)]
     if dataset.has_calibration_part:
         rows = dataset.part("calibration")

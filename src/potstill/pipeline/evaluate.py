@@ -241,7 +241,11 @@ class _Work:
             with steps(f"{name}, fold by fold", self.k) as advance:
                 scores = out_of_fold(fit, rows, fold, done=advance)
             constant = out_of_fold_constant(rows, fold, self.filter_)
-            yield "out-of-fold", self._predicted("out-of-fold", rows, scores, constant)
+            random = ~rows.targeted
+            yield (
+                "out-of-fold",
+                self._predicted("out-of-fold", rows.take(random), scores[random], constant[random]),
+            )
         validation = self.dataset.part("validation")
         yield (
             "validation",
@@ -328,7 +332,7 @@ class _Work:
         return ids.join(self.dataset.frame.select(there), on="id", how="left", maintain_order="left")
 
     def _of_part(self, source: Source, rows: Examples, scores: FloatArray) -> Predicted:
-        constant = constant_for(self.dataset.part("train").scores, self.filter_, len(rows))
+        constant = constant_for(self.dataset.part("train").untargeted().scores, self.filter_, len(rows))
         return self._predicted(source, rows, scores, constant)
 
     def _predicted(self, source: Source, rows: Examples, scores: FloatArray, constant: FloatArray) -> Predicted:
