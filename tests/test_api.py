@@ -172,6 +172,19 @@ class TestStudent:
         error = np.nanmean(np.abs(parts.test.scores - median), axis=0).mean()
         assert student.evaluate(parts.test).constant_mae == pytest.approx(error, abs=1e-6)
 
+    def test_rows_chosen_by_a_predicted_score_train_and_do_not_change_that_constant(self, flt):
+        rows = essays()
+        for row in rows[-100:]:
+            row |= {"sampling": "high", "cohesion": 5.0}
+        parts = ps.Dataset.from_frame(pd.DataFrame(rows), flt, text="body").split(seed=0)
+        targeted = parts.train.examples.targeted
+        assert targeted.sum() == 100
+        assert not parts.test.examples.targeted.any()
+        found = ps.Student("tfidf-ridge").fit(parts.train, parts.validation).evaluate(parts.test)
+        median = np.nanmedian(parts.train.scores[~targeted], axis=0)
+        error = np.nanmean(np.abs(parts.test.scores - median), axis=0).mean()
+        assert found.constant_mae == pytest.approx(error, abs=1e-6)
+
     def test_it_predicts_texts_rows_and_tables_alike(self, student, parts):
         expected = student.predict(parts.test)
         assert expected.shape == (24, 2)

@@ -451,7 +451,7 @@ class Student:
         """Compare the student's scores with labels that it was not trained on, such as `parts.test`.
 
         Scores are calibrated if the student is, and clipped to the filter's scale. The constant is the median of the
-        training rows' labels in each dimension.
+        training rows' labels in each dimension, without rows that were chosen by a predicted score.
 
         Raises:
             BadInput: the student is not fitted, or there are no rows.
@@ -463,7 +463,7 @@ class Student:
         filter_, examples = rows.filter, rows.examples
         raw = self._model.student.predict(examples.frame)
         scores = (self.calibration or self._clipping(filter_)).apply(raw)
-        constant = constant_for(self._train_rows.scores, filter_, len(rows))
+        constant = constant_for(self._train_rows.examples.untargeted().scores, filter_, len(rows))
         hits = cap_hits(examples.frame["text"], filter_)
         predicted = Predicted("test", examples.ids, scores, examples.scores, constant, examples.clusters, hits)
         return Result(self.name, judge(predicted, filter_))
