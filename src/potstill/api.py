@@ -10,15 +10,15 @@ import os
 import re
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, Literal, Self, cast, get_args
 
 import numpy as np
 import polars as pl
 
 from potstill import metrics
-from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate
+from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate, with_tier_head
 from potstill.bundle.layout import BUNDLE_LAYOUT
 from potstill.bundle.reading import Bundle
 from potstill.calibration import no_calibration
@@ -27,9 +27,11 @@ from potstill.dataset.tables import TEXT_COLUMNS, Columns, read_articles, read_t
 from potstill.errors import BadInput, DatasetError
 from potstill.evaluation.judging import Predicted, constant_for, judge
 from potstill.frames import like, to_polars
+from potstill.operating_points import as_points
 from potstill.pipeline import run as runs
 from potstill.scorer import scoring
 from potstill.scorer.scoring import BATCH
+from potstill.students.neural import predict_with_tiers
 from potstill.students.recipes import load_recipe
 from potstill.types import Article
 from potstill.verdict import cap_hits
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.frames import Table
     from potstill.labelling import Price, Summary
+    from potstill.operating_points import Decide
     from potstill.oracle import Oracle
     from potstill.pipeline.distill import Distilled
     from potstill.records import Interval
@@ -53,6 +56,7 @@ if TYPE_CHECKING:
     from potstill.scorer.one_filter import ScoringOptions
     from potstill.scorer.shared_encoders import SharedEncoders
     from potstill.students.recipes import Recipe
+    from potstill.students.storage import AnyStudent
     from potstill.training.facts import Fitted, StudentRecord
     from potstill.types import FloatArray
 
@@ -468,31 +472,38 @@ class Student:
         predicted = Predicted("test", examples.ids, scores, examples.scores, constant, examples.clusters, hits)
         return Result(self.name, judge(predicted, filter_))
 
-    def calibrate(self, rows: Rows | None = None) -> Student:
-        """Return the student with calibration curves, prediction intervals and tier probabilities.
+    def calibrate(self, rows: Rows | None = None, *, decide: Decide | None = None) -> Student:
+        """Return the student with calibration curves, prediction intervals, tier probabilities and cuts.
 
         Args:
             rows: rows that were used neither for training nor for a choice, such as `parts.calibration`. If there are
                 none, the student's predictions of training rows by models that had not seen them are used.
+            decide: operating points that override those of the filter: one for all positive tiers, such as
+                `"recall=0.9"`, or a dictionary of tier -> operating point.
 
         Raises:
-            BadInput: the student is not fitted, or the argument is no rows.
+            BadInput: the student is not fitted, the argument is no rows, or `decide` is not valid.
             DatasetError: neither is available, or the rows have other dimensions than the training rows.
         """
         filter_ = self._train_rows.filter
         if rows is not None:
             self._need_same(rows, "calibrate", "parts.calibration")
+        points = {} if decide is None else as_points(decide, filter_.positive_tiers)
+        fitted = cast("AnyStudent", self._model.student)
+        student, outputs = with_tier_head(fitted, self._train_rows.examples, filter_)
         if rows is not None and len(rows):
             examples, origin = rows.examples, CALIBRATION_PART
-            predicted = self._model.student.predict(examples.frame)
+            predicted, outputs = predict_with_tiers(student, examples.frame)
         else:
             examples, origin = self._train_rows.examples, OUT_OF_FOLD
             predicted = self._model.held_out
             if np.isnan(predicted).all():
                 raise DatasetError(f"{self.name}: there are no calibration rows and no held-out predictions")
         calibrated = Student(self.recipe, seed=self.seed, device=self.device, cache=self.cache, tiny=self.tiny)
-        calibrated.fitted, calibrated._train = self.fitted, self._train
-        calibrated.calibration = calibrate(predicted, examples, filter_, origin, seed=self.seed)
+        calibrated.fitted, calibrated._train = replace(self._model, student=student), self._train
+        calibrated.calibration = calibrate(
+            predicted, examples, filter_, origin, tier_outputs=outputs, decide=points, seed=self.seed
+        )
         return calibrated
 
     @property

@@ -58,6 +58,12 @@ FEWEST_POSITIVES = 20
 With 20, the 95% interval of a recall of 80% still reaches from 58% to 92%.
 """
 
+FEWEST_TO_DECIDE = 10
+"""Held-out rows in a positive tier. With fewer, the tier is decided by score instead of by its probability.
+
+With 10, a cut that finds all of them shows a recall of 74% with 95% confidence; with 5 it shows 55%.
+"""
+
 FEWEST_ROWS_IN_BAND = 10
 """Rows. With fewer, the mean error of a band of the scale is not reported: one outlier would decide it."""
 

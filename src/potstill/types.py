@@ -63,6 +63,10 @@ class Verdict:
     oracle's own scores fall in each tier, and `ask_oracle` says whether the tier is too uncertain to decide without the
     oracle; they are empty and None unless requested from the scorer. `answered_by` names the student that gave the
     scores if there are two, in a cascade.
+
+    If positive tiers are decided by their probability, `probability` is that of the verdict's tier or a better one (of
+    any positive tier, if the verdict's is not positive), `cut` is what it was compared with, and `why` says both in
+    words.
     """
 
     id: str
@@ -73,6 +77,9 @@ class Verdict:
     gates: tuple[str, ...] = ()
     caps: tuple[str, ...] = ()
     reason: str | None = None
+    probability: float | None = None
+    cut: float | None = None
+    why: str | None = None
     tier_probabilities: Mapping[str, float] = field(default_factory=dict)
     ask_oracle: bool | None = None
     answered_by: str | None = None

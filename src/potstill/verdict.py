@@ -10,7 +10,7 @@ A row with a missing or non-finite score is `unscored`: a tier is never assigned
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
@@ -210,6 +210,35 @@ def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Ju
     for place in range(len(rules.tiers) - 1, -1, -1):
         tiers[known & _holds(rules.tiers[place].when, rules, columns)] = place
     return Judged(np.where(known, overall, np.nan), tiers, _code(gates, known), _code(caps, known), rules)
+
+
+def positive_places(rules: Rules) -> list[int]:
+    """Return the indices of the positive tiers, in order."""
+    return [place for place, tier in enumerate(rules.tiers) if tier.positive]
+
+
+def with_named(judged: Judged, scores: FloatArray, named: BoolArray) -> Judged:
+    """Return verdicts whose positive tiers are decided by something else than their conditions.
+
+    A row takes the first positive tier that names it. If none does, it takes the first tier that is not positive and
+    whose condition holds, or the last that is not positive if no condition holds.
+
+    Args:
+        judged: the verdicts by score; rows without a tier stay as they are.
+        scores: the scores of `judged`, shape (rows, dimensions).
+        named: which positive tiers name which rows, shape (rows, positive tiers), in the filter's order.
+    """
+    rules = judged.rules
+    places = positive_places(rules)
+    others = [place for place in range(len(rules.tiers)) if place not in places]
+    columns = {name: scores[:, place] for place, name in enumerate(rules.dimension_names)}
+    columns[OVERALL] = judged.overall
+    tiers = np.full(len(judged), others[-1] if others else places[-1])
+    for place in reversed(others):
+        tiers[_holds(rules.tiers[place].when, rules, columns)] = place
+    for column in range(len(places) - 1, -1, -1):
+        tiers[named[:, column]] = places[column]
+    return replace(judged, tiers=np.where(judged.tiers < 0, -1, tiers))
 
 
 def decide(scores: pl.DataFrame, rules: Rules, cap_hits: pl.DataFrame | None = None) -> pl.DataFrame:

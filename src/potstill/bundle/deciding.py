@@ -5,17 +5,20 @@ Input: raw scores and the text windows they belong to. Output: calibrated scores
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.verdict import Judged, cap_hits_of, judge_rows
+from potstill.calibration.decisions import of_each_tier, of_residuals
+from potstill.verdict import Judged, cap_hits_of, judge_rows, positive_places, with_named
 
 if TYPE_CHECKING:
     import polars as pl
 
     from potstill.calibration import Calibration
+    from potstill.calibration.decisions import Decisions
     from potstill.filters import Filter
     from potstill.types import BoolArray, FloatArray
 
@@ -27,7 +30,9 @@ LEVEL = 0.9
 class Decided:
     """Scores, low and high, shape (rows, dimensions), NaN in a row without a verdict, and the verdicts in `judged`.
 
-    `probabilities`, if asked for, has shape (rows, tiers), with NaN in the same rows.
+    `probabilities`, if asked for, has shape (rows, tiers), with NaN in the same rows. `positive`, if tiers are decided
+    by their probability, is that of each positive tier or a better one, shape (rows, positive tiers); NaN in a row that
+    was decided by score.
     """
 
     scores: FloatArray
@@ -35,11 +40,25 @@ class Decided:
     high: FloatArray
     judged: Judged
     probabilities: FloatArray | None = None
+    positive: FloatArray | None = None
 
     @property
     def verdict(self) -> pl.DataFrame:
         """Return the columns of `verdict.decide`, one row per article."""
         return self.judged.frame
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reasons:
+    """Why rows have their tiers: the probability that counted, the cut it was compared with, and both in words.
+
+    `probability` and `cut` have shape (rows,), NaN where the tier was decided by score; `texts` is None without a
+    verdict.
+    """
+
+    probability: FloatArray
+    cut: FloatArray
+    texts: list[str | None]
 
 
 def decide_raw(
@@ -49,9 +68,13 @@ def decide_raw(
     calibration: Calibration,
     level: float = LEVEL,
     *,
+    outputs: FloatArray | None = None,
     probabilities: bool = False,
 ) -> Decided:
     """Calibrate raw scores and decide the verdict of each row.
+
+    Positive tiers are decided by their probability and the cuts of the calibration's decisions; without these, all
+    tiers are decided by score.
 
     Args:
         raw: the student's raw scores, shape (rows, dimensions); a row with a score that is not finite gets no verdict.
@@ -60,6 +83,7 @@ def decide_raw(
         filter_: weights, gates, caps and tiers.
         calibration: maps raw scores to the scale and computes intervals.
         level: nominal coverage of the intervals, above 0 and below 1.
+        outputs: the student's tier outputs, shape (rows, positive tiers); needed if the decisions use them.
         probabilities: whether to compute tier probabilities, which takes as long as a few hundred verdicts per row.
 
     Raises:
@@ -69,8 +93,45 @@ def decide_raw(
     whole = np.where(np.isfinite(raw).all(axis=1, keepdims=True), raw, np.nan)
     scores, low, high = calibration.scores_and_intervals(whole, level)
     hits = cap_hits_of(folded, filter_) if filter_.caps and folded is not None else None
-    odds = calibration.tier_probabilities(scores, filter_, hits) if probabilities else None
-    return Decided(scores, low, high, judge_rows(scores, filter_, hits), odds)
+    judged = judge_rows(scores, filter_, hits)
+    decisions = calibration.decisions
+    if decisions is None or (decisions.by_score and not probabilities):
+        odds = calibration.tier_odds(scores, filter_, hits) if probabilities else None
+        return Decided(scores, low, high, judged, odds)
+    odds = calibration.tier_odds(scores, filter_, hits) if probabilities or decisions.need_residuals else None
+    of_odds = None if odds is None else of_residuals(odds, filter_)
+    positive = decisions.probabilities(scores, judged.overall, outputs if decisions.outputs else None, of_odds)
+    judged = with_named(judged, scores, decisions.named(positive, judged))
+    each = of_each_tier(odds, positive, filter_) if odds is not None and probabilities else None
+    return Decided(scores, low, high, judged, each, None if decisions.by_score else positive)
+
+
+def explained(decided: Decided, decisions: Decisions) -> Reasons:
+    """Explain the tier of each row that was decided by a probability."""
+    rows = len(decided.judged)
+    places = positive_places(decided.judged.rules)
+    # A tier that is not positive is explained by the last positive tier, which has the lowest cut.
+    column = np.full(rows, len(places) - 1)
+    for number, place in enumerate(places):
+        column[decided.judged.tiers == place] = number
+    cuts = np.array([np.nan if cut.probability is None else cut.probability for cut in decisions.cuts])[column]
+    positive = np.full((rows, len(places)), np.nan) if decided.positive is None else decided.positive
+    probability = positive[np.arange(rows), column]
+    goals = [cut.goal for cut in decisions.cuts]
+    texts = [
+        None if math.isnan(overall) else _why(overall, own, cut, goals[number])
+        for overall, own, cut, number in zip(
+            decided.judged.overall.tolist(), probability.tolist(), cuts.tolist(), column.tolist(), strict=True
+        )
+    ]
+    return Reasons(probability, np.where(np.isnan(probability), np.nan, cuts), texts)
+
+
+def _why(overall: float, probability: float, cut: float, goal: str) -> str:
+    if math.isnan(probability) or math.isnan(cut):
+        return f"overall {overall:.1f}, decided by score"
+    side = "" if probability >= cut else "below the "
+    return f"overall {overall:.1f}, probability {probability:.2f}, {side}cut {cut:.2f} for {goal}"
 
 
 def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
@@ -79,10 +140,19 @@ def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
     odds = None
     if these.probabilities is not None and others.probabilities is not None:
         odds = np.where(rows, these.probabilities, others.probabilities)
+    positive = None
+    if these.positive is not None or others.positive is not None:
+        unknown = np.full((len(which), 1), np.nan)
+        positive = np.where(
+            rows,
+            unknown if these.positive is None else these.positive,
+            unknown if others.positive is None else others.positive,
+        )
     return Decided(
         np.where(rows, these.scores, others.scores),
         np.where(rows, these.low, others.low),
         np.where(rows, these.high, others.high),
         these.judged.where(which, others.judged),
         odds,
+        positive,
     )

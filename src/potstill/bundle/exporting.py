@@ -7,6 +7,7 @@ calibration, or a bundle that was verified.
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,16 +17,19 @@ from potstill.bundle.facts import BundleFacts, Calibrated, Exported
 from potstill.bundle.golden import TEXTS, windows, word_lists
 from potstill.bundle.layout import BUNDLE_LAYOUT, file_name, read_manifest
 from potstill.bundle.writing import EncoderFiles, write_bundle
-from potstill.calibration import fit_calibration
+from potstill.calibration import belonging, fit_calibration
+from potstill.dataset import folds
 from potstill.errors import BadInput, BundleError, require
 from potstill.files import sha256, write_json
+from potstill.findings import FEWEST_TO_DECIDE
 from potstill.machine import versions
 from potstill.students.blend import encoder_of
 from potstill.students.neural import NeuralStudent, parts_of
+from potstill.students.tier_head import fit_tier_head, out_of_fold_tiers
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from potstill.bundle.facts import Choice
     from potstill.bundle.layout import Kind
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from potstill.dataset import Examples
     from potstill.export import Made
     from potstill.filters import Filter
+    from potstill.operating_points import OperatingPoint
+    from potstill.students import Encoder
     from potstill.students.storage import AnyStudent
     from potstill.training.facts import StudentRecord
     from potstill.types import FloatArray
@@ -42,18 +48,33 @@ LARGEST_GRAPH = 1_900_000_000
 """Largest size of a network's weights, in bytes, that fits one ONNX file (the format's limit is 2 GiB)."""
 
 
+TIER_FOLDS = 10
+"""Number of folds in which tier outputs of training rows are predicted."""
+
 CALIBRATION_PART = "the calibration part"
 OUT_OF_FOLD = "training rows, predicted by models that had not seen them"
 
 
-def calibrate(predicted: FloatArray, rows: Examples, filter_: Filter, origin: str, *, seed: int = 0) -> Calibration:
+def calibrate(
+    predicted: FloatArray,
+    rows: Examples,
+    filter_: Filter,
+    origin: str,
+    *,
+    tier_outputs: FloatArray | None = None,
+    decide: Mapping[str, OperatingPoint] | None = None,
+    seed: int = 0,
+) -> Calibration:
     """Fit the calibration of a student's raw predictions of rows, shape (rows, dimensions), that trained nothing else.
 
     Args:
         predicted: the predictions; rows of NaN are skipped, and so are rows that were chosen by a predicted score.
         rows: the labelled rows.
-        filter_: the filter, whose tiers the deferral table is about.
+        filter_: the filter, whose tiers the decisions and the deferral table are about.
         origin: `CALIBRATION_PART` or `OUT_OF_FOLD`, for the record.
+        tier_outputs: the tier outputs for the rows, shape (rows, positive tiers), by a head that was not fitted on the
+            row; None without a tier head.
+        decide: operating points that override those of the filter, by positive tier.
         seed: random seed of the folds.
     """
     return fit_calibration(
@@ -67,7 +88,45 @@ def calibrate(predicted: FloatArray, rows: Examples, filter_: Filter, origin: st
         origin=origin,
         rules=filter_,
         cap_hits=cap_hits(rows.frame["text"], filter_),
+        tier_outputs=tier_outputs,
+        decide={**filter_.decide, **(decide or {})},
     )
+
+
+def with_tier_head(student: AnyStudent, train: Examples, filter_: Filter) -> tuple[AnyStudent, FloatArray | None]:
+    """Fit a tier head on the training rows; only a student with a frozen encoder gets one.
+
+    An encoder that was trained has learned the training rows by heart, so its features of them are not those of new
+    articles.
+
+    Args:
+        student: the student, with its encoder.
+        train: the rows that it was trained on.
+        filter_: the filter, whose positive tiers the head tells apart.
+
+    Returns:
+        The student, and its tier outputs for the training rows, each by a head fitted without the row's fold, shape
+        (rows, positive tiers), NaN for rows whose labels give no tier; the unchanged student and None if it gets none.
+    """
+    if not isinstance(student, NeuralStudent) or not _is_frozen(student.encoder) or not filter_.positive_tiers:
+        return student, None
+    belongs = belonging(train.scores, filter_, cap_hits(train.frame["text"], filter_))
+    rows = np.flatnonzero(np.isfinite(belongs).all(axis=1))
+    enough = (
+        len(rows) and min(belongs[rows].sum(axis=0).min(), (1 - belongs[rows]).sum(axis=0).min()) >= FEWEST_TO_DECIDE
+    )
+    if not enough:
+        return student, None
+    features = student.features(train.texts)[rows]
+    fold = folds(train.clusters[rows], train.scores[rows], TIER_FOLDS, seed=0)
+    outputs = np.full(belongs.shape, np.nan)
+    outputs[rows] = out_of_fold_tiers(student.head, features, belongs[rows], fold)
+    return replace(student, tiers=fit_tier_head(student.head, features, belongs[rows])), outputs
+
+
+def _is_frozen(encoder: Encoder) -> bool:
+    parts = parts_of(encoder)
+    return not any(getattr(part, "trained", False) or getattr(part, "learned", None) is not None for part in parts)
 
 
 def bundle_student(

@@ -13,17 +13,18 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from potstill.bundle.deciding import LEVEL, decide_raw
+from potstill.bundle.deciding import LEVEL, decide_raw, explained
 from potstill.errors import BadInput, BundleError
 from potstill.files import read_text
 from potstill.prefilter import fold_all
 from potstill.records import Part, first_fault
+from potstill.students.neural import predict_with_tiers
 from potstill.types import Article
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ SHORT_CHARACTERS = 160
 
 SHORT_TEXTS = 6
 """Number of short texts checked: half from the start of the list, half from its end, where the word lists are."""
+
+OUTPUT_TOLERANCE = 1e-3
+"""Tolerance of tier outputs, which are between 0 and 1 for most texts: another processor rounds differently."""
+
+_DIGITS = re.compile(r"[0-9.]+")
 
 ODDS_TOLERANCE = 0.02
 """Tolerance of tier probabilities: a draw at the boundary of a tier may fall on either side."""
@@ -97,6 +103,12 @@ class Golden(Part):
     caps: tuple[str, ...]
     reason: str | None
     """Why the prefilter would drop it, or None."""
+    tier_outputs: tuple[float, ...] | None = None
+    """The trainer's tier outputs; None for a student without a tier head."""
+    probability: float | None = None
+    cut: float | None = None
+    why: str | None = None
+    """Why it has its tier; None in a bundle whose tiers are decided by score."""
     probabilities: dict[str, float] | None = None
     """Probability of each tier; None in a bundle without residuals, such as those of older versions."""
 
@@ -131,8 +143,21 @@ def windows(articles: Iterable[Article], filter_: Filter) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={"id": pl.String, "text": pl.String}, orient="row")
 
 
-def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, calibration: Calibration) -> list[Golden]:
-    """Build golden lines for articles with raw scores `raw`, shape (articles, dimensions).
+def golden_of(
+    articles: Sequence[Article],
+    raw: FloatArray,
+    filter_: Filter,
+    calibration: Calibration,
+    outputs: FloatArray | None = None,
+) -> list[Golden]:
+    """Build golden lines for articles.
+
+    Args:
+        articles: the golden texts.
+        raw: the trainer's raw scores, shape (articles, dimensions).
+        filter_: the filter.
+        calibration: the calibration.
+        outputs: the trainer's tier outputs, shape (articles, positive tiers); None without a tier head.
 
     Raises:
         BundleError: a raw score is not finite.
@@ -142,7 +167,8 @@ def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, cal
         row, column = (int(index[0]) for index in np.nonzero(~np.isfinite(raw)))
         raise BundleError(f"golden text {articles[row].id}: the student's {names[column]} is {raw[row, column]}")
     frame = windows(articles, filter_)
-    decided, reasons = _after(frame, raw, filter_, calibration)
+    decided, reasons = _after(frame, raw, outputs, filter_, calibration)
+    why = _explained(decided, calibration)
     brief = [row for row, text in enumerate(frame["text"]) if len(text) <= SHORT_CHARACTERS]
     short = {*brief[: SHORT_TEXTS // 2], *brief[-(SHORT_TEXTS // 2) :]}
     return [
@@ -160,6 +186,8 @@ def golden_of(articles: Sequence[Article], raw: FloatArray, filter_: Filter, cal
             gates=tuple(verdict["gates"]),
             caps=tuple(verdict["caps"]),
             reason=reasons[row],
+            tier_outputs=None if outputs is None else tuple(outputs[row].tolist()),
+            **why[row],
             probabilities=_odds(filter_.tier_names, decided, row),
         )
         for row, (article, verdict) in enumerate(zip(articles, decided.verdict.iter_rows(named=True), strict=True))
@@ -213,29 +241,66 @@ def prove(
     articles = [Article(row.id, row.title, row.content) for row in rows]
     frame = windows(articles, filter_)
     wanted = _array(names, [row.raw for row in rows])
-    given = student.predict(frame)
+    given, outputs = predict_with_tiers(student, frame)
     _near("raw", "the student's files", given, wanted, tolerance.raw, rows, names)
-    decided, reasons = _after(frame, wanted, filter_, calibration)
+    recorded = _recorded_outputs(rows)
+    if (None if outputs is None else outputs.shape) != (None if recorded is None else recorded.shape):
+        raise BundleError(f"golden text {rows[0].id}: the student's tier outputs are not those of the training")
+    if outputs is not None and recorded is not None:
+        _near("tier output", "the student's files", outputs, recorded, OUTPUT_TOLERANCE, rows, filter_.positive_tiers)
+    decided, reasons = _after(frame, wanted, recorded, filter_, calibration)
     for what, found, part in (
         ("score", decided.scores, [row.scores for row in rows]),
         ("low", decided.low, [row.low for row in rows]),
         ("high", decided.high, [row.high for row in rows]),
     ):
         _near(what, "calibration.json", found, _array(names, part), tolerance.exact, rows, names)
-    for row, verdict, reason in zip(rows, decided.verdict.iter_rows(named=True), reasons, strict=True):
+    why = _explained(decided, calibration)
+    for row, verdict, reason, own in zip(rows, decided.verdict.iter_rows(named=True), reasons, why, strict=True):
         _same_verdict(row, verdict, reason, tolerance.exact)
+        _same_reason(row, own)
     _same_odds(rows, decided, filter_.tier_names)
     return float(np.abs(given - wanted).max())
 
 
 def _after(
-    frame: pl.DataFrame, raw: FloatArray, filter_: Filter, calibration: Calibration
+    frame: pl.DataFrame, raw: FloatArray, outputs: FloatArray | None, filter_: Filter, calibration: Calibration
 ) -> tuple[Decided, list[str | None]]:
     folded = fold_all(frame["text"])
     odds = calibration.residuals is not None
-    return decide_raw(raw, folded, filter_, calibration, LEVEL, probabilities=odds), filter_.prefilter.reasons(
-        folded
-    ).to_list()
+    decided = decide_raw(raw, folded, filter_, calibration, LEVEL, outputs=outputs, probabilities=odds)
+    return decided, filter_.prefilter.reasons(folded).to_list()
+
+
+def _recorded_outputs(rows: Sequence[Golden]) -> FloatArray | None:
+    if any(row.tier_outputs is None for row in rows):
+        return None
+    return np.array([row.tier_outputs for row in rows], dtype=np.float64)
+
+
+def _explained(decided: Decided, calibration: Calibration) -> list[dict[str, Any]]:
+    """Return the fields of golden lines that say why each text has its tier."""
+    if calibration.decisions is None or decided.positive is None:
+        return [{} for _ in range(len(decided.judged))]
+    found = explained(decided, calibration.decisions)
+    return [
+        {name: None if np.isnan(value) else value for name, value in (("probability", probability), ("cut", cut))}
+        | {"why": why}
+        for probability, cut, why in zip(found.probability.tolist(), found.cut.tolist(), found.texts, strict=True)
+    ]
+
+
+def _same_reason(row: Golden, given: Mapping[str, Any]) -> None:
+    for name in ("probability", "cut", "why"):
+        was, is_ = getattr(row, name), given.get(name)
+        near = isinstance(was, float) and isinstance(is_, float) and abs(was - is_) <= ODDS_TOLERANCE
+        # The numbers in the sentence are those of the two fields, so only its other words are compared.
+        same = _DIGITS.sub("", was or "") == _DIGITS.sub("", is_ or "") if name == "why" else was == is_
+        if not (near or same):
+            raise BundleError(
+                f"golden text {row.id}: {name} is {is_}, recorded was {was}; calibration.json is not that of the "
+                "training"
+            )
 
 
 def _near(

@@ -272,7 +272,7 @@ def _odds(
     from potstill.verdict import cap_columns
 
     hits = pl.DataFrame({name: marks[rows, at] for at, name in enumerate(cap_columns(filter_))})
-    likely = calibration.tier_probabilities(scores[rows], filter_, hits if filter_.caps else None)
+    likely = calibration.tier_odds(scores[rows], filter_, hits if filter_.caps else None)
     for row, each in zip(rows, likely, strict=True):
         yield Odds(row=row, probabilities=tuple(each.tolist()) if np.isfinite(each).all() else None)
 

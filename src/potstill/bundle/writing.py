@@ -25,6 +25,7 @@ from potstill.bundle.reading import Bundle, load_bundle
 from potstill.bundle.verdicts import identity_of, verdicts_of
 from potstill.files import replacing_folder, sha256
 from potstill.filters import save_filter
+from potstill.students.neural import predict_with_tiers
 from potstill.students.storage import AnyStudent, save_student
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ def write_bundle(
         BundleError: the bundle does not load, or its scores differ from those of `student`.
         BadInput: the disk is full or the folder cannot be written.
     """
-    raw = student.predict(windows(golden, filter_))
-    rows = golden_of(golden, raw, filter_, calibration)
+    raw, outputs = predict_with_tiers(student, windows(golden, filter_))
+    rows = golden_of(golden, raw, filter_, calibration, outputs)
     manifest = Manifest(
         kind=kind,
         filter=filter_.name,

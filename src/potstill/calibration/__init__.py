@@ -14,6 +14,8 @@ from potstill.calibration.curves import (
     fit_calibration,
     no_calibration,
 )
+from potstill.calibration.cuts import PrecisionRecall, TierCut, choose_cut
+from potstill.calibration.decisions import Decisions, Signal, belonging
 from potstill.calibration.odds import MOST_RESIDUALS, Residuals
 
 __all__ = [
@@ -25,7 +27,13 @@ __all__ = [
     "Calibration",
     "Curve",
     "Cut",
+    "Decisions",
+    "PrecisionRecall",
     "Residuals",
+    "Signal",
+    "TierCut",
+    "belonging",
+    "choose_cut",
     "conformal_widths",
     "cut_for",
     "fit_calibration",

@@ -15,18 +15,17 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from potstill import metrics
-from potstill.calibration.odds import fit_residuals
+from potstill.calibration.decisions import of_each_tier
 from potstill.records import Part
-from potstill.types import UNSCORED
-from potstill.verdict import decide_rows
+from potstill.verdict import judge_rows, with_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import polars as pl
     from numpy.typing import NDArray
 
-    from potstill.types import BoolArray, FloatArray, IntArray
+    from potstill.calibration.decisions import Fitted, HeldOut
+    from potstill.types import BoolArray, FloatArray
     from potstill.verdict import Rules
 
 SURE = 0.95
@@ -34,8 +33,6 @@ SURE = 0.95
 
 STEPS = 20
 """Number of thresholds tried: those that keep one twentieth of the rows, two twentieths, and so on."""
-
-_FOLDS = 5
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -118,57 +115,27 @@ def least_error(abstention: Abstention, *, sure: float = SURE) -> float | None:
     return next((rate for rate in rates if cut_for(abstention, rate, sure=sure) is not None), None)
 
 
-def fit_abstention(
-    held_out: FloatArray,
-    labels: FloatArray,
-    clusters: IntArray,
-    rules: Rules,
-    cap_hits: pl.DataFrame | None,
-    *,
-    low: float,
-    high: float,
-    seed: int,
-) -> Abstention | None:
-    """Count wrong tiers at each threshold; None with fewer than `_FOLDS` clusters.
+def fit_abstention(rows: HeldOut, odds: FloatArray, fitted: Fitted | None, rules: Rules) -> Abstention:
+    """Count wrong tiers at each threshold.
 
-    A row's tier and its probability come from scores and residuals of other folds. Of near-duplicates only the first
-    one counts, since their errors are not independent.
+    A row's tier and its probability come from scores, residuals and signals of other folds. Of near-duplicates only the
+    first one counts, since their errors are not independent.
 
     Args:
-        held_out: calibrated scores by curves fitted without the row, shape (rows, dimensions).
-        labels: same shape, NaN where masked; rows with a masked label are left out.
-        clusters: cluster of each row, shape (rows,).
+        rows: held-out rows, at least one.
+        odds: the probability of each tier by the residuals of other folds, shape (rows, tiers).
+        fitted: how positive tiers are decided; None if all tiers are decided by score.
         rules: the filter.
-        cap_hits: of the same rows, as in `verdict.decide`.
-        low: lower end of the scale.
-        high: upper end of the scale.
-        seed: random seed of the folds.
     """
-    from potstill.dataset import folds
-
-    known = np.isfinite(held_out).all(axis=1) & np.isfinite(labels).all(axis=1)
-    held_out, labels, clusters = held_out[known], labels[known], clusters[known]
-    hits = None if cap_hits is None else cap_hits[np.flatnonzero(known)]
-    if len(np.unique(clusters)) < _FOLDS:
-        return None
     names = [tier.name for tier in rules.tiers]
-    given = decide_rows(held_out, rules, hits)["tier"].to_numpy()
-    right = decide_rows(labels, rules, hits)["tier"].to_numpy()
-    fold = folds(clusters, labels, _FOLDS, seed)
-    sure = np.full(len(labels), np.nan)
-    for k in range(_FOLDS):
-        out = np.flatnonzero(fold == k)
-        residuals = fit_residuals(held_out[fold != k], labels[fold != k], low=low, seed=seed)
-        if residuals is None:
-            continue
-        odds = residuals.tier_probabilities(
-            held_out[out], rules, None if hits is None else hits[out], low=low, high=high
-        )
-        sure[out] = given_probability(odds, names, given[out])
-    usable = np.isfinite(sure) & (given != UNSCORED) & (right != UNSCORED)
-    one_each = np.unique(clusters[usable], return_index=True)[1]
-    sure, wrong = sure[usable][one_each], (given != right)[usable][one_each]
-    return _counted(sure, wrong) if len(sure) else None
+    judged, each = rows.judged, odds
+    if fitted is not None:
+        judged = with_named(judged, rows.scores, fitted.decisions.named(fitted.positive, judged))
+        each = of_each_tier(odds, fitted.positive, rules)
+    given = np.array(judged.tier_names)
+    right = np.array(judge_rows(rows.labels, rules, rows.cap_hits).tier_names)
+    sure, first = given_probability(each, names, given), rows.one_each
+    return _counted(sure[first], (given != right)[first])
 
 
 def given_probability(odds: FloatArray, names: Sequence[str], given: NDArray[Any]) -> FloatArray:

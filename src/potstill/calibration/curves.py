@@ -21,15 +21,23 @@ from pydantic import Field, model_validator
 
 from potstill import metrics
 from potstill.calibration.abstention import Abstention, fit_abstention
+from potstill.calibration.decisions import (
+    FEWEST_FOR_FOLDS,
+    Decisions,
+    HeldOut,
+    cross_fitted_odds,
+    fit_decisions,
+)
 from potstill.calibration.odds import Residuals, fit_residuals
 from potstill.errors import BadInput, BundleError, DatasetError
 from potstill.records import Part, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import polars as pl
 
+    from potstill.operating_points import OperatingPoint
     from potstill.types import FloatArray, IntArray
     from potstill.verdict import Rules
 
@@ -103,14 +111,15 @@ class Calibration(Record):
     """One curve per dimension, in the filter's order, on the scale from `low` to `high`.
 
     `origin` says which rows it was fitted on. `residuals` is None if no row has a score in every dimension;
-    `abstention` is None if no filter was given or there were too few rows.
+    `abstention` is None if no filter was given or there were too few rows. `decisions` is None in a bundle whose tiers
+    are all decided by score: without a positive tier, without rows, or made by an older version.
     """
 
     fault = BundleError
     made_by = "potstill bundle RUN"
     oldest = 3
 
-    schema_version: int = 3
+    schema_version: int = 4
     low: Finite
     high: Finite
     origin: str = ""
@@ -118,9 +127,16 @@ class Calibration(Record):
     curves: tuple[Curve, ...] = Field(min_length=1)
     residuals: Residuals | None = None
     abstention: Abstention | None = None
+    decisions: Decisions | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.decisions:
+            inputs = len(self.curves) + 1 + self.decisions.outputs
+            if any(len(signal.weights) not in {0, inputs} for signal in self.decisions.signals):
+                raise ValueError(f"a tier's probability needs {inputs} weights")
+            if self.residuals is None:
+                raise ValueError("decisions need residuals")
         if self.residuals and any(len(row) != len(self.curves) for row in self.residuals.rows):
             raise ValueError("a residual needs a number for every dimension")
         return self
@@ -180,8 +196,8 @@ class Calibration(Record):
         """Return the half-width of a dimension's intervals before clipping; infinite for the whole scale."""
         return _half_width(self.curves[self.dimensions.index(dimension)], level)
 
-    def tier_probabilities(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
-        """Return the probability of each tier under the oracle's own scores, shape (rows, tiers).
+    def tier_odds(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
+        """Return the probability of each tier as the residuals give it, shape (rows, tiers).
 
         Args:
             scores: calibrated scores, as `apply` returns them.
@@ -231,6 +247,8 @@ def fit_calibration(
     origin: str = "",
     rules: Rules | None = None,
     cap_hits: pl.DataFrame | None = None,
+    tier_outputs: FloatArray | None = None,
+    decide: Mapping[str, OperatingPoint] | None = None,
 ) -> Calibration:
     """Fit a curve per dimension, keep it if it helps, and compute interval widths and joint residuals.
 
@@ -260,8 +278,11 @@ def fit_calibration(
         low: lower end of the scale.
         high: upper end of the scale.
         origin: description of the rows, for the record.
-        rules: the filter, needed for the deferral table; without it no table is recorded.
+        rules: the filter, needed for the decisions and the deferral table; without it none are recorded.
         cap_hits: of the same rows, as in `verdict.decide`.
+        tier_outputs: the student's tier outputs, shape (rows, positive tiers), by models that were not trained on the
+            row; None if it has none.
+        decide: operating point by positive tier; the default names as many articles as the oracle.
 
     Raises:
         DatasetError: the shapes do not match.
@@ -294,9 +315,14 @@ def fit_calibration(
             )
         )
     left = fit_residuals(held_out, scores, low=low, seed=seed)
-    abstention = None
+    decisions = abstention = None
     if left is not None and rules is not None:
-        abstention = fit_abstention(held_out, scores, clusters, rules, cap_hits, low=low, high=high, seed=seed)
+        unseen_rows = HeldOut.of(held_out, scores, clusters, rules, cap_hits, tier_outputs)
+        if unseen_rows.clusters_count >= FEWEST_FOR_FOLDS:
+            odds = cross_fitted_odds(unseen_rows, rules, low=low, high=high, seed=seed)
+            fitted = fit_decisions(unseen_rows, odds, rules, decide or {}, seed=seed)
+            decisions = None if fitted is None else fitted.decisions
+            abstention = fit_abstention(unseen_rows, odds, fitted, rules)
     return Calibration(
         low=low,
         high=high,
@@ -305,6 +331,7 @@ def fit_calibration(
         curves=tuple(curves),
         residuals=left,
         abstention=abstention,
+        decisions=decisions,
     )
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from potstill import metrics
 from potstill.records import Part
-from potstill.verdict import decide_rows
+from potstill.verdict import judge_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -57,8 +57,7 @@ class Residuals(Part):
             high: upper end of the scale.
         """
         left = np.array(self.rows)
-        names = [tier.name for tier in rules.tiers]
-        found = np.full((len(scores), len(names)), np.nan)
+        found = np.full((len(scores), len(rules.tiers)), np.nan)
         places = np.flatnonzero(np.isfinite(scores).all(axis=1))
         at_once = max(1, _MOST_DRAWS // len(left))
         for start in range(0, len(places), at_once):
@@ -67,9 +66,8 @@ class Residuals(Part):
             if self.step is not None:
                 draws = low + np.round((draws - low) / self.step) * self.step
             hits = None if cap_hits is None or not cap_hits.width else cap_hits[np.repeat(some, len(left))]
-            tiers = decide_rows(np.clip(draws, low, high), rules, hits)["tier"]
-            shares = [(tiers == name).to_numpy().reshape(len(some), -1).mean(axis=1) for name in names]
-            found[some] = np.column_stack(shares)
+            tiers = judge_rows(np.clip(draws, low, high), rules, hits).tiers.reshape(len(some), -1)
+            found[some] = np.column_stack([(tiers == place).mean(axis=1) for place in range(found.shape[1])])
         # A draw for which a condition is undefined, such as a division by 0, has no tier.
         total = found.sum(axis=1, keepdims=True)
         odds: FloatArray = np.divide(found, total, out=np.full(found.shape, np.nan), where=total > 0)

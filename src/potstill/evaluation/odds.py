@@ -24,6 +24,7 @@ from potstill.verdict import decide_rows
 if TYPE_CHECKING:
     import polars as pl
 
+    from potstill.bundle.deciding import Decided
     from potstill.calibration import Calibration
     from potstill.filters import Filter
     from potstill.types import BoolArray, FloatArray, IntArray
@@ -47,7 +48,7 @@ class _Rows:
 
 def judge_odds(
     calibration: Calibration,
-    scores: FloatArray,
+    decided: Decided,
     labels: FloatArray,
     learned: FloatArray,
     clusters: IntArray,
@@ -58,9 +59,9 @@ def judge_odds(
 
     Args:
         calibration: the bundle's calibration.
-        scores: calibrated scores of rows that were not used for calibration or model selection, shape (rows,
-            dimensions).
-        labels: labels of the same shape, NaN where masked.
+        decided: what the bundle decides, with tier probabilities, for rows that were not used for calibration or model
+            selection.
+        labels: labels of the same rows, shape (rows, dimensions), NaN where masked.
         learned: labels of the training rows; their tier frequencies are the baseline.
         clusters: cluster of each row, shape (rows,). Only the first row of a cluster is used.
         filter_: the filter that gives the verdicts.
@@ -69,7 +70,7 @@ def judge_odds(
     Returns:
         Brier scores, reliability tables, and the results of deferral.
     """
-    rows = _rows(calibration, scores, labels, clusters, filter_, cap_hits)
+    rows = _rows(decided, labels, clusters, filter_, cap_hits)
     before = decide_rows(learned, filter_)["tier"]
     base = np.array([(before == name).sum() for name in filter_.tier_names], dtype=np.float64)
     if rows is None or not base.sum():
@@ -90,17 +91,12 @@ def judge_odds(
 
 
 def _rows(
-    calibration: Calibration,
-    scores: FloatArray,
-    labels: FloatArray,
-    clusters: IntArray,
-    filter_: Filter,
-    cap_hits: pl.DataFrame | None,
+    decided: Decided, labels: FloatArray, clusters: IntArray, filter_: Filter, cap_hits: pl.DataFrame | None
 ) -> _Rows | None:
-    if calibration.residuals is None:
+    if decided.probabilities is None:
         return None
-    said = calibration.tier_probabilities(scores, filter_, cap_hits)
-    given, right = (decide_rows(values, filter_, cap_hits)["tier"].to_numpy() for values in (scores, labels))
+    said, given = decided.probabilities, np.array(decided.judged.tier_names)
+    right = decide_rows(labels, filter_, cap_hits)["tier"].to_numpy()
     own = given_probability(said, filter_.tier_names, given)
     known = np.flatnonzero(np.isfinite(own) & (right != UNSCORED))
     if not known.size:

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from potstill.conditions import KEYWORDS, Budget, Condition, any_of, can_hold, parse
 from potstill.errors import ConditionError, FilterError
 from potstill.files import digest
+from potstill.operating_points import OperatingPoint, for_each_tier
 from potstill.prefilter import Prefilter
 from potstill.records import Part, first_fault
 from potstill.text import Window
@@ -92,7 +93,7 @@ class Filter(Part):
         version: version of the filter, at least 1.
         tiers: tiers, of which the first that matches counts; by default a single tier, `scored`.
         rubric: instructions for the oracle; by default, a list of the dimensions.
-        fields: further fields: description, text, gates, caps, prefilter, examples.
+        fields: further fields: description, text, gates, caps, decide, prefilter, examples.
 
     Raises:
         FilterError: a field is invalid; the message names the field, the value and what is valid.
@@ -112,6 +113,7 @@ class Filter(Part):
     gates: tuple[Gate, ...] = Field(default=(), max_length=MOST_LIMITS)
     caps: tuple[Cap, ...] = Field(default=(), max_length=MOST_LIMITS)
     tiers: tuple[Tier, ...] = Field(min_length=1, max_length=MOST_TIERS)
+    decide: dict[str, OperatingPoint] = Field(default_factory=dict)
     prefilter: Prefilter = Prefilter()
     examples: tuple[Example, ...] = Field(default=(), max_length=MOST_EXAMPLES)
     rubric: str = Field(min_length=1)
@@ -162,6 +164,12 @@ class Filter(Part):
 
         save_filter(self, folder)
 
+    @field_validator("decide", mode="before")
+    @classmethod
+    def _for_each_tier(cls, content: object, info: ValidationInfo) -> object:
+        tiers = info.data.get("tiers", ())
+        return for_each_tier(content, [tier.name for tier in tiers if tier.positive])
+
     @property
     def dimension_names(self) -> tuple[str, ...]:
         """The names of the dimensions in the order of the YAML, which is the order of every array of scores."""
@@ -200,7 +208,8 @@ class Filter(Part):
     @property
     def content_hash(self) -> str:
         """SHA-256 of all meaningful content; ignores the YAML's comments and layout and the spelling of conditions."""
-        content = self.model_dump(mode="json")
+        # Filters without operating points keep the hash that they had before there were any.
+        content = self.model_dump(mode="json", exclude=None if self.decide else {"decide"})
         content["dimensions"] = list(content["dimensions"].items())
         for key in ("gates", "caps", "tiers"):
             for part in content[key]:
@@ -215,7 +224,7 @@ class Filter(Part):
 
     @model_validator(mode="after")
     def _is_whole(self) -> Filter:
-        for check in (_check_dimensions, _check_limits, _check_tiers, _check_examples):
+        for check in (_check_dimensions, _check_limits, _check_tiers, _check_decide, _check_examples):
             check(self)
         return self
 
@@ -330,6 +339,13 @@ def _check_tiers(filter_: Filter) -> None:
         raise FaultError(
             ("tiers", len(conditions) - 1), f"some scores match no tier; remove `when` from {name}, the last tier"
         )
+
+
+def _check_decide(filter_: Filter) -> None:
+    for name in filter_.decide:
+        if name not in filter_.positive_tiers:
+            known = ", ".join(filter_.positive_tiers) or "none"
+            raise FaultError(("decide", name), f"not a positive tier; positive tiers: {known}")
 
 
 def _check_examples(filter_: Filter) -> None:

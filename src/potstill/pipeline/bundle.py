@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from potstill import metrics
-from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate
+from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate, with_tier_head
 from potstill.bundle.facts import Choice
 from potstill.dataset import Dataset
 from potstill.errors import RunError
 from potstill.records import Interval
+from potstill.students.neural import predict_with_tiers
 from potstill.students.storage import load_student
 from potstill.terminal import note, steps
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from potstill.bundle.layout import Kind
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from potstill.calibration import Calibration
     from potstill.dataset import Examples
     from potstill.filters import Filter
+    from potstill.operating_points import OperatingPoint
     from potstill.pipeline.run import Run
     from potstill.students.storage import AnyStudent
     from potstill.training.facts import StudentRecord
@@ -60,6 +62,7 @@ def build_bundle(
     seed: int = 0,
     graphs_of: Sequence[Path] = (),
     recommended: bool = False,
+    decide: Mapping[str, OperatingPoint] | None = None,
 ) -> Bundle:
     """Build a run's bundle; recorded as the stage `bundle`.
 
@@ -72,6 +75,7 @@ def build_bundle(
         graphs_of: other bundles. If one of them, or the run's previous bundle, holds the graph of a frozen network, the
             graph is copied instead of exported again, after a check that it gives the same features here.
         recommended: whether `student` is the leaderboard's recommendation and not a person's choice.
+        decide: operating points that override those of the filter, by positive tier.
 
     Raises:
         RunError: nothing is trained yet, or a student is unknown or was trained on other rows.
@@ -81,6 +85,8 @@ def build_bundle(
     filter_ = run.filter
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
     parameters: dict[str, Any] = {"student": student, "kind": kind, "recommended": recommended}
+    if decide:
+        parameters["decide"] = {tier: str(point) for tier, point in decide.items()}
     with run.recording("bundle", parameters=parameters, seeds={"bundle": seed}):
         candidates = read_candidates(run, dataset)
         choice = choose(
@@ -92,7 +98,15 @@ def build_bundle(
         place = run.path("bundle")
         with steps("calibrating, exporting and proving the bundle", None):
             bundle = write_candidate(
-                run, dataset, chosen, place, choice, kind=kind, seed=seed, graphs_of=[*graphs_of, place]
+                run,
+                dataset,
+                chosen,
+                place,
+                choice,
+                kind=kind,
+                seed=seed,
+                graphs_of=[*graphs_of, place],
+                decide=decide,
             )
         parameters |= {"choice": choice.model_dump(mode="json"), "kind": bundle.manifest.kind, "sha256": bundle.hash}
     return bundle
@@ -108,6 +122,7 @@ def write_candidate(
     kind: Kind | None = None,
     seed: int = 0,
     graphs_of: Sequence[Path] = (),
+    decide: Mapping[str, OperatingPoint] | None = None,
 ) -> Bundle:
     """Calibrate a trained student, export it and write it as a bundle.
 
@@ -120,17 +135,19 @@ def write_candidate(
         kind: as in `build_bundle`.
         seed: random seed of the golden word lists and the calibration folds.
         graphs_of: as in `build_bundle`.
+        decide: as in `build_bundle`.
 
     Raises:
         RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
     """
-    fitted = load_student(chosen.folder, cache=run.path("cache"))
+    loaded = load_student(chosen.folder, cache=run.path("cache"))
+    fitted, calibration = _calibrated(chosen, loaded, dataset, run.filter, decide, seed)
     return bundle_student(
         folder,
         fitted,
         chosen.name,
         run.filter,
-        _calibration(chosen, fitted, dataset, run.filter, seed),
+        calibration,
         train_texts=dataset.part("train").texts,
         kind=kind,
         seed=seed,
@@ -234,17 +251,29 @@ def choose_for_all(runs: Sequence[Run]) -> str:
     return min(means, key=lambda name: means[name])
 
 
-def _calibration(chosen: Candidate, student: AnyStudent, dataset: Dataset, filter_: Filter, seed: int) -> Calibration:
+def _calibrated(
+    chosen: Candidate,
+    student: AnyStudent,
+    dataset: Dataset,
+    filter_: Filter,
+    decide: Mapping[str, OperatingPoint] | None,
+    seed: int,
+) -> tuple[AnyStudent, Calibration]:
+    """Return the student, with a tier head if it can have one, and its calibration."""
     from potstill.training.folder import LAYOUT, read_scores
 
+    train = dataset.part("train")
+    student, unseen = with_tier_head(student, train, filter_)
     if dataset.has_calibration_part:
         rows = dataset.part("calibration")
-        return calibrate(student.predict(rows.frame), rows, filter_, CALIBRATION_PART, seed=seed)
-    rows = dataset.part("train")
+        predicted, outputs = predict_with_tiers(student, rows.frame)
+        return student, calibrate(
+            predicted, rows, filter_, CALIBRATION_PART, tier_outputs=outputs, decide=decide, seed=seed
+        )
     ids, predicted = read_scores(chosen.folder / LAYOUT["held out"], dataset.dimensions)
-    if tuple(ids) != rows.ids:
+    if tuple(ids) != train.ids:
         raise RunError(f"{chosen.folder}: was trained on other rows; train it again")
-    return calibrate(predicted, rows, filter_, OUT_OF_FOLD, seed=seed)
+    return student, calibrate(predicted, train, filter_, OUT_OF_FOLD, tier_outputs=unseen, decide=decide, seed=seed)
 
 
 def _why(

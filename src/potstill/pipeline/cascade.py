@@ -29,6 +29,7 @@ from potstill.metrics import exact_interval
 from potstill.pipeline.bundle import Candidate, read_candidates, write_candidate
 from potstill.prefilter import fold_all
 from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, final_answers, signal
+from potstill.students.neural import predict_with_tiers
 from potstill.terminal import note, steps
 from potstill.verdict import cap_hits, decide_rows
 
@@ -282,8 +283,8 @@ def _held(first: Bundle, threshold: float, rows: Examples) -> Held:
     """Check a threshold on rows that were not used to choose it."""
     if not len(rows):
         return Held(articles=0, early=0, positives=0, passed=0)
-    raw = first.student.predict(rows.frame)
-    decided = decide_raw(raw, fold_all(rows.texts), first.filter, first.calibration)
+    raw, outputs = predict_with_tiers(first.student, rows.frame)
+    decided = decide_raw(raw, fold_all(rows.texts), first.filter, first.calibration, outputs=outputs)
     early, good = final_answers(decided, raw, first.filter, threshold), positives(rows, first.filter)
     return Held(
         articles=len(rows), early=int(early.sum()), positives=int(good.sum()), passed=int((good & ~early).sum())

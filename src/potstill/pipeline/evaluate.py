@@ -52,6 +52,7 @@ from potstill.files import read_json, read_object, replacing
 from potstill.labelling import Ledger
 from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
+from potstill.students.neural import predict_with_tiers
 from potstill.students.recipes import (
     DistilledRecipe,
     EncoderHeadRecipe,
@@ -291,8 +292,18 @@ class _Work:
     ) -> tuple[Shipped, Predicted, pl.DataFrame]:
         """Return the bundle's results on the test part, its scores there, and all predictions of its student."""
         test = self.dataset.part("test")
-        raw = scorer.bundle.student.predict(test.frame)
-        decided = decide_raw(raw, fold_all(test.frame["text"]), self.filter_, scorer.bundle.calibration, LEVEL)
+        raw, outputs = predict_with_tiers(scorer.bundle.student, test.frame)
+        folded = fold_all(test.frame["text"])
+        calibration = scorer.bundle.calibration
+        decided = decide_raw(
+            raw,
+            folded,
+            self.filter_,
+            calibration,
+            LEVEL,
+            outputs=outputs,
+            probabilities=calibration.residuals is not None,
+        )
         inside = (test.scores >= decided.low - 1e-9) & (test.scores <= decided.high + 1e-9)
         known = np.isfinite(test.scores)
         judged = self._of_part("test", test, decided.scores)
@@ -309,8 +320,8 @@ class _Work:
                     for i, name in enumerate(self.dataset.dimensions)
                 },
                 odds=judge_odds(
-                    scorer.bundle.calibration,
-                    decided.scores,
+                    calibration,
+                    decided,
                     test.scores,
                     self.dataset.part("train").scores,
                     test.clusters,

@@ -103,9 +103,18 @@ class Early:
         """Return for which articles the first student's answer is final; see `final_answers`."""
         return final_answers(decided, raw, self.bundle.filter, self.record.chosen.threshold)
 
-    def decide(self, raw: FloatArray, folded: pl.Series, level: float, *, probabilities: bool) -> Decided:
+    def decide(
+        self,
+        raw: FloatArray,
+        folded: pl.Series,
+        level: float,
+        *,
+        outputs: FloatArray | None = None,
+        probabilities: bool = False,
+    ) -> Decided:
         """Compute the first student's verdicts, with its own calibration."""
-        return decide_raw(raw, folded, self.bundle.filter, self.bundle.calibration, level, probabilities=probabilities)
+        own = self.bundle
+        return decide_raw(raw, folded, own.filter, own.calibration, level, outputs=outputs, probabilities=probabilities)
 
 
 def final_answers(decided: Decided, raw: FloatArray, filter_: Filter, threshold: float) -> BoolArray:

@@ -7,24 +7,29 @@ separate calls, so that reading and preparing can run in parallel with the stude
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 
 import numpy as np
 import polars as pl
 
-from potstill.bundle.deciding import LEVEL, Decided, decide_raw, merged
+from potstill.bundle.deciding import LEVEL, Decided, decide_raw, explained, merged
 from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput
+from potstill.operating_points import as_points
 from potstill.prefilter import fold_all
+from potstill.students.neural import predict_with_tiers
 from potstill.types import DROPPED, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from potstill.bundle import Bundle
-    from potstill.calibration import Cut
+    from potstill.bundle.deciding import Reasons
+    from potstill.calibration import Calibration, Cut
+    from potstill.operating_points import Decide
     from potstill.scorer.early import Early
     from potstill.text import Window
     from potstill.types import BoolArray, FloatArray
@@ -47,6 +52,7 @@ class ScoringOptions(TypedDict, total=False):
     probabilities: bool
     ask_oracle_above: float | None
     ask_oracle_below: float | None
+    decide: Decide | None
 
 
 class FilterScorer:
@@ -61,6 +67,7 @@ class FilterScorer:
         probabilities: bool = False,
         ask_oracle_above: float | None = None,
         ask_oracle_below: float | None = None,
+        decide: Decide | None = None,
     ) -> None:
         """Create it from an open bundle.
 
@@ -73,6 +80,8 @@ class FilterScorer:
                 all other articles is wrong (see `calibration.cut_for`); above 0 and below 1.
             ask_oracle_below: mark the articles whose tier has less than this probability, above 0 and below 1, without
                 any guarantee; with a cascade, only articles that its first student does not answer.
+            decide: operating points that override those of the bundle: one for all positive tiers, such as
+                `"recall=0.9"`, or a dictionary of tier -> operating point.
 
         Raises:
             BadInput: `level`, `ask_oracle_above` or `ask_oracle_below` is not above 0 and below 1; the bundle was built
@@ -90,6 +99,8 @@ class FilterScorer:
                 "an error rate is kept by the bundle's own student: leave out --cascade or --ask-oracle-above"
             )
         self.bundle = bundle
+        self.calibration = bundle.calibration if decide is None else _decided_at(bundle, decide)
+        """The bundle's calibration, with the cuts of the operating points that were asked for."""
         self.early = early
         self.level = level
         self.probabilities = probabilities
@@ -131,10 +142,13 @@ class FilterScorer:
         rows = prepared.articles
         rows = rows.with_columns(texts) if "text" in rows.columns else rows.hstack([texts])
         if self.early is None:
-            decided, answered_by = self._decide(self._raw(self.bundle, rows, kept), prepared), None
+            decided, answered_by = self._decide(*self._raw(self.bundle, rows, kept), prepared), None
         else:
             decided, answered_by = self._decide_with_cascade(self.early, prepared, rows, kept)
         outcome = Outcome.of(decided, prepared, answered_by)
+        decisions = self.calibration.decisions
+        if decisions is not None and decided.positive is not None:
+            outcome = replace(outcome, why=explained(decided, decisions))
         return outcome if decided.probabilities is None else self._with_probabilities(outcome, decided.probabilities)
 
     def flat_columns(self, outcome: Outcome) -> list[pl.Series]:
@@ -184,24 +198,37 @@ class FilterScorer:
                 gates=outcome.judged.gate_reasons(index),
                 caps=outcome.judged.cap_reasons(index),
                 reason=outcome.reasons[index],
+                **outcome.explanation(index),
                 tier_probabilities=probabilities[index] if probabilities is not None and known else {},
                 ask_oracle=outcome.marks[0][index] if outcome.marks else None,
                 answered_by=None if outcome.answered_by is None else outcome.answered_by[index],
             )
 
-    def _raw(self, bundle: Bundle, rows: pl.DataFrame, which: BoolArray) -> FloatArray:
-        """Return raw scores, shape (articles, dimensions), of the selected rows; NaN in all others."""
-        raw = np.full((rows.height, len(self.dimensions)), np.nan)
+    def _raw(self, bundle: Bundle, rows: pl.DataFrame, which: BoolArray) -> tuple[FloatArray, FloatArray | None]:
+        """Return raw scores, shape (articles, dimensions), and tier outputs of the selected rows; NaN in all others."""
+        raw, outputs = np.full((rows.height, len(self.dimensions)), np.nan), None
         if which.any():
+            some = rows if which.all() else rows.filter(pl.Series(which))
             # An overflow gives a score that is not finite, which is reported as such.
             with np.errstate(all="ignore"):
-                raw[which] = bundle.student.predict(rows if which.all() else rows.filter(pl.Series(which)))
-        return raw
+                raw[which], found = predict_with_tiers(bundle.student, some)
+            if found is not None:
+                outputs = np.full((rows.height, found.shape[1]), np.nan)
+                outputs[which] = found
+        return raw, outputs
 
-    def _decide(self, raw: FloatArray, prepared: Prepared) -> Decided:
-        filter_, calibration = self.bundle.filter, self.bundle.calibration
+    def _decide(self, raw: FloatArray, outputs: FloatArray | None, prepared: Prepared) -> Decided:
+        filter_ = self.bundle.filter
         folded = prepared.windows.folded if filter_.caps else None
-        return decide_raw(raw, folded, filter_, calibration, self.level, probabilities=self._needs_probabilities)
+        return decide_raw(
+            raw,
+            folded,
+            filter_,
+            self.calibration,
+            self.level,
+            outputs=outputs,
+            probabilities=self._needs_probabilities,
+        )
 
     @property
     def _needs_probabilities(self) -> bool:
@@ -211,10 +238,12 @@ class FilterScorer:
         self, early: Early, prepared: Prepared, rows: pl.DataFrame, kept: BoolArray
     ) -> tuple[Decided, list[str | None]]:
         """Score with both students of a cascade; return the verdicts and which student gave each."""
-        raw = self._raw(early.bundle, rows, kept)
-        first = early.decide(raw, prepared.windows.folded, self.level, probabilities=self._needs_probabilities)
+        raw, outputs = self._raw(early.bundle, rows, kept)
+        first = early.decide(
+            raw, prepared.windows.folded, self.level, outputs=outputs, probabilities=self._needs_probabilities
+        )
         final = early.final(first, raw)
-        second = self._decide(self._raw(self.bundle, rows, kept & ~final), prepared)
+        second = self._decide(*self._raw(self.bundle, rows, kept & ~final), prepared)
         students = np.where(final, early.bundle.manifest.recipe, self.bundle.manifest.recipe).tolist()
         answered_by = [student if scored else None for student, scored in zip(students, kept.tolist(), strict=True)]
         return merged(first, second, final), answered_by
@@ -277,8 +306,9 @@ class Prepared:
 class Outcome:
     """Results of scoring: arrays of shape (articles, dimensions), verdicts, and reasons for missing verdicts.
 
-    `tiers` and `reasons` cover all articles. `answered_by` names the student that gave the scores, if there are two. If
-    asked for, `tier_probabilities` has one column per tier, and `marks` holds the column `ask_oracle`.
+    `tiers` and `reasons` cover all articles. `why` explains the tiers if they are decided by their probability.
+    `answered_by` names the student that gave the scores, if there are two. If asked for, `tier_probabilities` has one
+    column per tier, and `marks` holds the column `ask_oracle`.
     """
 
     numbers: Mapping[str, FloatArray]
@@ -286,6 +316,7 @@ class Outcome:
     tiers: list[str]
     reasons: list[str | None]
     answered_by: list[str | None] | None = None
+    why: Reasons | None = None
     tier_probabilities: pl.DataFrame = field(default_factory=pl.DataFrame)
     marks: Sequence[pl.Series] = ()
 
@@ -311,16 +342,54 @@ class Outcome:
         """Which articles have an overall score, shape (articles,)."""
         return np.asarray(np.isfinite(self.judged.overall))
 
+    def explanation(self, row: int) -> dict[str, Any]:
+        """Return why a row has its tier, as fields of `Verdict`; empty if tiers are decided by score."""
+        if self.why is None or self.why.texts[row] is None:
+            return {}
+        probability, cut = (float(values[row]) for values in (self.why.probability, self.why.cut))
+        return {
+            "probability": None if math.isnan(probability) else probability,
+            "cut": None if math.isnan(cut) else cut,
+            "why": self.why.texts[row],
+        }
+
     @cached_property
     def verdict(self) -> pl.DataFrame:
-        """The columns of `verdict.decide`, then `reason`, and `answered_by` if there are two students."""
+        """The columns of `verdict.decide`, then `reason`.
+
+        After it come `probability`, `cut` and `why` if tiers are decided by their probability, and `answered_by` if
+        there are two students.
+        """
         added = [
             pl.Series("tier", self.tiers, dtype=pl.String),
             pl.Series("reason", self.reasons, dtype=pl.String),
         ]
+        if self.why is not None:
+            known = self.known
+            added += [
+                pl.Series("probability", np.where(known, self.why.probability, np.nan)).fill_nan(None),
+                pl.Series("cut", np.where(known, self.why.cut, np.nan)).fill_nan(None),
+                pl.Series("why", self.why.texts, dtype=pl.String),
+            ]
         if self.answered_by is not None:
             added.append(pl.Series("answered_by", self.answered_by, dtype=pl.String))
         return self.judged.frame.with_columns(added)
+
+
+def _decided_at(bundle: Bundle, decide: Decide) -> Calibration:
+    """Return a bundle's calibration with the cuts of other operating points.
+
+    Raises:
+        BadInput: the bundle was built without decisions, or `decide` is not valid.
+    """
+    decisions = bundle.calibration.decisions
+    if decisions is None:
+        raise BadInput(
+            f"{bundle.folder}: its tiers are decided by score, because it was built without the rows or the positive "
+            "tiers that an operating point needs; rebuild it with: potstill bundle RUN"
+        )
+    chosen = decisions.chosen(as_points(decide, decisions.tiers))
+    return bundle.calibration.model_copy(update={"decisions": chosen})
 
 
 def _cut(bundle: Bundle, error: float) -> Cut:

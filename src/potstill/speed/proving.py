@@ -15,6 +15,7 @@ from potstill.backends.plan import Change
 from potstill.bundle.deciding import decide_raw
 from potstill.metrics import average, exact_interval, mae
 from potstill.prefilter import fold_all
+from potstill.students.neural import predict_with_tiers
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,8 +42,8 @@ class Answers:
 
 def answers(bundle: Bundle, student: Student, frame: pl.DataFrame) -> Answers:
     """Score windows with a student, using the bundle's filter and calibration."""
-    raw = student.predict(frame)
-    decided = decide_raw(raw, fold_all(frame["text"]), bundle.filter, bundle.calibration)
+    raw, outputs = predict_with_tiers(student, frame)
+    decided = decide_raw(raw, fold_all(frame["text"]), bundle.filter, bundle.calibration, outputs=outputs)
     return Answers(raw, decided.scores, decided.verdict["tier"].to_list())
 
 

@@ -17,7 +17,7 @@ from potstill.articles import open_writer, read_articles
 from potstill.backends.graph import GraphEncoder
 from potstill.bundle.deciding import decide_raw
 from potstill.prefilter import fold_all
-from potstill.students.neural import NeuralStudent, parts_of
+from potstill.students.neural import NeuralStudent, parts_of, predict_with_tiers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,12 +71,12 @@ def stage_seconds(
         folded = fold_all(texts)
         filter_.prefilter.reasons(folded)
     if isinstance(student, NeuralStudent) and _graphs(student.encoder):
-        raw = _neural(student, texts, watch)
+        raw, outputs = _neural(student, texts, watch)
     else:
         with watch.stage("student"):
-            raw = student.predict(windows)
+            raw, outputs = predict_with_tiers(student, windows)
     with watch.stage("decide"):
-        decide_raw(raw, folded, filter_, scorer.bundle.calibration, scorer.only.level)
+        decide_raw(raw, folded, filter_, scorer.bundle.calibration, scorer.only.level, outputs=outputs)
     results = scorer.nested_batch(frame.head(1)).drop("content")
     rows = pl.concat([results] * frame.height)
     with watch.stage("write"), open_writer(scratch) as writer:
@@ -90,7 +90,7 @@ def _graphs(encoder: Encoder) -> Sequence[GraphEncoder]:
     return found if len(found) == len(parts) else []
 
 
-def _neural(student: NeuralStudent, texts: list[str], watch: Watch) -> FloatArray:
+def _neural(student: NeuralStudent, texts: list[str], watch: Watch) -> tuple[FloatArray, FloatArray | None]:
     features: list[NDArray[np.float32]] = []
     for encoder in _graphs(student.encoder):
         with watch.stage("tokenise"):
@@ -98,4 +98,4 @@ def _neural(student: NeuralStudent, texts: list[str], watch: Watch) -> FloatArra
         with watch.stage("network"):
             features.append(encoder.features(tokens))
     with watch.stage("head"):
-        return student.head.predict(np.concatenate(features, axis=1))
+        return student.predict_features(np.concatenate(features, axis=1))

@@ -7,6 +7,7 @@ since it only has to turn texts into features. A shared encoder can have many he
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -16,21 +17,23 @@ from potstill.files import digest
 from potstill.students.chunks import ChunkedEncoder, Chunks
 from potstill.students.constant import check_labelled
 from potstill.students.heads import AnyHead, from_arrays
+from potstill.students.tier_head import TierHead, scores_and_tiers, widened
 from potstill.terminal import steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
     from numpy.typing import NDArray
 
     from potstill.dataset import Examples
-    from potstill.students import Encoder
+    from potstill.students import Encoder, Student
+    from potstill.students.heads import KernelRegressionHead, LinearHead
     from potstill.students.recipes import BlendRecipe, EncoderHeadRecipe
     from potstill.types import BoolArray, FloatArray
 
-_HEAD = "head."
+_HEAD, _TIERS = "head.", "tiers."
 _CHUNKS = "pieces"
 """Key of the chunks in `student.json`; its name is older than `Chunks`."""
 _BESIDE_THE_ENCODER = {"name", "description", "backbones", "chunks", "learns", "head"}
@@ -86,26 +89,48 @@ class JoinedEncoder:
 
 @dataclass(frozen=True)
 class NeuralStudent:
-    """An encoder and a head; `chunks` says how texts that are too long for the encoder are split into chunks."""
+    """An encoder and a head; `chunks` says how texts that are too long for the encoder are split into chunks.
+
+    `tiers` are further outputs of the head, about the positive tiers; None if there are none.
+    """
 
     encoder: Encoder
     head: AnyHead
     dimensions: tuple[str, ...]
     chunks: Chunks | None = None
+    tiers: TierHead | None = None
     kind: ClassVar[str] = "neural"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
         """Predict scores from the column `text`, shape (articles, dimensions)."""
-        reader = reading(self.encoder, self.chunks)
-        return self.head.predict(reader.encode([text or "" for text in articles["text"]]))
+        return self.head.predict(self.features(articles["text"]))
+
+    def predict_with_tiers(self, articles: pl.DataFrame) -> tuple[FloatArray, FloatArray | None]:
+        """Predict scores, and the tier outputs, shape (articles, positive tiers); None without a tier head."""
+        return self.predict_features(self.features(articles["text"]))
+
+    def predict_features(self, features: NDArray[Any]) -> tuple[FloatArray, FloatArray | None]:
+        """Predict as `predict_with_tiers`, from the features, shape (articles, width)."""
+        if self._widened is None:
+            return self.head.predict(features), None
+        return scores_and_tiers(self.head, self._widened.predict(features))
+
+    @cached_property
+    def _widened(self) -> LinearHead | KernelRegressionHead | None:
+        return None if self.tiers is None else widened(self.head, self.tiers)
+
+    def features(self, texts: Iterable[str | None]) -> NDArray[np.float32]:
+        """Return the features that the head reads, shape (texts, width)."""
+        return reading(self.encoder, self.chunks).encode([text or "" for text in texts])
 
     def on(self, encoder: Encoder) -> NeuralStudent:
         """Return the same head on another encoder with the same features, such as ONNX Runtime's."""
         return replace(self, encoder=encoder)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the head's arrays, with names prefixed with `head.`."""
-        return {_HEAD + name: array for name, array in self.head.arrays().items()}
+        """Return the head's arrays, with names prefixed with `head.`, and those of the tiers, with `tiers.`."""
+        found = {_HEAD + name: array for name, array in self.head.arrays().items()}
+        return found | {_TIERS + name: array for name, array in (self.tiers.arrays() if self.tiers else {}).items()}
 
     def settings(self) -> dict[str, Any]:
         """Return the head's kind, how long texts are split, and the encoder's settings if it has any."""
@@ -126,10 +151,12 @@ class NeuralStudent:
         Raises:
             BundleError: the head does not match the dimensions or the encoder.
         """
-        strangers = sorted(name for name in arrays if not name.startswith(_HEAD))
+        own = {name.removeprefix(_HEAD): array for name, array in arrays.items() if name.startswith(_HEAD)}
+        of_tiers = {name.removeprefix(_TIERS): array for name, array in arrays.items() if name.startswith(_TIERS)}
+        strangers = sorted(set(arrays) - {_HEAD + name for name in own} - {_TIERS + name for name in of_tiers})
         if strangers:
             raise BundleError(f"student: arrays that no head has: {', '.join(strangers)}")
-        head = from_arrays(settings["head"], {name.removeprefix(_HEAD): array for name, array in arrays.items()})
+        head = from_arrays(settings["head"], own)
         if head.outputs != len(dimensions):
             raise BundleError(f"head: gives {head.outputs} scores for {len(dimensions)} dimensions")
         if head.width != encoder.width:
@@ -137,7 +164,14 @@ class NeuralStudent:
         chunks = settings.get(_CHUNKS)
         if chunks is not None:
             chunks = Chunks.validated(chunks, f"student: {_CHUNKS}", error=BundleError)
-        return cls(encoder, head, dimensions, chunks)
+        return cls(encoder, head, dimensions, chunks, TierHead.from_arrays(of_tiers, head) if of_tiers else None)
+
+
+def predict_with_tiers(student: Student, articles: pl.DataFrame) -> tuple[FloatArray, FloatArray | None]:
+    """Return a student's scores, and its tier outputs if it has a tier head."""
+    if isinstance(student, NeuralStudent):
+        return student.predict_with_tiers(articles)
+    return student.predict(articles), None
 
 
 def fit_encoder_head(
