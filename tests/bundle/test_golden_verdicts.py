@@ -99,7 +99,15 @@ CHANGES_OF_THE_FILTER = {
 
 
 class TestRules:
-    @pytest.mark.parametrize("what", CHANGES_OF_THE_FILTER)
+    @pytest.mark.parametrize("what", [what for what in CHANGES_OF_THE_FILTER if "positive" in what])
+    def test_other_positive_tiers_are_refused_however_a_bundle_is_loaded(self, bundle, what):
+        change_filter(bundle, CHANGES_OF_THE_FILTER[what])
+        with pytest.raises(
+            BundleError, match=r"calibration\.json: decides the positive tiers \w+; those of the filter"
+        ):
+            load_bundle(bundle, check="hashes")
+
+    @pytest.mark.parametrize("what", [what for what in CHANGES_OF_THE_FILTER if "positive" not in what])
     def test_a_changed_rule_is_refused_on_loading_and_by_verify(self, bundle, what):
         change_filter(bundle, CHANGES_OF_THE_FILTER[what])
         load_bundle(bundle, check="hashes")
@@ -178,7 +186,7 @@ class TestCalibration:
     )
     def test_no_single_residual_or_threshold_can_change(self, bundle, change):
         change_json(bundle, "calibration.json", change)
-        with pytest.raises(BundleError, match="residuals or the deferral table|when to ask the oracle"):  # noqa: RUF043
+        with pytest.raises(BundleError, match="decisions or the deferral table|when to ask the oracle"):  # noqa: RUF043
             load_bundle(bundle)
 
     def test_a_bundle_without_recorded_sums_is_read(self, bundle):

@@ -284,7 +284,7 @@ class TestRecord:
         assert back.apply(predicted).tolist() == calibration.apply(predicted).tolist()
         assert back.dimensions == NAMES
 
-    @pytest.mark.parametrize("version", [2, 4])
+    @pytest.mark.parametrize("version", [2, 5])
     def test_a_record_of_another_version_is_refused(self, version):
         record = json.loads(no_calibration(NAMES).model_dump_json())
         with pytest.raises(BundleError, match="schema_version"):

@@ -19,6 +19,7 @@ from potstill.calibration import (
     no_calibration,
 )
 from potstill.calibration.abstention import fit_abstention
+from potstill.calibration.decisions import HeldOut, cross_fitted_odds
 from potstill.calibration.odds import fit_residuals
 from potstill.errors import BadInput
 from potstill.filters import parse_filter
@@ -61,6 +62,12 @@ def harbour(rows, seed=0, noise=1.0):
     truth = rng.integers(1, 10, (rows, 2)).astype(float)
     together = rng.normal(0, noise, (rows, 1))
     return np.clip(truth + together + rng.normal(0, 0.3, truth.shape), 0, 10), truth
+
+
+def counted(scores, labels, clusters, hits=None, seed=0):
+    rows = HeldOut.of(scores, labels, clusters, FILTER, hits)
+    probabilities = cross_fitted_odds(rows, FILTER, low=0, high=10, seed=seed)
+    return fit_abstention(rows, probabilities, None, FILTER)
 
 
 class TestProbabilities:
@@ -116,7 +123,7 @@ class TestProbabilities:
     def test_on_fresh_articles_they_come_true_as_often_as_they_say(self):
         calibration = fit_calibration(*harbour(400), np.arange(400), dimensions=FILTER.dimension_names)
         scores, labels = harbour(3000, seed=1)
-        found = calibration.tier_probabilities(calibration.apply(scores), FILTER)
+        found = calibration.tier_odds(calibration.apply(scores), FILTER)
         came = np.stack(
             [(decide_rows(labels, FILTER)["tier"] == name).to_numpy() for name in FILTER.tier_names], axis=1
         )
@@ -148,7 +155,7 @@ class TestResiduals:
         assert calibration.residuals is None
         assert calibration.abstention is None
         with pytest.raises(BadInput, match="contains no residuals of its student"):
-            calibration.tier_probabilities(scores, FILTER)
+            calibration.tier_odds(scores, FILTER)
 
     def test_they_are_those_of_curves_that_had_not_seen_the_row(self):
         """A useless student with 40 articles: curves fitted to the same rows would look better than they are."""
@@ -205,20 +212,23 @@ class TestAsking:
     def test_near_duplicates_count_once(self):
         scores, labels = harbour(60)
         copies = [np.repeat(part, 3, axis=0) for part in (scores, labels, np.arange(60))]
-        found = fit_abstention(*copies, FILTER, None, low=0, high=10, seed=0)
+        found = counted(*copies)
         assert (found.rows, found.kept[-1]) == (60, 60)
 
     def test_a_masked_row_is_left_out_and_four_clusters_are_too_few(self):
         scores, labels = harbour(60)
         labels[:10, 0] = np.nan
         hits = cap_hits(["a ship"] * 60, FILTER)
-        assert fit_abstention(scores, labels, np.arange(60), FILTER, hits, low=0, high=10, seed=0).rows == 50
-        assert fit_abstention(scores, labels, np.arange(60) % 4, FILTER, None, low=0, high=10, seed=0) is None
+        assert counted(scores, labels, np.arange(60), hits).rows == 50
+        names = FILTER.dimension_names
+        few = fit_calibration(scores, labels, np.arange(60) % 4, dimensions=names, rules=FILTER)
+        assert few.abstention is None
+        assert few.decisions is None
 
     def test_words_of_caps_are_heeded(self):
         scores, labels = harbour(200)
         paid = cap_hits(["an advertisement"] * 200, FILTER)
-        found = fit_abstention(scores, labels, np.arange(200), FILTER, paid, low=0, high=10, seed=0)
+        found = counted(scores, labels, np.arange(200), paid)
         assert (found.probabilities, found.wrong) == ((1.0,), (0,))
 
     @pytest.mark.long
@@ -228,7 +238,7 @@ class TestAsking:
         broken = kept = 0
         for seed in range(40):
             scores, y = harbour(300, seed)
-            cut = cut_for(fit_abstention(scores, y, np.arange(300), FILTER, None, low=0, high=10, seed=seed), 0.15)
+            cut = cut_for(counted(scores, y, np.arange(300), seed=seed), 0.15)
             if cut is None:
                 continue
             table = fit_residuals(scores, y, low=0, seed=seed).tier_probabilities(fresh, FILTER, low=0, high=10)

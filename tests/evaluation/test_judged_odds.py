@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 from evaluated_run import FILTER
 
+from potstill.bundle.deciding import decide_raw
 from potstill.calibration import Abstention, fit_calibration, no_calibration
 from potstill.evaluation.findings import odds_findings
 from potstill.evaluation.odds import judge_odds
 from potstill.evaluation.records import AskedAbove
+from potstill.prefilter import fold_all
 from potstill.records import Interval
 from potstill.verdict import cap_hits
 
@@ -17,14 +19,20 @@ def news(rows, seed, noise=1.0):
     return np.clip(labels + rng.normal(0, noise, (rows, 1)), 0, 10), labels
 
 
-def judged(rows=1500, *, noise=1.0, learned=None, calibration=None, **options):
+def decided(calibration, scores, texts=None):
+    folded = None if texts is None else fold_all(texts)
+    return decide_raw(scores, folded, FILTER, calibration, probabilities=calibration.residuals is not None)
+
+
+def judged(rows=1500, *, noise=1.0, learned=None, calibration=None, texts=None, **options):
     scores, labels = news(300, 0)
     known = fit_calibration(scores, labels, np.arange(300), dimensions=FILTER.dimension_names, rules=FILTER)
     calibration = calibration or known
     scores, labels = news(rows, 1, noise)
     learned = labels if learned is None else learned
     options = {"clusters": np.arange(rows), "filter_": FILTER} | options
-    return judge_odds(calibration, calibration.apply(scores), labels, learned, **options)
+    hits = None if texts is None else cap_hits(texts, FILTER)
+    return judge_odds(calibration, decided(calibration, scores, texts), labels, learned, cap_hits=hits, **options)
 
 
 def test_probabilities_of_a_student_that_errs_as_known_beat_the_shares_and_come_true():
@@ -72,15 +80,15 @@ def test_masked_rows_are_left_out_and_without_residuals_there_is_nothing():
     scores, labels = news(40, 2)
     scores[:4, 0] = np.nan
     calibration = fit_calibration(*news(300, 0), np.arange(300), dimensions=FILTER.dimension_names)
-    assert judge_odds(calibration, scores, labels, labels, np.arange(40), FILTER).rows == 36
-    assert judge_odds(calibration, scores * np.nan, labels, labels, np.arange(40), FILTER) is None
+    rest = labels, labels, np.arange(40), FILTER
+    assert judge_odds(calibration, decided(calibration, scores), *rest).rows == 36
+    assert judge_odds(calibration, decided(calibration, scores * np.nan), *rest) is None
     bare = no_calibration(FILTER.dimension_names)
-    assert judge_odds(bare, scores, labels, labels, np.arange(40), FILTER) is None
+    assert judge_odds(bare, decided(bare, scores), *rest) is None
 
 
 def test_words_of_caps_count_for_oracle_and_student_alike():
-    paid = cap_hits(["an advertisement"] * 200, FILTER)
-    odds = judged(200, cap_hits=paid)
+    odds = judged(200, texts=["an advertisement"] * 200)
     assert odds.brier == 0
     assert odds.own[-1].came == 1
 

@@ -365,6 +365,12 @@ def _calibration(path: Path, manifest: Manifest, filter_: Filter) -> Calibration
         raise BundleError(str(error)) from None
     if calibration.dimensions != manifest.dimensions:
         raise BundleError(f"{path}: calibrates {', '.join(calibration.dimensions)}; the bundle's dimensions are others")
+    decisions = calibration.decisions
+    if decisions is not None and decisions.tiers != filter_.positive_tiers:
+        raise BundleError(
+            f"{path}: decides the positive tiers {', '.join(decisions.tiers)}; those of the filter are "
+            f"{', '.join(filter_.positive_tiers) or 'none'}"
+        )
     if (calibration.low, calibration.high) != (filter_.scale.min, filter_.scale.max):
         raise BundleError(
             f"{path}: for a scale from {calibration.low:g} to {calibration.high:g}; the filter's is from "

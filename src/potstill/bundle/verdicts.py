@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from potstill.bundle.layout import Manifest, Tolerance
-    from potstill.calibration import Calibration
+    from potstill.calibration import Calibration, Decisions
     from potstill.calibration.curves import Curve
     from potstill.filters import Filter
     from potstill.types import BoolArray, FloatArray
@@ -98,14 +98,16 @@ class Odds(Part):
 
 
 class Sums(Part):
-    """Checksums of the data behind probabilities and deferral: sums of each number times its position.
+    """Checksums of the data behind probabilities, cuts and deferral: sums of each number times its position.
 
     `residuals` has one sum per dimension; `abstention` has those of the thresholds, of the counts kept and of the
-    counts wrong.
+    counts wrong; `decisions` has four per positive tier: of its signal's coefficients, of its curve's cuts and counts,
+    and of the chosen cut.
     """
 
     residuals: tuple[float, ...]
     abstention: tuple[float, ...]
+    decisions: tuple[float, ...] = ()
 
 
 class Verdicts(Record):
@@ -186,7 +188,8 @@ def prove_verdicts(
         raise BundleError("when to ask the oracle is not as recorded; calibration.json is not that of the training")
     if verdicts.sums is not None and not _equal(verdicts.sums, _sums(calibration)):
         raise BundleError(
-            "the residuals or the deferral table are not as recorded; calibration.json is not that of the training"
+            "the residuals, the decisions or the deferral table are not as recorded; calibration.json is not that of "
+            "the training"
         )
     if whole:
         _same_choice(verdicts, scores, marks, filter_)
@@ -292,11 +295,30 @@ def _sums(calibration: Calibration) -> Sums:
     return Sums(
         residuals=() if calibration.residuals is None else placed(list(zip(*calibration.residuals.rows, strict=True))),
         abstention=() if table is None else placed([table.probabilities, table.kept, table.wrong]),
+        decisions=() if calibration.decisions is None else placed(_numbers(calibration.decisions)),
     )
 
 
+def _numbers(decisions: Decisions) -> list[Sequence[float]]:
+    """Return the numbers on which the decisions depend, by tier and kind."""
+    return [
+        part
+        for signal, curve, cut in zip(decisions.signals, decisions.curves, decisions.cuts, strict=True)
+        for part in (
+            (signal.intercept, *signal.weights),
+            curve.cuts,
+            (*curve.named, *curve.found, curve.positives, curve.rows),
+            (-1.0 if cut.probability is None else cut.probability,),
+        )
+    ]
+
+
 def _equal(recorded: Sums, given: Sums) -> bool:
-    pairs = ((recorded.residuals, given.residuals), (recorded.abstention, given.abstention))
+    pairs = (
+        (recorded.residuals, given.residuals),
+        (recorded.abstention, given.abstention),
+        (recorded.decisions, given.decisions),
+    )
     return all(len(a) == len(b) and np.allclose(a, b, rtol=1e-12, atol=1e-9) for a, b in pairs)
 
 

@@ -198,7 +198,7 @@ def _for_recall(curve: PrecisionRecall, wanted: float) -> tuple[int, str | None,
 
 def _for_precision(curve: PrecisionRecall, wanted: float) -> tuple[int, str | None, str | None]:
     for goal in _lowered(wanted):
-        # Stricter cuts name too few articles to show the precision even if all of them belonged to the tier.
+        # Stricter cuts name too few articles to show the precision unless nearly all of them belong to the tier.
         fewest = 2 * math.log(1 - SURE) / math.log(goal)
         chosen = None
         for place, (named, found) in enumerate(zip(curve.named, curve.found, strict=True)):

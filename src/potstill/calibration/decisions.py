@@ -82,7 +82,8 @@ class Signal(Part):
 
     For `head` and `blend`, the log-odds are `intercept` plus `weights` times the inputs: the scores of the dimensions,
     `overall` after gates and caps, and the student's tier outputs if there are any. `quality` holds all ways that were
-    compared, and `reason` says why this one is used.
+    compared, `share_log_loss` is the log-loss of always giving the tier's share of articles, and `reason` says why this
+    way is used.
     """
 
     tier: str
@@ -90,6 +91,7 @@ class Signal(Part):
     intercept: Finite = 0.0
     weights: tuple[Finite, ...] = ()
     quality: dict[Kind, Quality] = Field(default_factory=dict)
+    share_log_loss: float | None = None
     reason: str
 
     @model_validator(mode="after")
@@ -320,8 +322,9 @@ def fit_decisions(
     """Fit and compare the signals of each positive tier, count at every cut, and choose the cuts.
 
     Every probability that is compared, counted or cut comes from a fit without the row's fold. Of near-duplicates only
-    the first counts. A way other than the residuals is used only if it lowers the log-loss by more than `NOISE`
-    standard errors, and only for tiers with at least `FEWEST_TO_DECIDE` articles in and outside of them.
+    the first counts. A way other than the residuals is used only if its log-loss is lower than theirs, and than that of
+    the tier's share of articles, by more than `NOISE` standard errors, and only for tiers with at least
+    `FEWEST_TO_DECIDE` articles in and outside of them.
 
     Args:
         rows: held-out rows.
@@ -364,26 +367,37 @@ def _signal(
     if fewest < FEWEST_TO_DECIDE:
         reason = f"{fewest} held-out articles are too few to learn the tier from; {FEWEST_TO_DECIDE} are needed"
         return Signal(tier=tier, kind="residuals", quality=quality, reason=reason), residuals
-    head = np.empty(len(belongs))
+    head, share = np.empty(len(belongs)), np.empty(len(belongs))
     for number in np.unique(fold):
         inside, outside = fold != number, fold == number
         weights, intercept = _logistic(inputs[inside], belongs[inside])
         head[outside] = _sigmoid(inputs[outside] @ weights + intercept)
+        share[outside] = belongs[inside].mean()
     each: dict[Kind, FloatArray] = {
         "residuals": residuals,
         "head": head,
         "blend": _sigmoid((_log_odds(head) + _log_odds(residuals)) / 2),
     }
     quality |= {kind: _quality(each[kind][first], belongs[first]) for kind in ("head", "blend")}
-    kind: Kind = min(each, key=lambda name: quality[name].log_loss)
-    gain, noise = _gain(each["residuals"][first], each[kind][first], belongs[first])
-    if gain <= NOISE * noise:
-        reason = f"no other way lowers the log-loss by more than noise ({kind}: {gain:+.4f} +- {noise:.4f})"
-        return Signal(tier=tier, kind="residuals", quality=quality, reason=reason), residuals
+    base = round(float(_log_losses(share[first], belongs[first]).mean()), 6)
+    kind: Kind = min(("head", "blend"), key=lambda name: quality[name].log_loss)
+    gains = {
+        name: _gain(before[first], each[kind][first], belongs[first])
+        for name, before in (("the residuals", residuals), ("the tier's share", share))
+    }
+    compared = "; ".join(f"that of {name} by {gain:.4f} +- {noise:.4f}" for name, (gain, noise) in gains.items())
+    if any(gain <= NOISE * noise for gain, noise in gains.values()):
+        reason = f"no other way is better by more than noise: the {kind} lowers the log-loss, {compared}"
+        return Signal(tier=tier, kind="residuals", quality=quality, share_log_loss=base, reason=reason), residuals
     weights, intercept = _logistic(inputs, belongs)
-    reason = f"lowers the log-loss of the residuals by {gain:.4f} +- {noise:.4f}"
     signal = Signal(
-        tier=tier, kind=kind, intercept=intercept, weights=tuple(weights.tolist()), quality=quality, reason=reason
+        tier=tier,
+        kind=kind,
+        intercept=intercept,
+        weights=tuple(weights.tolist()),
+        quality=quality,
+        share_log_loss=base,
+        reason=f"the {kind} lowers the log-loss, {compared}",
     )
     return signal, each[kind]
 
