@@ -25,8 +25,8 @@ def test_each_goal_has_a_spelling_in_one_text_and_one_in_words(text, point, word
 
 
 @pytest.mark.parametrize("text", ["", "recall", "recall=", "recall=0", "recall=1", "recall=90", "precision=x",
-                                  "volume=0", "volume=1001", "volume=all", "cost=5", "cost=0/1", "cost=1/2/3", "f1=best",
-                                  "by-score=1", "accuracy=0.9"])  # fmt: skip
+                                  "volume=0", "volume=1001", "volume=all", "cost=5", "cost=0/1", "cost=1/2/3",
+                                  "f1=best", "by-score=1", "accuracy=0.9"])  # fmt: skip
 def test_any_other_text_is_refused(text):
     with pytest.raises(ValidationError):
         OperatingPoint.model_validate(text)
