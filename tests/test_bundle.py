@@ -265,12 +265,14 @@ class TestForgery:
             content["residuals"]["rows"] = [[value / 10 for value in row] for row in content["residuals"]["rows"]]
 
         change_json(bundle, "calibration.json", surer)
-        with pytest.raises(BundleError, match=r"golden text .*: probability of"):
+        with pytest.raises(BundleError, match=r"golden text .*: probability"):
             load_bundle(rehashed(bundle), check="all")
 
     def test_residuals_left_out_are_refused_by_the_golden_texts(self, bundle):
-        change_json(bundle, "calibration.json", lambda content: content.update(residuals=None, abstention=None))
-        with pytest.raises(BundleError, match=r"golden text .*: probability of"):
+        change_json(
+            bundle, "calibration.json", lambda content: content.update(residuals=None, abstention=None, decisions=None)
+        )
+        with pytest.raises(BundleError, match=r"golden text .*: probability is None"):
             load_bundle(rehashed(bundle))
 
     def test_another_runs_calibration_is_refused_by_the_golden_texts(self, bundle, kind):
@@ -302,12 +304,12 @@ class TestForgery:
 
     def test_another_filter_with_the_right_hash_is_refused_by_the_golden_texts(self, bundle):
         gate = FILTER.gates[0].model_copy(update={"cap": 0.5})
-        other = FILTER.model_copy(update={"gates": (gate,), "tiers": tuple(reversed_positive(FILTER.tiers))})
+        other = FILTER.model_copy(update={"gates": (gate,)})
         save_filter(other, bundle)
         manifest, _ = read_manifest(bundle)
         files = {name: sha256(bundle / name) for name in manifest.files}
         write_manifest(bundle, manifest.model_copy(update={"files": files, "filter_hash": other.content_hash}))
-        with pytest.raises(BundleError, match=r"golden text .*filter\.yaml"):
+        with pytest.raises(BundleError, match=r"golden text .*the filter's are|verdicts\.json: filter_hash"):
             load_bundle(bundle, check="all")
 
     def test_a_filter_that_the_manifest_does_not_name_is_named(self, bundle):
@@ -339,11 +341,6 @@ class TestForgery:
         write_manifest(bundle, manifest.model_copy(update={"files": files}))
         with pytest.raises(BundleError, match=name.replace(".", r"\.")):
             load_bundle(bundle)
-
-
-def reversed_positive(tiers):
-    names = [tier.name for tier in tiers][::-1]
-    return [tier.model_copy(update={"name": name}) for tier, name in zip(tiers, names, strict=True)]
 
 
 class TestWriting:

@@ -115,7 +115,7 @@ class TestManyTexts:
 class TestTierProbabilities:
     @pytest.fixture(scope="class")
     def asking(self, folders):
-        return Scorer.load(folders["tfidf"], probabilities=True, ask_oracle_above=0.1)
+        return Scorer.load(folders["tfidf"], probabilities=True, ask_oracle_above=0.12)
 
     def test_nothing_of_them_is_given_unasked(self, tfidf):
         verdict = tfidf.score("library school")
@@ -150,7 +150,7 @@ class TestTierProbabilities:
             assert verdict.ask_oracle == row["ask_oracle"] == line["ask_oracle"]
 
     def test_the_mark_alone_may_be_had(self, folders):
-        scorer = Scorer.load(folders["tfidf"], ask_oracle_above=0.1)
+        scorer = Scorer.load(folders["tfidf"], ask_oracle_above=0.12)
         columns = scorer.score_batch(articles(2)[0]).columns
         assert columns[-1] == "ask_oracle"
         assert not [name for name in columns if name.startswith("probability_")]
@@ -194,7 +194,7 @@ class TestFrames:
         scored = tfidf.score_batch(frame.with_columns(region=pl.lit("north")))
         assert scored.columns == [
             "id", "title", "content", "region", "score_gain", "score_near", "low_gain", "low_near", "high_gain",
-            "high_near", "overall", "tier", "gates", "caps", "reason",
+            "high_near", "overall", "tier", "gates", "caps", "reason", "probability", "cut", "why",
         ]  # fmt: skip
         assert scored["region"].to_list() == ["north"] * 4
         assert scored.schema["gates"] == pl.List(pl.String)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.calibration.decisions import of_each_tier, of_residuals
+from potstill.calibration.decisions import of_each_tier, of_residuals, with_cap
 from potstill.verdict import Judged, cap_hits_of, judge_rows, positive_places, with_named
 
 if TYPE_CHECKING:
@@ -98,9 +98,14 @@ def decide_raw(
     if decisions is None or (decisions.by_score and not probabilities):
         odds = calibration.tier_odds(scores, filter_, hits) if probabilities else None
         return Decided(scores, low, high, judged, odds)
-    odds = calibration.tier_odds(scores, filter_, hits) if probabilities or decisions.need_residuals else None
+    capped = with_cap(hits, len(scores))
+    odds = None
+    if probabilities or decisions.need_residuals or capped.any():
+        odds = calibration.tier_odds(scores, filter_, hits)
     of_odds = None if odds is None else of_residuals(odds, filter_)
     positive = decisions.probabilities(scores, judged.overall, outputs if decisions.outputs else None, of_odds)
+    if of_odds is not None:
+        positive = np.where(capped[:, None], of_odds, positive)
     judged = with_named(judged, scores, decisions.named(positive, judged))
     each = of_each_tier(odds, positive, filter_) if odds is not None and probabilities else None
     return Decided(scores, low, high, judged, each, None if decisions.by_score else positive)

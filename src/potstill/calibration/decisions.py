@@ -250,6 +250,17 @@ class Fitted:
     positive: FloatArray
 
 
+def with_cap(cap_hits: pl.DataFrame | None, rows: int) -> BoolArray:
+    """Return in which rows the words of a cap occur, shape (rows,).
+
+    The probability of such a row comes from the residuals in any case: they know what the cap does for any scores.
+    """
+    found = np.zeros(rows, dtype=np.bool_)
+    for column in () if cap_hits is None else cap_hits.iter_columns():
+        found |= column.fill_null(value=False).to_numpy()
+    return found
+
+
 def belonging(labels: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
     """Return 1 where the oracle's scores give a positive tier or a better one, else 0, shape (rows, positive tiers).
 
@@ -288,8 +299,9 @@ def of_each_tier(odds: FloatArray, positive: FloatArray, rules: Rules) -> FloatA
     found[:, places] = np.diff(positive, axis=1, prepend=0.0)
     if not others:
         return found
-    # The small share makes the others equally likely where no draw gave one of them.
-    share = odds[:, others] + 1e-12
+    share = odds[:, others]
+    # Where no draw gave one of the others, they are equally likely.
+    share = np.where(share.sum(axis=1, keepdims=True) > 0, share, 1.0)
     found[:, others] = share / share.sum(axis=1, keepdims=True) * (1 - positive[:, -1:])
     return found
 
@@ -342,9 +354,10 @@ def fit_decisions(
     names = [rules.tiers[place].name for place in places]
     belongs, residuals = belonging(rows.labels, rules, rows.cap_hits), of_residuals(odds, rules)
     inputs, fold, first = _inputs(rows.scores, rows.judged.overall, rows.outputs), rows.folds(seed), rows.one_each
+    capped = with_cap(rows.cap_hits, len(rows.labels))
     signals, found = [], np.empty(belongs.shape)
     for column, name in enumerate(names):
-        signal, found[:, column] = _signal(name, inputs, residuals[:, column], belongs[:, column], fold, first)
+        signal, found[:, column] = _signal(name, inputs, residuals[:, column], belongs[:, column], capped, fold, first)
         signals.append(signal)
     found = np.maximum.accumulate(found, axis=1)
     curves = [PrecisionRecall.of(found[first, column], belongs[first, column] > 0) for column in range(len(names))]
@@ -359,7 +372,13 @@ def fit_decisions(
 
 
 def _signal(
-    tier: str, inputs: FloatArray, residuals: FloatArray, belongs: FloatArray, fold: IntArray, first: IntArray
+    tier: str,
+    inputs: FloatArray,
+    residuals: FloatArray,
+    belongs: FloatArray,
+    capped: BoolArray,
+    fold: IntArray,
+    first: IntArray,
 ) -> tuple[Signal, FloatArray]:
     """Return the signal of one tier, and its cross-fitted probabilities, shape (rows,)."""
     fewest = int(min(belongs[first].sum(), (1 - belongs[first]).sum()))
@@ -373,10 +392,11 @@ def _signal(
         weights, intercept = _logistic(inputs[inside], belongs[inside])
         head[outside] = _sigmoid(inputs[outside] @ weights + intercept)
         share[outside] = belongs[inside].mean()
+    head = np.where(capped, residuals, head)
     each: dict[Kind, FloatArray] = {
         "residuals": residuals,
         "head": head,
-        "blend": _sigmoid((_log_odds(head) + _log_odds(residuals)) / 2),
+        "blend": np.where(capped, residuals, _sigmoid((_log_odds(head) + _log_odds(residuals)) / 2)),
     }
     quality |= {kind: _quality(each[kind][first], belongs[first]) for kind in ("head", "blend")}
     base = round(float(_log_losses(share[first], belongs[first]).mean()), 6)
