@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -22,3 +24,13 @@ def test_a_dimension_without_any_label_is_refused_by_name():
     train.scores[:, 1] = np.nan
     with pytest.raises(DatasetError, match="dimension wonder: none of 20 training rows"):
         fit_constant(RECIPE, train)
+
+
+def test_rows_chosen_by_a_predicted_score_are_left_out_if_there_are_others():
+    train = headlines()
+    every = train.scores.copy()
+    every[-8:] = 10.0
+    marks = pl.Series("sampling", [None] * (len(train) - 8) + ["high"] * 8)
+    marked = replace(train, scores=every, frame=train.frame.with_columns(marks))
+    assert np.array_equal(fit_constant(RECIPE, marked).values, np.median(every[:-8], axis=0))
+    assert fit_constant(RECIPE, marked.take(marked.targeted)).values.tolist() == [10.0, 10.0]

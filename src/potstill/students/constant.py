@@ -56,12 +56,17 @@ class ConstantStudent:
 def fit_constant(recipe: ConstantRecipe, train: Examples, *, seed: int = 0) -> ConstantStudent:
     """Fit each dimension's median, which is the constant with the least absolute error.
 
+    Rows that were chosen by a predicted score are left out if there are others: their median is not that of new
+    articles, and against a worse constant every student would look better.
+
     Raises:
         DatasetError: a dimension has no label.
     """
     del recipe, seed
-    check_labelled(train)
-    return ConstantStudent(tuple(train.dimensions), np.nanmedian(train.scores, axis=0))
+    untargeted = train.untargeted()
+    rows = untargeted if len(untargeted) else train
+    check_labelled(rows)
+    return ConstantStudent(tuple(rows.dimensions), np.nanmedian(rows.scores, axis=0))
 
 
 def check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:
