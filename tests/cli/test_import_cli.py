@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from potstill.cli import build
+from potstill.errors import ArticleError, RunError
 from potstill.filters import load_filter
 
 WORDS = ("harbour", "meadow", "engine", "lantern", "orchard", "valley", "copper", "winter")
@@ -113,6 +114,59 @@ def test_bad_input_is_one_line_and_writes_nothing(essays, ending, arguments, mes
 
 
 def test_columns_of_very_different_ranges_are_remarked_on(essays, run):
-    out = run("new", "essays", "--from", "essays.csv", "--text", "essay")
+    out = run("new", "essays", "--from", "essays.csv", "--text", "essay", "--dimensions", "number,wit")
     assert "number  0 to 59" in out
     assert "note: some of these columns have a much smaller range than others; --dimensions chooses columns" in out
+
+
+def survey(tmp_path, separator=",", missing="", encoding="utf-8"):
+    """A CSV of 40 texts as a spreadsheet writes it: numbered rows, half points, quotation marks, missing scores."""
+    lines = [separator.join(("number", "text", "Word choice", "wit"))]
+    for row in range(40):
+        text = f'"Essay {row} said ""yes, and; no""\nand {WORDS[row % 8]} {WORDS[row * 3 % 8]}"'
+        wit = missing if row % 7 == 0 else str(1 + row % 9 / 2)
+        lines.append(separator.join((str(row + 1), text, str(1 + row % 5), wit)))
+    path = tmp_path / "survey.csv"
+    path.write_bytes(("\n".join(lines) + "\n").encode(encoding))
+    return path
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("missing", ["", "NA", "n/a", "NaN", " null "])
+def test_a_csv_of_a_spreadsheet_is_read_whatever_separates_its_fields(tmp_path, monkeypatch, run, separator, missing):
+    monkeypatch.chdir(tmp_path)
+    path = survey(tmp_path, separator, missing)
+    out = run("new", "survey", "--from", path)
+    assert "scale 1 to 5, steps of 0.5" in out
+    assert "2 dimensions of equal weight:\n  Word_choice  1 to 5, 40 scores\n  wit          1 to 5, 34 scores\n" in out
+    assert "left out: number, because it numbers the rows" in out
+    out = run("import", "run", path, "--filter", "./survey", "--id", "number")
+    assert (
+        "40 rows, 40 articles, labels: 40 of imported\n6 scores are missing in the other rows; they are masked" in out
+    )
+
+
+def test_a_column_in_which_most_values_are_numbers_is_left_out_with_its_reason(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    path = survey(tmp_path, ";")
+    path.write_text(path.read_text().replace(";2.5", ";2,5"))
+    out = run("new", "survey", "--from", path)
+    assert "1 dimension:\n  Word_choice" in out
+    assert "left out: wit, because line 9: wit: got '2,5', expected a number with a decimal point" in out
+
+
+def test_a_column_of_numbers_with_a_gap_is_no_numbering_of_the_rows(tmp_path, monkeypatch, run):
+    monkeypatch.chdir(tmp_path)
+    lines = [f"text {row},{row if row < 30 else row + 1}" for row in range(40)]
+    (tmp_path / "ages.csv").write_text("\n".join(["text,age", *lines]) + "\n")
+    assert "age  0 to 40, 40 scores" in run("new", "ages", "--from", "ages.csv")
+
+
+def test_utf_16_is_named(tmp_path, run):
+    with pytest.raises(ArticleError, match=r"survey.csv: line 1: is in UTF-16, expected UTF-8; save it as UTF-8"):
+        run("new", "survey", "--in", tmp_path, "--from", survey(tmp_path, encoding="utf-16"))
+
+
+def test_a_new_run_without_a_filter_is_told_to_name_one(essays, run):
+    with pytest.raises(RunError, match="nowhere: not a run folder; a new run needs a filter: add --filter FILTER"):
+        run("import", "nowhere", essays, "--text", "essay")

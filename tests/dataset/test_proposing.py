@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from potstill.dataset.proposing import propose_filter
+from potstill.dataset.proposing import Found, propose_filter
 from potstill.dataset.tables import read_table
 from potstill.errors import ArticleError, FilterError, LabelError
 
@@ -117,3 +117,12 @@ def test_the_record_of_a_proposal_is_json(tmp_path):
     found = json.loads(json.dumps(propose_filter("essays", written(tmp_path, TABLE)).as_dict()))
     assert found["scale"] == [1, 5]
     assert found["dimensions"]["syntax"] == {"labels": 2, "min": 1, "max": 5}
+
+
+def test_a_column_numbers_the_rows_across_batches_until_a_number_is_missing():
+    found = Found()
+    found.add(pl.Series([1, 2, 3]))
+    found.add(pl.Series([4, 5]))
+    assert found.counts
+    found.add(pl.Series([7]))
+    assert not found.counts

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import json
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
+from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,6 +23,11 @@ from potstill.errors import ArticleError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+SEPARATORS = (",", ";", "\t")
+"""What may separate fields: the first of these that the header contains."""
+
+_UTF_16 = (BOM_UTF16_LE, BOM_UTF16_BE)
 
 
 def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batch]:
@@ -58,7 +65,9 @@ def csv_table(path: Path) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
     """
     # The library's limit for one field, 131,072 characters, is exceeded by some real articles.
     csv.field_size_limit(max(csv.field_size_limit(), MAX_LINE_BYTES))
-    reader = csv.reader(_decoded(path), strict=True)
+    lines = _decoded(path)
+    first = next(lines, "")
+    reader = csv.reader(chain([first], lines), strict=True, delimiter=_separator(first))
     try:
         header = next(reader, [])
     except csv.Error as error:
@@ -84,8 +93,15 @@ def _csv_rows(path: Path, reader: Any, header: list[str]) -> Iterator[tuple[int,
         fail(path, reader.line_num, f"broken CSV ({error})")
 
 
+def _separator(header: str) -> str:
+    """Return what separates the fields: spreadsheets of many countries write semicolons, and some programs tabs."""
+    return next((separator for separator in SEPARATORS if separator in header), SEPARATORS[0])
+
+
 def _decoded(path: Path) -> Iterator[str]:
     for number, line in lines_of(path, ".csv"):
+        if number == 1 and line.startswith(_UTF_16):
+            fail(path, number, "is in UTF-16, expected UTF-8; save it as UTF-8 (a spreadsheet calls it CSV UTF-8)")
         if b"\0" in line:
             fail(path, number, "contains a NUL byte")
         try:

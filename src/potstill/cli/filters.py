@@ -104,12 +104,13 @@ def _described(proposal: Proposal, file: str | None) -> list[str]:
     lines = [
         f"{file}: {proposal.rows:,} rows, texts in the column {proposal.text}",
         f"scale {low:g} to {high:g}, {proposal.step}; reads the first {filter_.text.max_chars:,} characters of a text",
-        f"{len(proposal.scores)} dimensions of equal weight:",
+        f"{len(proposal.scores)} dimensions of equal weight:" if len(proposal.scores) > 1 else "1 dimension:",
     ]
     width = max(map(len, proposal.scores))
     lines += [
         f"  {name:<{width}}  {one.low:g} to {one.high:g}, {one.known:,} scores" for name, one in proposal.scores.items()
     ]
+    lines += [f"left out: {name}, because {reason}" for name, reason in proposal.left_out.items()]
     if any(one.high - one.low < (high - low) / 10 for one in proposal.scores.values()):
         lines.append("note: some of these columns have a much smaller range than others; --dimensions chooses columns")
     return lines

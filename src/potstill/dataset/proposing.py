@@ -31,6 +31,9 @@ _STEPS = {1.0: "whole numbers", 0.5: "steps of 0.5"}
 _SHORTEST_WINDOW, _LONGEST_WINDOW = 2500, 20_000
 """The shortest and the longest window, in characters, that is proposed."""
 
+_FEWEST_NUMBERED = 10
+"""Number of rows from which a column of consecutive numbers is taken to number the rows."""
+
 _READ_WHOLE = 0.99
 """Share of the texts that the proposed window contains whole, unless it would be too long."""
 
@@ -44,12 +47,18 @@ class Found:
     high: float = -math.inf
     step: float = 1.0
     """1.0, 0.5, or 0.0 for other decimals."""
+    counts: bool = True
+    """Whether each number is one more than that before it, as in a column that numbers the rows."""
+    last: float | None = None
 
     def add(self, values: pl.Series) -> None:
         """Include numbers, of which some may be null."""
         values = values.drop_nulls()
         if values.is_empty():
             return
+        before = values[0] - 1 if self.last is None else self.last
+        self.counts = self.counts and bool((values == pl.Series([before]).append(values[:-1]) + 1).all())
+        self.last = float(values[-1])
         self.known += len(values)
         self.low = min(self.low, float(values.min()))  # type: ignore[arg-type]  # a column of numbers
         self.high = max(self.high, float(values.max()))  # type: ignore[arg-type]
@@ -67,6 +76,8 @@ class Proposal:
     scores: dict[str, Found]
     step: str
     """The step of all scores, in words."""
+    left_out: dict[str, str]
+    """Columns that are no dimensions although most of their values are numbers, with the reason."""
 
     def as_dict(self) -> dict[str, object]:
         """Return the proposal as a dictionary for JSON."""
@@ -78,6 +89,7 @@ class Proposal:
             "max_chars": self.filter.text.max_chars,
             "scale": [scale.min, scale.max],
             "step": self.step,
+            "left_out": self.left_out,
             "dimensions": {
                 name: {"labels": found.known, "min": found.low, "max": found.high}
                 for name, found in self.scores.items()
@@ -110,7 +122,7 @@ def propose_filter(
         LabelError: there are no scores, a chosen column holds anything but numbers, or a score is outside the scale.
         FilterError: two columns have the same name as dimensions, or a name is invalid.
     """
-    found, lengths, column = _scan(file, Columns(text=text), dimensions)
+    found, lengths, column, left_out = _scan(file, Columns(text=text), dimensions)
     chosen = _named(found, file)
     scale = scale or _scale(chosen)
     for dimension, one in chosen.items():
@@ -128,15 +140,15 @@ def propose_filter(
         description=f"Scores of texts on {len(chosen)} dimensions, from {scale[0]:g} to {scale[1]:g}.",
         text={"max_chars": _window(lengths)},
     )
-    return Proposal(filter_, len(lengths), column, chosen, step)
+    return Proposal(filter_, len(lengths), column, chosen, step, left_out)
 
 
 def _scan(
     file: str | Path, columns: Columns, dimensions: Sequence[str] | None
-) -> tuple[dict[str, Found], list[int], str]:
-    """Return the columns of scores, the length of each text, and the column of text."""
+) -> tuple[dict[str, Found], list[int], str, dict[str, str]]:
+    """Return the columns of scores, the length of each text, the column of text, and columns that are left out."""
     found: dict[str, Found] = {}
-    other: set[str] = set()
+    other: dict[str, str | None] = {}
     lengths: list[int] = []
     column = ""
     with steps("reading", None) as advance:
@@ -150,19 +162,27 @@ def _scan(
                 if scores is not None:
                     found.setdefault(name, Found()).add(scores)
                 elif dimensions is None:
-                    other.add(name)
+                    other.setdefault(name, _almost(values, name, origin))
                 else:
                     raise _no_number(values, name, origin)
             advance(frame.height)
     if not lengths:
         raise LabelError(f"{file}: the table has no rows, or no text in the column {column}")
     kept = {name: one for name, one in found.items() if name not in other and one.known}
+    left_out = {name: reason for name, reason in other.items() if reason is not None}
+    if dimensions is None:
+        numbering = {name for name, one in kept.items() if one.counts and one.known >= _FEWEST_NUMBERED}
+        if len(numbering) < len(kept):
+            left_out |= dict.fromkeys(numbering, "it numbers the rows")
+            kept = {name: one for name, one in kept.items() if name not in numbering}
     if dimensions is None and any(name.startswith("y_") for name in kept):
         kept = {name: one for name, one in kept.items() if name.startswith("y_")}
     empty = next((name for name in dimensions or () if name not in kept), None)
     if not kept or empty is not None:
-        raise LabelError(f"{file}: no scores{'' if empty is None else f' in the column {empty}'}: {_NO_SCORES}")
-    return kept, lengths, column
+        where = "" if empty is None else f" in the column {empty}"
+        reasons = "".join(f"; {name} is left out: {reason}" for name, reason in left_out.items())
+        raise LabelError(f"{file}: no scores{where}: {_NO_SCORES}{reasons}")
+    return kept, lengths, column, left_out
 
 
 _NO_SCORES = "expected columns of numbers, or a column scores with a mapping; choose with --dimensions"
@@ -208,13 +228,24 @@ def _is_other(column: str) -> bool:
     return name in {"", "id", "index", "row", "title", "oracle", *FACTS} or name.endswith("_id") or "unnamed" in name
 
 
+def _almost(values: pl.Series, name: str, origin: Origin) -> str | None:
+    """Return why a column in which most values are numbers is no column of scores; None for any other column."""
+    if values.dtype != pl.String:
+        return None
+    numbers = values.str.replace(",", ".", literal=True).cast(pl.Float64, strict=False)
+    if 2 * (len(numbers) - numbers.null_count()) <= len(values) - values.null_count():
+        return None
+    return str(_no_number(values, name, Origin(numbers=origin.numbers)))
+
+
 def _no_number(values: pl.Series, name: str, origin: Origin) -> LabelError:
     row, value = next(
         (row, value)
         for row, value in enumerate(values.to_list())
         if value is not None and numbers_in(pl.Series([value])) is None
     )
-    return LabelError(f"{origin.at(row)}{name}: got {value!r}, expected a number")
+    decimal = " with a decimal point" if isinstance(value, str) and "," in value else ""
+    return LabelError(f"{origin.at(row)}{name}: got {value!r}, expected a number{decimal}")
 
 
 def _named(found: dict[str, Found], file: str | Path) -> dict[str, Found]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 TEXT_COLUMNS = ("content", "text", "body", "full_text")
 """Columns that are tried for the text, in this order, if none is named."""
 
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
+"""Texts for a missing score, in lowercase, that spreadsheets and statistics programs write."""
+
 IMPORTED = "imported"
 """Name of the oracle of labels whose table does not name one."""
 
@@ -214,7 +217,9 @@ def dimension_name(column: str) -> str:
 def numbers_in(values: pl.Series) -> pl.Series | None:
     """Return a column as finite numbers, null where missing or NaN; None if it holds anything else."""
     if values.dtype == pl.String:
-        values = values.replace("", None)
+        values = pl.select(
+            pl.when(~values.str.strip_chars().str.to_lowercase().is_in(MISSING)).then(values)
+        ).to_series()
     elif not (values.dtype.is_numeric() or values.dtype == pl.Null):
         return None
     numbers = values.cast(pl.Float64, strict=False)
@@ -345,7 +350,7 @@ def _checked(values: pl.Series | list[Any], label: str, filter_: Filter, origin:
 
 def _number(value: object) -> float | None:
     """Return a score as a number, NaN if it is missing, None if it is no number."""
-    if value is None or value == "":
+    if value is None or (isinstance(value, str) and value.strip().lower() in MISSING):
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float | str | Decimal):
         return None

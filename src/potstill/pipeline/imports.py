@@ -21,14 +21,14 @@ from potstill.articles import open_writer, read_articles, read_table_file
 from potstill.articles.faults import place_of
 from potstill.dataset.assembling import with_facts
 from potstill.dataset.tables import IMPORTED, Columns, Origin, answer_rows, article_rows, no_scores, other_text
-from potstill.errors import LabelError
+from potstill.errors import LabelError, RunError
 from potstill.labelling.changes import refuse_others
 from potstill.labelling.intake import add_batches, fingerprint
 from potstill.labelling.ledger import IMPORTED as IMPORTED_RAW
 from potstill.labelling.ledger import Answered, Ledger, Question, window_hash
 from potstill.oracle.prompt import Prompt
 from potstill.pipeline.label import open_for_labels
-from potstill.pipeline.run import Run
+from potstill.pipeline.run import LAYOUT, Run
 from potstill.terminal import steps
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def import_labels(
     folder, columns = Path(run_folder), columns or Columns()
     with tempfile.TemporaryDirectory(prefix="potstill-import-") as temporary:
         articles = Path(temporary) / "articles.parquet"
+        if filter_ is None and not (folder / LAYOUT["manifest"]).exists():
+            raise RunError(f"{folder}: not a run folder; a new run needs a filter: add --filter FILTER")
         content = _read(file, Run.open(folder).filter if filter_ is None else filter_, columns, articles)
         run = open_for_labels(folder, filter_, "replace" if overwrite else "refuse", _WAYS)
         facts: dict[str, Any] = {

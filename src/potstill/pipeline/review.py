@@ -42,8 +42,6 @@ deviate most from a cheap student's predictions. "disagreement" starts with the 
 repeated answers of one oracle, differ most.
 """
 
-ORDERS: tuple[Order, ...] = ("random", "suspect", "disagreement")
-
 LONGEST_NAME = 60
 
 _LONGEST_SHOWN = 60
