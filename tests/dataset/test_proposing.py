@@ -121,8 +121,8 @@ def test_the_record_of_a_proposal_is_json(tmp_path):
 
 def test_a_column_numbers_the_rows_across_batches_until_a_number_is_missing():
     found = Found()
-    found.add(pl.Series([1, 2, 3]))
-    found.add(pl.Series([4, 5]))
+    found.add(pl.Series([1.0, 2.0, 3.0]))
+    found.add(pl.Series([4.0, 5.0]))
     assert found.counts
-    found.add(pl.Series([7]))
+    found.add(pl.Series([7.0]))
     assert not found.counts

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from potstill.filters import load_filter
 from potstill.oracle import Failure
 from potstill.oracle.hidden import shown
-from potstill.oracle.prompt import Prompt, fence_code, parse_reply, without
+from potstill.oracle.prompt import Prompt, fence_code, without
 
 FRONT_PAGE = load_filter("front-page")
 PROMPT = Prompt.of(FRONT_PAGE)
@@ -55,7 +55,8 @@ def test_examples_of_a_filter_are_shown_as_earlier_answers():
     )
     messages = Prompt.of(filter_).messages("Rain.")
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
-    assert parse_reply(messages[2]["content"], filter_) == (SCORES, "nothing")
+    answer = Prompt.of(filter_).parse(messages[2]["content"])
+    assert (answer.scores, answer.evidence) == (SCORES, "nothing")
     assert Prompt.of(filter_).hash != PROMPT.hash
 
 

@@ -168,21 +168,27 @@ def _scan(
             advance(frame.height)
     if not lengths:
         raise LabelError(f"{file}: the table has no rows, or no text in the column {column}")
-    kept = {name: one for name, one in found.items() if name not in other and one.known}
     left_out = {name: reason for name, reason in other.items() if reason is not None}
+    kept = {name: one for name, one in found.items() if name not in other and one.known}
     if dimensions is None:
-        numbering = {name for name, one in kept.items() if one.counts and one.known >= _FEWEST_NUMBERED}
-        if len(numbering) < len(kept):
-            left_out |= dict.fromkeys(numbering, "it numbers the rows")
-            kept = {name: one for name, one in kept.items() if name not in numbering}
-    if dimensions is None and any(name.startswith("y_") for name in kept):
-        kept = {name: one for name, one in kept.items() if name.startswith("y_")}
+        kept, numbering = _without_numbering(kept)
+        left_out |= dict.fromkeys(numbering, "it numbers the rows")
     empty = next((name for name in dimensions or () if name not in kept), None)
     if not kept or empty is not None:
         where = "" if empty is None else f" in the column {empty}"
         reasons = "".join(f"; {name} is left out: {reason}" for name, reason in left_out.items())
         raise LabelError(f"{file}: no scores{where}: {_NO_SCORES}{reasons}")
     return kept, lengths, column, left_out
+
+
+def _without_numbering(found: dict[str, Found]) -> tuple[dict[str, Found], set[str]]:
+    """Return the columns that are dimensions by default, and those that number the rows, unless all columns do."""
+    numbering = {name for name, one in found.items() if one.counts and one.known >= _FEWEST_NUMBERED}
+    if len(numbering) == len(found):
+        numbering = set()
+    kept = {name: one for name, one in found.items() if name not in numbering}
+    marked = {name: one for name, one in kept.items() if name.startswith("y_")}
+    return marked or kept, numbering
 
 
 _NO_SCORES = "expected columns of numbers, or a column scores with a mapping; choose with --dimensions"

@@ -273,12 +273,6 @@ class Prompt:
         return score + 0.0  # -0.0 and 0.0 are the same score
 
 
-def parse_reply(text: str, filter_: Filter) -> tuple[dict[str, float | None], str]:
-    """Parse scores and evidence of an answer strictly; see `Prompt.parse`."""
-    answer = Prompt.of(filter_).parse(text)
-    return dict(answer.scores), answer.evidence
-
-
 def without(schema: Mapping[str, Any], keywords: Collection[str]) -> dict[str, Any]:
     """Return a JSON schema without these bounds, for a server that does not support them."""
     # A dimension may have the name of a bound; its value is then a schema and is kept.
