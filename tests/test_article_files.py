@@ -403,10 +403,10 @@ def test_a_table_without_rows_keeps_its_columns(tmp_path):
 
 
 def test_a_table_without_rows_and_without_content_is_refused(tmp_path):
-    (tmp_path / "in.csv").write_text("id,text\n")
-    pl.DataFrame(schema={"id": pl.String, "text": pl.String}).write_parquet(tmp_path / "in.parquet")
+    (tmp_path / "in.csv").write_text("id,words\n")
+    pl.DataFrame(schema={"id": pl.String, "words": pl.String}).write_parquet(tmp_path / "in.parquet")
     for name in ("in.csv", "in.parquet"):
-        with pytest.raises(ArticleError, match='1: field content is missing; the fields are "id", "text"'):
+        with pytest.raises(ArticleError, match='1: field content is missing; the fields are "id", "words"'):
             read_all(tmp_path / name)
 
 
@@ -418,3 +418,25 @@ def test_no_rows_are_written_with_their_columns(tmp_path, name, out):
     if out is not None:
         assert (tmp_path / name).read_bytes() == out
     assert read_all(tmp_path / name).equals(FRAME.clear())
+
+
+@pytest.mark.parametrize("column", ["text", "body", "full_text"])
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_the_text_may_be_in_a_column_of_another_usual_name(tmp_path, column, ending):
+    path = tmp_path / f"in.{ending}"
+    frame = pl.DataFrame({"id": ["a", "b"], column: ["One story.", "Another."], "section": ["home", "world"]})
+    getattr(frame, {"csv": "write_csv", "jsonl": "write_ndjson", "parquet": "write_parquet"}[ending])(path)
+    found = read_all(path)
+    assert found["content"].to_list() == ["One story.", "Another."]
+    assert column not in found.columns
+    assert "home" in str(found.row(0))
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_a_column_content_is_the_text_whatever_else_there_is(tmp_path, ending):
+    path = tmp_path / f"in.{ending}"
+    frame = pl.DataFrame({"text": ["a summary"], "content": ["The whole story."]})
+    getattr(frame, {"csv": "write_csv", "jsonl": "write_ndjson", "parquet": "write_parquet"}[ending])(path)
+    found = read_all(path)
+    assert found["content"].to_list() == ["The whole story."]
+    assert "a summary" in str(found.row(0))

@@ -137,7 +137,8 @@ GOOD = {"id": "1", "content": "fine"}
         (b'{"id": "2", "content": ', "line 2: broken JSON at column 24 (Expecting value)"),
         (b'["a"]', "line 2: expected a JSON object, got a list"),
         (b'"text"', "line 2: expected a JSON object, got text"),
-        (b'{"id": "2", "text": "x"}', 'line 2: field content is missing; the fields are "id", "text"'),
+        (b'{"id": "2", "words": "x"}', 'line 2: field content is missing; the fields are "id", "words"'),
+        (b'{"id": "2", "text": 5}', "line 2: field text: expected text, got a number"),
         (b'{"id": "2", "content": 5}', "line 2: field content: expected text, got a number"),
         (b'{"id": true, "content": "x"}', "line 2: field id: expected text, got true or false"),
         (b'{"id": "2", "title": ["x"], "content": "x"}', "line 2: field title: expected text, got a list"),
@@ -194,8 +195,8 @@ def test_a_bad_row_of_a_parquet_file_is_named(tmp_path):
     assert refusal(path) == "row 2: field content: the title and the content are both empty"
     pl.DataFrame({"id": [1]}).write_parquet(path)
     assert refusal(path) == 'row 1: field content is missing; the fields are "id"'
-    pl.DataFrame({"text": ["x"], "n": [1]}).write_parquet(path)
-    assert refusal(path) == 'row 1: field content is missing; the fields are "text", "n"'
+    pl.DataFrame({"words": ["x"], "n": [1]}).write_parquet(path)
+    assert refusal(path) == 'row 1: field content is missing; the fields are "words", "n"'
     path.write_bytes(b"PAR1 no PAR1")
     assert refusal(path).startswith("not a readable Parquet file (")
 

@@ -18,12 +18,13 @@ import numpy as np
 import polars as pl
 
 from potstill import metrics
+from potstill.articles.rows import TEXT_COLUMNS
 from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate, with_tier_head
 from potstill.bundle.layout import BUNDLE_LAYOUT
 from potstill.bundle.reading import Bundle
 from potstill.calibration import no_calibration
 from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Fractions, assemble
-from potstill.dataset.tables import TEXT_COLUMNS, Columns, read_articles, read_table
+from potstill.dataset.tables import Columns, read_articles, read_table
 from potstill.errors import BadInput, DatasetError
 from potstill.evaluation.judging import Predicted, constant_for, judge
 from potstill.frames import like, to_polars

@@ -17,7 +17,16 @@ import polars as pl
 from potstill.articles.extra import dumps, own_extra
 from potstill.articles.faults import fail, shown
 from potstill.articles.lines import MAX_LINE_BYTES, lines_of
-from potstill.articles.rows import Batch, Columns, OnEmpty, chunks, refuse_many_columns, refuse_without_content, take
+from potstill.articles.rows import (
+    Batch,
+    Columns,
+    OnEmpty,
+    chunks,
+    refuse_many_columns,
+    refuse_without_content,
+    take,
+    text_field,
+)
 from potstill.errors import ArticleError
 
 if TYPE_CHECKING:
@@ -52,7 +61,7 @@ def csv_batches(path: Path, batch_size: int, on_empty: OnEmpty) -> Iterator[Batc
 
 def _with_others(path: Path, frame: pl.DataFrame, header: list[str], rows: list[dict[str, Any]]) -> pl.DataFrame:
     """Add the columns that are passed through to the data frame."""
-    names = [name for name in header if name not in {"id", "title", "content"}]
+    names = [name for name in header if name not in {"id", "title", text_field(header)}]
     passed = {name: [row[name] or None for row in rows] for name in names}
     others = pl.DataFrame(passed, schema=dict.fromkeys(names, pl.String))
     return own_extra(path, pl.concat([frame, others], how="horizontal"))

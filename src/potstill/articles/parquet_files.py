@@ -17,7 +17,15 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 from potstill.articles.extra import own_extra
-from potstill.articles.rows import Batch, Columns, OnEmpty, refuse_many_columns, refuse_without_content, take
+from potstill.articles.rows import (
+    Batch,
+    Columns,
+    OnEmpty,
+    refuse_many_columns,
+    refuse_without_content,
+    take,
+    text_field,
+)
 from potstill.errors import ArticleError, BadInput
 from potstill.parquet import open_parquet
 
@@ -65,7 +73,7 @@ def count_parquet(path: Path) -> int:
 
 
 def _checked(path: Path, frame: pl.DataFrame, start: int, on_empty: OnEmpty) -> Batch:
-    known = [name for name in ("id", "title", "content") if name in frame.columns]
+    known = [name for name in ("id", "title", text_field(frame.columns)) if name in frame.columns]
     columns = Columns()
     for number, row in enumerate(frame.select(known).iter_rows(named=True), start=start + 1):
         take(path, number, row, on_empty, columns)

@@ -32,6 +32,9 @@ MOST_COLUMNS = 5000
 MAX_ID_CHARACTERS = 1000
 """Maximum length of an id, in characters."""
 
+TEXT_COLUMNS = ("content", "text", "body", "full_text")
+"""Fields that may hold the text; the first of them that is there does."""
+
 T = TypeVar("T")
 
 OnEmpty = Literal["error", "keep"]
@@ -77,23 +80,29 @@ def take(path: str | Path, number: int, row: dict[str, Any], on_empty: OnEmpty, 
         ArticleError: one of them is invalid, or there is no content.
     """
     refuse_without_content(path, row, number)
+    name = text_field(row) or "content"
     title = _text(path, number, "title", row.pop("title", None))
-    content = _text(path, number, "content", row.pop("content"))
+    content = _text(path, number, name, row.pop(name))
     if on_empty == "error" and not title.strip() and not content.strip():
-        fail(path, number, "field content: the title and the content are both empty")
+        fail(path, number, f"field {name}: the title and the {name} are both empty")
     columns.rows.append(number)
     columns.ids.append(_id(path, number, row.pop("id", None)) or article_id(title, content))
     columns.titles.append(title)
     columns.contents.append(content)
 
 
+def text_field(names: Collection[str]) -> str | None:
+    """Return the field that holds the text, or None if there is none."""
+    return next((name for name in TEXT_COLUMNS if name in names), None)
+
+
 def refuse_without_content(path: str | Path, names: Collection[str], number: int = 1) -> None:
     """Reject a row, or a header of columns, without the only required field.
 
     Raises:
-        ArticleError: `content` is not among the names.
+        ArticleError: none of `TEXT_COLUMNS` is among the names.
     """
-    if "content" not in names:
+    if text_field(names) is None:
         near = "; the fields are " + ", ".join(map(shown, islice(names, 8))) if names else ""
         fail(path, number, f"field content is missing{near}")
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from potstill.articles import MAX_ID_CHARACTERS, MAX_TEXT_CHARACTERS, article_id
 from potstill.articles.faults import place_of
+from potstill.articles.rows import TEXT_COLUMNS
 from potstill.dataset.rows import FACTS
 from potstill.errors import ArticleError, LabelError
 
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from potstill.filters import Filter
-
-TEXT_COLUMNS = ("content", "text", "body", "full_text")
-"""Columns that are tried for the text, in this order, if none is named."""
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """Texts for a missing score, in lowercase, that spreadsheets and statistics programs write."""
