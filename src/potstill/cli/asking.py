@@ -120,7 +120,7 @@ class Asking:
         from potstill.oracle import open_oracle
 
         if self.known is not None and not self.told:
-            note(said(self.known))
+            note(described_price(self.known))
             object.__setattr__(self, "told", True)
         return open_oracle(self.spec, self.settings)
 
@@ -250,7 +250,7 @@ def refuse_template(filter_: Filter, specs: Iterable[str]) -> None:
         )
 
 
-def said(known: Known) -> str:
+def described_price(known: Known) -> str:
     """Where a price is from, in words."""
     price = known.price
     return f"prices: ${price.input:g} and ${price.output:g} per million input and output tokens ({known.source})"
@@ -274,7 +274,7 @@ def print_plan(plan: Plan, known: Known | None, *, batch: bool = False, as_json:
         jobs = "" if not batch else f", at {_price_of_jobs(known)}"
         print(f"about {money(plan.cost)}, at most {money(plan.worst_cost)} if no call is retried{jobs}")
     if known is not None:
-        print(said(known))
+        print(described_price(known))
     print("up to a day per round of batch jobs" if batch else f"about {in_words(plan.seconds)}")
 
 

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from potstill.cli.asking import Answers, AnswerTokens, Asking, MaxCost, Plan_, Prices, print_plan, refuse_template, said
+from potstill.cli.asking import (
+    Answers,
+    AnswerTokens,
+    Asking,
+    MaxCost,
+    Plan_,
+    Prices,
+    described_price,
+    print_plan,
+    refuse_template,
+)
 
 if TYPE_CHECKING:
     from potstill.audit.records import Pair
@@ -68,7 +78,7 @@ def bakeoff(
     print(_text(found))
     for one in asked:
         if one.known is not None:
-            print(f"{one.spec}: {said(one.known)}")
+            print(f"{one.spec}: {described_price(one.known)}")
 
 
 def _print_plans(

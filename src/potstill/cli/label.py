@@ -16,10 +16,10 @@ from potstill.cli.asking import (
     MaxCost,
     Plan_,
     Prices,
+    described_price,
     in_words,
     print_plan,
     refuse_template,
-    said,
 )
 from potstill.cli.next import print_next
 
@@ -189,7 +189,7 @@ def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> N
         f"{in_words(summary.seconds)}"
     )
     if known is not None:
-        print(said(known))
+        print(described_price(known))
     if summary.unanswered:
         counted_at = (
             "" if summary.unanswered_cost is None else f", {money(summary.unanswered_cost, 6)} of the cost above,"

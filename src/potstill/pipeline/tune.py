@@ -202,11 +202,14 @@ def tune(
     search = _Search(run, dataset, space, begin, folds, seed, device, tiny)
     with run.locked(), steps("searching", trials) as advance:
         study = search.opened(folder / TUNING_LAYOUT["journal"])
-        start, took = clock(), [trial.seconds for trial in search.told(study)]
+        start, took = clock(), [trial.seconds for trial in search.finished_trials(study)]
         advance(len(took))
         size = space.size
-        while trials is None or len(search.told(study)) < trials:
-            if size is not None and len({json.dumps(one.values, sort_keys=True) for one in search.told(study)}) >= size:
+        while trials is None or len(search.finished_trials(study)) < trials:
+            if (
+                size is not None
+                and len({json.dumps(one.values, sort_keys=True) for one in search.finished_trials(study)}) >= size
+            ):
                 note(f"all {size:,} recipes of the space have been tried")
                 break
             left = 60 * minutes - (clock() - start)
@@ -352,7 +355,7 @@ class _Search:
         shutil.rmtree(workdir, ignore_errors=True)
         return error
 
-    def told(self, study: Any) -> list[Trial]:  # noqa: ANN401 - as above
+    def finished_trials(self, study: Any) -> list[Trial]:  # noqa: ANN401 - as above
         """All finished trials."""
         return [
             Trial(
@@ -369,7 +372,7 @@ class _Search:
 
     def write(self, study: Any, folder: Path) -> Study:  # noqa: ANN401 - as above
         """The record and the best recipe."""
-        ended = self.told(study)
+        ended = self.finished_trials(study)
         fitted = [trial for trial in ended if trial.mae is not None]
         best = min(fitted, key=lambda trial: (trial.mae, trial.number), default=None)
         started = {trial.number for trial in study.get_trials(deepcopy=False) if trial.user_attrs.get("start")}

@@ -24,7 +24,7 @@ _FIGURE = re.compile(r"\{(?P<kind>\w+)(?P<ends>\.\.)? (?P<path>[^}|]+)(?:\|(?P<a
 _WORDS = frozenset({"text", "name"})
 
 
-def said(record: Record, template: str, at: Path = (), absent: str | None = None) -> Text:
+def filled(record: Record, template: str, at: Path = (), absent: str | None = None) -> Text:
     """Fill a template with figures.
 
     Args:
@@ -49,7 +49,7 @@ def table(
 ) -> Table:
     """A table with a row per place; a column is a header and a template. Text columns are not numeric."""
     heads = tuple(Column(head, numeric=_numeric(template), wraps=head in wraps) for head, template in columns)
-    rows = tuple(Row(tuple(said(record, template, at, DASH) for _, template in columns)) for at in places)
+    rows = tuple(Row(tuple(filled(record, template, at, DASH) for _, template in columns)) for at in places)
     return Table(caption, heads, rows, folded)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from potstill.report.audit import charts
-from potstill.report.audit.parts import places, said, table
+from potstill.report.audit.parts import filled, places, table
 from potstill.report.blocks import Document, Figure, Findings, Paragraph, Section, Tile, Tiles
 from potstill.report.sections.parts import DASH, show, spaced, words
 
@@ -24,7 +24,7 @@ def compose(audit: Record) -> Document:
     return Document(
         title=f"Labels of {words(audit, 'filter') or 'a filter'}",
         kicker="potstill \N{MIDDLE DOT} audit",
-        lead=said(
+        lead=filled(
             audit, "The quality of {count rows} labels by {text oracle}, checked before a student is trained on them."
         ),
         sections=tuple(_section(audit, part) for part in PARTS),
@@ -64,13 +64,15 @@ def summary(audit: Record) -> Iterator[Block]:
         )
     )
     yield Findings(
-        tuple(Paragraph(said(audit, "{text text}", at), words(audit, *at, "tone")) for at in places(audit, "findings"))
+        tuple(
+            Paragraph(filled(audit, "{text text}", at), words(audit, *at, "tone")) for at in places(audit, "findings")
+        )
     )
 
 
 def _tile(audit: Record, label: str, value: tuple[Kind, str], note: str) -> Tile:
     kind, path = value
-    return Tile(label, show(audit, kind, *path.split("/"), absent="unknown"), said(audit, note))
+    return Tile(label, show(audit, kind, *path.split("/"), absent="unknown"), filled(audit, note))
 
 
 _USES = (
@@ -122,7 +124,7 @@ def scores(audit: Record) -> Iterator[Block]:
 def repeats(audit: Record) -> Iterator[Block]:
     """Repeated answers of the oracle."""
     yield Paragraph(
-        said(
+        filled(
             audit,
             "{count repeats/articles} of {count repeats/rows} articles have more than one answer. Two answers about "
             "one article differ by {score repeats/mean_difference} on average. Number of answers "
@@ -155,7 +157,7 @@ def repeats(audit: Record) -> Iterator[Block]:
 def redundancy(audit: Record) -> Iterator[Block]:
     """How many different things the dimensions measure."""
     yield Paragraph(
-        said(
+        filled(
             audit,
             "The dimensions measure about {rate redundancy/effective} different things (interval "
             "{rate.. redundancy/effective_interval}; without the oracle's noise: "
@@ -225,7 +227,7 @@ def oracles(audit: Record) -> Iterator[Block]:
 def curve(audit: Record) -> Iterator[Block]:
     """The learning curve, and whether more labels would help."""
     yield Paragraph(
-        said(
+        filled(
             audit,
             "Advice: {text curve/advice}. {text curve/reason}. The next 1,000 labels would reduce the error by "
             "{score curve/gain} (interval {score.. curve/gain_interval}). Measured with {text curve/student} on "
@@ -251,13 +253,13 @@ def curve(audit: Record) -> Iterator[Block]:
         [("curve", name) for name in ("now", "more", "twice")],
         folded=True,
     )
-    yield Paragraph(said(audit, "{text curve/rule}"))
+    yield Paragraph(filled(audit, "{text curve/rule}"))
 
 
 def baselines(audit: Record) -> Iterator[Block]:
     """Students that do not read the text, and other cheap ones."""
     yield Paragraph(
-        said(
+        filled(
             audit,
             "Errors are out-of-fold. A baseline that knows only an article's source removes "
             "{percent baselines/source_gain|an unknown share} of a constant's error (interval "
@@ -275,7 +277,7 @@ def baselines(audit: Record) -> Iterator[Block]:
 def suspects(audit: Record) -> Iterator[Block]:
     """Labels that should be checked."""
     yield Paragraph(
-        said(
+        filled(
             audit,
             "Rows whose labels differ most from the out-of-fold predictions of {text suspects/student}. Its MAE over "
             "all rows is {score suspects/mae}, that of a constant {score suspects/constant_mae}. An ordinary row has a "
@@ -303,7 +305,7 @@ def suspects(audit: Record) -> Iterator[Block]:
 def prefilter(audit: Record) -> Iterator[Block]:
     """Articles that the prefilter drops, and those that it should have kept."""
     yield Paragraph(
-        said(
+        filled(
             audit,
             "The prefilter drops {count prefilter/dropped} of {count prefilter/articles} articles. A dropped article "
             "is missed if the oracle's scores put it in a positive tier; intervals are exact (Clopper and Pearson).",
@@ -342,7 +344,7 @@ def prefilter(audit: Record) -> Iterator[Block]:
 def texts(audit: Record) -> Iterator[Block]:
     """Duplicates, boilerplate, truncation and markup."""
     yield Paragraph(
-        said(
+        filled(
             audit,
             "{count duplicates/rows} rows are near-duplicates of others, in {count duplicates/clusters} clusters (the "
             "largest has {count duplicates/largest}); {count duplicates/same_text} have exactly the same text as an "
@@ -350,7 +352,7 @@ def texts(audit: Record) -> Iterator[Block]:
         )
     )
     yield Paragraph(
-        said(
+        filled(
             audit,
             "The window of {count truncation/max_chars} characters truncates {count truncation/cut} of "
             "{count truncation/rows} articles; half of those lose at least {percent truncation/lost|nothing} of their "
@@ -363,7 +365,7 @@ def texts(audit: Record) -> Iterator[Block]:
     )
     if audit.at("markup").recorded:
         yield Paragraph(
-            said(
+            filled(
                 audit,
                 "{count markup/marked} of {count markup/rows} texts contain markup: {count markup/html} HTML tags, "
                 "{count markup/entities} entities such as &amp;, {count markup/markdown} Markdown. In half of those, "
@@ -438,6 +440,6 @@ PARTS = (
 
 def _section(audit: Record, part: Part) -> Section:
     if part.field is not None and not audit.at(part.field).recorded:
-        left_out = said(audit, f"Left out: {{text skipped/{part.field}}}.")
+        left_out = filled(audit, f"Left out: {{text skipped/{part.field}}}.")
         return Section(part.id, part.title, (Paragraph(left_out),))
     return Section(part.id, part.title, tuple(part.blocks(audit)))
