@@ -846,16 +846,23 @@ class Run(runs.Run):
         self._ready("dataset", self.dataset)
         return train_run(self, recipes or DEFAULT_RECIPES, resume=resume, seed=seed, device=device, tiny=tiny)
 
-    def bundle(self, student: str | None = None, *, seed: int = 0) -> Bundle:
+    def bundle(self, student: str | None = None, *, decide: Decide | None = None, seed: int = 0) -> Bundle:
         """Build the bundle of one student, by default of the one with the lowest validation error.
+
+        Args:
+            student: name of its recipe.
+            decide: operating points that override those of the filter, as in `Student.calibrate`.
+            seed: random seed of the golden texts and of the folds of the calibration.
 
         Raises:
             RunError: nothing is trained yet, or there is no such student.
+            BadInput: `decide` is not valid.
             BundleError: the bundle cannot be made or does not pass its checks; the previous bundle is kept.
         """
         from potstill.pipeline.bundle import build_bundle
 
-        return build_bundle(self, student, seed=seed)
+        points = None if decide is None else as_points(decide, self.filter.positive_tiers)
+        return build_bundle(self, student, decide=points, seed=seed)
 
     def evaluate(self, *, folds: int | None = None, seed: int = 0) -> Evaluation:
         """Evaluate the students and the bundle, which is built first if it is missing or stale.

@@ -64,6 +64,12 @@ FEWEST_TO_DECIDE = 10
 With 10, a cut that finds all of them shows a recall of 74% with 95% confidence; with 5 it shows 55%.
 """
 
+VOLUME_DRIFT = 0.01
+"""Two-sided p-value. Below it, a scored file is said to name another number of articles than its bundle's cut should.
+
+One in a hundred files of the same kind of articles is then reported by chance.
+"""
+
 FEWEST_ROWS_IN_BAND = 10
 """Rows. With fewer, the mean error of a band of the scale is not reported: one outlier would decide it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from potstill.errors import BadInput
 from potstill.records import Part, first_fault
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 FORMS = "volume=match, volume=N (articles per 1,000), recall=R, precision=P, f1, cost=MISS/FALSE_ALARM or by-score"
 """The spellings of an operating point in one text."""
+
+MOST = 1000
+"""Maximum of a volume, in articles per 1,000."""
 
 Share = Annotated[float, Field(gt=0, lt=1)]
 
@@ -42,7 +45,7 @@ class OperatingPoint(Part):
         threshold: `by-score` applies the tier's condition to the scores and uses no probability.
     """
 
-    volume: Literal["match"] | Annotated[float, Field(gt=0, le=1000)] | None = None
+    volume: Literal["match"] | Annotated[float, Field(gt=0, le=MOST)] | None = None
     recall: Share | None = None
     precision: Share | None = None
     f1: Literal["best"] | None = None
@@ -59,6 +62,14 @@ class OperatingPoint(Part):
         except ValueError as error:
             raise ValueError(f"got {content!r}, expected {FORMS}") from error
 
+    @field_validator("volume", mode="before")
+    @classmethod
+    def _match_or_number(cls, value: object) -> object:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if value in (None, "match") or (number and 0 < value <= MOST):  # type: ignore[operator]  # it is a number
+            return value
+        raise ValueError(f"got {value!r}, expected match, or a number above 0 and up to 1,000 (articles per 1,000)")
+
     @model_validator(mode="after")
     def _one_goal(self) -> Self:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
@@ -70,6 +81,18 @@ class OperatingPoint(Part):
     def by_score(self) -> bool:
         """Whether the tier's condition is applied to the scores, as without an operating point."""
         return self.threshold is not None
+
+    @property
+    def spelling(self) -> str:
+        """The operating point as the command line takes it, such as `recall=0.9`."""
+        if self.by_score:
+            return "by-score"
+        if self.f1 is not None:
+            return "f1"
+        if self.cost is not None:
+            return f"cost={self.cost.miss!r}/{self.cost.false_alarm!r}"
+        goal = next(name for name in ("volume", "recall", "precision") if getattr(self, name) is not None)
+        return f"{goal}={getattr(self, goal)}"
 
     def __str__(self) -> str:
         if self.by_score:
@@ -85,8 +108,8 @@ class OperatingPoint(Part):
         return f"recall {self.recall:g}" if self.recall is not None else f"precision {self.precision:g}"
 
 
-Decide: TypeAlias = "OperatingPoint | str | Mapping[str, Any]"
-"""One operating point for every positive tier, or a mapping of tier -> operating point."""
+Decide: TypeAlias = "OperatingPoint | str | Mapping[str, Any] | Sequence[str]"
+"""One operating point for every positive tier, a mapping of tier -> operating point, or texts as for `parse_decide`."""
 
 GOALS: tuple[str, ...] = tuple(OperatingPoint.model_fields)
 """The names of the goals, as in `decide`."""
@@ -125,9 +148,11 @@ def parse_decide(texts: Iterable[str], tiers: Sequence[str]) -> dict[str, Operat
     every: dict[str, OperatingPoint] = {}
     named: dict[str, OperatingPoint] = {}
     for text in texts:
+        if not tiers:
+            raise BadInput(f"--decide {text}: the filter marks no tier as positive, so there is no cut to choose")
         tier, colon, rest = text.rpartition(":")
         if colon and tier not in tiers:
-            raise BadInput(f"--decide {text}: {tier} is no positive tier; there are {', '.join(tiers) or 'none'}")
+            raise BadInput(f"--decide {text}: {tier} is no positive tier; there are {', '.join(tiers)}")
         try:
             point = OperatingPoint.model_validate(rest)
         except ValidationError as error:
@@ -143,12 +168,15 @@ def as_points(decide: Decide, tiers: Sequence[str]) -> dict[str, OperatingPoint]
     """Return operating points by tier, from one for every positive tier or one for each.
 
     Args:
-        decide: an operating point, as an object, a text or a dictionary, or a dictionary of tier -> operating point.
+        decide: an operating point, as an object, a text or a dictionary, or a dictionary of tier -> operating point; or
+            a list of texts as the command line gives them.
         tiers: names of the positive tiers.
 
     Raises:
         BadInput: it is not an operating point, or names no positive tier.
     """
+    if isinstance(decide, list | tuple):
+        return parse_decide(decide, tiers)
     each = for_each_tier(decide, tiers)
     if not isinstance(each, Mapping):
         raise BadInput(f"decide: got {decide!r}, expected {FORMS}, or one for each positive tier")
@@ -161,6 +189,23 @@ def as_points(decide: Decide, tiers: Sequence[str]) -> dict[str, OperatingPoint]
         except ValidationError as error:
             raise BadInput(f"decide: {tier}: {first_fault(error)}") from None
     return found
+
+
+def by_filter(decide: Decide, tiers: Sequence[Sequence[str]]) -> list[dict[str, OperatingPoint]]:
+    """Return the operating points of each of several filters; a point for a tier counts in every filter that has it.
+
+    Args:
+        decide: as for `as_points`.
+        tiers: names of the positive tiers of each filter.
+
+    Raises:
+        BadInput: it is not an operating point, or names a tier that is positive in no filter.
+    """
+    known = list(dict.fromkeys(tier for own in tiers for tier in own))
+    if decide and not known:
+        raise BadInput(f"decide: got {decide!r}, and no tier is positive, so there is no cut to choose")
+    points = as_points(decide, known)
+    return [{tier: point for tier, point in points.items() if tier in own} for own in tiers]
 
 
 def points_of(decide: Mapping[str, OperatingPoint], tiers: Sequence[str]) -> dict[str, OperatingPoint]:

@@ -146,8 +146,9 @@ def first_fault(error: ValidationError) -> str:
     """Return the first fault: the path of the field, what was expected and what was found."""
     first = error.errors(include_url=False)[0]
     where = " -> ".join(str(step) for step in first["loc"])
-    came = "" if first["type"] in {"missing", REMOVED} else f", got {_shown(first['input'])}"
     message = first["msg"].removeprefix("Value error, ")
+    named = first["type"] in {"missing", REMOVED} or message.startswith("got ")
+    came = "" if named else f", got {_shown(first['input'])}"
     return f"{where}: {message}{came}" if where else f"{message}{came}"
 
 

@@ -6,12 +6,16 @@ import json
 import shlex
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from potstill.cli.cuts import in_one_line
 from potstill.cli.next import print_next, scoring
 from potstill.errors import BadInput
+
+if TYPE_CHECKING:
+    from potstill.bundle import Bundle
 
 TrustedKeys = Annotated[
     list[Path] | None,
@@ -26,6 +30,18 @@ RequireSignature = Annotated[
     typer.Option(
         "--require-signature",
         help="Refuse a bundle without a valid signature, by any signer; use --trusted-key to require a particular one.",
+    ),
+]
+
+
+Decide = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--decide",
+        metavar="[TIER:]GOAL",
+        help="What the cut on the probability of each positive tier, or of one, should achieve: volume=match, volume=N "
+        "(articles per 1,000), recall=R, precision=P, f1, cost=MISS/FALSE_ALARM or by-score; repeat for several tiers. "
+        "Default: as in the filter, or the oracle's volume.",
     ),
 ]
 
@@ -60,25 +76,36 @@ def bundle(
             "ONNX file (1.9 GB).",
         ),
     ] = None,
+    decide: Decide = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose, calibrate and export a student, and write it as a bundle that can be verified."""
     from potstill.bundle import Kind
+    from potstill.operating_points import by_filter
     from potstill.pipeline.bundle import build_bundle, choose_for_all
     from potstill.pipeline.run import Run
 
     kind: Kind | None = None if adapter is None else "adapter" if adapter else "self-contained"
     runs = [Run.open(folder) for folder in (run, *(others or ()))]
+    points = by_filter(decide or (), [one.filter.positive_tiers for one in runs])
     if others and student is None:
         student = choose_for_all(runs)
-    built = [build_bundle(one, student, kind=kind) for one in runs]
+    built = [build_bundle(one, student, kind=kind, decide=own) for one, own in zip(runs, points, strict=True)]
     if as_json:
         made = [{"bundle": str(one.folder), "sha256": one.hash, **one.facts.model_dump(mode="json")} for one in built]
         print(json.dumps(made if others else made[0]))
         return
     for one in built:
         print(f"{one.folder}  {one.manifest.kind}  {one.hash[:16]}")
+        _print_cuts(one)
     print_next(runs[0])
+
+
+def _print_cuts(bundle: Bundle) -> None:
+    """Print how each positive tier is decided."""
+    decisions = bundle.calibration.decisions
+    for cut in () if decisions is None else decisions.cuts:
+        print(f"  {in_one_line(cut)}")
 
 
 def verify(

@@ -24,7 +24,8 @@ from potstill.cli.asking import (
     print_plan,
     replayed,
 )
-from potstill.cli.bundle import RequireSignature, TrustedKeys
+from potstill.cli.bundle import Decide, RequireSignature, TrustedKeys
+from potstill.cli.cuts import in_one_line
 from potstill.cli.places import bundle_of
 from potstill.errors import BadInput
 from potstill.files import forget_standard_output
@@ -86,6 +87,7 @@ def score(
     coverage: Annotated[
         float, typer.Option(help="Share of intervals that contain the oracle's score, on average.")
     ] = 0.9,
+    decide: Decide = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Include the probability of each tier. Slightly slower.")
     ] = False,
@@ -187,6 +189,7 @@ def score(
             "device": device,
             "level": coverage,
             "probabilities": probabilities,
+            "decide": decide,
             "ask_oracle_above": ask_oracle_above,
             "follow_plan": not portable,
             "trusted_keys": trusted_key or (),
@@ -200,7 +203,7 @@ def score(
             if third is not None and below is None and ask_oracle_above is None:
                 below = LIKELY
             scorer = Scorer.load(bundle, cascade=cascade, ask_oracle_below=below, **options)
-        _explain(scorer)
+        _explain(scorer, decided=decide is not None)
         if third is not None and plan:
             from potstill.scorer.deferral import to_ask
 
@@ -310,10 +313,10 @@ def _say(summary: Summary) -> None:
         note(f"{whole}, read by {networks}")
         for name, tally in summary.filters.items():
             note(f"{name}: {_counts(tally)}")
-            _reasons(tally)
+            _explain_counts(tally)
         return
     note(f"{whole}: {_counts(summary.only)}")
-    _reasons(summary.only)
+    _explain_counts(summary.only)
     if (asked := summary.asked) is not None:
         cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
         note(
@@ -322,9 +325,14 @@ def _say(summary: Summary) -> None:
         )
 
 
-def _explain(scorer: Scorer[Any]) -> None:
-    """Say what a cascade and a mark for the oracle promise."""
+def _explain(scorer: Scorer[Any], *, decided: bool) -> None:
+    """Say what a cascade and a mark for the oracle promise, and how tiers are decided at other operating points."""
     for one in scorer.filter_scorers:
+        of = f"{one.name}: " if scorer.by_filter else ""
+        for tier_cut in one.cuts if decided else ():
+            note(f"{of}{in_one_line(tier_cut)}")
+            if tier_cut.note and tier_cut.probability is not None:
+                note(f"  {tier_cut.note}")
         if one.early is not None:
             chosen, record = one.early.record.chosen, one.early.record
             note(
@@ -332,7 +340,7 @@ def _explain(scorer: Scorer[Any]) -> None:
                 f"{record.student} ({record.confidence:.0%} confidence, {record.positive_clusters:,} positives)"
             )
         if one.cut is not None:
-            cut, of = one.cut, f"{one.name}: " if scorer.by_filter else ""
+            cut = one.cut
             note(
                 f"{of}ask_oracle is false if the tier's probability is at least {cut.probability:.3f}: of {cut.rows:,} "
                 f"calibration articles this leaves {cut.kept:,} unmarked, {cut.wrong:,} of them in the wrong tier "
@@ -344,6 +352,8 @@ def _counts(tally: Tally) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in tally.tiers.items() if count) or "none"
 
 
-def _reasons(tally: Tally) -> None:
+def _explain_counts(tally: Tally) -> None:
     for reason, count in tally.reasons.items():
         note(f"  not scored: {reason}: {count:,}")
+    for drift in tally.drifts:
+        note(f"  {drift}")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DECIMALS = 4
 """Decimals of scores, ends of intervals and probabilities in what is printed; files hold them in full."""
 
-NUMBERS = ("scores", "intervals", "overall", "tier_probabilities")
+NUMBERS = ("scores", "intervals", "overall", "probability", "cut", "tier_probabilities")
 """Columns of a verdict that hold numbers."""
 
 NARROWEST = 40
@@ -50,7 +50,10 @@ def _rounded(column: pl.Series) -> pl.Series:
 
 
 class Table:
-    """Prints a line per article and filter: title, tier, overall score and the main reasons."""
+    """Prints a line per article and filter: title, tier, overall score and the main reasons.
+
+    If tiers are decided by their probability, it stands after the tier.
+    """
 
     def __init__(self, scorer: Scorer[Any]) -> None:
         self._filters: dict[str, Filter] = {one.name: one.bundle.filter for one in scorer.filter_scorers}
@@ -58,27 +61,37 @@ class Table:
         tiers = [name for each in self._filters.values() for name in (*each.tier_names, "dropped", "unscored")]
         self._tier = max(cell_len(name) for name in tiers)
         self._filter = max(map(len, self._filters)) if self._several else 0
+        self._probability = any(one.by_probability for one in scorer.filter_scorers)
         self._headed = False
 
     def __call__(self, rows: pl.DataFrame) -> None:
         """Print the rows of a batch, after a headline before the first one."""
         if not self._headed:
             self._headed = True
-            self._print("title", "filter", "tier", "overall", "why")
+            self._print("title", "filter", "tier", "probability", "overall", "why")
         for row in rows.to_dicts():
             verdicts = row[VERDICTS] if self._several else {next(iter(self._filters)): row}
             title = row["title"] or row["content"] or row["id"]
             for name, verdict in verdicts.items():
-                overall = "-" if verdict["overall"] is None else f"{verdict['overall']:.2f}"
-                self._print(title, name, verdict["tier"], overall, reasons(verdict, self._filters[name]))
+                probability, overall = (_number(verdict.get(field)) for field in ("probability", "overall"))
+                self._print(title, name, verdict["tier"], probability, overall, reasons(verdict, self._filters[name]))
                 title = ""
 
-    def _print(self, title: str, name: str, tier: str, overall: str, why: str) -> None:
-        fixed = [*([_padded(name, self._filter)] if self._several else []), _padded(tier, self._tier), f"{overall:>7}"]
+    def _print(self, title: str, name: str, tier: str, probability: str, overall: str, why: str) -> None:
+        fixed = [
+            *([_padded(name, self._filter)] if self._several else []),
+            _padded(tier, self._tier),
+            *([f"{probability:>11}"] if self._probability else []),
+            f"{overall:>7}",
+        ]
         left = max(shutil.get_terminal_size().columns, NARROWEST) - sum(cell_len(cell) + 2 for cell in fixed)
         width = left * 2 // 5
         cells = [_padded(cut(title, width), width), *fixed, cut(why, left - width - 2)]
         print("  ".join(cells).rstrip())
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def reasons(verdict: Mapping[str, Any], filter_: Filter) -> str:

@@ -11,6 +11,7 @@ import polars as pl
 from potstill.conditions import parse
 from potstill.filters.model import Filter, Reach
 from potstill.filters.packages import RUBRIC_NAME, untouched
+from potstill.operating_points import points_of
 from potstill.prefilter import TermRule, fold, fold_all, matcher
 
 if TYPE_CHECKING:
@@ -137,6 +138,10 @@ def explain(filter_: Filter) -> str:
     for tier in filter_.tiers:
         mark = " (positive)" if tier.positive else ""
         lines.append(f"  {tier.name}{mark}: {tier.when or 'all other articles'}")
+    if filter_.positive_tiers:
+        lines += ["", "A bundle names an article by the probability of a positive tier, with the cut for:"]
+        points = points_of(filter_.decide, filter_.positive_tiers)
+        lines += [f"  {tier}: {point}" for tier, point in points.items()]
     if filter_.prefilter.drop:
         lines += ["", "Dropped before scoring:"]
         lines += [f"  {rule.reason}: a text that has {_words(rule)}" for rule in filter_.prefilter.drop]

@@ -72,15 +72,14 @@ def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _expected(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each kind of value
+    if "const" in schema:
+        return str(schema["const"])
     if "enum" in schema:
         return " or ".join(map(str, schema["enum"]))
     match schema.get("type"):
         case "number" | "integer" as kind:
             noun = "a number" if kind == "number" else "a whole number"
-            low, high = schema.get("minimum"), schema.get("maximum")
-            if low is not None and high is not None:
-                return f"{noun} from {low:g} to {high:g}"
-            return noun if low is None else f"{noun} of at least {low:g}"
+            return noun + _range(schema)
         case "string":
             return _expected_text(schema)
         case "boolean":
@@ -94,6 +93,20 @@ def _expected(schema: dict[str, Any]) -> str:  # noqa: PLR0911 - one for each ki
             most = schema.get("maxProperties")
             return "names and their values" + ("" if most is None else f", 1 to {most} of them")
     return "another value"
+
+
+def _range(schema: dict[str, Any]) -> str:
+    """Return which numbers are valid, in words that follow `a number`."""
+    low, high = schema.get("minimum"), schema.get("maximum")
+    above, below = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    if low is not None and high is not None:
+        return f" from {low:g} to {high:g}"
+    if low is not None:
+        return f" of at least {low:g}"
+    if above is None:
+        return ""
+    end = f" and below {below:g}" if below is not None else f" and up to {high:g}" if high is not None else ""
+    return f" above {above:g}{end}"
 
 
 def _expected_text(schema: dict[str, Any]) -> str:

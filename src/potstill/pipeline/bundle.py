@@ -86,7 +86,7 @@ def build_bundle(
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
     parameters: dict[str, Any] = {"student": student, "kind": kind, "recommended": recommended}
     if decide:
-        parameters["decide"] = {tier: str(point) for tier, point in decide.items()}
+        parameters["decide"] = {tier: point.spelling for tier, point in decide.items()}
     with run.recording("bundle", parameters=parameters, seeds={"bundle": seed}):
         candidates = read_candidates(run, dataset)
         choice = choose(

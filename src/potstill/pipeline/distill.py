@@ -15,6 +15,7 @@ from potstill.dataset import Fractions
 from potstill.errors import RunError
 from potstill.evaluation import Evaluation
 from potstill.interrupts import on_interrupt
+from potstill.operating_points import as_points
 from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.dataset import build_dataset
 from potstill.pipeline.evaluate import evaluate_run
@@ -321,6 +322,11 @@ def _bundle(run: Run, student: str | None) -> None:
     earlier = {} if last is None else last.parameters
     again = student is not None and earlier.get("choice", {}).get("rung") == student
     named = again and earlier.get("student") == student and not earlier.get("recommended")
+    points = {tier: point for tier, point in earlier.get("decide", {}).items() if tier in run.filter.positive_tiers}
     build_bundle(
-        run, student, kind=earlier.get("kind") if again else None, recommended=student is not None and not named
+        run,
+        student,
+        kind=earlier.get("kind") if again else None,
+        recommended=student is not None and not named,
+        decide=as_points(points, run.filter.positive_tiers),
     )

@@ -343,6 +343,9 @@ class Run:
             words += "".join(f" --recipe {shlex.quote(files.get(name, name))}" for name in named)
         if stage.name == "bundle" and parameters.get("student"):
             words += f" --student {shlex.quote(parameters['student'])}"
+        if stage.name == "bundle":
+            points = parameters.get("decide", {})
+            words += "".join(f" --decide {shlex.quote(f'{tier}:{point}')}" for tier, point in points.items())
         return words
 
     def _state(

@@ -137,6 +137,8 @@ class Deferral:
             *(f"{end}_{name}" for name in names for end in ("low", "high")),
         ]
         only_students += [f"probability_{name}" for name in self._filter.tier_names]
+        # Otherwise, columns of these names are the input's.
+        only_students += ["probability", "cut", "why"] if self._scorer.by_probability else []
         flat = {f"score_{name}": column for name, column in each.items()}
         nested = {"scores": pl.DataFrame(each).to_struct("scores")}
         return rows.with_columns(

@@ -22,6 +22,7 @@ from potstill.files import STANDARD, check_output, is_stream
 from potstill.scorer.concurrency import ahead, in_processes
 from potstill.scorer.parts import open_parts
 from potstill.scorer.scoring import BATCH, Scorer
+from potstill.scorer.volumes import Drift, drifts
 from potstill.terminal import steps
 from potstill.types import DROPPED, UNSCORED
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from potstill.calibration import Calibration
     from potstill.scorer.deferral import Asked, Deferral
     from potstill.scorer.one_filter import FilterScorer, Prepared
     from potstill.scorer.parts import Parts
@@ -42,13 +44,15 @@ WORTH_PROCESSES = 20_000
 class Tally:
     """Counts of one filter's verdicts in a file: `tiers`, and `reasons` of articles without a score.
 
-    `bundle` is the hash of its bundle.
+    `bundle` is the hash of its bundle. `drifts` are the positive tiers that name another number of articles than
+    expected (see `volumes`); not looked for if an oracle gave some of the verdicts.
     """
 
     bundle: str
     scored: int
     tiers: dict[str, int]
     reasons: dict[str, int]
+    drifts: tuple[Drift, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,7 @@ class _Start:
     level: float
     probabilities: bool
     ask_below: tuple[float | None, ...]
+    calibrations: tuple[Calibration, ...]
 
     @classmethod
     def of(cls, scorer: Scorer[Any]) -> Self:
@@ -126,6 +131,7 @@ class _Start:
             level=each[0].level,
             probabilities=each[0].probabilities,
             ask_below=tuple(one.ask_below for one in each),
+            calibrations=tuple(one.calibration for one in each),
         )
 
     def __call__(self) -> Scorer[Any]:
@@ -136,10 +142,10 @@ class _Start:
             level=self.level,
             probabilities=self.probabilities,
         )
-        for one, ask_below, verified in zip(scorer.filter_scorers, self.ask_below, self.hashes, strict=True):
-            if one.bundle.hash != verified:
+        for place, one in enumerate(scorer.filter_scorers):
+            if one.bundle.hash != self.hashes[place]:
                 raise BundleError(f"{one.bundle.folder}: has changed since it was proven")
-            one.ask_below = ask_below
+            one.ask_below, one.calibration = self.ask_below[place], self.calibrations[place]
         return scorer
 
 
@@ -231,7 +237,7 @@ def score_file(
         _refuse_fewer(source, articles, total)
     seconds = time.perf_counter() - started
     return Summary(
-        filters={one.name: _tally(one, tiers[one.name], reasons[one.name]) for one in each},
+        filters={one.name: _tally(one, tiers[one.name], reasons[one.name], asked=deferral is not None) for one in each},
         articles=articles,
         networks=scorer.networks,
         seconds=round(seconds, 3),
@@ -272,10 +278,12 @@ def _streams(path: str | Path) -> bool:
     return str(path) == STANDARD or is_stream(Path(path))
 
 
-def _tally(one: FilterScorer, tiers: Counter[str], reasons: Counter[str]) -> Tally:
+def _tally(one: FilterScorer, tiers: Counter[str], reasons: Counter[str], *, asked: bool) -> Tally:
+    scored = tiers.total() - tiers[DROPPED] - tiers[UNSCORED]
     return Tally(
         bundle=one.bundle.hash,
-        scored=tiers.total() - tiers[DROPPED] - tiers[UNSCORED],
+        scored=scored,
+        drifts=() if asked else drifts(one.cuts, tiers, scored),
         tiers={name: tiers[name] for name in (*one.bundle.filter.tier_names, DROPPED, UNSCORED)},
         reasons=dict(reasons.most_common()),
     )
@@ -350,6 +358,7 @@ def _settings(scorer: Scorer[Any], work: _Work, batch_size: int) -> dict[str, An
             "--probabilities": one.probabilities,
             "--cascade": None if one.early is None else one.early.record.model_dump(mode="json"),
             "--ask-oracle-above": one.ask_below,
+            "--decide": {cut.tier: cut.point.spelling for cut in one.cuts},
         }
         for one in scorer.filter_scorers
     ]

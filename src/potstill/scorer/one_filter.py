@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from potstill.bundle import Bundle
     from potstill.bundle.deciding import Reasons
-    from potstill.calibration import Calibration, Cut
+    from potstill.calibration import Calibration, Cut, TierCut
     from potstill.operating_points import Decide
     from potstill.scorer.early import Early
     from potstill.text import Window
@@ -107,6 +107,17 @@ class FilterScorer:
         self.cut = None if ask_oracle_above is None else _cut(bundle, ask_oracle_above)
         self.ask_below = ask_oracle_below if self.cut is None else self.cut.probability
         """Tiers with a lower probability are marked as uncertain; None if nothing is marked."""
+
+    @property
+    def cuts(self) -> tuple[TierCut, ...]:
+        """The cut of each positive tier, in order; none if the bundle was built without probabilities of tiers."""
+        decisions = self.calibration.decisions
+        return () if decisions is None else decisions.cuts
+
+    @property
+    def by_probability(self) -> bool:
+        """Whether any tier is decided by its probability, so that verdicts have `probability`, `cut` and `why`."""
+        return any(cut.probability is not None for cut in self.cuts)
 
     @property
     def name(self) -> str:

@@ -16,6 +16,7 @@ from potstill.articles import article_id
 from potstill.bundle.reading import Bundle
 from potstill.bundle.signing import trust_of
 from potstill.errors import BadInput
+from potstill.operating_points import by_filter
 from potstill.scorer.columns import with_columns
 from potstill.scorer.early import load_early
 from potstill.scorer.loading import open_bundles, refuse_repeated_filters
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from typing_extensions import TypeVar
 
     from potstill.bundle.reading import Check
+    from potstill.operating_points import OperatingPoint
     from potstill.scorer.early import Early
     from potstill.scorer.one_filter import Outcome, Prepared
 
@@ -109,7 +111,13 @@ class Scorer(Generic[Result]):
         if self.by_filter and early is not None:
             raise BadInput("a cascade works with one bundle only, not with a list of bundles")
         refuse_repeated_filters([bundle.manifest for bundle in each], [bundle.folder for bundle in each])
-        self.filter_scorers = tuple(FilterScorer(bundle, early=early, **options) for bundle in each)
+        decide = options.get("decide")
+        points: list[dict[str, OperatingPoint]]
+        points = [{}] * len(each) if decide is None else by_filter(decide, [one.filter.positive_tiers for one in each])
+        self.filter_scorers = tuple(
+            FilterScorer(bundle, early=early, **(options | {"decide": own or None}))
+            for bundle, own in zip(each, points, strict=True)
+        )
         self.encoders = encoders or SharedEncoders()
 
     # A string is also a sequence of strings; the first of the two signatures that fit is the one that counts.
@@ -151,8 +159,9 @@ class Scorer(Generic[Result]):
             cascade: a folder that `potstill cascade` made for this bundle; only with one bundle.
             trusted_keys: files of public keys; each bundle must be signed by one of these keys.
             require_signature: each bundle must be signed, by any key.
-            options: `level`, `probabilities`, `ask_oracle_above` and `ask_oracle_below`; see `FilterScorer`. They apply
-                to every bundle.
+            options: `level`, `probabilities`, `ask_oracle_above`, `ask_oracle_below` and `decide`, the operating points
+                at which positive tiers are decided; see `FilterScorer`. They apply to every bundle, and an operating
+                point for one tier to every bundle that has the tier.
 
         Raises:
             BadInput: no bundle is given, two are for the same filter, or the options cannot be combined or are not
