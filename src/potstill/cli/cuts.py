@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
     from potstill.calibration import TierCut
     from potstill.calibration.choices import CutPoint, TierChoices
+    from potstill.calibration.decisions import Kind
+
+
+WAYS: tuple[Kind, ...] = ("residuals", "head", "blend")
+"""Ways to compute a tier's probability, in the order in which they are shown."""
 
 
 def in_one_line(cut: TierCut) -> str:
@@ -25,13 +30,11 @@ def described(choices: TierChoices) -> Iterator[str]:
     """Yield the lines about one tier: its probability, its precision-recall curve, its cut and the next recall."""
     cut, signal = choices.cut, choices.signal
     yield in_one_line(cut)
-    yield (
-        f"  probability: {signal.kind}, because it {signal.reason}"
-        if signal.weights
-        else (f"  probability: residuals: {signal.reason}")
-    )
-    for kind, quality in signal.quality.items():
-        yield f"    {kind:<10} log-loss {quality.log_loss:.4f}, average precision {quality.average_precision:.3f}"
+    why = f"it {signal.reason}" if signal.weights else signal.reason
+    yield f"  probability from the {signal.kind}: {why}"
+    for kind in WAYS:
+        if (quality := signal.quality.get(kind)) is not None:
+            yield f"    {kind:<10} log-loss {quality.log_loss:.4f}, average precision {quality.average_precision:.3f}"
     if choices.points:
         yield f"  {'cut':>7} {'per 1,000':>10} {'recall':>7} {'precision':>10}"
         yield from map(_row, choices.points)

@@ -129,8 +129,10 @@ def _show_cuts(path: Path, decide: list[str], *, as_json: bool) -> None:
         return
     if reason is not None:
         print(f"tiers are decided by score: {reason}")
-    for each in choices:
+    for number, each in enumerate(choices):
         print("\n".join(described_choices(each)))
+        if number:
+            print(f"  The probability, recall and precision are those of {each.tier} or a better tier.")
     print_next(_following(bundle, decide))
 
 
@@ -139,9 +141,11 @@ def _following(bundle: Bundle, decide: list[str]) -> str:
     from potstill.pipeline.run import LAYOUT
 
     decisions, run = bundle.calibration.decisions, bundle.folder.parent
-    rebuild = f"potstill bundle {shlex.quote(str(run)) if (run / LAYOUT['manifest']).exists() else 'RUN'}"
+    known = (run / LAYOUT["manifest"]).exists()
+    rebuild = f"potstill bundle {shlex.quote(str(run)) if known else 'RUN'}"
     if decide:
-        return rebuild + "".join(f" --decide {shlex.quote(text)}" for text in decide)
+        command = rebuild if known else scoring(bundle.folder)
+        return command + "".join(f" --decide {shlex.quote(text)}" for text in decide)
     if decisions is None and bundle.filter.positive_tiers:
         return rebuild
     if decisions is not None and all(cut.point.by_score for cut in decisions.cuts):

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """A positive tier, or a better one, that `named` so many of the `articles` that were scored.
+    """A positive tier that `named` so many of the `articles` that were scored.
 
-    `expected` articles were to be named for the `goal` of its cut; `p_value` is how likely such a difference is by
+    `named` includes the articles of better tiers, and `better` says whether there are any. `expected` articles were to be named for the `goal` of its cut; `p_value` is how likely such a difference is by
     chance.
     """
 
     tier: str
+    better: bool
     goal: str
     articles: int
     named: int
@@ -35,7 +36,7 @@ class Drift:
 
     def __str__(self) -> str:
         return (
-            f"{self.tier}: {self.named:,} of {self.articles:,} articles named, {self.expected:,.0f} expected at "
+            f"{self.tier}{' or better' if self.better else ''}: {self.named:,} of {self.articles:,} articles named, {self.expected:,.0f} expected at "
             f"{self.goal}: the articles differ from those that the cut was chosen on"
         )
 
@@ -52,7 +53,7 @@ def drifts(cuts: Sequence[TierCut], tiers: Mapping[str, int], scored: int) -> tu
         scored: number of articles with a score.
     """
     found, named = [], 0
-    for cut in cuts:
+    for place, cut in enumerate(cuts):
         # A cut is on the probability of the tier or a better one.
         named += tiers.get(cut.tier, 0)
         if cut.point.volume is None or cut.probability is None or not scored or not cut.rows:
@@ -60,7 +61,7 @@ def drifts(cuts: Sequence[TierCut], tiers: Mapping[str, int], scored: int) -> tu
         p_value = _p_value(named, cut.named + named, scored / (scored + cut.rows))
         if p_value < VOLUME_DRIFT:
             expected = cut.named / cut.rows * scored
-            found.append(Drift(cut.tier, cut.goal, scored, named, round(expected, 1), p_value))
+            found.append(Drift(cut.tier, place > 0, cut.goal, scored, named, round(expected, 1), p_value))
     return tuple(found)
 
 
