@@ -2,7 +2,16 @@ import pytest
 from pydantic import ValidationError
 
 from potstill.errors import BadInput
-from potstill.operating_points import MATCH, Cost, OperatingPoint, as_points, for_each_tier, parse_decide, points_of
+from potstill.operating_points import (
+    MATCH,
+    Cost,
+    OperatingPoint,
+    as_points,
+    by_filter,
+    for_each_tier,
+    parse_decide,
+    points_of,
+)
 
 TIERS = ("lead", "front")
 
@@ -76,3 +85,37 @@ def test_in_python_a_point_may_be_a_text_an_object_or_a_dictionary():
 
 def test_a_tier_without_a_point_names_as_many_articles_as_the_oracle():
     assert points_of({"lead": OperatingPoint(recall=0.9)}, TIERS)["front"] == MATCH
+
+
+@pytest.mark.parametrize(
+    "text", ["volume=match", "volume=40.0", "recall=0.9", "precision=0.75", "f1", "cost=5.0/1.25", "by-score"]
+)
+def test_the_spelling_of_a_point_is_read_as_the_same_point(text):
+    point = OperatingPoint.model_validate(text)
+    assert point.spelling == text
+    assert OperatingPoint.model_validate(point.spelling) == point
+
+
+def test_a_filter_without_a_positive_tier_has_no_cut_to_choose():
+    with pytest.raises(BadInput, match="--decide f1: the filter marks no tier as positive"):
+        parse_decide(["f1"], ())
+    with pytest.raises(BadInput, match="no tier is positive, so there is no cut to choose"):
+        by_filter("f1", [(), ()])
+
+
+def test_each_of_several_filters_takes_the_points_of_its_tiers():
+    found = by_filter(["f1", "lead:recall=0.9"], [TIERS, ("front",), ()])
+    assert [{tier: point.spelling for tier, point in own.items()} for own in found] == [
+        {"lead": "recall=0.9", "front": "f1"},
+        {"front": "f1"},
+        {},
+    ]
+    assert by_filter((), [TIERS, ()]) == [{}, {}]
+    with pytest.raises(BadInput, match="brief is no positive tier; there are lead, front"):
+        by_filter(["brief:f1"], [("lead",), ("front",)])
+
+
+@pytest.mark.parametrize("value", [0, -1, 1001, True, "some", float("nan")])
+def test_a_volume_that_is_none_is_told_what_is_valid(value):
+    with pytest.raises(ValidationError, match=r"expected match, or a number above 0 and up to 1,000"):
+        OperatingPoint(volume=value)

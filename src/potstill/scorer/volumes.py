@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Drift:
     """A positive tier that `named` so many of the `articles` that were scored.
 
-    `named` includes the articles of better tiers, and `better` says whether there are any. `expected` articles were to be named for the `goal` of its cut; `p_value` is how likely such a difference is by
-    chance.
+    `named` includes the articles of better tiers, and `better` says whether there are such tiers. `expected` articles
+    were to be named for the `goal` of its cut; `p_value` is how likely such a difference is by chance.
     """
 
     tier: str
@@ -35,8 +35,9 @@ class Drift:
     p_value: float
 
     def __str__(self) -> str:
+        tier = f"{self.tier} or better" if self.better else self.tier
         return (
-            f"{self.tier}{' or better' if self.better else ''}: {self.named:,} of {self.articles:,} articles named, {self.expected:,.0f} expected at "
+            f"{tier}: {self.named:,} of {self.articles:,} articles named, {self.expected:,.0f} expected at "
             f"{self.goal}: the articles differ from those that the cut was chosen on"
         )
 
