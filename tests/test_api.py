@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from tiny_run import started
 
 import potstill as ps
 from potstill import api, filters
 from potstill.oracle.replay import ReplayOracle
+from potstill.pipeline.train import train_run
 
 WORDS = {
     "good": ["villagers", "restored", "the", "old", "mill", "and", "shared", "its", "harvest", "with", "families"],
@@ -335,6 +337,17 @@ def test_a_run_goes_from_labels_to_a_report(flt, tmp_path):
     again = run.distill(recipes=["constant", "tfidf-ridge"])
     assert [outcome.stage for outcome in again.outcomes] == ["dataset", "train", "bundle", "evaluate", "report"]
     assert again.evaluation.shipped.rung == "tfidf-ridge"
+
+
+def test_a_run_bundles_at_an_operating_point(tmp_path):
+    run = started(tmp_path / "run")
+    train_run(run, ["tfidf-ridge"])
+    bundle = ps.Run.open(run.folder).bundle(decide={"lead": "recall=0.5"})
+    assert [str(cut.point) for cut in bundle.calibration.decisions.cuts] == ["recall 0.5"]
+    verdict = ps.Scorer.load(bundle.folder, decide="volume=900").score("library school harvest rescued town street")
+    assert (verdict.tier, verdict.why.endswith("for 900 per 1,000 articles")) == ("lead", True)
+    with refused("decide: 'brief' is no positive tier; there are lead"):
+        ps.Run.open(run.folder).bundle(decide={"brief": "f1"})
 
 
 def refused(message):

@@ -76,16 +76,16 @@ def golden(train):
     return [*TEXTS, *word_lists(train.frame["text"].to_list(), seed=0)]
 
 
-def calibration_of(student, seed=1):
+def calibration_of(student, seed=1, filter_=FILTER):
     rows = examples(80, seed=seed)
     predicted = student.predict(rows.frame)
     return fit_calibration(
         predicted,
         rows.scores,
         rows.clusters,
-        dimensions=FILTER.dimension_names,
-        rules=FILTER,
-        cap_hits=cap_hits(rows.frame["text"], FILTER),
+        dimensions=filter_.dimension_names,
+        rules=filter_,
+        cap_hits=cap_hits(rows.frame["text"], filter_),
     )
 
 
@@ -105,7 +105,7 @@ def _tfidf_bundle(folder, filter_):
         student=student,
         recipe="tfidf-ridge",
         filter_=filter_,
-        calibration=calibration_of(student),
+        calibration=calibration_of(student, filter_=filter_),
         golden=golden(examples()),
     )
 

@@ -1,10 +1,13 @@
 import json
 
+import pytest
 from tiny_run import started
 from typer.testing import CliRunner
 
 from potstill.bundle import load_bundle
 from potstill.cli import build
+from potstill.errors import BadInput
+from potstill.pipeline.run import Run
 from potstill.pipeline.train import train_run
 
 
@@ -18,6 +21,21 @@ def test_bundle_builds_one_student_for_several_runs(tmp_path):
     assert [one["choice"]["rung"] for one in json.loads(done.stdout)] == ["tfidf-ridge"] * 2
     assert all("requested by name" in one["choice"]["reason"] for one in json.loads(done.stdout))
     assert load_bundle(runs[1].path("bundle")).manifest.recipe == "tfidf-ridge"
+
+
+def test_bundle_chooses_the_cut_for_an_operating_point_and_prints_it(tmp_path):
+    run = started(tmp_path / "run")
+    train_run(run, ["tfidf-ridge"])
+    done = CliRunner().invoke(build(), ["bundle", str(run.folder), "--decide", "lead:recall=0.5"])
+    assert done.exit_code == 0, done.output
+    (cut,) = load_bundle(run.path("bundle")).calibration.decisions.cuts
+    assert cut.point.recall == 0.5
+    assert f"  lead: named from probability {cut.probability:.3f} on, for recall 0.5; " in done.stdout
+    assert f"{cut.named} of 80 held-out articles named, {cut.found} of {cut.positives} found" in done.stdout
+    assert Run.open(run.folder).manifest.stages["bundle"].parameters["decide"] == {"lead": "recall=0.5"}
+    for text, message in (("brief:f1", "brief is no positive tier; there are lead"), ("recall=2", "less than 1")):
+        with pytest.raises(BadInput, match=message):
+            CliRunner().invoke(build(), ["bundle", str(run.folder), "--decide", text], catch_exceptions=False)
 
 
 def test_bundle_builds_what_validation_prefers_and_says_why(tmp_path):

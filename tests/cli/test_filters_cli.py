@@ -98,6 +98,37 @@ def test_check_refuses_what_is_not_legal_with_exit_code_2(run, tmp_path):
     assert raised.value.exit_code == 2
 
 
+@pytest.mark.parametrize(
+    ("decide", "message"),
+    [
+        ("decide:\n  brief: {recall: 0.9}", "decide -> brief: not a positive tier; positive tiers: "),
+        ("decide: {recall: 0.9, f1: best}", "decide -> .*: expected exactly one of volume, .*, got recall and f1"),
+        ("decide: {recall: 1.5}", "decide -> .* -> recall: got 1.5, expected a number above 0 and below 1"),
+        ("decide: {cost: {miss: 0, false_alarm: 1}}", "-> cost -> miss: got 0, expected a number above 0"),
+        ("decide: {volume: some}", "-> volume: got 'some', expected match, or a number above 0 and up to 1,000"),
+        ("decide: {threshold: 0.5}", "-> threshold: got 0.5, expected by-score"),
+        ("decide: recal=0.9", "got 'recal=0.9', expected volume=match, .* or by-score"),
+    ],
+)
+def test_check_refuses_an_operating_point_that_is_not_valid_with_its_line(run, tmp_path, decide, message):
+    run("new", "mine", "--in", tmp_path)
+    file = tmp_path / "mine" / "filter.yaml"
+    lines = file.read_text().rstrip("\n").count("\n") + 2 + decide.count("\n")
+    file.write_text(file.read_text().rstrip("\n") + f"\n{decide}\n")
+    with pytest.raises(FilterError, match=message) as raised:
+        run("check", tmp_path / "mine")
+    assert f"filter.yaml: line {lines}: " in str(raised.value)
+
+
+def test_check_says_what_the_cut_of_each_positive_tier_is_chosen_for(run, tmp_path):
+    run("new", "mine", "--in", tmp_path)
+    (tier,) = json.loads(run("check", tmp_path / "mine", "--json"))["positive_tiers"]
+    assert f"  {tier}: the oracle's volume\n" in run("check", tmp_path / "mine")
+    file = tmp_path / "mine" / "filter.yaml"
+    file.write_text(file.read_text().rstrip("\n") + "\ndecide: {cost: {miss: 5, false_alarm: 1}}\n")
+    assert f"  {tier}: cost 5 per miss and 1 per false alarm\n" in run("check", tmp_path / "mine")
+
+
 def test_new_without_a_folder_starts_in_the_current_one(both, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert both("new", "mine").splitlines()[-1] == "next: potstill check ./mine"

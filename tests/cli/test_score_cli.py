@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import polars as pl
 import pytest
 from tiny_bundle import YAML, articles, tfidf_bundle
 from typer.testing import CliRunner
@@ -274,3 +275,47 @@ def test_a_folder_of_texts_is_scored(bundle, tmp_path):
     assert done.exit_code == 0, done.output
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [(row["id"], row["tier"] == "unscored") for row in rows] == [("a.txt", False), ("b.txt", True)]
+
+
+def test_an_operating_point_is_printed_and_decides_and_numbers_in_a_pipe_have_4_decimals(bundle, source):
+    done = command("score", bundle, source, "--decide", "recall=0.5")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert all(row["why"].endswith("for recall 0.5") for row in rows)
+    for row in rows:
+        assert (row["probability"], row["cut"]) == (round(row["probability"], 4), round(row["cut"], 4))
+    assert "lead: named from probability " in done.stderr.decode()
+    assert "on, for recall 0.5; " in done.stderr.decode()
+
+
+def test_files_have_the_probability_the_cut_and_why(bundle, source, tmp_path):
+    for ending, read in ((".csv", pl.read_csv), (".parquet", pl.read_parquet)):
+        assert invoke("score", bundle, source, "-o", tmp_path / f"out{ending}").exit_code == 0
+        found = read(tmp_path / f"out{ending}")
+        columns = found.columns
+        assert columns[columns.index("reason") :] == ["reason", "probability", "cut", "why"]
+        assert found["probability"].dtype == found["cut"].dtype == pl.Float64
+        assert found["why"].str.contains("overall .*, probability .*cut .* for the oracle's volume").all()
+
+
+def test_decided_by_score_no_probability_is_written(bundle, source, tmp_path):
+    assert invoke("score", bundle, source, "-o", tmp_path / "out.jsonl", "--decide", "by-score").exit_code == 0
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert not any({"probability", "cut", "why"} & row.keys() for row in rows)
+
+
+def test_a_file_of_other_articles_is_reported_and_counted_in_the_summary(bundle, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"content": "fire theft overseas treaty"}\n' * 200)
+    done = invoke("score", bundle, tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl")
+    (line,) = [line for line in done.stderr.splitlines() if "expected at" in line]
+    assert line.startswith("  lead: 0 of 200 articles named, ")
+    assert line.endswith("the oracle's volume: the articles differ from those that the cut was chosen on")
+    done = invoke("score", bundle, tmp_path / "in.jsonl", "-o", tmp_path / "out.jsonl", "--json")
+    (drift,) = json.loads(done.stdout)["drifts"]
+    assert (drift["tier"], drift["named"], drift["articles"]) == ("lead", 0, 200)
+
+
+def test_an_operating_point_that_the_bundle_has_no_tier_for_is_refused(bundle, source, tmp_path):
+    done = command("score", bundle, source, "-o", tmp_path / "out.jsonl", "--decide", "brief:f1")
+    assert (done.returncode, len(done.stderr.decode().splitlines())) == (2, 1)
+    assert "--decide brief:f1: brief is no positive tier; there are lead" in done.stderr.decode()

@@ -48,7 +48,7 @@ def test_the_curve_has_volumes_recall_and_precision_and_marks_the_chosen_cut(bun
     assert all("log-loss" in line and "average precision" in line for line in lines[2:5])
     heading = lines.index("      cut  per 1,000  recall  precision")
     table = [line for line in lines[heading + 1 :] if line[2:9].strip().replace(".", "").isdigit()]
-    assert 8 <= len(table) <= 12
+    assert 5 <= len(table) <= 11
     assert sum(line.endswith("<- chosen") for line in table) == 1
     assert "nothing is promised" in done.stdout
     assert "(each with 95% confidence)" in done.stdout
@@ -92,7 +92,7 @@ def test_an_old_bundle_says_why_it_decides_by_score_and_which_command_changes_it
     assert done.stdout.startswith("tiers are decided by score: the bundle holds no probabilities of tiers")
     assert done.stderr.splitlines()[-1] == "next: potstill bundle RUN"
     assert json.loads(invoke(old, "--json").stdout)["reason"].startswith("the bundle holds no probabilities")
-    with pytest.raises(BadInput, match="tiers are decided by score: .*; rebuild it with: potstill bundle RUN"):
+    with pytest.raises(BadInput, match=r"tiers are decided by score: .*; rebuild it with: potstill bundle RUN"):
         invoke(old, "--decide", "f1")
 
 

@@ -21,6 +21,7 @@ from potstill.dataset import Fractions
 from potstill.errors import RunError
 from potstill.evaluation import Evaluation
 from potstill.filters import save_filter
+from potstill.operating_points import as_points
 from potstill.oracle import open_oracle
 from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.dataset import build_dataset
@@ -213,6 +214,21 @@ def test_options_of_the_last_execution_are_kept(tmp_path):
     again(folder)
     dataset = Run.open(folder).manifest.stages["dataset"]
     assert (dataset.seeds, dataset.parameters["record"]["parts"]["test"]) == ({"split": 3}, 16)
+
+
+def test_operating_points_of_the_last_bundle_are_kept_for_tiers_that_the_filter_still_has(tmp_path):
+    folder = distilled(tmp_path)
+    run = Run.open(folder)
+    build_bundle(run, "tfidf-ridge", decide=as_points("recall=0.5", run.filter.positive_tiers))
+    change_a_label(folder)
+    assert "bundle" in ran(again(folder))
+    assert Run.open(folder).manifest.stages["bundle"].parameters["decide"] == {"lead": "recall=0.5"}
+    (cut,) = load_bundle(folder / "bundle").calibration.decisions.cuts
+    assert cut.point.recall == 0.5
+    path = folder / "filter" / "filter.yaml"
+    path.write_text(path.read_text().replace("lead", "first"))
+    again(folder)
+    assert "decide" not in Run.open(folder).manifest.stages["bundle"].parameters
 
 
 def test_a_run_without_labels_and_one_with_stale_labels_are_refused(tmp_path):

@@ -1,6 +1,7 @@
 """Tests of runs: one folder that tracks which of its results are current."""
 
 import json
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from potstill.errors import RunError
 from potstill.filters import load_filter, save_filter
 from potstill.labelling.ledger import Answered, Ledger, Question, window_hash
+from potstill.operating_points import OperatingPoint
 from potstill.oracle.prompt import Prompt
 from potstill.pipeline.run import LAYOUT, STAGES, Manifest, Run
 
@@ -152,6 +154,20 @@ def test_what_was_decided_or_compared_since_makes_the_report_stale_and_nothing_e
 def test_a_filter_whose_tiers_change_needs_no_new_labels(run):
     save_filter(FRONT_PAGE.model_copy(update={"tiers": FRONT_PAGE.tiers[1:]}), run.path("filter"))
     only(run, "stale", "audit", "bundle", "cascade", "evaluate", "fresh", "report")
+
+
+def test_another_operating_point_in_the_filter_needs_no_new_student(run):
+    decided = FRONT_PAGE.model_copy(update={"decide": {"lead": OperatingPoint(recall=0.9)}})
+    save_filter(decided, run.path("filter"))
+    assert load_filter(run.path("filter")).decide == decided.decide
+    only(run, "stale", "audit", "bundle", "cascade", "evaluate", "fresh", "report")
+
+
+def test_the_command_that_renews_a_bundle_repeats_its_operating_points(run):
+    with run.recording("bundle", parameters={"decide": {"lead": "recall=0.9", "front page": "f1"}}):
+        write(run, "bundle")
+    command = next(status.command for status in run.status() if status.stage == "bundle")
+    assert shlex.split(command)[-4:] == ["--decide", "lead:recall=0.9", "--decide", "front page:f1"]
 
 
 def test_a_filter_whose_rubric_changes_makes_all_stale(run):

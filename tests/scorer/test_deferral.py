@@ -92,7 +92,9 @@ class TestAnswers:
                 assert (row["answered_by"], row["scores"]) == ("oracle", {"gain": 9, "near": 1})
                 assert (row["overall"], row["tier"]) == (7.0, "lead")
                 assert row["intervals"] is None
+                assert (row["probability"], row["cut"], row["why"]) == (None, None, None)
             else:
+                assert row["why"] == students[row["id"]]["why"]
                 assert row["answered_by"] == "tfidf-ridge"
                 assert row["scores"] == pytest.approx(students[row["id"]]["scores"])
         assert (summary.asked.articles, summary.asked.answered) == (len(unsure), len(unsure))
@@ -134,6 +136,20 @@ class TestAnswers:
         assert set(by_oracle["score_gain"]) == {9.0}
         assert by_oracle["low_gain"].null_count() == by_oracle.height
         assert found["id"].to_list() == news["id"].to_list()
+
+    def test_a_field_of_the_input_is_kept_if_tiers_are_decided_by_score(self, bundle, news, recording, tmp_path):
+        source = written(tmp_path / "in.jsonl", news.with_columns(why=pl.lit("a clerk")))
+        by_score = Scorer.load(bundle, ask_oracle_below=BELOW, decide="by-score")
+        asked(by_score, source, tmp_path / "out.jsonl", replay(recording), tmp_path / "asked.sqlite")
+        rows = rows_of(tmp_path / "out.jsonl")
+        assert {row["answered_by"] for row in rows} == {"oracle", "tfidf-ridge"}
+        assert {row["why"] for row in rows} == {"a clerk"}
+
+    def test_an_oracles_answers_are_no_drift(self, scorer, source, recording, tmp_path, monkeypatch):
+        monkeypatch.setattr("potstill.scorer.volumes.VOLUME_DRIFT", 1.1)
+        assert score_file(scorer, source, tmp_path / "own.jsonl").only.drifts
+        summary = asked(scorer, source, tmp_path / "out.jsonl", replay(recording), tmp_path / "asked.sqlite")
+        assert summary.only.drifts == ()
 
     def test_a_field_of_the_input_with_the_name_is_moved(self, scorer, news, recording, tmp_path):
         source = written(tmp_path / "in.parquet", news.with_columns(answered_by=pl.lit("a clerk")))

@@ -129,6 +129,22 @@ def test_a_resume_with_other_settings_is_refused(tfidf, news, tmp_path, options,
     assert len(list((tmp_path / ".out.jsonl.parts").glob("*.arrow"))) == 4
 
 
+def test_a_resume_at_another_operating_point_is_refused(tfidf, news, tmp_path):
+    stopped(tfidf, news, tmp_path / "out.jsonl")
+    scorer = Scorer(tfidf.bundle, decide="recall=0.5")
+    with pytest.raises(BadInput, match="begun with another --decide; resume with the same, or begin again"):
+        score_file(scorer, news, tmp_path / "out.jsonl", batch_size=5, resume=True)
+
+
+def test_several_processes_decide_at_the_operating_point_that_was_asked_for(tfidf, news, tmp_path):
+    scorer = Scorer(tfidf.bundle, decide="volume=900")
+    one = score_file(scorer, news, tmp_path / "one.parquet", batch_size=5)
+    two = score_file(scorer, news, tmp_path / "two.parquet", batch_size=5, processes=2)
+    assert one.only.tiers == two.only.tiers
+    assert one.only.tiers["lead"] > score_file(tfidf, news, tmp_path / "own.parquet").only.tiers["lead"]
+    assert_frame_equal(pl.read_parquet(tmp_path / "one.parquet"), pl.read_parquet(tmp_path / "two.parquet"))
+
+
 def test_a_resume_with_other_bundles_is_refused(tfidf, two, news, tmp_path):
     stopped(tfidf, news, tmp_path / "out.jsonl")
     with pytest.raises(BadInput, match=r"begun with another .*bundle"):

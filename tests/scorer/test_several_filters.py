@@ -359,3 +359,20 @@ def test_a_scorer_of_one_bundle_is_not_locked(folders):
     with ThreadPoolExecutor(2) as pool:
         first, second = pool.map(scorer.score, ["a river", "a river"])
     assert first == second
+
+
+def test_an_operating_point_counts_for_every_filter_and_one_for_a_tier_where_the_tier_is(tmp_path):
+    text = YAML.replace("good-news", "front-news").replace("name: lead", "name: front")
+    front = tfidf_bundle(
+        tmp_path / "front", parse_filter(text, "Score the gain and the nearness.", "front-news")
+    ).folder
+    good = tfidf_bundle(tmp_path / "good").folder
+    scorer = Scorer.load([good, front], decide={"front": "volume=900"})
+    assert [str(cut.point) for one in scorer.filter_scorers for cut in one.cuts] == [
+        "the oracle's volume",
+        "900 per 1,000 articles",
+    ]
+    both = Scorer.load([good, front], decide="f1")
+    assert {str(cut.point) for one in both.filter_scorers for cut in one.cuts} == {"the best F1"}
+    with pytest.raises(BadInput, match="'brief' is no positive tier; there are lead, front"):
+        Scorer.load([good, front], decide={"brief": "f1"})
