@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from potstill.bundle.deciding import decide_raw
 from potstill.calibration import fit_calibration
 from potstill.evaluation.odds import ERRORS, judge_odds
 from potstill.filters import load_filter
@@ -54,8 +55,8 @@ def main() -> None:
             high=filter_.scale.max,
             rules=filter_,
         )
-        scores = calibration.apply(rows.scores[judged])
-        odds = judge_odds(calibration, scores, rows.labels[judged], rows.labels[chose], rows.clusters[judged], filter_)
+        decided = decide_raw(rows.scores[judged], None, filter_, calibration, probabilities=True)
+        odds = judge_odds(calibration, decided, rows.labels[judged], rows.labels[chose], rows.clusters[judged], filter_)
         if odds is None:
             raise SystemExit("no probabilities")
         found.append(odds)

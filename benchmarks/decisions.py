@@ -29,11 +29,11 @@ from potstill.bundle.deciding import decide_raw
 from potstill.bundle.exporting import calibrate, with_tier_head
 from potstill.calibration import PrecisionRecall, belonging, choose_cut, fit_calibration
 from potstill.dataset import folds
-from potstill.evaluation.predictions import read_predictions
 from potstill.evaluation.ranking import average_precision, recall_at
 from potstill.files import digest, read_json
 from potstill.filters import load_filter
 from potstill.operating_points import OperatingPoint
+from potstill.pipeline.predictions import read_predictions
 from potstill.prefilter import fold_all
 from potstill.students.neural import open_encoder, predict_with_tiers
 from potstill.students.recipes import load_recipe
