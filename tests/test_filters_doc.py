@@ -11,15 +11,30 @@ import pytest
 from potstill.conditions import parse
 from potstill.filters import Filter, lint, parse_filter
 from potstill.filters.model import RESERVED
+from potstill.operating_points import GOALS
 from potstill.prefilter import TermRule, fold_all, matcher
 
 DOC = (Path(__file__).parents[1] / "docs" / "filters.md").read_text(encoding="utf-8")
 
 
+EXAMPLES = re.findall(r"```yaml\n(.+?)```", DOC, re.DOTALL)
+
+
 def test_the_example_is_a_filter_that_lints():
-    (text,) = re.findall(r"```yaml\n(.+?)```", DOC, re.DOTALL)
-    found = parse_filter(text, "collective_benefit and wonder", "docs/filters.md")
+    found = parse_filter(EXAMPLES[0], "collective_benefit and wonder", "docs/filters.md")
     assert lint(found) == []
+
+
+@pytest.mark.parametrize("decide", EXAMPLES[1:])
+def test_the_examples_of_operating_points_fit_into_the_filter(decide):
+    assert decide.startswith("decide:")
+    found = parse_filter(EXAMPLES[0] + decide, "collective_benefit and wonder", "docs/filters.md")
+    assert found.decide.keys() == {"impact", "connection"}
+
+
+def test_every_goal_of_an_operating_point_is_named():
+    (sentence,) = re.findall(r"A goal is one of .+", DOC)
+    assert set(GOALS) <= set(re.findall(r"`(\w+)", sentence))
 
 
 def test_the_conditions_are_conditions():
