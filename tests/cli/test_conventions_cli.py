@@ -223,7 +223,7 @@ def test_scores_on_a_terminal_are_a_table_that_fits(tmp_path, columns):
     said = CONTROL.sub("", in_terminal("-q", "score", tmp_path / "run", tmp_path / "some.jsonl", columns=columns))
     lines = said.splitlines()
     head = next(index for index, line in enumerate(lines) if "overall" in line)
-    assert lines[head].split()[-5:] == ["title", "tier", "probability", "overall", "why"]
+    assert lines[head].split()[-5:] == ["title", "tier", "prob.", "overall", "why"]
     table = [line for line in lines[head:] if re.search(r"(lead|page|drawer) +\d\.\d\d +\d+\.\d\d  ", line)]
     assert len(table) == 13
     assert all(len(line) <= columns for line in table)

@@ -68,7 +68,7 @@ class Table:
         """Print the rows of a batch, after a headline before the first one."""
         if not self._headed:
             self._headed = True
-            self._print("title", "filter", "tier", "probability", "overall", "why")
+            self._print("title", "filter", "tier", "prob.", "overall", "why")
         for row in rows.to_dicts():
             verdicts = row[VERDICTS] if self._several else {next(iter(self._filters)): row}
             title = row["title"] or row["content"] or row["id"]
@@ -81,7 +81,7 @@ class Table:
         fixed = [
             *([_padded(name, self._filter)] if self._several else []),
             _padded(tier, self._tier),
-            *([f"{probability:>11}"] if self._probability else []),
+            *([f"{probability:>5}"] if self._probability else []),
             f"{overall:>7}",
         ]
         left = max(shutil.get_terminal_size().columns, NARROWEST) - sum(cell_len(cell) + 2 for cell in fixed)
