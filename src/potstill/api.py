@@ -19,6 +19,7 @@ import polars as pl
 
 from potstill import metrics
 from potstill.articles.rows import TEXT_COLUMNS
+from potstill.bundle.deciding import decide_articles
 from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate, with_tier_head
 from potstill.bundle.layout import BUNDLE_LAYOUT
 from potstill.bundle.reading import Bundle
@@ -27,6 +28,7 @@ from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Fractions, assemble
 from potstill.dataset.tables import Columns, read_articles, read_table
 from potstill.errors import BadInput, DatasetError
 from potstill.evaluation.judging import Predicted, constant_for, judge
+from potstill.evaluation.positive_tiers import DecidedTiers
 from potstill.frames import like, to_polars
 from potstill.operating_points import as_points
 from potstill.pipeline import run as runs
@@ -455,8 +457,9 @@ class Student:
     def evaluate(self, rows: Rows) -> Result:
         """Compare the student's scores with labels that it was not trained on, such as `parts.test`.
 
-        Scores are calibrated if the student is, and clipped to the filter's scale. The constant is the median of the
-        training rows' labels in each dimension, without rows that were chosen by a predicted score.
+        Scores are calibrated and tiers are decided at their operating points if the student is calibrated; scores are
+        clipped to the filter's scale. The constant is the median of the training rows' labels in each dimension,
+        without rows that were chosen by a predicted score.
 
         Raises:
             BadInput: the student is not fitted, or there are no rows.
@@ -466,11 +469,19 @@ class Student:
         if not len(rows):
             raise DatasetError("there are no rows to evaluate on")
         filter_, examples = rows.filter, rows.examples
-        raw = self._model.student.predict(examples.frame)
-        scores = (self.calibration or self._clipping(filter_)).apply(raw)
-        constant = constant_for(self._train_rows.examples.untargeted().scores, filter_, len(rows))
-        hits = cap_hits(examples.frame["text"], filter_)
-        predicted = Predicted("test", examples.ids, scores, examples.scores, constant, examples.clusters, hits)
+        calibration = self.calibration or self._clipping(filter_)
+        student = cast("AnyStudent", self._model.student)
+        decided = decide_articles(student, examples.frame, filter_, calibration)
+        predicted = Predicted(
+            "test",
+            examples.ids,
+            decided.scores,
+            examples.scores,
+            constant_for(self._train_rows.examples.untargeted().scores, filter_, len(rows)),
+            examples.clusters,
+            cap_hits(examples.frame["text"], filter_),
+            decided=DecidedTiers.of(decided, calibration.decisions),
+        )
         return Result(self.name, judge(predicted, filter_))
 
     def calibrate(self, rows: Rows | None = None, *, decide: Decide | None = None) -> Student:

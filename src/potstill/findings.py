@@ -118,6 +118,12 @@ It applies to the adjusted p-value of a slice, to the p-value of a comparison, a
 labels (over all dimensions together).
 """
 
+BROKEN_PROMISE = 0.05
+"""Probability of finding so few if the promise held. Below this, a promised recall or precision is reported as broken.
+
+The promise itself has a confidence of 95%.
+"""
+
 # How good a student is.
 
 WEAK_SKILL = 0.2

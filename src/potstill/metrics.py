@@ -17,7 +17,7 @@ import numpy as np
 from potstill.findings import FEWEST_POSITIVES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -201,7 +201,7 @@ def pairwise_difference(answers: FloatArray) -> FloatArray:
     first, second = np.triu_indices(len(answers), k=1)
     gaps = np.abs(answers[first] - answers[second])
     known = np.isfinite(gaps)
-    return _share(np.where(known, gaps, 0.0).sum(axis=0), known.sum(axis=0))
+    return share(np.where(known, gaps, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def floor(difference: ArrayLike, samples: ArrayLike) -> FloatArray:
@@ -250,12 +250,12 @@ def kappa(table: IntArray) -> float:
 
 def recall(table: IntArray) -> FloatArray:
     """Compute per tier the share of the oracle's rows that the student put there; NaN for a tier without rows."""
-    return _share(np.diag(table), table.sum(axis=1))
+    return share(np.diag(table), table.sum(axis=1))
 
 
 def precision(table: IntArray) -> FloatArray:
     """Compute per tier the share of the student's rows that the oracle put there; NaN for a tier without rows."""
-    return _share(np.diag(table), table.sum(axis=0))
+    return share(np.diag(table), table.sum(axis=0))
 
 
 def positives(y: BoolArray, predicted: BoolArray) -> Positives:
@@ -306,7 +306,7 @@ def band_bias(predicted: FloatArray, y: FloatArray, edges: ArrayLike, *, by: Flo
         keep = inside[:, column]
         counts[:, column] = np.bincount(band[keep, column], minlength=shape[0])
         sums[:, column] = np.bincount(band[keep, column], weights=error[keep, column], minlength=shape[0])
-    return Bands(limits, counts, _share(sums, counts))
+    return Bands(limits, counts, share(sums, counts))
 
 
 # Uncertainty: cluster bootstrap
@@ -336,7 +336,7 @@ def bootstrap(
     for _ in range(n):
         drawn = rng.integers(0, len(members), size=len(members))
         draws.append(np.asarray(statistic(np.concatenate([members[i] for i in drawn])), dtype=np.float64))
-    return _percentiles(np.array(draws), level)
+    return percentiles(np.array(draws), level)
 
 
 def bootstrap_mean(
@@ -367,7 +367,7 @@ def bootstrap_ratio(
     absolute errors over the constant's). Resamples with a zero denominator are ignored.
     """
     draws = resampled_ratios(numerator, denominator, clusters, n=n, seed=seed)
-    return _percentiles(draws, level)
+    return percentiles(draws, level)
 
 
 def resampled_ratios(
@@ -383,8 +383,19 @@ def resampled_ratios(
     for start in range(0, n, block):
         count = min(block, n - start)
         times = rng.multinomial(size, np.full(size, 1.0 / size), size=count).astype(np.float64)
-        draws[start : start + count] = _share(times @ above, times @ below)
+        draws[start : start + count] = share(times @ above, times @ below)
     return draws
+
+
+def resampled_counts(clusters: IntArray, *, n: int = RESAMPLES, seed: int = 0) -> Iterator[FloatArray]:
+    """Yield how often each row occurs in each resample of whole clusters, in blocks of shape (resamples, rows)."""
+    index = _dense(clusters)
+    size = int(index.max()) + 1
+    rng = np.random.default_rng(seed)
+    block = max(1, min(n, BLOCK // len(index)))
+    for start in range(0, n, block):
+        times = rng.multinomial(size, np.full(size, 1.0 / size), size=min(block, n - start))
+        yield times[:, index].astype(np.float64)
 
 
 def compare(
@@ -419,7 +430,7 @@ def compare(
         raise ValueError("no row has an error on both sides")
     rows, clusters = rows[known], clusters[known]
     draws = resampled_ratios(rows[:, None], np.ones((len(rows), 1)), clusters, n=n, seed=seed)[:, 0]
-    low, high = _percentiles(draws, level)
+    low, high = percentiles(draws, level)
     tail = min(int((draws <= 0).sum()), int((draws >= 0).sum()))
     return Comparison(float(rows.mean()), float(low), float(high), min(1.0, 2.0 * (tail + 1) / (n + 1)))
 
@@ -535,15 +546,15 @@ def _columns(one: Callable[[FloatArray, FloatArray], float], predicted: FloatArr
 def _mean(values: FloatArray, y: FloatArray) -> FloatArray:
     """Compute the mean of each column over the rows where `y` is known; NaN if there are none."""
     known = np.isfinite(y)
-    return _share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
+    return share(np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0))
 
 
 def _row_mean(values: FloatArray) -> FloatArray:
     known = np.isfinite(values)
-    return _share(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1))
+    return share(np.where(known, values, 0.0).sum(axis=1), known.sum(axis=1))
 
 
-def _share(above: ArrayLike, below: ArrayLike) -> FloatArray:
+def share(above: ArrayLike, below: ArrayLike) -> FloatArray:
     """Divide above by below; NaN where below is zero."""
     top, bottom = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
     shares: FloatArray = np.full(np.broadcast_shapes(top.shape, bottom.shape), np.nan)
@@ -572,7 +583,7 @@ def _per_cluster(values: FloatArray, index: NDArray[np.intp], size: int) -> Floa
     return sums
 
 
-def _percentiles(draws: FloatArray, level: float) -> Bounds:
+def percentiles(draws: FloatArray, level: float) -> Bounds:
     """Return both ends of the central `level` of the draws, ignoring NaN; NaN if nothing is left."""
     flat = draws.reshape(len(draws), -1)
     ends = np.full((2, flat.shape[1]), np.nan)

@@ -1,13 +1,16 @@
 import pytest
 
 from potstill.bundle.facts import Choice
+from potstill.calibration import TierCut
 from potstill.evaluation.findings import file_findings, findings
 from potstill.evaluation.records import (
+    AtVolume,
     Band,
     Figures,
     Floor,
     Judgement,
     Positives,
+    PositiveTier,
     Rung,
     Shipped,
     Slice,
@@ -15,6 +18,7 @@ from potstill.evaluation.records import (
     Training,
 )
 from potstill.findings import Finding
+from potstill.operating_points import OperatingPoint
 from potstill.records import Interval
 
 
@@ -32,6 +36,25 @@ def figures(mae, skill, *, low=None, high=None):
         constant_mae=1.9,
         skill=skill,
         skill_interval=Interval(low=low, high=high),
+    )
+
+
+def tier(oracle, both, recall, *, cut=None, named=70):
+    volume = AtVolume(named=oracle, found=both)
+    return PositiveTier(
+        tier="lead",
+        tiers=("lead",),
+        rows=350,
+        oracle=oracle,
+        named=named,
+        both=both,
+        recall=recall,
+        precision=None if recall is None else both / named,
+        average_precision=0.7,
+        by_chance=0.28,
+        equal_volume=volume,
+        twice_volume=volume,
+        cut=cut,
     )
 
 
@@ -60,6 +83,7 @@ def judgement(mean, source="out-of-fold", *, rows=350, positives=(98, 60, 0.61),
             positives=Positives(tiers=("lead",), oracle=oracle, student=70, both=both, recall=recall),
             by_tier=(),
         ),
+        positive_tiers=(tier(oracle, both, recall),),
     )  # fmt: skip
 
 
@@ -137,12 +161,70 @@ def test_the_floor_is_unknown_with_one_pass_and_a_distance_with_two():
     assert "0.900 above the floor" in said([GOOD], floor=floor)["distance-to-the-floor"].text
 
 
-def test_nineteen_positives_are_a_count():
-    few = rung("ridge", "tfidf-ridge", figures(1.1, 0.4), positives=(19, 7, None))
-    found = said([few])["too-few-positives"]
-    assert found.text.startswith("The oracle puts 19 rows in lead; the student finds 7 of them")
-    assert "recall-of-positives" not in said([few])
-    assert "61% of the 98 rows" in said([GOOD])["recall-of-positives"].text
+def shipped_with(*tiers):
+    judged = judgement(figures(1.0, 0.4), "test", rows=350)
+    return SHIPPED.model_copy(update={"judgement": judged.model_copy(update={"positive_tiers": tiers})})
+
+
+def test_few_positives_are_a_count_and_more_have_a_recall_at_the_operating_point():
+    found = said([GOOD], shipped=shipped_with(tier(19, 7, None, named=8)))
+    assert found["too-few-positives"].text == (
+        "By score, the student finds 7 of the 19 articles that the oracle puts in lead (350 test rows) and names 8 "
+        "articles in total. With fewer than 20 articles in the tier, only counts are given and no recall."
+    )
+    assert "recall-of-positives" not in found
+    found = said([GOOD], shipped=shipped_with(tier(98, 60, 0.61, cut=RECALL_CUT)))
+    assert found["recall-of-positives"].text == (
+        "At recall 0.9 (cut 0.30), the student finds 60 of the 98 articles that the oracle puts in lead (350 test "
+        "rows) and names 70 articles in total: recall 61%, precision 86%. Average precision is 0.700 (0.280 for a "
+        "random order)."
+    )
+    assert next(iter(found)) == "recall-of-positives"
+
+
+RECALL_CUT = TierCut(
+    tier="lead",
+    point=OperatingPoint(recall=0.9),
+    probability=0.3,
+    rows=300,
+    positives=90,
+    named=120,
+    found=87,
+    recall_at_least=0.92,
+    precision_at_least=0.6,
+    promise="recall 0.9",
+)
+
+
+def test_a_recall_below_the_promised_bound_by_more_than_chance_breaks_the_promise():
+    found = said([GOOD], shipped=shipped_with(tier(98, 60, 0.61, cut=RECALL_CUT)))["promise-broken"]
+    assert found.tone == "bad"
+    assert found.text.startswith(
+        "The cut of lead promises recall 0.9, and the articles that chose it showed a recall of at least 92%. On 350 "
+        "test rows, it is 60 of 98 (61%)"
+    )
+    kept = said([GOOD], shipped=shipped_with(tier(98, 88, 0.9, cut=RECALL_CUT)))
+    assert "promise-broken" not in kept
+    unpromised = RECALL_CUT.model_copy(update={"promise": None})
+    assert "promise-broken" not in said([GOOD], shipped=shipped_with(tier(98, 60, 0.61, cut=unpromised)))
+
+
+def test_a_promised_precision_is_compared_with_the_articles_named():
+    precise = RECALL_CUT.model_copy(
+        update={"point": OperatingPoint(precision=0.8), "promise": "precision 0.8", "precision_at_least": 0.81}
+    )
+    found = said([GOOD], shipped=shipped_with(tier(98, 30, 0.31, cut=precise, named=60)))["promise-broken"]
+    assert "it is 30 of 60 (50%)" in found.text
+    assert "promise-broken" not in said([GOOD], shipped=shipped_with(tier(98, 50, 0.51, cut=precise, named=60)))
+
+
+@pytest.mark.threshold(name="BROKEN_PROMISE")
+@pytest.mark.parametrize(("bound", "broken"), [(0.949, False), (0.95, False), (0.951, True)])
+def test_a_promise_is_broken_if_chance_gives_so_few_in_less_than_5_percent(bound, broken):
+    # If the one positive article is missed, chance gives that with a probability of 1 - bound.
+    cut = RECALL_CUT.model_copy(update={"recall_at_least": bound})
+    found = said([GOOD], shipped=shipped_with(tier(1, 0, None, cut=cut)))
+    assert ("promise-broken" in found) is broken
 
 
 def test_tiers_must_beat_the_majority_beyond_doubt():
@@ -198,7 +280,7 @@ def test_a_test_part_of_fewer_than_100_rows_is_small(rows, rule):
 @pytest.mark.threshold(name="GOOD_RECALL")
 @pytest.mark.parametrize(("recall", "tone"), [(0.799, "caution"), (0.8, "good"), (0.801, "good")])
 def test_a_recall_of_80_percent_is_good(recall, tone):
-    found = said([rung("ridge", "tfidf-ridge", figures(1.1, 0.4), positives=(98, 78, recall))])
+    found = said([GOOD], shipped=shipped_with(tier(98, 78, recall)))
     assert found["recall-of-positives"].tone == tone
 
 

@@ -10,7 +10,15 @@ def figures(mae, constant, **more):
 
 
 def judgement(mae, *, accuracy=0.8):
-    return {"source": "test", "mean": figures(mae, 1.5), "tiers": {"accuracy": accuracy, "positives": {"recall": None}}}
+    return {
+        "source": "test",
+        "mean": figures(mae, 1.5),
+        "tiers": {"accuracy": accuracy, "positives": {"recall": None}},
+        "positive_tiers": [
+            {"tier": "lead", "recall": accuracy, "equal_volume": {"recall": 0.5}},
+            {"tier": "page", "recall": None},
+        ],
+    }
 
 
 RECORD = {
@@ -54,6 +62,11 @@ def judged(figure, record=RECORD, **bound):
         ("shipped/judgement/tiers/accuracy", {"above": 1.2, "of": "constant"}, True),
         ("shipped/slices/source/bbc.co.uk/mae", {"below": 1.0}, True),
         ("ladder/ridge/training/gap", {"below": -0.1}, False),
+        ("shipped/judgement/positive_tiers/lead/recall", {"at_least": 0.8}, True),
+        ("shipped/judgement/positive_tiers/lead/recall", {"at_least": 0.81}, False),
+        ("shipped/judgement/positive_tiers/lead/recall", {"at_least": 1, "of": "incumbent"}, True),
+        ("shipped/judgement/positive_tiers/lead/equal_volume/recall", {"above": 0.5}, False),
+        ("shipped/judgement/positive_tiers/page/recall", {"at_least": 0.1}, False),
     ],
 )
 def test_a_figure_meets_its_bound_or_misses_it(figure, bound, met):

@@ -174,9 +174,34 @@ def test_the_command_prints_verdicts(place):
     y = labels()
     call = ["compare", file("g", y, 0.5, 1) + "@./news", file("b", y, 2, 2) + "@./news"]
     output = CliRunner().invoke(app, call, catch_exceptions=False).stdout
-    assert output.splitlines()[1].startswith("g.jsonl@./news")
+    assert output.startswith("g.jsonl@./news: lead (or better): ")
+    lines = output.splitlines()
+    assert lines[2].startswith("g.jsonl@./news minus b.jsonl@./news: lead (or better): recall at equal volume +0.")
+    assert lines[4].startswith("g.jsonl@./news")
     assert "p = 0.0002: significant" in output
     assert len(json.loads(CliRunner().invoke(app, [*call, "--json"], catch_exceptions=False).stdout)["pairs"]) == 1
+
+
+def test_positive_tiers_are_compared_by_recall_at_equal_volume_and_average_precision(place):
+    y = labels()
+    good, bad, twin = (file(n, y, s, i) + "@./news" for i, (n, s) in enumerate([("g", 0.5), ("b", 3.0), ("t", 0.5)]))
+    found = compare_paths([good, bad, twin])
+    entry = {one.name: one.positive_tiers[0] for one in found.entries}
+    pairs = {(pair.first, pair.second): pair.positive_tiers[0] for pair in found.pairs}
+    better, same = pairs[good, bad], pairs[good, twin]
+    assert (better.tier, better.oracle, better.at_volume) == ("lead", int((y >= 6).sum()), True)
+    assert better.recall == pytest.approx(entry[good].recall - entry[bad].recall, abs=1e-5)
+    assert better.average_precision == pytest.approx(
+        entry[good].average_precision - entry[bad].average_precision, abs=1e-5
+    )
+    assert 0 < better.average_precision_interval.low < better.average_precision
+    assert same.average_precision_interval.low < 0 < same.average_precision_interval.high
+
+
+def test_filters_that_differ_have_no_common_positive_tiers(place):
+    y = labels()
+    (pair,) = compare_paths([file("g", y, 1.0, 1) + "@./news", file("b", y, 1.0, 2) + "@./calm"]).pairs
+    assert pair.positive_tiers == ()
 
 
 @pytest.mark.threshold(name="SIGNIFICANCE")

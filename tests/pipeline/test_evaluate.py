@@ -6,6 +6,10 @@ import polars as pl
 import pytest
 from evaluated_run import bundled_run
 
+from potstill.bundle import BUNDLE_LAYOUT
+from potstill.calibration import Calibration
+from potstill.cli.demo import found_lines
+from potstill.cli.evaluate import described
 from potstill.dataset import Dataset
 from potstill.errors import RunError
 from potstill.evaluation import Evaluation
@@ -68,6 +72,81 @@ def test_the_bundles_probabilities_are_judged_on_the_test_part(evaluated):
     assert odds.rows == evaluation.data.parts["test"]
     assert odds.brier < odds.brier_of_shares
     assert [asked.error for asked in odds.asked] == [0.05, 0.1, 0.2]
+
+
+def test_positive_tiers_of_the_bundle_are_judged_at_its_cuts(evaluated):
+    run, evaluation = evaluated
+    cut = Calibration.from_file(run.path("bundle") / BUNDLE_LAYOUT["calibration"]).decisions.cuts[0]
+    (found,) = evaluation.shipped.judgement.positive_tiers
+    assert (found.tier, found.cut) == ("lead", cut)
+    assert cut.probability is not None
+    test = Dataset.load(run.path("rows"), ("gain", "near")).part("test")
+    scored = Scorer.load(run.path("bundle")).score_batch(
+        pl.read_parquet(run.path("articles")).join(pl.DataFrame({"id": test.ids}), on="id", maintain_order="right")
+    )
+    assert found.named == (scored["tier"] == "lead").sum()
+    table = pl.read_parquet(run.path("predictions")).filter(pl.col("source") == "test")
+    assert table.select("id", tier="tier_student").sort("id").equals(scored.select("id", "tier").sort("id"))
+    named = table.filter(pl.col("tier_student") == "lead")["at_least_lead"]
+    others = table.filter(pl.col("tier_student") != "lead")["at_least_lead"]
+    assert named.min() >= cut.probability > others.max()
+
+
+def test_candidates_without_a_cut_are_ranked_by_their_scores(evaluated):
+    run, evaluation = evaluated
+    (found,) = evaluation.ladder[1].judgements["out-of-fold"].positive_tiers
+    assert found.cut is None
+    assert found.equal_volume.named == found.oracle > 20
+    assert found.average_precision == evaluation.ladder[1].judgements["out-of-fold"].ranking.average_precision
+    table = pl.read_parquet(run.path("predictions")).filter(pl.col("source") == "out-of-fold")
+    assert table["at_least_lead"].null_count() == table.height
+
+
+def test_articles_that_trained_nothing_are_counted_together(evaluated):
+    run, evaluation = evaluated
+    (found,), (test,) = evaluation.shipped.unseen, evaluation.shipped.judgement.positive_tiers
+    rows = Dataset.load(run.path("rows"), ("gain", "near"))
+    assert found.rows == found.cut.rows + test.rows + len(rows.part("validation")) == 90
+    assert found.cut.positives + test.oracle <= found.oracle
+    assert found.cut.found + test.both <= found.both <= found.named
+
+
+def test_an_evaluation_from_before_positive_tiers_were_recorded_is_read(run):
+    evaluate_run(run, k=0, resamples=20, timed=False)
+    path = run.path("evaluation")
+    content = read_json(path)
+    del content["shipped"]["unseen"], content["shipped"]["judgement"]["positive_tiers"]
+    for rung in content["ladder"]:
+        for judged in rung["judgements"].values():
+            del judged["positive_tiers"]
+    write_json(path, content)
+    found = Evaluation.from_file(path)
+    assert (found.shipped.unseen, found.shipped.judgement.positive_tiers) == ((), ())
+    assert described(found)[0].startswith("model")
+
+
+def test_the_command_prints_positive_tiers_before_errors(evaluated):
+    lines = described(evaluated[1])
+    assert lines[0].split()[:2] == ["positive", "tiers"]
+    (found,) = evaluated[1].shipped.judgement.positive_tiers
+    bundle = next(line for line in lines if line.startswith("bundle *: lead"))
+    assert f"{found.both} of {found.oracle} " in bundle
+    assert bundle.endswith(f"at the oracle's volume (cut {found.cut.probability:.2f})")
+    ridge = next(line for line in lines if line.startswith("tfidf-ridge: lead"))
+    assert ridge.endswith("by score")
+    assert next(place for place, line in enumerate(lines) if "MAE" in line) > lines.index(ridge)
+
+
+def test_the_demo_ends_with_what_is_found(evaluated):
+    (one,) = evaluated[1].shipped.unseen
+    (line,) = found_lines(evaluated[1])
+    assert line == (
+        f"good-news: at the oracle's volume (cut {one.cut.probability:.2f}), tfidf-ridge finds {one.both} of "
+        f"{one.oracle} articles in lead and names {one.named}: precision {one.both / one.named:.0%} "
+        "(90 articles, each decided by a model that had not seen it)"
+    )
+    shipped = evaluated[1].shipped.model_copy(update={"unseen": ()})
+    assert found_lines(evaluated[1].model_copy(update={"shipped": shipped})) == []
 
 
 def test_the_constant_of_the_test_part_learned_from_the_training_part(evaluated):

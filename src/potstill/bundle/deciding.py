@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from potstill.calibration.decisions import of_each_tier, of_residuals, with_cap
+from potstill.prefilter import fold_all
+from potstill.students.neural import predict_with_tiers
 from potstill.verdict import Judged, cap_hits_of, judge_rows, positive_places, with_named
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from potstill.calibration import Calibration
     from potstill.calibration.decisions import Decisions
     from potstill.filters import Filter
+    from potstill.students import Student
     from potstill.types import BoolArray, FloatArray
 
 LEVEL = 0.9
@@ -109,6 +112,30 @@ def decide_raw(
     judged = with_named(judged, scores, decisions.named(positive, judged))
     each = of_each_tier(odds, positive, filter_) if odds is not None and probabilities else None
     return Decided(scores, low, high, judged, each, None if decisions.by_score else positive)
+
+
+def decide_articles(
+    student: Student,
+    articles: pl.DataFrame,
+    filter_: Filter,
+    calibration: Calibration,
+    level: float = LEVEL,
+    *,
+    probabilities: bool = False,
+) -> Decided:
+    """Score articles with a student and decide their verdicts, as `decide_raw` does.
+
+    Args:
+        student: the student.
+        articles: text windows in the column `text`, and other columns that the student reads.
+        filter_: weights, gates, caps and tiers.
+        calibration: as for `decide_raw`.
+        level: as for `decide_raw`.
+        probabilities: as for `decide_raw`.
+    """
+    raw, outputs = predict_with_tiers(student, articles)
+    folded = fold_all(articles["text"])
+    return decide_raw(raw, folded, filter_, calibration, level, outputs=outputs, probabilities=probabilities)
 
 
 def explained(decided: Decided, decisions: Decisions) -> Reasons:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from potstill.pipeline.compare import Comparing
+    from potstill.pipeline.compare import Comparing, Pair
+    from potstill.records import Interval
 
 
 def register(app: typer.Typer) -> None:
@@ -81,6 +82,7 @@ def described(found: Comparing) -> list[str]:
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = [*_entry_tiers(found), *(line for pair in found.pairs for line in _pair_tiers(pair)), *lines]
     for pair in found.pairs:
         verdict = "not significant" if pair.noise else "significant"
         lines.append(
@@ -88,6 +90,31 @@ def described(found: Comparing) -> list[str]:
             f"{pair.interval.high:+.4f}) on {pair.rows:,} rows, p = {pair.p:.4f}: {verdict}"
         )
     return [*lines, *(f"- {note}" for note in found.notes)]
+
+
+def _entry_tiers(found: Comparing) -> list[str]:
+    """A line per entry and positive tier: what is found, and average precision."""
+    return [
+        f"{one.name}: {tier.tier} (or better): {tier.both:.3g} of {tier.oracle:,} found in "
+        f"{'the first ' if tier.at_volume else ''}{tier.named:.3g}{'' if tier.at_volume else ' named'}, "
+        f"recall {_number(tier.recall)}, average precision {_number(tier.average_precision)}"
+        for one in found.entries
+        for tier in one.positive_tiers
+    ]
+
+
+def _pair_tiers(pair: Pair) -> list[str]:
+    """A line per positive tier: the differences of recall and average precision."""
+    return [
+        f"{pair.first} minus {pair.second}: {tier.tier} (or better): recall"
+        f"{' at equal volume' if tier.at_volume else ''} {_difference(tier.recall, tier.recall_interval)}, average "
+        f"precision {_difference(tier.average_precision, tier.average_precision_interval)}"
+        for tier in pair.positive_tiers
+    ]
+
+
+def _difference(value: float, interval: Interval) -> str:
+    return f"{value:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
 
 
 def _number(value: float | None) -> str:

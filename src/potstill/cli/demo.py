@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from potstill.demo import Demo, Distilled
+    from potstill.evaluation import Evaluation
 
 
 def register(app: typer.Typer) -> None:
@@ -57,8 +58,23 @@ def demo(
         for finding in one.evaluation.findings:
             console.print(f"- {finding.text}", markup=False, highlight=False)
     console.print(verdict_table(done))
+    for line in (line for one in done.filters for line in found_lines(one.evaluation)):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     for one in done.filters:
         console.print(f"report: {one.report}", markup=False, highlight=False, soft_wrap=True)
+
+
+def found_lines(evaluation: Evaluation) -> list[str]:
+    """What the bundle finds of its first positive tier at its operating point; none if no cut decides the tier."""
+    shipped = evaluation.shipped
+    if shipped is None:
+        return []
+    return [
+        f"{evaluation.filter}: at {one.cut.goal} (cut {one.cut.probability:.2f}), {shipped.rung} finds {one.both} of "
+        f"{one.oracle} articles in {one.tier} and names {one.named}: precision {_percent(one.precision)} "
+        f"({one.rows} articles, each decided by a model that had not seen it)"
+        for one in shipped.unseen[:1]
+    ]
 
 
 def ladder_table(done: Distilled) -> Table:

@@ -10,7 +10,7 @@ import typer
 from potstill.cli.next import print_next
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from potstill.evaluation.records import (
         Evaluation,
@@ -106,8 +106,56 @@ def described_history(found: HistoryEvaluation) -> list[str]:
 
 
 def described_file(found: FileEvaluation) -> list[str]:
-    """The lines for a person: a table of dimensions, then the verdicts."""
-    return [*table(found.judgement), "", *(f"- {finding.text}" for finding in found.findings)]
+    """The lines for a person: positive tiers, a table of dimensions, then the verdicts."""
+    return [
+        *positive_tiers([("predictions", found.judgement)]),
+        *table(found.judgement),
+        "",
+        *(f"- {finding.text}" for finding in found.findings),
+    ]
+
+
+def positive_tiers(judged: Sequence[tuple[str, Judgement]]) -> list[str]:
+    """A line per model and positive tier: what it finds, with which precision, and what decides; none without tiers.
+
+    Args:
+        judged: name and judgement of each model.
+    """
+    head = (
+        "positive tiers",
+        "evaluated on",
+        "found",
+        "named",
+        "recall",
+        "precision",
+        "F1",
+        "AP (random)",
+        "in first n",
+        "in first 2n",
+        "decided",
+    )
+    rows = [
+        (
+            f"{name}: {found.title}",
+            f"{one.source}, {found.rows:,} rows",
+            f"{found.both:,} of {found.oracle:,}",
+            f"{found.named:,}",
+            _with_ends(found.recall, found.recall_interval),
+            _with_ends(found.precision, found.precision_interval),
+            _number(found.f1),
+            f"{_number(found.average_precision)} ({_number(found.by_chance)})",
+            f"{found.equal_volume.found:.3g}",
+            f"{found.twice_volume.found:.3g}",
+            found.how,
+        )
+        for name, one in judged
+        for found in one.positive_tiers
+    ]
+    if not rows:
+        return []
+    widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
+    note = "n: as many articles as the oracle puts there; AP (random): average precision, and that of a random order"
+    return [*(_line(row, widths, left=(0, 1, len(head) - 1)) for row in (head, *rows)), note, ""]
 
 
 def table(judged: Judgement) -> list[str]:
@@ -142,14 +190,17 @@ def table(judged: Judgement) -> list[str]:
 
 
 def described(evaluation: Evaluation) -> list[str]:
-    """The lines that the command prints for a person: the ladder, then the verdicts."""
+    """The lines that the command prints for a person: positive tiers, the leaderboard, then the verdicts."""
     from potstill.machine import remark
 
+    judged = [(rung.name, rung.judgements[rung.headline]) for rung in evaluation.ladder if rung.headline is not None]
+    if evaluation.shipped is not None:
+        judged.insert(0, ("bundle *", evaluation.shipped.judgement))
     head = ("model", "evaluated on", "MAE", "interval", "constant", "skill", "Spearman", "ms", "articles/s")
     shipped = evaluation.shipped.rung if evaluation.shipped is not None else None
     rows = [head, *(_rung(rung, shipped=rung.name == shipped) for rung in evaluation.ladder)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = [_line(row, widths) for row in rows]
+    lines = [*positive_tiers(judged), *(_line(row, widths) for row in rows)]
     lines += remark(rung.latency.load for rung in evaluation.ladder if rung.latency is not None)
     if evaluation.floor is not None:
         lines.append(
@@ -180,9 +231,9 @@ def _rung(rung: Rung, *, shipped: bool) -> tuple[str, ...]:
     )
 
 
-def _line(row: Iterable[str], widths: list[int]) -> str:
+def _line(row: Iterable[str], widths: list[int], left: Sequence[int] = (0, 1)) -> str:
     cells = [
-        cell.ljust(width) if i < 2 else cell.rjust(width)
+        cell.ljust(width) if i in left else cell.rjust(width)
         for i, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
@@ -190,6 +241,10 @@ def _line(row: Iterable[str], widths: list[int]) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
+
+
+def _with_ends(value: float | None, interval: Interval | None) -> str:
+    return "-" if value is None or interval is None else f"{value:.3f} ({_ends(interval)})"
 
 
 def _ends(interval: Interval | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from potstill.cli.asking import Answers, AnswerTokens, Asking, MaxCalls, MaxCost, Plan_, Prices, print_plan
-from potstill.cli.evaluate import table
+from potstill.cli.evaluate import positive_tiers, table
 from potstill.cli.next import print_next, scoring
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def described(found: FreshEvaluation) -> list[str]:
         f"{asked.drawn:,} of {asked.articles:,} articles drawn{left}{each}",
         f"{asked.labelled:,} labels by {asked.oracle}: {bought}; {asked.calls:,} calls{cost}",
         "",
+        *positive_tiers([("bundle", found.judgement)]),
         *table(found.judgement),
     ]
     if tiers.accuracy is not None:

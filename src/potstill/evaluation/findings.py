@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from potstill import metrics
 from potstill.findings import (
+    BROKEN_PROMISE,
     FEW_ROWS,
     FEWEST_ROWS_IN_BAND,
     GOOD_RECALL,
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from potstill.bundle.facts import Choice
-    from potstill.evaluation.records import Figures, Floor, Judgement, Odds, Rung, Shipped, Slice
+    from potstill.evaluation.records import Figures, Floor, Judgement, Odds, PositiveTier, Rung, Shipped, Slice
 
 TRAINED = "fine-tuned"
 """The kind of student with a trained encoder; all other kinds are cheap."""
@@ -46,6 +48,7 @@ def findings(
     chosen = next((rung for rung in ladder if shipped is not None and rung.name == shipped.rung), None)
     judged = chosen.judgements[chosen.headline] if chosen is not None and chosen.headline else None
     return (
+        *positive_tier_findings(judged if shipped is None else shipped.judgement),
         *_against_constant(ladder, chosen, judged),
         *_choice(choice),
         *_cheaper_rung(ladder, chosen),
@@ -63,6 +66,7 @@ def findings(
 def file_findings(judged: Judgement, found: Sequence[Slice], *, span: float, blind_caps: int) -> tuple[Finding, ...]:
     """The findings for a file of predictions; `blind_caps` is the number of caps that could not be applied."""
     return (
+        *positive_tier_findings(judged),
         *_file_skill(judged),
         *_easy_target(judged, span),
         *_rounding(judged),
@@ -342,29 +346,83 @@ def _tiers(judged: Judgement | None) -> Iterator[Finding]:
             ),
             evidence={"accuracy": tiers.accuracy, "majority": tiers.majority},
         )
-    positives = tiers.positives
-    if positives is None:
+
+
+def positive_tier_findings(judged: Judgement | None) -> Iterator[Finding]:
+    """What is found of each positive tier at its operating point, and promises that the rows contradict."""
+    if judged is None:
         return
-    names = " or ".join(positives.tiers)
-    if positives.oracle < tiers.fewest_positives:
+    fewest = judged.tiers.fewest_positives
+    for found in judged.positive_tiers:
+        where = f"the {found.oracle:,} articles that the oracle puts in {found.title} ({_rows(judged)})"
+        counts = (
+            f"{_capital(found.how)}, the student finds {found.both:,} of {where} and names {found.named:,} articles in "
+            f"total"
+        )
+        evidence: dict[str, float | int | str | None] = {
+            "tier": found.tier,
+            "oracle": found.oracle,
+            "named": found.named,
+            "both": found.both,
+            "recall": found.recall,
+            "precision": found.precision,
+            "average_precision": found.average_precision,
+        }
+        if found.oracle < fewest:
+            yield Finding(
+                rule="too-few-positives",
+                tone="caution",
+                text=f"{counts}. With fewer than {fewest} articles in the tier, only counts are given and no recall.",
+                evidence=evidence,
+            )
+        elif found.recall is not None:
+            yield Finding(
+                rule="recall-of-positives",
+                tone="good" if found.recall >= GOOD_RECALL else "caution",
+                text=(
+                    f"{counts}: recall {_percent(found.recall)}, precision {_percent(found.precision)}. Average "
+                    f"precision is {_score(found.average_precision)} ({_score(found.by_chance)} for a random order)."
+                ),
+                evidence=evidence,
+            )
+        yield from _broken_promises(found, judged)
+
+
+def _broken_promises(found: PositiveTier, judged: Judgement) -> Iterator[Finding]:
+    """A promise whose bound these rows contradict, by a one-sided binomial test."""
+    cut = found.cut
+    if cut is None or cut.promise is None:
+        return
+    name, bound, trials = (
+        ("recall", cut.recall_at_least, found.oracle)
+        if cut.point.recall is not None
+        else ("precision", cut.precision_at_least, found.named)
+    )
+    if bound is None or not trials:
+        return
+    chance = metrics.chance_of_at_most(found.both, trials, bound)
+    if chance < BROKEN_PROMISE:
         yield Finding(
-            rule="too-few-positives",
-            tone="caution",
+            rule="promise-broken",
+            tone="bad",
             text=(
-                f"The oracle puts {positives.oracle} rows in {names}; the student finds {positives.both} of them and "
-                f"puts {positives.student} rows there in total. With fewer than {tiers.fewest_positives} rows, only "
-                f"counts are given and no recall."
+                f"The cut of {found.tier} promises {cut.promise}, and the articles that chose it showed a {name} of at "
+                f"least {_percent(bound)}. On {_rows(judged)}, it is {found.both:,} of {trials:,} "
+                f"({_percent(found.both / trials)}); if the promise held, chance would give so few with a probability "
+                f"of {chance:.2g}. New articles may differ from those that chose the cut: bundle again with newer "
+                "labels."
             ),
-            evidence={"oracle": positives.oracle, "student": positives.student, "both": positives.both},
+            evidence={"tier": found.tier, "bound": bound, "both": found.both, "trials": trials, "p": round(chance, 6)},
         )
-    elif positives.recall is not None:
-        precise = "" if positives.precision is None else f", with a precision of {_percent(positives.precision)}"
-        yield Finding(
-            rule="recall-of-positives",
-            tone="good" if positives.recall >= GOOD_RECALL else "caution",
-            text=f"The student finds {_percent(positives.recall)} of the {positives.oracle} rows in {names}{precise}.",
-            evidence={"recall": positives.recall, "precision": positives.precision, "oracle": positives.oracle},
-        )
+
+
+def _rows(judged: Judgement) -> str:
+    kind = {"fresh": "new ", "file": ""}.get(judged.source, f"{judged.source} ")
+    return f"{judged.rows:,} {kind}rows"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _bands(judged: Judgement | None, span: float) -> Iterator[Finding]:

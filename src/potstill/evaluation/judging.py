@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import numpy as np
 
 from potstill import metrics
+from potstill.evaluation.positive_tiers import judge_positive_tiers, ranking_scores
 from potstill.evaluation.ranking import judge_ranking
 from potstill.evaluation.records import Band, Bootstrap, Figures, Judgement, Positives, Rounding, Tiers
 from potstill.findings import FEWEST_POSITIVES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from potstill.dataset import Examples
+    from potstill.evaluation.positive_tiers import DecidedTiers
     from potstill.evaluation.records import Source
     from potstill.filters import Filter
     from potstill.types import FloatArray, IntArray
@@ -42,7 +44,8 @@ class Predicted:
 
     `scores` and `labels` have shape (rows, dimensions); masked labels are NaN. `constant` has shape (rows, dimensions +
     1): the predictions of a constant baseline that was fitted on the same rows as the student, for each dimension and,
-    in the last column, for the weighted overall score. `folds` is the number of folds of out-of-fold scores.
+    in the last column, for the weighted overall score. `folds` is the number of folds of out-of-fold scores. `decided`
+    is None if the filter's conditions on the scores decide the tiers.
     """
 
     source: Source
@@ -53,6 +56,7 @@ class Predicted:
     clusters: IntArray
     cap_hits: pl.DataFrame | None = None
     folds: int | None = None
+    decided: DecidedTiers | None = None
 
 
 def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Judgement:
@@ -63,7 +67,9 @@ def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_
     bands = _bands(p, y, filter_)
     names = (*filter_.dimension_names, "overall")
     oracle = verdicts(predicted.labels, filter_, predicted.cap_hits)
-    student = verdicts(predicted.scores, filter_, predicted.cap_hits)
+    student = student_verdicts(predicted, filter_)
+    score = ranking_scores(student, predicted.decided, filter_)
+    positive_tiers = judge_positive_tiers(oracle, student, score, predicted, filter_, bootstrap)
     return Judgement(
         source=predicted.source,
         rows=len(predicted.ids),
@@ -80,7 +86,10 @@ def judge(predicted: Predicted, filter_: Filter, bootstrap: Bootstrap = DEFAULT_
             filter_,
             bootstrap,
         ),
-        ranking=judge_ranking(oracle, student, filter_.positive_tiers, filter_.scale.min),
+        positive_tiers=positive_tiers,
+        ranking=None
+        if not positive_tiers
+        else judge_ranking(oracle, student["tier"], score[:, -1], filter_.positive_tiers, filter_.scale.min),
         rounding=_rounding(predicted, filter_),
     )
 
@@ -114,6 +123,13 @@ def out_of_fold_constant(examples: Examples, folds: IntArray, filter_: Filter) -
 def verdicts(scores: FloatArray, filter_: Filter, cap_hits: pl.DataFrame | None) -> pl.DataFrame:
     """Apply the filter's verdict to rows of scores; the result has the columns of `verdict.decide`."""
     return decide_rows(scores, filter_, cap_hits)
+
+
+def student_verdicts(predicted: Predicted, filter_: Filter) -> pl.DataFrame:
+    """Return the student's verdicts: as they were decided, or by its scores."""
+    if predicted.decided is not None:
+        return predicted.decided.verdict
+    return verdicts(predicted.scores, filter_, predicted.cap_hits)
 
 
 def judge_tiers(

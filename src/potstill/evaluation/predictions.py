@@ -16,6 +16,7 @@ import polars as pl
 
 from potstill.errors import BadInput
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge
+from potstill.evaluation.positive_tiers import DecidedTiers, at_least
 from potstill.files import parse_json, read_json, read_text
 from potstill.parquet import read_parquet
 from potstill.verdict import cap_columns, cap_hits
@@ -51,6 +52,7 @@ class Predictions:
     facts: pl.DataFrame
     source: Source = "file"
     cap_hits: pl.DataFrame | None = None
+    decided: DecidedTiers | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -70,6 +72,7 @@ class Predictions:
             constant=constant_for(self.labels, filter_, len(self)),
             clusters=self.clusters,
             cap_hits=self.cap_hits,
+            decided=self.decided,
         )
 
 
@@ -228,6 +231,21 @@ def predictions_of(frame: pl.DataFrame, path: Path, filter_: Filter) -> Predicti
         source=source,
         cap_hits=_hits(frame, filter_),
     )
+
+
+def recorded_tiers(frame: pl.DataFrame, filter_: Filter) -> DecidedTiers | None:
+    """Return the tiers that a bundle decided by probability, from a table that potstill wrote for the same filter.
+
+    Returns:
+        None if the table holds none.
+    """
+    columns = [at_least(name) for name in filter_.positive_tiers]
+    if not columns or any(name not in frame.columns or not frame.schema[name].is_numeric() for name in columns):
+        return None
+    positive = frame.select(columns).cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    if np.isnan(positive).all():
+        return None
+    return DecidedTiers(frame.select(overall="overall_student", tier="tier_student"), positive)
 
 
 def _refuse_doubles(ids: tuple[str, ...], path: Path) -> None:

@@ -24,20 +24,23 @@ DEPTHS = (10, 50, 100, 500)
 """Values of k for recall and NDCG, in addition to the number of positives."""
 
 
-def judge_ranking(oracle: pl.DataFrame, student: pl.DataFrame, positive: tuple[str, ...], low: float) -> Ranking | None:
-    """Evaluate the ranking by the student's overall score after gates and caps; return None without a positive row.
+def judge_ranking(
+    oracle: pl.DataFrame, tiers: pl.Series, score: FloatArray, positive: tuple[str, ...], low: float
+) -> Ranking | None:
+    """Evaluate a student's ranking; return None without a positive row.
 
     Args:
         oracle: verdicts on the labels, with the columns `overall` and `tier`.
-        student: verdicts on the scores of the same rows.
+        tiers: the student's tiers of the same rows.
+        score: what ranks the rows: a probability, or the overall score after gates and caps, shape (rows,).
         positive: names of the positive tiers.
         low: the scale's minimum, which has gain 0.
     """
-    known = ((oracle["tier"] != UNSCORED) & (student["tier"] != UNSCORED)).to_numpy()
+    known = ((oracle["tier"] != UNSCORED) & (tiers != UNSCORED)).to_numpy()
     wanted = oracle["tier"].is_in(positive).to_numpy()[known]
     if not wanted.any():
         return None
-    score = student["overall"].to_numpy()[known]
+    score = score[known]
     gains = oracle["overall"].to_numpy()[known] - low
     count = int(wanted.sum())
     depths = sorted({*(k for k in DEPTHS if k < len(wanted)), count})

@@ -12,6 +12,7 @@ from typing import Literal, TypeAlias
 from pydantic import Field
 
 from potstill.bundle.facts import Choice  # noqa: TC001 - pydantic reads it
+from potstill.calibration import TierCut  # noqa: TC001 - pydantic reads it
 from potstill.errors import RunError
 from potstill.findings import Finding  # noqa: TC001 - pydantic reads it
 from potstill.machine import Load  # noqa: TC001 - pydantic reads it
@@ -90,6 +91,64 @@ class Tiers(Part):
     by_tier: tuple[Positives, ...]
 
 
+class AtVolume(Part):
+    """What the `named` first articles by the student's ranking find; ties are averaged over all possible orders."""
+
+    named: int
+    found: float
+    recall: float | None = None
+    recall_interval: Interval | None = None
+
+
+class PositiveTier(Part):
+    """One positive tier *or a better one*, as its cut is defined: what the student names and how well it ranks.
+
+    `tiers` are the tier and the better ones. Of `rows`, the oracle puts `oracle` there, the student names `named`, and
+    `both` are right. `cut` holds the operating point and the cut on the tier's probability; it is null if the scores
+    alone decide. Articles are ranked by what decides: the probability, or the overall score. `equal_volume` names as
+    many articles as the oracle, and `twice_volume` twice as many. `by_chance` is the average precision of a random
+    order.
+
+    With fewer positives than `Tiers.fewest_positives`, only counts and average precision are given.
+    """
+
+    tier: str
+    tiers: tuple[str, ...]
+    rows: int
+    oracle: int
+    named: int
+    both: int
+    recall: float | None = None
+    recall_interval: Interval | None = None
+    precision: float | None = None
+    precision_interval: Interval | None = None
+    f1: float | None = None
+    f1_interval: Interval | None = None
+    average_precision: float | None = None
+    average_precision_interval: Interval | None = None
+    by_chance: float | None = None
+    equal_volume: AtVolume
+    twice_volume: AtVolume
+    cut: TierCut | None = None
+
+    @property
+    def by_probability(self) -> bool:
+        """Whether a cut on the tier's probability decides."""
+        return self.cut is not None and self.cut.probability is not None
+
+    @property
+    def how(self) -> str:
+        """How the tier is decided, in words: the operating point and the cut, or by score."""
+        if self.cut is None or self.cut.probability is None:
+            return "by score"
+        return f"at {self.cut.goal} (cut {self.cut.probability:.2f})"
+
+    @property
+    def title(self) -> str:
+        """The tier and the better ones in words."""
+        return " or ".join(self.tiers)
+
+
 class Rounding(Part):
     """Effect on the mean MAE over dimensions of clipping scores to the scale and rounding them to the labels' `step`.
 
@@ -134,7 +193,9 @@ class Cuts(Part):
 
 
 class Ranking(Part):
-    """Quality of the ranking by the student's overall score. Ties are averaged over all possible orders.
+    """Quality of the ranking by the last positive tier's probability, or by the overall score if that decides.
+
+    Ties are averaged over all possible orders.
 
     `average_precision` is to be compared with `by_chance`, the expectation for a random order, which is the share of
     positives.
@@ -181,6 +242,7 @@ class Judgement(Part):
     dimensions: dict[str, Figures]
     bands: dict[str, tuple[Band, ...]]
     tiers: Tiers
+    positive_tiers: tuple[PositiveTier, ...] = ()
     ranking: Ranking | None = None
     rounding: Rounding | None = None
 
@@ -291,12 +353,34 @@ class Rung(Part):
     training: Training | None = None
 
 
+class Unseen(Part):
+    """Counts of one positive tier or a better one on `rows` articles that did not train what decided them.
+
+    These are the articles that chose the cut, each decided by a model that had not seen it, and those of the validation
+    and test parts.
+    """
+
+    tier: str
+    tiers: tuple[str, ...]
+    rows: int
+    oracle: int
+    named: int
+    both: int
+    cut: TierCut
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the named articles that belong to the tier."""
+        return self.both / self.named if self.named else None
+
+
 class Shipped(Part):
-    """The bundle as delivered, with calibrated and clipped scores, on the test part."""
+    """The bundle as delivered, with calibrated and clipped scores, on the test part; `unseen` has more rows."""
 
     rung: str
     bundle_sha256: str | None = None
     judgement: Judgement
+    unseen: tuple[Unseen, ...] = ()
     interval_level: float | None = None
     coverage: dict[str, float | None] = Field(default_factory=dict)
     odds: Odds | None = None

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _BOUNDS = ("below", "at_most", "above", "at_least")
-_KEYS = ("name", "by", "value", "k")
+_KEYS = ("name", "by", "value", "k", "tier")
 """Fields by which an item of a list is found; all items with the same `by` go on to the next step."""
 
 
@@ -186,7 +186,7 @@ def _step(thing: Any, step: str) -> list[tuple[str, Any]]:  # noqa: ANN401 - wha
 
 
 def _name(item: Any, place: int) -> str:  # noqa: ANN401 - whatever JSON held
-    keys = ("name", "value", "k")
+    keys = tuple(key for key in _KEYS if key != "by")
     return next((str(item[key]) for key in keys if isinstance(item, dict) and item.get(key) is not None), str(place))
 
 

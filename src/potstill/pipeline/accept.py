@@ -17,17 +17,17 @@ import polars as pl
 from pydantic import Field, ValidationError
 
 from potstill import metrics
-from potstill.bundle.deciding import decide_raw
+from potstill.bundle.deciding import decide_articles
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.judging import Predicted, constant_for, judge
+from potstill.evaluation.positive_tiers import DecidedTiers
 from potstill.evaluation.records import Evaluation, Judgement
 from potstill.evaluation.targets import Outcome, judge_targets, read_targets
 from potstill.files import read_object, read_text, sha256, write_text
 from potstill.filters import builtin_filters
 from potstill.parquet import read_parquet
 from potstill.pipeline.run import LAYOUT
-from potstill.prefilter import fold_all
 from potstill.records import Interval, Part, Record, first_fault
 from potstill.scorer import Scorer
 from potstill.verdict import cap_hits
@@ -140,10 +140,11 @@ def against_incumbent(run: Run, folder: Path) -> Against:
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
     test = dataset.part("test")
     scorer = Scorer.load(folder, follow_plan=False)
-    theirs = _scores(scorer, test, filter_)
+    theirs, decided = _decided(scorer, test, filter_)
     constant = constant_for(dataset.part("train").untargeted().scores, filter_, len(test))
     hits = cap_hits(test.frame["text"], filter_)
-    judgement = judge(Predicted("test", test.ids, theirs, test.scores, constant, test.clusters, hits), filter_)
+    rows = Predicted("test", test.ids, theirs, test.scores, constant, test.clusters, hits, decided=decided)
+    judgement = judge(rows, filter_)
     ours = _recorded(run, test, filter_)
     found = metrics.compare(np.abs(ours - test.scores), np.abs(theirs - test.scores), test.clusters)
     return Against(
@@ -156,17 +157,21 @@ def against_incumbent(run: Run, folder: Path) -> Against:
     )
 
 
-def _scores(scorer: Scorer, rows: Examples, filter_: Filter) -> FloatArray:
-    """Another bundle's calibrated scores, in the order of this filter's dimensions."""
+def _decided(scorer: Scorer, rows: Examples, filter_: Filter) -> tuple[FloatArray, DecidedTiers | None]:
+    """Another bundle's calibrated scores, in the order of this filter's dimensions, and what it decided.
+
+    A bundle of another filter has cuts for other tiers, so the run's filter decides by its scores.
+    """
     bundle, names = scorer.bundle, filter_.dimension_names
     if set(bundle.filter.dimension_names) != set(names):
         raise BadInput(
             f"{bundle.folder}: scores {', '.join(bundle.filter.dimension_names)}, but the run has labels for "
             f"{', '.join(names)}; the dimensions must be the same"
         )
-    raw = bundle.student.predict(rows.frame)
-    found = decide_raw(raw, fold_all(rows.frame["text"]), bundle.filter, bundle.calibration).scores
-    return found[:, [bundle.filter.dimension_names.index(name) for name in names]]
+    found = decide_articles(bundle.student, rows.frame, bundle.filter, bundle.calibration)
+    same = bundle.filter.content_hash == filter_.content_hash
+    decided = DecidedTiers.of(found, bundle.calibration.decisions) if same else None
+    return found.scores[:, [bundle.filter.dimension_names.index(name) for name in names]], decided
 
 
 def _recorded(run: Run, rows: Examples, filter_: Filter) -> FloatArray:

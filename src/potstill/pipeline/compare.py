@@ -20,7 +20,10 @@ from potstill import metrics
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.facts import BundleFacts
 from potstill.bundle.layout import check_files, read_manifest
+from potstill.calibration import Calibration
 from potstill.errors import BadInput, RunError
+from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, student_verdicts, verdicts
+from potstill.evaluation.positive_tiers import differences, ranking_scores, tier_rows
 from potstill.evaluation.predictions import SOURCES
 from potstill.files import read_json, sha256
 from potstill.filters import load_filter
@@ -28,16 +31,35 @@ from potstill.findings import SIGNIFICANCE
 from potstill.metrics import number
 from potstill.pipeline.predictions import read_predictions, run_filter
 from potstill.records import Interval, Part, Record
+from potstill.types import UNSCORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from potstill.calibration import Decisions
     from potstill.evaluation.predictions import Predictions
+    from potstill.evaluation.records import PositiveTier
     from potstill.filters import Filter
     from potstill.pipeline.run import Run
     from potstill.types import FloatArray, IntArray
 
 DRAWS = 10_000
+
+
+class EntryTier(Part):
+    """What an entry finds of one positive tier or a better one.
+
+    Of `oracle` articles, `both` are among the `named` ones. `at_volume` means that these are the first articles in the
+    entry's ranking, as many as the oracle puts in the tier, because no cut on a probability decides.
+    """
+
+    tier: str
+    oracle: int
+    named: float
+    both: float
+    at_volume: bool
+    recall: float | None
+    average_precision: float | None
 
 
 class Entry(Part):
@@ -62,6 +84,23 @@ class Entry(Part):
     tier_accuracy: float | None = None
     tier_majority: float | None = None
     recall: float | None = None
+    positive_tiers: tuple[EntryTier, ...] = ()
+
+
+class PairTier(Part):
+    """Differences of recall and average precision for one positive tier or a better one, first minus second.
+
+    `at_volume` is as in `EntryTier`; it holds unless cuts decide for both entries. The intervals count the sampling of
+    rows, not that of seeds.
+    """
+
+    tier: str
+    oracle: int
+    at_volume: bool
+    recall: float
+    recall_interval: Interval
+    average_precision: float
+    average_precision_interval: Interval
 
 
 class Pair(Part):
@@ -78,6 +117,7 @@ class Pair(Part):
     p: float
     noise: bool
     seeds_counted: bool
+    positive_tiers: tuple[PairTier, ...] = ()
 
 
 class Published(Part):
@@ -153,7 +193,7 @@ def compare_paths(specs: Sequence[str], *, by: str = "skill") -> Comparing:
                 "kind of rows"
             )
         else:
-            pair = _pair(first, ours.seeds, second, theirs.seeds)
+            pair = _pair(ours, theirs)
         if isinstance(pair, Pair):
             pairs.append(pair)
         else:
@@ -220,6 +260,7 @@ class _Side:
 
     entry: Entry
     seeds: list[Predictions]
+    filter_: Filter | None = None
 
 
 def _rank(entry: Entry, by: str) -> tuple[bool, float]:
@@ -235,7 +276,7 @@ def _side(spec: str) -> _Side:
     if path.suffix.lower() == ".json" and path.is_file():
         return _Side(_published(path), [])
     seeds, filter_ = _read(spec)
-    return _Side(_entry(spec, seeds, filter_), seeds)
+    return _Side(_entry(spec, seeds, filter_), seeds, filter_)
 
 
 def _of_bundle(folder: Path) -> Entry:
@@ -248,7 +289,26 @@ def _of_bundle(folder: Path) -> Entry:
     if mae is None:
         raise BadInput(f"{folder}: its facts have no validation error; compare the run that it came from instead")
     constant = errors.get("constant", None if choice is None else choice.constant_mae)
-    return _figures(str(folder), "validation", manifest.filter, manifest.filter_version, mae, constant)
+    entry = _figures(str(folder), "validation", manifest.filter, manifest.filter_version, mae, constant)
+    decisions = Calibration.from_file(folder / BUNDLE_LAYOUT["calibration"]).decisions
+    return entry.model_copy(update={"positive_tiers": () if decisions is None else _recorded_tiers(decisions)})
+
+
+def _recorded_tiers(decisions: Decisions) -> tuple[EntryTier, ...]:
+    """What a bundle's cuts found on the articles that chose them."""
+    return tuple(
+        EntryTier(
+            tier=cut.tier,
+            oracle=cut.positives,
+            named=cut.named,
+            both=cut.found,
+            at_volume=False,
+            recall=None if cut.recall is None else number(cut.recall),
+            average_precision=None if curve.average_precision is None else number(curve.average_precision),
+        )
+        for cut, curve in zip(decisions.cuts, decisions.curves, strict=True)
+        if cut.probability is not None
+    )
 
 
 def _published(path: Path) -> Entry:
@@ -289,10 +349,6 @@ def _entry(name: str, seeds: list[Predictions], filter_: Filter) -> Entry:
     first = judged[0]
     positives = [one.tiers.positives for one in judged]
 
-    def mean(values: Sequence[float | None]) -> float | None:
-        known = [value for value in values if value is not None]
-        return number(float(np.mean(known))) if known else None
-
     return Entry(
         name=name,
         filter=filter_.name,
@@ -300,19 +356,44 @@ def _entry(name: str, seeds: list[Predictions], filter_: Filter) -> Entry:
         seeds=len(seeds),
         rows=first.rows,
         source=first.source,
-        mae=mean([one.mean.mae for one in judged]),
+        mae=_mean([one.mean.mae for one in judged]),
         constant_mae=first.mean.constant_mae,
-        skill=mean([one.mean.skill for one in judged]),
+        skill=_mean([one.mean.skill for one in judged]),
         skill_interval=first.mean.skill_interval if len(judged) == 1 else None,
-        spearman=mean([one.mean.spearman for one in judged]),
-        tier_accuracy=mean([one.tiers.accuracy for one in judged]),
+        spearman=_mean([one.mean.spearman for one in judged]),
+        tier_accuracy=_mean([one.tiers.accuracy for one in judged]),
         tier_majority=first.tiers.majority,
-        recall=mean([None if one is None else one.recall for one in positives]),
+        recall=_mean([None if one is None else one.recall for one in positives]),
+        positive_tiers=tuple(
+            _entry_tier([one.positive_tiers[place] for one in judged]) for place in range(len(first.positive_tiers))
+        ),
     )
 
 
-def _pair(first: str, ours: list[Predictions], second: str, theirs: list[Predictions]) -> Pair | str:
+def _entry_tier(seeds: Sequence[PositiveTier]) -> EntryTier:
+    """The means over the seeds of what one positive tier's judgements found."""
+    at_volume = any(not one.by_probability for one in seeds)
+    recalls = [one.equal_volume.recall if at_volume else one.recall for one in seeds]
+    precisions = [one.average_precision for one in seeds]
+    return EntryTier(
+        tier=seeds[0].tier,
+        oracle=seeds[0].oracle,
+        named=float(np.mean([one.equal_volume.named if at_volume else one.named for one in seeds])),
+        both=float(np.mean([one.equal_volume.found if at_volume else one.both for one in seeds])),
+        at_volume=at_volume,
+        recall=_mean(recalls),
+        average_precision=_mean(precisions),
+    )
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return number(float(np.mean(known))) if known else None
+
+
+def _pair(first: _Side, second: _Side) -> Pair | str:
     """The comparison, or the reason why there is none."""
+    ours, theirs = first.seeds, second.seeds
     place = {id_: i for i, id_ in enumerate(theirs[0].ids)}
     here = [i for i, id_ in enumerate(ours[0].ids) if id_ in place]
     if not here:
@@ -328,15 +409,66 @@ def _pair(first: str, ours: list[Predictions], second: str, theirs: list[Predict
     )
     found = compare_seeds(a, b, ours[0].clusters[here][known])
     return Pair(
-        first=first,
-        second=second,
+        first=first.entry.name,
+        second=second.entry.name,
         rows=int(known.sum()),
         difference=round(found.difference, 6),
         interval=Interval(low=round(found.low, 6), high=round(found.high, 6)),
         p=round(found.p, 6),
         noise=found.p >= SIGNIFICANCE,
         seeds_counted=min(len(ours), len(theirs)) > 1,
+        positive_tiers=_pair_tiers(first, second, here, there),
     )
+
+
+def _pair_tiers(first: _Side, second: _Side, here: Sequence[int], there: Sequence[int]) -> tuple[PairTier, ...]:
+    """The differences for each positive tier; none if the filters differ or a side's rows have no positive."""
+    filter_ = first.filter_
+    if filter_ is None or second.filter_ is None or filter_.content_hash != second.filter_.content_hash:
+        return ()
+    both = [(side.seeds, rows) for side, rows in ((first, here), (second, there))]
+    predicted = [[one.predicted(filter_) for one in seeds] for seeds, _ in both]
+    each = [
+        [student_verdicts(one, filter_)[rows] for one in seeds]
+        for seeds, (_, rows) in zip(predicted, both, strict=True)
+    ]
+    oracle = verdicts(predicted[0][0].labels, filter_, predicted[0][0].cap_hits)["tier"][here]
+    tiers = [oracle, *(one["tier"] for side in each for one in side)]
+    known = np.logical_and.reduce([(one != UNSCORED).to_numpy() for one in tiers])
+    if not known.any():
+        return ()
+    at_volume = any(one.decided is None for side in predicted for one in side)
+    sides = [
+        [
+            tier_rows(
+                oracle.filter(known),
+                table["tier"].filter(known),
+                ranking_scores(table, None if one.decided is None else one.decided[rows], filter_)[known],
+                filter_,
+            )
+            for one, table in zip(seeds, tables, strict=True)
+        ]
+        for seeds, tables, (_, rows) in zip(predicted, each, both, strict=True)
+    ]
+    clusters = predicted[0][0].clusters[here][known]
+    found = []
+    for place, tier in enumerate(filter_.positive_tiers):
+        ours, theirs = ([one[place] for one in side] for side in sides)
+        if not ours[0].belongs.any():
+            continue
+        recall, precision = differences(ours, theirs, clusters, at_volume=at_volume, bootstrap=DEFAULT_BOOTSTRAP)
+        found.append(
+            PairTier(
+                tier=tier,
+                oracle=int(ours[0].belongs.sum()),
+                at_volume=at_volume,
+                recall=round(recall.value, 6),
+                recall_interval=Interval(low=round(recall.low, 6), high=round(recall.high, 6)),
+                average_precision=round(precision.value, 6),
+                average_precision_interval=Interval(low=round(precision.low, 6), high=round(precision.high, 6)),
+            )
+        )
+    return tuple(found)
 
 
 def _row_errors(scores: FloatArray, labels: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ trained encoder is evaluated on the test part, which was not used for model sele
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import polars as pl
 
 from potstill import metrics
 from potstill.bundle import BUNDLE_LAYOUT
-from potstill.bundle.deciding import LEVEL, decide_raw
+from potstill.bundle.deciding import LEVEL, decide_articles
 from potstill.bundle.facts import BundleFacts
 from potstill.dataset import Dataset, folds
 from potstill.errors import RunError, Unavailable
@@ -30,11 +30,13 @@ from potstill.evaluation.judging import (
     judge,
     number,
     out_of_fold_constant,
+    student_verdicts,
     verdicts,
     with_overall,
 )
 from potstill.evaluation.latency import measure
 from potstill.evaluation.odds import judge_odds
+from potstill.evaluation.positive_tiers import DecidedTiers, at_least, unseen_counts
 from potstill.evaluation.records import (
     Bootstrap,
     Data,
@@ -50,9 +52,7 @@ from potstill.evaluation.slices import slices_of
 from potstill.evaluation.whatif import cuts_of
 from potstill.files import read_json, read_object, replacing
 from potstill.labelling import Ledger
-from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
-from potstill.students.neural import predict_with_tiers
 from potstill.students.recipes import (
     DistilledRecipe,
     EncoderHeadRecipe,
@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from potstill.dataset import Examples
-    from potstill.evaluation.records import Floor, Judgement
+    from potstill.evaluation.records import Floor, Judgement, PositiveTier
     from potstill.filters import Filter
     from potstill.pipeline.run import Run
     from potstill.students import Student
@@ -292,28 +292,29 @@ class _Work:
     ) -> tuple[Shipped, Predicted, pl.DataFrame]:
         """Return the bundle's results on the test part, its scores there, and all predictions of its student."""
         test = self.dataset.part("test")
-        raw, outputs = predict_with_tiers(scorer.bundle.student, test.frame)
-        folded = fold_all(test.frame["text"])
         calibration = scorer.bundle.calibration
-        decided = decide_raw(
-            raw,
-            folded,
+        decided = decide_articles(
+            scorer.bundle.student,
+            test.frame,
             self.filter_,
             calibration,
             LEVEL,
-            outputs=outputs,
             probabilities=calibration.residuals is not None,
         )
         inside = (test.scores >= decided.low - 1e-9) & (test.scores <= decided.high + 1e-9)
         known = np.isfinite(test.scores)
-        judged = self._of_part("test", test, decided.scores)
+        judged = replace(
+            self._of_part("test", test, decided.scores), decided=DecidedTiers.of(decided, calibration.decisions)
+        )
+        judgement = judge(judged, self.filter_, self.bootstrap)
         tables = [self._table(judged, decided.low, decided.high)]
         tables += [self._table(scores) for source, scores in predicted.items() if source != "test"]
         return (
             Shipped(
                 rung=scorer.bundle.manifest.recipe,
                 bundle_sha256=scorer.bundle.hash,
-                judgement=judge(judged, self.filter_, self.bootstrap),
+                judgement=judgement,
+                unseen=unseen_counts([judgement.positive_tiers, self._validation_tiers(scorer)]),
                 interval_level=LEVEL,
                 coverage={
                     name: number(float(inside[known[:, i], i].mean())) if known[:, i].any() else None
@@ -334,6 +335,14 @@ class _Work:
             judged,
             pl.concat(tables, how="vertical"),
         )
+
+    def _validation_tiers(self, scorer: Scorer) -> tuple[PositiveTier, ...]:
+        """Return the counts of the bundle's positive tiers on the validation part."""
+        rows, calibration = self.dataset.part("validation"), scorer.bundle.calibration
+        found = decide_articles(scorer.bundle.student, rows.frame, self.filter_, calibration)
+        decided = DecidedTiers.of(found, calibration.decisions)
+        predicted = replace(self._of_part("validation", rows, found.scores), decided=decided)
+        return judge(predicted, self.filter_, Bootstrap(resamples=1, level=0.95, seed=0)).positive_tiers
 
     def _facts(self, rows: Examples) -> pl.DataFrame:
         """Return the columns that slices are made from, in the order of the rows."""
@@ -376,7 +385,10 @@ class _Work:
         names = self.dataset.dimensions
         nothing = np.full(predicted.scores.shape, np.nan)
         oracle = verdicts(predicted.labels, self.filter_, predicted.cap_hits)
-        student = verdicts(predicted.scores, self.filter_, predicted.cap_hits)
+        student = student_verdicts(predicted, self.filter_)
+        positive = np.full((len(predicted.ids), len(self.filter_.positive_tiers)), np.nan)
+        if predicted.decided is not None:
+            positive = predicted.decided.positive
         place = self.dataset.frame.select("id", "split", "cluster")
         numbers = {
             "y": with_overall(predicted.labels, self.filter_),
@@ -396,6 +408,10 @@ class _Work:
             student["overall"].alias("overall_student"),
             oracle["tier"].alias("tier_oracle"),
             student["tier"].alias("tier_student"),
+            *(
+                pl.Series(at_least(name), positive[:, column]).fill_nan(None)
+                for column, name in enumerate(self.filter_.positive_tiers)
+            ),
             *(predicted.cap_hits.iter_columns() if predicted.cap_hits is not None else ()),
         )
 

@@ -9,7 +9,7 @@ change.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ import polars as pl
 
 from potstill.articles import read_all, read_articles
 from potstill.bundle import BUNDLE_LAYOUT
+from potstill.bundle.deciding import decide_articles
 from potstill.bundle.facts import BundleFacts
 from potstill.dataset import clusters_of, near_duplicates
 from potstill.errors import BadInput, LabelError, OracleError
@@ -25,6 +26,7 @@ from potstill.evaluation.findings import file_findings, floor_findings
 from potstill.evaluation.floor import floor_of
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, Predicted, constant_for, judge, number
 from potstill.evaluation.new_sample import Sample, draw
+from potstill.evaluation.positive_tiers import DecidedTiers
 from potstill.evaluation.records import Asked, FreshEvaluation
 from potstill.evaluation.slices import slices_of
 from potstill.files import check_ledger, check_output_folder, replacing
@@ -227,7 +229,7 @@ def evaluate_fresh(
             f"{judged.height} articles with a label and a score are too few to judge by; {FEWEST} are needed; all "
             f"answers so far are kept{f' ({why})' if why else ''}"
         )
-    predicted = _predicted(judged, filter_)
+    predicted = replace(_predicted(judged, filter_), decided=_decided(scorer, judged))
     judgement = judge(predicted, filter_, bootstrap)
     found = slices_of(predicted, judged.select("id", "source", "language", "published", "text"))
     validation = _validation_mae(scorer.bundle.folder)
@@ -302,6 +304,15 @@ def _predicted(judged: pl.DataFrame, filter_: Filter) -> Predicted:
         clusters=judged["cluster"].to_numpy(),
         cap_hits=cap_hits(judged["text"], filter_),
     )
+
+
+def _decided(scorer: Scorer, judged: pl.DataFrame) -> DecidedTiers | None:
+    """Return what the bundle decided, with the probability of each positive tier."""
+    bundle = scorer.bundle
+    if bundle.calibration.decisions is None:
+        return None
+    found = decide_articles(bundle.student, judged, bundle.filter, bundle.calibration)
+    return DecidedTiers.of(found, bundle.calibration.decisions)
 
 
 def _array(rows: pl.DataFrame, what: str, filter_: Filter) -> FloatArray:

@@ -6,13 +6,14 @@ findings in words.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.findings import file_findings
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, judge
-from potstill.evaluation.predictions import predictions_of, read_prediction_file, rows_of_source
+from potstill.evaluation.predictions import predictions_of, read_prediction_file, recorded_tiers, rows_of_source
 from potstill.evaluation.records import FileEvaluation
 from potstill.evaluation.slices import slices_of
 from potstill.files import sha256
@@ -54,7 +55,10 @@ def _of_run(run: Run, filter_: Filter, source: Source | None) -> Predictions:
         about = known.select("id", *wanted, *(["source"] if "source" in known.columns else []))
         # In predictions, `source` is the origin of the rows. In articles, it is the publisher.
         frame = frame.rename({"source": "_source"}).join(about, on="id", how="left", maintain_order="left")
-    return predictions_of(frame, path, filter_)
+    found = predictions_of(frame, path, filter_)
+    # Under another filter, the bundle's cuts do not apply.
+    same = filter_.content_hash == run.filter.content_hash
+    return replace(found, decided=recorded_tiers(frame, filter_)) if same else found
 
 
 def run_filter(path: str | Path) -> Filter:

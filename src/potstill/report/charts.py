@@ -278,6 +278,70 @@ def plot_bands(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
     )
 
 
+# Precision and recall of a positive tier
+
+
+def prepare_curve(calibration: Record, place: int) -> list[dict[str, Any]]:
+    """A row per cut of a positive tier: recall, precision and articles per 1,000; none without positives."""
+    at = ("decisions", "curves", place)
+    rows, positives = calibration.at(*at, "rows").value, calibration.at(*at, "positives").value
+    chosen = calibration.at("decisions", "cuts", place, "probability").value
+    if not rows or not positives:
+        return []
+    found = []
+    for step in range(calibration.size(*at, "cuts")):
+        named, both = (calibration.at(*at, name, step).value for name in ("named", "found"))
+        cut = calibration.at(*at, "cuts", step).value
+        found.append(
+            {
+                "step": step,
+                "cut": cut,
+                "recall": both / positives,
+                "precision": both / named if named else None,
+                "volume": 1000 * named / rows,
+                "chosen": cut == chosen,
+                "label": f"cut {cut:.2f}: finds {both:,} of {positives:,}, names {named:,} "
+                f"({1000 * named / rows:,.0f} per 1,000)",
+                "field": pointer(*at, "found", step),
+            }
+        )
+    return found
+
+
+def plot_curve(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
+    """Precision by recall; the cut under the slider is marked, which starts at the chosen cut."""
+    alt = library()
+    start = next((row["step"] for row in rows if row["chosen"]), 0)
+    slider = alt.param(
+        name="step",
+        value=start,
+        bind=alt.binding_range(min=0, max=max(1, len(rows) - 1), step=1, name="cut, from strict to loose "),
+    )
+    share = alt.Scale(domain=[0, 1], nice=False)
+    x = alt.X("recall:Q", title="recall", scale=share, axis=alt.Axis(format="%", tickCount=5))
+    y = alt.Y("precision:Q", title="precision", scale=share, axis=alt.Axis(format="%", tickCount=5))
+    base = alt.Chart(inline(rows))
+    marked = base.transform_filter("datum.step == step")
+    volume = tooltips(alt, cut="cut:Q", recall="recall:Q", precision="precision:Q")
+    return finished(
+        alt.layer(
+            base.mark_line(color=theme.accent, strokeWidth=2).encode(x=x, y=y, order="step:Q"),
+            base.mark_point(filled=True, size=18, opacity=0.6, color=theme.accent).encode(
+                x=x, y=y, tooltip=[*volume, alt.Tooltip("volume:Q", title="per 1,000", format=".0f")]
+            ),
+            base.transform_filter("datum.chosen")
+            .mark_point(shape="diamond", size=120, color=theme.second, strokeWidth=2)
+            .encode(x=x, y=y),
+            marked.mark_point(filled=True, size=90, opacity=1, color=theme.ink).encode(x=x, y=y),
+            marked.mark_text(align="left", baseline="top", fontSize=11, color=theme.ink).encode(
+                x=alt.value(4), y=alt.value(-14), text="label:N"
+            ),
+        ).add_params(slider),
+        theme,
+        height=190,
+    )
+
+
 # Epochs
 
 

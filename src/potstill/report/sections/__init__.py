@@ -23,6 +23,7 @@ from potstill.report.sections.fresh import fresh
 from potstill.report.sections.ladder import ladder
 from potstill.report.sections.making import making
 from potstill.report.sections.odds import odds
+from potstill.report.sections.operating_points import operating_points
 from potstill.report.sections.parts import show, words
 from potstill.report.sections.recommendations import recommendations
 from potstill.report.sections.slices import slices
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     summary,
+    operating_points,
     strengths,
     readiness,
     suitability,
