@@ -178,15 +178,16 @@ def test_every_plotted_figure_equals_its_record(original):
     run = Run.open(original)
     evaluation = read_json(run.path("evaluation"))
     history = read_json(run.path("students") / "tfidf-ridge" / "history.json")
+    records = dict.fromkeys(("plot-mae-tfidf-ridge", "plot-loss-tfidf-ridge"), history)
+    records["plot-curve-0"] = read_json(run.path("bundle") / "calibration.json")
     checked = 0
     for name, spec in page_of(run).specs:
         for row in plotted(spec):
             if "field" not in row:
                 continue
-            content = history if name in {"plot-mae-tfidf-ridge", "plot-loss-tfidf-ridge"} else evaluation
-            assert follow(content, row["field"]) in {row.get(key) for key in ("mae", "bias", "value", "error")} or (
-                row.get("who") in {"constant", "noise floor"}
-            )
+            content = records.get(name, evaluation)
+            shown = {row.get(key) for key in ("mae", "bias", "value", "error", "cut")}
+            assert follow(content, row["field"]) in shown or (row.get("who") in {"constant", "noise floor"})
             checked += 1
     assert checked > 30
 

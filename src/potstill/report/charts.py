@@ -302,7 +302,7 @@ def prepare_curve(calibration: Record, place: int) -> list[dict[str, Any]]:
                 "chosen": cut == chosen,
                 "label": f"cut {cut:.2f}: finds {both:,} of {positives:,}, names {named:,} "
                 f"({1000 * named / rows:,.0f} per 1,000)",
-                "field": pointer(*at, "found", step),
+                "field": pointer(*at, "cuts", step),
             }
         )
     return found

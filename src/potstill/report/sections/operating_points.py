@@ -81,7 +81,7 @@ def _counts(evaluation: Record, at: Path, caption: str) -> Table:
 
 
 def _quality(evaluation: Record) -> Table:
-    heads = ("Recall", "Interval", "Precision", "Interval", "F1", "Average precision", "Interval", "Random order")
+    heads = ("Recall", "Interval", "Precision", "Interval", "F-score", "Average precision", "Interval", "Random order")
     names = ("recall", "precision")
     return Table(
         "Recall, precision and average precision on the test part",
@@ -115,7 +115,7 @@ def _chosen(calibration: Record) -> list[Block]:
     words = tuple(Column(label, numeric=False) for label in ("Tier", "Operating point"))
     numbers = ("Cut", "Rows", "Positive", "Named", "Found", "Recall at least", "Precision at least")
     table = Table(
-        "Cuts on the articles that chose them; the lower bounds have a confidence of 95%",
+        "Cuts on the articles that chose them, with lower bounds of recall and precision",
         (
             *words,
             *map(Column, numbers),
@@ -164,7 +164,7 @@ def _chosen(calibration: Record) -> list[Block]:
         (
             (
                 "The curves show every cut on the articles that chose it. The mark is the chosen cut; move the slider "
-                "to see what another cut would have found, and how many articles per 1,000 it would have named."
+                "to see what another cut would have found, and how many of a thousand articles it would have named."
             ),
         )
     )
