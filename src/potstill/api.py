@@ -654,7 +654,7 @@ class Scorer(scoring.Scorer[Any]):
         filter_: the filter. (`load` passes opened bundles.)
         student: a fitted student. Without calibration its scores are only clipped to the scale and have no intervals.
         options: `level`, the coverage of the intervals (0.9 by default); `probabilities`, whether to compute the
-            probability of each tier.
+            probability of each tier; `decide`, operating points, as in `Student.calibrate`.
 
     Raises:
         BadInput: an argument is not a filter or a student, the student is not fitted, or an option is not valid.
