@@ -13,9 +13,12 @@ from potstill.cli.evaluate import described
 from potstill.dataset import Dataset
 from potstill.errors import RunError
 from potstill.evaluation import Evaluation
+from potstill.evaluation.whatif import edited
 from potstill.files import read_json, write_json
+from potstill.pipeline.accept import against_incumbent
 from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.evaluate import candidates, evaluate_run, saved
+from potstill.pipeline.predictions import read_predictions
 from potstill.pipeline.run import Run
 from potstill.scorer import Scorer
 
@@ -90,6 +93,27 @@ def test_positive_tiers_of_the_bundle_are_judged_at_its_cuts(evaluated):
     named = table.filter(pl.col("tier_student") == "lead")["at_least_lead"]
     others = table.filter(pl.col("tier_student") != "lead")["at_least_lead"]
     assert named.min() >= cut.probability > others.max()
+
+
+def test_recorded_predictions_keep_the_tiers_that_the_cuts_decided(evaluated):
+    run, evaluation = evaluated
+    (expected,) = evaluation.shipped.judgement.positive_tiers
+    found = read_predictions(run.folder, run.filter, source="test")
+    (tier,) = found.judged(run.filter).positive_tiers
+    assert (tier.named, tier.both) == (expected.named, expected.both)
+    assert tier.average_precision == pytest.approx(expected.average_precision)
+    assert found.decided.positive[:, 0].max() <= 1
+    assert read_predictions(run.folder, run.filter).decided is None
+    other = edited(run.filter, ["tiers.lead.when=overall >= 5"])
+    assert read_predictions(run.folder, other, source="test").decided is None
+
+
+def test_the_incumbents_own_cuts_decide_its_tiers(evaluated):
+    run, evaluation = evaluated
+    (found,) = against_incumbent(run, run.path("bundle")).judgement.positive_tiers
+    (expected,) = evaluation.shipped.judgement.positive_tiers
+    assert found.cut == expected.cut
+    assert (found.named, found.both) == (expected.named, expected.both)
 
 
 def test_candidates_without_a_cut_are_ranked_by_their_scores(evaluated):

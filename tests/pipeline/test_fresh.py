@@ -105,6 +105,16 @@ class TestFresh:
         assert 0.5 < found.coverage["gain"] <= 1
         assert json.loads((tmp_path / "fresh.json").read_text()) == found.model_dump(mode="json")
 
+    def test_positive_tiers_are_those_that_the_bundle_gives(self, bundle, news, tmp_path):
+        found = fresh(bundle, news, tmp_path, "--number", 40)
+        rows = pl.read_parquet(tmp_path / "predictions.parquet")
+        scorer = Scorer.load(bundle)
+        scored = scorer.score_batch(rows.select("id", pl.lit("").alias("title"), content="text"))
+        cuts = scorer.bundle.calibration.decisions.cuts
+        assert tuple(tier.cut for tier in found.judgement.positive_tiers) == cuts
+        for tier in found.judgement.positive_tiers:
+            assert tier.named == scored["tier"].is_in(tier.tiers).sum()
+
     def test_its_table_is_a_file_of_predictions(self, bundle, news, tmp_path):
         found = fresh(bundle, news, tmp_path, "--number", 20)
         again = read_predictions(tmp_path / "predictions.parquet", FILTER).judged(
