@@ -138,7 +138,7 @@ class TestAnswers:
         assert found["id"].to_list() == news["id"].to_list()
 
     def test_a_field_of_the_input_is_kept_if_tiers_are_decided_by_score(self, bundle, news, recording, tmp_path):
-        source = written(tmp_path / "in.jsonl", news.with_columns(why=pl.lit("a clerk")))
+        source = written(tmp_path / "in.parquet", news.with_columns(why=pl.lit("a clerk")))
         by_score = Scorer.load(bundle, ask_oracle_below=BELOW, decide="by-score")
         asked(by_score, source, tmp_path / "out.jsonl", replay(recording), tmp_path / "asked.sqlite")
         rows = rows_of(tmp_path / "out.jsonl")
