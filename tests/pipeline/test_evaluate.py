@@ -15,6 +15,7 @@ from potstill.errors import RunError
 from potstill.evaluation import Evaluation
 from potstill.evaluation.whatif import edited
 from potstill.files import read_json, write_json
+from potstill.operating_points import OperatingPoint
 from potstill.pipeline.accept import against_incumbent
 from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.evaluate import candidates, evaluate_run, saved
@@ -106,6 +107,13 @@ def test_recorded_predictions_keep_the_tiers_that_the_cuts_decided(evaluated):
     assert read_predictions(run.folder, run.filter).decided is None
     other = edited(run.filter, ["tiers.lead.when=overall >= 5"])
     assert read_predictions(run.folder, other, source="test").decided is None
+
+
+def test_tiers_of_predictions_are_those_of_the_cuts_where_scores_give_others(run):
+    build_bundle(run, decide={"lead": OperatingPoint(volume=900)})
+    (found,) = evaluate_run(run, k=0, resamples=20, timed=False).shipped.judgement.positive_tiers
+    table = pl.read_parquet(run.path("predictions")).filter(pl.col("source") == "test")
+    assert (table["tier_student"] == "lead").sum() == found.named > (table["overall_student"] >= 6).sum()
 
 
 def test_the_incumbents_own_cuts_decide_its_tiers(evaluated):
