@@ -51,6 +51,11 @@ def calibrated(rows=600, *, outputs=True, decide=None, **changes):
     )
 
 
+def shares(odds, scores, capped=None):
+    capped = np.zeros(len(scores), dtype=bool) if capped is None else capped
+    return of_residuals(odds, judge(scores, FILTER), capped, low=0, high=10)
+
+
 class TestBelonging:
     def test_a_better_tier_belongs_to_the_ones_below_it(self):
         labels = np.array([[9.0, 9.0], [6.0, 6.0], [4.0, 4.0], [10.0, 0.0], [np.nan, 5.0]])
@@ -58,7 +63,16 @@ class TestBelonging:
         assert np.isnan(belonging(labels, FILTER)[4]).all()
 
     def test_the_probability_of_a_tier_or_a_better_one_adds_up(self):
-        assert of_residuals(np.array([[0.1, 0.3, 0.4, 0.2]]), FILTER).tolist() == [[0.1, pytest.approx(0.4)]]
+        found = shares(np.array([[0.1, 0.3, 0.4, 0.2]]), np.array([[5.0, 5.0]]), np.array([True]))
+        assert found.tolist() == [[0.1, pytest.approx(0.4)]]
+
+    def test_articles_that_no_residual_puts_there_are_ordered_by_overall(self):
+        low, high, capped = shares(
+            np.array([[0.0, 0, 0, 1]] * 3),
+            np.array([[2.0, 2.0], [4.0, 4.0], [4.0, 4.0]]),
+            np.array([False, False, True]),
+        )[:, 0]
+        assert capped == 0 < low < high < 1 / 256
 
     def test_what_no_positive_tier_takes_is_divided_as_the_residuals_divide_it(self):
         found = of_each_tier(np.array([[0.1, 0.3, 0.4, 0.2]]), np.array([[0.2, 0.7]]), FILTER)
@@ -107,7 +121,7 @@ class TestSignals:
         calibration = calibrated(1500)
         scores, labels, outputs = stories(6000, seed=9)
         applied = calibration.apply(scores)
-        odds = of_residuals(calibration.tier_odds(applied, FILTER), FILTER)
+        odds = shares(calibration.tier_odds(applied, FILTER), applied)
         found = calibration.decisions.probabilities(applied, judge(applied, FILTER).overall, outputs, odds)
         came = belonging(labels, FILTER)
         for low in (0.0, 0.25, 0.5, 0.75):
@@ -117,7 +131,7 @@ class TestSignals:
     def test_a_better_tier_is_never_more_probable(self):
         calibration = calibrated()
         scores, _, outputs = stories(500, seed=3)
-        odds = of_residuals(calibration.tier_odds(scores, FILTER), FILTER)
+        odds = shares(calibration.tier_odds(scores, FILTER), scores)
         found = calibration.decisions.probabilities(scores, judge(scores, FILTER).overall, outputs, odds)
         assert (np.diff(found, axis=1) >= 0).all()
 
@@ -128,7 +142,7 @@ class TestDecisions:
         scores, labels, outputs = stories(6000, seed=9)
         applied = calibration.apply(scores)
         judged = judge(applied, FILTER)
-        odds = of_residuals(calibration.tier_odds(applied, FILTER), FILTER)
+        odds = shares(calibration.tier_odds(applied, FILTER), applied)
         positive = calibration.decisions.probabilities(applied, judged.overall, outputs, odds)
         decided = with_named(judged, applied, calibration.decisions.named(positive, judged))
         leads = int(belonging(labels, FILTER)[:, 0].sum())

@@ -105,7 +105,9 @@ def decide_raw(
     odds = None
     if probabilities or decisions.need_residuals or capped.any():
         odds = calibration.tier_odds(scores, filter_, hits)
-    of_odds = None if odds is None else of_residuals(odds, filter_)
+    of_odds = None
+    if odds is not None:
+        of_odds = of_residuals(odds, judged, capped, low=calibration.low, high=calibration.high)
     positive = decisions.probabilities(scores, judged.overall, outputs if decisions.outputs else None, of_odds)
     if of_odds is not None:
         positive = np.where(capped[:, None], of_odds, positive)

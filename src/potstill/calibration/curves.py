@@ -320,7 +320,7 @@ def fit_calibration(
         unseen_rows = HeldOut.of(held_out, scores, clusters, rules, cap_hits, tier_outputs)
         if unseen_rows.clusters_count >= FEWEST_FOR_FOLDS:
             odds = cross_fitted_odds(unseen_rows, rules, low=low, high=high, seed=seed)
-            fitted = fit_decisions(unseen_rows, odds, rules, decide or {}, seed=seed)
+            fitted = fit_decisions(unseen_rows, odds, rules, decide or {}, low=low, high=high, seed=seed)
             decisions = None if fitted is None else fitted.decisions
             abstention = fit_abstention(unseen_rows, odds, fitted, rules)
     return Calibration(

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from potstill.calibration.cuts import PrecisionRecall, TierCut, choose_cut
-from potstill.calibration.odds import fit_residuals
+from potstill.calibration.odds import MOST_RESIDUALS, fit_residuals
 from potstill.errors import require
 from potstill.findings import FEWEST_TO_DECIDE
 from potstill.operating_points import points_of
@@ -46,7 +46,8 @@ LEAST = 1e-4
 """Probabilities are kept this far from 0 and 1 where their logarithm is taken."""
 
 NOISE = 1.0
-"""Standard errors by which another way must lower the log-loss of the residuals to be used instead of them."""
+"""Standard errors by which a way must lower the log-loss of a tier's share of articles to be used instead of the
+residuals: on labels of noise none does."""
 
 BINS = 5
 """Number of equal bins of probability in a reliability table."""
@@ -278,9 +279,23 @@ def belonging(labels: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = 
     return found
 
 
-def of_residuals(odds: FloatArray, rules: Rules) -> FloatArray:
-    """Return the probability of each positive tier or a better one from those of all tiers, shape (rows, tiers)."""
-    return np.minimum(np.cumsum(odds[:, positive_places(rules)], axis=1), 1.0)
+def of_residuals(odds: FloatArray, judged: Judged, capped: BoolArray, *, low: float, high: float) -> FloatArray:
+    """Return the probability of each positive tier or a better one, shape (rows, positive tiers).
+
+    It is the share of the residuals that give such a tier. Below the step between two shares, rows are ordered by
+    `overall`, because for many rows no residual gives the tier.
+
+    Args:
+        odds: the share of each tier, shape (rows, tiers).
+        judged: the verdicts by score.
+        capped: which rows contain the words of a cap, shape (rows,); there, no residual means no chance.
+        low: lower end of the scale.
+        high: upper end of the scale.
+    """
+    shares = np.minimum(np.cumsum(odds[:, positive_places(judged.rules)], axis=1), 1.0)
+    place = np.where(capped | np.isnan(judged.overall), 0.0, (judged.overall - low) / (high - low))
+    found: FloatArray = shares + (1 - shares) * place[:, None] / (2 * MOST_RESIDUALS)
+    return found
 
 
 def of_each_tier(odds: FloatArray, positive: FloatArray, rules: Rules) -> FloatArray:
@@ -329,13 +344,20 @@ def cross_fitted_odds(rows: HeldOut, rules: Rules, *, low: float, high: float, s
 
 
 def fit_decisions(
-    rows: HeldOut, odds: FloatArray, rules: Rules, decide: Mapping[str, OperatingPoint], *, seed: int
+    rows: HeldOut,
+    odds: FloatArray,
+    rules: Rules,
+    decide: Mapping[str, OperatingPoint],
+    *,
+    low: float,
+    high: float,
+    seed: int,
 ) -> Fitted | None:
     """Fit and compare the signals of each positive tier, count at every cut, and choose the cuts.
 
     Every probability that is compared, counted or cut comes from a fit without the row's fold. Of near-duplicates only
-    the first counts. A way other than the residuals is used only if its log-loss is lower than theirs, and than that of
-    the tier's share of articles, by more than `NOISE` standard errors, and only for tiers with at least
+    the first counts. A way other than the residuals is used only if its log-loss is lower than theirs, and lower than
+    that of the tier's share of articles by more than `NOISE` standard errors, and only for tiers with at least
     `FEWEST_TO_DECIDE` articles in and outside of them.
 
     Args:
@@ -343,6 +365,8 @@ def fit_decisions(
         odds: what `cross_fitted_odds` returns for them.
         rules: the filter.
         decide: operating point by positive tier; the default names as many articles as the oracle.
+        low: lower end of the scale.
+        high: upper end of the scale.
         seed: random seed of the folds, as for `odds`.
 
     Returns:
@@ -352,9 +376,10 @@ def fit_decisions(
     if not places:
         return None
     names = [rules.tiers[place].name for place in places]
-    belongs, residuals = belonging(rows.labels, rules, rows.cap_hits), of_residuals(odds, rules)
+    belongs = belonging(rows.labels, rules, rows.cap_hits)
     inputs, fold, first = _inputs(rows.scores, rows.judged.overall, rows.outputs), rows.folds(seed), rows.one_each
     capped = with_cap(rows.cap_hits, len(rows.labels))
+    residuals = of_residuals(odds, rows.judged, capped, low=low, high=high)
     signals, found = [], np.empty(belongs.shape)
     for column, name in enumerate(names):
         signal, found[:, column] = _signal(name, inputs, residuals[:, column], belongs[:, column], capped, fold, first)
@@ -406,8 +431,9 @@ def _signal(
         for name, before in (("the residuals", residuals), ("the tier's share", share))
     }
     compared = "; ".join(f"that of {name} by {gain:.4f} +- {noise:.4f}" for name, (gain, noise) in gains.items())
-    if any(gain <= NOISE * noise for gain, noise in gains.values()):
-        reason = f"no other way is better by more than noise: the {kind} lowers the log-loss, {compared}"
+    over_share, noise = gains["the tier's share"]
+    if gains["the residuals"][0] <= 0 or over_share <= NOISE * noise:
+        reason = f"no other way is better: the {kind} lowers the log-loss, {compared}"
         return Signal(tier=tier, kind="residuals", quality=quality, share_log_loss=base, reason=reason), residuals
     weights, intercept = _logistic(inputs, belongs)
     signal = Signal(
