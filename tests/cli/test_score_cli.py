@@ -49,7 +49,7 @@ def test_score_writes_a_row_for_each_article_and_a_summary(bundle, source, tmp_p
 
 def test_odds_and_the_mark_for_the_oracle_are_written_and_the_threshold_is_told(bundle, source, tmp_path):
     out = tmp_path / "out.jsonl"
-    done = invoke("score", bundle, source, "-o", out, "--probabilities", "--ask-oracle-above", "0.1")
+    done = invoke("score", bundle, source, "-o", out, "--probabilities", "--ask-oracle-above", "0.12")
     assert done.exit_code == 0, done.output
     rows = [json.loads(line) for line in out.read_text().splitlines()]
     assert all(row["tier_probabilities"].keys() == {"lead", "page", "drawer"} for row in rows)
@@ -205,7 +205,7 @@ def other(tmp_path_factory):
 class TestSeveralFilters:
     def test_a_line_has_the_verdict_of_each_and_the_summary_counts_both(self, bundle, other, source, tmp_path):
         out = tmp_path / "out.jsonl"
-        done = invoke("score", bundle, source, "--with", other, "-o", out, "--ask-oracle-above", "0.1", "--json")
+        done = invoke("score", bundle, source, "--with", other, "-o", out, "--ask-oracle-above", "0.12", "--json")
         assert done.exit_code == 0, done.output
         rows = [json.loads(line) for line in out.read_text().splitlines()]
         assert all(row["verdicts"].keys() == {"good-news", "far-news"} for row in rows)

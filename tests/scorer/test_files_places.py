@@ -189,7 +189,7 @@ def test_no_articles_give_the_columns_of_a_verdict_and_no_rows(tfidf, tmp_path, 
     assert (summary.articles, sum(summary.only.tiers.values())) == (0, 0)
     expected = ["id", "title", *(["source", "input_tier"] if form != "jsonl" else [])]
     expected += [f"{what}_{name}" for what in ("score", "low", "high") for name in ("gain", "near")]
-    expected += ["overall", "tier", "gates", "caps", "reason"]
+    expected += ["overall", "tier", "gates", "caps", "reason", "probability", "cut", "why"]
     if to == "jsonl":
         assert (tmp_path / "out.jsonl").read_bytes() == b""
     elif to == "csv":

@@ -116,10 +116,11 @@ class TestScores:
         for name, scorer in alone.items():
             expected = list(scorer.score_many(rows))
             for one, verdict in zip(expected, (row[name] for row in found), strict=True):
-                plain = {"scores": {}, "intervals": {}, "overall": None}
+                plain = {"scores": {}, "intervals": {}, "overall": None, "probability": None, "why": None}
                 assert dataclasses.replace(one, **plain) == dataclasses.replace(verdict, **plain)
                 assert verdict.scores == pytest.approx(one.scores, abs=1e-3)
                 assert verdict.overall == pytest.approx(one.overall, abs=1e-3)
+                assert verdict.probability == pytest.approx(one.probability, abs=1e-3)
 
     def test_one_text_has_a_verdict_of_each_filter(self, together):
         assert tuple(together.score("a library on the river")) == together.filters

@@ -30,6 +30,19 @@ LEVEL = 0.9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Reasons:
+    """Why rows have their tiers: the probability that counted, the cut it was compared with, and both in words.
+
+    `probability` and `cut` have shape (rows,), NaN where the tier was decided by score; `texts` is None without a
+    verdict.
+    """
+
+    probability: FloatArray
+    cut: FloatArray
+    texts: list[str | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Decided:
     """Scores, low and high, shape (rows, dimensions), NaN in a row without a verdict, and the verdicts in `judged`.
 
@@ -44,24 +57,12 @@ class Decided:
     judged: Judged
     probabilities: FloatArray | None = None
     positive: FloatArray | None = None
+    reasons: Reasons | None = None
 
     @property
     def verdict(self) -> pl.DataFrame:
         """Return the columns of `verdict.decide`, one row per article."""
         return self.judged.frame
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Reasons:
-    """Why rows have their tiers: the probability that counted, the cut it was compared with, and both in words.
-
-    `probability` and `cut` have shape (rows,), NaN where the tier was decided by score; `texts` is None without a
-    verdict.
-    """
-
-    probability: FloatArray
-    cut: FloatArray
-    texts: list[str | None]
 
 
 def decide_raw(
@@ -113,7 +114,9 @@ def decide_raw(
         positive = np.where(capped[:, None], of_odds, positive)
     judged = with_named(judged, scores, decisions.named(positive, judged))
     each = of_each_tier(odds, positive, filter_) if odds is not None and probabilities else None
-    return Decided(scores, low, high, judged, each, None if decisions.by_score else positive)
+    if decisions.by_score:
+        return Decided(scores, low, high, judged, each)
+    return Decided(scores, low, high, judged, each, positive, _explained(judged, positive, decisions))
 
 
 def decide_articles(
@@ -140,22 +143,20 @@ def decide_articles(
     return decide_raw(raw, folded, filter_, calibration, level, outputs=outputs, probabilities=probabilities)
 
 
-def explained(decided: Decided, decisions: Decisions) -> Reasons:
-    """Explain the tier of each row that was decided by a probability."""
-    rows = len(decided.judged)
-    places = positive_places(decided.judged.rules)
+def _explained(judged: Judged, positive: FloatArray, decisions: Decisions) -> Reasons:
+    """Explain the tier of each row by the probability and the cut that decided it."""
+    places = positive_places(judged.rules)
     # A tier that is not positive is explained by the last positive tier, which has the lowest cut.
-    column = np.full(rows, len(places) - 1)
+    column = np.full(len(judged), len(places) - 1)
     for number, place in enumerate(places):
-        column[decided.judged.tiers == place] = number
+        column[judged.tiers == place] = number
     cuts = np.array([np.nan if cut.probability is None else cut.probability for cut in decisions.cuts])[column]
-    positive = np.full((rows, len(places)), np.nan) if decided.positive is None else decided.positive
-    probability = positive[np.arange(rows), column]
+    probability = np.where(np.isnan(cuts), np.nan, positive[np.arange(len(judged)), column])
     goals = [cut.goal for cut in decisions.cuts]
     texts = [
         None if math.isnan(overall) else _why(overall, own, cut, goals[number])
         for overall, own, cut, number in zip(
-            decided.judged.overall.tolist(), probability.tolist(), cuts.tolist(), column.tolist(), strict=True
+            judged.overall.tolist(), probability.tolist(), cuts.tolist(), column.tolist(), strict=True
         )
     ]
     return Reasons(probability, np.where(np.isnan(probability), np.nan, cuts), texts)
@@ -189,4 +190,24 @@ def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
         these.judged.where(which, others.judged),
         odds,
         positive,
+        _merged_reasons(these, others, which),
+    )
+
+
+def _merged_reasons(these: Decided, others: Decided, which: BoolArray) -> Reasons | None:
+    if these.reasons is None and others.reasons is None:
+        return None
+    one, other = (each.reasons or _by_score(each.judged) for each in (these, others))
+    return Reasons(
+        np.where(which, one.probability, other.probability),
+        np.where(which, one.cut, other.cut),
+        [first if chosen else second for chosen, first, second in zip(which, one.texts, other.texts, strict=True)],
+    )
+
+
+def _by_score(judged: Judged) -> Reasons:
+    unknown = np.full(len(judged), np.nan)
+    overall = judged.overall.tolist()
+    return Reasons(
+        unknown, unknown, [None if math.isnan(value) else _why(value, value, math.nan, "") for value in overall]
     )

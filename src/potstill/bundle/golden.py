@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from potstill.bundle.deciding import LEVEL, decide_raw, explained
+from potstill.bundle.deciding import LEVEL, decide_raw
 from potstill.errors import BadInput, BundleError
 from potstill.files import read_text
 from potstill.prefilter import fold_all
@@ -168,7 +168,7 @@ def golden_of(
         raise BundleError(f"golden text {articles[row].id}: the student's {names[column]} is {raw[row, column]}")
     frame = windows(articles, filter_)
     decided, reasons = _after(frame, raw, outputs, filter_, calibration)
-    why = _explained(decided, calibration)
+    why = _explained(decided)
     brief = [row for row, text in enumerate(frame["text"]) if len(text) <= SHORT_CHARACTERS]
     short = {*brief[: SHORT_TEXTS // 2], *brief[-(SHORT_TEXTS // 2) :]}
     return [
@@ -255,7 +255,7 @@ def prove(
         ("high", decided.high, [row.high for row in rows]),
     ):
         _near(what, "calibration.json", found, _array(names, part), tolerance.exact, rows, names)
-    why = _explained(decided, calibration)
+    why = _explained(decided)
     for row, verdict, reason, own in zip(rows, decided.verdict.iter_rows(named=True), reasons, why, strict=True):
         _same_verdict(row, verdict, reason, tolerance.exact)
         _same_reason(row, own)
@@ -278,11 +278,11 @@ def _recorded_outputs(rows: Sequence[Golden]) -> FloatArray | None:
     return np.array([row.tier_outputs for row in rows], dtype=np.float64)
 
 
-def _explained(decided: Decided, calibration: Calibration) -> list[dict[str, Any]]:
+def _explained(decided: Decided) -> list[dict[str, Any]]:
     """Return the fields of golden lines that say why each text has its tier."""
-    if calibration.decisions is None or decided.positive is None:
+    found = decided.reasons
+    if found is None:
         return [{} for _ in range(len(decided.judged))]
-    found = explained(decided, calibration.decisions)
     return [
         {name: None if np.isnan(value) else value for name, value in (("probability", probability), ("cut", cut))}
         | {"why": why}

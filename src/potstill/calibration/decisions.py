@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
 import numpy as np
@@ -101,10 +100,6 @@ class Signal(Part):
             raise ValueError("a head or a blend has weights, and residuals have none")
         return self
 
-    @cached_property
-    def _coefficients(self) -> FloatArray:
-        return np.array(self.weights, dtype=np.float64)
-
     def probability(self, inputs: FloatArray, residuals: FloatArray | None) -> FloatArray:
         """Return the probability for each row, shape (rows,).
 
@@ -114,7 +109,10 @@ class Signal(Part):
         """
         if self.kind == "residuals" and residuals is not None:
             return residuals
-        log_odds = inputs @ self._coefficients + self.intercept
+        log_odds = np.full(len(inputs), self.intercept)
+        # Columns are added one by one, because a matrix product may add in another order for another number of rows.
+        for column, weight in enumerate(self.weights):
+            log_odds += inputs[:, column] * weight
         if self.kind == "blend" and residuals is not None:
             log_odds = (log_odds + _log_odds(residuals)) / 2
         return _sigmoid(log_odds)

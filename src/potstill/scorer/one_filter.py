@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypedDict
 import numpy as np
 import polars as pl
 
-from potstill.bundle.deciding import LEVEL, Decided, decide_raw, explained, merged
+from potstill.bundle.deciding import LEVEL, Decided, decide_raw, merged
 from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput
 from potstill.operating_points import as_points
@@ -157,9 +157,6 @@ class FilterScorer:
         else:
             decided, answered_by = self._decide_with_cascade(self.early, prepared, rows, kept)
         outcome = Outcome.of(decided, prepared, answered_by)
-        decisions = self.calibration.decisions
-        if decisions is not None and decided.positive is not None:
-            outcome = replace(outcome, why=explained(decided, decisions))
         return outcome if decided.probabilities is None else self._with_probabilities(outcome, decided.probabilities)
 
     def flat_columns(self, outcome: Outcome) -> list[pl.Series]:
@@ -346,7 +343,7 @@ class Outcome:
             else:
                 reasons[row] = NOT_FINITE if unknown[row] else UNDEFINED
         numbers = {"score": decided.scores, "low": decided.low, "high": decided.high}
-        return cls(numbers, decided.judged, tiers, reasons, answered_by)
+        return cls(numbers, decided.judged, tiers, reasons, answered_by, decided.reasons)
 
     @property
     def known(self) -> BoolArray:
