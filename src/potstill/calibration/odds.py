@@ -7,6 +7,7 @@ score is too low on one dimension of an article is often too low on the others, 
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -41,6 +42,10 @@ class Residuals(Part):
     step: Finite | None = Field(gt=0)
     rows: tuple[tuple[Finite, ...], ...] = Field(min_length=1, max_length=MOST_RESIDUALS)
 
+    @cached_property
+    def _array(self) -> FloatArray:
+        return np.array(self.rows, dtype=np.float64)
+
     def tier_probabilities(
         self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None, *, low: float, high: float
     ) -> FloatArray:
@@ -56,7 +61,7 @@ class Residuals(Part):
             low: lower end of the scale.
             high: upper end of the scale.
         """
-        left = np.array(self.rows)
+        left = self._array
         found = np.full((len(scores), len(rules.tiers)), np.nan)
         places = np.flatnonzero(np.isfinite(scores).all(axis=1))
         at_once = max(1, _MOST_DRAWS // len(left))
