@@ -24,3 +24,10 @@ def test_the_words_of_a_cap_leave_no_chance_whatever_the_tier_head_says():
     assert found.judged.tier_names == ["lead", "drawer"]
     assert found.positive[0, 0] > 0.9
     assert found.positive[1, 0] == 0
+
+
+def test_rows_that_the_student_never_read_have_no_tier_and_no_reason():
+    found = decide_raw(np.full((2, 2), np.nan), None, FILTER, calibrated())
+    assert found.judged.tier_names == ["unscored", "unscored"]
+    assert found.reasons.texts == [None, None]
+    assert np.isnan(found.positive).all()

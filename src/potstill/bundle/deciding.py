@@ -109,7 +109,12 @@ def decide_raw(
     of_odds = None
     if odds is not None:
         of_odds = of_residuals(odds, judged, capped, low=calibration.low, high=calibration.high)
-    positive = decisions.probabilities(scores, judged.overall, outputs if decisions.outputs else None, of_odds)
+    if not decisions.outputs:
+        outputs = None
+    elif outputs is None:
+        # The student was not run, because none of the rows has a text to score.
+        outputs = np.full((len(scores), decisions.outputs), np.nan)
+    positive = decisions.probabilities(scores, judged.overall, outputs, of_odds)
     if of_odds is not None:
         positive = np.where(capped[:, None], of_odds, positive)
     judged = with_named(judged, scores, decisions.named(positive, judged))
