@@ -577,6 +577,15 @@ def test_a_dimension_that_the_rubric_forgets_is_remarked():
     assert remarks(YAML, "Score what is good.\n") == ["dimensions -> sound: is not mentioned in rubric.md"]
 
 
+def test_explain_shows_weights_to_a_tenth_of_a_percent():
+    eighths = YAML.replace("weight: 0.75", "weight: 0.875").replace("weight: 0.25", "weight: 0.125")
+    assert explain(read(eighths)).splitlines()[4:6] == [
+        "  good   87.5%  How good it is",
+        "  sound  12.5%  How well supported",
+    ]
+    assert explain(read()).splitlines()[5] == "  sound    25%  How well supported"
+
+
 def test_explain_says_every_rule():
     said = explain(read())
     for part in ("small-one, version 3", "75%", "sound < 3", "at most 4, unsupported", "good < 6", "product launch",

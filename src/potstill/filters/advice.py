@@ -128,7 +128,7 @@ def explain(filter_: Filter) -> str:
     lines += ["", f"Reads {kept} {filter_.text.max_chars} characters and scores from {scale}:"]
     width = max(map(len, filter_.dimensions))
     for name, dimension in filter_.dimensions.items():
-        lines.append(f"  {name:<{width}}  {dimension.weight:4.0%}  {dimension.description}")
+        lines.append(f"  {name:<{width}}  {_percent(dimension.weight):>5}  {dimension.description}")
     lines += ["", "Overall is their weighted mean."]
     lines += [f"  at most {gate.cap:g}, {gate.reason}: where {gate.when}" for gate in filter_.gates]
     for cap in filter_.caps:
@@ -153,6 +153,11 @@ def explain(filter_: Filter) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _percent(share: float) -> str:
+    """Return a share as a percentage with at most one decimal: 25%, 12.5%."""
+    return f"{round(100 * share, 1):g}%"
 
 
 def _words(rule: TermRule) -> str:
