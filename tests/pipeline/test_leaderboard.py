@@ -3,19 +3,20 @@
 import json
 import sys
 
-import numpy as np
 import pytest
 import typer
 from tiny_run import started
 from typer.testing import CliRunner
 
 from potstill.cli import train as command
+from potstill.cli.leaderboard import described
 from potstill.errors import BadInput, MissingModel, RecipeError, RunError
 from potstill.pipeline.leaderboard import Entry, Leaderboard, next_of, train_candidates
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import train_one
 from potstill.report.cost import prepare_cost, write_picture
 from potstill.report.facts import json_record
+from potstill.students.recipes import load_recipe
 
 CHEAP = ("constant", "tfidf-ridge")
 
@@ -136,21 +137,59 @@ def test_a_backbone_that_is_not_here_holds_up_no_other(tmp_path):
     assert found.next is None
 
 
-def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path):
-    guess = seconds_by_name(minilm_ridge=50.0, minilm_svr=50.0)
-    # Each reading of the clock is half a minute later.
-    ticks = iter(np.arange(0.0, 1e4, 30.0))
+class SlowMachine:
+    """A simulated clock: each estimate of a network and each training take a fixed number of seconds."""
 
-    found = train_candidates(
-        started(tmp_path),
-        ("minilm-ridge", "minilm-svr"),
-        minutes=3,
-        tiny=True,
-        estimating=guess,
-        clock=lambda: next(ticks),
-    )
+    def __init__(self, monkeypatch, *, estimating, **training):
+        self.now, self.estimating = 0.0, estimating
+        self.training = seconds_by_name(**training)
+        self.estimated = []
+        monkeypatch.setattr(sys.modules["potstill.pipeline.leaderboard"], "train_one", self._train_one)
+
+    def estimate(self, recipe, *_):
+        if recipe.name not in CHEAP:
+            self.now += self.estimating
+            self.estimated.append(recipe.name)
+        return self.training(recipe)
+
+    def _train_one(self, run, dataset, recipe, **how):
+        self.now += self.training(load_recipe(recipe))
+        return train_one(run, dataset, recipe, **how)
+
+    def train(self, run, names, *, minutes):
+        how = {"estimating": self.estimate, "clock": lambda: self.now}
+        return train_candidates(run, names, minutes=minutes, tiny=True, **how)
+
+
+def test_a_second_head_on_a_backbone_needs_no_second_reading(tmp_path, monkeypatch):
+    machine = SlowMachine(monkeypatch, estimating=0.0, minilm_ridge=50.0, minilm_svr=50.0)
+
+    found = machine.train(started(tmp_path), ("minilm-ridge", "minilm-svr"), minutes=1.5)
 
     assert [step.state for step in found.steps] == ["trained", "trained"]
+    assert machine.estimated == ["minilm-ridge"]
+
+
+def test_estimating_leaves_time_to_train_the_cheap_candidates(tmp_path, monkeypatch):
+    """Estimating each of the six networks would take all of the 360 seconds."""
+    slow = ("minilm-full", "minilm-full-median", "minilm-3-layers", "minilm-lora")
+    seconds = {name.replace("-", "_"): 1000.0 for name in slow}
+    machine = SlowMachine(
+        monkeypatch, estimating=60.0, constant=10.0, tfidf_ridge=10.0, minilm_ridge=50.0, minilm_svr=50.0, **seconds
+    )
+
+    found = machine.train(started(tmp_path), (*slow, "minilm-ridge", "minilm-svr", *CHEAP), minutes=6)
+
+    assert [step.name for step in found.steps if step.state == "trained"] == [*CHEAP, "minilm-ridge", "minilm-svr"]
+    assert [step.why for step in found.steps if step.state == "no time"] == [
+        "training would take about 17 min, but only 2 min are left",
+        "training would take about 17 min, but only 60 s are left",
+        "training would take about 17 min, but only 0 s are left",
+        "the time was up before its training time could be estimated",
+    ]
+    lines = list(described(found))
+    assert f"left out, because 6 min are too few: {', '.join(slow)}; more --minutes train them" in lines
+    assert any(line.startswith("next candidate: minilm-full, about 16.7 min") for line in lines)
 
 
 def test_two_recipes_of_one_name_are_refused(tmp_path):
@@ -185,6 +224,11 @@ class TestNext:
 
     def test_two_candidates_are_too_few(self):
         assert next_of([*self.CANDIDATES[:3], self.MISSING], None).gain is None
+
+    def test_a_candidate_without_an_estimate_is_not_next(self):
+        late = step("d", None, None, "no time")
+        assert next_of((*self.CANDIDATES, late), None) is None
+        assert next_of((*self.CANDIDATES, late, step("e", 1000, None, "no time")), None).name == "e"
 
     def test_nothing_is_next_when_all_had_their_time(self):
         assert next_of(self.CANDIDATES, None) is None

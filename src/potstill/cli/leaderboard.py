@@ -37,6 +37,8 @@ def described(found: Leaderboard) -> Iterator[str]:
         yield f"recommended{budget}: {found.pick.name}, MAE {found.pick.mae:.3f}, {cost} ms per article"
         if found.pick.as_good:
             yield f"  cheaper and not significantly worse: {', '.join(found.pick.as_good)}"
+    if late := [step.name for step in found.steps if step.state == "no time"]:
+        yield f"left out, because {found.minutes:g} min are too few: {', '.join(late)}; more --minutes train them"
     if found.next is not None:
         yield from _next(found)
     if found.tiny:

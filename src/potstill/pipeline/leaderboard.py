@@ -72,6 +72,9 @@ CANDIDATES = (
 MINUTES = 15.0
 """Default time budget in minutes."""
 
+ESTIMATING = 0.25
+"""Share of the remaining time that estimates may use before the candidates that have one are trained."""
+
 FEWEST = 3
 """The minimum number of trained candidates, without the constant, for an estimate of the next."""
 
@@ -221,29 +224,56 @@ def _trained(
     guess: Callable[[Recipe, Sequence[str], Sequence[str]], float],
     used: Callable[[], float],
 ) -> list[Entry]:
-    """Train the candidates that fit into the time and return an entry for each; `used` returns the seconds so far."""
+    """Train the candidates that fit into the time and return an entry for each; `used` returns the seconds so far.
+
+    Candidates are taken in groups, cheap kinds first. Within a group, estimating stops when it has used its share of
+    the remaining time; what has an estimate by then is trained, cheapest first, before the others are estimated.
+    """
     steps: list[Entry] = []
     encoded: set[str] = set()
-    # Recipes without a network need no measurement, so they are trained before time is spent on measuring the others.
+    guess = _once_per_encoder(guess)
     wanted = [load_recipe(name) for name in named.values()]
-    for group in ([one for one in wanted if not _has_network(one)], [one for one in wanted if _has_network(one)]):
-        planned = [work.planned(recipe, guess, 60 * work.minutes - used()) for recipe in group]
-        planned.sort(key=lambda step: step.estimated_seconds or 0.0)
-        begun = len(steps)
-        steps += planned
-        for place, step in enumerate(planned, start=begun):
-            if step.state == "not possible" or step.why is not None:
-                continue
-            recipe = load_recipe(named[step.name])
-            left = 60 * work.minutes - used()
-            # Features that a backbone computed for another head are already in the run's cache.
-            need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
-            steps[place] = work.trained(step, recipe, named[step.name], need, left)
-            if steps[place].state == "trained":
-                encoded |= _readings(recipe)
-            so_far = work.leaderboard(steps).model_copy(update={"unfinished_seconds": round(used(), 3)})
-            so_far.save(work.run.path("ladder"))
+    for level in sorted({_cost_level(recipe) for recipe in wanted}):
+        waiting = [recipe for recipe in wanted if _cost_level(recipe) == level]
+        while waiting:
+            began = used()
+            planned: list[Entry] = []
+            while waiting and (not planned or used() - began < ESTIMATING * (60 * work.minutes - began)):
+                planned.append(work.planned(waiting.pop(0), guess, 60 * work.minutes - used()))
+            planned.sort(key=lambda step: step.estimated_seconds or 0.0)
+            begun = len(steps)
+            steps += planned
+            for place, step in enumerate(planned, start=begun):
+                if step.state == "not possible" or step.why is not None:
+                    continue
+                recipe = load_recipe(named[step.name])
+                left = 60 * work.minutes - used()
+                # Features that a backbone computed for another head are already cached.
+                need = 0.0 if _readings(recipe) <= encoded else step.estimated_seconds or 0.0
+                steps[place] = work.trained(step, recipe, named[step.name], need, left)
+                if steps[place].state == "trained":
+                    encoded |= _readings(recipe)
+                so_far = work.leaderboard(steps).model_copy(update={"unfinished_seconds": round(used(), 3)})
+                so_far.save(work.run.path("ladder"))
     return steps
+
+
+def _once_per_encoder(
+    guess: Callable[[Recipe, Sequence[str], Sequence[str]], float],
+) -> Callable[[Recipe, Sequence[str], Sequence[str]], float]:
+    """Return a function that estimates as `guess`, but measures each frozen encoder once for all heads on it."""
+    known: dict[str, float] = {}
+
+    def estimated(recipe: Recipe, train: Sequence[str], validation: Sequence[str]) -> float:
+        readings = _readings(recipe)
+        if readings <= known.keys():
+            return sum(known[key] for key in readings)
+        seconds = guess(recipe, train, validation)
+        if len(readings) == 1:
+            known[next(iter(readings))] = seconds
+        return seconds
+
+    return estimated
 
 
 def read_leaderboard(run: Run) -> Leaderboard | None:
@@ -406,9 +436,9 @@ class _Work:
 
 
 def next_of(steps: Sequence[Entry], floor: float | None) -> Next | None:
-    """The expected gain from the first candidate without time; None if there was time for all of them."""
+    """The expected gain from the cheapest candidate without time; None if none has an estimate and had no time."""
     missing = min(
-        (step for step in steps if step.state == "no time"),
+        (step for step in steps if step.state == "no time" and step.estimated_seconds is not None),
         key=lambda step: step.estimated_seconds or 0.0,
         default=None,
     )
@@ -459,8 +489,15 @@ def _readings(recipe: Recipe) -> set[str]:
     return {digest([key, str(member.chunks)]) for member in reading_members(recipe) for key in part_keys(member)}
 
 
-def _has_network(recipe: Recipe) -> bool:
-    return recipe.student not in {"constant", "source-median", "tfidf-ridge"}
+def _cost_level(recipe: Recipe) -> int:
+    """Return 0 for recipes without a network, 1 for those that only read with one, 2 for those that train one."""
+    match recipe.student:
+        case "constant" | "source-median" | "tfidf-ridge":
+            return 0
+        case "encoder-head" | "blend":
+            return 1
+        case _:
+            return 2
 
 
 def _nothing(*_: object) -> float:
