@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from potstill.cli.label import register
 from potstill.errors import BadInput, LabelError, OracleError
 from potstill.filters import load_filter, save_filter
+from potstill.labelling import Ledger
 
 FRONT_PAGE = load_filter("front-page")
 GOOD = json.dumps({"scores": dict.fromkeys(FRONT_PAGE.dimension_names, 4.0), "evidence": "e"})
@@ -43,9 +44,35 @@ def recorded(tmp_path):
 
 def test_recorded_answers_become_the_labels_of_a_new_run(tmp_path, news, recorded):
     out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded)
-    assert out.startswith("4 answers bought, 0 already in the ledger, 4 needed\n")
+    assert out.startswith("4 new answers, 0 already in the ledger, 4 needed\n")
     again = json.loads(potstill(tmp_path / "run", "--oracle", recorded, "--json"))
     assert (again["bought"], again["already"]) == (0, 4)
+
+
+def test_texts_that_repeat_with_different_recorded_labels_get_the_mean(tmp_path):
+    """The texts of a1, a2 and a3 are equal, and a3 has no recorded answer; those of a4 and a5 have equal ones."""
+    texts = {
+        "a0": "A flood.",
+        **dict.fromkeys(("a3", "a1", "a2"), "A strike."),
+        **dict.fromkeys(("a4", "a5"), "A vote."),
+    }
+    values = {"a0": 9, "a1": 2, "a2": 7, "a4": 5, "a5": 5}
+    news, labels = tmp_path / "news.jsonl", tmp_path / "labels.jsonl"
+    news.write_text("".join(json.dumps({"id": id_, "content": text}) + "\n" for id_, text in texts.items()))
+    given = [{"id": id_, "scores": dict.fromkeys(FRONT_PAGE.dimension_names, value)} for id_, value in values.items()]
+    labels.write_text("".join(json.dumps(row) + "\n" for row in given))
+
+    out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", f"replay:{labels}")
+
+    assert "3 new answers, 3 already in the ledger, 6 needed\n" in out
+    assert "bought" not in out
+    assert (
+        "labels.jsonl: 1 texts repeat with different labels, in 3 articles; each of these texts gets the mean of its "
+        "labels\n"
+    ) in out
+    with Ledger.reading(tmp_path / "run" / "ledger.sqlite") as ledger:
+        means = ledger.labels(FRONT_PAGE).select("article", "y_urgency")
+    assert dict(means.iter_rows()) == {"a0": 9.0, "a1": 4.5, "a2": 4.5, "a3": 4.5, "a4": 5.0, "a5": 5.0}
 
 
 def test_the_texts_of_a_folder_are_labelled(tmp_path, recorded):
@@ -56,7 +83,7 @@ def test_the_texts_of_a_folder_are_labelled(tmp_path, recorded):
     labels = tmp_path / "labels.jsonl"
     labels.write_text(labels.read_text().replace('"a0"', '"a0.txt"').replace('"a1"', '"a1.txt"'))
     out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", texts, "--oracle", recorded)
-    assert out.startswith("2 answers bought, 0 already in the ledger, 2 needed\n")
+    assert out.startswith("2 new answers, 0 already in the ledger, 2 needed\n")
 
 
 def test_an_address_is_not_fetched(tmp_path, recorded):
@@ -112,7 +139,7 @@ def test_a_live_server_is_paid_within_its_limit(tmp_path, news):
         out = potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, *words, "--max-calls", "3")
         assert "stopped: the limit is reached: --max-calls 3" in out
         assert "3 calls, 300 tokens in, 60 out, cost $0.000360" in out
-        assert "1 answers bought" in potstill(tmp_path / "run", *words, "--max-cost", "1")
+        assert "1 new answers" in potstill(tmp_path / "run", *words, "--max-cost", "1")
 
 
 def test_an_empty_purse_is_an_error_after_what_was_bought_is_told(tmp_path, news):

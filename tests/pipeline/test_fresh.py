@@ -184,7 +184,7 @@ class TestFresh:
         words = ["--oracle", f"replay:{news / 'answers.jsonl'}", "--articles", news / "news.jsonl", "--number", 20]
         lines = potstill(bundle, *words, "-o", tmp_path / "mine").splitlines()
         assert lines[0] == "20 of 60 articles drawn"
-        assert lines[1].startswith("20 labels by replay:answers: 20 bought, 0 already in the ledger; 20 calls")
+        assert lines[1].startswith("20 labels by replay:answers: 20 new, 0 already in the ledger; 20 calls")
         assert any(line.startswith("same tier as the oracle: ") for line in lines)
         assert any(line.startswith("coverage of the 90% intervals: gain ") for line in lines)
         assert (tmp_path / "mine" / "ledger.sqlite").exists()
@@ -264,7 +264,7 @@ def test_a_runs_own_articles_do_not_judge_its_bundle(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--oracle", "replay:x", "--articles", "new.jsonl"], "where the bought labels are kept"),
+        (["--oracle", "replay:x", "--articles", "new.jsonl"], "where the labels are kept"),
         (["--oracle", "replay:x", "--articles", "new.jsonl", "-o", "x", "--prices", "1"], "expected two prices"),
     ],
 )

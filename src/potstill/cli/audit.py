@@ -126,7 +126,7 @@ def audit(
         if asking is not None and drop_sample is not None:
             chosen = source.dropped(drop_sample)
             if chosen.height:
-                on_interrupt("bought answers are kept; run the same command to reuse them")
+                on_interrupt("answers are kept; run the same command to reuse them")
                 dropped = judge(
                     folder / DROPPED, chosen, source.filter, asking.opened(), limits=limits, price=asking.price
                 )

@@ -53,7 +53,7 @@ def evaluate_fresh(
         drawn, filter_ = check.sample.articles, check.scorer.bundle.filter
         print_plan(asking.plan([drawn], filter_, check.ledger, answers), asking.known, as_json=as_json)
         return
-    on_interrupt("bought answers are kept; run the same command to resume")
+    on_interrupt("answers are kept; run the same command to resume")
     bootstrap = Bootstrap(resamples=1000, level=0.95, seed=0)
     found = check.carry_out(
         asking.opened(), samples=answers, limits=asking.limits, price=asking.price, bootstrap=bootstrap
@@ -72,11 +72,11 @@ def described(found: FreshEvaluation) -> list[str]:
     asked, tiers = found.asked, found.judgement.tiers
     left = "".join(f", {count:,} {reason}" for reason, count in asked.left_out.items())
     cost = "" if asked.cost is None else f", cost {money(asked.cost, 6)}"
-    bought = f"{asked.bought:,} bought, {asked.already:,} already in the ledger"
+    answers = f"{asked.bought:,} new, {asked.already:,} already in the ledger"
     each = "" if asked.samples == 1 else f", {asked.samples} answers each"
     lines = [
         f"{asked.drawn:,} of {asked.articles:,} articles drawn{left}{each}",
-        f"{asked.labelled:,} labels by {asked.oracle}: {bought}; {asked.calls:,} calls{cost}",
+        f"{asked.labelled:,} labels by {asked.oracle}: {answers}; {asked.calls:,} calls{cost}",
         "",
         *positive_tiers([("bundle", found.judgement)]),
         *table(found.judgement),

@@ -95,7 +95,7 @@ def label(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Label articles with an oracle; answers that the run already holds are not bought again."""
+    """Label articles with an oracle; what the run already has an answer to is not asked again."""
     from potstill.audit.early import early_warning
     from potstill.errors import BadInput, OracleError
     from potstill.filters import load_filter
@@ -168,7 +168,7 @@ def _print_summary(summary: Summary, known: Known | None, *, as_json: bool) -> N
     if as_json:
         print(json.dumps(summary.as_dict() | {"price_from": known and known.source}, indent=2, ensure_ascii=False))
         return
-    print(f"{summary.bought:,} answers bought, {summary.already:,} already in the ledger, {summary.wanted:,} needed")
+    print(f"{summary.bought:,} new answers, {summary.already:,} already in the ledger, {summary.wanted:,} needed")
     for what, counts in (
         ("failed calls, retried where useful", summary.faults),
         ("failed", summary.failed),

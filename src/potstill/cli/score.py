@@ -286,7 +286,7 @@ def _deferral(scorer: Scorer[Any], third: Asking, ledger: Path) -> AbstractConte
     from potstill.interrupts import on_interrupt
     from potstill.scorer.deferral import open_deferral
 
-    on_interrupt("bought answers are kept; run the same command to reuse them")
+    on_interrupt("answers are kept; run the same command to reuse them")
     return open_deferral(scorer, third.opened, ledger, limits=third.limits, price=third.price)
 
 

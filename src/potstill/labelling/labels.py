@@ -112,9 +112,7 @@ def no_label(summary: Summary) -> Exception:
         return OracleError(summary.stopped or "")
     if summary.first_failure:
         return LabelError(f"no label could be had; the first failure: {summary.first_failure}")
-    return LabelError(
-        f"no label was bought: {summary.stopped or 'everything failed before; --retry-failed asks again'}"
-    )
+    return LabelError(f"there is no label: {summary.stopped or 'everything failed before; --retry-failed asks again'}")
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from potstill.labelling.pace import Pace
 from potstill.labelling.repeated_failures import Alike
 from potstill.labelling.usage import Tally
 from potstill.labelling.writer import Writer
-from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Remembers, Reply
+from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Recorded, Remembers, Reply
 from potstill.oracle.injection import tries
 from potstill.terminal import note
 
@@ -97,6 +97,11 @@ class Session:
         started = time.monotonic()
         if isinstance(self.oracle, Remembers):
             self.oracle.recall(self.ledger.recall(self.oracle.server))
+        if isinstance(self.oracle, Recorded):
+            frames = list(frames)
+            self.oracle.know_texts(
+                {id_: window_hash(window) for frame in frames for id_, window in self._windows(frame).items()}
+            )
         jobs = self._jobs(frames)
         workers = [asyncio.create_task(self._work(jobs)) for _ in range(self.limits.concurrency)]
         try:
@@ -157,10 +162,7 @@ class Session:
         """Yield the unanswered questions, one data frame at a time, so memory is independent of the corpus size."""
         oracle = f"{self.oracle.name}:{self.oracle.model}"
         for frame in frames:
-            windows = {
-                id_: _window(self.prompt, id_, title, content)
-                for id_, title, content in frame.select("id", "title", "content").iter_rows()
-            }
+            windows = self._windows(frame)
             hashes = {id_: window_hash(window) for id_, window in windows.items()}
             self.ledger.know(hashes)
             self._flag(windows, hashes)
@@ -186,6 +188,11 @@ class Session:
                     taken.add(key)
                     self.in_flight.add(key)
                     yield _Job(question, windows[question.article])
+
+    def _windows(self, frame: pl.DataFrame) -> dict[str, str]:
+        """Return the text that the oracle reads of each article, by id."""
+        rows = frame.select("id", "title", "content").iter_rows()
+        return {id_: _window(self.prompt, id_, title, content) for id_, title, content in rows}
 
     def _flag(self, windows: Mapping[str, str], hashes: Mapping[str, str]) -> None:
         """Flag texts that address the oracle; only for live oracles, because recorded answers cannot be influenced."""

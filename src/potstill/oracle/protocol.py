@@ -181,6 +181,15 @@ class Remembers(Protocol):
         ...
 
 
+@runtime_checkable
+class Recorded(Protocol):
+    """An oracle whose answers are recorded by article, so that articles of one text may have different ones."""
+
+    def know_texts(self, texts: Mapping[str, str]) -> None:
+        """Learn the text of each article, by its id, before the first question."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of a live oracle; None leaves a setting to the server or the environment."""

@@ -4,6 +4,9 @@ Input: a JSON Lines file with `{"id", "scores": {..}, "evidence"?}` or `{"id", "
 ..]}`; or, with a field's name, rows whose field of that name contains scores, or scores by pass (`{"a": {..}, "b":
 {..}}`), with the evidence in `FIELD_evidence`. A null score is masked. Replay is free and needs no network. It runs the
 demo, imports labels that were bought elsewhere, and serves as the oracle in tests.
+
+An article is found by its id. Answers belong to texts, so articles with the same text have one label: the mean of all
+that is recorded for them, which an article without a recorded answer of its own has too.
 """
 
 from __future__ import annotations
@@ -16,11 +19,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from potstill.errors import LabelError
 from potstill.files import refuse_stream, sha256
 from potstill.oracle.protocol import Failure, Reply
+from potstill.terminal import note
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from potstill.oracle.prompt import Prompt
+    from potstill.oracle.prompt import Answer, Prompt
     from potstill.oracle.protocol import Request
 
 
@@ -46,6 +50,7 @@ class ReplayOracle:
         # The answers are kept as texts, as a network would deliver them, with line numbers for later error messages.
         self._answers: dict[str, list[str]] = {}
         self._lines: dict[str, int] = {}
+        self._same_text: dict[str, tuple[str, ...]] = {}
         for number, row in _rows(self._path):
             id_ = row.get("id")
             if not isinstance(id_, (str, int)) or isinstance(id_, bool) or id_ == "":
@@ -69,17 +74,43 @@ class ReplayOracle:
                 except Failure as failure:
                     self._fail(self._lines[id_], f"id {json.dumps(id_)}: {failure.detail}")
 
+    def know_texts(self, texts: Mapping[str, str]) -> None:
+        """Learn which articles have the same text; a note says how many of them are recorded with different scores.
+
+        Args:
+            texts: a text, or its hash, by the id of each article.
+        """
+        groups: dict[str, list[str]] = {}
+        for id_, text in texts.items():
+            groups.setdefault(text, []).append(id_)
+        repeated = [tuple(ids) for ids in groups.values() if len(ids) > 1]
+        self._same_text = {id_: ids for ids in repeated for id_ in ids}
+        different = [ids for ids in repeated if self._differ(ids)]
+        if different:
+            articles = sum(len(ids) for ids in different)
+            note(
+                f"{self._path.name}: {len(different):,} texts repeat with different labels, in {articles:,} articles; "
+                "each of these texts gets the mean of its labels"
+            )
+
     async def ask(self, request: Request) -> Reply:
-        """Return the recorded answer."""
-        answers = self._answers.get(request.article_id, ())
-        if request.sample >= len(answers):
-            raise Failure("not_recorded", f"{self._path.name} has only {len(answers)} answers for {request.article_id}")
-        raw = answers[request.sample]
-        answer = request.parse(raw, masks=True)
-        return Reply(answer.scores, answer.evidence, 0, 0, raw)
+        """Return the recorded answer, or the mean of those that are recorded for articles of the same text."""
+        ids = self._same_text.get(request.article_id, (request.article_id,))
+        raws = [self._answers[id_][request.sample] for id_ in ids if request.sample < len(self._answers.get(id_, ()))]
+        if not raws:
+            most = max(len(self._answers.get(id_, ())) for id_ in ids)
+            raise Failure("not_recorded", f"{self._path.name} has only {most} answers for {request.article_id}")
+        answers = [request.parse(raw, masks=True) for raw in raws]
+        evidence = next((answer.evidence for answer in answers if answer.evidence), "")
+        return Reply(_mean_scores(answers), evidence, 0, 0, raws[0] if len(raws) == 1 else f"[{', '.join(raws)}]")
 
     async def close(self) -> None:
         """Do nothing, because no resources are held."""
+
+    def _differ(self, ids: Sequence[str]) -> bool:
+        """Return whether the scores that are recorded for these articles differ in any answer."""
+        recorded = [[json.loads(raw)["scores"] for raw in self._answers[id_]] for id_ in ids if id_ in self._answers]
+        return any(scores != recorded[0] for scores in recorded[1:])
 
     def _recorded(self, number: int, row: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if self._column is not None:
@@ -106,6 +137,15 @@ class ReplayOracle:
 
     def _fail(self, number: int, what: str) -> NoReturn:
         raise LabelError(f"{self._path}: line {number}: {what}") from None
+
+
+def _mean_scores(answers: Sequence[Answer]) -> dict[str, float | None]:
+    """Return the mean of each dimension over the answers that score it; None if none does."""
+    means: dict[str, float | None] = {}
+    for name in answers[0].scores:
+        known = [score for answer in answers if (score := answer.scores[name]) is not None]
+        means[name] = sum(known) / len(known) if known else None
+    return means
 
 
 def _find(path: str | Path) -> Path:

@@ -137,7 +137,7 @@ def prepare(
         stage_of = None
     kept = ledger or (None if folder is None else folder / FRESH_LAYOUT["ledger"])
     if kept is None:
-        raise BadInput("say where the bought labels are kept: --out FOLDER")
+        raise BadInput("say where the labels are kept: --out FOLDER")
     if keeps:
         if folder is not None:
             check_output_folder(folder, folders=[bundle])
