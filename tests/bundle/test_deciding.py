@@ -1,8 +1,12 @@
+import re
+
 import numpy as np
+import pytest
 from tiny_bundle import FILTER
 
 from potstill.bundle.deciding import decide_raw
-from potstill.calibration import belonging, fit_calibration
+from potstill.calibration import TierCut, belonging, fit_calibration
+from potstill.operating_points import OperatingPoint
 from potstill.prefilter import fold_all
 
 
@@ -31,3 +35,37 @@ def test_rows_that_the_student_never_read_have_no_tier_and_no_reason():
     assert found.judged.tier_names == ["unscored", "unscored"]
     assert found.reasons.texts == [None, None]
     assert np.isnan(found.positive).all()
+
+
+@pytest.mark.parametrize(
+    ("asked", "named"),
+    [
+        ("recall=0.8", "recall 0.8"),
+        ("recall=0.995", r"a measured recall of 1\.00|a measured recall of 0\.99"),
+        ("precision=0.99", r"precision 0\.\d+"),
+    ],
+)
+def test_the_reason_of_a_verdict_names_what_its_cut_is_really_for(asked, named):
+    calibration = calibrated()
+    moved = calibration.decisions.chosen({"lead": OperatingPoint.model_validate(asked)})
+    calibration = calibration.model_copy(update={"decisions": moved})
+    found = decide_raw(np.full((1, 2), 6.0), None, FILTER, calibration, outputs=np.ones((1, 1)))
+    (why,) = found.reasons.texts
+    assert re.fullmatch(rf"overall \d\.\d, probability \d\.\d\d, cut \d\.\d\d for ({named})", why)
+    assert (moved.cuts[0].note is None) is (asked == "recall=0.8")
+
+
+def test_a_cut_of_an_older_bundle_is_named_by_the_recall_that_it_promises():
+    """Such a record has no field `measured`, and its golden texts hold the words `for recall`."""
+    record = {
+        "tier": "lead",
+        "point": {"recall": 0.9},
+        "probability": 0.1,
+        "rows": 350,
+        "positives": 25,
+        "named": 238,
+        "found": 25,
+        "promise": "recall 0.85",
+        "note": "recall 0.9 is not supported by 25 positive articles; lowered to 0.85",
+    }
+    assert TierCut.model_validate(record).goal == "recall 0.85"

@@ -105,11 +105,26 @@ class TestPromises:
         assert (cut.found, cut.promise, cut.note) == (59, "recall 0.9", None)
         assert cut.recall_at_least == pytest.approx(0.9234, abs=1e-4)
 
-    def test_a_recall_that_so_few_articles_cannot_show_is_lowered_and_said(self):
-        cut = chosen("x" * 14 + "." * 100, "recall=0.9")
-        assert cut.promise == "recall 0.8"
-        assert cut.note == "recall 0.9 is not supported by 14 positive articles; lowered to 0.8"
-        assert cut.recall_at_least >= 0.8
+    def test_a_recall_that_so_few_articles_cannot_prove_is_measured_and_its_bound_promised(self):
+        """Of 25 articles, 23 found are a recall of 0.92 and prove 0.7690 with 95% confidence."""
+        cut = chosen("x" * 23 + "." * 200 + "xx" + "." * 30, "recall=0.9")
+        assert (cut.named, cut.found, cut.promise) == (23, 23, "recall 0.76")
+        assert cut.note == "recall 0.9 is not proven: 25 positive articles prove 0.76; cut at the measured 0.92"
+        assert cut.goal == "a measured recall of 0.92"
+
+    @pytest.mark.parametrize(("positives", "promise"), [(45, "recall 0.8"), (46, "recall 0.9")])
+    def test_a_proof_that_needs_every_positive_article_is_not_used(self, positives, promise):
+        """All of 45 found prove 0.9356, but 44 prove 0.8988; 45 of 46 prove 0.9008."""
+        cut = chosen("x" * (positives - 1) + "." * 300 + "x", "recall=0.9")
+        assert cut.promise == promise
+        assert cut.named < positives
+        assert (cut.goal == "recall 0.9") is (cut.note is None) is (positives == 46)
+
+    def test_articles_with_equal_probabilities_prove_no_more_than_the_number_to_find(self):
+        """The ninth of ten articles shares its probability with the tenth, and nine of ten prove 0.6058."""
+        probabilities = np.array([*np.linspace(0.9, 0.6, 8), 0.5, 0.5, *np.full(50, 0.1)])
+        curve = PrecisionRecall.of(probabilities, np.arange(60) < 10)
+        assert choose_cut("lead", curve, POINT("recall=0.85")).promise == "recall 0.6"
 
     def test_a_promised_precision_stops_at_the_first_cut_that_does_not_show_it(self):
         cut = chosen("x" * 40 + "." * 40 + "x" * 200, "precision=0.8")
@@ -119,7 +134,7 @@ class TestPromises:
 
     def test_a_precision_that_the_articles_cannot_show_is_lowered_and_said(self):
         cut = chosen("x." * 60 + "." * 100, "precision=0.9")
-        assert cut.promise == "precision 0.15"
+        assert cut.promise == cut.goal == "precision 0.15"
         assert cut.note.startswith("precision 0.9 is not supported by the ")
         assert cut.precision_at_least >= 0.15
 
@@ -127,13 +142,15 @@ class TestPromises:
         cut = chosen("." * 300 + "x" * 10, "precision=0.9")
         assert cut.promise is None
         assert cut.note == "precision 0.9 is not supported by 10 positive articles"
+        assert cut.goal == "a measured precision of 0.03"
 
+    @pytest.mark.parametrize("rows", [100, 400])
     @pytest.mark.parametrize("goal", ["recall=0.9", "recall=0.7"])
-    def test_a_promised_recall_is_kept_on_new_articles_at_least_95_percent_of_the_time(self, goal):
+    def test_a_promised_recall_is_kept_on_new_articles_at_least_95_percent_of_the_time(self, goal, rows):
         rng = np.random.default_rng(1)
         kept = []
         for _ in range(200):
-            belongs = rng.random(400) < 0.15
+            belongs = np.arange(rows) < 0.15 * rows
             probabilities = np.clip(rng.normal(0.3 + 0.2 * belongs, 0.15), 0, 1)
             cut = choose_cut("lead", PrecisionRecall.of(probabilities, belongs), POINT(goal))
             fresh = np.clip(rng.normal(0.5, 0.15, 20_000), 0, 1)

@@ -63,10 +63,11 @@ def test_another_operating_point_is_shown_with_its_promise_and_how_to_keep_it(bu
     assert done.stderr.splitlines()[-1] == f"next: potstill score {bundle} FILE -o RESULTS --decide recall=0.5"
 
 
-def test_a_goal_that_the_articles_do_not_support_is_lowered_and_the_note_says_so(bundle):
+def test_a_recall_that_the_articles_do_not_prove_is_measured_and_the_note_says_so(bundle):
     output = invoke(bundle, "--decide", "lead:recall=0.99").stdout
-    assert "recall 0.99 is not supported by " in output
-    assert "lowered to " in output
+    assert "for a measured recall of 1.00; " in output
+    assert "recall 0.99 is not proven: " in output
+    assert "; cut at the measured 1.00" in output
 
 
 def test_as_json_it_has_the_same_figures_as_the_bundle(bundle):

@@ -27,7 +27,7 @@ MOST_CUTS = 300
 """Maximum number of cuts that are kept."""
 
 STEP = 0.05
-"""Step by which a goal is lowered until the rows support it."""
+"""Step by which a precision is lowered until the rows support it."""
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -94,6 +94,8 @@ class TierCut(Part):
 
     `probability` is None if the tier is decided by score. `recall_at_least` and `precision_at_least` are lower bounds
     with 95% confidence. `promise` is what the bound supports, and `note` says why if that is less than was asked for.
+    `measured` means that the recall or precision of the cut was only measured on those rows: that asked for cannot be
+    promised.
     """
 
     tier: str
@@ -107,6 +109,7 @@ class TierCut(Part):
     precision_at_least: float | None = None
     promise: str | None = None
     note: str | None = None
+    measured: bool = False
 
     @property
     def recall(self) -> float | None:
@@ -125,18 +128,23 @@ class TierCut(Part):
 
     @property
     def goal(self) -> str:
-        """The operating point that the cut was chosen for, in words."""
-        return str(self.point)
+        """What the cut was chosen for, in words: the operating point, or what took its place if that is not proven."""
+        if not self.measured:
+            return self.promise or str(self.point)
+        name = "recall" if self.point.recall is not None else "precision"
+        return f"a measured {name} of {getattr(self, name):.2f}"
 
 
 def choose_cut(tier: str, curve: PrecisionRecall | None, point: OperatingPoint) -> TierCut:
     """Choose the cut on a tier's probability for an operating point.
 
     A promised recall comes from an order statistic: the number of positives to find depends only on how many there
-    are, so its one-sided Clopper-Pearson bound (1934) holds for the cut that finds them. A promised precision is tested
-    from the strictest cut on, and the first failure stops the search (fixed sequence testing, Angelopoulos et al.,
-    Learn then Test, 2021). A goal that the rows cannot support is lowered to the highest that they do, and `note` says
-    so. With fewer than `FEWEST_TO_DECIDE` positives the tier is decided by score.
+    are, so its one-sided Clopper-Pearson bound (1934) holds for the cut that finds them. If the recall asked for cannot
+    be proven without naming every positive, the cut reaches it on the rows at hand, and what is proven of that cut is
+    promised. A promised precision is tested from the strictest cut on, and the first failure stops the search (fixed
+    sequence testing, Angelopoulos et al., Learn then Test, 2021); one that the rows cannot support is lowered to the
+    highest that they do. In both cases `note` says so. With fewer than `FEWEST_TO_DECIDE` positives the tier is decided
+    by score.
 
     Args:
         tier: name of the tier.
@@ -169,6 +177,7 @@ def choose_cut(tier: str, curve: PrecisionRecall | None, point: OperatingPoint) 
         precision_at_least=_lower(found, named),
         promise=promise,
         note=note,
+        measured=note is not None and (point.recall is not None or promise is None),
     )
 
 
@@ -188,12 +197,26 @@ def _place(curve: PrecisionRecall, point: OperatingPoint) -> tuple[int, str | No
     return int((2 * found / (named + curve.positives)).argmax()), None, None
 
 
-def _for_recall(curve: PrecisionRecall, wanted: float) -> tuple[int, str | None, str | None]:
-    for goal in _lowered(wanted):
-        for place, found in enumerate(curve.found):
-            if _shows(found, curve.positives, goal):
-                return place, f"recall {goal:g}", _less("recall", wanted, goal, f"{curve.positives} positive articles")
-    return len(curve.cuts) - 1, None, f"recall {wanted:g} is not supported by {curve.positives} positive articles"
+def _for_recall(curve: PrecisionRecall, wanted: float) -> tuple[int, str, str | None]:
+    positives = curve.positives
+    enough = math.ceil(wanted * positives - 1e-9)
+    # A proof that needs every positive would cut at the smallest probability of any, wherever that happens to lie.
+    proof = next((count for count in range(enough, positives) if _shows(count, positives, wanted)), None)
+    if proof is not None:
+        return _finds(curve, proof), f"recall {wanted:g}", None
+    place = _finds(curve, enough)
+    # Articles with equal probabilities may be found in addition; the proof is about those that had to be found.
+    proven = math.floor(100 * (_lower(enough, positives) or 0.0)) / 100
+    note = (
+        f"recall {wanted:g} is not proven: {positives} positive articles prove {proven:g}; cut at the measured "
+        f"{curve.found[place] / positives:.2f}"
+    )
+    return place, f"recall {proven:g}", note
+
+
+def _finds(curve: PrecisionRecall, count: int) -> int:
+    """Return the index of the first cut that finds at least `count` positives."""
+    return next(place for place, found in enumerate(curve.found) if found >= count)
 
 
 def _for_precision(curve: PrecisionRecall, wanted: float) -> tuple[int, str | None, str | None]:
@@ -208,8 +231,9 @@ def _for_precision(curve: PrecisionRecall, wanted: float) -> tuple[int, str | No
                 break
             chosen = place
         if chosen is not None:
-            named_then = f"the {curve.named[chosen]} articles named"
-            return chosen, f"precision {goal:g}", _less("precision", wanted, goal, named_then)
+            note = f"the {curve.named[chosen]} articles named; lowered to {goal:g}"
+            note = f"precision {wanted:g} is not supported by {note}"
+            return chosen, f"precision {goal:g}", None if goal == wanted else note
     best = int(np.argmax([_lower(*pair) or 0.0 for pair in zip(curve.found, curve.named, strict=True)]))
     return best, None, f"precision {wanted:g} is not supported by {curve.positives} positive articles"
 
@@ -218,10 +242,6 @@ def _lowered(goal: float) -> list[float]:
     """Return the goal and lower ones, in multiples of `STEP`."""
     below = math.ceil(goal / STEP - 1e-9) - 1
     return [goal, *(round(step * STEP, 2) for step in range(below, 0, -1))]
-
-
-def _less(what: str, wanted: float, goal: float, rows: str) -> str | None:
-    return None if goal == wanted else f"{what} {wanted:g} is not supported by {rows}; lowered to {goal:g}"
 
 
 def _shows(found: int, n: int, share: float) -> bool:
