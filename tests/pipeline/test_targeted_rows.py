@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from evaluated_run import FILTER, stories
 
+from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.exporting import OUT_OF_FOLD, calibrate
+from potstill.bundle.facts import BundleFacts
 from potstill.dataset import Dataset
 from potstill.evaluation.judging import out_of_fold_constant
 from potstill.oracle import open_oracle
 from potstill.pipeline.accept import against_incumbent
-from potstill.pipeline.bundle import build_bundle
+from potstill.pipeline.bundle import build_bundle, constant_mae
 from potstill.pipeline.cascade import build_cascade
 from potstill.pipeline.dataset import build_dataset
 from potstill.pipeline.evaluate import evaluate_run
@@ -78,6 +80,14 @@ def test_out_of_fold_figures_are_of_the_other_rows(run, dataset):
     assert evaluation.shipped.judgement.mean.constant_mae == pytest.approx(expected, abs=1e-5)
     against = against_incumbent(run, run.path("bundle"))
     assert against.judgement.mean.constant_mae == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_constant_beside_a_bundles_choice_is_that_of_the_other_rows(run, dataset):
+    random, validation = dataset.part("train").untargeted().scores, dataset.part("validation").scores
+    expected = np.abs(validation - np.median(random, axis=0)).mean()
+    assert constant_mae(dataset) == pytest.approx(expected, abs=1e-9)
+    facts = BundleFacts.from_file(run.path("bundle") / BUNDLE_LAYOUT["facts"])
+    assert facts.choice.constant_mae == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_constant_of_each_fold_is_that_of_the_other_rows(dataset):

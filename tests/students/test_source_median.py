@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -29,3 +31,14 @@ def test_articles_without_sources_are_refused():
     student = fit_source_median(RECIPE, headlines())
     with pytest.raises(DatasetError, match="column 'source'"):
         student.predict(pl.DataFrame({"text": ["x"]}))
+
+
+def test_rows_chosen_by_a_predicted_score_move_neither_the_medians_of_their_source_nor_everybodys():
+    train = headlines()
+    scores = train.scores.copy()
+    scores[[0, 1, 2, 3, 4, 5, 10]] = 10.0
+    marks = pl.Series("sampling", ["high" if row in {0, 1, 2, 3, 4, 5, 10} else None for row in range(20)])
+    marked = replace(train, scores=scores, frame=train.frame.with_columns(marks))
+    student, expected = fit_source_median(RECIPE, marked), fit_source_median(RECIPE, train.take(~marked.targeted))
+    assert np.array_equal(student.medians, expected.medians)
+    assert np.array_equal(student.overall, expected.overall)

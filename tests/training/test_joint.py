@@ -1,6 +1,7 @@
 """Tests of multi-task training: which rows each filter learns from, what each run gets, and no leaks between runs."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -150,6 +151,17 @@ def test_a_filter_counts_by_its_share_of_the_constants_error_whatever_its_dimens
         errors = np.abs(labels[20:25] - constant).mean(axis=0)
         shares = [found[f"{one.name}.{name}"] for name in one.rows.dimensions]
         assert np.dot(shares, errors) == pytest.approx(0.5)
+
+
+def test_rows_chosen_by_a_predicted_score_do_not_move_the_constant_that_a_filters_error_is_divided_by():
+    plain = member("a", texts(30), parts(20, 5, 0, 5))
+    marks = pl.Series("sampling", ["high"] * 12 + [None] * 18)
+    scores = plain.rows.scores.copy()
+    scores[:12] = 10.0
+    marked = replace(plain, rows=replace(plain.rows, frame=plain.rows.frame.with_columns(marks), scores=scores))
+    found = importance([marked], roles([marked], holdout=0))
+    errors = np.abs(scores[20:25] - np.median(scores[12:20], axis=0)).mean(axis=0)
+    assert np.dot([found[f"a.{name}"] for name in plain.rows.dimensions], errors) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("graded", [False, True])

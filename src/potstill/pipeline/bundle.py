@@ -92,7 +92,7 @@ def build_bundle(
         choice = choose(
             candidates, dataset.part("validation"), filter_, wanted=student, recommended=recommended, seed=seed
         )
-        choice = choice.model_copy(update={"constant_mae": _constant_mae(dataset)})
+        choice = choice.model_copy(update={"constant_mae": round(constant_mae(dataset), 6)})
         note(f"bundle: {choice.reason}")
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
         place = run.path("bundle")
@@ -221,10 +221,11 @@ def choose(
     )
 
 
-def _constant_mae(dataset: Dataset) -> float:
+def constant_mae(dataset: Dataset) -> float:
+    """Return the validation error of the training rows' median; rows chosen by a predicted score do not count."""
     scores = dataset.part("validation").scores
-    constant = np.broadcast_to(metrics.constant(dataset.part("train").scores), scores.shape)
-    return round(metrics.average(metrics.mae(constant, scores)), 6)
+    constant = metrics.constant(dataset.part("train").untargeted().scores)
+    return metrics.average(metrics.mae(np.broadcast_to(constant, scores.shape), scores))
 
 
 def choose_for_all(runs: Sequence[Run]) -> str:
@@ -240,8 +241,7 @@ def choose_for_all(runs: Sequence[Run]) -> str:
     for run in runs:
         dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
         validation, low, high = dataset.part("validation"), run.filter.scale.min, run.filter.scale.max
-        constant = np.broadcast_to(metrics.constant(dataset.part("train").scores), validation.scores.shape)
-        level = metrics.average(metrics.mae(constant, validation.scores)) or 1.0
+        level = constant_mae(dataset) or 1.0
         for candidate in read_candidates(run, dataset):
             error = metrics.mae(np.clip(candidate.validation, low, high), validation.scores)
             shares.setdefault(candidate.name, []).append(metrics.average(error) / level)

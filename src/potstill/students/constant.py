@@ -56,17 +56,23 @@ class ConstantStudent:
 def fit_constant(recipe: ConstantRecipe, train: Examples, *, seed: int = 0) -> ConstantStudent:
     """Fit each dimension's median, which is the constant with the least absolute error.
 
-    Rows that were chosen by a predicted score are left out if there are others: their median is not that of new
-    articles, and against a worse constant every student would look better.
-
     Raises:
         DatasetError: a dimension has no label.
     """
     del recipe, seed
-    untargeted = train.untargeted()
-    rows = untargeted if len(untargeted) else train
+    rows = baseline_rows(train)
     check_labelled(rows)
     return ConstantStudent(tuple(rows.dimensions), np.nanmedian(rows.scores, axis=0))
+
+
+def baseline_rows(train: Examples) -> Examples:
+    """Return the rows that a baseline learns from: those that were not chosen by a predicted score, if there are any.
+
+    The medians of the others are not those of new articles, and against a worse baseline every student would look
+    better.
+    """
+    untargeted = train.untargeted()
+    return untargeted if len(untargeted) else train
 
 
 def check_shape(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> None:

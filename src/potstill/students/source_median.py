@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from potstill.errors import DatasetError
-from potstill.students.constant import check_labelled, check_shape
+from potstill.students.constant import baseline_rows, check_labelled, check_shape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,22 +69,23 @@ class SourceMedianStudent:
 
 
 def fit_source_median(recipe: SourceMedianRecipe, train: Examples, *, seed: int = 0) -> SourceMedianStudent:
-    """Fit each dimension's median within each source.
+    """Fit each dimension's median within each source, on `baseline_rows`.
 
     Raises:
         DatasetError: there is no column `source`, or a dimension has no label.
     """
     del recipe, seed
-    check_labelled(train)
-    if "source" not in train.frame.columns:
+    rows = baseline_rows(train)
+    check_labelled(rows)
+    if "source" not in rows.frame.columns:
         raise DatasetError("the per-source median needs a column 'source'; these examples have none")
-    overall = np.nanmedian(train.scores, axis=0)
-    named = np.array([str(source) for source in train.frame["source"]], dtype=object)
+    overall = np.nanmedian(rows.scores, axis=0)
+    named = np.array([str(source) for source in rows.frame["source"]], dtype=object)
     sources = tuple(sorted(set(named.tolist())))
-    medians = np.empty((len(sources), len(train.dimensions)))
+    medians = np.empty((len(sources), len(rows.dimensions)))
     for row, source in enumerate(sources):
-        scores = train.scores[named == source]
-        for column in range(len(train.dimensions)):
+        scores = rows.scores[named == source]
+        for column in range(len(rows.dimensions)):
             known = scores[~np.isnan(scores[:, column]), column]
             medians[row, column] = np.median(known) if known.size else overall[column]
-    return SourceMedianStudent(tuple(train.dimensions), sources, medians, overall)
+    return SourceMedianStudent(tuple(rows.dimensions), sources, medians, overall)

@@ -18,6 +18,7 @@ from potstill import metrics
 from potstill.dataset import PARTS, Dataset, Examples, stories
 from potstill.dataset.duplicates import joined
 from potstill.errors import DatasetError, RecipeError, require
+from potstill.students.constant import baseline_rows
 from potstill.students.levels import Levels
 from potstill.students.ordinal import OrdinalHead
 from potstill.training.facts import EpochRecord, Fitted, Measures
@@ -233,7 +234,7 @@ def importance(members: Sequence[Member], shared: Sequence[Roles]) -> dict[str, 
     """
     found = {}
     for member, own in zip(members, shared, strict=True):
-        constant = metrics.constant(member.rows.scores[own.learnt])
+        constant = metrics.constant(baseline_rows(member.rows.take(own.learnt)).scores)
         labels = member.rows.scores[own.choosing]
         errors = metrics.mae(np.broadcast_to(constant, labels.shape), labels)
         known = np.isfinite(errors)
