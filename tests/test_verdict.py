@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from potstill.bundle.boundaries import boundary_rows
 from potstill.errors import BadInput
+from potstill.filters import load_filter
 from potstill.prefilter import fold_all
-from potstill.verdict import Cap, Gate, Tier, cap_hits, cap_hits_of, decide
+from potstill.verdict import Cap, Gate, Tier, cap_hits, cap_hits_of, decide, judge, tiers_of
 
 TIERS = (Tier(name="high", when="overall >= 7", positive=True), Tier(name="low"))
 
@@ -218,3 +220,15 @@ def test_a_tier_is_given_exactly_where_all_is_known_and_no_limit_is_passed(rows)
             assert verdict["overall"] <= min(3.0 if good < 5 else 10.0, 2.0 if hit else 10.0)
             assert verdict["gates"] == (["g"] if good < 5 else [])
             assert verdict["caps"] == (["build-up"] if hit else [])
+
+
+@pytest.mark.parametrize("name", ["uplifting", "investment-risk", "front-page"])
+def test_tiers_of_many_draws_are_those_of_the_verdicts(name):
+    rules = load_filter(name)
+    scores, hits = boundary_rows(rules)
+    assert len(scores) > 20
+    expected = judge(scores, rules, hits).tiers
+    assert tiers_of(scores, rules, hits).tolist() == expected.tolist()
+    assert [int(tiers_of(row[None], rules, hit[None])[0]) for row, hit in zip(scores, hits, strict=True)] == (
+        expected.tolist()
+    )

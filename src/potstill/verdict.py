@@ -169,15 +169,25 @@ def weighted_mean(scores: FloatArray, weights: FloatArray) -> FloatArray:
 
     It is rounded to 9 decimals, so that a score of 7 in every dimension gives a mean of exactly 7 for any weights.
     """
-    mean = np.zeros(scores.shape[0])
-    # The columns are added one by one, because a matrix product may add in another order if the number of rows differs.
-    with np.errstate(over="ignore", invalid="ignore"):
-        for column, weight in enumerate(weights.tolist()):
-            mean += scores[:, column] * weight
-    mean = rounded(mean)
     # The mean of very large numbers may overflow.
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean = rounded(weighted_sum(scores, weights))
     known = np.isfinite(scores).all(axis=1) & np.isfinite(mean)
     return np.where(known, mean, np.nan)
+
+
+def weighted_sum(values: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the weighted sum of each row, shape (rows,), added in the order of the columns for any number of rows.
+
+    A matrix product may add in another order for another number of rows.
+    """
+    if len(values) == 1:
+        found: FloatArray = np.cumsum(values * weights, axis=1)[:, -1]
+        return found
+    total: FloatArray = values[:, 0] * weights[0]
+    for column in range(1, len(weights)):
+        total += values[:, column] * weights[column]
+    return total
 
 
 def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Judged:
@@ -193,9 +203,33 @@ def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Ju
             and then no cap fires.
     """
     columns = {name: scores[:, place] for place, name in enumerate(rules.dimension_names)}
-    columns[OVERALL] = overall = weighted_mean(scores, rules.weights)
+    columns[OVERALL] = mean = weighted_mean(scores, rules.weights)
+    known, gates, caps = _limit(columns, rules, hits, np.isfinite(mean))
+    tiers, known = _tiers(columns, rules, known)
+    return Judged(np.where(known, columns[OVERALL], np.nan), tiers, _code(gates, known), _code(caps, known), rules)
+
+
+def tiers_of(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> IntArray:
+    """Return the tiers that `judge` returns, in less time, for scores that are all on the filter's scale.
+
+    Args:
+        scores: shape (rows, dimensions), without missing values; fastest if the columns are contiguous.
+        rules: the filter.
+        hits: as for `judge`.
+    """
+    columns = {name: scores[:, place] for place, name in enumerate(rules.dimension_names)}
+    columns[OVERALL] = rounded(weighted_sum(scores, rules.weights))
+    known = _limit(columns, rules, hits, np.ones(len(scores), dtype=np.bool_))[0]
+    return _tiers(columns, rules, known)[0]
+
+
+def _limit(
+    columns: dict[str, FloatArray], rules: Rules, hits: BoolArray | None, known: BoolArray
+) -> tuple[BoolArray, list[BoolArray], list[BoolArray]]:
+    """Limit `overall` in `columns` by gates and caps; return the rows that have one, and where each of them fires."""
+    overall = columns[OVERALL]
     limits: list[Gate | Cap] = [*rules.gates, *rules.caps]
-    known = np.isfinite(overall) & _computed(limits, rules, columns)
+    known = known & _computed(limits, rules, columns)
     gates = [known & _holds(gate.when, rules, columns) for gate in rules.gates]
     caps = []
     if hits is not None:
@@ -205,11 +239,16 @@ def judge(scores: FloatArray, rules: Rules, hits: BoolArray | None = None) -> Ju
         overall = np.where(fires, np.minimum(overall, limit.cap), overall)
     # From here on, conditions read the limited value.
     columns[OVERALL] = overall
+    return known, gates, caps
+
+
+def _tiers(columns: Columns, rules: Rules, known: BoolArray) -> tuple[IntArray, BoolArray]:
+    """Return the first tier whose condition holds, -1 if there is none, and the rows in which all are defined."""
     known = known & _computed(rules.tiers, rules, columns)
-    tiers = np.full(overall.size, -1)
+    tiers = np.full(known.size, -1)
     for place in range(len(rules.tiers) - 1, -1, -1):
-        tiers[known & _holds(rules.tiers[place].when, rules, columns)] = place
-    return Judged(np.where(known, overall, np.nan), tiers, _code(gates, known), _code(caps, known), rules)
+        np.copyto(tiers, place, where=known & _holds(rules.tiers[place].when, rules, columns))
+    return tiers, known
 
 
 def positive_places(rules: Rules) -> list[int]:
@@ -235,9 +274,9 @@ def with_named(judged: Judged, scores: FloatArray, named: BoolArray) -> Judged:
     columns[OVERALL] = judged.overall
     tiers = np.full(len(judged), others[-1] if others else places[-1])
     for place in reversed(others):
-        tiers[_holds(rules.tiers[place].when, rules, columns)] = place
+        np.copyto(tiers, place, where=_holds(rules.tiers[place].when, rules, columns))
     for column in range(len(places) - 1, -1, -1):
-        tiers[named[:, column]] = places[column]
+        np.copyto(tiers, places[column], where=named[:, column])
     return replace(judged, tiers=np.where(judged.tiers < 0, -1, tiers))
 
 
@@ -273,7 +312,7 @@ def judge_rows(scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None =
     """
     if cap_hits is None:
         return judge(scores, rules)
-    hits, known = _marks(cap_hits, rules, scores.shape[0])
+    hits, known = marks_of(cap_hits, rules, scores.shape[0])
     if not known.all():
         scores = np.where(known[:, None], scores, np.nan)
     return judge(scores, rules, hits)
@@ -294,7 +333,7 @@ def _numbers(scores: pl.DataFrame, rules: Rules) -> FloatArray:
     return np.column_stack(columns)
 
 
-def _marks(hits: pl.DataFrame, rules: Rules, rows: int) -> tuple[BoolArray, BoolArray]:
+def marks_of(hits: pl.DataFrame, rules: Rules, rows: int) -> tuple[BoolArray, BoolArray]:
     """Return which caps have their terms in which rows, and for which rows all of this is known."""
     names = cap_columns(rules)
     if hits.columns != names:

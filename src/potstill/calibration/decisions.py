@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Literal, Self, TypeAlias
 
 import numpy as np
@@ -24,7 +25,7 @@ from potstill.errors import require
 from potstill.findings import FEWEST_TO_DECIDE
 from potstill.operating_points import points_of
 from potstill.records import Part
-from potstill.verdict import Judged, judge_rows, positive_places
+from potstill.verdict import Judged, judge_rows, positive_places, weighted_sum
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,6 +101,10 @@ class Signal(Part):
             raise ValueError("a head or a blend has weights, and residuals have none")
         return self
 
+    @cached_property
+    def _weights(self) -> FloatArray:
+        return np.array(self.weights)
+
     def probability(self, inputs: FloatArray, residuals: FloatArray | None) -> FloatArray:
         """Return the probability for each row, shape (rows,).
 
@@ -109,10 +114,7 @@ class Signal(Part):
         """
         if self.kind == "residuals" and residuals is not None:
             return residuals
-        log_odds = np.full(len(inputs), self.intercept)
-        # Columns are added one by one, because a matrix product may add in another order for another number of rows.
-        for column, weight in enumerate(self.weights):
-            log_odds += inputs[:, column] * weight
+        log_odds = self.intercept + weighted_sum(inputs, self._weights)
         if self.kind == "blend" and residuals is not None:
             log_odds = (log_odds + _log_odds(residuals)) / 2
         return _sigmoid(log_odds)
@@ -494,12 +496,13 @@ def _log_losses(probabilities: FloatArray, belongs: FloatArray) -> FloatArray:
 
 
 def _log_odds(probabilities: FloatArray) -> FloatArray:
-    inside = np.clip(probabilities, LEAST, 1 - LEAST)
-    return np.log(inside / (1 - inside))
+    inside = np.minimum(np.maximum(probabilities, LEAST), 1 - LEAST)
+    found: FloatArray = np.log(inside / (1 - inside))
+    return found
 
 
 def _sigmoid(values: FloatArray) -> FloatArray:
-    return 1 / (1 + np.exp(-np.clip(values, -50.0, 50.0)))
+    return 1 / (1 + np.exp(-np.minimum(np.maximum(values, -50.0), 50.0)))
 
 
 def _named(cuts: Sequence[TierCut], probabilities: FloatArray, judged: Judged) -> BoolArray:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from potstill import metrics
 from potstill.records import Part
-from potstill.verdict import judge_rows
+from potstill.verdict import marks_of, tiers_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +44,8 @@ class Residuals(Part):
 
     @cached_property
     def _array(self) -> FloatArray:
-        return np.array(self.rows, dtype=np.float64)
+        """The residuals, shape (dimensions, rows)."""
+        return np.ascontiguousarray(np.array(self.rows, dtype=np.float64).T)
 
     def tier_probabilities(
         self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None, *, low: float, high: float
@@ -61,18 +62,27 @@ class Residuals(Part):
             low: lower end of the scale.
             high: upper end of the scale.
         """
-        left = self._array
-        found = np.full((len(scores), len(rules.tiers)), np.nan)
-        places = np.flatnonzero(np.isfinite(scores).all(axis=1))
-        at_once = max(1, _MOST_DRAWS // len(left))
+        left, tiers = self._array, len(rules.tiers)
+        found = np.full((len(scores), tiers), np.nan)
+        known, hits = np.isfinite(scores).all(axis=1), None
+        if cap_hits is not None and cap_hits.width:
+            hits, marked = marks_of(cap_hits, rules, len(scores))
+            known &= marked
+        places = np.flatnonzero(known)
+        at_once = max(1, _MOST_DRAWS // left.shape[1])
         for start in range(0, len(places), at_once):
             some = places[start : start + at_once]
-            draws = (scores[some, None, :] + left).reshape(-1, left.shape[1])
+            # One row per dimension, so that each dimension's draws are contiguous.
+            draws = (scores[some].T[:, :, None] + left[:, None, :]).reshape(len(left), -1)
             if self.step is not None:
                 draws = low + np.round((draws - low) / self.step) * self.step
-            hits = None if cap_hits is None or not cap_hits.width else cap_hits[np.repeat(some, len(left))]
-            tiers = judge_rows(np.clip(draws, low, high), rules, hits).tiers.reshape(len(some), -1)
-            found[some] = np.column_stack([(tiers == place).mean(axis=1) for place in range(found.shape[1])])
+            draws = np.minimum(np.maximum(draws, low), high)
+            marks = None if hits is None else np.repeat(hits[some], left.shape[1], axis=0)
+            of_draws = tiers_of(draws.T, rules, marks).reshape(len(some), -1)
+            # A draw without a tier, -1, is counted in the first column, which is left out.
+            cells = of_draws + 1 + np.arange(0, len(some) * (tiers + 1), tiers + 1)[:, None]
+            counts = np.bincount(cells.ravel(), minlength=len(some) * (tiers + 1))
+            found[some] = counts.reshape(len(some), -1)[:, 1:] / left.shape[1]
         # A draw for which a condition is undefined, such as a division by 0, has no tier.
         total = found.sum(axis=1, keepdims=True)
         odds: FloatArray = np.divide(found, total, out=np.full(found.shape, np.nan), where=total > 0)

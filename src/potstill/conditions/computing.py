@@ -67,10 +67,14 @@ def truth_of(node: Truth, columns: Columns) -> BoolArray:
             return compared
 
 
-def finite_in(tree: Truth, columns: Columns) -> list[BoolArray]:
-    """Return, for each value that finite inputs may leave undefined, such as a quotient, whether it is finite."""
-    risky = [node for node in walk(tree) if isinstance(node, Arithmetic) and _may_fail(node)]
-    return [np.isfinite(_value(node, columns)) for node in risky]
+def may_fail_in(tree: Truth) -> tuple[Arithmetic, ...]:
+    """Return the values in a tree that finite inputs may leave undefined, such as a quotient."""
+    return tuple(node for node in walk(tree) if isinstance(node, Arithmetic) and _may_fail(node))
+
+
+def is_finite(node: Value, columns: Columns) -> BoolArray:
+    """Return whether a value is finite for each row."""
+    return np.isfinite(_value(node, columns))
 
 
 def rounded(values: FloatArray) -> FloatArray:

@@ -7,12 +7,12 @@ combined with others, and prints itself.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache, reduce
+from functools import cached_property, lru_cache, reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from potstill.conditions.computing import finite_in, truth_of
+from potstill.conditions.computing import is_finite, may_fail_in, truth_of
 from potstill.conditions.intervals import constant
 from potstill.conditions.parsing import read_tree
 from potstill.conditions.tree import And, Comparison, Name, Number, Or, Truth, negated, replace, spell, walk
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from potstill.conditions.computing import Columns
+    from potstill.conditions.tree import Arithmetic
     from potstill.types import BoolArray
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Condition:
     """A checked condition, created by `parse`; `str` returns its canonical form."""
 
@@ -73,7 +74,11 @@ class Condition:
 
     def computed(self, columns: Columns) -> list[BoolArray]:
         """Return, for each value that finite inputs may leave undefined, such as a quotient, where it is finite."""
-        return finite_in(self.tree, columns)
+        return [is_finite(node, columns) for node in self._may_fail]
+
+    @cached_property
+    def _may_fail(self) -> tuple[Arithmetic, ...]:
+        return may_fail_in(self.tree)
 
     def truth(self, columns: Columns) -> BoolArray:
         """Return the same as `holds`, valid only where `defined` is True; for callers that have checked the inputs."""
