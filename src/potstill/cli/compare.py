@@ -97,7 +97,8 @@ def _entry_tiers(found: Comparing) -> list[str]:
     return [
         f"{one.name}: {tier.tier} (or better): {tier.both:.3g} of {tier.oracle:,} found in "
         f"{'the first ' if tier.at_volume else ''}{tier.named:.3g}{'' if tier.at_volume else ' named'}, "
-        f"recall {_number(tier.recall)}, average precision {_number(tier.average_precision)}"
+        f"recall {_number(tier.recall)}, precision {_number(tier.precision)}, "
+        f"average precision {_number(tier.average_precision)}"
         for one in found.entries
         for tier in one.positive_tiers
     ]

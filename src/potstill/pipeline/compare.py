@@ -50,7 +50,8 @@ class EntryTier(Part):
     """What an entry finds of one positive tier or a better one.
 
     Of `oracle` articles, `both` are among the `named` ones. `at_volume` means that these are the first articles in the
-    entry's ranking, as many as the oracle puts in the tier, because no cut on a probability decides.
+    entry's ranking, as many as the oracle puts in the tier, because no cut on a probability decides. `precision` is not
+    in older records.
     """
 
     tier: str
@@ -59,6 +60,7 @@ class EntryTier(Part):
     both: float
     at_volume: bool
     recall: float | None
+    precision: float | None = None
     average_precision: float | None
 
 
@@ -304,6 +306,7 @@ def _recorded_tiers(decisions: Decisions) -> tuple[EntryTier, ...]:
             both=cut.found,
             at_volume=False,
             recall=None if cut.recall is None else number(cut.recall),
+            precision=None if cut.precision is None else number(cut.precision),
             average_precision=None if curve.average_precision is None else number(curve.average_precision),
         )
         for cut, curve in zip(decisions.cuts, decisions.curves, strict=True)
@@ -374,7 +377,8 @@ def _entry_tier(seeds: Sequence[PositiveTier]) -> EntryTier:
     """The means over the seeds of what one positive tier's judgements found."""
     at_volume = any(not one.by_probability for one in seeds)
     recalls = [one.equal_volume.recall if at_volume else one.recall for one in seeds]
-    precisions = [one.average_precision for one in seeds]
+    # As many are named as the oracle puts in the tier, so the precision is the recall.
+    precisions = recalls if at_volume else [one.precision for one in seeds]
     return EntryTier(
         tier=seeds[0].tier,
         oracle=seeds[0].oracle,
@@ -382,7 +386,8 @@ def _entry_tier(seeds: Sequence[PositiveTier]) -> EntryTier:
         both=float(np.mean([one.equal_volume.found if at_volume else one.both for one in seeds])),
         at_volume=at_volume,
         recall=_mean(recalls),
-        average_precision=_mean(precisions),
+        precision=_mean(precisions),
+        average_precision=_mean([one.average_precision for one in seeds]),
     )
 
 
