@@ -1,8 +1,12 @@
 import json
 
+import numpy as np
 import polars as pl
 import pytest
+from tiny_run import started
 
+from potstill.cli.evaluate import described_file
+from potstill.dataset import Dataset
 from potstill.errors import BadInput
 from potstill.evaluation.records import Bootstrap
 from potstill.filters import parse_filter
@@ -107,6 +111,45 @@ def test_rounding_to_the_labels_steps_is_told(tmp_path):
     assert "integers would give an MAE of 1.250 instead of 1.450" in next(
         f.text for f in found.findings if f.rule == "rounding"
     )
+
+
+def test_the_constant_is_that_of_the_training_labels(tmp_path):
+    judged = write(tmp_path / "p.jsonl", ROWS)
+    training = write(tmp_path / "train.jsonl", [{"y": {"harm": harm, "reach": None}} for harm in (0, 0, 9)])
+
+    best = evaluate_file(judged, FILTER, QUICK)
+    assert (best.training, best.training_rows) == (None, None)
+    assert best.judgement.dimensions["harm"].constant_mae == 1.0
+    assert "constant: the medians of the judged labels, the best possible constant" in "\n".join(described_file(best))
+
+    with pytest.raises(BadInput, match=r"train.jsonl: y_reach: no row has a label"):
+        evaluate_file(judged, FILTER, QUICK, training=training)
+    write(training, [{"y": {"harm": harm, "reach": 1}} for harm in (0, 0, 9)])
+    found = evaluate_file(judged, FILTER, QUICK, training=training)
+    assert (found.training, found.training_rows) == (str(training), 3)
+    assert found.judgement.dimensions["harm"].constant_mae == 4.0
+    assert f"constant: the medians of 3 training rows of {training}" in described_file(found)
+
+    write(training, [{"y": {"harm": 11, "reach": 1}}])
+    with pytest.raises(BadInput, match=r"train.jsonl: row 1: y_harm: got 11, expected 0 to 10"):
+        evaluate_file(judged, FILTER, QUICK, training=training)
+
+
+def test_the_predictions_of_a_run_are_compared_with_the_constant_of_its_training_part(tmp_path):
+    run = started(tmp_path)
+    dataset = Dataset.load(run.path("rows"), run.filter.dimension_names)
+    test = dataset.part("test")
+    columns = {f"{kind}_{name}": test.scores[:, i] for i, name in enumerate(test.dimensions) for kind in "yp"}
+    frame = pl.DataFrame({"id": test.ids, **columns}).with_columns(source=pl.lit("test"), tier_student=pl.lit("low"))
+    frame.write_parquet(run.path("predictions"))
+
+    found = evaluate_file(run.path("predictions"), run.filter, QUICK)
+
+    medians = np.median(dataset.part("train").scores, axis=0)
+    assert (found.training, found.training_rows) == (str(run.folder), 80)
+    assert found.judgement.mean.constant_mae == pytest.approx(np.abs(test.scores - medians).mean(), abs=1e-6)
+    assert read_predictions(run.folder, run.filter).judged(run.filter, QUICK).mean == found.judgement.mean
+    assert evaluate_file(run.path("predictions"), run.filter, QUICK, training=run.folder) == found
 
 
 def test_labels_on_no_grid_are_not_rounded(tmp_path):

@@ -66,6 +66,15 @@ def evaluate_predictions(
             help="Filter of the predictions, with weights, gates and tiers: a folder or the name of a built-in filter.",
         ),
     ],
+    training: Annotated[
+        Path | None,
+        typer.Option(
+            "--training-labels",
+            metavar="PATH",
+            help="A run, or a file with the labels of the training rows (y_DIMENSION), for the constant baseline. "
+            "Default: the run that wrote FILE, or else the labels in FILE.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
 ) -> None:
     """Evaluate a file of predictions and labels from any source, compared with baselines."""
@@ -73,7 +82,8 @@ def evaluate_predictions(
     from potstill.filters import load_filter
     from potstill.pipeline.predictions import evaluate_file
 
-    found = evaluate_file(file, load_filter(filter_), Bootstrap(resamples=1000, level=0.95, seed=0))
+    bootstrap = Bootstrap(resamples=1000, level=0.95, seed=0)
+    found = evaluate_file(file, load_filter(filter_), bootstrap, training=training)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described_file(found)))
 
 
@@ -110,6 +120,12 @@ def described_file(found: FileEvaluation) -> list[str]:
     return [
         *positive_tiers([("predictions", found.judgement)]),
         *table(found.judgement),
+        (
+            "constant: the medians of the judged labels, the best possible constant; --training-labels gives that of "
+            "training rows"
+            if found.training is None
+            else f"constant: the medians of {found.training_rows:,} training rows of {found.training}"
+        ),
         "",
         *(f"- {finding.text}" for finding in found.findings),
     ]

@@ -22,7 +22,7 @@ from potstill.parquet import read_parquet
 from potstill.verdict import cap_columns, cap_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from potstill.evaluation.records import Bootstrap, Judgement, Source
     from potstill.filters import Filter
@@ -36,12 +36,21 @@ _PUBLISHED = ("predictions", "labels", "article_ids", "dimension_names")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TrainingLabels:
+    """Labels of training rows, shape (rows, dimensions), NaN where masked; and the run or file that they come from."""
+
+    origin: str
+    labels: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
     """Scores and labels of the same rows, in the filter's order of dimensions.
 
     `scores` and `labels` have shape (rows, dimensions); labels are NaN where masked. `facts` has one row each with the
     other known attributes: id, and source, language, published, text and cut if the file has them. `cap_hits` is None
-    if neither text nor stored columns show to which rows the caps' conditions on words apply.
+    if neither text nor stored columns show to which rows the caps' conditions on words apply. The constant baseline is
+    each dimension's median of `training`, or of the judged labels, the best possible constant, if it is None.
     """
 
     name: str
@@ -53,13 +62,14 @@ class Predictions:
     source: Source = "file"
     cap_hits: pl.DataFrame | None = None
     decided: DecidedTiers | None = None
+    training: TrainingLabels | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.ids)
 
     def judged(self, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> Judgement:
-        """Compute all metrics; the constant is each dimension's median of these labels, the best possible constant."""
+        """Compute all metrics."""
         return judge(self.predicted(filter_), filter_, bootstrap)
 
     def predicted(self, filter_: Filter) -> Predicted:
@@ -69,7 +79,7 @@ class Predictions:
             ids=self.ids,
             scores=self.scores,
             labels=self.labels,
-            constant=constant_for(self.labels, filter_, len(self)),
+            constant=constant_for(self.labels if self.training is None else self.training.labels, filter_, len(self)),
             clusters=self.clusters,
             cap_hits=self.cap_hits,
             decided=self.decided,
@@ -94,6 +104,24 @@ def read_prediction_file(path: str | Path, filter_: Filter, *, source: Source | 
         raise BadInput(f"{path}: no such file")
     frame = rows_of_source(_frame(path, filter_), path, source)
     return predictions_of(frame, path, filter_)
+
+
+def read_training_labels(path: str | Path, filter_: Filter) -> TrainingLabels:
+    """Read the labels of training rows, `y_<dimension>`, from a file (.json, .jsonl or .parquet).
+
+    Raises:
+        BadInput: the file is missing or broken, lacks a dimension, has a label outside the scale, or has a dimension
+            without any label. The message names the file, the row and the field.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise BadInput(f"{path}: no such file")
+    frame = _frame(path, filter_)
+    labels = _labels(frame, path, filter_, [f"row {row}" for row in range(1, frame.height + 1)])
+    for name, known in zip(filter_.dimension_names, (~np.isnan(labels)).any(axis=0), strict=True):
+        if not known:
+            raise BadInput(f"{path}: y_{name}: no row has a label, so there is no constant baseline of it")
+    return TrainingLabels(str(path), labels)
 
 
 def rows_of_source(frame: pl.DataFrame, path: Path, source: Source | None) -> pl.DataFrame:
@@ -199,21 +227,13 @@ def predictions_of(frame: pl.DataFrame, path: Path, filter_: Filter) -> Predicti
     ids = tuple(frame["id"].cast(pl.String).fill_null("").to_list())
     _refuse_doubles(ids, path)
     scores = _array(frame, "p", path, filter_)
-    labels = _array(frame, "y", path, filter_)
+    labels = _labels(frame, path, filter_, ids)
     if not ids:
         raise BadInput(f"{path}: holds no rows")
     missing = np.argwhere(~np.isfinite(scores))
     if missing.size:
         row, column = missing[0].tolist()
         raise BadInput(f"{path}: {ids[row]}: p_{filter_.dimension_names[column]}: not a finite number")
-    low, high = filter_.scale.min, filter_.scale.max
-    outside = np.argwhere((labels < low) | (labels > high) | np.isinf(labels))
-    if outside.size:
-        row, column = outside[0].tolist()
-        raise BadInput(
-            f"{path}: {ids[row]}: y_{filter_.dimension_names[column]}: got {labels[row, column]:g}, "
-            f"expected {low:g} to {high:g}"
-        )
     clusters = frame["cluster"] if "cluster" in frame.columns else pl.Series(np.arange(len(ids)))
     facts = [name for name in ("id", "source", "language", "published", "text", "cut") if name in frame.columns]
     source: Source = "file"
@@ -268,6 +288,20 @@ def _array(frame: pl.DataFrame, kind: str, path: Path, filter_: Filter) -> Float
             raise BadInput(f"{path}: {column} is {frame.schema[column]}, expected numbers")
         columns.append(frame[column].cast(pl.Float64).fill_null(float("nan")).to_numpy())
     return np.column_stack(columns)
+
+
+def _labels(frame: pl.DataFrame, path: Path, filter_: Filter, rows: Sequence[str]) -> FloatArray:
+    """Return the labels, shape (rows, dimensions); `rows` names each row in errors."""
+    labels = _array(frame, "y", path, filter_)
+    low, high = filter_.scale.min, filter_.scale.max
+    outside = np.argwhere((labels < low) | (labels > high) | np.isinf(labels))
+    if outside.size:
+        row, column = outside[0].tolist()
+        raise BadInput(
+            f"{path}: {rows[row]}: y_{filter_.dimension_names[column]}: got {labels[row, column]:g}, "
+            f"expected {low:g} to {high:g}"
+        )
+    return labels
 
 
 def _hits(frame: pl.DataFrame, filter_: Filter) -> pl.DataFrame | None:

@@ -472,13 +472,16 @@ class Evaluation(Record):
 class FileEvaluation(Record):
     """Output of `potstill evaluate-predictions`: the evaluation of a file of predictions and labels.
 
-    The constant is each dimension's median of the file's own labels, which is the best possible constant.
+    The constant is each dimension's median of the training labels in `training`, a run or a file with `training_rows`
+    such rows. If they are None, it is that of the file's own labels, which is the best possible constant.
     """
 
     fault = RunError
 
-    schema_version: int = 1
+    schema_version: int = 2
     file: str
+    training: str | None = None
+    training_rows: int | None = None
     sha256: str | None
     filter: str
     filter_version: int

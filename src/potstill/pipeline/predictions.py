@@ -10,15 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.findings import file_findings
 from potstill.evaluation.judging import DEFAULT_BOOTSTRAP, judge
-from potstill.evaluation.predictions import predictions_of, read_prediction_file, recorded_tiers, rows_of_source
+from potstill.evaluation.predictions import (
+    TrainingLabels,
+    predictions_of,
+    read_prediction_file,
+    read_training_labels,
+    recorded_tiers,
+    rows_of_source,
+)
 from potstill.evaluation.records import FileEvaluation
 from potstill.evaluation.slices import slices_of
 from potstill.files import sha256
 from potstill.parquet import read_parquet
-from potstill.pipeline.run import Run
+from potstill.pipeline.run import LAYOUT, Run
 
 if TYPE_CHECKING:
     from potstill.evaluation.predictions import Predictions
@@ -55,10 +63,40 @@ def _of_run(run: Run, filter_: Filter, source: Source | None) -> Predictions:
         about = known.select("id", *wanted, *(["source"] if "source" in known.columns else []))
         # In predictions, `source` is the origin of the rows. In articles, it is the publisher.
         frame = frame.rename({"source": "_source"}).join(about, on="id", how="left", maintain_order="left")
-    found = predictions_of(frame, path, filter_)
+    found = replace(predictions_of(frame, path, filter_), training=_training_part(run, filter_))
     # Under another filter, the bundle's cuts do not apply.
     same = filter_.content_hash == run.filter.content_hash
     return replace(found, decided=recorded_tiers(frame, filter_)) if same else found
+
+
+def _training_part(run: Run, filter_: Filter) -> TrainingLabels | None:
+    """Return the labels of the run's training part; None if the run has no dataset with the filter's dimensions."""
+    if not run.path("rows").exists() or set(filter_.dimension_names) - set(run.filter.dimension_names):
+        return None
+    dataset = Dataset.load(run.path("rows"), filter_.dimension_names)
+    return TrainingLabels(str(run.folder), dataset.part("train").untargeted().scores)
+
+
+def _training_labels(path: Path, given: Path | None, filter_: Filter) -> TrainingLabels | None:
+    """Return the training labels of a run or a file, or of the run that wrote the predictions; None if there are none.
+
+    Raises:
+        RunError, BadInput: `given` is no run with a dataset, or no valid file.
+    """
+    if given is None:
+        written = path.name == LAYOUT["predictions"] and (path.parent / LAYOUT["manifest"]).exists()
+        return _training_part(Run.open(path.parent), filter_) if written else None
+    if not given.is_dir():
+        return read_training_labels(given, filter_)
+    run = Run.open(given)
+    run.need("rows", "dataset")
+    found = _training_part(run, filter_)
+    if found is None:
+        raise BadInput(
+            f"{given}: its dimensions are {', '.join(run.filter.dimension_names)}; {filter_.name} has "
+            f"{', '.join(filter_.dimension_names)}"
+        )
+    return found
 
 
 def run_filter(path: str | Path) -> Filter:
@@ -77,14 +115,30 @@ def run_filter(path: str | Path) -> Filter:
     return Run.open(path).filter
 
 
-def evaluate_file(path: str | Path, filter_: Filter, bootstrap: Bootstrap = DEFAULT_BOOTSTRAP) -> FileEvaluation:
+def evaluate_file(
+    path: str | Path,
+    filter_: Filter,
+    bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
+    *,
+    training: str | Path | None = None,
+) -> FileEvaluation:
     """Evaluate a file of predictions and labels with a filter.
 
+    Args:
+        path: the file.
+        filter_: the filter whose dimensions the file must contain.
+        bootstrap: how intervals are computed.
+        training: a run, or a file with the labels of the training rows, for the constant baseline. Default: the run
+            that wrote the file, or else the judged labels themselves.
+
     Raises:
-        BadInput: the file is not valid; see `read_predictions`.
+        RunError: `training` is a run without a dataset.
+        BadInput: a file is not valid; see `read_predictions`.
     """
     path = Path(path)
     rows = read_predictions(path, filter_)
+    known = _training_labels(path, None if training is None else Path(training), filter_)
+    rows = replace(rows, training=known)
     predicted = rows.predicted(filter_)
     judgement = judge(predicted, filter_, bootstrap)
     found = slices_of(predicted, rows.facts)
@@ -92,6 +146,8 @@ def evaluate_file(path: str | Path, filter_: Filter, bootstrap: Bootstrap = DEFA
     return FileEvaluation(
         file=str(path),
         sha256=sha256(path),
+        training=None if known is None else known.origin,
+        training_rows=None if known is None else len(known.labels),
         filter=filter_.name,
         filter_version=filter_.version,
         filter_hash=filter_.content_hash,
