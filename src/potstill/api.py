@@ -843,7 +843,8 @@ class Run(runs.Run):
         """Fit students on the run's dataset, which is built first if it is missing or stale.
 
         Args:
-            recipes: names of recipes or paths of recipe files; by default those that take at most a minute.
+            recipes: names of recipes or paths of recipe files; by default those that take at most a minute,
+                with `e5-median` if 10% of the texts are not in English.
             resume: keep students that are complete, and continue the one that was interrupted.
             seed: random seed.
             device: device for recipes that train a network.
@@ -852,10 +853,10 @@ class Run(runs.Run):
         Raises:
             RunError, RecipeError, TrainingError: as the command `potstill train`.
         """
-        from potstill.pipeline.train import DEFAULT_RECIPES, train_run
+        from potstill.pipeline.train import train_run
 
         self._ready("dataset", self.dataset)
-        return train_run(self, recipes or DEFAULT_RECIPES, resume=resume, seed=seed, device=device, tiny=tiny)
+        return train_run(self, recipes or None, resume=resume, seed=seed, device=device, tiny=tiny)
 
     def bundle(self, student: str | None = None, *, decide: Decide | None = None, seed: int = 0) -> Bundle:
         """Build the bundle of one student, by default of the one with the lowest validation error.

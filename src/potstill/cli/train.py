@@ -33,8 +33,8 @@ def train(
         typer.Option(
             "--recipe",
             help="Name of a built-in recipe (see potstill recipes) or a recipe file; repeat for several. Default: "
-            "constant, tfidf-ridge, tfidf-median and minilm-median (seconds to a minute each); with --auto, all "
-            "built-in recipes that train on a CPU.",
+            "constant, tfidf-ridge, tfidf-median and minilm-median (seconds to a minute each), and e5-median if 10% of "
+            "the texts or more are not in English; with --auto, all built-in recipes that train on a CPU.",
         ),
     ] = None,
     auto: Annotated[
@@ -95,7 +95,7 @@ def train(
     """Train students on a run's training part."""
     from potstill.interrupts import on_interrupt
     from potstill.pipeline.run import Run
-    from potstill.pipeline.train import CROSSFIT, DEFAULT_RECIPES, train_runs
+    from potstill.pipeline.train import CROSSFIT, train_runs
 
     if auto:
         refused = [name for name, given in (("--with", others), ("--folds", folds is not None)) if given]
@@ -110,7 +110,7 @@ def train(
     opened = [Run.open(folder) for folder in (run, *(others or ()))]
     each = train_runs(
         opened,
-        recipe or DEFAULT_RECIPES,
+        recipe or None,
         resume=resume,
         seed=seed,
         device=device,

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from potstill.dataset import Dataset
-from potstill.errors import BadInput, RecipeError
+from potstill.dataset.languages import share_not_english
+from potstill.errors import BadInput, RecipeError, Unavailable, require
 from potstill.files import digest, replacing
 from potstill.machine import Watch
 from potstill.parquet import read_parquet
 from potstill.pipeline.teachers_and_members import changed, in_order, members_of, place_of, rows_to_distil, sources_of
-from potstill.students.recipes import DistilledRecipe, EnsembleRecipe, FineTunedRecipe, load_recipe
+from potstill.students.recipes import DistilledRecipe, EncoderHeadRecipe, EnsembleRecipe, FineTunedRecipe, load_recipe
 from potstill.terminal import note
 from potstill.training.blending import choose_weights, weighted_mean
 from potstill.training.facts import Companion, Fitted, StudentRecord
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
 
 DEFAULT_RECIPES = ("constant", "tfidf-ridge", "tfidf-median", "minilm-median")
 """Recipes that `train` fits by default: those that take from seconds to a minute."""
+
+MULTILINGUAL_RECIPE = "e5-median"
+"""The recipe that is added by default if not all texts are in English."""
+
+MULTILINGUAL_FROM = 0.1
+"""Share of texts in other languages from which it is added."""
 
 CROSSFIT = 5
 """Default number of folds for out-of-fold predictions."""
@@ -70,9 +77,51 @@ class _Input:
         return cls(run, dataset, rows_hash(run, dataset))
 
 
+def default_recipes(runs: Sequence[Run], *, tiny: bool = False) -> tuple[str, ...]:
+    """Return the recipes that fit the languages of the training texts; a note says why a recipe was added, or not.
+
+    Args:
+        runs: open runs with datasets.
+        tiny: whether tiny random backbones are used, so that no real one is needed.
+
+    Raises:
+        RunError: a run has no dataset.
+    """
+    shares = []
+    for run in runs:
+        train = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names).part("train")
+        tags = train.frame["language"].to_list() if "language" in train.frame.columns else [None] * len(train)
+        shares.append(share_not_english(train.texts, tags))
+    share = max(shares)
+    if share < MULTILINGUAL_FROM:
+        return DEFAULT_RECIPES
+    try:
+        if not tiny:
+            _find_backbones(MULTILINGUAL_RECIPE)
+    except Unavailable as error:
+        note(f"{share:.0%} of the texts are not English, but {MULTILINGUAL_RECIPE} is not trained: {error}")
+        return DEFAULT_RECIPES
+    note(f"{share:.0%} of the texts are not English: {MULTILINGUAL_RECIPE} is trained too")
+    return (*DEFAULT_RECIPES, MULTILINGUAL_RECIPE)
+
+
+def _find_backbones(recipe: str) -> None:
+    """Find the backbones of a recipe with a frozen encoder.
+
+    Raises:
+        MissingExtra, MissingModel: torch or a backbone is not installed.
+    """
+    require("torch", "train")
+    from potstill.students.torch.backbones import find_backbone
+
+    found = load_recipe(recipe)
+    for backbone in found.backbones if isinstance(found, EncoderHeadRecipe) else ():
+        find_backbone(backbone)
+
+
 def train_run(
     run: Run,
-    recipes: Sequence[str | Path] = DEFAULT_RECIPES,
+    recipes: Sequence[str | Path] | None = None,
     *,
     resume: bool = False,
     seed: int = 0,
@@ -90,7 +139,7 @@ def train_run(
 
 def train_runs(
     runs: Sequence[Run],
-    recipes: Sequence[str | Path] = DEFAULT_RECIPES,
+    recipes: Sequence[str | Path] | None = None,
     *,
     resume: bool = False,
     seed: int = 0,
@@ -106,7 +155,7 @@ def train_runs(
 
     Args:
         runs: open runs with datasets, of different filters with the same scale.
-        recipes: presets by name, or paths of recipe files.
+        recipes: presets by name, or paths of recipe files; by default those of `default_recipes`.
         resume: keep students that are complete, and continue the one that was interrupted.
         seed: random seed.
         device: device on which fine-tuned students are trained.
@@ -123,6 +172,7 @@ def train_runs(
         DatasetError: no training row of a run is left that the other runs do not use for evaluation.
         TrainingError: training had to stop; students that are complete are kept.
     """
+    recipes = default_recipes(runs, tiny=tiny) if recipes is None else recipes
     wanted = load_recipes(recipes)
     _check_filters(runs)
     options = _Options(resume=resume, seed=seed, device=device, tiny=tiny, crossfit=crossfit)
