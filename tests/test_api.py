@@ -16,6 +16,7 @@ from tiny_run import started
 
 import potstill as ps
 from potstill import api, filters
+from potstill.errors import ArticleError
 from potstill.oracle.replay import ReplayOracle
 from potstill.pipeline.train import train_run
 
@@ -133,6 +134,16 @@ class TestFilter:
 
 
 class TestDataset:
+    def test_a_given_split_is_taken(self, flt):
+        rows = [
+            row | {"part": ("train", "train", "validation", "test")[place % 4]} for place, row in enumerate(essays())
+        ]
+        parts = ps.Dataset.from_frame(rows, flt, text="body", split="part").split()
+        assert list(parts.test.to_frame()["id"]) == [str(place + 1) for place in range(3, len(rows), 4)]
+        rows[7]["part"] = None
+        with pytest.raises(ArticleError, match="row 8: part: got nothing, expected train, validation, calibration or"):
+            ps.Dataset.from_frame(rows, flt, text="body", split="part")
+
     @pytest.mark.parametrize("convert", [list, pd.DataFrame, pl.DataFrame])
     def test_any_table_gives_the_same_dataset(self, convert, flt, data):
         found = ps.Dataset.from_frame(convert(essays()), flt, text="body")

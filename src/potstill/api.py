@@ -145,6 +145,7 @@ class Dataset:
         id: str | None = None,  # noqa: A002 - the name of the column that users know
         scores: Mapping[str, str] | str | None = None,
         oracle: str | None = None,
+        split: str | None = None,
     ) -> Self:
         """Create a dataset from a table of texts and scores.
 
@@ -157,9 +158,11 @@ class Dataset:
             scores: dimension -> column, or the name of a column that holds a mapping in each row. By default, columns
                 named like the dimensions (or `y_<dimension>`), or a column `scores`. NaN and null are masked.
             oracle: column that names who gave the scores; several rows of one id are then repeated answers.
+            split: column of your own split, with train, validation, calibration or test in each row; the method `split`
+                then takes it as it is.
 
         Raises:
-            ArticleError: there is no column of text, or a text is empty; the message names the row.
+            ArticleError: there is no column of text, a text is empty, or a split is unknown; the message names the row.
             LabelError: a score is missing from the columns, is no number or is outside the scale; the message names the
                 row.
         """
@@ -168,7 +171,7 @@ class Dataset:
             raise BadInput(
                 f"scores: expected a dict of dimension and column, or the name of one column; got {_kind(scores)}"
             )
-        found = read_table(to_polars(table), filter_, Columns(text, title, id, scores, oracle))
+        found = read_table(to_polars(table), filter_, Columns(text, title, id, scores, oracle, split))
         return cls(filter_, found.articles, found.labels)
 
     def __len__(self) -> int:

@@ -8,7 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from potstill.cli import build
-from potstill.errors import ArticleError, RunError
+from potstill.dataset import Dataset
+from potstill.errors import ArticleError, BadInput, RunError
 from potstill.filters import load_filter
 
 WORDS = ("harbour", "meadow", "engine", "lantern", "orchard", "valley", "copper", "winter")
@@ -54,6 +55,31 @@ def test_three_commands_lead_from_a_file_to_a_dataset_and_each_names_the_next(es
     assert again.splitlines()[-2:] == [
         "the run already has all of them; nothing was changed", "next: potstill distill 'my run'"
     ]  # fmt: skip
+
+
+def test_a_column_with_a_split_is_that_of_the_dataset(essays, run):
+    run("new", "essays", "--from", "essays.csv", "--text", "essay", "--dimensions", "wit,tone")
+    head, *rows = essays.read_text().splitlines()
+    parts = ["train"] * 40 + ["validation"] * 10 + ["test"] * 10
+    lines = [f"{head},part", *(f"{row},{part}" for row, part in zip(rows, parts, strict=True))]
+    essays.write_text("\n".join(lines) + "\n")
+    given = ("import", "run", "essays.csv", "--text", "essay", "--id", "number", "--filter", "./essays")
+
+    with pytest.raises(ArticleError, match=r"essays.csv: no column 'portion'; the columns are number, essay"):
+        run(*given, "--split-column", "portion")
+    run(*given, "--split-column", "part")
+
+    assert "60 rows of imported (seed 0): train 40, validation 10, test 10" in run("dataset", "run", "--seed", "0")
+    frame = Dataset.load("run/dataset/rows.parquet", ("wit", "tone")).frame
+    assert dict(frame.select("id", "split").iter_rows()) == {str(row): part for row, part in enumerate(parts)}
+    assert "nothing was changed" in run(*given, "--split-column", "part")
+
+    essays.write_text(essays.read_text().replace(",train", ",dev", 1))
+    with pytest.raises(ArticleError, match=r"essays.csv: line 2: part: got 'dev', expected train, validation, calib"):
+        run(*given, "--split-column", "part")
+    essays.write_text(essays.read_text().replace(",dev", ",test", 1))
+    with pytest.raises(BadInput, match=r"article 0: the split is test, and the run already has the article with train"):
+        run(*given, "--split-column", "part")
 
 
 def test_the_results_are_json_if_wanted(essays, run):

@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 from weather import FILTER, some_articles, some_labels
 
+from potstill.cli.dataset import described
 from potstill.dataset import (
     assemble,
     assembling,
@@ -44,6 +45,38 @@ class TestAssemble:
         assert made.frame["cluster"][3] == made.frame["cluster"][17]
         assert made.frame["split"][3] == made.frame["split"][17]
         assert record.near_duplicates == len(pairs)
+
+    def test_a_given_split_is_taken_as_it_is_and_near_duplicates_across_it_are_counted(self):
+        split = [*["train"] * 13, *["validation"] * 3, "calibration", *["test"] * 3]
+        articles = some_articles(given_split=split).with_columns(
+            content=pl.when(pl.col("id").is_in(["a3", "a17"])).then(pl.lit("snow in may")).otherwise("content")
+        )
+
+        made, record, pairs = assemble(articles, some_labels(), FILTER, seed=3)
+
+        assert made.frame["split"].to_list() == split
+        assert record.whole == "given"
+        assert record.parts == {"train": 13, "validation": 3, "calibration": 1, "test": 3}
+        assert record.fractions["train"] == 0.65
+        assert len(record.notes) == 1
+        assert record.notes[0].startswith(f"1 of {len(pairs)} pairs of near-duplicates are in different splits of the")
+        assert "each in one part" not in "\n".join(described(record))
+
+    @pytest.mark.parametrize(
+        ("split", "options", "message"),
+        [
+            ([None, *["train"] * 19], {}, "1 of 20 labelled articles have no split, such as a0"),
+            (["train"] * 20, {}, "no labelled article is in the split 'validation'"),
+            (
+                ["train"] * 20,
+                {"whole": "source"},
+                r"with their split \(--split-column\), so --keep-whole source has no",
+            ),
+        ],
+    )
+    def test_a_given_split_that_cannot_be_used_is_refused(self, split, options, message):
+        with pytest.raises(DatasetError, match=message):
+            assemble(some_articles(given_split=split), some_labels(), FILTER, **options)
 
     def test_masked_labels_stay_masked(self):
         labels = some_labels(y_rain=[None] * 3 + [float(i) / 2 for i in range(17)])

@@ -76,10 +76,14 @@ def dataset(
 def described(record: DatasetRecord) -> list[str]:
     """The lines that the command prints for a person."""
     parts = ", ".join(f"{part} {count}" for part, count in record.parts.items())
-    kept = "" if record.whole == "clusters" else f"; also kept together: {record.whole}"
+    if record.whole == "given":
+        clusters = f"{record.clusters} clusters; the split is that of the column that was imported"
+    else:
+        clusters = f"{record.clusters} clusters, each in one part"
+    kept = "" if record.whole in {"clusters", "given"} else f"; also kept together: {record.whole}"
     lines = [
         f"{record.rows} rows of {record.oracle} (seed {record.seed}): {parts}",
-        f"{record.near_duplicates} near-duplicate pairs, {record.clusters} clusters, each in one part{kept}",
+        f"{record.near_duplicates} near-duplicate pairs, {clusters}{kept}",
         f"{record.cut} of {record.rows} articles are longer than the text window",
     ]
     masked = {name: count for name, count in record.masked.items() if count}

@@ -56,6 +56,15 @@ def import_(
             "column oracle, or else imported.",
         ),
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            "--split-column",
+            metavar="COLUMN",
+            help="Column of your own split: train, validation, calibration or test in each row. The dataset then has "
+            "this split. Default: the dataset is split at random.",
+        ),
+    ] = None,
     overwrite: Annotated[
         bool,
         typer.Option("--replace", help="Replace scores in the run that differ from those in the file."),
@@ -68,7 +77,7 @@ def import_(
     from potstill.interrupts import on_interrupt
     from potstill.pipeline.imports import import_labels
 
-    columns = Columns(text=text, title=title, id=id_, scores=_scores(scores), oracle=oracle)
+    columns = Columns(text=text, title=title, id=id_, scores=_scores(scores), oracle=oracle, split=split)
     on_interrupt("run the same command again; labels that are already in the run are kept")
     chosen = None if filter_ is None else load_filter(filter_)
     done = import_labels(run, file, chosen, columns, overwrite=overwrite)

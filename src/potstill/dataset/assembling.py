@@ -13,7 +13,7 @@ import polars as pl
 from potstill.dataset.duplicates import clusters_of, near_duplicates
 from potstill.dataset.examples import targeted_rows
 from potstill.dataset.matching import parts_like, stories
-from potstill.dataset.rows import FACTS, Dataset, DatasetRecord, scores_of
+from potstill.dataset.rows import FACTS, GIVEN_SPLIT, Dataset, DatasetRecord, scores_of
 from potstill.dataset.splitting import (
     DEFAULT_FRACTIONS,
     PARTS,
@@ -51,7 +51,8 @@ def assemble(
 ) -> tuple[Dataset, DatasetRecord, list[tuple[int, int, float]]]:
     """Join articles and labels, cluster them and split them; the core of `build_dataset`.
 
-    Articles that were chosen by a predicted score are used for training only, see `targeted_rows`.
+    Articles that were chosen by a predicted score are used for training only, see `targeted_rows`. If the articles have
+    a split that the user gave, it is taken as it is; near-duplicates in different splits are counted in a note.
 
     Args:
         articles: columns id, title, content, and any others (`extra` may contain some as JSON).
@@ -68,7 +69,8 @@ def assemble(
 
     Raises:
         DatasetError: there is no labelled article, there are too few rows, several oracles and no choice of one, or
-            every dimension is constant, so that there is nothing to learn; or `whole` and `like` are both given.
+            every dimension is constant, so that there is nothing to learn; `whole` and `like` are both given, or one
+            of them with articles that are split already; or only some articles are.
         LabelError: a label is not finite or outside the scale; the message names the article and the dimension.
     """
     names = filter_.dimension_names
@@ -93,13 +95,16 @@ def assemble(
     cut = [filter_.text.cuts(title, content) for title, content in zip(titles, contents, strict=True)]
     pairs = near_duplicates(texts)
     clusters = clusters_of(len(texts), pairs)
+    given = _given_split(frame, whole, like)
     groups, times, remarks = _kept_whole(frame, whole)
     notes += remarks
-    targeted = targeted_rows(frame)
+    targeted = targeted_rows(frame) if given is None else np.zeros(len(frame), dtype=np.bool_)
     random = ~targeted
     _check_random(targeted)
     blocks = clusters if groups is None else with_groups(clusters, groups)
-    if like is None:
+    if given is not None:
+        parts = given
+    elif like is None:
         parts = split(
             scores[random],
             clusters[random],
@@ -110,18 +115,14 @@ def assemble(
             weights=filter_.weights,
         )
     else:
-        if whole is not None:
-            raise DatasetError(
-                f"--like copies another run's splits, so it cannot be combined with --keep-whole {whole}"
-            )
         of_random = [text for text, kept in zip(texts, random.tolist(), strict=True) if kept]
         parts, taken = parts_like(
             of_random, scores[random], like, seed=seed, fractions=fractions, weights=filter_.weights
         )
         notes.append(f"{taken} of {len(of_random)} rows have the same split as their story in the other run")
-    notes += _dominating(blocks, whole)
+    notes += _dominating(blocks, whole) if given is None else _across_parts(pairs, given)
     own_part = bool((parts == "calibration").any())
-    if fractions.calibration and not own_part:
+    if given is None and fractions.calibration and not own_part:
         notes.append(
             f"a calibration split would have fewer than {SMALLEST_CALIBRATION} rows, so calibration is cross-fitted"
         )
@@ -153,9 +154,9 @@ def assemble(
         clusters=frame["cluster"].n_unique(),
         near_duplicates=len(pairs),
         parts={part: count for part in PARTS if (count := int((frame["split"] == part).sum()))},
-        fractions=(fractions if own_part else fractions.without_calibration()).model_dump(),
+        fractions=_shares(fractions, given, own_part=own_part),
         calibration="part" if own_part else "cross-fitted",
-        whole=whole or "clusters",
+        whole="given" if given is not None else whole or "clusters",
         cut=int(frame["cut"].sum()),
         masked={name: int(count) for name, count in zip(names, (~np.isfinite(scores)).sum(axis=0), strict=True)},
         unlabelled=articles.height - len(texts),
@@ -164,6 +165,52 @@ def assemble(
         notes=notes,
     )
     return dataset, record, pairs
+
+
+def _given_split(frame: pl.DataFrame, whole: Whole | None, like: Dataset | None) -> pl.Series | None:
+    """Return the split that the user gave to each row; None if there is none.
+
+    Raises:
+        DatasetError: another way of splitting is asked for too, two ways are asked for, or the split cannot be used.
+    """
+    if whole is not None and like is not None:
+        raise DatasetError(f"--like copies another run's splits, so it cannot be combined with --keep-whole {whole}")
+    given = frame[GIVEN_SPLIT].alias("split")
+    if given.is_null().all():
+        return None
+    if whole is not None or like is not None:
+        option = "--like" if whole is None else f"--keep-whole {whole}"
+        raise DatasetError(f"the articles were imported with their split (--split-column), so {option} has no effect")
+    if (without := given.null_count()) > 0:
+        id_ = frame.filter(given.is_null())["id"][0]
+        raise DatasetError(
+            f"{without} of {len(given)} labelled articles have no split, such as {id_}; the others were imported with "
+            "--split-column: import all of them with it"
+        )
+    for part in ("train", "validation", "test"):
+        if part not in given:
+            raise DatasetError(f"no labelled article is in the split {part!r} of the column that was given")
+    return given
+
+
+def _shares(fractions: Fractions, given: pl.Series | None, *, own_part: bool) -> dict[str, float]:
+    """Return the shares of the splits: those that were asked for, or those of the split that the user gave."""
+    if given is None:
+        return (fractions if own_part else fractions.without_calibration()).model_dump()
+    return {part: int((given == part).sum()) / len(given) for part in PARTS}
+
+
+def _across_parts(pairs: Sequence[tuple[int, int, float]], parts: pl.Series) -> list[str]:
+    """Return a warning if near-duplicates are in different splits."""
+    split_of = parts.to_list()
+    across = sum(split_of[i] != split_of[j] for i, j, _ in pairs)
+    if not across:
+        return []
+    warning = (
+        f"{across} of {len(pairs)} pairs of near-duplicates are in different splits of the column that was given; they "
+        "are not moved, so errors can look smaller than they are"
+    )
+    return [warning]
 
 
 def _check_random(targeted: BoolArray) -> None:
@@ -287,8 +334,8 @@ def of_one_oracle(labels: pl.DataFrame, oracle: str | None) -> tuple[pl.DataFram
 
 
 def with_facts(articles: pl.DataFrame) -> pl.DataFrame:
-    """Return id, title, content, and source, language and published as strings, from columns or from `extra`."""
-    return articles.select("id", "title", "content", *(_fact(articles, name) for name in FACTS))
+    """Return id, title, content, the facts and a given split as strings, from columns or from `extra`."""
+    return articles.select("id", "title", "content", *(_fact(articles, name) for name in (*FACTS, GIVEN_SPLIT)))
 
 
 def _fact(articles: pl.DataFrame, name: str) -> pl.Expr:

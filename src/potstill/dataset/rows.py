@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 FACTS = ("source", "language", "published", SAMPLING)
 """The optional metadata of an article; `sampling` says how it was chosen for labelling."""
 
+GIVEN_SPLIT = "given_split"
+"""Column of articles that were split by the user: the split of each."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
@@ -107,7 +110,8 @@ class DatasetRecord(Part):
     fractions: dict[str, float]
     """The requested shares of the splits."""
     calibration: Literal["part", "cross-fitted"]
-    whole: Literal["clusters", "source", "time"]
+    whole: Literal["clusters", "source", "time", "given"]
+    """What is kept in one split; `given` if the user split the articles."""
     cut: int
     """Number of rows whose window lost some text."""
     masked: dict[str, int]

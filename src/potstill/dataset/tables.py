@@ -20,7 +20,8 @@ import polars as pl
 from potstill.articles import MAX_ID_CHARACTERS, MAX_TEXT_CHARACTERS, article_id
 from potstill.articles.faults import place_of
 from potstill.articles.rows import TEXT_COLUMNS
-from potstill.dataset.rows import FACTS
+from potstill.dataset.rows import FACTS, GIVEN_SPLIT
+from potstill.dataset.splitting import PARTS
 from potstill.errors import ArticleError, LabelError
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class Columns:
     id: str | None = None
     scores: Mapping[str, str] | str | None = None
     oracle: str | None = None
+    split: str | None = None
+    """The split of each row; there is no usual name."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +170,27 @@ def article_rows(frame: pl.DataFrame, columns: Columns, origin: Origin) -> pl.Da
     for name, values, most in ((text, contents, MAX_TEXT_CHARACTERS), (title or "", titles, MAX_TEXT_CHARACTERS)):
         _check_texts(values, name, most, origin)
     _refuse_empty(contents, text, origin)
+    given = [] if columns.split is None else [_given_split(frame, columns.split, origin)]
     ids = _numbered(titles, contents, origin) if id_ is None else frame[id_].cast(pl.String)
     _refuse_empty(ids, id_ or "id", origin)
     _check_texts(ids, id_ or "id", MAX_ID_CHARACTERS, origin)
     facts = [frame[name] for name in FACTS if name in frame.columns and name not in {text, title, id_}]
-    return pl.DataFrame([ids.alias("id"), titles.alias("title"), contents.alias("content"), *facts])
+    return pl.DataFrame([ids.alias("id"), titles.alias("title"), contents.alias("content"), *facts, *given])
+
+
+def _given_split(frame: pl.DataFrame, column: str, origin: Origin) -> pl.Series:
+    """Return the split of each row, as the user gives it.
+
+    Raises:
+        ArticleError: there is no such column, or a row has no split or an unknown one.
+    """
+    if column not in frame.columns:
+        raise ArticleError(f"{origin.prefix}no column {column!r}; the columns are {', '.join(frame.columns)}")
+    values = frame[column].cast(pl.String, strict=False)
+    if (row := _first(~values.is_in(PARTS).fill_null(value=False))) is not None:
+        got = "nothing" if values[row] is None else repr(values[row])
+        raise ArticleError(f"{origin.at(row)}{column}: got {got}, expected {', '.join(PARTS[:-1])} or {PARTS[-1]}")
+    return values.alias(GIVEN_SPLIT)
 
 
 def answer_rows(

@@ -118,8 +118,8 @@ def read_training_labels(path: str | Path, filter_: Filter) -> TrainingLabels:
         raise BadInput(f"{path}: no such file")
     frame = _frame(path, filter_)
     labels = _labels(frame, path, filter_, [f"row {row}" for row in range(1, frame.height + 1)])
-    for name, known in zip(filter_.dimension_names, (~np.isnan(labels)).any(axis=0), strict=True):
-        if not known:
+    for name, values in zip(filter_.dimension_names, labels.T, strict=True):
+        if np.isnan(values).all():
             raise BadInput(f"{path}: y_{name}: no row has a label, so there is no constant baseline of it")
     return TrainingLabels(str(path), labels)
 

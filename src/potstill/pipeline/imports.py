@@ -20,13 +20,15 @@ import polars as pl
 from potstill.articles import open_writer, read_articles, read_table_file
 from potstill.articles.faults import place_of
 from potstill.dataset.assembling import with_facts
+from potstill.dataset.rows import GIVEN_SPLIT
 from potstill.dataset.tables import IMPORTED, Columns, Origin, answer_rows, article_rows, no_scores, other_text
-from potstill.errors import LabelError, RunError
+from potstill.errors import BadInput, LabelError, RunError
 from potstill.labelling.changes import refuse_others
 from potstill.labelling.intake import add_batches, fingerprint
 from potstill.labelling.ledger import IMPORTED as IMPORTED_RAW
 from potstill.labelling.ledger import Answered, Ledger, Question, window_hash
 from potstill.oracle.prompt import Prompt
+from potstill.parquet import read_parquet
 from potstill.pipeline.label import open_for_labels
 from potstill.pipeline.run import LAYOUT, Run
 from potstill.terminal import steps
@@ -153,6 +155,7 @@ def import_labels(
 def _add(run: Run, file: str | Path, content: _Content, *, overwrite: bool) -> Imported:
     """Add the content of a file to a run."""
     prompt = Prompt.of(run.filter)
+    _refuse_other_split(run, file, content)
     with Ledger(run.path("ledger")) as ledger:
         if not overwrite:
             refuse_others(ledger, prompt, _WAYS)
@@ -162,6 +165,22 @@ def _add(run: Run, file: str | Path, content: _Content, *, overwrite: bool) -> I
         added = add_batches(run.path("articles"), file, _articles(content))
         _write(ledger, file, content.answers, changes, prompt)
     return replace(content.found, new_articles=added, new_labels=len(changes.added), replaced=changes.replaced)
+
+
+def _refuse_other_split(run: Run, file: str | Path, content: _Content) -> None:
+    """Refuse a split of articles that the run has already with another one or none, because articles never change."""
+    path = run.path("articles")
+    wanted = read_parquet(content.articles).select("id", GIVEN_SPLIT).drop_nulls()
+    if wanted.is_empty() or not path.exists():
+        return
+    known = with_facts(read_parquet(path)).select("id", known=GIVEN_SPLIT)
+    others = wanted.join(known, on="id").filter(pl.col("known").ne_missing(pl.col(GIVEN_SPLIT)))
+    if not others.is_empty():
+        id_, split, before = others.row(0)
+        raise BadInput(
+            f"{file}: article {id_}: the split is {split}, and the run already has the article with "
+            f"{before or 'no split'}; import the file into a new run"
+        )
 
 
 def _read(file: str | Path, filter_: Filter, columns: Columns, target: Path) -> _Content:
@@ -331,6 +350,7 @@ def _answered(raw: str, names: Sequence[str], question: Question, scores: Scores
 def _options(columns: Columns) -> str:
     """Return the options of the command that name these columns, for a shell."""
     words = [("text", columns.text), ("title", columns.title), ("id", columns.id), ("labels-of", columns.oracle)]
+    words.append(("split-column", columns.split))
     scores = columns.scores
     if isinstance(scores, str):
         words.append(("scores", scores))
