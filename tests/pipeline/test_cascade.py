@@ -20,9 +20,10 @@ from potstill.files import sha256
 from potstill.filters import parse_filter
 from potstill.oracle import open_oracle
 from potstill.pipeline.bundle import build_bundle
-from potstill.pipeline.cascade import Unseen, build_cascade, frontier, highest_recall, may_lose, point, positives
+from potstill.pipeline.cascade import build_cascade, frontier, highest_recall, may_lose, point
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import train_run
+from potstill.pipeline.unseen import Unseen, positives
 from potstill.scorer import Scorer, score_file
 from potstill.scorer.deferral import open_deferral
 from potstill.scorer.early import Cascade

@@ -46,15 +46,16 @@ class Reasons:
 class Decided:
     """Scores, low and high, shape (rows, dimensions), NaN in a row without a verdict, and the verdicts in `judged`.
 
-    `probabilities`, if asked for, has shape (rows, tiers), with NaN in the same rows. `positive`, if tiers are decided
-    by their probability, is that of each positive tier or a better one, shape (rows, positive tiers); NaN in a row that
-    was decided by score.
+    `raw` are the student's raw scores, of the same shape. `probabilities`, if asked for, has shape (rows, tiers), with
+    NaN in the same rows. `positive`, if tiers are decided by their probability, is that of each positive tier or a
+    better one, shape (rows, positive tiers); NaN in a row that was decided by score.
     """
 
     scores: FloatArray
     low: FloatArray
     high: FloatArray
     judged: Judged
+    raw: FloatArray
     probabilities: FloatArray | None = None
     positive: FloatArray | None = None
     reasons: Reasons | None = None
@@ -101,7 +102,7 @@ def decide_raw(
     decisions = calibration.decisions
     if decisions is None or (decisions.by_score and not probabilities):
         odds = calibration.tier_odds(scores, filter_, hits) if probabilities else None
-        return Decided(scores, low, high, judged, odds)
+        return Decided(scores, low, high, judged, raw, odds)
     capped = with_cap(hits, len(scores))
     odds = None
     if probabilities or decisions.need_residuals or capped.any():
@@ -120,8 +121,8 @@ def decide_raw(
     judged = with_named(judged, scores, decisions.named(positive, judged))
     each = of_each_tier(odds, positive, filter_) if odds is not None and probabilities else None
     if decisions.by_score:
-        return Decided(scores, low, high, judged, each)
-    return Decided(scores, low, high, judged, each, positive, _explained(judged, positive, decisions))
+        return Decided(scores, low, high, judged, raw, each)
+    return Decided(scores, low, high, judged, raw, each, positive, _explained(judged, positive, decisions))
 
 
 def decide_articles(
@@ -193,6 +194,7 @@ def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
         np.where(rows, these.low, others.low),
         np.where(rows, these.high, others.high),
         these.judged.where(which, others.judged),
+        np.where(rows, these.raw, others.raw),
         odds,
         positive,
         _merged_reasons(these, others, which),

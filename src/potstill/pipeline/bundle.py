@@ -54,6 +54,20 @@ class Candidate:
     validation: FloatArray
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibratedStudent:
+    """A candidate's student, with a tier head if it can have one, and its calibration.
+
+    `tier_outputs`, shape (training rows, positive tiers), come from tier heads that were not fitted on the row; None
+    without a tier head.
+    """
+
+    candidate: Candidate
+    student: AnyStudent
+    calibration: Calibration
+    tier_outputs: FloatArray | None
+
+
 def build_bundle(
     run: Run,
     student: str | None = None,
@@ -97,16 +111,9 @@ def build_bundle(
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
         place = run.path("bundle")
         with steps("calibrating, exporting and proving the bundle", None):
+            fitted = calibrate_candidate(run, dataset, chosen, decide=decide, seed=seed)
             bundle = write_candidate(
-                run,
-                dataset,
-                chosen,
-                place,
-                choice,
-                kind=kind,
-                seed=seed,
-                graphs_of=[*graphs_of, place],
-                decide=decide,
+                run, dataset, fitted, place, choice, kind=kind, seed=seed, graphs_of=[*graphs_of, place]
             )
         parameters |= {"choice": choice.model_dump(mode="json"), "kind": bundle.manifest.kind, "sha256": bundle.hash}
     return bundle
@@ -115,45 +122,41 @@ def build_bundle(
 def write_candidate(
     run: Run,
     dataset: Dataset,
-    chosen: Candidate,
+    fitted: CalibratedStudent,
     folder: Path,
     choice: Choice | None,
     *,
     kind: Kind | None = None,
     seed: int = 0,
     graphs_of: Sequence[Path] = (),
-    decide: Mapping[str, OperatingPoint] | None = None,
 ) -> Bundle:
-    """Calibrate a trained student, export it and write it as a bundle.
+    """Export a calibrated student and write it as a bundle.
 
     Args:
         run: the run that the student belongs to.
         dataset: the run's dataset.
-        chosen: the student to write.
+        fitted: the student to write.
         folder: folder of the bundle; an existing bundle is replaced.
         choice: why the student was chosen, recorded in the bundle's facts.
         kind: as in `build_bundle`.
-        seed: random seed of the golden word lists and the calibration folds.
+        seed: random seed of the golden word lists.
         graphs_of: as in `build_bundle`.
-        decide: as in `build_bundle`.
 
     Raises:
-        RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
+        BundleError, MissingExtra: as `build_bundle`.
     """
-    loaded = load_student(chosen.folder, cache=run.path("cache"))
-    fitted, calibration = _calibrated(chosen, loaded, dataset, run.filter, decide, seed)
     return bundle_student(
         folder,
-        fitted,
-        chosen.name,
+        fitted.student,
+        fitted.candidate.name,
         run.filter,
-        calibration,
+        fitted.calibration,
         train_texts=dataset.part("train").texts,
         kind=kind,
         seed=seed,
         graphs_of=graphs_of,
         choice=choice,
-        record=chosen.record,
+        record=fitted.candidate.record,
     )
 
 
@@ -251,29 +254,53 @@ def choose_for_all(runs: Sequence[Run]) -> str:
     return min(means, key=lambda name: means[name])
 
 
-def _calibrated(
-    chosen: Candidate,
-    student: AnyStudent,
+def calibrate_candidate(
+    run: Run,
     dataset: Dataset,
-    filter_: Filter,
-    decide: Mapping[str, OperatingPoint] | None,
-    seed: int,
-) -> tuple[AnyStudent, Calibration]:
-    """Return the student, with a tier head if it can have one, and its calibration."""
+    chosen: Candidate,
+    *,
+    decide: Mapping[str, OperatingPoint] | None = None,
+    seed: int = 0,
+) -> CalibratedStudent:
+    """Open a trained student, fit a tier head for it if it can have one, and calibrate it.
+
+    Args:
+        run: the run that the student belongs to.
+        dataset: the run's dataset.
+        chosen: the student.
+        decide: as in `build_bundle`.
+        seed: random seed of the calibration folds.
+
+    Raises:
+        RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
+    """
+    train, filter_ = dataset.part("train"), run.filter
+    student, unseen = with_tier_head(load_student(chosen.folder, cache=run.path("cache")), train, filter_)
+    if dataset.has_calibration_part:
+        rows, origin = dataset.part("calibration"), CALIBRATION_PART
+        predicted, outputs = predict_with_tiers(student, rows.frame)
+    else:
+        rows, origin, outputs = train, OUT_OF_FOLD, unseen
+        predicted = held_out_scores(chosen, dataset)
+    calibration = calibrate(predicted, rows, filter_, origin, tier_outputs=outputs, decide=decide, seed=seed)
+    return CalibratedStudent(chosen, student, calibration, unseen)
+
+
+def held_out_scores(chosen: Candidate, dataset: Dataset) -> FloatArray:
+    """Read a student's raw scores of training rows by models that had not seen them, shape (rows, dimensions).
+
+    Raises:
+        RunError: there are none, or the student was trained on other rows.
+    """
     from potstill.training.folder import LAYOUT, read_scores
 
-    train = dataset.part("train")
-    student, unseen = with_tier_head(student, train, filter_)
-    if dataset.has_calibration_part:
-        rows = dataset.part("calibration")
-        predicted, outputs = predict_with_tiers(student, rows.frame)
-        return student, calibrate(
-            predicted, rows, filter_, CALIBRATION_PART, tier_outputs=outputs, decide=decide, seed=seed
-        )
-    ids, predicted = read_scores(chosen.folder / LAYOUT["held out"], dataset.dimensions)
-    if tuple(ids) != train.ids:
+    path = chosen.folder / LAYOUT["held out"]
+    if not path.exists():
+        raise RunError(f"{chosen.folder}: holds no predictions of rows it had not seen; train it again")
+    ids, predicted = read_scores(path, dataset.dimensions)
+    if tuple(ids) != dataset.part("train").ids:
         raise RunError(f"{chosen.folder}: was trained on other rows; train it again")
-    return student, calibrate(predicted, train, filter_, OUT_OF_FOLD, tier_outputs=unseen, decide=decide, seed=seed)
+    return predicted
 
 
 def _why(

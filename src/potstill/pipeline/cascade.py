@@ -1,8 +1,13 @@
-"""Build a cascade: a cheap student scores first, and its score is final if few positive articles are lost that way.
+"""Build a cascade: a cheap student scores first, and its answer is final if few positive articles are lost that way.
 
 Input: a run with a bundle and a cheap student. Output: a folder with the cheap student's bundle, a threshold, and the
 evidence for the threshold. The threshold is chosen on rows that were held out from the cheap student: out-of-fold
 training rows, validation rows and calibration rows. The test part is only used to check it.
+
+The signal that is compared with the threshold is the weighted mean of raw scores, or the cheap student's probability of
+any positive tier. The probability of a row comes from a calibration, and from tier outputs, that were fitted without
+it. The signal that answers more articles early at the wanted recall is used. Because it is chosen on the same rows,
+each of two signals gets a bound with half the risk, so that the bound of either choice holds (Bonferroni).
 
 The bound is a distribution-free tolerance limit (Wilks 1941, "Determination of sample sizes for setting tolerance
 limits"), which is the same as the Clopper-Pearson bound for a proportion. For n positives from the same distribution as
@@ -17,21 +22,17 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from potstill.bundle import load_bundle
-from potstill.bundle.deciding import decide_raw
+from potstill.bundle.deciding import decide_articles
 from potstill.bundle.facts import Choice
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.files import replacing_folder
 from potstill.metrics import exact_interval
-from potstill.pipeline.bundle import Candidate, read_candidates, write_candidate
-from potstill.prefilter import fold_all
-from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, final_answers, signal
-from potstill.students.neural import predict_with_tiers
+from potstill.pipeline.bundle import calibrate_candidate, read_candidates, write_candidate
+from potstill.pipeline.unseen import positives, unseen_rows
+from potstill.scorer.early import CASCADE_LAYOUT, Cascade, Held, Point, final_answers
 from potstill.terminal import note, steps
-from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,12 +41,17 @@ if TYPE_CHECKING:
 
     from potstill.bundle import Bundle
     from potstill.dataset import Examples
-    from potstill.filters import Filter
+    from potstill.pipeline.bundle import Candidate
     from potstill.pipeline.run import Run
-    from potstill.types import BoolArray, FloatArray, IntArray
+    from potstill.pipeline.unseen import Unseen
+    from potstill.scorer.early import SignalKind
+    from potstill.types import FloatArray
 
 CONFIDENCE = 0.95
-"""Confidence level of every one-sided bound in this module."""
+"""Confidence level of the promised recall."""
+
+OF_TWO = 1 - (1 - CONFIDENCE) / 2
+"""Confidence level of each bound if the better of two signals is chosen on the same rows."""
 
 RECALLS = (0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
 """Recall levels on the frontier, as far as the number of positives can support them."""
@@ -61,27 +67,17 @@ TIMED = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Unseen:
-    """Rows that were held out from the cheap student: signals, whether the oracle rates them positive, and clusters."""
+class Chosen:
+    """The chosen signal: its kind, the rows behind the bound, the confidence of each bound, and why it was chosen.
 
-    signals: FloatArray
-    positive: BoolArray
-    clusters: IntArray
+    `compared` holds the point for the wanted recall by each signal that was tried.
+    """
 
-    @property
-    def trials(self) -> FloatArray:
-        """Smallest signal of each cluster's positives in ascending order, shape (clusters with a positive,)."""
-        clusters, signals = self.clusters[self.positive], self.signals[self.positive]
-        return np.sort([signals[clusters == cluster].min() for cluster in np.unique(clusters)])
-
-    def early(self, threshold: float, share: float | None = None) -> float:
-        """Return the share of rows below a threshold; given `share`, for an input with that share of positives."""
-        below = self.signals < threshold
-        if share is None:
-            return float(below.mean())
-        negatives = ~self.positive
-        rest = below[negatives].mean() if negatives.any() else 0.0
-        return float(share * below[self.positive].mean() + (1 - share) * rest)
+    kind: SignalKind
+    unseen: Unseen
+    confidence: float
+    compared: dict[SignalKind, Point]
+    reason: str
 
 
 def highest_recall(positives: int, confidence: float = CONFIDENCE) -> float:
@@ -161,31 +157,37 @@ def build_cascade(
         candidate = _candidate(run, dataset, first, main.manifest.recipe)
         parameters["first"] = candidate.name
         with replacing_folder(folder) as made, steps("finding what the first student may answer alone", None):
-            bundle = write_candidate(run, dataset, candidate, made / CASCADE_LAYOUT["first"], _choice(candidate, main))
-            unseen = _unseen(candidate, dataset, bundle.student.predict, filter_)
-            if not unseen.positive.any():
-                raise RunError(f"{run.folder}: none of {unseen.positive.size:,} articles is positive; nothing is lost")
+            fitted = calibrate_candidate(run, dataset, candidate)
+            bundle = write_candidate(run, dataset, fitted, made / CASCADE_LAYOUT["first"], _choice(candidate, main))
+            by_score, by_probability = unseen_rows(fitted, dataset, bundle.student, filter_)
+            if not by_score.positive.any():
+                raise RunError(
+                    f"{run.folder}: none of {by_score.positive.size:,} articles is positive; nothing is lost"
+                )
             sample = dataset.part("validation").frame.head(TIMED)
             seconds = _seconds([bundle.student.predict, main.student.predict], sample, clock)
-            chosen = point(unseen, recall, seconds)
-            test = _held(bundle, chosen.threshold, dataset.part("test"))
+            signal = choose_signal(by_score, by_probability, recall, seconds)
+            chosen, trials = signal.compared[signal.kind], by_score.trials.size
             record = Cascade(
                 bundle=main.hash,
                 student=main.manifest.recipe,
                 first=candidate.name,
+                signal=signal.kind,
+                compared=signal.compared,
+                signal_reason=signal.reason,
                 wanted=recall,
                 confidence=CONFIDENCE,
                 chosen=chosen,
-                highest=highest_recall(unseen.trials.size),
-                positives=int(unseen.positive.sum()),
-                positive_clusters=unseen.trials.size,
-                articles=unseen.signals.size,
+                highest=highest_recall(trials, signal.confidence),
+                positives=int(by_score.positive.sum()),
+                positive_clusters=trials,
+                articles=by_score.signals.size,
                 positive_tiers=tuple(filter_.positive_tiers),
                 first_milliseconds=1000 * seconds[0],
                 second_milliseconds=1000 * seconds[1],
-                frontier=frontier(unseen, recall, seconds),
-                test=test,
-                why=_why(chosen, recall, unseen.trials.size, candidate.name),
+                frontier=frontier(signal.unseen, recall, seconds, signal.confidence),
+                test=_held(bundle, signal.kind, chosen.threshold, dataset.part("test")),
+                why=_why(chosen, recall, trials, candidate.name, signal),
             )
             record.save(made / CASCADE_LAYOUT["record"])
     note(f"cascade: {record.why}")
@@ -210,48 +212,45 @@ def _candidate(run: Run, dataset: Dataset, first: str | None, shipped: str) -> C
     return next(candidate for candidate in candidates if candidate.name == first)
 
 
-def _unseen(
-    candidate: Candidate, dataset: Dataset, predict: Callable[[pl.DataFrame], FloatArray], filter_: Filter
-) -> Unseen:
-    """Collect out-of-fold training rows, validation rows, and calibration rows if there are any."""
-    from potstill.training.folder import LAYOUT, read_scores
+def choose_signal(
+    by_score: Unseen, by_probability: Unseen | None, recall: float, seconds: tuple[float, float]
+) -> Chosen:
+    """Choose the signal that answers more articles early at a recall.
 
-    train = dataset.part("train")
-    path = candidate.folder / LAYOUT["held out"]
-    if not path.exists():
-        raise RunError(f"{candidate.folder}: holds no predictions of rows it had not seen; train it again")
-    ids, held_out = read_scores(path, dataset.dimensions)
-    if tuple(ids) != train.ids:
-        raise RunError(f"{candidate.folder}: was trained on other rows; train it again")
-    held_out[train.targeted] = np.nan
-    parts: list[tuple[Examples, FloatArray]] = [(train, held_out), (dataset.part("validation"), candidate.validation)]
-    if dataset.has_calibration_part:
-        rows = dataset.part("calibration")
-        parts.append((rows, predict(rows.frame)))
-    signals, positive, clusters = (
-        np.concatenate(column)
-        for column in zip(
-            *((signal(raw, filter_), positives(rows, filter_), rows.clusters) for rows, raw in parts), strict=True
-        )
-    )
-    # A fine-tuned student has out-of-fold predictions for only some of the training rows.
-    known = np.isfinite(signals)
-    return Unseen(signals[known], positive[known], clusters[known])
+    With too few positives to show the recall for each of two signals, the score is used, as without a probability.
 
-
-def positives(rows: Examples, filter_: Filter) -> BoolArray:
-    """Return which rows have a positive tier by the oracle's scores, shape (rows,).
-
-    A row with a masked score has no positive tier.
+    Args:
+        by_score: unseen rows with the weighted mean of raw scores.
+        by_probability: the same rows with the probability of a positive tier, or None.
+        recall: the wanted recall.
+        seconds: as for `point`.
     """
-    tiers = decide_rows(rows.scores, filter_, cap_hits(rows.texts, filter_))["tier"]
-    return np.asarray(tiers.is_in(filter_.positive_tiers).to_numpy(), dtype=np.bool_)
+    few = highest_recall(by_score.trials.size, OF_TWO) < recall
+    if by_probability is None or few:
+        reason = (
+            "the first student decides no tier by its probability"
+            if by_probability is None
+            else "the positives are too few to choose between the score and the probability"
+        )
+        only = point(by_score, recall, seconds)
+        return Chosen("score", by_score, CONFIDENCE, {"score": only}, reason)
+    compared: dict[SignalKind, Point] = {
+        "score": point(by_score, recall, seconds, OF_TWO),
+        "probability": point(by_probability, recall, seconds, OF_TWO),
+    }
+    by, than = ("probability", "score")
+    if compared["probability"].early <= compared["score"].early:
+        by, than = than, by
+    reason = f"by {by} {compared[by].early:.1%} of articles are answered early, by {than} {compared[than].early:.1%}"
+    return Chosen(by, by_probability if by == "probability" else by_score, OF_TWO, compared, reason)
 
 
-def frontier(unseen: Unseen, recall: float, seconds: tuple[float, float]) -> tuple[Point, ...]:
+def frontier(
+    unseen: Unseen, recall: float, seconds: tuple[float, float], confidence: float = CONFIDENCE
+) -> tuple[Point, ...]:
     """Return points from the highest supported recall downwards, including the target recall."""
-    highest = highest_recall(unseen.trials.size)
-    found = (point(unseen, value, seconds) for value in (highest, recall, *RECALLS) if value <= highest)
+    highest = highest_recall(unseen.trials.size, confidence)
+    found = (point(unseen, value, seconds, confidence) for value in (highest, recall, *RECALLS) if value <= highest)
     by_threshold = {one.threshold: one for one in found}
     return tuple(by_threshold[threshold] for threshold in sorted(by_threshold))
 
@@ -270,22 +269,24 @@ def _seconds(
     return first, second
 
 
-def _why(chosen: Point, recall: float, trials: int, first: str) -> str:
+def _why(chosen: Point, recall: float, trials: int, first: str, signal: Chosen) -> str:
     said = (
-        f"{first} answers {chosen.early:.0%} of articles alone; at least {chosen.recall:.1%} of positive articles go "
-        f"on ({CONFIDENCE:.0%} confidence, {trials:,} positives)"
+        f"{first} answers {chosen.early:.0%} of articles alone, by {_MEANING[signal.kind]}; at least "
+        f"{chosen.recall:.1%} of positive articles go on ({CONFIDENCE:.0%} confidence, {trials:,} positives)"
     )
     few = f", the highest recall that so few can show, where {recall:.1%} was wanted"
-    return said + (few if recall > highest_recall(trials) else "")
+    return said + (few if recall > highest_recall(trials, signal.confidence) else "")
 
 
-def _held(first: Bundle, threshold: float, rows: Examples) -> Held:
+_MEANING: dict[SignalKind, str] = {"score": "their weighted mean", "probability": "the probability of a positive tier"}
+
+
+def _held(first: Bundle, kind: SignalKind, threshold: float, rows: Examples) -> Held:
     """Check a threshold on rows that were not used to choose it."""
     if not len(rows):
         return Held(articles=0, early=0, positives=0, passed=0)
-    raw, outputs = predict_with_tiers(first.student, rows.frame)
-    decided = decide_raw(raw, fold_all(rows.texts), first.filter, first.calibration, outputs=outputs)
-    early, good = final_answers(decided, raw, first.filter, threshold), positives(rows, first.filter)
+    decided = decide_articles(first.student, rows.frame, first.filter, first.calibration)
+    early, good = final_answers(decided, first.filter, kind, threshold), positives(rows, first.filter)
     return Held(
         articles=len(rows), early=int(early.sum()), positives=int(good.sum()), passed=int((good & ~early).sum())
     )

@@ -1,15 +1,16 @@
 """Early answers: a cheap student scores first, and its answer is final where this loses hardly any positive article.
 
 Input: a cascade's folder, which `potstill cascade` makes next to a bundle: a second bundle, and a threshold with the
-recall that was measured for it. Output: for each article whether the cheap student's answer is final. It is never final
-if the cheap student itself considers the article positive.
+recall that was measured for it. Output: for each article whether the cheap student's answer is final. It is final if
+the signal, the weighted mean of the scores or the probability of a positive tier, is below the threshold; but never if
+the cheap student itself puts the article in a positive tier.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +19,7 @@ from potstill.bundle import load_bundle
 from potstill.bundle.deciding import decide_raw
 from potstill.errors import BundleError
 from potstill.records import Part, Record
+from potstill.verdict import positive_places
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
     from potstill.bundle.reading import Check
     from potstill.filters import Filter
     from potstill.types import BoolArray, FloatArray
+
+SignalKind: TypeAlias = Literal["score", "probability"]
+"""The signal of early answers: the weighted mean of raw scores, or the probability of any positive tier."""
 
 CASCADE_LAYOUT = {"record": "cascade.json", "first": "first"}
 """Contents of a cascade's folder: its record, and the bundle of the first student."""
@@ -65,12 +70,17 @@ class Cascade(Record):
     fault = BundleError
     made_by = "potstill cascade RUN"
 
-    schema_version: int = 1
+    schema_version: int = 2
     bundle: str
     """Hash of the second student's bundle."""
     student: str
     first: str
     """Recipe of the first student."""
+    signal: SignalKind = "score"
+    """What the thresholds are compared with; cascades of version 1 have none and use the score."""
+    compared: dict[SignalKind, Point] = Field(default_factory=dict)
+    """The point for the wanted recall by each signal that was tried."""
+    signal_reason: str = ""
     wanted: float
     confidence: float
     chosen: Point
@@ -99,9 +109,9 @@ class Early:
     record: Cascade
     bundle: Bundle
 
-    def final(self, decided: Decided, raw: FloatArray) -> BoolArray:
+    def final(self, decided: Decided) -> BoolArray:
         """Return for which articles the first student's answer is final; see `final_answers`."""
-        return final_answers(decided, raw, self.bundle.filter, self.record.chosen.threshold)
+        return final_answers(decided, self.bundle.filter, self.record.signal, self.record.chosen.threshold)
 
     def decide(
         self,
@@ -117,22 +127,36 @@ class Early:
         return decide_raw(raw, folded, own.filter, own.calibration, level, outputs=outputs, probabilities=probabilities)
 
 
-def final_answers(decided: Decided, raw: FloatArray, filter_: Filter, threshold: float) -> BoolArray:
+def final_answers(decided: Decided, filter_: Filter, kind: SignalKind, threshold: float) -> BoolArray:
     """Return for which articles a first student's answer is final, shape (articles,).
 
     Args:
-        decided: the first student's verdicts.
-        raw: its raw scores, shape (articles, dimensions), NaN where it gave none.
+        decided: the first student's verdicts, by its operating point.
         filter_: the filter whose positive tiers must not be lost.
+        kind: the signal.
         threshold: articles with a lower signal are answered early.
     """
     judged = decided.judged
-    positive = np.isin(judged.tiers, [at for at, tier in enumerate(filter_.tiers) if tier.positive])
-    return np.asarray(np.isfinite(judged.overall) & ~positive & (signal(raw, filter_) < threshold))
+    positive = np.isin(judged.tiers, positive_places(filter_))
+    return np.asarray(np.isfinite(judged.overall) & ~positive & (signal(decided, filter_, kind) < threshold))
 
 
-def signal(raw: FloatArray, filter_: Filter) -> FloatArray:
-    """Compute the signal for early answers, shape (rows,): the weighted mean of raw scores, clipped to the scale.
+def signal(decided: Decided, filter_: Filter, kind: SignalKind) -> FloatArray:
+    """Return the signal for early answers, shape (articles,), NaN where the student gave no score.
+
+    Raises:
+        BundleError: the student decides no tier by its probability, and that is the signal.
+    """
+    if kind == "score":
+        return weighted_mean(decided.raw, filter_)
+    if decided.positive is None:
+        raise BundleError("cascade: its first student computes no probability of a tier; run: potstill cascade")
+    # The last column is the probability of the last positive tier or a better one.
+    return decided.positive[:, -1]
+
+
+def weighted_mean(raw: FloatArray, filter_: Filter) -> FloatArray:
+    """Return the weighted mean of raw scores, clipped to the scale, shape (rows,).
 
     It does not use calibration, gates or caps, so that it contains nothing that was fitted on the same rows.
     """

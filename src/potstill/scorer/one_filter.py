@@ -250,7 +250,7 @@ class FilterScorer:
         first = early.decide(
             raw, prepared.windows.folded, self.level, outputs=outputs, probabilities=self._needs_probabilities
         )
-        final = early.final(first, raw)
+        final = early.final(first)
         second = self._decide(*self._raw(self.bundle, rows, kept & ~final), prepared)
         students = np.where(final, early.bundle.manifest.recipe, self.bundle.manifest.recipe).tolist()
         answered_by = [student if scored else None for student, scored in zip(students, kept.tolist(), strict=True)]
