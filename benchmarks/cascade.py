@@ -16,7 +16,9 @@ the first student ran side by side.
 
 Out-of-fold signals take minutes, and are kept under `runs/` between runs.
 
-    POTSTILL_DATA=... python benchmarks/cascade.py [--articles 48] [--rounds 3] [--recorded] [--seeds 3]
+    POTSTILL_DATA=... python benchmarks/cascade.py [--articles 48] [--rounds 3] [--recorded] [--seeds 1]
+
+Parts and sets that are not asked for keep their figures of before.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +65,8 @@ if TYPE_CHECKING:
 
     from potstill.bundle import Bundle
     from potstill.dataset import Examples
-    from potstill.types import BoolArray, FloatArray
+    from potstill.filters import Filter
+    from potstill.types import BoolArray, FloatArray, IntArray
 
 RESULT = Path(__file__).parent / "results" / "cascade.json"
 FRACTIONS = Fractions(train=0.8, validation=0.1, test=0.1)
@@ -91,8 +95,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--articles", type=int, default=48, help="articles that are timed")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--sets", nargs="+", choices=list(FIRST), default=list(FIRST))
+    parser.add_argument("--parts", nargs="+", choices=("signals", "speeds"), default=("signals", "speeds"))
     parser.add_argument("--recorded", action="store_true", help="take the speeds of results/speed.json")
     parser.add_argument("--out", type=Path, default=RESULT)
     arguments = parser.parse_args()
@@ -104,12 +109,13 @@ def main() -> int:
         except NoDataError as error:
             print(f"skipped: {error}", file=sys.stderr)
             continue
-        of_sets = result.get("sets", {}) | {name: measured(labelled, arguments.seeds)}
-        result |= {"sets": of_sets}
-        if name == "sustainability-all":
-            result |= with_speeds(labelled, arguments)
-        result |= {"targets_times_transformers_pipeline": TARGETS, "processor": this_machine().model_dump()}
-        write(arguments.out, result, started)
+        # Written after each part, so that a killed run keeps the parts that were done.
+        if "signals" in arguments.parts:
+            result["sets"] = result.get("sets", {}) | {name: measured(labelled, arguments.seeds)}
+            write(arguments.out, result, started)
+        if "speeds" in arguments.parts and name == "sustainability-all":
+            result |= with_speeds(labelled, arguments) | {"processor": this_machine().model_dump()}
+            write(arguments.out, result, started)
     return 0
 
 
@@ -149,32 +155,31 @@ def ways(labelled: LabelledSet, seed: int) -> dict[str, Unseen]:
     raw = unseen_scores(recipe, rows, seed)
     found = {
         SCORE: by(weighted_mean(raw, filter_)),
-        PROBABILITY: by(HeldOutRows(rows, raw, None).cross_fitted(filter_, OUT_OF_FOLD, seed)),
+        PROBABILITY: by(probabilities(rows, raw, None, filter_, seed)),
     }
     for name, fit in positive_only(recipe).items():
         known = replace(rows, scores=good[:, None].astype(np.float64), dimensions=("positive",))
-        found[name] = by(kept([name, recipe.hash, list(rows.ids), seed], lambda known=known, fit=fit: fit(known, seed)))
+        key = [name, recipe.hash, list(rows.ids), seed]
+        found[name] = by(kept(key, lambda known=known, fit=fit: fit(known, folds(rows.clusters, rows.scores, 5, seed))))
     if labelled.name in ENCODED:
         fit = fitter(load_recipe(ENCODER), seed=seed, encoder=known_features(labelled, ENCODER))
         outputs = with_tier_head(fit(rows), rows, filter_)[1]
         raw = predict_out_of_fold(fit, rows, 5, seed)
         found |= {
             f"{ENCODER}, {SCORE}": by(weighted_mean(raw, filter_)),
-            f"{ENCODER}, {PROBABILITY}, tier head": by(
-                HeldOutRows(rows, raw, outputs).cross_fitted(filter_, OUT_OF_FOLD, seed)
-            ),
+            f"{ENCODER}, {PROBABILITY}, tier head": by(probabilities(rows, raw, outputs, filter_, seed)),
         }
     return found
 
 
-def positive_only(recipe: TfidfRecipe) -> dict[str, Callable[[Examples, int], FloatArray]]:
+def positive_only(recipe: TfidfRecipe) -> dict[str, Callable[[Examples, IntArray], FloatArray]]:
     """Students that know the positive tier alone: each gives out-of-fold signals of rows labelled 0 or 1."""
 
-    def ridge(rows: Examples, seed: int) -> FloatArray:
-        return out_of_fold(lambda some: fit_tfidf(recipe, some), rows, folds(rows.clusters, rows.scores, 5, seed))[:, 0]
+    def ridge(rows: Examples, fold: IntArray) -> FloatArray:
+        return out_of_fold(lambda some: fit_tfidf(recipe, some), rows, fold)[:, 0]
 
-    def logistic(rows: Examples, seed: int) -> FloatArray:
-        fold, found = folds(rows.clusters, rows.scores, 5, seed), np.empty(len(rows))
+    def logistic(rows: Examples, fold: IntArray) -> FloatArray:
+        found = np.empty(len(rows))
         texts = np.array([text or "" for text in rows.texts], dtype=object)
         for number in np.unique(fold):
             inside, outside = fold != number, fold == number
@@ -247,8 +252,7 @@ def with_speeds(labelled: LabelledSet, arguments: argparse.Namespace) -> dict[st
             seconds = timed(bundle, first.predict, test.take(np.arange(arguments.articles)), arguments.rounds)
     second = min((one for one in seconds if one.startswith("second")), key=lambda one: float(np.median(seconds[one])))
     by_score = Unseen(weighted_mean(raw, filter_), good, seen.clusters)
-    probability = HeldOutRows(seen, raw, None).cross_fitted(filter_, OUT_OF_FOLD, 0)
-    by_probability = Unseen(probability, good, seen.clusters)
+    by_probability = Unseen(probabilities(seen, raw, None, filter_, 0), good, seen.clusters)
     decided = decide_articles(first, test.frame, filter_, calibrate(raw, seen, filter_, OUT_OF_FOLD))
     frontiers = {}
     for kind, unseen in (("score", by_score), ("probability", by_probability)):
@@ -288,6 +292,14 @@ def unseen_scores(recipe: TfidfRecipe, seen: Examples, seed: int) -> FloatArray:
         [recipe.hash, list(seen.ids), seed],
         lambda: out_of_fold(lambda some: fit_tfidf(recipe, some), seen, folds(seen.clusters, seen.scores, 5, seed)),
     )
+
+
+def probabilities(
+    rows: Examples, raw: FloatArray, outputs: FloatArray | None, filter_: Filter, seed: int
+) -> FloatArray:
+    """The probability of a positive tier of each row, by calibrations without the row."""
+    key = ["probability", list(rows.ids), sha256(raw.tobytes()).hexdigest(), outputs is None, seed]
+    return kept(key, lambda: HeldOutRows(rows, raw, outputs).cross_fitted(filter_, OUT_OF_FOLD, seed))
 
 
 def kept(key: list[Any], compute: Callable[[], FloatArray]) -> FloatArray:

@@ -237,6 +237,7 @@ def test_the_commands_make_it_and_score_with_it(run, cascade, tmp_path):
     assert done.exit_code == 0, done.output
     assert "<- chosen" in done.stdout
     assert "tfidf-ridge before constant" in done.stdout
+    assert f"signal of early answers: {cascade.signal}, because {cascade.signal_reason}\n" in done.stdout
     following = f"potstill score {run.path('bundle')} FILE -o RESULTS --cascade {run.path('cascade')}"
     assert done.output.splitlines()[-1] == f"next: {following}"
     frame, _ = articles(30, seed=9)

@@ -43,6 +43,7 @@ def cascade(
         f"{found.positives:,} are {' or '.join(found.positive_tiers)} "
         f"({found.positive_clusters:,} without near-duplicates)"
     )
+    print(f"signal of early answers: {found.signal}, because {found.signal_reason}")
     print(f"{'minimum recall':>18} {'answered early':>16} {'at 5% positives':>16} {'articles/s':>12}")
     for one in found.frontier:
         chosen = "  <- chosen" if one.threshold == found.chosen.threshold else ""
