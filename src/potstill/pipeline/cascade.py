@@ -238,8 +238,9 @@ def choose_signal(
         "score": point(by_score, recall, seconds, OF_TWO),
         "probability": point(by_probability, recall, seconds, OF_TWO),
     }
-    by, than = ("probability", "score")
-    if compared["probability"].early <= compared["score"].early:
+    by: SignalKind = "score"
+    than: SignalKind = "probability"
+    if compared["probability"].early > compared["score"].early:
         by, than = than, by
     reason = f"by {by} {compared[by].early:.1%} of articles are answered early, by {than} {compared[than].early:.1%}"
     return Chosen(by, by_probability if by == "probability" else by_score, OF_TWO, compared, reason)
