@@ -3,13 +3,15 @@
 import shutil
 
 import pytest
+from browser import browser
 from evaluated_run import evaluated_run
 
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.evaluation import Evaluation
 from potstill.files import read_json, write_json
 from potstill.pipeline.run import Run
-from potstill.report.blocks import Panels, Paragraph, Shown, Table
+from potstill.report import write_report
+from potstill.report.blocks import Figure, Paragraph, Shown, Table
 from potstill.report.facts import collect
 from potstill.report.sections import SECTIONS
 from potstill.report.sections.operating_points import operating_points
@@ -33,6 +35,15 @@ def tables(run):
 def cells(table, row=0):
     heads = [column.label for column in table.columns]
     return dict(zip(heads, ["".join(map(str, cell)) for cell in table.rows[row].cells], strict=True))
+
+
+def label(curve, step):
+    """Return what the chart says about one of the recorded cuts."""
+    named, found = curve["named"][step], curve["found"][step]
+    return (
+        f"cut {curve['cuts'][step]:.2f}: names {named} ({1000 * named / curve['rows']:,.0f} per 1,000), "
+        f"finds {found} of {curve['positives']}, recall {found / curve['positives']:.0%}, precision {found / named:.0%}"
+    )
 
 
 def test_it_follows_the_summary():
@@ -76,16 +87,40 @@ def test_every_number_is_a_recorded_fact(run):
 def test_the_curve_is_that_of_the_bundle_and_its_chosen_cut_is_marked(run):
     decisions = read_json(run.path("bundle") / BUNDLE_LAYOUT["calibration"])["decisions"]
     curve, cut = decisions["curves"][0], decisions["cuts"][0]
-    (panels,) = (block for block in operating_points(collect(run)).blocks if isinstance(block, Panels))
-    (figure,) = panels.items
+    (figure,) = (block for block in operating_points(collect(run)).blocks if isinstance(block, Figure))
     assert figure.sources == ("bundle/calibration.json",)
     assert [row["cut"] for row in figure.data] == curve["cuts"]
     assert [row["recall"] for row in figure.data] == [found / curve["positives"] for found in curve["found"]]
     assert [row["volume"] for row in figure.data] == [1000 * named / curve["rows"] for named in curve["named"]]
     (chosen,) = (row for row in figure.data if row["chosen"])
     assert chosen["cut"] == cut["probability"]
-    assert f"finds {cut['found']} of {cut['positives']}, names {cut['named']} (" in chosen["label"]
+    assert chosen["label"] == label(curve, curve["cuts"].index(cut["probability"]))
     assert chosen["precision"] == cut["found"] / cut["named"]
+
+
+def test_the_slider_shows_what_each_recorded_cut_names_and_finds(run):
+    decisions = read_json(run.path("bundle") / BUNDLE_LAYOUT["calibration"])["decisions"]
+    curve = decisions["curves"][0]
+    start, last = curve["cuts"].index(decisions["cuts"][0]["probability"]), len(curve["cuts"]) - 1
+    with browser() as started:
+        page = started.open(write_report(run).as_uri())
+        page.until("document.querySelector('input[type=range][name=step]')")
+        text = (
+            "[...document.querySelectorAll('svg text')].map((one) => one.textContent).find((one) => /^cut /.test(one))"
+        )
+        page.until(f"{text} === {label(curve, start)!r}")
+        for step in (0, last // 2, last):
+            page.ask(
+                f"(() => {{ const s = document.querySelector('input[type=range][name=step]'); s.value = {step};"
+                "s.dispatchEvent(new Event('input', {bubbles: true})); })()"
+            )
+            page.until(f"{text} === {label(curve, step)!r}")
+        line = "[...document.querySelectorAll('svg text')].find((one) => /^cut /.test(one.textContent))"
+        ends = f"[{line}.getBoundingClientRect().right, {line}.closest('svg').getBoundingClientRect().right]"
+        right, edge = page.ask(ends)
+        assert right <= edge
+        assert page.complaints() == []
+    assert len({label(curve, step) for step in (0, start, last // 2, last)}) >= 3
 
 
 def test_a_promise_that_was_lowered_is_explained(run):

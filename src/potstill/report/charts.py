@@ -292,16 +292,18 @@ def prepare_curve(calibration: Record, place: int) -> list[dict[str, Any]]:
     for step in range(calibration.size(*at, "cuts")):
         named, both = (calibration.at(*at, name, step).value for name in ("named", "found"))
         cut = calibration.at(*at, "cuts", step).value
+        recall, precision = both / positives, both / named if named else None
+        shown = "undefined" if precision is None else f"{precision:.0%}"
         found.append(
             {
                 "step": step,
                 "cut": cut,
-                "recall": both / positives,
-                "precision": both / named if named else None,
+                "recall": recall,
+                "precision": precision,
                 "volume": 1000 * named / rows,
                 "chosen": cut == chosen,
-                "label": f"cut {cut:.2f}: finds {both:,} of {positives:,}, names {named:,} "
-                f"({1000 * named / rows:,.0f} per 1,000)",
+                "label": f"cut {cut:.2f}: names {named:,} ({1000 * named / rows:,.0f} per 1,000), finds {both:,} of "
+                f"{positives:,}, recall {recall:.0%}, precision {shown}",
                 "field": pointer(*at, "cuts", step),
             }
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from potstill.operating_points import GOALS
 from potstill.report import charts
-from potstill.report.blocks import Block, Column, Figure, Panels, Paragraph, Row, Section, Shown, Table, Text
+from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Shown, Table, Text
 from potstill.report.sections.parts import DASH, Path, interval, show
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _chosen(calibration: Record) -> list[Block]:
     figures = tuple(
         Figure(
             f"curve-{place}",
-            f"{calibration.at(*_CUTS, place, 'tier').value} (or better)",
+            f"Precision and recall: {calibration.at(*_CUTS, place, 'tier').value} (or better)",
             "Precision by recall at each cut on the tier's probability; a slider moves the marked cut.",
             points,
             charts.plot_curve,
@@ -168,7 +168,7 @@ def _chosen(calibration: Record) -> list[Block]:
             ),
         )
     )
-    return [table, *notes, *((intro, Panels("Precision and recall", figures)) if figures else ())]
+    return [table, *notes, *([intro] if figures else []), *figures]
 
 
 def _point(record: Record, at: Path) -> Text:
