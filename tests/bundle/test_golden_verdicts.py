@@ -156,7 +156,7 @@ class TestCalibration:
 
         change_json(bundle, "calibration.json", widen)
         for proof in (verify_bundle, load_bundle):
-            with pytest.raises(BundleError, match=r"verdicts\.json: near: the interval at [\d.]+% reaches"):
+            with pytest.raises(BundleError, match=r"verdicts\.json: near: the factor of the interval at [\d.]+% is"):
                 proof(bundle)
 
     def test_a_curve_that_turns_where_no_golden_text_is_scored_is_refused(self, bundle):

@@ -80,7 +80,11 @@ class Words(Part):
 
 
 class Calibrated(Part):
-    """Values of one dimension's calibration: raw scores, calibrated scores, interval middles, and widths by level."""
+    """Values of one dimension's calibration.
+
+    Raw scores, and for each the calibrated score, the middle of the interval and, where there is a spread, its centre
+    and its reach below and above; the factors of the intervals by level (half-widths without a spread).
+    """
 
     dimension: str
     knots: int
@@ -88,6 +92,7 @@ class Calibrated(Part):
     scores: tuple[float, ...]
     middles: tuple[float, ...]
     widths: tuple[float | None, ...] = Field(min_length=len(LEVELS), max_length=len(LEVELS))
+    spread: tuple[tuple[float, ...], ...] | None = None
 
 
 class Odds(Part):
@@ -261,6 +266,7 @@ def _curve(curve: Curve, raw: FloatArray, calibration: Calibration) -> Calibrate
         raw=tuple(raw.tolist()),
         scores=tuple(np.clip(curve.apply(raw), calibration.low, calibration.high).tolist()),
         middles=tuple(curve.middle(raw).tolist()),
+        spread=None if curve.spread is None else tuple(tuple(c.tolist()) for c in curve.spread.at(curve.middle(raw))),
         widths=tuple(None if math.isinf(width) else width for width in widths),
     )
 
@@ -380,14 +386,17 @@ def _same_curves(recorded: Sequence[Calibrated], calibration: Calibration, allow
             and _near(was.scores, is_.scores, allowed)
             and _near(was.middles, is_.middles, allowed)
         )
+        same &= (was.spread is None) == (is_.spread is None) and all(
+            _near(before, now, allowed) for before, now in zip(was.spread or (), is_.spread or (), strict=True)
+        )
         if not same:
             raise BundleError(
-                f"{was.dimension}: its curve is not as recorded; calibration.json is not that of the training"
+                f"{was.dimension}: its curve or spread is not as recorded; calibration.json is not that of the training"
             )
         for level, before, now in zip(LEVELS, was.widths, is_.widths, strict=True):
             if not _near((before,), (now,), allowed):
                 raise BundleError(
-                    f"{was.dimension}: the interval at {level:.1%} reaches {now}, recorded was {before}; "
+                    f"{was.dimension}: the factor of the interval at {level:.1%} is {now}, recorded was {before}; "
                     "calibration.json is not that of the training"
                 )
 

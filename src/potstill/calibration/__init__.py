@@ -7,15 +7,14 @@ JSON record that is part of a bundle.
 from potstill.calibration.abstention import SURE, Abstention, Cut, cut_for, given_probability, least_error
 from potstill.calibration.curves import (
     FEWEST_CLUSTERS,
-    LEVELS,
     Calibration,
     Curve,
-    conformal_widths,
     fit_calibration,
     no_calibration,
 )
 from potstill.calibration.cuts import PrecisionRecall, TierCut, choose_cut
 from potstill.calibration.decisions import Decisions, Signal, belonging
+from potstill.calibration.intervals import LEVELS, Spread
 from potstill.calibration.odds import MOST_RESIDUALS, Residuals
 
 __all__ = [
@@ -31,10 +30,10 @@ __all__ = [
     "PrecisionRecall",
     "Residuals",
     "Signal",
+    "Spread",
     "TierCut",
     "belonging",
     "choose_cut",
-    "conformal_widths",
     "cut_for",
     "fit_calibration",
     "given_probability",

@@ -10,7 +10,6 @@ own rows makes a student worse on all others.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -28,6 +27,7 @@ from potstill.calibration.decisions import (
     cross_fitted_odds,
     fit_decisions,
 )
+from potstill.calibration.intervals import FEWEST_FOR_SPREAD, LEVELS, Spread, ends_of, factor_at, fit_intervals
 from potstill.calibration.odds import Residuals, fit_residuals
 from potstill.errors import BadInput, BundleError, DatasetError
 from potstill.records import Part, Record
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from potstill.types import FloatArray, IntArray
     from potstill.verdict import Rules
 
-LEVELS: tuple[float, ...] = (*(round(percent / 100, 2) for percent in range(1, 100)), 0.995, 0.999)
-"""Levels whose interval widths are stored; a level in between uses the width of the next higher one."""
+USUAL_LEVEL = 0.9
+"""Level of the intervals whose typical width is recorded."""
 
 FEWEST_CLUSTERS = 30
 """Minimum number of independent rows to try a curve; with fewer, its gain cannot be distinguished from noise."""
@@ -67,9 +67,11 @@ class Curve(Part):
 
     `x` and `y` are the knots of the curve, both increasing, applied with `numpy.interp`; empty for `none`. `before` and
     `after` are held-out MAE without and with the curve (both clipped to the scale; equal for `none`; None without any
-    row), `n` is the number of rows behind them, and `reason` explains the choice in words. `widths` are the half-widths
-    of intervals around their middle (`middle`) at `LEVELS`; None if `n` is too small for the level, in which case the
-    interval is the whole scale.
+    row), `n` is the number of rows behind them, and `reason` explains the choice in words. `spread` says how far labels
+    lie from the middle (`middle`) of intervals, and `widths` are the factors by which it is multiplied at `LEVELS`;
+    None if `n` is too small for the level, in which case the interval is the whole scale. Without a spread, `widths`
+    are half-widths of intervals around their middle. `half_width` is the median half-width of the 90% intervals of the
+    rows behind it, clipped to the scale; None in older records.
     """
 
     dimension: str
@@ -81,6 +83,8 @@ class Curve(Part):
     after: Finite | None
     reason: str
     widths: tuple[Finite | None, ...] = Field(min_length=len(LEVELS), max_length=len(LEVELS))
+    spread: Spread | None = None
+    half_width: Finite | None = None
 
     @model_validator(mode="after")
     def _rises(self) -> Self:
@@ -106,6 +110,10 @@ class Curve(Part):
         """Return the middle of intervals, shape (rows,): the curve without flat segments and without clipping."""
         return _extended(raw, self._points)
 
+    def ends(self, raw: FloatArray, level: float) -> tuple[FloatArray, FloatArray]:
+        """Return both ends of intervals, each of shape (rows,), before clipping to the scale."""
+        return ends_of(self.middle(raw), self.spread, factor_at(self.widths, level))
+
 
 class Calibration(Record):
     """One curve per dimension, in the filter's order, on the scale from `low` to `high`.
@@ -119,7 +127,7 @@ class Calibration(Record):
     made_by = "potstill bundle RUN"
     oldest = 3
 
-    schema_version: int = 4
+    schema_version: int = 5
     low: Finite
     high: Finite
     origin: str = ""
@@ -166,7 +174,8 @@ class Calibration(Record):
     def intervals(self, predicted: FloatArray, level: float = 0.9) -> tuple[FloatArray, FloatArray]:
         """Return both ends of intervals that hold the label with probability `level`, each of `predicted`'s shape.
 
-        Intervals are centred on `Curve.middle`, clipped to the scale, and extended to include the calibrated score.
+        Intervals reach below and above `Curve.middle` as far as labels of similar predictions do, are clipped to the
+        scale, and are extended to include the calibrated score.
         They are the whole scale if there were too few rows for the level (`Curve.widths`), and NaN if the prediction is
         not finite.
 
@@ -186,15 +195,14 @@ class Calibration(Record):
         if not 0 < level < 1:
             raise ValueError(f"level {level} is not between 0 and 1")
         raw = np.where(np.isnan(scores), np.nan, predicted)
-        middle = np.column_stack([curve.middle(raw[:, column]) for column, curve in enumerate(self.curves)])
-        reach = np.array([_half_width(curve, level) for curve in self.curves])
+        ends = [curve.ends(raw[:, column], level) for column, curve in enumerate(self.curves)]
         # NaN + inf is NaN, so a row without a score gets no interval.
-        low, high = (np.clip(end, self.low, self.high) for end in (middle - reach, middle + reach))
+        low, high = (np.clip(np.column_stack(end), self.low, self.high) for end in zip(*ends, strict=True))
         return scores, np.minimum(low, scores), np.maximum(high, scores)
 
     def width(self, dimension: str, level: float) -> float:
-        """Return the half-width of a dimension's intervals before clipping; infinite for the whole scale."""
-        return _half_width(self.curves[self.dimensions.index(dimension)], level)
+        """Return the factor of a dimension's intervals at a level; infinite for the whole scale."""
+        return factor_at(self.curves[self.dimensions.index(dimension)].widths, level)
 
     def tier_odds(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
         """Return the probability of each tier as the residuals give it, shape (rows, tiers).
@@ -301,6 +309,10 @@ def fit_calibration(
         choice = _choose(rows, least, seed)
         unseen = _held_out(rows, least, seed)
         held_out[known, column] = unseen.scores
+        enough = len(np.unique(rows.clusters)) >= FEWEST_FOR_SPREAD
+        spread, factors = fit_intervals(
+            unseen.middles, rows.y, rows.folds(seed) if enough else None, low=low, high=high
+        )
         curves.append(
             Curve(
                 dimension=name,
@@ -311,7 +323,9 @@ def fit_calibration(
                 before=choice.before,
                 after=choice.after,
                 reason=choice.reason,
-                widths=conformal_widths(unseen.distances),
+                widths=factors,
+                spread=spread,
+                half_width=_typical_half_width(rows, choice.knots, spread, factor_at(factors, USUAL_LEVEL)),
             )
         )
     left = fit_residuals(held_out, scores, low=low, seed=seed)
@@ -333,14 +347,6 @@ def fit_calibration(
         abstention=abstention,
         decisions=decisions,
     )
-
-
-def conformal_widths(distances: FloatArray) -> tuple[float | None, ...]:
-    """Return the ceil((n + 1) level)-th smallest of n distances at each of `LEVELS`; None if n is too small."""
-    ordered = np.sort(distances)
-    # Without rounding, 0.9 * 10 could be slightly more than 9.
-    places = [math.ceil(round((len(ordered) + 1) * level, 9)) for level in LEVELS]
-    return tuple(float(ordered[place - 1]) if place <= len(ordered) else None for place in places)
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,14 +372,6 @@ class _Rows:
     def errors(self, knots: _Knots | None) -> FloatArray:
         """Return absolute errors, with or without a curve."""
         return np.abs(self.y - self.scores(knots))
-
-    def distances(self, knots: _Knots | None) -> FloatArray:
-        """Return the half-width that an interval needs to hold the label after clipping to the scale."""
-        off = self.y - _middle(self.raw, knots)
-        # An interval entirely below the scale is clipped to the lower end, so it holds a label there; the same applies
-        # above.
-        off = np.where(self.y <= self.low, np.minimum(off, 0.0), off)
-        return np.abs(np.where(self.y >= self.high, np.maximum(off, 0.0), off))
 
     def folds(self, seed: int) -> IntArray:
         from potstill.dataset import folds
@@ -433,28 +431,29 @@ def _cross_fitted(rows: _Rows, fold: IntArray, fit: Callable[[_Rows], _Knots | N
 
 @dataclass(frozen=True, slots=True)
 class _HeldOut:
-    """Scores and distances, shape (rows,), by curves fitted without the row."""
+    """Scores and middles of intervals, shape (rows,), by curves fitted without the row."""
 
     scores: FloatArray
-    distances: FloatArray
+    middles: FloatArray
 
 
 def _held_out(rows: _Rows, least: float, seed: int) -> _HeldOut:
     """Cross-fit the whole procedure, including the choice of the curve."""
     if len(np.unique(rows.clusters)) < _FOLDS:
-        return _HeldOut(rows.scores(None), rows.distances(None))
+        return _HeldOut(rows.scores(None), _middle(rows.raw, None))
     fold, found = rows.folds(seed), _HeldOut(np.empty(len(rows)), np.empty(len(rows)))
     for k in range(_FOLDS):
         knots = _choose(rows.take(fold != k), least, seed).knots
         part = rows.take(fold == k)
-        found.scores[fold == k], found.distances[fold == k] = part.scores(knots), part.distances(knots)
+        found.scores[fold == k], found.middles[fold == k] = part.scores(knots), _middle(part.raw, knots)
     return found
 
 
-def _half_width(curve: Curve, level: float) -> float:
-    place = bisect_left(LEVELS, level - 1e-12)
-    half = curve.widths[place] if place < len(LEVELS) else None
-    return math.inf if half is None else half
+def _typical_half_width(rows: _Rows, knots: _Knots | None, spread: Spread | None, factor: float) -> float | None:
+    if math.isinf(factor):
+        return None
+    low, high = (np.clip(end, rows.low, rows.high) for end in ends_of(_middle(rows.raw, knots), spread, factor))
+    return round(float(np.median(high - low)) / 2, 6)
 
 
 def _middle(raw: FloatArray, knots: _Knots | None) -> FloatArray:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from potstill.calibration import LEVELS
 from potstill.report.blocks import Column, Paragraph, Row, Section, Table, Text
-from potstill.report.sections.parts import INTERVAL_LEVEL, show, spaced
+from potstill.report.sections.parts import half_width, show, spaced
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 def calibration(facts: Facts) -> Section:
     """Which calibration was kept and why, and the width and coverage of the intervals."""
     record, evaluation = facts.calibration, facts.evaluation
-    width = LEVELS.index(INTERVAL_LEVEL)
     named = {record.at("curves", i, "dimension").value: i for i in range(record.size("curves"))}
     rows = tuple(
         Row(
@@ -28,7 +26,7 @@ def calibration(facts: Facts) -> Section:
                 (show(record, "score", "curves", i, "before"),),
                 (show(record, "score", "curves", i, "after"),),
                 (show(record, "count", "curves", i, "n"),),
-                (show(record, "score", "curves", i, "widths", width, absent="whole scale"),),
+                (show(record, "score", *half_width(record, i), absent="whole scale"),),
                 (show(evaluation, "percent", "shipped", "coverage", str(name)),),
             )
         )

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from potstill.calibration import LEVELS
 from potstill.report import charts
 from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
 from potstill.report.rules import RULES, grade, holds, rate, threshold
 from potstill.report.sections.decisions import current
-from potstill.report.sections.parts import INTERVAL_LEVEL, headline, interval, load_remark, show, spaced
+from potstill.report.sections.parts import half_width, headline, interval, load_remark, show, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -316,9 +315,9 @@ def _coverage_fits(evaluation: Record, name: str) -> bool | None:
 
 def _widest(facts: Facts) -> tuple[str, Fact] | None:
     """The dimension with the widest interval, and half the width of the interval."""
-    record, place = facts.calibration, LEVELS.index(INTERVAL_LEVEL)
+    record = facts.calibration
     widths = [
-        (str(record.at("curves", i, "dimension").value), record.at("curves", i, "widths", place))
+        (str(record.at("curves", i, "dimension").value), record.at(*half_width(record, i)))
         for i in range(record.size("curves"))
     ]
     known = [item for item in widths if item[1].recorded]

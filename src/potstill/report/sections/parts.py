@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from potstill.calibration import LEVELS
 from potstill.report.blocks import Shown
 from potstill.report.facts import Record
 from potstill.training.facts import StudentRecord
@@ -68,6 +69,12 @@ def figures(evaluation: Record, at: Path) -> tuple[Text, ...]:
         (show(evaluation, "score", *at, "r2"),),
         (show(evaluation, "score", *at, "spearman"),),
     )
+
+
+def half_width(record: Record, curve: int) -> tuple[str | int, ...]:
+    """Return where a calibration records half the width of its 90% intervals; older ones have one width for all."""
+    typical: tuple[str | int, ...] = ("curves", curve, "half_width")
+    return typical if record.at(*typical).recorded else ("curves", curve, "widths", LEVELS.index(INTERVAL_LEVEL))
 
 
 def show(record: Record, kind: Kind, *path: str | int, absent: str | None = None) -> Shown:
