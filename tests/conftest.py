@@ -36,6 +36,22 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """Keep features of tests out of the user's cache; converted backbones are still shared with it."""
+    users = os.environ.get("POTSTILL_CACHE")
+    usual = Path(users) if users else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "potstill"
+    (usual / "backbones").mkdir(parents=True, exist_ok=True)
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "backbones").symlink_to(usual / "backbones")
+    os.environ["POTSTILL_CACHE"] = str(folder)
+    yield
+    if users is None:
+        del os.environ["POTSTILL_CACHE"]
+    else:
+        os.environ["POTSTILL_CACHE"] = users
+
+
+@pytest.fixture(autouse=True, scope="session")
 def quiet_machine():
     """Make tests independent of the machine's load; tests about load set it themselves."""
     with pytest.MonkeyPatch.context() as patched:

@@ -27,7 +27,7 @@ from potstill.pipeline.distill import NumberedStages, why_stale
 from potstill.pipeline.evaluate import evaluate_run
 from potstill.pipeline.label import label_run
 from potstill.pipeline.run import LAYOUT, Run
-from potstill.pipeline.train import share_features, train_run, train_runs
+from potstill.pipeline.train import train_run, train_runs
 from potstill.report import LAYOUT as REPORT
 from potstill.report import write_report
 from potstill.scorer import Scorer
@@ -178,7 +178,7 @@ def run_demo(
     recipes = FULL_RECIPES if full and not together else RECIPES
     for run in runs:
         why = why_stale(run, "train") or _other_seed(run, "train", seed) or _missing(run, recipes)
-        fit = functools.partial(_train, run, runs[0], recipes, seed)
+        fit = functools.partial(_train, run, recipes, seed)
         stages.run(
             f"{run.filter.name}: students", why, f"train {len(recipes)} students", fit, partly="finished students"
         )
@@ -217,9 +217,8 @@ def _label(folder: Path, name: str, articles: Path) -> None:
     label_run(folder / name, load_filter(name), articles, open_oracle(f"replay:{replay}"), samples=passes)
 
 
-def _train(run: Run, first: Run, recipes: Sequence[str], seed: int) -> None:
-    """Train a run's students; texts that were read for the first run are not read again."""
-    share_features(first, run)
+def _train(run: Run, recipes: Sequence[str], seed: int) -> None:
+    """Train a run's students; texts that were read for another run are not read again."""
     train_run(run, recipes, seed=seed, resume=True)
 
 

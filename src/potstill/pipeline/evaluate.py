@@ -60,7 +60,7 @@ from potstill.students.recipes import (
     FineTunedRecipe,
     recorded_recipe,
 )
-from potstill.students.storage import load_student
+from potstill.students.storage import feature_folder, load_student
 from potstill.terminal import note, steps, track
 from potstill.training.fit import fitter, frozen_encoder
 from potstill.training.folder import LAYOUT, read_scores
@@ -235,7 +235,7 @@ class _Work:
     def predictions(self, candidate: Candidate) -> Iterator[tuple[Source, Predicted]]:
         """Yield each available set of held-out predictions, with its source."""
         name = candidate.recipe.name
-        fit = refit(candidate, seed=self.seed, cache=self.run.path("cache")) if self.k else None
+        fit = refit(candidate, seed=self.seed, cache=feature_folder()) if self.k else None
         if fit is not None:
             rows = self.dataset.all()
             fold = folds(rows.clusters, rows.scores, self.k, self.seed, self.filter_.weights)
@@ -254,7 +254,7 @@ class _Work:
         )
         test = self.dataset.part("test")
         try:
-            student = load_student(candidate.folder, cache=self.run.path("cache"))
+            student = load_student(candidate.folder, cache=feature_folder())
         except Unavailable:
             return
         yield "test", self._of_part("test", test, student.predict(test.frame))

@@ -16,7 +16,7 @@ from potstill.files import sha256
 from potstill.parquet import read_parquet
 from potstill.students.recipes import DistilledRecipe, EnsembleRecipe
 from potstill.students.source_median import SourceMedianStudent
-from potstill.students.storage import load_student, student_hash
+from potstill.students.storage import feature_folder, load_student, student_hash
 from potstill.training.distilling import distillation_rows, unlabelled_rows
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def members_of(run: Run, recipe: EnsembleRecipe) -> list[Blended | BlendStudent]
     """
     found: list[Blended | BlendStudent] = []
     for name in recipe.names:
-        student = load_student(place_of(run, name), cache=run.path("cache"))
+        student = load_student(place_of(run, name), cache=feature_folder())
         if isinstance(student, SourceMedianStudent):
             raise TrainingError(f"{recipe.name}: {name} reads nothing; it is never shipped, alone or with others")
         found.append(student)
@@ -167,7 +167,7 @@ def _hash(run: Run, name: str) -> str | None:
 def _opened(run: Run, recipe: DistilledRecipe) -> Student:
     folder = place_of(run, recipe.teacher)
     if not (folder / BUNDLE).is_file():
-        return load_student(folder, cache=run.path("cache"))
+        return load_student(folder, cache=feature_folder())
     from potstill.bundle import load_bundle
 
     return load_bundle(folder).student

@@ -19,11 +19,12 @@ import numpy as np
 from potstill.dataset import Dataset
 from potstill.dataset.languages import share_not_english
 from potstill.errors import BadInput, RecipeError, Unavailable, require
-from potstill.files import digest, replacing
+from potstill.files import digest
 from potstill.machine import Watch
 from potstill.parquet import read_parquet
 from potstill.pipeline.teachers_and_members import changed, in_order, members_of, place_of, rows_to_distil, sources_of
 from potstill.students.recipes import DistilledRecipe, EncoderHeadRecipe, EnsembleRecipe, FineTunedRecipe, load_recipe
+from potstill.students.storage import feature_folder
 from potstill.terminal import note
 from potstill.training.blending import choose_weights, weighted_mean
 from potstill.training.facts import Companion, Fitted, StudentRecord
@@ -247,11 +248,7 @@ def _train_recipe(inputs: Sequence[_Input], recipe: Recipe, options: _Options) -
         order = sorted(range(len(inputs)), key=lambda place: inputs[place].run.filter.name)
         made = dict(zip(order, _train_one_network([inputs[place] for place in order], recipe, options), strict=True))
         return [made[place] for place in range(len(inputs))]
-    records = []
-    for one in inputs:
-        share_features(inputs[0].run, one.run)
-        records.append(_train_student(one, recipe, options))
-    return records
+    return [_train_student(one, recipe, options) for one in inputs]
 
 
 def count_kept(
@@ -323,7 +320,7 @@ def _train_student(one: _Input, recipe: Recipe, options: _Options) -> StudentRec
         holdout=0.0 if dataset.has_calibration_part else 0.1,
         device=options.device,
         tiny=options.tiny,
-        cache=run.path("cache"),
+        cache=feature_folder(),
         rubric=run.filter.rubric,
     )
     fitted = (
@@ -449,18 +446,6 @@ def _is_current(
     record: StudentRecord, recipe: Recipe, rows: str, options: _Options, *, together: Sequence[Companion] = ()
 ) -> bool:
     return same_student(record, recipe, rows, options.seed, tiny=options.tiny, together=together)
-
-
-def share_features(first: Run, run: Run) -> None:
-    """Copy the features that frozen encoders computed for one run into the cache of another (possibly the same)."""
-    if run is not first:
-        # Feature files are one level down: each encoder has a folder that holds nothing else.
-        for path in sorted(first.path("cache").glob("*/*.safetensors")):
-            target = run.path("cache") / path.relative_to(first.path("cache"))
-            if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(target) as temporary:
-                    temporary.write_bytes(path.read_bytes())
 
 
 def _check_filters(runs: Sequence[Run]) -> None:

@@ -30,6 +30,7 @@ from potstill.machine import Load, Watch, versions
 from potstill.pipeline.train import rows_hash
 from potstill.records import Part, Record
 from potstill.students.recipes import FineTunedRecipe, load_recipe, parse_recipe
+from potstill.students.storage import feature_folder
 from potstill.terminal import note, steps
 from potstill.training import fit
 
@@ -331,8 +332,8 @@ class _Search:
     def mae(self, recipe: Recipe) -> float:
         """The error of a recipe's student on held-out rows, with scores clipped to the scale."""
         train, validation = self.dataset.part("train"), self.dataset.part("validation")
-        cache, scale = self.run.path("cache"), self.run.filter.scale
-        workdir = cache / "tuning" / f"{recipe.hash[:16]}-{self.seed}"
+        scale = self.run.filter.scale
+        workdir = self.run.path("cache") / "tuning" / f"{recipe.hash[:16]}-{self.seed}"
         fitted = fit(
             recipe,
             train,
@@ -344,7 +345,7 @@ class _Search:
             holdout=0.0,
             device=self.device,
             tiny=self.tiny,
-            cache=cache,
+            cache=feature_folder(),
             rubric=self.run.filter.rubric,
         )
         judged, scores = (train, fitted.held_out) if self.folds else (validation, fitted.validation)

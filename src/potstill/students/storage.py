@@ -55,6 +55,13 @@ class StudentFacts(Record):
     settings: dict[str, Any]
 
 
+def feature_folder() -> Path:
+    """Return the folder in which all runs share the features of frozen encoders; each encoder has a folder in it."""
+    from potstill.students.torch.backbones import cache_folder
+
+    return cache_folder() / "features"
+
+
 def save_student(student: AnyStudent, folder: Path, *, encoder_beside: bool = False) -> None:
     """Write a student into a folder; `student.json` is written last, so a folder that contains it is complete.
 
