@@ -21,6 +21,7 @@ from potstill.calibration import fit_calibration
 from potstill.evaluation.odds import ERRORS, judge_odds
 from potstill.filters import load_filter
 from potstill.pipeline.predictions import read_predictions
+from potstill.students import Outputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,7 +56,7 @@ def main() -> None:
             high=filter_.scale.max,
             rules=filter_,
         )
-        decided = decide_raw(rows.scores[judged], None, filter_, calibration, probabilities=True)
+        decided = decide_raw(Outputs(rows.scores[judged]), None, filter_, calibration, probabilities=True)
         odds = judge_odds(calibration, decided, rows.labels[judged], rows.labels[chose], rows.clusters[judged], filter_)
         if odds is None:
             raise SystemExit("no probabilities")

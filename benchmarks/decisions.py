@@ -35,7 +35,8 @@ from potstill.filters import load_filter
 from potstill.operating_points import OperatingPoint
 from potstill.pipeline.predictions import read_predictions
 from potstill.prefilter import fold_all
-from potstill.students.neural import open_encoder, predict_with_tiers
+from potstill.students import Outputs, outputs_of
+from potstill.students.neural import open_encoder
 from potstill.students.recipes import load_recipe
 from potstill.training.fit import fitter, predict_out_of_fold
 from potstill.verdict import cap_hits, judge_rows, positive_places
@@ -182,8 +183,8 @@ def _decide(
     """Which rows are named, and by which probability, each of shape (rows, positive tiers)."""
     assert calibration.decisions is not None
     moved = calibration.model_copy(update={"decisions": calibration.decisions.chosen(points)})
-    raw, outputs = predict_with_tiers(student, rows.frame)
-    decided = decide_raw(raw, fold_all(rows.frame["text"]), filter_, moved, outputs=outputs)
+    given = outputs_of(student, rows.frame)
+    decided = decide_raw(given, fold_all(rows.frame["text"]), filter_, moved)
     places = positive_places(filter_)
     named = np.column_stack([np.isin(decided.judged.tiers, places[: n + 1]) for n in range(len(places))])
     positive = decided.positive if decided.positive is not None else named.astype(np.float64)
@@ -289,7 +290,7 @@ def published() -> dict[str, Any]:
             for goal, found in named.items():
                 points = dict.fromkeys(filter_.positive_tiers, OperatingPoint.model_validate(goal))
                 moved = fitted.model_copy(update={"decisions": fitted.decisions.chosen(points)})
-                decided = decide_raw(rows.scores[outside], None, filter_, moved)
+                decided = decide_raw(Outputs(rows.scores[outside]), None, filter_, moved)
                 found[outside] = np.isin(decided.judged.tiers, places)
                 if decided.positive is not None:
                     values[outside] = decided.positive[:, last]
@@ -384,7 +385,7 @@ def _drift(filter_: Filter) -> dict[str, Any]:
     scores, labels, outputs = _simulated(20_000, 2)
     positive = labels.mean(axis=1) >= 7
     keep = ~positive | (np.random.default_rng(0).random(20_000) < 0.5)
-    decided = decide_raw(scores[keep], None, filter_, fitted, outputs=outputs[keep])
+    decided = decide_raw(Outputs(scores[keep], outputs[keep]), None, filter_, fitted)
     assert fitted.decisions is not None
     return {
         "named_per_thousand_at_the_oracles_volume": round(fitted.decisions.cuts[0].per_thousand or 0.0, 1),
@@ -412,9 +413,9 @@ def added_time() -> dict[str, Any]:
         for _ in range(600 if count == 1 else 60):
             for name, used, calibration in (("without", student, plain), ("with", with_head, whole)):
                 start = time.perf_counter()
-                raw, own = predict_with_tiers(used, frame)
+                given = outputs_of(used, frame)
                 between = time.perf_counter()
-                decide_raw(raw, folded, filter_, calibration, outputs=own)
+                decide_raw(given, folded, filter_, calibration)
                 end = time.perf_counter()
                 seconds["student"].setdefault(name, []).append(between - start)
                 seconds["deciding"].setdefault(name, []).append(end - between)

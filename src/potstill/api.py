@@ -20,7 +20,14 @@ import polars as pl
 from potstill import metrics
 from potstill.articles.rows import TEXT_COLUMNS
 from potstill.bundle.deciding import decide_articles
-from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate, with_tier_head
+from potstill.bundle.exporting import (
+    CALIBRATION_PART,
+    OUT_OF_FOLD,
+    bundle_student,
+    calibrate,
+    with_novelty,
+    with_tier_head,
+)
 from potstill.bundle.layout import BUNDLE_LAYOUT
 from potstill.bundle.reading import Bundle
 from potstill.calibration import no_calibration
@@ -34,7 +41,7 @@ from potstill.operating_points import as_points
 from potstill.pipeline import run as runs
 from potstill.scorer import scoring
 from potstill.scorer.scoring import BATCH
-from potstill.students.neural import predict_with_tiers
+from potstill.students import outputs_of
 from potstill.students.recipes import load_recipe
 from potstill.types import Article
 from potstill.verdict import cap_hits
@@ -393,6 +400,7 @@ class Student:
         self.calibration: Calibration | None = None
         """Set by `calibrate`."""
         self._train: Rows | None = None
+        self._validation: Rows | None = None
 
     @property
     def name(self) -> str:
@@ -441,7 +449,7 @@ class Student:
                 cache=self.cache,
                 rubric=train.filter.rubric,
             )
-        self._train, self.calibration = train, None
+        self._train, self._validation, self.calibration = train, validation, None
         return self
 
     def predict(self, texts: Rows | Sequence[str] | Table) -> FloatArray:
@@ -508,16 +516,26 @@ class Student:
         student, outputs = with_tier_head(fitted, self._train_rows.examples, filter_)
         if rows is not None and len(rows):
             examples, origin = rows.examples, CALIBRATION_PART
-            predicted, outputs = predict_with_tiers(student, examples.frame)
+            predicted, outputs, _ = outputs_of(student, examples.frame)
         else:
             examples, origin = self._train_rows.examples, OUT_OF_FOLD
             predicted = self._model.held_out
             if np.isnan(predicted).all():
                 raise DatasetError(f"{self.name}: there are no calibration rows and no held-out predictions")
+        unseen = [part.examples for part in (self._validation, rows) if part is not None]
+        student, distances = with_novelty(student, self._train_rows.examples, unseen, seed=self.seed)
         calibrated = Student(self.recipe, seed=self.seed, device=self.device, cache=self.cache, tiny=self.tiny)
-        calibrated.fitted, calibrated._train = replace(self._model, student=student), self._train
+        calibrated.fitted = replace(self._model, student=student)
+        calibrated._train, calibrated._validation = self._train, self._validation
         calibrated.calibration = calibrate(
-            predicted, examples, filter_, origin, tier_outputs=outputs, decide=points, seed=self.seed
+            predicted,
+            examples,
+            filter_,
+            origin,
+            tier_outputs=outputs,
+            decide=points,
+            distances=distances,
+            seed=self.seed,
         )
         return calibrated
 

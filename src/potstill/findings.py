@@ -70,6 +70,18 @@ VOLUME_DRIFT = 0.01
 One in a hundred files of the same kind of articles is then reported by chance.
 """
 
+NOVEL = 0.05
+"""p-value of an article's distance from the training articles. Below it, the article is said to be unlike them.
+
+One in twenty articles of the training kind is said to be by chance; from there on, intervals are widened.
+"""
+
+NOVEL_FILE = 0.01
+"""One-sided p-value. Below it, a scored file is said to hold more unlike articles than would be so by chance.
+
+One in a hundred files of the training kind is then reported by chance.
+"""
+
 FEWEST_ROWS_IN_BAND = 10
 """Rows. With fewer, the mean error of a band of the scale is not reported: one outlier would decide it."""
 

@@ -64,6 +64,10 @@ class Verdict:
     oracle; they are empty and None unless requested from the scorer. `answered_by` names the student that gave the
     scores if there are two, in a cascade.
 
+    `novelty` is the p-value, above 0 and at most 1, of the hypothesis that the article is like the training articles.
+    Below 0.05 it is farther from them than 95% of articles of their kind, and larger errors must be expected. It is
+    None if the bundle's student measures no distances.
+
     If positive tiers are decided by their probability, `probability` is that of the verdict's tier or a better one (of
     any positive tier, if the verdict's is not positive), `cut` is what it was compared with, and `why` says both in
     words.
@@ -77,6 +81,7 @@ class Verdict:
     gates: tuple[str, ...] = ()
     caps: tuple[str, ...] = ()
     reason: str | None = None
+    novelty: float | None = None
     probability: float | None = None
     cut: float | None = None
     why: str | None = None

@@ -8,6 +8,7 @@ from potstill.bundle.deciding import decide_raw
 from potstill.calibration import TierCut, belonging, fit_calibration
 from potstill.operating_points import OperatingPoint
 from potstill.prefilter import fold_all
+from potstill.students import Outputs
 
 
 def calibrated():
@@ -24,14 +25,14 @@ def test_the_words_of_a_cap_leave_no_chance_whatever_the_tier_head_says():
     calibration = calibrated()
     assert calibration.decisions.signals[0].kind == "head"
     texts = fold_all(["a library", "an advertisement"])
-    found = decide_raw(np.full((2, 2), 6.0), texts, FILTER, calibration, outputs=np.ones((2, 1)))
+    found = decide_raw(Outputs(np.full((2, 2), 6.0), np.ones((2, 1))), texts, FILTER, calibration)
     assert found.judged.tier_names == ["lead", "drawer"]
     assert found.positive[0, 0] > 0.9
     assert found.positive[1, 0] == 0
 
 
 def test_rows_that_the_student_never_read_have_no_tier_and_no_reason():
-    found = decide_raw(np.full((2, 2), np.nan), None, FILTER, calibrated())
+    found = decide_raw(Outputs(np.full((2, 2), np.nan)), None, FILTER, calibrated())
     assert found.judged.tier_names == ["unscored", "unscored"]
     assert found.reasons.texts == [None, None]
     assert np.isnan(found.positive).all()
@@ -49,7 +50,7 @@ def test_the_reason_of_a_verdict_names_what_its_cut_is_really_for(asked, named):
     calibration = calibrated()
     moved = calibration.decisions.chosen({"lead": OperatingPoint.model_validate(asked)})
     calibration = calibration.model_copy(update={"decisions": moved})
-    found = decide_raw(np.full((1, 2), 6.0), None, FILTER, calibration, outputs=np.ones((1, 1)))
+    found = decide_raw(Outputs(np.full((1, 2), 6.0), np.ones((1, 1))), None, FILTER, calibration)
     (why,) = found.reasons.texts
     assert re.fullmatch(rf"overall \d\.\d, probability \d\.\d\d, cut \d\.\d\d for ({named})", why)
     assert (moved.cuts[0].note is None) is (asked == "recall=0.8")

@@ -9,6 +9,7 @@ from potstill.evaluation.odds import judge_odds
 from potstill.evaluation.records import AskedAbove
 from potstill.prefilter import fold_all
 from potstill.records import Interval
+from potstill.students import Outputs
 from potstill.verdict import cap_hits
 
 
@@ -21,7 +22,7 @@ def news(rows, seed, noise=1.0):
 
 def decided(calibration, scores, texts=None):
     folded = None if texts is None else fold_all(texts)
-    return decide_raw(scores, folded, FILTER, calibration, probabilities=calibration.residuals is not None)
+    return decide_raw(Outputs(scores), folded, FILTER, calibration, probabilities=calibration.residuals is not None)
 
 
 def judged(rows=1500, *, noise=1.0, learned=None, calibration=None, texts=None, **options):

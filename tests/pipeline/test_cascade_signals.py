@@ -22,6 +22,7 @@ from potstill.pipeline.unseen import HeldOutRows, Unseen, positives, unseen_rows
 from potstill.prefilter import fold_all
 from potstill.scorer import Scorer
 from potstill.scorer.early import Cascade
+from potstill.students import Outputs
 
 SECONDS = (0.001, 0.1)
 
@@ -127,7 +128,7 @@ class TestProbabilitiesOfUnseenRows:
         if calibration:
             raw = np.concatenate([raw, fitted.student.predict(parts[-1].frame)])
         texts = [text for part in parts for text in part.texts]
-        by_the_calibration = decide_raw(raw, fold_all(texts), FILTER, fitted.calibration).positive[:, -1]
+        by_the_calibration = decide_raw(Outputs(raw), fold_all(texts), FILTER, fitted.calibration).positive[:, -1]
         assert len(texts) == found.signals.size == by_score.signals.size == 100
         cross = np.repeat([part is (parts[-1] if calibration else parts[0]) for part in parts], list(map(len, parts)))
         same = np.abs(found.signals - by_the_calibration) < 1e-6

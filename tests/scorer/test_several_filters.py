@@ -330,7 +330,7 @@ def test_passes_with_shared_encoders_follow_each_other(folders):
     """A pass ends by forgetting all features, so another thread must not be in the middle of its own."""
     scorer = Scorer.load([folders["gains"], folders["places"]])
     inside, most = [], []
-    predict = scorer.filter_scorers[1].bundle.student.predict_with_tiers
+    predict = scorer.filter_scorers[1].bundle.student.outputs
 
     def counted(rows):
         inside.append(rows)
@@ -339,7 +339,7 @@ def test_passes_with_shared_encoders_follow_each_other(folders):
         inside.pop()
         return predict(rows)
 
-    object.__setattr__(scorer.filter_scorers[1].bundle.student, "predict_with_tiers", counted)
+    object.__setattr__(scorer.filter_scorers[1].bundle.student, "outputs", counted)
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(scorer.score, ["a river", "a bridge"] * 4))
     assert most == [1] * 8

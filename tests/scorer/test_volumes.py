@@ -1,6 +1,7 @@
 """Tests of drift: a file in which a tier names another number of articles than its cut was chosen for."""
 
 import numpy as np
+import polars as pl
 import pytest
 from tiny_bundle import articles
 
@@ -8,7 +9,7 @@ from potstill.articles import open_writer
 from potstill.calibration import TierCut
 from potstill.operating_points import MATCH, OperatingPoint
 from potstill.scorer import Scorer, score_file
-from potstill.scorer.volumes import drifts
+from potstill.scorer.volumes import drifts, unlike
 
 
 def cut(tier="lead", *, named=40, rows=1000, point=MATCH, probability=0.3):
@@ -83,3 +84,39 @@ def test_a_scored_file_counts_it_and_an_oracles_answers_do_not(folders, tmp_path
     scorer = Scorer.load(folders["tfidf"])
     (drift,) = score_file(scorer, tmp_path / "in.jsonl", tmp_path / "out.jsonl").only.drifts
     assert (drift.tier, drift.named, drift.articles) == ("lead", 0, 200)
+
+
+@pytest.mark.threshold(name="NOVEL_FILE")
+@pytest.mark.parametrize(
+    ("count", "scored", "said"), [(16, 167, True), (16, 168, False), (9, 72, True), (9, 73, False)]
+)
+def test_more_unlike_articles_than_by_chance_in_1_percent_of_files_are_said(count, scored, said):
+    assert unlike(count, scored).significant is said
+
+
+@pytest.mark.threshold(name="NOVEL")
+@pytest.mark.parametrize(("novelty", "counted"), [(0.0499, 1), (0.05, 0), (0.0501, 0)])
+def test_an_article_counts_as_unlike_below_5_percent(folders, tmp_path, monkeypatch, novelty, counted):
+    scorer = Scorer.load(folders["tfidf"])
+    monkeypatch.setattr("potstill.scorer.one_filter.FilterScorer.measures_novelty", True)
+    plain = scorer.flat
+
+    def with_novelty(prepared):
+        return plain(prepared).with_columns(novelty=pl.lit(novelty))
+
+    monkeypatch.setattr(scorer, "flat", with_novelty)
+    with open_writer(tmp_path / "in.csv") as writer:
+        writer.write(articles(1)[0])
+    assert score_file(scorer, tmp_path / "in.csv", tmp_path / "out.csv").only.unlike.count == counted
+
+
+def test_the_sentence_says_the_share_and_what_would_be_by_chance():
+    assert str(unlike(61, 100)) == (
+        "61% of these articles are unlike the training articles (p < 0.05), where 5% would be by chance: expect larger "
+        "errors"
+    )
+
+
+def test_a_file_without_a_scored_article_says_nothing():
+    assert unlike(0, 0) is None
+    assert not unlike(0, 1000).significant

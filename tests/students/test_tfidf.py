@@ -19,7 +19,8 @@ from potstill.errors import BundleError, DatasetError
 from potstill.students import tfidf
 from potstill.students.recipes import TfidfRecipe
 from potstill.students.storage import load_student, save_student
-from potstill.students.tfidf import Counted, Terms, fit_tfidf, learn_terms, normalised, symbols_of, words_of
+from potstill.students.tfidf import Counted, Terms, fit_tfidf, learn_terms, symbols_of
+from potstill.students.words import normalised, words_of
 
 RECIPE = TfidfRecipe(name="tfidf", student="tfidf-ridge", alphas=(1.0,))
 UNSEEN = [

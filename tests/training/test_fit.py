@@ -320,4 +320,5 @@ def test_a_student_that_learnt_distributions_comes_back_from_its_folder(tmp_path
 
     assert back.head.kind == f"{objective}-median"
     assert back.predict(rows.frame) == pytest.approx(fitted.validation, abs=1e-4)
-    assert fitted.history[-1].validation.mae == pytest.approx(np.abs(fitted.validation - rows.scores).mean(), abs=1e-4)
+    # During training, a processor with bf16 predicts in bf16.
+    assert fitted.history[-1].validation.mae == pytest.approx(np.abs(fitted.validation - rows.scores).mean(), abs=5e-3)

@@ -13,7 +13,7 @@ import numpy as np
 
 from potstill.calibration.decisions import of_each_tier, of_residuals, with_cap
 from potstill.prefilter import fold_all
-from potstill.students.neural import predict_with_tiers
+from potstill.students import Outputs, outputs_of
 from potstill.verdict import Judged, cap_hits_of, judge_rows, positive_places, with_named
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class Decided:
 
     `raw` are the student's raw scores, of the same shape. `probabilities`, if asked for, has shape (rows, tiers), with
     NaN in the same rows. `positive`, if tiers are decided by their probability, is that of each positive tier or a
-    better one, shape (rows, positive tiers); NaN in a row that was decided by score.
+    better one, shape (rows, positive tiers); NaN in a row that was decided by score. `novelty`, if the student measures
+    distances, is the p-value of the hypothesis that the article is like the training articles, shape (rows,), NaN in a
+    row without a verdict.
     """
 
     scores: FloatArray
@@ -59,6 +61,7 @@ class Decided:
     probabilities: FloatArray | None = None
     positive: FloatArray | None = None
     reasons: Reasons | None = None
+    novelty: FloatArray | None = None
 
     @property
     def verdict(self) -> pl.DataFrame:
@@ -67,46 +70,49 @@ class Decided:
 
 
 def decide_raw(
-    raw: FloatArray,
+    given: Outputs,
     folded: pl.Series | None,
     filter_: Filter,
     calibration: Calibration,
     level: float = LEVEL,
     *,
-    outputs: FloatArray | None = None,
     probabilities: bool = False,
 ) -> Decided:
     """Calibrate raw scores and decide the verdict of each row.
 
     Positive tiers are decided by their probability and the cuts of the calibration's decisions; without these, all
-    tiers are decided by score.
+    tiers are decided by score. Intervals and tier probabilities of articles that are unlike the training articles are
+    widened.
 
     Args:
-        raw: the student's raw scores, shape (rows, dimensions); a row with a score that is not finite gets no verdict.
+        given: what the student says; a row with a raw score that is not finite gets no verdict. Tier outputs are needed
+            if the decisions use them.
         folded: the rows' text windows as `prefilter.fold_all` returns them, for the words of the caps; not used if
             there are no caps.
         filter_: weights, gates, caps and tiers.
         calibration: maps raw scores to the scale and computes intervals.
         level: nominal coverage of the intervals, above 0 and below 1.
-        outputs: the student's tier outputs, shape (rows, positive tiers); needed if the decisions use them.
         probabilities: whether to compute tier probabilities, which takes as long as a few hundred verdicts per row.
 
     Raises:
         BadInput: probabilities are asked for and the calibration holds no residuals.
     """
     # A row in which one score is missing gets no scores at all.
-    whole = np.where(np.isfinite(raw).all(axis=1, keepdims=True), raw, np.nan)
-    scores, low, high = calibration.scores_and_intervals(whole, level)
+    raw, outputs = given.raw, given.tiers
+    known = np.asarray(np.isfinite(raw).all(axis=1))
+    whole = np.where(known[:, None], raw, np.nan)
+    novelty, widening = _unlike(given, calibration, known)
+    scores, low, high = calibration.scores_and_intervals(whole, level, widening)
     hits = cap_hits_of(folded, filter_) if filter_.caps and folded is not None else None
     judged = judge_rows(scores, filter_, hits)
     decisions = calibration.decisions
     if decisions is None or (decisions.by_score and not probabilities):
-        odds = calibration.tier_odds(scores, filter_, hits) if probabilities else None
-        return Decided(scores, low, high, judged, raw, odds)
+        odds = calibration.tier_odds(scores, filter_, hits, widening) if probabilities else None
+        return Decided(scores, low, high, judged, raw, odds, novelty=novelty)
     capped = with_cap(hits, len(scores))
     odds = None
     if probabilities or decisions.need_residuals or capped.any():
-        odds = calibration.tier_odds(scores, filter_, hits)
+        odds = calibration.tier_odds(scores, filter_, hits, widening)
     of_odds = None
     if odds is not None:
         of_odds = of_residuals(odds, judged, capped, low=calibration.low, high=calibration.high)
@@ -115,14 +121,29 @@ def decide_raw(
     elif outputs is None:
         # The student was not run, because none of the rows has a text to score.
         outputs = np.full((len(scores), decisions.outputs), np.nan)
-    positive = decisions.probabilities(scores, judged.overall, outputs, of_odds)
+    positive = decisions.probabilities(scores, judged.overall, outputs, of_odds, widening)
     if of_odds is not None:
         positive = np.where(capped[:, None], of_odds, positive)
     judged = with_named(judged, scores, decisions.named(positive, judged))
     each = of_each_tier(odds, positive, filter_) if odds is not None and probabilities else None
     if decisions.by_score:
-        return Decided(scores, low, high, judged, raw, each)
-    return Decided(scores, low, high, judged, raw, each, positive, _explained(judged, positive, decisions))
+        return Decided(scores, low, high, judged, raw, each, novelty=novelty)
+    reasons = _explained(judged, positive, decisions)
+    return Decided(scores, low, high, judged, raw, each, positive, reasons, novelty)
+
+
+def _unlike(given: Outputs, calibration: Calibration, known: BoolArray) -> tuple[FloatArray | None, FloatArray | None]:
+    """Return the novelty of each row, and the factor by which its intervals are widened; None if none is measured.
+
+    The factor is None as well if it is 1 for every row.
+    """
+    familiarity = calibration.familiarity
+    if familiarity is None:
+        return None, None
+    # The student was not run if none of the rows has a text to score.
+    distances = np.full(len(known), np.nan) if given.distances is None else np.where(known, given.distances, np.nan)
+    widening = familiarity.widening(distances)
+    return familiarity.p_values(distances), widening if (widening > 1).any() else None
 
 
 def decide_articles(
@@ -144,9 +165,8 @@ def decide_articles(
         level: as for `decide_raw`.
         probabilities: as for `decide_raw`.
     """
-    raw, outputs = predict_with_tiers(student, articles)
     folded = fold_all(articles["text"])
-    return decide_raw(raw, folded, filter_, calibration, level, outputs=outputs, probabilities=probabilities)
+    return decide_raw(outputs_of(student, articles), folded, filter_, calibration, level, probabilities=probabilities)
 
 
 def _explained(judged: Judged, positive: FloatArray, decisions: Decisions) -> Reasons:
@@ -198,7 +218,15 @@ def merged(these: Decided, others: Decided, which: BoolArray) -> Decided:
         odds,
         positive,
         _merged_reasons(these, others, which),
+        _merged_novelty(these.novelty, others.novelty, which),
     )
+
+
+def _merged_novelty(these: FloatArray | None, others: FloatArray | None, which: BoolArray) -> FloatArray | None:
+    if these is None and others is None:
+        return None
+    unknown = np.full(len(which), np.nan)
+    return np.where(which, unknown if these is None else these, unknown if others is None else others)
 
 
 def _merged_reasons(these: Decided, others: Decided, which: BoolArray) -> Reasons | None:

@@ -18,18 +18,21 @@ from potstill.bundle.golden import TEXTS, windows, word_lists
 from potstill.bundle.layout import BUNDLE_LAYOUT, file_name, read_manifest
 from potstill.bundle.writing import EncoderFiles, write_bundle
 from potstill.calibration import belonging, fit_calibration
+from potstill.calibration.familiarity import FEWEST_DISTANCES
 from potstill.dataset import folds
 from potstill.errors import BadInput, BundleError, require
 from potstill.files import sha256, write_json
 from potstill.findings import FEWEST_TO_DECIDE
 from potstill.machine import versions
-from potstill.students.blend import encoder_of
-from potstill.students.neural import NeuralStudent, parts_of
+from potstill.students.blend import BlendStudent, encoder_of
+from potstill.students.neural import NeuralStudent, part_widths, parts_of
+from potstill.students.novelty import FeatureNovelty, WordNovelty, unseen_distances
+from potstill.students.tfidf import TfidfStudent
 from potstill.students.tier_head import fit_tier_head, out_of_fold_tiers
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from potstill.bundle.facts import Choice
     from potstill.bundle.layout import Kind
@@ -40,9 +43,10 @@ if TYPE_CHECKING:
     from potstill.filters import Filter
     from potstill.operating_points import OperatingPoint
     from potstill.students import Encoder
+    from potstill.students.novelty import Novelty
     from potstill.students.storage import AnyStudent
     from potstill.training.facts import StudentRecord
-    from potstill.types import FloatArray
+    from potstill.types import FloatArray, IntArray
 
 LARGEST_GRAPH = 1_900_000_000
 """Largest size of a network's weights, in bytes, that fits one ONNX file (the format's limit is 2 GiB)."""
@@ -50,6 +54,9 @@ LARGEST_GRAPH = 1_900_000_000
 
 TIER_FOLDS = 10
 """Number of folds in which tier outputs of training rows are predicted."""
+
+NOVELTY_FOLDS = 5
+"""Number of folds in which distances of texts of the training kind are measured."""
 
 CALIBRATION_PART = "the calibration part"
 OUT_OF_FOLD = "training rows, predicted by models that had not seen them"
@@ -63,6 +70,7 @@ def calibrate(
     *,
     tier_outputs: FloatArray | None = None,
     decide: Mapping[str, OperatingPoint] | None = None,
+    distances: FloatArray | None = None,
     seed: int = 0,
 ) -> Calibration:
     """Fit the calibration of a student's raw predictions of rows, shape (rows, dimensions), that trained nothing else.
@@ -75,6 +83,7 @@ def calibrate(
         tier_outputs: the tier outputs for the rows, shape (rows, positive tiers), by a head that was not fitted on the
             row; None without a tier head.
         decide: operating points that override those of the filter, by positive tier.
+        distances: what `with_novelty` returns.
         seed: random seed of the folds.
     """
     return fit_calibration(
@@ -90,6 +99,7 @@ def calibrate(
         cap_hits=cap_hits(rows.frame["text"], filter_),
         tier_outputs=tier_outputs,
         decide={**filter_.decide, **(decide or {})},
+        distances=distances,
     )
 
 
@@ -122,6 +132,50 @@ def with_tier_head(student: AnyStudent, train: Examples, filter_: Filter) -> tup
     outputs = np.full(belongs.shape, np.nan)
     outputs[rows] = out_of_fold_tiers(student.head, features, belongs[rows], fold)
     return replace(student, tiers=fit_tier_head(student.head, features, belongs[rows])), outputs
+
+
+def with_novelty(
+    student: AnyStudent, train: Examples, unseen: Sequence[Examples] = (), *, seed: int = 0
+) -> tuple[AnyStudent, FloatArray | None]:
+    """Let a student measure how far a text is from the training texts.
+
+    Distances of texts of the training kind are measured in folds, each to the texts of the other folds. The features of
+    an encoder that was trained are taken from rows that it was not trained on: those of the training rows differ from
+    those of any other text.
+
+    Args:
+        student: the student, with its encoder.
+        train: the rows that it was trained on.
+        unseen: rows that did not train its weights, such as the validation rows; needed if its encoder was trained.
+        seed: random seed of the folds and of sampling.
+
+    Returns:
+        The student, and a distance for each row that was used, NaN for rows that were chosen by a predicted score,
+        shape (rows,); the unchanged student and None if it reads no text, or if there are too few rows.
+    """
+    reader = student.reader if isinstance(student, BlendStudent) else student
+    if not isinstance(student, NeuralStudent | TfidfStudent | BlendStudent):
+        return student, None
+    rows = [train]
+    if isinstance(reader, NeuralStudent) and not _is_frozen(reader.encoder):
+        rows = [part for part in unseen if len(part)]
+    clusters = np.concatenate([part.clusters for part in rows]) if rows else np.empty(0, dtype=np.int64)
+    if len(np.unique(clusters)) < FEWEST_DISTANCES:
+        return student, None
+    texts = [text or "" for part in rows for text in part.texts]
+    scores = np.concatenate([part.scores for part in rows])
+    fit: Callable[[IntArray], Novelty]
+    if isinstance(reader, NeuralStudent):
+        features, widths = reader.features(texts), part_widths(reader.encoder)
+        fit, measured = lambda index: FeatureNovelty.fit(features[index], widths, seed=seed), features
+    else:
+        measured = np.array(texts, dtype=object)
+        fit = lambda index: WordNovelty.fit(measured[index])  # noqa: E731 - the same as above, for words
+    fold = folds(clusters, scores, NOVELTY_FOLDS, seed)
+    distances = unseen_distances(len(texts), fold, lambda inside, outside: fit(inside).distances(measured[outside]))
+    distances[np.concatenate([part.targeted for part in rows])] = np.nan
+    measuring: AnyStudent = replace(student, novelty=fit(np.arange(len(texts))))  # type: ignore[arg-type]
+    return measuring, distances
 
 
 def _is_frozen(encoder: Encoder) -> bool:

@@ -24,7 +24,7 @@ from potstill.errors import BadInput, BundleError
 from potstill.files import read_text
 from potstill.prefilter import fold_all
 from potstill.records import Part, first_fault
-from potstill.students.neural import predict_with_tiers
+from potstill.students import Outputs, outputs_of
 from potstill.types import Article
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ SHORT_CHARACTERS = 160
 
 SHORT_TEXTS = 6
 """Number of short texts checked: half from the start of the list, half from its end, where the word lists are."""
+
+DISTANCE_TOLERANCE = 0.02
+"""Tolerance of distances from the training texts, as a share of the usual distance."""
 
 OUTPUT_TOLERANCE = 1e-3
 """Tolerance of tier outputs, which are between 0 and 1 for most texts: another processor rounds differently."""
@@ -105,6 +108,10 @@ class Golden(Part):
     """Why the prefilter would drop it, or None."""
     tier_outputs: tuple[float, ...] | None = None
     """The trainer's tier outputs; None for a student without a tier head."""
+    distance: float | None = None
+    """The trainer's distance from the training texts; None for a student that measures none."""
+    novelty: float | None = None
+    """The p-value of that distance."""
     probability: float | None = None
     cut: float | None = None
     why: str | None = None
@@ -145,29 +152,27 @@ def windows(articles: Iterable[Article], filter_: Filter) -> pl.DataFrame:
 
 def golden_of(
     articles: Sequence[Article],
-    raw: FloatArray,
+    given: Outputs,
     filter_: Filter,
     calibration: Calibration,
-    outputs: FloatArray | None = None,
 ) -> list[Golden]:
     """Build golden lines for articles.
 
     Args:
         articles: the golden texts.
-        raw: the trainer's raw scores, shape (articles, dimensions).
+        given: what the trainer's student says about them.
         filter_: the filter.
         calibration: the calibration.
-        outputs: the trainer's tier outputs, shape (articles, positive tiers); None without a tier head.
 
     Raises:
         BundleError: a raw score is not finite.
     """
-    names = filter_.dimension_names
+    names, raw, outputs = filter_.dimension_names, given.raw, given.tiers
     if not np.isfinite(raw).all():
         row, column = (int(index[0]) for index in np.nonzero(~np.isfinite(raw)))
         raise BundleError(f"golden text {articles[row].id}: the student's {names[column]} is {raw[row, column]}")
     frame = windows(articles, filter_)
-    decided, reasons = _after(frame, raw, outputs, filter_, calibration)
+    decided, reasons = _after(frame, given, filter_, calibration)
     why = _explained(decided)
     brief = [row for row, text in enumerate(frame["text"]) if len(text) <= SHORT_CHARACTERS]
     short = {*brief[: SHORT_TEXTS // 2], *brief[-(SHORT_TEXTS // 2) :]}
@@ -187,6 +192,8 @@ def golden_of(
             caps=tuple(verdict["caps"]),
             reason=reasons[row],
             tier_outputs=None if outputs is None else tuple(outputs[row].tolist()),
+            distance=None if given.distances is None else float(given.distances[row]),
+            novelty=None if decided.novelty is None else float(decided.novelty[row]),
             **why[row],
             probabilities=_odds(filter_.tier_names, decided, row),
         )
@@ -241,14 +248,17 @@ def prove(
     articles = [Article(row.id, row.title, row.content) for row in rows]
     frame = windows(articles, filter_)
     wanted = _array(names, [row.raw for row in rows])
-    given, outputs = predict_with_tiers(student, frame)
+    given, outputs, distances = outputs_of(student, frame)
     _near("raw", "the student's files", given, wanted, tolerance.raw, rows, names)
     recorded = _recorded_outputs(rows)
     if (None if outputs is None else outputs.shape) != (None if recorded is None else recorded.shape):
         raise BundleError(f"golden text {rows[0].id}: the student's tier outputs are not those of the training")
     if outputs is not None and recorded is not None:
         _near("tier output", "the student's files", outputs, recorded, OUTPUT_TOLERANCE, rows, filter_.positive_tiers)
-    decided, reasons = _after(frame, wanted, recorded, filter_, calibration)
+    far = _recorded_distances(rows)
+    _same_distances(rows, distances, far, calibration)
+    decided, reasons = _after(frame, Outputs(wanted, recorded, far), filter_, calibration)
+    _same_novelty(rows, decided)
     for what, found, part in (
         ("score", decided.scores, [row.scores for row in rows]),
         ("low", decided.low, [row.low for row in rows]),
@@ -264,11 +274,11 @@ def prove(
 
 
 def _after(
-    frame: pl.DataFrame, raw: FloatArray, outputs: FloatArray | None, filter_: Filter, calibration: Calibration
+    frame: pl.DataFrame, given: Outputs, filter_: Filter, calibration: Calibration
 ) -> tuple[Decided, list[str | None]]:
     folded = fold_all(frame["text"])
     odds = calibration.residuals is not None
-    decided = decide_raw(raw, folded, filter_, calibration, LEVEL, outputs=outputs, probabilities=odds)
+    decided = decide_raw(given, folded, filter_, calibration, LEVEL, probabilities=odds)
     return decided, filter_.prefilter.reasons(folded).to_list()
 
 
@@ -276,6 +286,35 @@ def _recorded_outputs(rows: Sequence[Golden]) -> FloatArray | None:
     if any(row.tier_outputs is None for row in rows):
         return None
     return np.array([row.tier_outputs for row in rows], dtype=np.float64)
+
+
+def _recorded_distances(rows: Sequence[Golden]) -> FloatArray | None:
+    if any(row.distance is None for row in rows):
+        return None
+    return np.array([row.distance for row in rows], dtype=np.float64)
+
+
+def _same_distances(
+    rows: Sequence[Golden], given: FloatArray | None, recorded: FloatArray | None, calibration: Calibration
+) -> None:
+    if (given is None) != (recorded is None):
+        raise BundleError(
+            f"golden text {rows[0].id}: its distance from the training texts is {'not ' if given is None else ''}"
+            f"measured, and {'not ' if recorded is None else ''}recorded; the student's files are not those of the "
+            "training"
+        )
+    if given is None or recorded is None:
+        return
+    familiarity = calibration.familiarity
+    allowed = DISTANCE_TOLERANCE * (1.0 if familiarity is None else max(familiarity.usual, DISTANCE_TOLERANCE))
+    _near("distance", "the student's files", given[:, None], recorded[:, None], allowed, rows, ["from training texts"])
+
+
+def _same_novelty(rows: Sequence[Golden], decided: Decided) -> None:
+    recorded = np.array([np.nan if row.novelty is None else row.novelty for row in rows])
+    found = np.full(len(rows), np.nan) if decided.novelty is None else decided.novelty
+    given, wanted = np.nan_to_num(found, nan=-1.0), np.nan_to_num(recorded, nan=-1.0)
+    _near("novelty", "calibration.json", given[:, None], wanted[:, None], 1e-6, rows, ["p-value"])
 
 
 def _explained(decided: Decided) -> list[dict[str, Any]]:

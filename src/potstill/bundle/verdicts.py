@@ -107,12 +107,13 @@ class Sums(Part):
 
     `residuals` has one sum per dimension; `abstention` has those of the thresholds, of the counts kept and of the
     counts wrong; `decisions` has four per positive tier: of its signal's coefficients, of its curve's cuts and counts,
-    and of the chosen cut.
+    and of the chosen cut; `familiarity` has one, of the distances.
     """
 
     residuals: tuple[float, ...]
     abstention: tuple[float, ...]
     decisions: tuple[float, ...] = ()
+    familiarity: tuple[float, ...] = ()
 
 
 class Verdicts(Record):
@@ -193,8 +194,8 @@ def prove_verdicts(
         raise BundleError("when to ask the oracle is not as recorded; calibration.json is not that of the training")
     if verdicts.sums is not None and not _equal(verdicts.sums, _sums(calibration)):
         raise BundleError(
-            "the residuals, the decisions or the deferral table are not as recorded; calibration.json is not that of "
-            "the training"
+            "the residuals, the decisions, the distances or the deferral table are not as recorded; calibration.json "
+            "is not that of the training"
         )
     if whole:
         _same_choice(verdicts, scores, marks, filter_)
@@ -302,6 +303,7 @@ def _sums(calibration: Calibration) -> Sums:
         residuals=() if calibration.residuals is None else placed(list(zip(*calibration.residuals.rows, strict=True))),
         abstention=() if table is None else placed([table.probabilities, table.kept, table.wrong]),
         decisions=() if calibration.decisions is None else placed(_numbers(calibration.decisions)),
+        familiarity=() if calibration.familiarity is None else placed([calibration.familiarity.distances]),
     )
 
 
@@ -324,6 +326,7 @@ def _equal(recorded: Sums, given: Sums) -> bool:
         (recorded.residuals, given.residuals),
         (recorded.abstention, given.abstention),
         (recorded.decisions, given.decisions),
+        (recorded.familiarity, given.familiarity),
     )
     return all(len(a) == len(b) and np.allclose(a, b, rtol=1e-12, atol=1e-9) for a, b in pairs)
 

@@ -25,7 +25,7 @@ from potstill.bundle.reading import Bundle, load_bundle
 from potstill.bundle.verdicts import identity_of, verdicts_of
 from potstill.files import replacing_folder, sha256
 from potstill.filters import save_filter
-from potstill.students.neural import predict_with_tiers
+from potstill.students import outputs_of
 from potstill.students.storage import AnyStudent, save_student
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def write_bundle(
         BundleError: the bundle does not load, or its scores differ from those of `student`.
         BadInput: the disk is full or the folder cannot be written.
     """
-    raw, outputs = predict_with_tiers(student, windows(golden, filter_))
-    rows = golden_of(golden, raw, filter_, calibration, outputs)
+    rows = golden_of(golden, outputs_of(student, windows(golden, filter_)), filter_, calibration)
     manifest = Manifest(
         kind=kind,
         filter=filter_.name,

@@ -14,6 +14,7 @@ from potstill.calibration.curves import (
 )
 from potstill.calibration.cuts import PrecisionRecall, TierCut, choose_cut
 from potstill.calibration.decisions import Decisions, Signal, belonging
+from potstill.calibration.familiarity import Familiarity
 from potstill.calibration.intervals import LEVELS, Spread
 from potstill.calibration.odds import MOST_RESIDUALS, Residuals
 
@@ -27,6 +28,7 @@ __all__ = [
     "Curve",
     "Cut",
     "Decisions",
+    "Familiarity",
     "PrecisionRecall",
     "Residuals",
     "Signal",

@@ -27,6 +27,7 @@ from potstill.calibration.decisions import (
     cross_fitted_odds,
     fit_decisions,
 )
+from potstill.calibration.familiarity import Familiarity, fit_familiarity
 from potstill.calibration.intervals import FEWEST_FOR_SPREAD, LEVELS, Spread, ends_of, factor_at, fit_intervals
 from potstill.calibration.odds import Residuals, fit_residuals
 from potstill.errors import BadInput, BundleError, DatasetError
@@ -120,7 +121,8 @@ class Calibration(Record):
 
     `origin` says which rows it was fitted on. `residuals` is None if no row has a score in every dimension;
     `abstention` is None if no filter was given or there were too few rows. `decisions` is None in a bundle whose tiers
-    are all decided by score: without a positive tier, without rows, or made by an older version.
+    are all decided by score: without a positive tier, without rows, or made by an older version. `familiarity` is None
+    if the student measures no distances from its training texts.
     """
 
     fault = BundleError
@@ -136,6 +138,7 @@ class Calibration(Record):
     residuals: Residuals | None = None
     abstention: Abstention | None = None
     decisions: Decisions | None = None
+    familiarity: Familiarity | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -185,8 +188,15 @@ class Calibration(Record):
         _, low, high = self.scores_and_intervals(predicted, level)
         return low, high
 
-    def scores_and_intervals(self, predicted: FloatArray, level: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+    def scores_and_intervals(
+        self, predicted: FloatArray, level: float, widening: FloatArray | None = None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return the results of `apply` and `intervals`, computing the scores once.
+
+        Args:
+            predicted: raw scores, shape (rows, dimensions).
+            level: as for `intervals`.
+            widening: factor by which both ends of a row's intervals are moved away from its scores, shape (rows,).
 
         Raises:
             ValueError: as `apply` and `intervals`.
@@ -197,20 +207,30 @@ class Calibration(Record):
         raw = np.where(np.isnan(scores), np.nan, predicted)
         ends = [curve.ends(raw[:, column], level) for column, curve in enumerate(self.curves)]
         # NaN + inf is NaN, so a row without a score gets no interval.
-        low, high = (np.clip(np.column_stack(end), self.low, self.high) for end in zip(*ends, strict=True))
+        low, high = (np.column_stack(end) for end in zip(*ends, strict=True))
+        if widening is not None:
+            low, high = (scores + widening[:, None] * (end - scores) for end in (low, high))
+        low, high = (np.clip(end, self.low, self.high) for end in (low, high))
         return scores, np.minimum(low, scores), np.maximum(high, scores)
 
     def width(self, dimension: str, level: float) -> float:
         """Return the factor of a dimension's intervals at a level; infinite for the whole scale."""
         return factor_at(self.curves[self.dimensions.index(dimension)].widths, level)
 
-    def tier_odds(self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None) -> FloatArray:
+    def tier_odds(
+        self,
+        scores: FloatArray,
+        rules: Rules,
+        cap_hits: pl.DataFrame | None = None,
+        widening: FloatArray | None = None,
+    ) -> FloatArray:
         """Return the probability of each tier as the residuals give it, shape (rows, tiers).
 
         Args:
             scores: calibrated scores, as `apply` returns them.
             rules: the filter.
             cap_hits: as in `verdict.decide`.
+            widening: factor by which a row's residuals are multiplied, shape (rows,).
 
         Raises:
             BadInput: the calibration holds no residuals.
@@ -220,7 +240,9 @@ class Calibration(Record):
                 "the bundle contains no residuals of its student, so it has no tier probabilities; rebuild it "
                 "with: potstill bundle"
             )
-        return self.residuals.tier_probabilities(scores, rules, cap_hits, low=self.low, high=self.high)
+        return self.residuals.tier_probabilities(
+            scores, rules, cap_hits, low=self.low, high=self.high, widening=widening
+        )
 
     def caution(self, level: float = 0.9) -> str | None:
         """Return a sentence on the dimensions whose interval is the whole scale for lack of rows, or None."""
@@ -257,6 +279,7 @@ def fit_calibration(
     cap_hits: pl.DataFrame | None = None,
     tier_outputs: FloatArray | None = None,
     decide: Mapping[str, OperatingPoint] | None = None,
+    distances: FloatArray | None = None,
 ) -> Calibration:
     """Fit a curve per dimension, keep it if it helps, and compute interval widths and joint residuals.
 
@@ -291,6 +314,8 @@ def fit_calibration(
         tier_outputs: the student's tier outputs, shape (rows, positive tiers), by models that were not trained on the
             row; None if it has none.
         decide: operating point by positive tier; the default names as many articles as the oracle.
+        distances: distances of articles of the training kind from training articles that they are not among, shape
+            (any,); None if the student measures none.
 
     Raises:
         DatasetError: the shapes do not match.
@@ -346,6 +371,7 @@ def fit_calibration(
         residuals=left,
         abstention=abstention,
         decisions=decisions,
+        familiarity=None if distances is None else fit_familiarity(distances),
     )
 
 

@@ -55,6 +55,11 @@ class PrecisionRecall(Part):
             raise ValueError("cuts must decrease, counts must not, and found must not exceed named or positives")
         return self
 
+    @property
+    def share(self) -> float:
+        """Share of the articles that belong to the tier."""
+        return self.positives / self.rows
+
     @classmethod
     def of(cls, probabilities: FloatArray, belongs: BoolArray) -> PrecisionRecall:
         """Count at each cut.

@@ -105,16 +105,28 @@ class Signal(Part):
     def _weights(self) -> FloatArray:
         return np.array(self.weights)
 
-    def probability(self, inputs: FloatArray, residuals: FloatArray | None) -> FloatArray:
+    def probability(
+        self,
+        inputs: FloatArray,
+        residuals: FloatArray | None,
+        share: float,
+        widening: FloatArray | None = None,
+    ) -> FloatArray:
         """Return the probability for each row, shape (rows,).
 
         Args:
             inputs: shape (rows, inputs); not used by `residuals`.
             residuals: what the residuals give, shape (rows,); not used by `head`.
+            share: the tier's share of held-out articles.
+            widening: factor by which the log-odds of a row come closer to those of `share`, shape (rows,); the
+                residuals are widened before.
         """
         if self.kind == "residuals" and residuals is not None:
             return residuals
         log_odds = self.intercept + weighted_sum(inputs, self._weights)
+        if widening is not None:
+            usual = float(_log_odds(np.array([share]))[0])
+            log_odds = usual + (log_odds - usual) / widening
         if self.kind == "blend" and residuals is not None:
             log_odds = (log_odds + _log_odds(residuals)) / 2
         return _sigmoid(log_odds)
@@ -164,7 +176,12 @@ class Decisions(Part):
         return self.model_copy(update={"cuts": cuts})
 
     def probabilities(
-        self, scores: FloatArray, overall: FloatArray, outputs: FloatArray | None, residuals: FloatArray | None
+        self,
+        scores: FloatArray,
+        overall: FloatArray,
+        outputs: FloatArray | None,
+        residuals: FloatArray | None,
+        widening: FloatArray | None = None,
     ) -> FloatArray:
         """Return the probability of each positive tier or a better one, shape (rows, positive tiers), never falling.
 
@@ -173,11 +190,12 @@ class Decisions(Part):
             overall: `overall` after gates and caps, shape (rows,).
             outputs: the student's tier outputs, shape (rows, positive tiers); None if it has none.
             residuals: the probabilities that the residuals give, of the result's shape; None if not needed.
+            widening: as for `Signal.probability`.
         """
         inputs = _inputs(scores, overall, outputs)
         each = [
-            signal.probability(inputs, None if residuals is None else residuals[:, place])
-            for place, signal in enumerate(self.signals)
+            signal.probability(inputs, None if residuals is None else residuals[:, place], curve.share, widening)
+            for place, (signal, curve) in enumerate(zip(self.signals, self.curves, strict=True))
         ]
         return np.maximum.accumulate(np.column_stack(each), axis=1)
 

@@ -48,7 +48,14 @@ class Residuals(Part):
         return np.ascontiguousarray(np.array(self.rows, dtype=np.float64).T)
 
     def tier_probabilities(
-        self, scores: FloatArray, rules: Rules, cap_hits: pl.DataFrame | None = None, *, low: float, high: float
+        self,
+        scores: FloatArray,
+        rules: Rules,
+        cap_hits: pl.DataFrame | None = None,
+        *,
+        low: float,
+        high: float,
+        widening: FloatArray | None = None,
     ) -> FloatArray:
         """Return the probability of each tier under the oracle's own scores, shape (rows, tiers); each row sums to 1.
 
@@ -61,6 +68,7 @@ class Residuals(Part):
             cap_hits: as in `verdict.decide`.
             low: lower end of the scale.
             high: upper end of the scale.
+            widening: factor by which the residuals are multiplied for a row, shape (rows,).
         """
         left, tiers = self._array, len(rules.tiers)
         found = np.full((len(scores), tiers), np.nan)
@@ -73,7 +81,8 @@ class Residuals(Part):
         for start in range(0, len(places), at_once):
             some = places[start : start + at_once]
             # One row per dimension, so that each dimension's draws are contiguous.
-            draws = (scores[some].T[:, :, None] + left[:, None, :]).reshape(len(left), -1)
+            added = left[:, None, :] if widening is None else widening[None, some, None] * left[:, None, :]
+            draws = (scores[some].T[:, :, None] + added).reshape(len(left), -1)
             if self.step is not None:
                 draws = low + np.round((draws - low) / self.step) * self.step
             draws = np.minimum(np.maximum(draws, low), high)

@@ -357,3 +357,5 @@ def _explain_counts(tally: Tally) -> None:
         note(f"  not scored: {reason}: {count:,}")
     for drift in tally.drifts:
         note(f"  {drift}")
+    if tally.unlike is not None and tally.unlike.significant:
+        note(f"  {tally.unlike}")

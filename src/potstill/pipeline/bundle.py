@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from potstill import metrics
-from potstill.bundle.exporting import CALIBRATION_PART, OUT_OF_FOLD, bundle_student, calibrate, with_tier_head
+from potstill.bundle.exporting import (
+    CALIBRATION_PART,
+    OUT_OF_FOLD,
+    bundle_student,
+    calibrate,
+    with_novelty,
+    with_tier_head,
+)
 from potstill.bundle.facts import Choice
 from potstill.dataset import Dataset
 from potstill.errors import RunError
 from potstill.records import Interval
-from potstill.students.neural import predict_with_tiers
-from potstill.students.storage import load_student
+from potstill.students import outputs_of
+from potstill.students.storage import feature_folder, load_student
 from potstill.terminal import note, steps
 
 if TYPE_CHECKING:
@@ -262,7 +269,7 @@ def calibrate_candidate(
     decide: Mapping[str, OperatingPoint] | None = None,
     seed: int = 0,
 ) -> CalibratedStudent:
-    """Open a trained student, fit a tier head for it if it can have one, and calibrate it.
+    """Open a trained student, fit a tier head for it if it can have one, let it measure novelty, and calibrate it.
 
     Args:
         run: the run that the student belongs to.
@@ -275,14 +282,19 @@ def calibrate_candidate(
         RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
     """
     train, filter_ = dataset.part("train"), run.filter
-    student, unseen = with_tier_head(load_student(chosen.folder, cache=run.path("cache")), train, filter_)
+    student, unseen = with_tier_head(load_student(chosen.folder, cache=feature_folder()), train, filter_)
+    others = [dataset.part("validation")]
     if dataset.has_calibration_part:
         rows, origin = dataset.part("calibration"), CALIBRATION_PART
-        predicted, outputs = predict_with_tiers(student, rows.frame)
+        predicted, outputs, _ = outputs_of(student, rows.frame)
+        others.append(rows)
     else:
         rows, origin, outputs = train, OUT_OF_FOLD, unseen
         predicted = held_out_scores(chosen, dataset)
-    calibration = calibrate(predicted, rows, filter_, origin, tier_outputs=outputs, decide=decide, seed=seed)
+    student, distances = with_novelty(student, train, others, seed=seed)
+    calibration = calibrate(
+        predicted, rows, filter_, origin, tier_outputs=outputs, decide=decide, distances=distances, seed=seed
+    )
     return CalibratedStudent(chosen, student, calibration, unseen)
 
 

@@ -19,7 +19,7 @@ from potstill.dataset import folds
 from potstill.pipeline.bundle import held_out_scores
 from potstill.prefilter import fold_all
 from potstill.scorer.early import weighted_mean
-from potstill.students.neural import predict_with_tiers
+from potstill.students import Outputs, outputs_of
 from potstill.verdict import cap_hits, decide_rows
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class HeldOutRows:
 
     def probabilities(self, calibration: Calibration, filter_: Filter) -> FloatArray:
         """Return the probability of any positive tier, shape (rows,); NaN without one."""
-        decided = decide_raw(self.raw, fold_all(self.rows.texts), filter_, calibration, outputs=self.outputs)
+        decided = decide_raw(Outputs(self.raw, self.outputs), fold_all(self.rows.texts), filter_, calibration)
         return np.full(len(self.rows), np.nan) if decided.positive is None else decided.positive[:, -1]
 
     def cross_fitted(self, filter_: Filter, origin: str, seed: int) -> FloatArray:
@@ -131,14 +131,15 @@ def _parts(fitted: CalibratedStudent, dataset: Dataset, student: Student) -> lis
     held_out[train.targeted] = np.nan
     outputs = None
     if fitted.tier_outputs is not None:
-        _, outputs = predict_with_tiers(student, validation.frame)
+        outputs = outputs_of(student, validation.frame).tiers
     parts = [
         HeldOutRows(train, held_out, fitted.tier_outputs),
         HeldOutRows(validation, fitted.candidate.validation, outputs),
     ]
     if dataset.has_calibration_part:
         rows = dataset.part("calibration")
-        parts.append(HeldOutRows(rows, *predict_with_tiers(student, rows.frame)))
+        given = outputs_of(student, rows.frame)
+        parts.append(HeldOutRows(rows, given.raw, given.tiers))
     return parts
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from potstill.bundle.deciding import Decided
     from potstill.bundle.reading import Check
     from potstill.filters import Filter
+    from potstill.students import Outputs
     from potstill.types import BoolArray, FloatArray
 
 SignalKind: TypeAlias = Literal["score", "probability"]
@@ -115,16 +116,15 @@ class Early:
 
     def decide(
         self,
-        raw: FloatArray,
+        given: Outputs,
         folded: pl.Series,
         level: float,
         *,
-        outputs: FloatArray | None = None,
         probabilities: bool = False,
     ) -> Decided:
         """Compute the first student's verdicts, with its own calibration."""
         own = self.bundle
-        return decide_raw(raw, folded, own.filter, own.calibration, level, outputs=outputs, probabilities=probabilities)
+        return decide_raw(given, folded, own.filter, own.calibration, level, probabilities=probabilities)
 
 
 def final_answers(decided: Decided, filter_: Filter, kind: SignalKind, threshold: float) -> BoolArray:

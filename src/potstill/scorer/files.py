@@ -19,10 +19,11 @@ from potstill.backends.machine import usable_cores
 from potstill.backends.plan import PORTABLE
 from potstill.errors import BadInput, BundleError
 from potstill.files import STANDARD, check_output, is_stream
+from potstill.findings import NOVEL
 from potstill.scorer.concurrency import ahead, in_processes
 from potstill.scorer.parts import open_parts
 from potstill.scorer.scoring import BATCH, Scorer
-from potstill.scorer.volumes import Drift, drifts
+from potstill.scorer.volumes import Drift, Unlike, drifts, unlike
 from potstill.terminal import steps
 from potstill.types import DROPPED, UNSCORED
 
@@ -45,7 +46,8 @@ class Tally:
     """Counts of one filter's verdicts in a file: `tiers`, and `reasons` of articles without a score.
 
     `bundle` is the hash of its bundle. `drifts` are the positive tiers that name another number of articles than
-    expected (see `volumes`); not looked for if an oracle gave some of the verdicts.
+    expected (see `volumes`); not looked for if an oracle gave some of the verdicts. `unlike` counts the articles that
+    are unlike the training articles; None if the bundle's student measures no distances.
     """
 
     bundle: str
@@ -53,6 +55,7 @@ class Tally:
     tiers: dict[str, int]
     reasons: dict[str, int]
     drifts: tuple[Drift, ...] = ()
+    unlike: Unlike | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +210,7 @@ def score_file(
     work = _Work(form_of(target).startswith(".jsonl"), keep_text)
     tiers: dict[str, Counter[str]] = {one.name: Counter() for one in each}
     reasons: dict[str, Counter[str]] = {one.name: Counter() for one in each}
+    novel: dict[str, int] = {one.name: 0 for one in each if one.measures_novelty}
     articles = resumed = 0
     started = time.perf_counter()
     with ExitStack() as stack:
@@ -228,16 +232,21 @@ def score_file(
             # The parts hold the students' results, so that a resume can ask about articles that a limit left out.
             result = scored if deferral is None else deferral.answer(batch.articles, scored)
             write(result)
-            for one, its_tiers, its_reasons in scorer.tiers_and_reasons(result, nested=work.nested):
-                tiers[one.name].update(its_tiers)
-                reasons[one.name].update(its_reasons.drop_nulls())
+            for one, columns in scorer.columns_of(result, nested=work.nested):
+                tiers[one.name].update(columns("tier"))
+                reasons[one.name].update(columns("reason").drop_nulls())
+                if one.name in novel:
+                    novel[one.name] += int((columns("novelty") < NOVEL).sum())
             articles += result.height
             resumed += 0 if batch.done is None else result.height
             advance(result.height)
         _refuse_fewer(source, articles, total)
     seconds = time.perf_counter() - started
     return Summary(
-        filters={one.name: _tally(one, tiers[one.name], reasons[one.name], asked=deferral is not None) for one in each},
+        filters={
+            one.name: _tally(one, tiers[one.name], reasons[one.name], novel.get(one.name), asked=deferral is not None)
+            for one in each
+        },
         articles=articles,
         networks=scorer.networks,
         seconds=round(seconds, 3),
@@ -278,7 +287,7 @@ def _streams(path: str | Path) -> bool:
     return str(path) == STANDARD or is_stream(Path(path))
 
 
-def _tally(one: FilterScorer, tiers: Counter[str], reasons: Counter[str], *, asked: bool) -> Tally:
+def _tally(one: FilterScorer, tiers: Counter[str], reasons: Counter[str], novel: int | None, *, asked: bool) -> Tally:
     scored = tiers.total() - tiers[DROPPED] - tiers[UNSCORED]
     return Tally(
         bundle=one.bundle.hash,
@@ -286,6 +295,7 @@ def _tally(one: FilterScorer, tiers: Counter[str], reasons: Counter[str], *, ask
         drifts=() if asked else drifts(one.cuts, tiers, scored),
         tiers={name: tiers[name] for name in (*one.bundle.filter.tier_names, DROPPED, UNSCORED)},
         reasons=dict(reasons.most_common()),
+        unlike=None if novel is None else unlike(novel, scored),
     )
 
 

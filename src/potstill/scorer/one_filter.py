@@ -20,7 +20,7 @@ from potstill.calibration import cut_for, given_probability, least_error
 from potstill.errors import BadInput
 from potstill.operating_points import as_points
 from potstill.prefilter import fold_all
-from potstill.students.neural import predict_with_tiers
+from potstill.students import Outputs, outputs_of
 from potstill.types import DROPPED, Verdict
 
 if TYPE_CHECKING:
@@ -120,6 +120,12 @@ class FilterScorer:
         return any(cut.probability is not None for cut in self.cuts)
 
     @property
+    def measures_novelty(self) -> bool:
+        """Whether verdicts have a `novelty`."""
+        first = self.early is not None and self.early.bundle.calibration.familiarity is not None
+        return first or self.calibration.familiarity is not None
+
+    @property
     def name(self) -> str:
         """The filter's name, without its version."""
         return self.bundle.filter.name
@@ -153,7 +159,7 @@ class FilterScorer:
         rows = prepared.articles
         rows = rows.with_columns(texts) if "text" in rows.columns else rows.hstack([texts])
         if self.early is None:
-            decided, answered_by = self._decide(*self._raw(self.bundle, rows, kept), prepared), None
+            decided, answered_by = self._decide(self._said(self.bundle, rows, kept), prepared), None
         else:
             decided, answered_by = self._decide_with_cascade(self.early, prepared, rows, kept)
         outcome = Outcome.of(decided, prepared, answered_by)
@@ -206,37 +212,29 @@ class FilterScorer:
                 gates=outcome.judged.gate_reasons(index),
                 caps=outcome.judged.cap_reasons(index),
                 reason=outcome.reasons[index],
+                novelty=float(outcome.novelty[index]) if outcome.novelty is not None and known else None,
                 **outcome.explanation(index),
                 tier_probabilities=probabilities[index] if probabilities is not None and known else {},
                 ask_oracle=outcome.marks[0][index] if outcome.marks else None,
                 answered_by=None if outcome.answered_by is None else outcome.answered_by[index],
             )
 
-    def _raw(self, bundle: Bundle, rows: pl.DataFrame, which: BoolArray) -> tuple[FloatArray, FloatArray | None]:
-        """Return raw scores, shape (articles, dimensions), and tier outputs of the selected rows; NaN in all others."""
-        raw, outputs = np.full((rows.height, len(self.dimensions)), np.nan), None
-        if which.any():
-            some = rows if which.all() else rows.filter(pl.Series(which))
-            # An overflow gives a score that is not finite, which is reported as such.
-            with np.errstate(all="ignore"):
-                raw[which], found = predict_with_tiers(bundle.student, some)
-            if found is not None:
-                outputs = np.full((rows.height, found.shape[1]), np.nan)
-                outputs[which] = found
-        return raw, outputs
+    def _said(self, bundle: Bundle, rows: pl.DataFrame, which: BoolArray) -> Outputs:
+        """Return what a bundle's student says about the selected rows; NaN in all others."""
+        if not which.any():
+            return Outputs(np.full((rows.height, len(self.dimensions)), np.nan))
+        # An overflow gives a score that is not finite, which is reported as such.
+        with np.errstate(all="ignore"):
+            found = outputs_of(bundle.student, rows if which.all() else rows.filter(pl.Series(which)))
+        if which.all():
+            return found
+        tiers, distances = (None if one is None else _spread_over(which, one) for one in (found.tiers, found.distances))
+        return Outputs(_spread_over(which, found.raw), tiers, distances)
 
-    def _decide(self, raw: FloatArray, outputs: FloatArray | None, prepared: Prepared) -> Decided:
+    def _decide(self, given: Outputs, prepared: Prepared) -> Decided:
         filter_ = self.bundle.filter
         folded = prepared.windows.folded if filter_.caps else None
-        return decide_raw(
-            raw,
-            folded,
-            filter_,
-            self.calibration,
-            self.level,
-            outputs=outputs,
-            probabilities=self._needs_probabilities,
-        )
+        return decide_raw(given, folded, filter_, self.calibration, self.level, probabilities=self._needs_probabilities)
 
     @property
     def _needs_probabilities(self) -> bool:
@@ -246,12 +244,14 @@ class FilterScorer:
         self, early: Early, prepared: Prepared, rows: pl.DataFrame, kept: BoolArray
     ) -> tuple[Decided, list[str | None]]:
         """Score with both students of a cascade; return the verdicts and which student gave each."""
-        raw, outputs = self._raw(early.bundle, rows, kept)
         first = early.decide(
-            raw, prepared.windows.folded, self.level, outputs=outputs, probabilities=self._needs_probabilities
+            self._said(early.bundle, rows, kept),
+            prepared.windows.folded,
+            self.level,
+            probabilities=self._needs_probabilities,
         )
         final = early.final(first)
-        second = self._decide(*self._raw(self.bundle, rows, kept & ~final), prepared)
+        second = self._decide(self._said(self.bundle, rows, kept & ~final), prepared)
         students = np.where(final, early.bundle.manifest.recipe, self.bundle.manifest.recipe).tolist()
         answered_by = [student if scored else None for student, scored in zip(students, kept.tolist(), strict=True)]
         return merged(first, second, final), answered_by
@@ -315,6 +315,7 @@ class Outcome:
     """Results of scoring: arrays of shape (articles, dimensions), verdicts, and reasons for missing verdicts.
 
     `tiers` and `reasons` cover all articles. `why` explains the tiers if they are decided by their probability.
+    `novelty`, shape (articles,), is the p-value of an article's distance from the training articles, if it is measured.
     `answered_by` names the student that gave the scores, if there are two. If asked for, `tier_probabilities` has one
     column per tier, and `marks` holds the column `ask_oracle`.
     """
@@ -325,6 +326,7 @@ class Outcome:
     reasons: list[str | None]
     answered_by: list[str | None] | None = None
     why: Reasons | None = None
+    novelty: FloatArray | None = None
     tier_probabilities: pl.DataFrame = field(default_factory=pl.DataFrame)
     marks: Sequence[pl.Series] = ()
 
@@ -343,7 +345,7 @@ class Outcome:
             else:
                 reasons[row] = NOT_FINITE if unknown[row] else UNDEFINED
         numbers = {"score": decided.scores, "low": decided.low, "high": decided.high}
-        return cls(numbers, decided.judged, tiers, reasons, answered_by, decided.reasons)
+        return cls(numbers, decided.judged, tiers, reasons, answered_by, decided.reasons, decided.novelty)
 
     @property
     def known(self) -> BoolArray:
@@ -365,15 +367,17 @@ class Outcome:
     def verdict(self) -> pl.DataFrame:
         """The columns of `verdict.decide`, then `reason`.
 
-        After it come `probability`, `cut` and `why` if tiers are decided by their probability, and `answered_by` if
-        there are two students.
+        After it come `novelty` if it is measured, `probability`, `cut` and `why` if tiers are decided by their
+        probability, and `answered_by` if there are two students.
         """
         added = [
             pl.Series("tier", self.tiers, dtype=pl.String),
             pl.Series("reason", self.reasons, dtype=pl.String),
         ]
+        known = self.known
+        if self.novelty is not None:
+            added.append(pl.Series("novelty", np.where(known, self.novelty, np.nan)).fill_nan(None))
         if self.why is not None:
-            known = self.known
             added += [
                 pl.Series("probability", np.where(known, self.why.probability, np.nan)).fill_nan(None),
                 pl.Series("cut", np.where(known, self.why.cut, np.nan)).fill_nan(None),
@@ -382,6 +386,13 @@ class Outcome:
         if self.answered_by is not None:
             added.append(pl.Series("answered_by", self.answered_by, dtype=pl.String))
         return self.judged.frame.with_columns(added)
+
+
+def _spread_over(which: BoolArray, values: FloatArray) -> FloatArray:
+    """Return an array for all rows with the values of the selected ones, NaN elsewhere."""
+    found = np.full((len(which), *values.shape[1:]), np.nan)
+    found[which] = values
+    return found
 
 
 def _decided_at(bundle: Bundle, decide: Decide) -> Calibration:

@@ -6,6 +6,7 @@ they are run for all filters in one pass, in which each encoder reads a text onl
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Unpack, cast, overload
@@ -27,7 +28,7 @@ from potstill.students.neural import parts_of
 from potstill.types import Article, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from typing_extensions import TypeVar
 
@@ -294,16 +295,23 @@ class Scorer(Generic[Result]):
             (added,) = each.values()
         return with_columns(prepared[0].articles, added)
 
-    def tiers_and_reasons(
+    def columns_of(
         self, result: pl.DataFrame, *, nested: bool
-    ) -> Iterator[tuple[FilterScorer, pl.Series, pl.Series]]:
-        """Yield each filter's steps, tiers and reasons, from a frame that `nested` or `flat` returned."""
+    ) -> Iterator[tuple[FilterScorer, Callable[[str], pl.Series]]]:
+        """Yield each filter's steps, with a function that gets one of its columns by name.
+
+        Args:
+            result: a frame that `nested` or `flat` returned.
+            nested: whether it was `nested`.
+        """
         for one in self.filter_scorers:
             if nested and self.by_filter:
-                fields = result[VERDICTS].struct.field(one.name).struct
-                yield one, fields.field("tier"), fields.field("reason")
+                yield one, result[VERDICTS].struct.field(one.name).struct.field
             else:
-                yield one, result[self._column_name(one, "tier")], result[self._column_name(one, "reason")]
+                yield one, partial(self._column_of, result, one)
+
+    def _column_of(self, result: pl.DataFrame, one: FilterScorer, column: str) -> pl.Series:
+        return result[self._column_name(one, column)]
 
     def _column_name(self, one: FilterScorer, column: str) -> str:
         return f"{one.name}.{column}" if self.by_filter else column

@@ -1,7 +1,8 @@
-"""Compares how many articles a positive tier names in a file with how many its cut named when it was chosen.
+"""Compares a scored file with the articles that its bundle was built from.
 
 Input: the cuts of a bundle and the counts of a scored file. Output: a `Drift` for each tier whose cut was chosen for a
-volume and that names another number of articles than held-out articles make expect.
+volume and that names another number of articles than held-out articles make expect, and an `Unlike` if more articles
+are unlike the training articles than would be by chance.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from potstill import metrics
-from potstill.findings import VOLUME_DRIFT
+from potstill.findings import NOVEL, NOVEL_FILE, VOLUME_DRIFT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,6 +41,39 @@ class Drift:
             f"{tier}: {self.named:,} of {self.articles:,} articles named, {self.expected:,.0f} expected at "
             f"{self.goal}: the articles differ from those that the cut was chosen on"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """A file in which `count` of the scored `articles` are unlike the training articles.
+
+    `significant` says whether these are more than would be so by chance.
+    """
+
+    articles: int
+    count: int
+    significant: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count / self.articles:.0%} of these articles are unlike the training articles (p < {NOVEL:g}), "
+            f"where {NOVEL:.0%} would be by chance: expect larger errors"
+        )
+
+
+def unlike(count: int, scored: int) -> Unlike | None:
+    """Return how many articles are unlike the training articles; None if none was scored.
+
+    The test is a one-sided binomial one.
+
+    Args:
+        count: number of scored articles whose novelty is below `NOVEL`.
+        scored: number of articles with a score.
+    """
+    if not scored:
+        return None
+    p_value = 1 - metrics.chance_of_at_most(count - 1, scored, NOVEL) if count else 1.0
+    return Unlike(scored, count, p_value < NOVEL_FILE)
 
 
 def drifts(cuts: Sequence[TierCut], tiers: Mapping[str, int], scored: int) -> tuple[Drift, ...]:

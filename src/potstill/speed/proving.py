@@ -15,7 +15,7 @@ from potstill.backends.plan import Change
 from potstill.bundle.deciding import decide_raw
 from potstill.metrics import average, exact_interval, mae
 from potstill.prefilter import fold_all
-from potstill.students.neural import predict_with_tiers
+from potstill.students import outputs_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,9 +42,9 @@ class Answers:
 
 def answers(bundle: Bundle, student: Student, frame: pl.DataFrame) -> Answers:
     """Score windows with a student, using the bundle's filter and calibration."""
-    raw, outputs = predict_with_tiers(student, frame)
-    decided = decide_raw(raw, fold_all(frame["text"]), bundle.filter, bundle.calibration, outputs=outputs)
-    return Answers(raw, decided.scores, decided.verdict["tier"].to_list())
+    given = outputs_of(student, frame)
+    decided = decide_raw(given, fold_all(frame["text"]), bundle.filter, bundle.calibration)
+    return Answers(given.raw, decided.scores, decided.verdict["tier"].to_list())
 
 
 def change_of(portable: Answers, other: Answers, labels: FloatArray) -> Change:

@@ -17,7 +17,8 @@ from potstill.articles import open_writer, read_articles
 from potstill.backends.graph import GraphEncoder
 from potstill.bundle.deciding import decide_raw
 from potstill.prefilter import fold_all
-from potstill.students.neural import NeuralStudent, parts_of, predict_with_tiers
+from potstill.students import outputs_of
+from potstill.students.neural import NeuralStudent, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
     from potstill.scorer import Scorer
     from potstill.speed.timing import Clock
-    from potstill.students import Encoder
-    from potstill.types import FloatArray
+    from potstill.students import Encoder, Outputs
 
 STAGES = ("read", "window", "prefilter", "tokenise", "network", "head", "student", "decide", "write")
 """Stages in order. A student without a network has `student` instead of the three stages before it."""
@@ -71,12 +71,12 @@ def stage_seconds(
         folded = fold_all(texts)
         filter_.prefilter.reasons(folded)
     if isinstance(student, NeuralStudent) and _graphs(student.encoder):
-        raw, outputs = _neural(student, texts, watch)
+        given = _neural(student, texts, watch)
     else:
         with watch.stage("student"):
-            raw, outputs = predict_with_tiers(student, windows)
+            given = outputs_of(student, windows)
     with watch.stage("decide"):
-        decide_raw(raw, folded, filter_, scorer.bundle.calibration, scorer.only.level, outputs=outputs)
+        decide_raw(given, folded, filter_, scorer.bundle.calibration, scorer.only.level)
     results = scorer.nested_batch(frame.head(1)).drop("content")
     rows = pl.concat([results] * frame.height)
     with watch.stage("write"), open_writer(scratch) as writer:
@@ -90,7 +90,7 @@ def _graphs(encoder: Encoder) -> Sequence[GraphEncoder]:
     return found if len(found) == len(parts) else []
 
 
-def _neural(student: NeuralStudent, texts: list[str], watch: Watch) -> tuple[FloatArray, FloatArray | None]:
+def _neural(student: NeuralStudent, texts: list[str], watch: Watch) -> Outputs:
     features: list[NDArray[np.float32]] = []
     for encoder in _graphs(student.encoder):
         with watch.stage("tokenise"):
@@ -98,4 +98,4 @@ def _neural(student: NeuralStudent, texts: list[str], watch: Watch) -> tuple[Flo
         with watch.stage("network"):
             features.append(encoder.features(tokens))
     with watch.stage("head"):
-        return student.predict_features(np.concatenate(features, axis=1))
+        return student.outputs_of_features(np.concatenate(features, axis=1))

@@ -7,7 +7,7 @@ with one module for each.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.types import BoolArray, FloatArray
+
+
+class Outputs(NamedTuple):
+    """All that a student says about articles.
+
+    `raw` are its scores, shape (articles, dimensions). `tiers` are its tier outputs, shape (articles, positive tiers),
+    None without a tier head. `distances` from the training texts have shape (articles,), None if it measures none.
+    """
+
+    raw: FloatArray
+    tiers: FloatArray | None = None
+    distances: FloatArray | None = None
 
 
 @runtime_checkable
@@ -70,3 +82,17 @@ class Head(Protocol):
     def arrays(self) -> Mapping[str, NDArray[Any]]:
         """Return all arrays that define the head, for a safetensors file; `heads.from_arrays` rebuilds the head."""
         ...
+
+
+@runtime_checkable
+class FullStudent(Protocol):
+    """A student that has more to say than its scores."""
+
+    def outputs(self, articles: pl.DataFrame) -> Outputs:
+        """Return its scores, tier outputs and distances, reading each article once."""
+        ...
+
+
+def outputs_of(student: Student, articles: pl.DataFrame) -> Outputs:
+    """Return all that a student says about articles; of most kinds of students, only the scores."""
+    return student.outputs(articles) if isinstance(student, FullStudent) else Outputs(student.predict(articles))

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from potstill.errors import BundleError
+from potstill.students import Outputs
 from potstill.students.constant import ConstantStudent
 from potstill.students.neural import DescribedEncoder, NeuralStudent, joined, parts_of, reading
+from potstill.students.novelty import FeatureNovelty, Novelty, WordNovelty, novelty_arrays
 from potstill.students.tfidf import TfidfStudent
 
 if TYPE_CHECKING:
@@ -36,11 +38,15 @@ Blended = ConstantStudent | TfidfStudent | NeuralStudent
 
 @dataclass(frozen=True)
 class BlendStudent:
-    """Members and their `weights`, shape (members, dimensions): not negative, with columns that sum to 1."""
+    """Members and their `weights`, shape (members, dimensions): not negative, with columns that sum to 1.
+
+    `novelty` measures distances by the features of the first member with an encoder, or by words if there is none.
+    """
 
     dimensions: tuple[str, ...]
     members: tuple[Blended, ...]
     weights: FloatArray
+    novelty: Novelty | None = None
     kind: ClassVar[str] = "blend"
 
     @cached_property
@@ -78,20 +84,31 @@ class BlendStudent:
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
         """Predict scores from the column `text`, shape (articles, dimensions)."""
+        return self.outputs(articles).raw
+
+    def outputs(self, articles: pl.DataFrame) -> Outputs:
+        """Return the scores, and the distances from the training texts if the blend measures them."""
         texts = [text or "" for text in articles["text"]]
         features: Features = {}
         scores = np.zeros((articles.height, len(self.dimensions)))
         for member, weights in zip(self.members, self.weights, strict=True):
             own = self._read(member, texts, features) if isinstance(member, NeuralStudent) else member.predict(articles)
             scores += weights * own
-        return scores
+        if isinstance(self.novelty, FeatureNovelty) and self.reader is not None:
+            return Outputs(scores, None, self.novelty.distances(self._features(self.reader, texts, features)))
+        return Outputs(scores, None, self.novelty.distances(texts) if isinstance(self.novelty, WordNovelty) else None)
+
+    @property
+    def reader(self) -> NeuralStudent | None:
+        """The first member with an encoder; None if there is none."""
+        return next((member for member in self.members if isinstance(member, NeuralStudent)), None)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the weights and the members' arrays; the latter are prefixed with the member's index."""
         stored: dict[str, NDArray[Any]] = {"weights": self.weights}
         for place, member in enumerate(self.members):
             stored |= {f"{place}.{name}": array for name, array in member.arrays().items()}
-        return stored
+        return stored | novelty_arrays(self.novelty)
 
     def settings(self) -> dict[str, Any]:
         """Return the members' types and settings with the indices of their encoders; encoder settings appear once."""
@@ -105,11 +122,14 @@ class BlendStudent:
         return {"members": members} | ({"encoder": known} if self.parts else {})
 
     def _read(self, member: NeuralStudent, texts: Sequence[str], features: Features) -> FloatArray:
+        return member.head.predict(self._features(member, texts, features))
+
+    def _features(self, member: NeuralStudent, texts: Sequence[str], features: Features) -> NDArray[np.float32]:
         for place in self.places(member):
             if (place, member.chunks) not in features:
                 features[place, member.chunks] = reading(self.parts[place], member.chunks).encode(texts)
         own = [features[place, member.chunks] for place in self.places(member)]
-        return member.head.predict(np.concatenate(own, axis=1))
+        return np.concatenate(own, axis=1)
 
 
 def encoder_of(student: object) -> Encoder | None:

@@ -14,9 +14,11 @@ import numpy as np
 
 from potstill.errors import BundleError, RecipeError, require
 from potstill.files import digest
+from potstill.students import Outputs
 from potstill.students.chunks import ChunkedEncoder, Chunks
 from potstill.students.constant import check_labelled
 from potstill.students.heads import AnyHead, from_arrays
+from potstill.students.novelty import NOVELTY, FeatureNovelty, novelty_arrays, novelty_from
 from potstill.students.tier_head import TierHead, scores_and_tiers, widened
 from potstill.terminal import steps
 
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from potstill.dataset import Examples
-    from potstill.students import Encoder, Student
+    from potstill.students import Encoder
     from potstill.students.heads import KernelRegressionHead, LinearHead
     from potstill.students.recipes import BlendRecipe, EncoderHeadRecipe
     from potstill.types import BoolArray, FloatArray
@@ -91,7 +93,8 @@ class JoinedEncoder:
 class NeuralStudent:
     """An encoder and a head; `chunks` says how texts that are too long for the encoder are split into chunks.
 
-    `tiers` are further outputs of the head, about the positive tiers; None if there are none.
+    `tiers` are further outputs of the head, about the positive tiers; None if there are none. `novelty` measures how
+    far the features are from those of the training texts; None in a student that has not been calibrated.
     """
 
     encoder: Encoder
@@ -99,21 +102,23 @@ class NeuralStudent:
     dimensions: tuple[str, ...]
     chunks: Chunks | None = None
     tiers: TierHead | None = None
+    novelty: FeatureNovelty | None = None
     kind: ClassVar[str] = "neural"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
         """Predict scores from the column `text`, shape (articles, dimensions)."""
         return self.head.predict(self.features(articles["text"]))
 
-    def predict_with_tiers(self, articles: pl.DataFrame) -> tuple[FloatArray, FloatArray | None]:
-        """Predict scores, and the tier outputs, shape (articles, positive tiers); None without a tier head."""
-        return self.predict_features(self.features(articles["text"]))
+    def outputs(self, articles: pl.DataFrame) -> Outputs:
+        """Return the scores, the tier outputs and the distances from the training texts."""
+        return self.outputs_of_features(self.features(articles["text"]))
 
-    def predict_features(self, features: NDArray[Any]) -> tuple[FloatArray, FloatArray | None]:
-        """Predict as `predict_with_tiers`, from the features, shape (articles, width)."""
+    def outputs_of_features(self, features: NDArray[Any]) -> Outputs:
+        """Return the same as `outputs`, from the features, shape (articles, width)."""
+        distances = None if self.novelty is None else self.novelty.distances(features)
         if self._widened is None:
-            return self.head.predict(features), None
-        return scores_and_tiers(self.head, self._widened.predict(features))
+            return Outputs(self.head.predict(features), None, distances)
+        return Outputs(*scores_and_tiers(self.head, self._widened.predict(features)), distances)
 
     @cached_property
     def _widened(self) -> LinearHead | KernelRegressionHead | None:
@@ -128,9 +133,10 @@ class NeuralStudent:
         return replace(self, encoder=encoder)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the head's arrays, with names prefixed with `head.`, and those of the tiers, with `tiers.`."""
+        """Return the arrays of the head, the tiers and the novelty, with the prefixes `head.`, `tiers.`, `novelty.`."""
         found = {_HEAD + name: array for name, array in self.head.arrays().items()}
-        return found | {_TIERS + name: array for name, array in (self.tiers.arrays() if self.tiers else {}).items()}
+        found |= {_TIERS + name: array for name, array in (self.tiers.arrays() if self.tiers else {}).items()}
+        return found | novelty_arrays(self.novelty)
 
     def settings(self) -> dict[str, Any]:
         """Return the head's kind, how long texts are split, and the encoder's settings if it has any."""
@@ -153,7 +159,7 @@ class NeuralStudent:
         """
         own = {name.removeprefix(_HEAD): array for name, array in arrays.items() if name.startswith(_HEAD)}
         of_tiers = {name.removeprefix(_TIERS): array for name, array in arrays.items() if name.startswith(_TIERS)}
-        strangers = sorted(set(arrays) - {_HEAD + name for name in own} - {_TIERS + name for name in of_tiers})
+        strangers = sorted(name for name in arrays if not name.startswith((_HEAD, _TIERS, NOVELTY)))
         if strangers:
             raise BundleError(f"student: arrays that no head has: {', '.join(strangers)}")
         head = from_arrays(settings["head"], own)
@@ -164,14 +170,20 @@ class NeuralStudent:
         chunks = settings.get(_CHUNKS)
         if chunks is not None:
             chunks = Chunks.validated(chunks, f"student: {_CHUNKS}", error=BundleError)
-        return cls(encoder, head, dimensions, chunks, TierHead.from_arrays(of_tiers, head) if of_tiers else None)
+        tiers = TierHead.from_arrays(of_tiers, head) if of_tiers else None
+        return cls(encoder, head, dimensions, chunks, tiers, feature_novelty(arrays, encoder.width))
 
 
-def predict_with_tiers(student: Student, articles: pl.DataFrame) -> tuple[FloatArray, FloatArray | None]:
-    """Return a student's scores, and its tier outputs if it has a tier head."""
-    if isinstance(student, NeuralStudent):
-        return student.predict_with_tiers(articles)
-    return student.predict(articles), None
+def feature_novelty(arrays: Mapping[str, NDArray[Any]], width: int) -> FeatureNovelty | None:
+    """Rebuild the novelty of a student whose encoder gives features of this width; None if it measures none.
+
+    Raises:
+        BundleError: the arrays are not those of features of that width.
+    """
+    found = novelty_from(arrays)
+    if found is not None and not (isinstance(found, FeatureNovelty) and found.width == width):
+        raise BundleError(f"novelty: not made for features {width} wide")
+    return found
 
 
 def fit_encoder_head(

@@ -7,6 +7,7 @@ but cannot run code.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,15 @@ from potstill.files import check_file, digest, foreign, replacing, sha256
 from potstill.records import Record
 from potstill.students.blend import BlendStudent, check_weights, encoder_of
 from potstill.students.constant import ConstantStudent
-from potstill.students.neural import DescribedEncoder, NeuralStudent, joined, parts_of, restore_encoder
+from potstill.students.neural import (
+    DescribedEncoder,
+    NeuralStudent,
+    feature_novelty,
+    joined,
+    parts_of,
+    restore_encoder,
+)
+from potstill.students.novelty import NOVELTY, novelty_from
 from potstill.students.source_median import SourceMedianStudent
 from potstill.students.tfidf import TfidfStudent
 
@@ -207,7 +216,7 @@ def _blend(
 ) -> BlendStudent:
     parts = () if encoder is None else parts_of(encoder)
     members: list[Any] = []
-    strangers = {name for name in arrays if name != "weights"}
+    strangers = {name for name in arrays if name != "weights" and not name.startswith(NOVELTY)}
     for place, stored in enumerate(settings["members"]):
         own, prefix = stored["settings"], f"{place}."
         if stored["kind"] not in _BLENDED:
@@ -221,9 +230,12 @@ def _blend(
         raise BundleError(f"{path}: arrays that no member has: {', '.join(sorted(strangers))}")
     try:
         check_weights(arrays["weights"], len(members), len(dimensions))
+        blend = BlendStudent(dimensions, tuple(members), arrays["weights"])
+        first = blend.reader
+        novelty = novelty_from(arrays) if first is None else feature_novelty(arrays, first.encoder.width)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
-    return BlendStudent(dimensions, tuple(members), arrays["weights"])
+    return replace(blend, novelty=novelty)
 
 
 def _facts(path: Path) -> StudentFacts:

@@ -9,19 +9,21 @@ lower-cased text with single spaces.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import islice, pairwise, repeat
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from potstill.errors import BundleError, require
+from potstill.students import Outputs
 from potstill.students.constant import check_labelled, check_shape
 from potstill.students.levels import Levels
+from potstill.students.novelty import WordNovelty, novelty_arrays, novelty_from
 from potstill.students.ridge import choose, dual
+from potstill.students.words import normalised, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,48 +41,15 @@ Span = tuple[int, int]
 LARGEST_GRAM = 8_000
 """Number of rows above which ridge is solved by conjugate gradients: the Gram matrix would take over 0.5 GB."""
 
-_WORD = re.compile(r"\w\w+")
-_ASCII_SPACED = bytes(code if chr(code).isalnum() or chr(code) == "_" else ord(" ") for code in range(128)) + bytes(128)
 _LONGEST_SPAN = 64
 """Maximum length of an n-gram in symbols, since a key has 64 bits."""
 
-_PLANE = 0x10000
 _CODE_POINTS = 0x110000
 MOST_KEPT = 4_000_000
 """Total characters of all texts up to which their counted n-grams are kept between passes: up to about 200 MB."""
 
 _MERGE = 2_000
 """Number of texts whose terms are counted before they are merged into the running table."""
-
-
-def normalised(text: str) -> str:
-    """Convert to lower case and replace each run of white space with one space."""
-    return " ".join(text.lower().split())
-
-
-def words_of(text: str) -> list[str]:
-    """Return runs of at least two letters, digits or underscores, in order.
-
-    All other characters are replaced with spaces by a table and the text is split, which takes half as long as a
-    regular expression.
-    """
-    if text.isascii():
-        spaced = text.encode("ascii").translate(_ASCII_SPACED).decode("ascii")
-    else:
-        points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), dtype="<u4")
-        if points.max() >= _PLANE:
-            return _WORD.findall(text)
-        spaced = _spaced_plane()[points].tobytes().decode("utf-16-le")
-    return [word for word in spaced.split() if len(word) > 1]
-
-
-@cache
-def _spaced_plane() -> NDArray[np.uint16]:
-    """Return a table of the basic multilingual plane, with a space for each character that is not part of a word."""
-    kept = (code if chr(code).isalnum() else 0x20 for code in range(_PLANE))
-    table = np.fromiter(kept, dtype="<u2", count=_PLANE)
-    table[ord("_")] = ord("_")
-    return table
 
 
 @dataclass(frozen=True)
@@ -186,6 +155,7 @@ class TfidfStudent:
     bias: FloatArray
     alpha: float
     levels: Levels | None = None
+    novelty: WordNovelty | None = None
     kind: ClassVar[str] = "tfidf-ridge"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
@@ -197,6 +167,11 @@ class TfidfStudent:
                 # Words do not depend on the white space between them.
                 scores[row] += block.score(lowered if block.terms.kind == "words" else " ".join(lowered.split()))
         return scores if self.levels is None else self.levels.median(scores)
+
+    def outputs(self, articles: pl.DataFrame) -> Outputs:
+        """Return the scores, and the distances from the training texts if the student measures them."""
+        texts = (text or "" for text in articles["text"])
+        return Outputs(self.predict(articles), None, None if self.novelty is None else self.novelty.distances(texts))
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays for `student.safetensors`; a vocabulary is one UTF-8 blob with offsets, and its keys."""
@@ -211,7 +186,7 @@ class TfidfStudent:
                 f"{name}.idf": block.idf,
                 f"{name}.weights": block.weights,
             }
-        return stored | (self.levels.arrays() if self.levels else {})
+        return stored | (self.levels.arrays() if self.levels else {}) | novelty_arrays(self.novelty)
 
     def settings(self) -> dict[str, Any]:
         """Return the settings for `student.json`: the n-gram ranges and the selected alpha."""
@@ -229,7 +204,10 @@ class TfidfStudent:
         levels = Levels.from_arrays(arrays, bias.size) if "levels" in arrays else None
         if (levels.counts.size if levels else bias.size) != len(dimensions):
             raise BundleError(f"student: its arrays do not produce {len(dimensions)} scores")
-        return cls(dimensions, blocks, bias, float(settings["alpha"]), levels)
+        novelty = novelty_from(arrays)
+        if novelty is not None and not isinstance(novelty, WordNovelty):
+            raise BundleError("novelty: made for features, and the student counts words")
+        return cls(dimensions, blocks, bias, float(settings["alpha"]), levels, novelty)
 
 
 def _restored_block(kind: Symbols, span: Sequence[Any], arrays: Mapping[str, NDArray[Any]], outputs: int) -> Block:
