@@ -21,6 +21,7 @@ TIERS = ("lead", "front")
     [
         ("volume=match", OperatingPoint(volume="match"), "the oracle's volume"),
         ("volume=40", OperatingPoint(volume=40), "40 per 1,000 articles"),
+        ("volume=1000", OperatingPoint(volume=1000), "1,000 per 1,000 articles"),
         ("recall=0.9", OperatingPoint(recall=0.9), "recall 0.9"),
         ("precision=0.75", OperatingPoint(precision=0.75), "precision 0.75"),
         ("f1", OperatingPoint(f1="best"), "the best F1"),
@@ -35,10 +36,39 @@ def test_each_goal_has_a_spelling_in_one_text_and_one_in_words(text, point, word
 
 @pytest.mark.parametrize("text", ["", "recall", "recall=", "recall=0", "recall=1", "recall=90", "precision=x",
                                   "volume=0", "volume=1001", "volume=all", "cost=5", "cost=0/1", "cost=1/2/3",
-                                  "f1=best", "by-score=1", "accuracy=0.9"])  # fmt: skip
+                                  "f1=", "by-score=", "f1=0.5", "by-score=1", "threshold=0.5", "accuracy=0.9"])  # fmt: skip
 def test_any_other_text_is_refused(text):
     with pytest.raises(ValidationError):
         OperatingPoint.model_validate(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("f1=best", "f1"),
+        ("threshold=by-score", "by-score"),
+        (" recall = 0.8 ", "recall=0.8"),
+        ("cost= 5 / 1", "cost=5/1"),
+    ],
+)
+def test_a_goal_may_be_spelled_as_in_the_filter_and_with_spaces(text, same):
+    assert OperatingPoint.model_validate(text) == OperatingPoint.model_validate(same)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("recall=1", "recall: got 1.0, expected a number above 0 and below 1"),
+        ("precision=nan", "precision: got nan, expected a number above 0 and below 1"),
+        ("cost=0/1", "cost -> miss: got 0.0, expected a number above 0"),
+        ("cost=1/inf", "cost -> false_alarm: got inf, expected a number above 0"),
+        (":f1", "'' is no positive tier; there are lead, front"),
+    ],
+)
+def test_a_number_out_of_range_is_told_the_range(text, message):
+    with pytest.raises(BadInput) as caught:
+        parse_decide([text], TIERS)
+    assert str(caught.value) == f"--decide {text}: {message}"
 
 
 def test_a_text_that_is_no_goal_is_told_all_goals():
@@ -78,7 +108,8 @@ def test_in_python_a_point_may_be_a_text_an_object_or_a_dictionary():
     assert as_points({"recall": 0.9}, ("lead",)) == {"lead": OperatingPoint(recall=0.9)}
     assert as_points({"lead": MATCH}, TIERS) == {"lead": MATCH}
     for wrong, message in ((5, "decide: got 5, expected"), ({"brief": "f1"}, "'brief' is no positive tier"),
-                           ({"lead": "f2"}, "decide: lead: .*got 'f2'")):  # fmt: skip
+                           ({"lead": "f2"}, "decide: lead: .*got 'f2'"),
+                           ({"lead": None}, "decide: lead: got None, expected volume=match, .*")):  # fmt: skip
         with pytest.raises(BadInput, match=message):
             as_points(wrong, TIERS)
 

@@ -6,10 +6,11 @@ Input: the `decide` part of a filter, or a text such as `recall=0.9` from the co
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from potstill.errors import BadInput
 from potstill.records import Part, first_fault
@@ -23,14 +24,15 @@ FORMS = "volume=match, volume=N (articles per 1,000), recall=R, precision=P, f1,
 MOST = 1000
 """Maximum of a volume, in articles per 1,000."""
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(lambda value: _number(value, 1))]
+Price = Annotated[float, Field(gt=0), BeforeValidator(lambda value: _number(value, math.inf))]
 
 
 class Cost(Part):
     """What an article costs that is missed, and one that is named without belonging to the tier; in any unit."""
 
-    miss: float = Field(gt=0, allow_inf_nan=False)
-    false_alarm: float = Field(gt=0, allow_inf_nan=False)
+    miss: Price
+    false_alarm: Price
 
 
 class OperatingPoint(Part):
@@ -104,7 +106,7 @@ class OperatingPoint(Part):
         if self.volume == "match":
             return "the oracle's volume"
         if self.volume is not None:
-            return f"{self.volume:g} per 1,000 articles"
+            return f"{self.volume:,g} per 1,000 articles"
         return f"recall {self.recall:g}" if self.recall is not None else f"precision {self.precision:g}"
 
 
@@ -152,7 +154,7 @@ def parse_decide(texts: Iterable[str], tiers: Sequence[str]) -> dict[str, Operat
             raise BadInput(f"--decide {text}: the filter marks no tier as positive, so there is no cut to choose")
         tier, colon, rest = text.rpartition(":")
         if colon and tier not in tiers:
-            raise BadInput(f"--decide {text}: {tier} is no positive tier; there are {', '.join(tiers)}")
+            raise BadInput(f"--decide {text}: {tier or repr(tier)} is no positive tier; there are {', '.join(tiers)}")
         try:
             point = OperatingPoint.model_validate(rest)
         except ValidationError as error:
@@ -184,6 +186,8 @@ def as_points(decide: Decide, tiers: Sequence[str]) -> dict[str, OperatingPoint]
     for tier, point in each.items():
         if tier not in tiers:
             raise BadInput(f"decide: {tier!r} is no positive tier; there are {', '.join(tiers) or 'none'}")
+        if not isinstance(point, str | Mapping | OperatingPoint):
+            raise BadInput(f"decide: {tier}: got {point!r}, expected {FORMS}")
         try:
             found[tier] = OperatingPoint.model_validate(point)
         except ValidationError as error:
@@ -214,11 +218,11 @@ def points_of(decide: Mapping[str, OperatingPoint], tiers: Sequence[str]) -> dic
 
 
 def _fields_of(text: str) -> dict[str, Any]:
-    goal, equals, value = text.strip().partition("=")
+    goal, value = (part.strip() for part in text.partition("=")[::2])
     match goal, value:
-        case "f1", "" if not equals:
+        case ("f1", "best") | ("f1", "") if not text.rstrip().endswith("="):
             return {"f1": "best"}
-        case "by-score", "" if not equals:
+        case ("threshold", "by-score") | ("by-score", "") if not text.rstrip().endswith("="):
             return {"threshold": "by-score"}
         case "volume", "match":
             return {"volume": "match"}
@@ -228,3 +232,10 @@ def _fields_of(text: str) -> dict[str, Any]:
             miss, false_alarm = value.split("/")
             return {"cost": {"miss": float(miss), "false_alarm": float(false_alarm)}}
     raise ValueError(goal)
+
+
+def _number(value: object, below: float) -> float:
+    """Return a number above 0 and below another; the message names both."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < below:
+        return value
+    raise ValueError(f"got {value!r}, expected a number above 0{'' if math.isinf(below) else f' and below {below}'}")

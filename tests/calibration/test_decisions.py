@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -105,6 +107,16 @@ class TestSignals:
         assert lead.quality[lead.kind].log_loss < 0.8 * lead.quality["residuals"].log_loss
         assert lead.quality[lead.kind].average_precision > plain.quality["residuals"].average_precision + 0.1
         assert (with_outputs.outputs, len(lead.weights)) == (2, 5)
+
+    def test_the_reason_says_by_how_much_the_chosen_way_is_better(self):
+        signal = calibrated().decisions.signals[0]
+        assert re.fullmatch(
+            r"it is better than the residuals: log-loss -\d\.\d{4} \+- \d\.\d{4} against the residuals, "
+            r"-\d\.\d{4} \+- \d\.\d{4} against the tier's share",
+            signal.reason,
+        )
+        gain = signal.quality["residuals"].log_loss - signal.quality[signal.kind].log_loss
+        assert f"log-loss {-gain:+.4f}" in signal.reason
 
     def test_on_labels_of_noise_the_head_is_not_taken(self):
         taken = 0

@@ -108,6 +108,8 @@ def test_check_refuses_what_is_not_legal_with_exit_code_2(run, tmp_path):
         ("decide: {volume: some}", "-> volume: got 'some', expected match, or a number above 0 and up to 1,000"),
         ("decide: {threshold: 0.5}", "-> threshold: got 0.5, expected by-score"),
         ("decide: recal=0.9", "got 'recal=0.9', expected volume=match, .* or by-score"),
+        ("decide: [recall=0.9]", r"decide: got \['recall=0.9'\], expected volume=match, .* or one for each positive"),
+        ("decide: {cost: {miss: 5}}", "-> cost -> false_alarm: missing; expected a number above 0"),
     ],
 )
 def test_check_refuses_an_operating_point_that_is_not_valid_with_its_line(run, tmp_path, decide, message):
@@ -127,6 +129,16 @@ def test_check_says_what_the_cut_of_each_positive_tier_is_chosen_for(run, tmp_pa
     file = tmp_path / "mine" / "filter.yaml"
     file.write_text(file.read_text().rstrip("\n") + "\ndecide: {cost: {miss: 5, false_alarm: 1}}\n")
     assert f"  {tier}: cost 5 per miss and 1 per false alarm\n" in run("check", tmp_path / "mine")
+    file.write_text(file.read_text().replace("decide: {cost: {miss: 5, false_alarm: 1}}", "decide: by-score"))
+    assert f"  {tier}: nothing; its condition is applied to the scores\n" in run("check", tmp_path / "mine")
+
+
+def test_check_refuses_an_operating_point_where_no_tier_is_positive(run, tmp_path):
+    run("new", "mine", "--in", tmp_path)
+    file = tmp_path / "mine" / "filter.yaml"
+    file.write_text(file.read_text().replace(", positive: true", "").rstrip("\n") + "\ndecide: {recall: 0.9}\n")
+    with pytest.raises(FilterError, match="decide: no tier is positive, so there is no cut to choose"):
+        run("check", tmp_path / "mine")
 
 
 def test_new_without_a_folder_starts_in_the_current_one(both, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Tests of `potstill tiers` on bundles: the curve of each positive tier, the chosen cut, and the next command."""
 
 import json
+import re
 
 import pytest
 from tiny_bundle import FILTER, YAML, calibration_of, examples, golden, tfidf_bundle, tfidf_student
@@ -43,7 +44,11 @@ def test_the_curve_has_volumes_recall_and_precision_and_marks_the_chosen_cut(bun
     lines = done.stdout.splitlines()
     assert lines[0].startswith("lead: named from probability ")
     assert "for the oracle's volume; " in lines[0]
-    assert lines[1].startswith("  probability from the ")
+    assert re.fullmatch(
+        r"  probability from the residuals: no other way is better; the (head|blend) has log-loss [+-]\d\.\d{4} \+- "
+        r"\d\.\d{4} against the residuals, [+-]\d\.\d{4} \+- \d\.\d{4} against the tier's share",
+        lines[1],
+    )
     assert [line.split()[0] for line in lines[2:5]] == ["residuals", "head", "blend"]
     assert all("log-loss" in line and "average precision" in line for line in lines[2:5])
     heading = lines.index("      cut  per 1,000  recall  precision")

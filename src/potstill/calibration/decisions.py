@@ -448,10 +448,12 @@ def _signal(
         name: _gain(before[first], each[kind][first], belongs[first])
         for name, before in (("the residuals", residuals), ("the tier's share", share))
     }
-    compared = "; ".join(f"that of {name} by {gain:.4f} +- {noise:.4f}" for name, (gain, noise) in gains.items())
+    compared = "log-loss " + ", ".join(
+        f"{-gain:+.4f} +- {noise:.4f} against {name}" for name, (gain, noise) in gains.items()
+    )
     over_share, noise = gains["the tier's share"]
     if gains["the residuals"][0] <= 0 or over_share <= NOISE * noise:
-        reason = f"no other way is better: the {kind} lowers the log-loss, {compared}"
+        reason = f"no other way is better; the {kind} has {compared}"
         return Signal(tier=tier, kind="residuals", quality=quality, share_log_loss=base, reason=reason), residuals
     weights, intercept = _logistic(inputs, belongs)
     signal = Signal(
@@ -461,7 +463,7 @@ def _signal(
         weights=tuple(weights.tolist()),
         quality=quality,
         share_log_loss=base,
-        reason=f"the {kind} lowers the log-loss, {compared}",
+        reason=f"it is better than the residuals: {compared}",
     )
     return signal, each[kind]
 

@@ -30,8 +30,7 @@ def described(choices: TierChoices) -> Iterator[str]:
     """Yield the lines about one tier: its probability, its precision-recall curve, its cut and the next recall."""
     cut, signal = choices.cut, choices.signal
     yield in_one_line(cut)
-    why = f"it {signal.reason}" if signal.weights else signal.reason
-    yield f"  probability from the {signal.kind}: {why}"
+    yield f"  probability from the {signal.kind}: {signal.reason}"
     for kind in WAYS:
         if (quality := signal.quality.get(kind)) is not None:
             yield f"    {kind:<10} log-loss {quality.log_loss:.4f}, average precision {quality.average_precision:.3f}"

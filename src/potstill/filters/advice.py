@@ -139,9 +139,12 @@ def explain(filter_: Filter) -> str:
         mark = " (positive)" if tier.positive else ""
         lines.append(f"  {tier.name}{mark}: {tier.when or 'all other articles'}")
     if filter_.positive_tiers:
-        lines += ["", "A bundle names an article by the probability of a positive tier, with the cut for:"]
+        lines += ["", "A bundle names a positive tier if its probability is at least a cut, which is chosen for:"]
         points = points_of(filter_.decide, filter_.positive_tiers)
-        lines += [f"  {tier}: {point}" for tier, point in points.items()]
+        lines += [
+            f"  {tier}: {'nothing; its condition is applied to the scores' if point.by_score else point}"
+            for tier, point in points.items()
+        ]
     if filter_.prefilter.drop:
         lines += ["", "Dropped before scoring:"]
         lines += [f"  {rule.reason}: a text that has {_words(rule)}" for rule in filter_.prefilter.drop]

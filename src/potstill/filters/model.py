@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator, mo
 from potstill.conditions import KEYWORDS, Budget, Condition, any_of, can_hold, parse
 from potstill.errors import ConditionError, FilterError
 from potstill.files import digest
-from potstill.operating_points import OperatingPoint, for_each_tier
+from potstill.operating_points import FORMS, OperatingPoint, for_each_tier
 from potstill.prefilter import Prefilter
 from potstill.records import Part, first_fault
 from potstill.text import Window
@@ -167,8 +167,15 @@ class Filter(Part):
     @field_validator("decide", mode="before")
     @classmethod
     def _for_each_tier(cls, content: object, info: ValidationInfo) -> object:
-        tiers = info.data.get("tiers", ())
-        return for_each_tier(content, [tier.name for tier in tiers if tier.positive])
+        if "tiers" not in info.data:  # They are not valid, which is the fault that is reported.
+            return {}
+        tiers = [tier.name for tier in info.data["tiers"] if tier.positive]
+        if content and not tiers:
+            raise ValueError("no tier is positive, so there is no cut to choose")
+        each = for_each_tier(content, tiers)
+        if each is not None and not isinstance(each, dict):
+            raise ValueError(f"got {each!r}, expected {FORMS}, or one for each positive tier")
+        return each
 
     @property
     def dimension_names(self) -> tuple[str, ...]:
