@@ -36,7 +36,7 @@ def test_each_goal_has_a_spelling_in_one_text_and_one_in_words(text, point, word
 
 @pytest.mark.parametrize("text", ["", "recall", "recall=", "recall=0", "recall=1", "recall=90", "precision=x",
                                   "volume=0", "volume=1001", "volume=all", "cost=5", "cost=0/1", "cost=1/2/3",
-                                  "f1=", "f1=0.5", "by-score=", "by-score=1", "threshold=0.5", "accuracy=1"])  # fmt: skip
+                                  "f1=", "f1=0.5", "by-score=", "by-score=1", "threshold=1", "accuracy=1"])  # fmt: skip
 def test_any_other_text_is_refused(text):
     with pytest.raises(ValidationError):
         OperatingPoint.model_validate(text)
