@@ -41,6 +41,11 @@ RECORD = {
 }
 MAE = "shipped/judgement/mean/mae"
 
+LEAD = {"tier": "lead", "by_chance": 0.2, "named": 9, "recall": 0.8, "precision": 0.7, "f1": 0.75,
+        "average_precision": 0.6, "equal_volume": {"recall": 0.7}, "twice_volume": {"recall": 0.9}}  # fmt: skip
+WITH_CHANCE = {"shipped": {"judgement": {**judgement(0.9), "positive_tiers": [LEAD]}}}
+"""An evaluation whose leads are a fifth of the articles, and that has no constant among its candidates."""
+
 
 def judged(figure, record=RECORD, **bound):
     return judge_targets([Target(figure=figure, **bound)], record)
@@ -119,6 +124,36 @@ def test_without_an_incumbent_nothing_is_relative_to_it():
 def test_what_a_constant_meets_is_refused(figure, bound):
     with pytest.raises(BadInput, match="is vacuous: a constant, which does not read the text, has"):
         judged(figure, **bound)
+
+
+@pytest.mark.parametrize(
+    ("figure", "bound", "without_reading"),
+    [
+        ("average_precision", {"at_least": 0.2}, "0.2"),
+        ("precision", {"at_least": 0.15}, "0.2"),
+        ("recall", {"at_least": 0}, "0"),
+        ("f1", {"at_least": 0}, "0"),
+        ("equal_volume/recall", {"above": 0.1}, "0.2"),
+        ("twice_volume/recall", {"at_least": 0.4}, "0.4"),
+        ("average_precision", {"at_least": 1, "of": "constant"}, "0.2"),
+    ],
+)
+def test_what_a_random_order_has_of_a_positive_tier_is_refused(figure, bound, without_reading):
+    with pytest.raises(BadInput, match=f"is vacuous: a constant, which does not read the text, has {without_reading};"):
+        judged(f"shipped/judgement/positive_tiers/lead/{figure}", WITH_CHANCE, **bound)
+
+
+def test_a_positive_tier_may_be_held_to_more_than_a_random_order():
+    found = judged("shipped/judgement/positive_tiers/lead/average_precision", WITH_CHANCE, at_least=0.21)
+    assert [(one.met, one.constant) for one in found] == [(True, 0.2)]
+    found = judged("shipped/judgement/positive_tiers/lead/named", WITH_CHANCE, at_least=1)
+    assert [(one.met, one.constant) for one in found] == [(True, None)]
+
+
+def test_most_articles_in_a_tier_are_found_in_twice_as_many_by_chance():
+    record = {"shipped": {"judgement": {**judgement(0.9), "positive_tiers": [{**LEAD, "by_chance": 0.7}]}}}
+    with pytest.raises(BadInput, match="does not read the text, has 1;"):
+        judged("shipped/judgement/positive_tiers/lead/twice_volume/recall", record, at_least=1)
 
 
 @pytest.mark.threshold(name="WEAK_SKILL")

@@ -27,6 +27,16 @@ _BOUNDS = ("below", "at_most", "above", "at_least")
 _KEYS = ("name", "by", "value", "k", "tier")
 """Fields by which an item of a list is found; all items with the same `by` go on to the next step."""
 
+_TIMES_CHANCE = {
+    "average_precision": 1,
+    "precision": 1,
+    "recall": 0,
+    "f1": 0,
+    "equal_volume/recall": 1,
+    "twice_volume/recall": 2,
+}
+"""Figure of a positive tier -> the multiple of the tier's share of articles that it has without reading the text."""
+
 
 class Target(Part):
     """One target of `targets.yaml`: a figure's path and exactly one bound, absolute or a multiple of another figure."""
@@ -222,7 +232,17 @@ def _of_constant(found: _Found, record: Mapping[str, Any]) -> float | None:
             return 0.0
     if last in {"gap", "slope"} and "training" in found.path.split("/"):
         return 0.0
-    return _of_other("constant", found, record)
+    other = _of_other("constant", found, record)
+    return other if other is not None else _by_chance(found)
+
+
+def _by_chance(found: _Found) -> float | None:
+    """The figure of a positive tier for a random order of the articles, or for a model that names none."""
+    for walked, thing in found.parents:
+        if isinstance(thing, dict) and thing.get("by_chance") is not None:
+            times = _TIMES_CHANCE.get(found.path.removeprefix(walked).strip("/"))
+            return None if times is None else min(1.0, times * thing["by_chance"])
+    return None
 
 
 def _of_other(name: str, found: _Found, record: Mapping[str, Any]) -> float | None:
