@@ -76,7 +76,7 @@ def test_a_curve_is_shown_from_10_articles_on(positives, shown):
     assert bool(found.points) is shown
     assert (found.cut.note is None) is shown
     if not shown:
-        assert found.cut.note == "decided by score: 9 articles in lead were held out, and 10 are needed"
+        assert found.cut.note == "decided by score: 9 held-out articles in lead, and 10 are needed"
 
 
 def test_why_no_tier_can_be_decided_by_its_probability():

@@ -94,8 +94,12 @@ class TestGoals:
     def test_with_fewer_than_ten_articles_in_the_tier_it_is_decided_by_score(self, positives, by_score):
         cut = chosen("x" * positives + "." * 50, "volume=match")
         assert (cut.probability is None) is by_score
-        wanted = f"decided by score: {positives} articles in lead were held out, and {FEWEST_TO_DECIDE} are needed"
+        wanted = f"decided by score: {positives} held-out articles in lead, and {FEWEST_TO_DECIDE} are needed"
         assert cut.note == (wanted if by_score else None)
+
+    def test_one_article_is_an_article(self):
+        wanted = f"decided by score: 1 held-out article in lead, and {FEWEST_TO_DECIDE} are needed"
+        assert chosen("x..", "volume=match").note == wanted
 
 
 class TestPromises:

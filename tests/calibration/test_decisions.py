@@ -126,8 +126,25 @@ class TestSignals:
             labels = labels[rng.permutation(300)]
             fitted = fit_calibration(scores, labels, np.arange(300), dimensions=FILTER.dimension_names, rules=FILTER,
                                      tier_outputs=outputs)  # fmt: skip
-            taken += sum(signal.kind == "head" for signal in fitted.decisions.signals)
+            taken += sum(signal.kind != "residuals" for signal in fitted.decisions.signals)
+            for signal in fitted.decisions.signals:
+                if (
+                    signal.kind == "residuals"
+                    and signal.quality["head"].log_loss < signal.quality["residuals"].log_loss
+                ):
+                    assert signal.reason.startswith("no other way is better than the tier's share by more than noise; ")
         assert taken <= 2
+
+    @pytest.mark.parametrize(("positives", "reason"), [
+        (9, "9 held-out articles in the tier, too few to learn it from; 10 are needed"),
+        (1, "1 held-out article in the tier, too few to learn it from; 10 are needed"),
+        (95, "5 held-out articles outside the tier, too few to learn it from; 10 are needed"),
+    ])  # fmt: skip
+    def test_a_tier_with_few_articles_in_or_outside_of_it_is_not_learned(self, positives, reason):
+        labels = np.where(np.arange(100)[:, None] < positives, 8.0, 2.0) + np.zeros((1, 2))
+        scores = labels + np.random.default_rng(0).normal(0, 1, labels.shape)
+        fitted = fit_calibration(scores, labels, np.arange(100), dimensions=FILTER.dimension_names, rules=FILTER)
+        assert {(signal.kind, signal.reason) for signal in fitted.decisions.signals} == {("residuals", reason)}
 
     def test_the_probability_comes_true_as_often_as_it_says(self):
         calibration = calibrated(1500)

@@ -45,8 +45,8 @@ def test_the_curve_has_volumes_recall_and_precision_and_marks_the_chosen_cut(bun
     assert lines[0].startswith("lead: named from probability ")
     assert "for the oracle's volume; " in lines[0]
     assert re.fullmatch(
-        r"  probability from the residuals: no other way is better; the (head|blend) has log-loss [+-]\d\.\d{4} \+- "
-        r"\d\.\d{4} against the residuals, [+-]\d\.\d{4} \+- \d\.\d{4} against the tier's share",
+        r"  probability from the residuals: no other way is better than the residuals; the (head|blend) has log-loss "
+        r"[+-]\d\.\d{4} \+- \d\.\d{4} against the residuals, [+-]\d\.\d{4} \+- \d\.\d{4} against the tier's share",
         lines[1],
     )
     assert [line.split()[0] for line in lines[2:5]] == ["residuals", "head", "blend"]

@@ -166,7 +166,8 @@ def choose_cut(tier: str, curve: PrecisionRecall | None, point: OperatingPoint) 
             probability=None,
             rows=0 if curve is None else curve.rows,
             positives=positives,
-            note=f"decided by score: {positives} articles in {tier} were held out, and {FEWEST_TO_DECIDE} are needed",
+            note=f"decided by score: {positives} held-out {'article' if positives == 1 else 'articles'} in {tier}, and "
+            f"{FEWEST_TO_DECIDE} are needed",
         )
     place, promise, note = _place(curve, point)
     named, found = curve.named[place], curve.found[place]

@@ -424,10 +424,15 @@ def _signal(
     first: IntArray,
 ) -> tuple[Signal, FloatArray]:
     """Return the signal of one tier, and its cross-fitted probabilities, shape (rows,)."""
-    fewest = int(min(belongs[first].sum(), (1 - belongs[first]).sum()))
+    members = int(belongs[first].sum())
+    fewest = min(members, len(first) - members)
     quality: dict[Kind, Quality] = {"residuals": _quality(residuals[first], belongs[first])}
     if fewest < FEWEST_TO_DECIDE:
-        reason = f"{fewest} held-out articles are too few to learn the tier from; {FEWEST_TO_DECIDE} are needed"
+        where = "in" if members == fewest else "outside"
+        reason = (
+            f"{fewest} held-out {'article' if fewest == 1 else 'articles'} {where} the tier, too few to learn it from; "
+            f"{FEWEST_TO_DECIDE} are needed"
+        )
         return Signal(tier=tier, kind="residuals", quality=quality, reason=reason), residuals
     head, share = np.empty(len(belongs)), np.empty(len(belongs))
     for number in np.unique(fold):
@@ -453,7 +458,8 @@ def _signal(
     )
     over_share, noise = gains["the tier's share"]
     if gains["the residuals"][0] <= 0 or over_share <= NOISE * noise:
-        reason = f"no other way is better; the {kind} has {compared}"
+        what = "the residuals" if gains["the residuals"][0] <= 0 else "the tier's share by more than noise"
+        reason = f"no other way is better than {what}; the {kind} has {compared}"
         return Signal(tier=tier, kind="residuals", quality=quality, share_log_loss=base, reason=reason), residuals
     weights, intercept = _logistic(inputs, belongs)
     signal = Signal(
