@@ -302,8 +302,8 @@ def prepare_curve(calibration: Record, place: int) -> list[dict[str, Any]]:
                 "precision": precision,
                 "volume": 1000 * named / rows,
                 "chosen": cut == chosen,
-                "label": f"cut {cut:.2f}: names {named:,} ({1000 * named / rows:,.0f} per 1,000), finds {both:,} of "
-                f"{positives:,}, recall {recall:.0%}, precision {shown}",
+                "label": f"cut {cut:.2f}: names {named:,} ({1000 * named / rows:,.0f} per 1,000)\n"
+                f"finds {both:,} of {positives:,}, recall {recall:.0%}, precision {shown}",
                 "field": pointer(*at, "cuts", step),
             }
         )
@@ -335,8 +335,9 @@ def plot_curve(rows: Rows, theme: Theme) -> Any:  # noqa: ANN401 - as above
             .mark_point(shape="diamond", size=120, color=theme.second, strokeWidth=2)
             .encode(x=x, y=y),
             marked.mark_point(filled=True, size=90, opacity=1, color=theme.ink).encode(x=x, y=y),
-            marked.mark_text(align="left", baseline="top", fontSize=11, color=theme.ink).encode(
-                x=alt.value(4), y=alt.value(-14), text="label:N"
+            # Two lines fit a telephone.
+            marked.mark_text(align="left", baseline="top", fontSize=11, color=theme.ink, lineBreak="\n").encode(
+                x=alt.value(4), y=alt.value(-28), text="label:N"
             ),
         ).add_params(slider),
         theme,
