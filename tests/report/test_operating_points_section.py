@@ -89,6 +89,7 @@ def test_the_curve_is_that_of_the_bundle_and_its_chosen_cut_is_marked(run):
     curve, cut = decisions["curves"][0], decisions["cuts"][0]
     (figure,) = (block for block in operating_points(collect(run)).blocks if isinstance(block, Figure))
     assert figure.sources == ("bundle/calibration.json",)
+    assert figure.title == "Precision and recall: lead"
     assert [row["cut"] for row in figure.data] == curve["cuts"]
     assert [row["recall"] for row in figure.data] == [found / curve["positives"] for found in curve["found"]]
     assert [row["volume"] for row in figure.data] == [1000 * named / curve["rows"] for named in curve["named"]]
@@ -118,6 +119,8 @@ def test_the_slider_shows_what_each_recorded_cut_names_and_finds(run, width):
             page.until(f"{text} === {label(curve, step)!r}")
             right, edge = page.ask(ends)
             assert right <= edge <= width
+        number = "document.querySelector('input[type=range][name=step] + span')"
+        assert page.ask(f"getComputedStyle({number}).display") == "none"
         assert page.complaints() == []
     assert len({label(curve, step) for step in (0, start, last // 2, last)}) >= 3
 

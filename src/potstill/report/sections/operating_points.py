@@ -151,7 +151,7 @@ def _chosen(calibration: Record) -> list[Block]:
     figures = tuple(
         Figure(
             f"curve-{place}",
-            f"Precision and recall: {calibration.at(*_CUTS, place, 'tier').value} (or better)",
+            f"Precision and recall: {calibration.at(*_CUTS, place, 'tier').value}{' or better' if place else ''}",
             "Precision by recall at each cut on the tier's probability; a slider moves the marked cut.",
             points,
             charts.plot_curve,
