@@ -197,7 +197,7 @@ class Decisions(Part):
             signal.probability(inputs, None if residuals is None else residuals[:, place], curve.share, widening)
             for place, (signal, curve) in enumerate(zip(self.signals, self.curves, strict=True))
         ]
-        return np.maximum.accumulate(np.column_stack(each), axis=1)
+        return np.maximum.accumulate(np.array(each), axis=0).T
 
     def named(self, probabilities: FloatArray, judged: Judged) -> BoolArray:
         """Return which positive tiers name which rows, shape (rows, positive tiers).
@@ -475,7 +475,8 @@ def _signal(
 
 
 def _inputs(scores: FloatArray, overall: FloatArray, outputs: FloatArray | None) -> FloatArray:
-    return np.column_stack([scores, overall] if outputs is None else [scores, overall, outputs])
+    parts = [scores, overall[:, None]]
+    return np.concatenate(parts if outputs is None else [*parts, outputs], axis=1)
 
 
 def _logistic(inputs: FloatArray, belongs: FloatArray) -> tuple[FloatArray, float]:
@@ -539,4 +540,4 @@ def _named(cuts: Sequence[TierCut], probabilities: FloatArray, judged: Judged) -
         else probabilities[:, column] >= cut.probability
         for column, cut in enumerate(cuts)
     ]
-    return np.column_stack(columns)
+    return np.array(columns).T
