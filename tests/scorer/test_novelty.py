@@ -18,6 +18,8 @@ from potstill.cli import build
 from potstill.errors import BundleError
 from potstill.scorer import Scorer, score_file
 from potstill.students import outputs_of
+from potstill.students.neural import NeuralStudent
+from potstill.students.novelty import WordNovelty
 
 STRANGE = "Kernel functions commute with every bounded operator whose spectrum vanishes nowhere"
 
@@ -182,7 +184,17 @@ class TestFitting:
     def test_an_encoder_that_was_trained_is_measured_on_rows_that_it_was_not_trained_on(self):
         student = neural_student()
         student.encoder.trained = True
-        assert with_novelty(student, examples(200)) == (student, None)
         novel, distances = with_novelty(student, examples(200), [examples(50, seed=2), examples(30, seed=3)])
         assert distances.shape == (80,)
         assert len(novel.novelty.vectors) == 80
+
+    def test_without_such_rows_it_is_measured_by_words(self):
+        student, rows = neural_student(), examples(200)
+        student.encoder.trained = True
+        novel, distances = with_novelty(student, rows, [examples(39, seed=2)])
+        assert novel.novelty.hashes.tolist() == WordNovelty.fit(rows.texts).hashes.tolist()
+        given = outputs_of(novel, rows.frame)
+        assert given.distances.max() == 0 < distances.max()
+        assert (given.raw == student.predict(rows.frame)).all()
+        again = NeuralStudent.restore(novel.dimensions, novel.arrays(), novel.settings(), novel.encoder)
+        assert outputs_of(again, rows.frame).distances.tolist() == given.distances.tolist()

@@ -141,12 +141,12 @@ def with_novelty(
 
     Distances of texts of the training kind are measured in folds, each to the texts of the other folds. The features of
     an encoder that was trained are taken from rows that it was not trained on: those of the training rows differ from
-    those of any other text.
+    those of any other text. If there are too few such rows, the words of the training rows are used.
 
     Args:
         student: the student, with its encoder.
         train: the rows that it was trained on.
-        unseen: rows that did not train its weights, such as the validation rows; needed if its encoder was trained.
+        unseen: rows that did not train its weights, such as the validation rows, for an encoder that was trained.
         seed: random seed of the folds and of sampling.
 
     Returns:
@@ -157,15 +157,17 @@ def with_novelty(
     if not isinstance(student, NeuralStudent | TfidfStudent | BlendStudent):
         return student, None
     rows = [train]
+    by_words = not isinstance(reader, NeuralStudent)
     if isinstance(reader, NeuralStudent) and not _is_frozen(reader.encoder):
-        rows = [part for part in unseen if len(part)]
-    clusters = np.concatenate([part.clusters for part in rows]) if rows else np.empty(0, dtype=np.int64)
-    if len(np.unique(clusters)) < FEWEST_DISTANCES:
+        by_words = not _enough(unseen)
+        rows = rows if by_words else list(unseen)
+    if not _enough(rows):
         return student, None
+    clusters = np.concatenate([part.clusters for part in rows])
     texts = [text or "" for part in rows for text in part.texts]
     scores = np.concatenate([part.scores for part in rows])
     fit: Callable[[IntArray], Novelty]
-    if isinstance(reader, NeuralStudent):
+    if isinstance(reader, NeuralStudent) and not by_words:
         features, widths = reader.features(texts), part_widths(reader.encoder)
         fit, measured = lambda index: FeatureNovelty.fit(features[index], widths, seed=seed), features
     else:
@@ -176,6 +178,11 @@ def with_novelty(
     distances[np.concatenate([part.targeted for part in rows])] = np.nan
     measuring: AnyStudent = replace(student, novelty=fit(np.arange(len(texts))))  # type: ignore[arg-type]
     return measuring, distances
+
+
+def _enough(parts: Sequence[Examples]) -> bool:
+    """Whether the rows are enough to tell which distances are usual."""
+    return bool(parts) and len(np.unique(np.concatenate([part.clusters for part in parts]))) >= FEWEST_DISTANCES
 
 
 def _is_frozen(encoder: Encoder) -> bool:

@@ -18,7 +18,7 @@ from potstill.students import Outputs
 from potstill.students.chunks import ChunkedEncoder, Chunks
 from potstill.students.constant import check_labelled
 from potstill.students.heads import AnyHead, from_arrays
-from potstill.students.novelty import NOVELTY, FeatureNovelty, novelty_arrays, novelty_from
+from potstill.students.novelty import NOVELTY, FeatureNovelty, Novelty, WordNovelty, novelty_arrays, novelty_from
 from potstill.students.tier_head import TierHead, scores_and_tiers, widened
 from potstill.terminal import steps
 
@@ -94,7 +94,7 @@ class NeuralStudent:
     """An encoder and a head; `chunks` says how texts that are too long for the encoder are split into chunks.
 
     `tiers` are further outputs of the head, about the positive tiers; None if there are none. `novelty` measures how
-    far the features are from those of the training texts; None in a student that has not been calibrated.
+    far the features, or the words, are from those of the training texts; None in a student that was not calibrated.
     """
 
     encoder: Encoder
@@ -102,7 +102,7 @@ class NeuralStudent:
     dimensions: tuple[str, ...]
     chunks: Chunks | None = None
     tiers: TierHead | None = None
-    novelty: FeatureNovelty | None = None
+    novelty: Novelty | None = None
     kind: ClassVar[str] = "neural"
 
     def predict(self, articles: pl.DataFrame) -> FloatArray:
@@ -111,11 +111,14 @@ class NeuralStudent:
 
     def outputs(self, articles: pl.DataFrame) -> Outputs:
         """Return the scores, the tier outputs and the distances from the training texts."""
-        return self.outputs_of_features(self.features(articles["text"]))
+        found = self.outputs_of_features(self.features(articles["text"]))
+        if isinstance(self.novelty, WordNovelty):
+            return found._replace(distances=self.novelty.distances(text or "" for text in articles["text"]))
+        return found
 
     def outputs_of_features(self, features: NDArray[Any]) -> Outputs:
-        """Return the same as `outputs`, from the features, shape (articles, width)."""
-        distances = None if self.novelty is None else self.novelty.distances(features)
+        """Return the same as `outputs` from the features, shape (articles, width), but no distances by words."""
+        distances = self.novelty.distances(features) if isinstance(self.novelty, FeatureNovelty) else None
         if self._widened is None:
             return Outputs(self.head.predict(features), None, distances)
         return Outputs(*scores_and_tiers(self.head, self._widened.predict(features)), distances)
@@ -171,17 +174,17 @@ class NeuralStudent:
         if chunks is not None:
             chunks = Chunks.validated(chunks, f"student: {_CHUNKS}", error=BundleError)
         tiers = TierHead.from_arrays(of_tiers, head) if of_tiers else None
-        return cls(encoder, head, dimensions, chunks, tiers, feature_novelty(arrays, encoder.width))
+        return cls(encoder, head, dimensions, chunks, tiers, novelty_for(arrays, encoder.width))
 
 
-def feature_novelty(arrays: Mapping[str, NDArray[Any]], width: int) -> FeatureNovelty | None:
+def novelty_for(arrays: Mapping[str, NDArray[Any]], width: int) -> Novelty | None:
     """Rebuild the novelty of a student whose encoder gives features of this width; None if it measures none.
 
     Raises:
-        BundleError: the arrays are not those of features of that width.
+        BundleError: it measures features of another width.
     """
     found = novelty_from(arrays)
-    if found is not None and not (isinstance(found, FeatureNovelty) and found.width == width):
+    if isinstance(found, FeatureNovelty) and found.width != width:
         raise BundleError(f"novelty: not made for features {width} wide")
     return found
 

@@ -23,8 +23,8 @@ from potstill.students.constant import ConstantStudent
 from potstill.students.neural import (
     DescribedEncoder,
     NeuralStudent,
-    feature_novelty,
     joined,
+    novelty_for,
     parts_of,
     restore_encoder,
 )
@@ -232,7 +232,7 @@ def _blend(
         check_weights(arrays["weights"], len(members), len(dimensions))
         blend = BlendStudent(dimensions, tuple(members), arrays["weights"])
         first = blend.reader
-        novelty = novelty_from(arrays) if first is None else feature_novelty(arrays, first.encoder.width)
+        novelty = novelty_from(arrays) if first is None else novelty_for(arrays, first.encoder.width)
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     return replace(blend, novelty=novelty)
