@@ -39,12 +39,20 @@ class TestCounts:
         assert ranked("x.x.").average_precision == pytest.approx((1 + 2 / 3) / 2)
         assert ranked("....").average_precision is None
 
-    def test_a_large_set_keeps_few_cuts_and_that_at_equal_volume(self):
+    def test_a_large_set_keeps_few_cuts_and_those_at_equal_and_at_twice_the_volume(self):
         rng = np.random.default_rng(0)
         belongs = rng.random(5000) < 0.3
         curve = PrecisionRecall.of(rng.random(5000), belongs)
         assert len(curve.cuts) <= MOST_CUTS + 3
-        assert int(belongs.sum()) in curve.named
+        assert {int(belongs.sum()), 2 * int(belongs.sum())} <= set(curve.named)
+
+    def test_probabilities_that_no_cut_lies_between_are_named_together(self):
+        low = 0.5
+        middle = np.nextafter(low, 1)
+        high = np.nextafter(middle, 1)
+        curve = PrecisionRecall.of(np.array([high, middle, low]), np.array([True, True, True]))
+        assert (np.diff(curve.cuts) < 0).all()
+        assert (curve.named[-1], curve.found[-1]) == (3, 3)
 
     @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
     def test_any_probabilities_give_counts_that_fit(self, rows):

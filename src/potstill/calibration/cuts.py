@@ -205,7 +205,7 @@ def _place(curve: PrecisionRecall, point: OperatingPoint) -> tuple[int, str | No
 
 def _for_recall(curve: PrecisionRecall, wanted: float) -> tuple[int, str, str | None]:
     positives = curve.positives
-    enough = math.ceil(wanted * positives - 1e-9)
+    enough = math.ceil(wanted * positives)
     # A proof that needs every positive would cut at the smallest probability of any, wherever that happens to lie.
     proof = next((count for count in range(enough, positives) if _shows(count, positives, wanted)), None)
     if proof is not None:
