@@ -6,9 +6,11 @@ from tiny_bundle import FILTER
 
 from potstill.bundle.deciding import decide_raw
 from potstill.calibration import TierCut, belonging, fit_calibration
+from potstill.calibration.decisions import HeldOut, cross_fitted_odds, fit_decisions
 from potstill.operating_points import OperatingPoint
 from potstill.prefilter import fold_all
 from potstill.students import Outputs
+from potstill.verdict import cap_hits
 
 
 def calibrated():
@@ -70,3 +72,23 @@ def test_a_cut_of_an_older_bundle_is_named_by_the_recall_that_it_promises():
         "note": "recall 0.9 is not supported by 25 positive articles; lowered to 0.85",
     }
     assert TierCut.model_validate(record).goal == "recall 0.85"
+
+
+@pytest.mark.parametrize(
+    ("student", "head", "kind"), [(1.5, 0.2, "head"), (1.0, 0.5, "blend"), (0.3, 2.0, "residuals")]
+)
+def test_articles_with_the_words_of_a_cap_have_no_chance_on_held_out_rows_either(student, head, kind):
+    """Every fourth article is an advertisement; `student` and `head` are the noise of scores and of tier outputs."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 11, (400, 2)).astype(float)
+    scores = np.clip(labels + rng.normal(0, student, (400, 2)), 0, 10)
+    outputs = (labels @ FILTER.weights >= 6)[:, None] + rng.normal(0, head, (400, 1))
+    hits = cap_hits(["an advertisement", "a library", "a bridge", "a school"] * 100, FILTER)
+    rows = HeldOut.of(scores, labels, np.arange(400), FILTER, hits, outputs)
+    odds = cross_fitted_odds(rows, FILTER, low=0, high=10, seed=0)
+    found = fit_decisions(rows, odds, FILTER, {}, low=0, high=10, seed=0)
+    assert found.decisions.signals[0].kind == kind
+    assert found.positive[::4].max() == 0
+    assert found.positive[1::4].min() > 0
+    losses = {name: quality.log_loss for name, quality in found.decisions.signals[0].quality.items()}
+    assert min(losses, key=losses.get) == kind

@@ -197,6 +197,13 @@ class TestDecisions:
         assert fitted.decisions is None
         assert fitted.abstention is not None
 
+    def test_a_row_without_tier_outputs_is_left_out(self):
+        scores, labels, outputs = stories(200)
+        outputs[7] = np.nan
+        fitted = fit_calibration(scores, labels, np.arange(200), dimensions=FILTER.dimension_names, rules=FILTER,
+                                 tier_outputs=outputs)  # fmt: skip
+        assert fitted.decisions.curves[0].rows == 199
+
     def test_near_duplicates_count_once(self):
         scores, labels, _ = stories(200)
         copies = [np.repeat(part, 3, axis=0) for part in (scores, labels, np.arange(200))]
