@@ -1,12 +1,14 @@
 """How many articles of the positive tiers are found, by score and by probability, and what each signal is worth.
 
-Four sets: news of `sustainability-gemini`, and news and science of it, in parts (train, validation, test; three seeds),
-the stories of `front-page` in ten folds, and the published predictions of an uplifting student, of which only the scores are known. Every decision
-is judged on rows that neither the student nor the cut has seen. Beside the decisions by score stand those at equal
-volume, at twice the volume and for a promised recall, and the average precision of each signal. Then simulations: how
-often a promised recall is kept, labels of noise, five positives, and a stream with half as many positives.
+Four sets: news of `sustainability-gemini`, and its news and science together, in parts (train, validation, test; three
+seeds), the stories of `front-page` in ten folds, and the published predictions of an uplifting student, of which only
+the scores are known. Every decision is judged on rows that neither the student nor the cut has seen. Beside the
+decisions by score stand those at equal volume, at twice the volume and for a promised recall, and the average precision
+of each signal. Then simulations: how often a promised recall is kept, labels of noise, five positives, and a stream
+with half as many positives.
 
-    POTSTILL_DATA=... python benchmarks/decisions.py [--parts news news_and_science stories published promises simulations added_time]
+    POTSTILL_DATA=... python benchmarks/decisions.py [--parts news news_and_science stories published promises
+                                                              simulations added_time]
 
 Parts that are not asked for keep their figures of before. Frozen encoders read each text once; their features are kept
 under `runs/decisions`.
