@@ -222,6 +222,13 @@ class TestDecisions:
         with pytest.raises(ValidationError, match=message):
             Decisions.model_validate(record | changes)
 
+    def test_a_blend_is_halfway_in_log_odds_and_residuals_that_never_give_the_tier_do_not_rule_it_out(self):
+        blend = Signal(tier="lead", kind="blend", intercept=2.0, weights=(0.0,), reason="r")
+        never, even, always = blend.probability(np.zeros((3, 1)), np.array([0.0, 0.5, 1.0]), 0.1)
+        assert even == pytest.approx(1 / (1 + np.exp(-1.0)))
+        assert never == pytest.approx(1 / (1 + np.exp(-(2 - np.log(9999)) / 2)))
+        assert always == pytest.approx(1 / (1 + np.exp(-(2 + np.log(9999)) / 2)))
+
     def test_a_head_without_weights_is_refused(self):
         with pytest.raises(ValidationError, match="a head or a blend has weights"):
             Signal(tier="lead", kind="head", reason="r")
