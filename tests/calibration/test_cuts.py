@@ -46,13 +46,12 @@ class TestCounts:
         assert len(curve.cuts) <= MOST_CUTS + 3
         assert {int(belongs.sum()), 2 * int(belongs.sum())} <= set(curve.named)
 
-    def test_probabilities_that_no_cut_lies_between_are_named_together(self):
-        low = 0.5
-        middle = np.nextafter(low, 1)
-        high = np.nextafter(middle, 1)
-        curve = PrecisionRecall.of(np.array([high, middle, low]), np.array([True, True, True]))
-        assert (np.diff(curve.cuts) < 0).all()
-        assert (curve.named[-1], curve.found[-1]) == (3, 3)
+    @pytest.mark.parametrize("lowest", [0.5, np.nextafter(0.5, 1)])
+    def test_neighbouring_numbers_are_told_apart(self, lowest):
+        middle = np.nextafter(lowest, 1)
+        probabilities = np.array([np.nextafter(middle, 1), middle, lowest])
+        curve = PrecisionRecall.of(probabilities, np.array([True, True, True]))
+        assert [int((probabilities >= cut).sum()) for cut in curve.cuts] == list(curve.named) == [1, 2, 3]
 
     @given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), min_size=1, max_size=60))
     def test_any_probabilities_give_counts_that_fit(self, rows):

@@ -188,6 +188,14 @@ class TestDecisions:
         cuts = calibrated(decide={"front": OperatingPoint(threshold="by-score")}).decisions.cuts
         assert (cuts[0].goal, cuts[1].goal, cuts[1].probability) == ("the oracle's volume", "by score", None)
 
+    def test_by_score_an_article_of_a_better_tier_is_in_the_tier_or_a_better_one(self):
+        decisions = calibrated().decisions.chosen(
+            {"lead": OperatingPoint(threshold="by-score"), "front": OperatingPoint(threshold="by-score")}
+        )
+        judged = judge(np.array([[9.0, 9.0], [6.0, 6.0], [1.0, 1.0]]), FILTER)
+        assert decisions.by_score
+        assert decisions.named(np.zeros((3, 2)), judged).tolist() == [[True, True], [False, True], [False, False]]
+
     def test_a_filter_without_a_positive_tier_has_none(self):
         plain = FILTER.model_copy(
             update={"tiers": tuple(t.model_copy(update={"positive": False}) for t in FILTER.tiers)}

@@ -65,7 +65,7 @@ class PrecisionRecall(Part):
         """Count at each cut.
 
         Args:
-            probabilities: shape (rows,), finite, at least one row.
+            probabilities: shape (rows,), from 0 to 1, at least one row.
             belongs: whether the oracle's scores give the tier, shape (rows,).
         """
         values, place = np.unique(-probabilities, return_inverse=True)
@@ -73,9 +73,9 @@ class PrecisionRecall(Part):
         found = np.cumsum(np.bincount(place, weights=belongs)).astype(np.int64)
         # A cut halfway to the next probability does not depend on how a processor rounds.
         values = np.clip(-values, 0.0, 1.0)
-        cuts = np.append((values[:-1] + values[1:]) / 2, 0.0)
+        above = np.maximum((values[:-1] + values[1:]) / 2, np.nextafter(values[1:], 1.0))
+        cuts = np.append(above, 0.0)
         keep = _worth_keeping(named, found, int(belongs.sum()))
-        keep = keep[np.append(np.diff(cuts[keep]) < 0, True)]
         return cls(
             rows=len(probabilities),
             positives=int(belongs.sum()),
