@@ -145,6 +145,16 @@ def run(tmp_path_factory):
     return run
 
 
+def test_an_article_without_a_probability_is_never_answered_early(run, monkeypatch):
+    """Such as one for which a condition of the filter is undefined."""
+    monkeypatch.setattr(HeldOutRows, "probabilities", lambda self, *_: np.full(len(self.rows), np.nan))
+    dataset = Dataset.load(run.path("rows"), FILTER.dimension_names)
+    fitted = calibrate_candidate(run, dataset, read_candidates(run, dataset)[1])
+    _, by_probability = unseen_rows(fitted, dataset, fitted.student, FILTER)
+    assert np.isposinf(by_probability.signals).all()
+    assert by_probability.early(1.0) == 0
+
+
 def rewritten(run, folder, **changed):
     shutil.copytree(run.path("cascade"), folder)
     path = folder / "cascade.json"
