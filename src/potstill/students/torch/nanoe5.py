@@ -15,6 +15,7 @@ the last 16, each minus 8.
 
 from __future__ import annotations
 
+import json
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -132,6 +133,22 @@ def convert(source: Path, folder: Path) -> None:
             "pad_token": "<pad>",
             "unk_token": "<unk>",
         })  # fmt: skip
+
+
+def _write_weights(path: Path, state: dict[str, NDArray[np.float32]]) -> None:
+    """Write a safetensors file; its header is JSON after 8 bytes with its length, padded to a multiple of 8 bytes.
+
+    The library would write several metadata in an order that differs from one run to the next.
+    """
+    data = memoryview(save(state, metadata={"format": "pt"}))
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(bytes(data[8:start]))
+    header["__metadata__"]["conversion"] = str(CONVERSION)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(data[start:])
 
 
 def _read(data: bytes) -> tuple[_Shape, _Pieces, _Tensors]:
