@@ -10,6 +10,8 @@ from tiny_network import TEXTS, TinyNetwork, tiny_bert, tiny_qwen, tiny_tokenize
 from potstill.backends.onnx import OnnxEncoder
 from potstill.errors import BundleError
 from potstill.export import Made, export_encoder
+from potstill.students.torch.backbones import tiny_backbone
+from potstill.students.torch.encoder import TorchEncoder
 
 
 def reopened(exported):
@@ -62,6 +64,19 @@ def test_a_decoder_exports_too(tmp_path):
     network = TinyNetwork(tiny_qwen(), tiny_tokenizer(special=False), pooling="last")
     exported = export_encoder(network, tmp_path, TEXTS)
     np.testing.assert_allclose(reopened(exported).encode(TEXTS), network.encode(TEXTS), atol=1e-4)
+
+
+def test_relative_positions_are_exported_for_every_length(tmp_path):
+    encoder = TorchEncoder.open(tiny_backbone("all-mpnet-base-v2", tmp_path / "tiny"), max_tokens=400, layers=(-1, -2))
+    with torch.no_grad():
+        # Wide enough that a distance in the wrong bucket is seen; the buckets begin at 8, 9, ..., 16, 23, 32, ...
+        encoder.model.encoder.relative_attention_bias.weight.normal_(std=2.0)
+    exported = export_encoder(encoder, tmp_path / "exported", TEXTS)
+    letters = "fire and water " * 30
+    texts = [letters[: length - 2] for length in (7, 9, 17, 24, 33, 65, 100, 129, 300, 400)]
+    assert encoder.truncated(texts).sum() == 0
+    np.testing.assert_allclose(reopened(exported).encode(texts), encoder.encode(texts), atol=1e-4)
+    assert exported.difference < 1e-5
 
 
 def test_an_adapter_is_merged_and_the_network_itself_stays_as_it_was(tmp_path):
