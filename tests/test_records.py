@@ -129,5 +129,5 @@ def test_all_the_kinds_that_a_run_and_a_bundle_hold_are_records():
     assert {
         "Acceptance", "Audit", "Bench", "BundleFacts", "Calibration", "Cascade", "Comparing", "Evaluation",
         "FreshEvaluation", "Leaderboard", "Manifest", "Pairs", "Plan", "Signature", "StudentFacts", "StudentRecord",
-        "Study", "Verdicts",
+        "Refitted", "Study", "Verdicts",
     } <= names  # fmt: skip

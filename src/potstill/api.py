@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from potstill.operating_points import Decide
     from potstill.oracle import Oracle
     from potstill.pipeline.distill import Distilled
+    from potstill.pipeline.refit import Refitted
     from potstill.records import Interval
     from potstill.scorer.early import Early
     from potstill.scorer.one_filter import ScoringOptions
@@ -910,6 +911,23 @@ class Run(runs.Run):
         self._ready("bundle", self.bundle)
         return evaluate_run(self, k=folds, seed=seed)
 
+    def refit(self, *, device: str = "auto") -> Refitted:
+        """Fit the bundle's student again on every labelled row, and write the bundle that `scorer` then opens.
+
+        All figures stay those of the student before. The bundle records the rows that it has learned from and is never
+        judged on them.
+
+        Args:
+            device: device on which a network is trained.
+
+        Raises:
+            RunError, BundleError, TrainingError: as the command `potstill refit`.
+        """
+        from potstill.pipeline.refit import refit_run
+
+        self._ready("bundle", self.bundle)
+        return refit_run(self, device=device)
+
     def report(self) -> Path:
         """Write the report of an evaluated run, and return the path of its HTML page.
 
@@ -959,8 +977,8 @@ class Run(runs.Run):
         )
 
     def scorer(self) -> Scorer:
-        """Open the run's bundle for scoring."""
-        opened: Any = Scorer.load(self.need("bundle", "bundle"))
+        """Open the run's bundle for scoring: the one refitted on all labelled rows, if there is one."""
+        opened: Any = Scorer.load(self.shipped())
         return opened  # type: ignore[no-any-return]  # of the class that loads it
 
     def _ready(self, stage: str, work: Callable[[], object]) -> None:

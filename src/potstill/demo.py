@@ -26,6 +26,7 @@ from potstill.pipeline.dataset import build_dataset
 from potstill.pipeline.distill import NumberedStages, why_stale
 from potstill.pipeline.evaluate import evaluate_run
 from potstill.pipeline.label import label_run
+from potstill.pipeline.refit import refit_run
 from potstill.pipeline.run import LAYOUT, Run
 from potstill.pipeline.train import train_run, train_runs
 from potstill.report import LAYOUT as REPORT
@@ -159,7 +160,7 @@ def run_demo(
     folder = Path(folder)
     names = list(dict.fromkeys(filter_names))
     together = full and len(names) > 1
-    stages = NumberedStages(6 * len(names) + together)
+    stages = NumberedStages(7 * len(names) + together)
     articles = folder / "lee.jsonl"
     write_text(articles, "".join(json.dumps({"id": a.id, "content": a.content}) + "\n" for a in lee_articles()))
     runs: list[Run] = []
@@ -192,7 +193,7 @@ def run_demo(
     shared = load_student(runs[0].path("students") / student) if student is not None and stale else None
     done = tuple(_judged(run, student, runs, stages) for run in runs)
     del shared
-    scorer = Scorer.load([run.path("bundle") for run in runs])
+    scorer = Scorer.load([run.shipped() for run in runs])
     return Demo(done, tuple(scorer.score_many(NEW_TEXTS)), scorer.networks)
 
 
@@ -240,6 +241,12 @@ def _judged(run: Run, student: str | None, runs: Sequence[Run], stages: Numbered
         why_stale(run, "evaluate"),
         "measure the students and the bundle",
         lambda: evaluate_run(run, k=FOLDS),
+    )
+    stages.run(
+        f"{name}: refit",
+        why_stale(run, "refit"),
+        "fit the student again on all labelled rows",
+        lambda: refit_run(run),
     )
     stages.run(f"{name}: report", why_stale(run, "report"), "write the report", lambda: write_report(run))
     evaluation = Evaluation.from_file(run.path("evaluation"))

@@ -28,17 +28,19 @@ def test_the_figures_that_matter_and_the_next_command_are_printed(run):
         f"validation  MAE {choice['validation_mae']['tfidf-ridge']:.3f}, constant {choice['constant_mae']:.3f}",
         f"test        MAE {test['mean']['mae']:.3f}, constant {test['mean']['constant_mae']:.3f}, {test['rows']} rows",
         f"positives   {positives['both']} of {positives['oracle']} found in the test part (tiers: lead)",
+        f"bundle      {run / 'shipped'}: {json.loads((run / 'refit.json').read_text())['why']}",
         f"report      {run / 'report' / 'report.html'}",
     ]
-    assert done.stderr.splitlines()[-1] == f"next: potstill score {run / 'bundle'} FILE -o RESULTS"
+    assert done.stderr.splitlines()[-1] == f"next: potstill score {run / 'shipped'} FILE -o RESULTS"
     again = CliRunner().invoke(build(), ["distill", str(run)])
     assert again.stdout.splitlines() == ["Everything is up to date; nothing was done.", *done.stdout.splitlines()]
     found = json.loads(CliRunner().invoke(build(), ["-q", "distill", str(run), "--json"]).stdout)
     assert [(stage["stage"], stage["ran"]) for stage in found["stages"]] == [
-        (stage, False) for stage in ("dataset", "train", "bundle", "evaluate", "report")
+        (stage, False) for stage in ("dataset", "train", "bundle", "evaluate", "refit", "report")
     ]
     assert found["validation"]["constant_mae"] == choice["constant_mae"]
     assert found["test"]["rows"] == test["rows"]
+    assert (found["refit"]["rows"], found["refit"]["train_rows"]) == (90, 72)
 
 
 def test_an_interrupt_says_what_is_kept_and_how_to_resume(run):

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from potstill.cli import evaluate, report, run
 from potstill.errors import RunError
 from potstill.evaluation import Evaluation
+from potstill.pipeline.refit import refit_run
 from potstill.pipeline.run import Run
 
 
@@ -55,6 +56,8 @@ def test_evaluate_json_is_the_record(app, folder):
 def test_status_names_the_next_command_until_all_is_done(app, folder):
     assert f"next: potstill evaluate {folder}" in invoke(app, "status", folder).stdout
     invoke(app, "evaluate", folder, *QUICK)
+    assert f"next: potstill refit {folder}" in invoke(app, "status", folder).stdout
+    refit_run(Run.open(folder))
     assert f"next: potstill report {folder}" in invoke(app, "status", folder).stdout
     printed = invoke(app, "report", folder).stdout.strip()
     assert printed == str(folder / "report" / "report.html")

@@ -33,7 +33,7 @@ from potstill.pipeline.train import train_run
 from potstill.report import write_report
 
 CHEAP = ("constant", "tfidf-ridge")
-EVERY = ("dataset", "train", "bundle", "evaluate", "report")
+EVERY = ("dataset", "train", "bundle", "evaluate", "refit", "report")
 
 
 # The evaluation has its own tests; here it need not be precise.
@@ -102,11 +102,12 @@ def test_a_labelled_run_gets_every_stage_and_a_second_call_does_nothing(tmp_path
     assert (done.report / "report.html").exists()
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if line[0].isdigit()] == [
-        "1/5 dataset: split the labelled articles (never run)",
-        "2/5 train: train students within the time and compare them (never run)",
-        "3/5 bundle: calibrate, export and prove the best student (never run)",
-        "4/5 evaluate: measure the students and the bundle (never run)",
-        "5/5 report: write the report (never run)",
+        "1/6 dataset: split the labelled articles (never run)",
+        "2/6 train: train students within the time and compare them (never run)",
+        "3/6 bundle: calibrate, export and prove the best student (never run)",
+        "4/6 evaluate: measure the students and the bundle (never run)",
+        "5/6 refit: fit the student again on all labelled rows (never run)",
+        "6/6 report: write the report (never run)",
     ]
     assert all(line.startswith("    ") for line in said if not line[0].isdigit())
 
@@ -115,7 +116,7 @@ def test_a_labelled_run_gets_every_stage_and_a_second_call_does_nothing(tmp_path
     assert second.nothing_done
     assert (folder / "run.json").read_text() == before
     assert capsys.readouterr().err.splitlines() == [
-        f"{number}/5 {stage}: done, nothing changed" for number, stage in enumerate(EVERY, start=1)
+        f"{number}/6 {stage}: done, nothing changed" for number, stage in enumerate(EVERY, start=1)
     ]
 
 
@@ -125,7 +126,7 @@ def test_a_run_whose_stages_were_run_one_by_one_is_up_to_date(tmp_path):
     train_run(run, ["constant", "tfidf-ridge"])
     build_bundle(run, "constant")
     evaluate_run(run, k=2, resamples=20)
-    assert list(ran(again(run.folder))) == ["report"]
+    assert list(ran(again(run.folder))) == ["refit", "report"]
     # The student was put into the bundle by name, so it stays there when the labels change.
     change_a_label(run.folder)
     assert again(run.folder).evaluation.shipped.rung == "constant"
@@ -157,7 +158,7 @@ def test_a_changed_tier_trains_nothing(tmp_path):
     folder = distilled(tmp_path)
     path = folder / "filter" / "filter.yaml"
     path.write_text(path.read_text().replace("lead", "front"))
-    assert list(ran(again(folder))) == ["bundle", "evaluate", "report"]
+    assert list(ran(again(folder))) == ["bundle", "evaluate", "refit", "report"]
 
 
 def test_a_result_that_is_gone_is_made_again(tmp_path):

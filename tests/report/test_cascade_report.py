@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from potstill.pipeline.refit import Refitted
 from potstill.report.blocks import Figure, Paragraph, Table
 from potstill.report.cascade import plot_frontier, prepare_frontier
 from potstill.report.facts import Record
@@ -44,6 +45,7 @@ def facts(bundle="ab" * 32, content=FOUND):
     return SimpleNamespace(
         cascade=Record("cascade/cascade.json", "00" * 32, kept, Cascade),
         bundle=Record("bundle/bundle.json", "11" * 32, {"sha256": bundle}, {"sha256": ""}),
+        refit=Record("refit.json", None, None, Refitted),
     )
 
 

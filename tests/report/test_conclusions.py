@@ -82,6 +82,7 @@ def facts_of(evaluation, **records):
         fresh=MISSING,
         students=nothing,
         histories=nothing,
+        refit=MISSING,
         calibration=MISSING,
         pairs=MISSING,
         stages=nothing,

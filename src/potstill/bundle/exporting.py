@@ -34,7 +34,7 @@ from potstill.verdict import cap_hits
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from potstill.bundle.facts import Choice
+    from potstill.bundle.facts import Choice, Refit
     from potstill.bundle.layout import Kind
     from potstill.bundle.reading import Bundle
     from potstill.calibration import Calibration
@@ -60,6 +60,7 @@ NOVELTY_FOLDS = 5
 
 CALIBRATION_PART = "the calibration part"
 OUT_OF_FOLD = "training rows, predicted by models that had not seen them"
+ALL_OUT_OF_FOLD = "all labelled rows, predicted by models that had not seen them"
 
 
 def calibrate(
@@ -203,6 +204,7 @@ def bundle_student(
     graphs_of: Sequence[Path] = (),
     choice: Choice | None = None,
     record: StudentRecord | None = None,
+    refit: Refit | None = None,
 ) -> Bundle:
     """Export a student and write it as a bundle, which is verified before it replaces an earlier one.
 
@@ -218,6 +220,7 @@ def bundle_student(
         graphs_of: as in `export_student`.
         choice: why the student was chosen, recorded in the bundle's facts.
         record: how the student was trained, recorded in the bundle's facts.
+        refit: how it was refitted on all labelled rows, if it was; `choice` and `record` are then of the fit before.
 
     Raises:
         BundleError: the bundle cannot be made or does not pass its checks; an earlier bundle is kept.
@@ -244,6 +247,7 @@ def bundle_student(
                     origin=calibration.origin, kept={curve.dimension: curve.method for curve in calibration.curves}
                 ),
                 exports=exports,
+                refit=refit,
                 versions=versions(),
             ),
         )

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from potstill.backends.plan import Plan, Variant
     from potstill.bundle.facts import BundleFacts
     from potstill.bundle.golden import Golden
+    from potstill.bundle.seen import SeenRows
     from potstill.filters import Filter
     from potstill.students import Encoder, Student
     from potstill.students.storage import AnyStudent
@@ -96,6 +97,13 @@ class Bundle:
         from potstill.bundle.facts import BundleFacts
 
         return BundleFacts.from_file(self.folder / BUNDLE_LAYOUT["facts"])
+
+    @property
+    def seen(self) -> SeenRows | None:
+        """The rows that a refitted student has learned from; None for a student that was not refitted."""
+        path = self.folder / BUNDLE_LAYOUT["facts"]
+        refit = self.facts.refit if path.is_file() else None
+        return None if refit is None else refit.seen
 
     @property
     def golden(self) -> list[Golden]:
@@ -180,6 +188,8 @@ class Verification:
     signature: SignatureState = "none"
     """Whether the signature is by a key that the caller named; otherwise it is valid, unchecked because the library is
     not installed, or absent."""
+    refitted_rows: int | None = None
+    """Number of labelled rows that its student was refitted on; None for a student that was not refitted."""
 
 
 def load_bundle(
@@ -268,6 +278,7 @@ def verify_bundle(path: str | Path, *, device: str = "auto", trust: Trust | None
         seconds=round(time.perf_counter() - started, 3),
         signed_by=signer,
         signature=signature,
+        refitted_rows=None if bundle.seen is None else bundle.seen.rows,
     )
 
 

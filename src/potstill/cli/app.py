@@ -31,6 +31,7 @@ MODULES = (
         "sample",
         "review",
         "bundle",
+        "refit",
     ),
     *("score", "speed", "cascade", "evaluate", "fresh", "tiers", "compare", "targets", "report", "view", "run", "demo"),
 )
@@ -39,7 +40,7 @@ MODULES = (
 GROUPS = {
     "Start": ("demo", "new", "check", "filters", "status"),
     "Label": ("label", "import", "bakeoff", "audit", "sample", "review"),
-    "Train": ("distill", "dataset", "train", "recipes", "params", "tune", "bundle"),
+    "Train": ("distill", "dataset", "train", "recipes", "params", "tune", "bundle", "refit"),
     "Judge": (
         *("evaluate", "report", "view", "evaluate-fresh", "evaluate-predictions", "check-history"),
         *("tiers", "compare", "accept", "decide"),

@@ -130,6 +130,8 @@ def verify(
         f"{found.golden_texts} golden texts within {found.largest_difference:.2g} "
         f"(allowed {found.allowed_difference:g}), {found.golden_verdicts:,} golden verdicts, {found.seconds:.2f} s"
     )
+    if found.refitted_rows is not None:
+        print(f"refitted on all {found.refitted_rows:,} labelled rows; its figures are those of the student before")
     if found.signed_by is None:
         print("not signed")
     elif found.signature == "trusted":

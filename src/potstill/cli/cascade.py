@@ -54,4 +54,4 @@ def cascade(
         f"test part: {held.passed} of {held.positives} positives reach the bundle; "
         f"{held.early} of {held.articles} answered early"
     )
-    print_next(f"{scoring(opened.path('bundle'))} --cascade {shlex.quote(str(opened.path('cascade')))}")
+    print_next(f"{scoring(opened.shipped())} --cascade {shlex.quote(str(opened.path('cascade')))}")

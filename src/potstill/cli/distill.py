@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from potstill.cli.next import print_next
+from potstill.cli.next import print_next, scoring
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +55,7 @@ def distill(
 
     opened = Run.open(run)
     done = bring_up_to_date(opened, report=write_report, minutes=minutes, latency=latency, recipes=recipe)
-    found = results(done, run)
+    found = results(done)
     if as_json:
         print(json.dumps(found, indent=2))
         return
@@ -64,7 +63,7 @@ def distill(
     print_next(found["next"])
 
 
-def results(done: Distilled, run: Path) -> dict[str, Any]:
+def results(done: Distilled) -> dict[str, Any]:
     """Return what was done and the figures that matter; a figure that is not known is None."""
     from potstill.report import LAYOUT
 
@@ -79,8 +78,9 @@ def results(done: Distilled, run: Path) -> dict[str, Any]:
         "validation": choice and {"mae": choice.validation_mae.get(choice.rung), "constant_mae": choice.constant_mae},
         "test": judged and {"rows": judged.rows, "mae": judged.mean.mae, "constant_mae": judged.mean.constant_mae},
         "positives": positives and {"tiers": positives.tiers, "labelled": positives.oracle, "found": positives.both},
+        "refit": {"bundle": str(done.bundle), **done.refitted.model_dump(mode="json")},
         "report": str(done.report / LAYOUT["html"]),
-        "next": f"potstill score {shlex.quote(str(run / 'bundle'))} FILE -o RESULTS",
+        "next": scoring(done.bundle),
     }
 
 
@@ -97,6 +97,8 @@ def described(found: dict[str, Any]) -> Iterator[str]:
     if (positives := found["positives"]) is not None:
         tiers = ", ".join(positives["tiers"])
         yield f"positives   {positives['found']} of {positives['labelled']} found in the test part (tiers: {tiers})"
+    refit = found["refit"]
+    yield f"bundle      {refit['bundle']}: {refit['why']}"
     yield f"report      {found['report']}"
 
 

@@ -53,6 +53,8 @@ def evaluate(
         print(evaluation.model_dump_json(indent=2))
         return
     print("\n".join(described(evaluation)))
+    if opened.shipped() != opened.path("bundle"):
+        print(f"- These figures are of {opened.path('bundle')}, before its student was refitted on all labelled rows.")
     print_next(opened)
 
 
@@ -75,15 +77,25 @@ def evaluate_predictions(
             "Default: the run that wrote FILE, or else the labels in FILE.",
         ),
     ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="BUNDLE",
+            help="The bundle or run that made the predictions. Rows that a refitted student has learned from are then "
+            "refused.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the full record as JSON.")] = False,
 ) -> None:
     """Evaluate a file of predictions and labels from any source, compared with baselines."""
+    from potstill.cli.places import bundle_of
     from potstill.evaluation.records import Bootstrap
     from potstill.filters import load_filter
     from potstill.pipeline.predictions import evaluate_file
 
     bootstrap = Bootstrap(resamples=1000, level=0.95, seed=0)
-    found = evaluate_file(file, load_filter(filter_), bootstrap, training=training)
+    made_by = None if bundle is None else bundle_of(bundle)
+    found = evaluate_file(file, load_filter(filter_), bootstrap, training=training, bundle=made_by)
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described_file(found)))
 
 

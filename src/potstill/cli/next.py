@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def next_command(run: Run) -> str:
     """Return the command that a run needs next; if all its stages are done, the command that scores articles."""
     command = next((stage.command for stage in run.status() if stage.state != "done" and not stage.optional), None)
-    return command or scoring(run.path("bundle"))
+    return command or scoring(run.shipped())
 
 
 def scoring(bundle: Path) -> str:

@@ -33,12 +33,17 @@ def status(
     opened = Run.open(run)
     stages = opened.status()
     done = all(stage.state == "done" or stage.optional for stage in stages)
+    shipped = opened.shipped() if opened.path("bundle").exists() else None
+    refitted = shipped is not None and shipped != opened.path("bundle")
     if as_json:
         print(json.dumps({"filter": opened.manifest.filter, "stages": [asdict(stage) for stage in stages],
+                          "bundle": shipped and str(shipped), "refitted": refitted,
                           "next": None if done else next_command(opened)}, indent=2))  # fmt: skip
         return
     print(f"{run}: run of filter {opened.manifest.filter}")
     print("\n".join(described(stages)))
+    if shipped is not None:
+        print(f"bundle to ship: {shipped}{', refitted on all labelled rows' if refitted else ''}")
     if done:
         print("all stages are done")
     elif stages[0].state == "done":

@@ -35,7 +35,7 @@ def accept(
     from potstill.pipeline.accept import accept_run
     from potstill.pipeline.run import Run
 
-    found = accept_run(Run.open(run), targets, None if incumbent is None else bundle_of(incumbent))
+    found = accept_run(Run.open(run), targets, None if incumbent is None else bundle_of(incumbent, measured=True))
     print(found.model_dump_json(indent=2) if as_json else "\n".join(described(found)))
     if not as_json:
         print_next(f"potstill decide {shlex.quote(str(run))} --accept --why REASON")

@@ -18,6 +18,7 @@ from potstill.sampling import at_random
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from potstill.bundle.seen import SeenRows
     from potstill.filters import Filter
 
 
@@ -35,7 +36,15 @@ class Sample:
     seed: int
 
 
-def draw(articles: pl.DataFrame, filter_: Filter, n: int, *, seed: int = 0, seen: Collection[str] = ()) -> Sample:
+def draw(
+    articles: pl.DataFrame,
+    filter_: Filter,
+    n: int,
+    *,
+    seed: int = 0,
+    seen: Collection[str] = (),
+    learned: SeenRows | None = None,
+) -> Sample:
     """Sample articles that a bundle with this filter would score; each distinct window occurs once.
 
     The result is deterministic for given articles and seed, and a larger sample contains the smaller ones.
@@ -46,6 +55,7 @@ def draw(articles: pl.DataFrame, filter_: Filter, n: int, *, seed: int = 0, seen
         n: number of articles.
         seed: random seed for sampling.
         seen: windows that may have been used to train the bundle's student.
+        learned: the bundle's own record of the rows that its student was refitted on.
 
     Returns:
         The sample.
@@ -56,6 +66,9 @@ def draw(articles: pl.DataFrame, filter_: Filter, n: int, *, seed: int = 0, seen
     rows = with_facts(articles)
     texts = [filter_.text.of(title, content) for title, content in rows.select("title", "content").iter_rows()]
     dropped = filter_.prefilter.reasons(fold_all(texts)).is_not_null().to_list()
+    if learned is not None:
+        known = learned.among(rows["id"].to_list(), texts)
+        seen = {*seen, *(text for text, there in zip(texts, known.tolist(), strict=True) if there)}
     reasons = list(_reasons(texts, dropped, set(seen)))
     keep = [reason is None for reason in reasons]
     left_out = {reason: reasons.count(reason) for reason in dict.fromkeys(reasons) if reason is not None}
@@ -77,7 +90,7 @@ def _reasons(texts: list[str], dropped: list[bool], seen: set[str]) -> Iterator[
         elif gone:
             yield "dropped by the prefilter"
         elif text in seen:
-            yield "with a text that is there twice or that the run has"
+            yield "with a text that is there twice or that the bundle or its run has"
         else:
             yield None
         seen.add(text)

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError
 
 from potstill import metrics
 from potstill.bundle.deciding import decide_articles
+from potstill.bundle.seen import refuse_seen
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.judging import Predicted, constant_for, judge
@@ -133,13 +134,14 @@ def against_incumbent(run: Run, folder: Path) -> Against:
     """Compare the run's bundle with another on the run's test part.
 
     Raises:
-        BadInput: the incumbent scores different dimensions.
+        BadInput: the incumbent scores different dimensions, or has learned from test rows.
         BundleError: the incumbent fails its verification.
     """
     filter_ = run.filter
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
     test = dataset.part("test")
     scorer = Scorer.load(folder, follow_plan=False)
+    refuse_seen(scorer.bundle.seen, folder, f"the test part of {run.folder}", test.ids, test.texts)
     theirs, decided = _decided(scorer, test, filter_)
     constant = constant_for(dataset.part("train").untargeted().scores, filter_, len(test))
     hits = cap_hits(test.frame["text"], filter_)

@@ -281,16 +281,44 @@ def calibrate_candidate(
     Raises:
         RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
     """
-    train, filter_ = dataset.part("train"), run.filter
-    student, unseen = with_tier_head(load_student(chosen.folder, cache=feature_folder()), train, filter_)
+    student = load_student(chosen.folder, cache=feature_folder())
+    held_out = None if dataset.has_calibration_part else held_out_scores(chosen, dataset)
+    return calibrate_student(chosen, student, dataset, run.filter, held_out, decide=decide, seed=seed)
+
+
+def calibrate_student(
+    chosen: Candidate,
+    student: AnyStudent,
+    dataset: Dataset,
+    filter_: Filter,
+    held_out: FloatArray | None,
+    *,
+    origin: str = OUT_OF_FOLD,
+    decide: Mapping[str, OperatingPoint] | None = None,
+    seed: int = 0,
+) -> CalibratedStudent:
+    """Fit a tier head for an open student if it can have one, let it measure novelty, and calibrate it.
+
+    Args:
+        chosen: the candidate that the student belongs to.
+        student: the student, fitted on the dataset's training part.
+        dataset: its rows.
+        filter_: the filter.
+        held_out: scores of the training rows by models that had not seen them, shape (rows, dimensions); None to
+            calibrate on the calibration part.
+        origin: what `held_out` is, for the record.
+        decide: as in `build_bundle`.
+        seed: random seed of the calibration folds.
+    """
+    train = dataset.part("train")
+    student, unseen = with_tier_head(student, train, filter_)
     others = [dataset.part("validation")]
-    if dataset.has_calibration_part:
+    if held_out is None:
         rows, origin = dataset.part("calibration"), CALIBRATION_PART
         predicted, outputs, _ = outputs_of(student, rows.frame)
         others.append(rows)
     else:
-        rows, origin, outputs = train, OUT_OF_FOLD, unseen
-        predicted = held_out_scores(chosen, dataset)
+        rows, outputs, predicted = train, unseen, held_out
     student, distances = with_novelty(student, train, others, seed=seed)
     calibration = calibrate(
         predicted, rows, filter_, origin, tier_outputs=outputs, decide=decide, distances=distances, seed=seed

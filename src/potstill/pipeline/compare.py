@@ -45,6 +45,9 @@ if TYPE_CHECKING:
 
 DRAWS = 10_000
 
+BEFORE_REFIT = "validation, before the refit"
+"""Source of the figures of a bundle whose student was refitted on all labelled rows: nothing is left to judge it on."""
+
 
 class EntryTier(Part):
     """What an entry finds of one positive tier or a better one.
@@ -69,7 +72,7 @@ class Entry(Part):
 
     `constant_mae` is the error of each dimension's median of the same labels; for a bundle without its run, it is the
     error of the run's constant student. `source` names the rows: a bundle without its run has figures of the validation
-    part, on which it was selected.
+    part, on which it was selected (of a refitted bundle, those of the student before).
     """
 
     name: str
@@ -285,13 +288,14 @@ def _of_bundle(folder: Path) -> Entry:
     """The entry of a bundle: its student's validation error, and that of the constant."""
     manifest, _ = read_manifest(folder)
     check_files(folder, manifest)
-    choice = BundleFacts.from_file(folder / BUNDLE_LAYOUT["facts"]).choice
+    facts = BundleFacts.from_file(folder / BUNDLE_LAYOUT["facts"])
+    choice, source = facts.choice, "validation" if facts.refit is None else BEFORE_REFIT
     errors = {} if choice is None else choice.validation_mae
     mae = errors.get(manifest.recipe)
     if mae is None:
         raise BadInput(f"{folder}: its facts have no validation error; compare the run that it came from instead")
     constant = errors.get("constant", None if choice is None else choice.constant_mae)
-    entry = _figures(str(folder), "validation", manifest.filter, manifest.filter_version, mae, constant)
+    entry = _figures(str(folder), source, manifest.filter, manifest.filter_version, mae, constant)
     decisions = Calibration.from_file(folder / BUNDLE_LAYOUT["calibration"]).decisions
     return entry.model_copy(update={"positive_tiers": () if decisions is None else _recorded_tiers(decisions)})
 

@@ -1,4 +1,4 @@
-"""Bring a labelled run up to date: dataset, students, bundle, evaluation and report, and only what is stale.
+"""Bring a labelled run up to date: dataset, students, bundle, evaluation, refit and report, and only what is stale.
 
 Input: a run with labels, and budgets of time and latency. Output: the run with all its results, and for each stage
 whether it ran, and why. Each stage is complete or absent on disk, so a killed process loses at most the work of one
@@ -20,6 +20,7 @@ from potstill.pipeline.bundle import build_bundle
 from potstill.pipeline.dataset import build_dataset
 from potstill.pipeline.evaluate import evaluate_run
 from potstill.pipeline.leaderboard import MINUTES, read_leaderboard, train_candidates
+from potstill.pipeline.refit import Refitted, refit_run
 from potstill.pipeline.train import recipes_of
 from potstill.students.recipes import load_recipe
 from potstill.terminal import indented, note
@@ -55,6 +56,11 @@ class Distilled:
 
     outcomes: tuple[Outcome, ...]
     evaluation: Evaluation
+    """The figures of the student before the refit."""
+    refitted: Refitted
+    """How its student was refitted on all labelled rows."""
+    bundle: Path
+    """Folder of the bundle to ship."""
     report: Path
     """Folder of the report."""
 
@@ -152,7 +158,7 @@ def distill(
     """
     run.check_done("label")
     request = _Request(minutes, latency, recipes, seed, device, tiny)
-    stages = NumberedStages(5)
+    stages = NumberedStages(6)
     stages.run("dataset", _why_dataset(run, request), "split the labelled articles", lambda: _dataset(run, request))
     stages.run(
         "train",
@@ -169,9 +175,16 @@ def distill(
         lambda: _bundle(run, student),
     )
     stages.run("evaluate", why_stale(run, "evaluate"), "measure the students and the bundle", lambda: evaluate_run(run))
+    stages.run(
+        "refit",
+        why_stale(run, "refit"),
+        "fit the student again on all labelled rows",
+        lambda: refit_run(run, device=request.device),
+    )
     stages.run("report", why_stale(run, "report"), "write the report", lambda: report(run))
     evaluation = Evaluation.from_file(run.path("evaluation"))
-    return Distilled(tuple(stages.outcomes), evaluation, run.path("report"))
+    refitted = Refitted.from_file(run.path("refit"))
+    return Distilled(tuple(stages.outcomes), evaluation, refitted, run.shipped(), run.path("report"))
 
 
 def _status(run: Run, stage: str) -> StageStatus:

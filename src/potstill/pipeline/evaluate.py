@@ -18,6 +18,7 @@ from potstill import metrics
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.deciding import LEVEL, decide_articles
 from potstill.bundle.facts import BundleFacts
+from potstill.bundle.seen import refuse_seen
 from potstill.dataset import Dataset, folds
 from potstill.errors import RunError, Unavailable
 from potstill.evaluation.findings import findings
@@ -124,6 +125,7 @@ def evaluate_run(
 
     Raises:
         RunError: an earlier stage is missing, or another process is writing to the run.
+        BadInput: the bundle was refitted and has learned from the rows that it would be judged on.
         BundleError: the bundle fails its self-test.
         DatasetError: there are fewer clusters than folds.
     """
@@ -139,6 +141,9 @@ def evaluate_run(
     seeds = {"folds": seed, "bootstrap": seed}
     with run.recording("evaluate", parameters=parameters, seeds=seeds) if run.writable else nullcontext():
         scorer = Scorer.load(bundle, follow_plan=False)
+        for name in ("validation", "test"):
+            rows = dataset.part(name)
+            refuse_seen(scorer.bundle.seen, bundle, f"the {name} part of {run.folder}", rows.ids, rows.texts)
         chosen = scorer.bundle.manifest.recipe
         found = candidates(run.need("students", "train"))
         work = _Work(run, filter_, dataset, k, seed, bootstrap, timed)

@@ -20,6 +20,7 @@ from potstill.articles import read_all, read_articles
 from potstill.bundle import BUNDLE_LAYOUT
 from potstill.bundle.deciding import decide_articles
 from potstill.bundle.facts import BundleFacts
+from potstill.bundle.seen import refuse_seen
 from potstill.dataset import clusters_of, near_duplicates
 from potstill.errors import BadInput, LabelError, OracleError
 from potstill.evaluation.findings import file_findings, floor_findings
@@ -41,6 +42,7 @@ from potstill.verdict import cap_hits
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from potstill.bundle.seen import SeenRows
     from potstill.evaluation.records import Bootstrap, Floor, Judgement
     from potstill.filters import Filter
     from potstill.labelling import Limits, Price
@@ -131,7 +133,8 @@ def prepare(
         BundleError: the bundle fails its self-test.
     """
     bundle, run = run_of(place)
-    if run is not None and bundle.resolve() == run.path("bundle").resolve() and folder is None:
+    own = () if run is None else (run.path("bundle").resolve(), run.path("shipped").resolve())
+    if run is not None and bundle.resolve() in own and folder is None:
         folder, stage_of = run.path("fresh"), run
     else:
         stage_of = None
@@ -145,16 +148,16 @@ def prepare(
     scorer = Scorer.load(bundle, follow_plan=False)
     filter_ = scorer.bundle.filter
     seen = set() if run is None else seen_by(run, filter_)
-    drawn = draw(read_all(articles, on_empty="keep"), filter_, n, seed=seed, seen=seen)
+    drawn = draw(read_all(articles, on_empty="keep"), filter_, n, seed=seed, seen=seen, learned=scorer.bundle.seen)
     return FreshCheck(scorer, drawn, kept, folder, stage_of)
 
 
 def run_of(place: str | Path) -> tuple[Path, Run | None]:
-    """Return a bundle's folder, and the run that contains it, if any; `place` is the bundle or the run."""
+    """Return a bundle's folder, and the run that contains it, if any; `place` is the bundle, or a run that ships it."""
     folder = Path(place)
     if (folder / LAYOUT["manifest"]).exists():
         run = Run.open(folder)
-        return run.need("bundle", "bundle"), run
+        return run.shipped(), run
     above = folder.resolve().parent
     return folder, Run.open(above) if (above / LAYOUT["manifest"]).exists() else None
 
@@ -199,7 +202,7 @@ def evaluate_fresh(
     Raises:
         LabelError: there are too few labels, or the ledger's labels are of another rubric than the bundle's.
         OracleError: the oracle cannot be queried. Answers so far are kept.
-        BadInput: a cost limit was given without a price.
+        BadInput: a cost limit was given without a price, or the bundle has learned from an article of the sample.
     """
     filter_, path = scorer.bundle.filter, Path(ledger)
     names = filter_.dimension_names
@@ -207,6 +210,10 @@ def evaluate_fresh(
         with Ledger(path) as kept:
             refuse_others(kept, Prompt.of(filter_), "Choose another ledger or folder for the bundle's own.")
     # Everything that can fail without the oracle is done before the oracle is paid.
+    refuse_seen(
+        scorer.bundle.seen, scorer.bundle.folder, "this sample", sample.articles["id"].to_list(),
+        sample.articles["text"].to_list(),
+    )  # fmt: skip
     rows = scorer.score_batch(sample.articles)
     clusters = clusters_of(rows.height, near_duplicates(rows["text"].to_list()))
     rows = rows.with_columns(pl.Series("cluster", clusters))
@@ -269,6 +276,7 @@ def evaluate_fresh(
         findings=(
             *_fewer_labels(asked),
             *_beside_validation(judgement, validation),
+            *_refitted(scorer.bundle.seen),
             *floor_findings(floor, judgement),
             *file_findings(judgement, found, span=span, blind_caps=0),
         ),
@@ -384,6 +392,19 @@ def _beside_validation(judged: Judgement, validation: float | None) -> Iterator[
     else:
         text = f"The error is {ends}, which goes with the {validation:.3f} of the validation part."
         yield Finding(rule="as-on-validation", tone="good", text=text, evidence=evidence)
+
+
+def _refitted(seen: SeenRows | None) -> Iterator[Finding]:
+    if seen is not None:
+        yield Finding(
+            rule="refitted-on-all-rows",
+            tone="neutral",
+            text=(
+                f"The student was refitted on all {seen.rows:,} labelled rows of its run. The error of the validation "
+                "part is that of the student before; the figures here are those of the refitted student."
+            ),
+            evidence={"rows": seen.rows},
+        )
 
 
 def seen_by(run: Run, filter_: Filter) -> set[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from potstill.bundle import BUNDLE_LAYOUT
+from potstill.bundle.facts import BundleFacts
 from potstill.dataset import Dataset
 from potstill.errors import RunError
 from potstill.filters import load_filter
@@ -21,7 +22,8 @@ from potstill.speed.material import Material, no_material
 def labelled_rows(bundle: str | Path, limit: int, seed: int = 0) -> Material:
     """Return labelled rows that were not used for model selection: the run's calibration part, or else its test part.
 
-    The result is empty if the bundle does not belong to a run with a dataset.
+    The result is empty if the bundle does not belong to a run with a dataset, and has no labels if the bundle's student
+    was refitted on them.
 
     Args:
         bundle: folder of the bundle.
@@ -39,6 +41,8 @@ def labelled_rows(bundle: str | Path, limit: int, seed: int = 0) -> Material:
     part = "calibration" if dataset.has_calibration_part else "test"
     rows = dataset.part(part)
     rows = rows.take(np.sort(np.random.default_rng(seed).permutation(len(rows))[:limit]))
-    return Material(
-        rows.frame, rows.scores, f"{len(rows):,} labelled articles of the {part} part ({LAYOUT['rows']} of the run)"
-    )
+    origin = f"{len(rows):,} labelled articles of the {part} part ({LAYOUT['rows']} of the run)"
+    facts = BundleFacts.from_file(Path(bundle) / BUNDLE_LAYOUT["facts"])
+    # A refitted student has learned from these rows too, so their labels do not show its errors.
+    labels = rows.scores if facts.refit is None else np.full(rows.scores.shape, np.nan)
+    return Material(rows.frame, labels, origin)

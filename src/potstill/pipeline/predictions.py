@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from potstill.bundle import load_bundle
+from potstill.bundle.seen import refuse_seen
 from potstill.dataset import Dataset
 from potstill.errors import BadInput, RunError
 from potstill.evaluation.findings import file_findings
@@ -121,6 +123,7 @@ def evaluate_file(
     bootstrap: Bootstrap = DEFAULT_BOOTSTRAP,
     *,
     training: str | Path | None = None,
+    bundle: str | Path | None = None,
 ) -> FileEvaluation:
     """Evaluate a file of predictions and labels with a filter.
 
@@ -130,13 +133,21 @@ def evaluate_file(
         bootstrap: how intervals are computed.
         training: a run, or a file with the labels of the training rows, for the constant baseline. Default: the run
             that wrote the file, or else the judged labels themselves.
+        bundle: the bundle that made the predictions; rows that its student has learned from are refused.
 
     Raises:
         RunError: `training` is a run without a dataset.
-        BadInput: a file is not valid; see `read_predictions`.
+        BadInput: a file is not valid (see `read_predictions`), or the bundle has learned from its rows.
+        BundleError: `bundle` is no bundle, or does not have the recorded hashes.
     """
     path = Path(path)
     rows = read_predictions(path, filter_)
+    if bundle is not None:
+        opened = load_bundle(bundle, check="hashes")
+        texts = None
+        if "text" in rows.facts.columns:
+            texts = [opened.filter.text.of("", text or "") for text in rows.facts["text"]]
+        refuse_seen(opened.seen, opened.folder, str(path), rows.ids, texts)
     known = _training_labels(path, None if training is None else Path(training), filter_)
     rows = replace(rows, training=known)
     predicted = rows.predicted(filter_)

@@ -46,6 +46,8 @@ LAYOUT: Mapping[str, str] = {
     "ladder": "ladder.json",
     "tuning": "tuning",
     "bundle": "bundle",
+    "refit": "refit.json",
+    "shipped": "shipped",
     "cascade": "cascade",
     "evaluation": "evaluation.json",
     "predictions": "predictions.parquet",
@@ -57,6 +59,9 @@ LAYOUT: Mapping[str, str] = {
 }
 """Every path inside a run folder, by name. No other module spells out such a path."""
 
+
+BUNDLE = "bundle.json"
+"""Name of a bundle's manifest, which holds the bundle's hash."""
 
 SIGNATURE = "signature.json"
 """Name of a bundle's signature file. It is left out of the bundle's hash, so signing does not change the bundle."""
@@ -97,14 +102,18 @@ STAGES: tuple[Stage, ...] = (
         optional=True,
     ),
     Stage("evaluate", ("bundle", "rows"), ("evaluation", "predictions"), ("bundle",), "potstill evaluate {run}"),
+    Stage("refit", ("bundle", "rows", "students"), ("refit",), ("bundle",), "potstill refit {run}"),
     Stage(
-        *("fresh", ("bundle",), ("fresh_record",), ("bundle",)),
+        *("fresh", ("bundle", "refit"), ("fresh_record",), ("bundle",)),
         "potstill evaluate-fresh {run} --oracle ORACLE --articles FILE",
         optional=True,
     ),
     Stage(
         "report",
-        ("evaluation", "predictions", "ladder", "cascade", "fresh_record", "acceptance", "decisions", "comparison"),
+        (
+            *("evaluation", "predictions", "ladder", "cascade", "refit", "fresh_record", "acceptance", "decisions"),
+            "comparison",
+        ),
         ("report",),
         ("evaluate",),
         "potstill report {run}",
@@ -230,6 +239,23 @@ class Run:
     def path(self, name: str) -> Path:
         """Return the path of an item in the run, given its name in `LAYOUT`."""
         return self.folder / LAYOUT[name]
+
+    def shipped(self) -> Path:
+        """Return the bundle to score with: the one refitted on all labelled rows, or else the measured one.
+
+        A refitted bundle counts only if it was made from the bundle that the run holds now.
+
+        Raises:
+            RunError: the run has no bundle.
+        """
+        measured, refitted = self.need("bundle", "bundle"), self.path("shipped")
+        record, own, other = (
+            _read_or_nothing(path) for path in (self.path("refit"), measured / BUNDLE, refitted / BUNDLE)
+        )
+        if not record or not own or not other:
+            return measured
+        made = record.get("measured") == own.get("sha256") and record.get("shipped") == other.get("sha256")
+        return refitted if made else measured
 
     def need(self, name: str, stage: str) -> Path:
         """Return the path of an item that must exist.
@@ -381,15 +407,23 @@ class Run:
         for name in stage.grows:
             if not self.path(name).exists():
                 yield "missing", f"{LAYOUT[name]} is gone"
+        if stage.name == "refit" and now["refit"] is not None and not self._shipped_is_there():
+            yield "missing", f"{LAYOUT['shipped']} is gone or is another bundle than was written"
         if stage.name == "bundle" and self._bundle_is_outdated():
             yield "stale", "an older potstill wrote it, in a form that is no longer read"
 
+    def _shipped_is_there(self) -> bool:
+        """Return whether the refitted bundle that the record of the refit names is there, if it names one."""
+        record = _read_or_nothing(self.path("refit"))
+        if not record.get("refitted"):
+            return True  # there is none, or the record is broken, which its hash shows
+        return _read_or_nothing(self.path("shipped") / BUNDLE).get("sha256") == record.get("shipped")
+
     def _bundle_is_outdated(self) -> bool:
         """Return whether the bundle's manifest has a version that this potstill does not read."""
-        from potstill.bundle.layout import BUNDLE_LAYOUT
         from potstill.bundle.layout import Manifest as BundleManifest
 
-        path = self.path("bundle") / BUNDLE_LAYOUT["manifest"]
+        path = self.path("bundle") / BUNDLE
         try:
             BundleManifest.check_version(read_object(path), str(path))
         except BundleError:
@@ -408,6 +442,14 @@ def _leaderboard_options(about: Mapping[str, Any]) -> str:
     return f" --auto --minutes {about['minutes']:g}{budget}"
 
 
+def _read_or_nothing(path: Path) -> dict[str, Any]:
+    """Return a JSON object, or an empty one if the file is missing or broken."""
+    try:
+        return read_object(path)
+    except BadInput:
+        return {}
+
+
 def _stage(name: str) -> Stage:
     return next(stage for stage in STAGES if stage.name == name)
 
@@ -415,7 +457,7 @@ def _stage(name: str) -> Stage:
 def _meant(folder: Path) -> str:
     """Suggest what a user who gave this folder as a run may have meant."""
     above = folder.absolute().parent
-    if (folder / "bundle.json").exists() and (above / LAYOUT["manifest"]).exists():
+    if (folder / BUNDLE).exists() and (above / LAYOUT["manifest"]).exists():
         return f"it is the bundle of the run {folder.parent}"
     return f"start one with: potstill label {folder} --filter FILTER --articles FILE --oracle ORACLE"
 

@@ -59,6 +59,7 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
         facts.fresh,
         *facts.students.values(),
         *facts.histories.values(),
+        facts.refit,
         facts.calibration,
         facts.pairs,
         facts.manifest,

@@ -24,6 +24,7 @@ from potstill.parquet import read_parquet
 from potstill.pipeline.accept import Acceptance, Decision
 from potstill.pipeline.compare import Comparing
 from potstill.pipeline.leaderboard import Leaderboard
+from potstill.pipeline.refit import Refitted
 from potstill.pipeline.run import STAGES, StageRecord
 from potstill.report.shapes import NoSuchFieldError, leads
 from potstill.scorer.early import CASCADE_LAYOUT, Cascade
@@ -120,7 +121,8 @@ class Facts:
     """Every record that a report reads.
 
     `students` and `histories` hold a record per student; `stages` one per stage of the manifest that has run. `sizes`
-    lists the bundle's folder: file name -> bytes.
+    lists the bundle's folder: file name -> bytes. `bundle`, `sizes`, `bench` and `plan` are of the bundle to ship;
+    `calibration` and `made` are of the measured bundle, and `refit` says what distinguishes the two (empty if nothing).
     """
 
     evaluation: Record
@@ -128,6 +130,7 @@ class Facts:
     fresh: Record
     students: Mapping[str, Record]
     histories: Mapping[str, Record]
+    refit: Record
     calibration: Record
     pairs: Record
     stages: Mapping[str, Record]
@@ -178,6 +181,10 @@ def collect(run: Run) -> Facts:
         for content in (manifest.stages[stage.name].model_dump(mode="json"),)
     }
     histories = {path.name: json_record(root, path / HISTORY, tuple[EpochRecord, ...]) for path in folders}
+    measured, shipped = run.path("bundle"), run.shipped() if run.path("bundle").exists() else run.path("bundle")
+    refit = json_record(root, run.path("refit"), Refitted)
+    own = json_record(root, measured / BUNDLE_LAYOUT["manifest"], _WrittenManifest)
+    current = own.at("sha256").value == refit.at("measured").value
     started = {"filter": manifest.filter, "created": manifest.created}
     return Facts(
         evaluation=json_record(root, run.path("evaluation"), Evaluation),
@@ -186,16 +193,17 @@ def collect(run: Run) -> Facts:
         students={path.name: json_record(root, path / RECORD, StudentRecord) for path in folders},
         # A student that is not trained in epochs has an empty history.
         histories={name: record for name, record in histories.items() if record.content},
-        calibration=json_record(root, run.path("bundle") / CALIBRATION, Calibration),
+        refit=refit if current else Record(refit.file, None, None, Refitted),
+        calibration=json_record(root, measured / CALIBRATION, Calibration),
         pairs=json_record(root, run.path("pairs"), Pairs),
         stages=stages,
         manifest=Record("run.json#start", digest(started), started, started),
         filter=_yaml(root, run.path("filter") / BUNDLE_LAYOUT["filter"]),
-        bundle=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["manifest"], _WrittenManifest),
-        made=json_record(root, run.path("bundle") / BUNDLE_LAYOUT["facts"], BundleFacts),
-        sizes=_sizes(root, run.path("bundle")),
-        bench=json_record(root, bench_path(run.path("bundle")), Bench),
-        plan=json_record(root, plan_path(run.path("bundle")), Plan),
+        bundle=json_record(root, shipped / BUNDLE_LAYOUT["manifest"], _WrittenManifest),
+        made=json_record(root, measured / BUNDLE_LAYOUT["facts"], BundleFacts),
+        sizes=_sizes(root, shipped),
+        bench=json_record(root, bench_path(shipped), Bench),
+        plan=json_record(root, plan_path(shipped), Plan),
         cascade=json_record(root, run.path("cascade") / CASCADE_LAYOUT["record"], Cascade),
         acceptance=json_record(root, run.path("acceptance"), Acceptance),
         decisions=_lines(root, run.path("decisions")),

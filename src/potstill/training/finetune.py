@@ -61,7 +61,7 @@ def fits_tiny(recipe: FineTunedRecipe) -> FineTunedRecipe:
 def fine_tune(
     recipe: FineTunedRecipe,
     train: Examples,
-    validation: Examples,
+    validation: Examples | None,
     *,
     workdir: Path,
     seed: int = 0,
@@ -72,13 +72,14 @@ def fine_tune(
     tiny: bool = False,
     importance: Mapping[str, float] | None = None,
     rubric: str = "",
+    epochs: int | None = None,
 ) -> Fitted:
     """Train a backbone and a head on examples; the epoch with the lowest validation error is kept.
 
     Args:
         recipe: what to train and how.
         train: training examples, of which some are held out.
-        validation: examples that select the epoch.
+        validation: examples that select the epoch; None if `epochs` is given.
         workdir: folder for checkpoints, used by this training only.
         seed: random seed of the head, the adapter, the batches, dropout and the held-out rows.
         resume: continue from the newest complete checkpoint in `workdir`.
@@ -88,6 +89,8 @@ def fine_tune(
         tiny: replace the recipe's backbone with a tiny random one, to test the whole pipeline; scores are meaningless.
         importance: weight of each dimension's error in the selection of the epoch; all equal if not given.
         rubric: the filter's rubric, for a recipe with `instruction`.
+        epochs: without validation examples, the number of epochs after which training stops. The learning rate of each
+            epoch is that of the recipe's full training.
 
     Raises:
         TrainingError: the trainable parameters are not those that the recipe implies, or a number is NaN or infinite.
@@ -98,7 +101,9 @@ def fine_tune(
         recipe = fits_tiny(recipe)
         backbone = tiny_backbone(recipe.backbone, (workdir / "backbone").resolve(), seed=seed)
     check_labelled(train)
-    if np.isnan(validation.scores).all():
+    if validation is None and epochs is None:
+        raise DatasetError("training needs validation rows to select the epoch, or the number of epochs")
+    if validation is not None and np.isnan(validation.scores).all():
         raise DatasetError("the validation part has no label at all")
     where = str(pick_device(device))
     warn_if_emulated(recipe.name, recipe.precision, where)
@@ -135,7 +140,7 @@ def fine_tune(
         recipe=recipe,
         target=target,
         train=_part(tokenizer, learnt, facts),
-        validation=_part(tokenizer, validation, facts),
+        validation=None if validation is None else _part(tokenizer, validation, facts),
         dimensions=tuple(train.dimensions),
         implied=implied,
         seed=seed,
@@ -147,10 +152,11 @@ def fine_tune(
             # A linear layer's outputs can be read in several ways, so its shape does not identify the objective.
             "head": recipe.link or "scores",
             "training rows": digest_of(learnt),
-            "validation rows": digest_of(validation),
+            "validation rows": "none" if validation is None else digest_of(validation),
             "seed": seed,
             **({"rubric": digest(facts.prefix)} if recipe.instruction else {}),
         },
+        stop_after=None if validation is not None else epochs,
     )
     if where.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
@@ -163,7 +169,7 @@ def fine_tune(
         held_out[aside] = student.predict(train.take(aside).frame)
     return Fitted(
         student=student,
-        validation=student.predict(validation.frame),
+        validation=np.empty((0, train.scores.shape[1])) if validation is None else student.predict(validation.frame),
         held_out=held_out,
         seconds=(load := watch.load()).wall_seconds,
         load=load,

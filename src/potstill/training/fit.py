@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 def fit(
     recipe: Recipe,
     train: Examples,
-    validation: Examples,
+    validation: Examples | None,
     *,
     workdir: Path,
     seed: int = 0,
@@ -67,6 +67,7 @@ def fit(
     tiny: bool = False,
     cache: Path | None = None,
     rubric: str = "",
+    epochs: int | None = None,
 ) -> Fitted:
     """Fit a student of any recipe.
 
@@ -76,7 +77,7 @@ def fit(
     Args:
         recipe: what to fit.
         train: training examples.
-        validation: examples used to select the best epoch and, later, the best student.
+        validation: examples used to select the best epoch and, later, the best student; None if nothing is selected.
         workdir: a folder used by this fit only, for checkpoints and a tiny backbone.
         seed: random seed.
         resume: continue from the newest complete checkpoint in `workdir`.
@@ -86,13 +87,14 @@ def fit(
         tiny: replace the recipe's backbones with tiny random ones, to test the whole pipeline; scores are meaningless.
         cache: folder in which frozen encoders cache features of texts; default: a folder in `workdir`.
         rubric: the filter's rubric, for recipes that prepend it to every text.
+        epochs: number of epochs of a fine-tuned student without validation examples.
 
     Raises:
         TrainingError: training had to stop.
         MissingExtra, MissingModel: torch, scikit-learn or a backbone is not installed.
         DatasetError, RecipeError: the examples or the recipe cannot be used.
     """
-    if not len(train) or not len(validation):
+    if not len(train) or (validation is not None and not len(validation)):
         raise DatasetError("training needs at least one training and one validation row")
     workdir.mkdir(parents=True, exist_ok=True)
     if isinstance(recipe, FineTunedRecipe):
@@ -111,6 +113,7 @@ def fit(
             device=device,
             tiny=tiny,
             rubric=rubric,
+            epochs=epochs,
         )
     watch = Watch()
     encoder = _encoder(recipe, workdir, cache or workdir / "features", tiny=tiny, seed=seed)
@@ -120,7 +123,7 @@ def fit(
         cut = float(np.mean(np.any([one.truncated(train.texts) for one in readers(recipe, encoder)], axis=0)))
     return Fitted(
         student=student,
-        validation=student.predict(validation.frame),
+        validation=np.empty((0, train.scores.shape[1])) if validation is None else student.predict(validation.frame),
         held_out=held_out,
         seconds=(load := watch.load()).wall_seconds,
         load=load,

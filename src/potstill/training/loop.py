@@ -104,7 +104,8 @@ class Task:
     recipe: FineTunedRecipe
     target: Target
     train: Part
-    validation: Part
+    validation: Part | None
+    """Rows that select the epoch; None if `stop_after` is given."""
     dimensions: tuple[str, ...]
     implied: Counts
     seed: int
@@ -112,6 +113,8 @@ class Task:
     importance: Mapping[str, float] | None = None
     """Weight of each dimension's error in the selection of the best epoch; equal if not given."""
     identity: Mapping[str, Any] = field(default_factory=dict)
+    stop_after: int | None = None
+    """Number of the epoch after which training stops and that is kept; None if validation rows select it."""
 
     def error(self, validation: Measures) -> float:
         """Return the error that the best epoch minimizes."""
@@ -140,7 +143,7 @@ class Outcome:
 
 
 def train_model(model: nn.Module, task: Task, workdir: Path, *, resume: bool = False) -> Outcome:
-    """Train a model in place; it ends with the parameters of its best epoch by validation MAE.
+    """Train a model in place; it ends with the parameters of its best epoch by validation MAE, or of `stop_after`.
 
     The same model, task and seed give the same parameters, no matter how often the process was killed and resumed.
 
@@ -343,28 +346,34 @@ class CheckpointCallback(TrainerCallback):
             parameters = {"parameters": parameters_of(self.training.model)}
             checkpoints.write(checkpoints.best_folder(self.workdir, record.epoch), Snapshot({}, parameters))
         waited = record.epoch - (outcome.best_epoch or 0)
-        outcome.stopped = record.epoch == recipe.epochs or (recipe.patience is not None and waited >= recipe.patience)
-        note(
-            f"{recipe.name}: epoch {record.epoch}/{recipe.epochs}: MAE {record.validation.mae:.3f} on validation"
-            f"{' (best)' if record.best else ''}, {record.train.mae:.3f} on train"
-        )
+        if self.task.stop_after is None:
+            outcome.stopped = record.epoch == recipe.epochs or (
+                recipe.patience is not None and waited >= recipe.patience
+            )
+            on_validation = f"MAE {record.validation.mae:.3f} on validation{' (best)' if record.best else ''}, "
+        else:
+            outcome.stopped, on_validation = record.epoch == self.task.stop_after, "MAE "
+        last = self.task.stop_after or recipe.epochs
+        note(f"{recipe.name}: epoch {record.epoch}/{last}: {on_validation}{record.train.mae:.3f} on train")
         self._write(state)
         control.should_training_stop = outcome.stopped
 
     def _evaluate(self, step: int) -> EpochRecord:
         try:
             train = evaluate(self.training.model, self.task.train, self.task)
-            validation = evaluate(self.training.model, self.task.validation, self.task)
+            rows = self.task.validation
+            validation = train if rows is None else evaluate(self.training.model, rows, self.task)
         except TrainingError as error:
             raise TrainingError(_not_finite(step, str(error))) from None
-        best = self.outcome.best
+        best, epoch = self.outcome.best, step // self.outcome.plan.steps_per_epoch
+        lowest = best is None or bool(self.task.error(validation) < self.task.error(best.validation))
         return EpochRecord(
-            epoch=step // self.outcome.plan.steps_per_epoch,
+            epoch=epoch,
             step=step,
             learning_rate=float(self.training.schedule.get_last_lr()[0]),
             train=train,
             validation=validation,
-            best=best is None or bool(self.task.error(validation) < self.task.error(best.validation)),
+            best=lowest if self.task.stop_after is None else epoch == self.task.stop_after,
             seconds=round(time.monotonic() - self.clock, 3),
         )
 

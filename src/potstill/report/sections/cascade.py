@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Block, Column, Figure, Paragraph, Row, Section, Table
 from potstill.report.cascade import plot_frontier, prepare_frontier
-from potstill.report.sections.parts import show, words
+from potstill.report.sections.parts import measured_hash, show, words
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts, Record
@@ -23,7 +23,7 @@ def cascade(facts: Facts) -> Section:
     if not found.recorded:
         said = "No cascade was made, so the bundle's student scores every article. Make one with potstill cascade RUN."
         return Section("cascade", _TITLE, (Paragraph((said,)),))
-    if found.at("bundle").value != facts.bundle.at("sha256").value:
+    if found.at("bundle").value not in {measured_hash(facts).value, facts.bundle.at("sha256").value}:
         return Section(
             "cascade", _TITLE, (Paragraph(("The cascade was made for a different bundle and is not shown.",)),)
         )

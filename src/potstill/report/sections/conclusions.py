@@ -12,7 +12,7 @@ from potstill.report import charts
 from potstill.report.blocks import Column, Findings, Paragraph, Row, Section, Shown, Table, Text
 from potstill.report.rules import RULES, grade, holds, rate, threshold
 from potstill.report.sections.decisions import current
-from potstill.report.sections.parts import half_width, headline, interval, load_remark, show, spaced
+from potstill.report.sections.parts import half_width, headline, interval, load_remark, measured_hash, show, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -266,7 +266,7 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
             " of evaluations",
         ),
     )
-    proof = facts.bundle.at("sha256")
+    proof = measured_hash(facts)
     yield (
         "The bundle is verified and is the one evaluated",
         None if not proof.recorded else _same(proof, evaluation.at("shipped", "bundle_sha256")),

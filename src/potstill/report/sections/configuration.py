@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from potstill.report.blocks import Block, Column, Paragraph, Row, Section, Table
-from potstill.report.sections.parts import DASH, chosen_student, show, spaced
+from potstill.report.sections.parts import DASH, chosen_student, refit_words, show, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +84,8 @@ def configuration(facts: Facts) -> Section:
             )
         )
     ]
+    if refit := refit_words(facts):
+        blocks.append(Paragraph(refit))
     settings = tuple(
         Row(((".".join(str(step) for step in path),), (show(record, "text", "recipe", *path),)))
         for path in _leaves(record.at("recipe").value)

@@ -42,7 +42,7 @@ def fresh(facts: Facts) -> Section:
 
 def _other_bundle(facts: Facts) -> Iterator[Block]:
     judged, shipped = facts.fresh.at("bundle_sha256"), facts.evaluation.at("shipped", "bundle_sha256")
-    if shipped.recorded and judged.value != shipped.value:
+    if shipped.recorded and judged.value not in {shipped.value, facts.bundle.at("sha256").value}:
         yield Paragraph(
             (
                 "These figures are for a different bundle (",

@@ -14,7 +14,7 @@ from potstill.training.facts import StudentRecord
 
 if TYPE_CHECKING:
     from potstill.report.blocks import Inline, Kind, Text
-    from potstill.report.facts import Facts
+    from potstill.report.facts import Fact, Facts
 
 Path = tuple[str | int, ...]
 
@@ -55,6 +55,27 @@ def kept_place(student: Record, history: Record) -> int | None:
     best = student.at("best_epoch").value
     places = (place for place in range(history.size()) if history.at(place, "epoch").value == best)
     return None if best is None else next(places, None)
+
+
+def refit_words(facts: Facts) -> Text:
+    """What the bundle to ship has learned from, and which student the figures are of; empty if it is not known."""
+    refit = facts.refit
+    if not refit.recorded:
+        return ()
+    if not refit.at("refitted").value:
+        return (show(refit, "text", "why"), ".")
+    return (
+        "All figures are those of the student before the refit: it has learned from ",
+        show(refit, "count", "train_rows"),
+        " rows, and the others measured it. The bundle to ship contains the same student, fitted again on all ",
+        show(refit, "count", "rows"),
+        " labelled rows. It cannot be judged on them.",
+    )
+
+
+def measured_hash(facts: Facts) -> Fact:
+    """The hash of the bundle whose figures are stated, from which the bundle to ship was refitted or which it is."""
+    return facts.refit.at("measured") if facts.refit.recorded else facts.bundle.at("sha256")
 
 
 def figures(evaluation: Record, at: Path) -> tuple[Text, ...]:

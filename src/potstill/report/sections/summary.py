@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from potstill.report.blocks import Block, Findings, Paragraph, Section, Text, Tile, Tiles
-from potstill.report.sections.parts import NO_FLOOR, headline, interval, latency, load_remark, show, words
+from potstill.report.sections.parts import NO_FLOOR, headline, interval, latency, load_remark, refit_words, show, words
 
 if TYPE_CHECKING:
     from potstill.report.facts import Facts
@@ -68,7 +68,7 @@ def summary(facts: Facts) -> Section:
         show(evaluation, "count", *at, "rows"),
         " rows (",
         show(evaluation, "text", *at, "source"),
-        "). The bundle as shipped has an MAE of ",
+        "). The bundle has an MAE of ",
         show(evaluation, "score", *test, "mean", "mae"),
         " on ",
         show(evaluation, "count", *test, "rows"),
@@ -76,7 +76,8 @@ def summary(facts: Facts) -> Section:
         *interval(evaluation, "score", *test, "mean", "mae_interval"),
         ").",
     )
-    blocks: tuple[Block, ...] = (Tiles(tiles), Paragraph(shipped))
+    refit = refit_words(facts)
+    blocks: tuple[Block, ...] = (Tiles(tiles), Paragraph(shipped), *((Paragraph(refit),) if refit else ()))
     if verdicts:
         blocks = (*blocks, Findings(verdicts))
     if not evaluation.recorded:
