@@ -41,10 +41,19 @@ class TestFeatures:
     def test_the_distance_is_the_mean_over_the_nearest_training_texts(self):
         features = np.random.default_rng(0).normal(size=(40, 8))
         novelty = FeatureNovelty.fit(features, [8])
-        ready = novelty.centring.apply(features)
+        unit = features / np.linalg.norm(features, axis=1, keepdims=True)
+        ready = unit - unit.mean(axis=0)
         apart = np.sqrt(((ready[:, None] - ready[None]) ** 2).sum(axis=2))
         expected = np.sort(apart, axis=1)[:, :NEIGHBOURS].mean(axis=1)
         assert novelty.distances(features) == pytest.approx(expected, abs=0.01)
+
+    def test_texts_far_from_the_mean_are_far_whatever_their_direction(self):
+        """All training texts are near one direction; a text beyond one of them is farther than they are apart."""
+        rng = np.random.default_rng(0)
+        features = np.ones((100, 8)) + rng.normal(0, 0.05, (100, 8))
+        novelty = FeatureNovelty.fit(features, [8])
+        beyond = features[:1] + 20 * (features[:1] - features.mean(axis=0))
+        assert novelty.distances(beyond)[0] > 3 * novelty.distances(features).max()
 
     def test_what_the_components_leave_out_counts(self):
         """All training texts lie in a plane, and a text at a right angle to it is far from every one of them."""

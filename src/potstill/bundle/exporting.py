@@ -55,8 +55,9 @@ LARGEST_GRAPH = 1_900_000_000
 TIER_FOLDS = 10
 """Number of folds in which tier outputs of training rows are predicted."""
 
-NOVELTY_FOLDS = 5
-"""Number of folds in which distances of texts of the training kind are measured."""
+NOVELTY_FOLDS = 20
+"""Number of folds in which distances of texts of the training kind are measured. With few, texts are measured against
+fewer training texts than new ones will be, and seem farther away: with 5, 2% to 4% of held-out news were below 0.05."""
 
 CALIBRATION_PART = "the calibration part"
 OUT_OF_FOLD = "training rows, predicted by models that had not seen them"
