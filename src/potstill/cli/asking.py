@@ -137,7 +137,8 @@ class Asking:
         """What it would take; asks nobody, needs no key and makes no file."""
         from potstill.labelling import Ledger, plan
         from potstill.labelling.budget import FREE
-        from potstill.oracle import open_oracle
+        from potstill.oracle import form_of, open_oracle
+        from potstill.oracle.prompt import Prompt
 
         # A job's price, as labelling itself reckons it.
         price = self.price.in_jobs() if batch and self.price is not None else self.price
@@ -152,14 +153,14 @@ class Asking:
         try:
             return plan(
                 articles, filter_, identity, revision=revision, samples=samples, price=price, limits=self.limits,
-                ledger=opened, prompts=prompts,
+                ledger=opened, prompts=prompts, form=form_of(self.spec, self.settings, Prompt.of(filter_)),
             )  # fmt: skip
         finally:
             if opened is not None:
                 opened.close()
 
 
-_SETTINGS = ("temperature", "reasoning_effort", "timeout")
+_SETTINGS = ("temperature", "reasoning_effort", "timeout", "levels")
 """Settings of an oracle that its name may hold, as in `openai:MODEL?temperature=0`."""
 
 
@@ -186,7 +187,9 @@ def parse_oracle(text: str) -> tuple[str, Settings]:
         if setting not in _SETTINGS:
             raise BadInput(f"--oracle {name}: got the setting {setting!r}, expected one of {', '.join(_SETTINGS)}")
     temperature, timeout = (_setting(name, settings, each) for each in ("temperature", "timeout"))
-    found = Settings(url or None, variable or None, temperature, settings.get("reasoning_effort"))
+    found = Settings(
+        url or None, variable or None, temperature, settings.get("reasoning_effort"), levels=_levels(name, settings)
+    )
     return name, found if timeout is None else replace(found, timeout=timeout)
 
 
@@ -197,6 +200,22 @@ def _at_address(text: str) -> tuple[str, str]:
         return text[: with_scheme.start()], text[with_scheme.end() :]
     name, _, rest = text.partition("@")
     return (name, rest) if re.search(r"[:/]", rest) else (text, "")
+
+
+def _levels(oracle: str, settings: dict[str, str]) -> tuple[float, ...] | None:
+    """Return the levels that are set, as in `levels=0,5,10`; None if they are not.
+
+    Raises:
+        BadInput: one of them is no number.
+    """
+    if "levels" not in settings:
+        return None
+    try:
+        return tuple(float(level) for level in settings["levels"].split(","))
+    except ValueError:
+        raise BadInput(
+            f"--oracle {oracle}: levels: got {settings['levels']!r}, expected numbers joined by commas, such as 0,5,10"
+        ) from None
 
 
 def _setting(oracle: str, settings: dict[str, str], name: str) -> float | None:

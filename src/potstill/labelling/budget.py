@@ -77,14 +77,15 @@ def most_tokens(request: Request) -> tuple[int, int]:
 
     Every tokenizer in use consumes at least one byte of UTF-8 per token, so the question's bytes bound its tokens. The
     schema is counted twice, because servers that enforce it may add it to the question, and the system message 1.25
-    times, because Anthropic charges that for writing its cache.
+    times, because Anthropic charges that for writing its cache. A server that answers several questions may read the
+    messages once per question.
     """
     texts = sum(
         len(message["content"].encode()) * (5 if message["role"] == "system" else 4) // 4 + _TOKENS_PER_MESSAGE
         for message in request.messages
     )
     schema = len(json.dumps(request.schema, ensure_ascii=False).encode())
-    return texts + schema + _TOKENS_PER_MESSAGE, request.max_tokens
+    return texts * max(1, len(request.questions)) + schema + _TOKENS_PER_MESSAGE, request.max_tokens
 
 
 class Budget:

@@ -6,6 +6,7 @@ and their maximum cost.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,17 @@ if TYPE_CHECKING:
     from potstill.labelling.changes import Prompts
     from potstill.labelling.ledger import Ledger
     from potstill.labelling.limits import Limits, Repeats
+    from potstill.oracle.score_questions import ScoreQuestions
+
+    Form = Prompt | ScoreQuestions
 
 SECONDS_PER_CALL = 4.0
 """Assumed seconds per answer, until the server has shown otherwise."""
 
 _TOKENS_PER_SCORE = 12
 _TOKENS_OF_EVIDENCE = 40
+_TOKENS_PER_QUESTION = 2
+"""Assumed output tokens that a decision API reports per question."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,7 @@ def plan(
     limits: Limits,
     ledger: Ledger | None = None,
     prompts: Prompts = "refuse",
+    form: Form | None = None,
 ) -> Plan:
     """Estimate the effort of labelling these articles; nothing is asked and nothing is written.
 
@@ -79,6 +86,7 @@ def plan(
         limits: limits on cost, calls and request rate.
         ledger: a ledger whose answers are left out, because they are already bought.
         prompts: how labelling would treat labels made with another prompt.
+        form: the form in which the oracle is asked, if it is not the filter's prompt.
 
     Returns:
         The missing calls, with their estimated tokens, cost and duration.
@@ -94,6 +102,7 @@ def plan(
     if ledger is not None and prompts == "mix":
         counted += [hash_ for hash_ in ledger.accepted_prompts() if hash_ != prompt.hash]
     count = calls = bought = tokens_in = worst = 0
+    form = form or prompt
     tokens_out = _TOKENS_OF_EVIDENCE + _TOKENS_PER_SCORE * len(filter_.dimensions)
     for frame in articles:
         windows = {
@@ -112,9 +121,12 @@ def plan(
             if not done.isdisjoint(keys):
                 bought += 1
                 continue
-            request = prompt.request("", window, max_tokens=limits.max_tokens)
+            request = form.request("", window, max_tokens=limits.max_tokens)
             calls += 1
             tokens_in += sum(estimate_tokens(message["content"]) + 4 for message in request.messages)
+            if request.questions:
+                tokens_in += estimate_tokens(json.dumps(request.schema, ensure_ascii=False))
+                tokens_out = _TOKENS_PER_QUESTION * len(request.questions)
             worst += price.of(*most_tokens(request)) if price is not None else 0
     return Plan(
         articles=count,

@@ -31,14 +31,29 @@ if TYPE_CHECKING:
 
     from genai_prices.types import MatchLogic, ModelInfo, ModelPrice, Provider
 
-_PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "google"}
+_PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "gemini": "google",
+    "decisions": "openai-decisions",
+    "systemone": "typesafe",
+}
+
+_INPUT_ONLY = frozenset({"openai-decisions", "typesafe"})
+"""Providers that do not charge for output, so that their prices have none."""
 
 # Suffixes of a model name: a date, a version number, and words for the newest version.
 _SUFFIX = re.compile(r"(?:[-@:](?:latest|preview|exp|\d{8}|\d{4}-\d\d-\d\d|\d\d-\d\d(?:\d\d)?|\d{3,4}))+$")
 
 # Price components that never apply to a question and an answer in text.
 _OTHER_PARTS = re.compile("audio|image|video|document|searches|cache_write")
-_ADDRESSES = {"openai": "OPENAI_BASE_URL", "anthropic": "ANTHROPIC_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
+_ADDRESSES = {
+    "openai": "OPENAI_BASE_URL",
+    "anthropic": "ANTHROPIC_BASE_URL",
+    "gemini": "GOOGLE_GEMINI_BASE_URL",
+    "decisions": "OPENAI_BASE_URL",
+    "systemone": "TYPESAFE_BASE_URL",
+}
 
 _PARTS = frozenset({"input_mtok", "output_mtok", "cache_read_mtok"})
 

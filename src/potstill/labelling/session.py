@@ -22,7 +22,7 @@ from potstill.labelling.pace import Pace
 from potstill.labelling.repeated_failures import Alike
 from potstill.labelling.usage import Tally
 from potstill.labelling.writer import Writer
-from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, Failure, Recorded, Remembers, Reply
+from potstill.oracle import FATAL, REPAIRABLE, UNSUPPORTED, AskedByLevels, Failure, Recorded, Remembers, Reply
 from potstill.oracle.injection import tries
 from potstill.terminal import note
 
@@ -64,6 +64,7 @@ class Session:
         self.ledger = ledger
         self.prompt = prompt
         self.oracle = oracle
+        self.form = oracle.questions(prompt) if isinstance(oracle, AskedByLevels) else prompt
         self.repeats = repeats
         self.limits = limits
         self.price = price
@@ -228,7 +229,7 @@ class Session:
     async def _label(self, job: _Job) -> None:
         """Ask one question until there is an answer or no chance of one."""
         question = job.question
-        request = self.prompt.request(question.article, job.window, question.sample, self.limits.max_tokens)
+        request = self.form.request(question.article, job.window, question.sample, self.limits.max_tokens)
         since = self.pace.now()
         tries = 0
         repaired = False
@@ -382,7 +383,7 @@ def _event(
     if isinstance(outcome, Reply):
         return Answered(
             question, outcome.scores, outcome.evidence, outcome.raw, repaired, outcome.tokens_in, outcome.tokens_out,
-            cost, seconds,
+            cost, seconds, outcome.distributions,
         )  # fmt: skip
     # The same question would be billed and fail again, so the failure is final. For a repairable fault this holds only
     # after a repair attempt, because the repair may still produce an answer.

@@ -44,7 +44,9 @@ def doubt_of(request: Request, outcome: Reply | Failure, unseen: int = 0) -> str
     if not asked // _BYTES_PER_TOKEN <= tokens_in <= _FACTOR * (most_in + unseen):
         return f"it reports {_number(tokens_in)} tokens for a question of {asked:,} bytes"
     answer_bytes = len(outcome.raw.encode())
-    if not -(-answer_bytes // _BYTES_PER_TOKEN) <= tokens_out <= _FACTOR * most_out + _HIDDEN_THINKING:
+    # Probabilities are not written word by word, so that their tokens do not follow from their bytes.
+    fewest_out = 0 if request.questions else -(-answer_bytes // _BYTES_PER_TOKEN)
+    if not fewest_out <= tokens_out <= _FACTOR * most_out + _HIDDEN_THINKING:
         return (
             f"it reports {_number(tokens_out)} tokens for an answer of {answer_bytes:,} bytes, limited to "
             f"{most_out:,} tokens"

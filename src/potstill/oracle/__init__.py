@@ -6,12 +6,14 @@ oracle sends each question once and never retries; retries, pacing and cost limi
 builds the questions and parses the answers.
 """
 
-from potstill.oracle.opening import PROVIDERS, open_oracle
+from potstill.oracle.opening import PROVIDERS, form_of, open_oracle
 from potstill.oracle.protocol import (
     FATAL,
     REPAIRABLE,
     TRANSIENT,
     UNSUPPORTED,
+    AskedByLevels,
+    Distribution,
     Failure,
     Message,
     Oracle,
@@ -29,6 +31,8 @@ __all__ = [
     "REPAIRABLE",
     "TRANSIENT",
     "UNSUPPORTED",
+    "AskedByLevels",
+    "Distribution",
     "Failure",
     "Message",
     "Oracle",
@@ -38,5 +42,6 @@ __all__ = [
     "Reply",
     "Request",
     "Settings",
+    "form_of",
     "open_oracle",
 ]

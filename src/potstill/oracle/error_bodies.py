@@ -23,7 +23,7 @@ _STATUS = (
            "context_length")),
 )  # fmt: skip
 
-_ANSWERS = frozenset({"choices", "content", "candidates", "promptFeedback", "usage", "usageMetadata"})
+_ANSWERS = frozenset({"choices", "content", "candidates", "answers", "promptFeedback", "usage", "usageMetadata"})
 """Keys of an answer; a gateway's error has none of them."""
 
 _TEXTS = (

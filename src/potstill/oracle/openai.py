@@ -45,6 +45,30 @@ _THINKING = frozenset({"thinking", "redacted_thinking", "reasoning", "thought"})
 _REFUSALS = frozenset({"refusal", "safety", "sensitive", "recitation", "blocklist", "prohibited_content", "spii"})
 
 
+def connect(address: str | None, key: str, settings: Settings) -> openai.AsyncOpenAI:
+    """Return the library's client, which neither repeats a request nor follows a redirection.
+
+    Args:
+        address: the server's address; None for OpenAI's own.
+        key: the API key.
+        settings: the timeout and the headers.
+    """
+    library = require("openai", "oracle")
+    timeout = library.Timeout(settings.timeout, connect=connecting(settings.timeout))
+    # The aiohttp transport takes half the time of the library's default one.
+    fast = find_spec("aiohttp") is not None
+    transport = library.DefaultAioHttpClient if fast else library.DefaultAsyncHttpxClient
+    client: openai.AsyncOpenAI = library.AsyncOpenAI(
+        api_key=key,
+        base_url=address,
+        max_retries=0,
+        timeout=timeout,
+        http_client=transport(timeout=timeout, follow_redirects=False),
+        default_headers=dict(settings.headers),
+    )
+    return client
+
+
 class OpenAIOracle(LiveOracle):
     """An oracle that asks a model at an OpenAI-compatible address.
 
@@ -69,25 +93,11 @@ class OpenAIOracle(LiveOracle):
         key = self._know_key(("OPENAI_API_KEY",), needed=not own)
         for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
             check_header(os.environ.get(variable, ""), variable)
-        self._client: openai.AsyncOpenAI = set_up(self.name, lambda: self._connect(key))
+        self._client: openai.AsyncOpenAI = set_up(self.name, lambda: connect(self._address, key, settings))
         self.transport = (*transport_errors("oracle"), ValueError)
         # OpenAI's reasoning models accept only the new name; other servers may silently ignore it.
         self._limit = "max_tokens" if own else "max_completion_tokens"
         self._limit_known = False
-
-    def _connect(self, key: str) -> openai.AsyncOpenAI:
-        timeout = self._library.Timeout(self._settings.timeout, connect=connecting(self._settings.timeout))
-        # The aiohttp transport takes half the time of the library's default one.
-        fast = find_spec("aiohttp") is not None
-        client: openai.AsyncOpenAI = self._library.AsyncOpenAI(
-            api_key=key,
-            base_url=self._address,
-            max_retries=0,
-            timeout=timeout,
-            http_client=self._library.DefaultAioHttpClient(timeout=timeout) if fast else None,
-            default_headers=dict(self._settings.headers),
-        )
-        return client
 
     @property
     def abilities(self) -> dict[str, Any]:
@@ -137,7 +147,7 @@ class OpenAIOracle(LiveOracle):
                 # The body is read as text: an invalid body must become a failure and not an exception, and validating
                 # the library's own types in both directions takes half of a call's time.
                 return await self._client.post(
-                    _PATH, cast_to=str, body=self._body(request, form), options={"follow_redirects": False}
+                    _PATH, cast_to=str, body=self._body(request, form)
                 )
         except self._library.APIStatusError as error:
             # The library's own message contains the server's words only for one form of body.

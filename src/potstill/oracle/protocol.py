@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from potstill.oracle.prompt import Answer, Prompt
+    from potstill.oracle.score_questions import ScoreQuestion, ScoreQuestions
+
+Distribution: TypeAlias = "Sequence[tuple[float, float]]"
+"""Levels of a scale, increasing, with the probability of each; they sum to 1."""
 
 Message: TypeAlias = "Mapping[str, str]"
 """A chat message with `role` (system, user or assistant) and `content`."""
@@ -56,7 +60,11 @@ FATAL: frozenset[Reason] = frozenset({"quota", "not_allowed"})
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A question about one article: its text window, the messages that contain it, and the parser for the answer."""
+    """A question about one article: its text window, the messages that contain it, and the parser for the answer.
+
+    `questions` are for an oracle that is asked by levels. Such a server may read the messages once per question, and
+    its answer is not written word by word.
+    """
 
     article_id: str
     window: str
@@ -65,6 +73,7 @@ class Request:
     parse: Callable[..., Answer]
     sample: int = 0
     max_tokens: int = 1000
+    questions: Sequence[ScoreQuestion] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +81,8 @@ class Reply:
     """An answer: scores by dimension (None = masked), the evidence, and the tokens used (None = not reported).
 
     `cached` is the number of tokens in `tokens_in` that the server read from its cache. `doubt` describes what the
-    server reported as token counts if that could not be parsed.
+    server reported as token counts if that could not be parsed. `distributions` are the distributions by dimension whose
+    expected values the scores are, from an oracle that gives them.
     """
 
     scores: Mapping[str, float | None]
@@ -82,6 +92,7 @@ class Reply:
     raw: str = ""
     cached: int = 0
     doubt: str = ""
+    distributions: Mapping[str, Distribution] | None = None
 
 
 @dataclass(eq=False)
@@ -190,15 +201,32 @@ class Recorded(Protocol):
         ...
 
 
+@runtime_checkable
+class AskedByLevels(Protocol):
+    """An oracle that takes score questions with described levels in place of a filter's prompt."""
+
+    def questions(self, prompt: Prompt) -> ScoreQuestions:
+        """Return the questions of a prompt's filter.
+
+        Raises:
+            BadInput: the levels that were set do not fit the filter's scale.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Settings of a live oracle; None leaves a setting to the server or the environment."""
+    """Settings of a live oracle; None leaves a setting to the server or the environment.
+
+    `levels` are those of an oracle that is asked by levels, on the filter's scale; None for the default.
+    """
 
     base_url: str | None = None
     api_key_env: str | None = None
     temperature: float | None = None
     reasoning_effort: str | None = None
     timeout: float = 120.0
+    levels: tuple[float, ...] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -210,6 +238,7 @@ class Settings:
 
     def identity(self, model: str) -> str:
         """Return the model name with the settings that can change its answers: `gpt-5-mini?temperature=0.0`."""
-        options = {"temperature": self.temperature, "reasoning_effort": self.reasoning_effort}
+        levels = None if self.levels is None else ",".join(f"{level:g}" for level in self.levels)
+        options = {"temperature": self.temperature, "reasoning_effort": self.reasoning_effort, "levels": levels}
         given = "&".join(f"{name}={value}" for name, value in options.items() if value is not None)
         return f"{model}?{given}" if given else model
