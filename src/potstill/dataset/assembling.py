@@ -56,7 +56,8 @@ def assemble(
 
     Args:
         articles: columns id, title, content, and any others (`extra` may contain some as JSON).
-        labels: columns article, oracle, samples and, per dimension, `y_<name>` and `s_<name>`; null = missing.
+        labels: columns article, oracle, samples and, per dimension, `y_<name>` and `s_<name>`; null = missing. A column
+            `d_<name>`, the distribution of an oracle that is asked by levels, is optional.
         filter_: the filter with the dimensions, scale, weights and window to use.
         seed: random seed of the split.
         fractions: shares of the splits.
@@ -137,7 +138,7 @@ def assemble(
         notes += _about_targeted(int(targeted.sum()), int((~usable).sum()))
         frame, scores, pairs = frame.filter(pl.Series(usable)), scores[usable], _pairs_of(pairs, usable)
     facts = [name for name in FACTS if frame[name].is_not_null().any()]
-    labelled = [f"{kind}_{name}" for name in names for kind in ("y", "s")]
+    labelled = [f"{kind}_{name}" for name in names for kind in "ysd" if f"{kind}_{name}" in frame.columns]
     dataset = Dataset(
         frame.select(
             "id",
@@ -310,6 +311,7 @@ def corrected(labels: pl.DataFrame, oracle: str | None, names: Sequence[str]) ->
         pl.when(reviewed).then(pl.lit(1, dtype=kept.schema["samples"])).otherwise(pl.col("samples")).alias("samples"),
         *(pl.when(reviewed).then(0.0).otherwise(pl.col(f"s_{name}")).alias(f"s_{name}") for name in names),
         *(pl.coalesce(column, f"y_{name}").alias(f"y_{name}") for name, column in person.items()),
+        *(pl.when(~reviewed).then(column).alias(column) for column in kept.columns if column.startswith("d_")),
     )
     return both.select(kept.columns), chosen, judged.height
 

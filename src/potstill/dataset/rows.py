@@ -37,7 +37,8 @@ class Dataset:
 
     `frame` has one row per labelled article: id, title, text (the window), cut (whether the window lost some of the
     article), cluster, split, the article's source, language, published and sampling if any article has them, then per
-    dimension `y_<name>` (label, null where masked) and `s_<name>` (spread over the samples), and samples.
+    dimension `y_<name>` (label, null where masked), `s_<name>` (spread over the samples) and, if an oracle gave any,
+    `d_<name>` (the distribution whose expected value the label is), and samples.
     """
 
     frame: pl.DataFrame

@@ -24,6 +24,7 @@ import polars as pl
 
 from potstill.errors import BadInput, LabelError
 from potstill.files import read_database, writable
+from potstill.labelling.distributions import with_distributions, with_mixtures
 from potstill.oracle.hidden import shown
 
 if TYPE_CHECKING:
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
 
     from potstill.filters import Filter
     from potstill.labelling.budget import Price
+    from potstill.oracle import Distribution
     from potstill.oracle.prompt import Prompt
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 2 added the distributions of oracles that are asked by levels. Version 1 is read, and upgraded on writing."""
 
 HUMAN = "human:"
 """Prefix of the oracle name for human labels; the reviewer's name follows."""
@@ -66,7 +69,7 @@ CREATE TABLE calls (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, article TEXT NOT NULL, oracle TEXT NOT NULL,
     prompt TEXT NOT NULL, window TEXT NOT NULL, sample INTEGER NOT NULL, scores TEXT NOT NULL,
     evidence TEXT NOT NULL, raw TEXT NOT NULL, repaired INTEGER NOT NULL, tokens_in INTEGER, tokens_out INTEGER,
-    cost INTEGER NOT NULL, seconds REAL NOT NULL, at TEXT NOT NULL
+    cost INTEGER NOT NULL, seconds REAL NOT NULL, at TEXT NOT NULL, distributions TEXT
 );
 CREATE INDEX calls_by_window ON calls (window, oracle, sample);
 -- Each call that gave no answer; `final` where asking the same again is not expected to help.
@@ -93,10 +96,14 @@ CREATE VIEW labels (article, oracle, sample, scores, evidence) AS
     );
 """
 
-# The rows of the view `labels`. The view, which old ledgers hold too, compares each answer with all others of its
-# article, so that its time grows with the cube of the number of articles that share a text.
+_UPGRADE = "ALTER TABLE calls ADD COLUMN distributions TEXT"
+
+# The rows of the view `labels`, with the distributions of each answer. The view, which old ledgers hold too, compares
+# each answer with all others of its article, so that its time grows with the cube of the number of articles that share
+# a text.
 _LABELS = """
-    SELECT articles.article, calls.oracle, calls.sample, calls.scores, calls.evidence, max(calls.number)
+    SELECT articles.article, calls.oracle, calls.sample, calls.scores, calls.evidence, max(calls.number),
+        {distributions}
     FROM ({articles}) AS articles JOIN windows ON windows.article = articles.article
         JOIN calls ON calls.window = windows.window
     WHERE calls.prompt IN (SELECT hash FROM prompts WHERE accepted)
@@ -150,7 +157,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A call with an answer: scores by dimension (None = masked), and its tokens, cost and time."""
+    """A call with an answer: scores by dimension (None = masked), and its tokens, cost and time.
+
+    `distributions` are those whose expected values the scores are, from an oracle that gives them.
+    """
 
     question: Question
     scores: Mapping[str, float | None]
@@ -161,6 +171,7 @@ class Answered:
     tokens_out: int | None
     cost: int
     seconds: float
+    distributions: Mapping[str, Distribution] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,7 +509,8 @@ class Ledger:
     def answers(self, filter_: Filter) -> pl.DataFrame:
         """Return each accepted answer: article, oracle, sample, evidence and `y_<dimension>` (null = masked).
 
-        The rows are sorted by article, oracle and sample.
+        If any answer has a distribution, there is a column `d_<dimension>` of each dimension too, see
+        `distributions.COLUMN_TYPE`. The rows are sorted by article, oracle and sample.
 
         Raises:
             LabelError: a label does not have the dimensions of the filter, or is outside its scale.
@@ -511,7 +523,10 @@ class Ledger:
         low, high = filter_.scale.min, filter_.scale.max
         columns: dict[str, list[Any]] = {name: [] for name in ("article", "oracle", "sample", "evidence")}
         scores: dict[str, list[float | None]] = {name: [] for name in names}
-        for article, oracle, sample, text, evidence, _ in self._database.execute(_LABELS.format(articles=articles)):
+        shares: dict[str, list[Distribution | None]] = {name: [] for name in names}
+        for article, oracle, sample, text, evidence, _, kept in self._database.execute(
+            _labels_query(self._database, articles)
+        ):
             facts = (article, oracle, sample, evidence)
             found = json.loads(text)
             if set(found) != set(names):
@@ -524,32 +539,35 @@ class Ledger:
                 if value is not None and not low <= value <= high:
                     raise LabelError(f"{self.path}: {facts[0]!r}: {name}: got {value}, expected {low:g} to {high:g}")
                 scores[name].append(value)
+            found = {} if kept is None else json.loads(kept)
+            for name in names:
+                shares[name].append(found.get(name))
             for name, fact in zip(columns, facts, strict=True):
                 columns[name].append(fact)
         schema: dict[str, Any] = {"article": pl.String, "oracle": pl.String, "sample": pl.Int64, "evidence": pl.String}
         columns |= {f"y_{name}": values for name, values in scores.items()}
-        return pl.DataFrame(columns, schema=schema | {f"y_{name}": pl.Float64 for name in names})
+        frame = pl.DataFrame(columns, schema=schema | {f"y_{name}": pl.Float64 for name in names})
+        return frame.with_columns(with_distributions(shares))
 
     def labels(self, filter_: Filter) -> pl.DataFrame:
         """Return one row per article and oracle, sorted, with means over the samples.
 
         Columns: article, oracle, samples, evidence (of the first sample), `y_<dimension>` (mean; null if no sample has
-        a score) and `s_<dimension>` (standard deviation over the samples, 0.0 for one sample).
+        a score) and `s_<dimension>` (standard deviation over the samples, 0.0 for one sample). If any answer has a
+        distribution, there is also a column `d_<dimension>`, the mixture of the samples' distributions.
 
         Raises:
             LabelError: as in `answers`.
         """
         names = filter_.dimension_names
-        found = (
-            self._answers(filter_, _FIRST)
-            .group_by("article", "oracle", maintain_order=True)
-            .agg(
-                pl.len().cast(pl.Int64).alias("samples"),
-                pl.col("evidence").first(),
-                *(pl.col(f"y_{name}").mean() for name in names),
-                *(pl.col(f"y_{name}").std(ddof=0).alias(f"s_{name}") for name in names),
-            )
+        answers = self._answers(filter_, _FIRST)
+        found = answers.group_by("article", "oracle", maintain_order=True).agg(
+            pl.len().cast(pl.Int64).alias("samples"),
+            pl.col("evidence").first(),
+            *(pl.col(f"y_{name}").mean() for name in names),
+            *(pl.col(f"y_{name}").std(ddof=0).alias(f"s_{name}") for name in names),
         )
+        found = with_mixtures(found, answers, names)
         with self._lock:
             same = self._database.execute(_SAME_TEXTS).fetchall()
         articles = pl.DataFrame(same, schema={"article": pl.String, "first": pl.String}, orient="row")
@@ -568,10 +586,18 @@ class Ledger:
             version = f"INSERT INTO meta VALUES ('schema_version', '{SCHEMA_VERSION}');"  # noqa: S608 - a constant
             database.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} {_FLAGS} {version} COMMIT;")
             return
-        self._check_version()
+        if self._check_version() < SCHEMA_VERSION:
+            self._upgrade()
         database.executescript(_FLAGS)
 
-    def _check_version(self) -> None:
+    def _upgrade(self) -> None:
+        """Add what a ledger of version 1 does not have; two processes may try it at once."""
+        with self._writing() as database:
+            if not _has_distributions(database):
+                database.execute(_UPGRADE)
+            database.execute("UPDATE meta SET value = ? WHERE name = 'schema_version'", (str(SCHEMA_VERSION),))
+
+    def _check_version(self) -> int:
         with closing(self._database.execute("SELECT value FROM meta WHERE name = 'schema_version'")) as rows:
             row = rows.fetchone()
         if row is None or not str(row[0]).isdecimal():
@@ -582,6 +608,7 @@ class Ledger:
                 f"{self.path}: schema_version {found} is newer than this version of potstill supports "
                 f"({SCHEMA_VERSION})"
             )
+        return found
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -608,6 +635,16 @@ class Ledger:
         return found
 
 
+def _has_distributions(database: sqlite3.Connection) -> bool:
+    return any(name == "distributions" for _, name, *_ in database.execute("PRAGMA table_info(calls)"))
+
+
+def _labels_query(database: sqlite3.Connection, articles: str) -> str:
+    """Return the query for the labels of an SQL query's articles, which works for ledgers of every version."""
+    column = "calls.distributions" if _has_distributions(database) else "NULL"
+    return _LABELS.format(articles=articles, distributions=column)
+
+
 def hash_labels(database: sqlite3.Connection) -> str:
     """Hash a ledger's labels: only what later stages read, and not when or how the labels were bought."""
     hasher = hashlib.sha256()
@@ -621,8 +658,10 @@ def hash_labels(database: sqlite3.Connection) -> str:
     if many:
         for row in database.execute(_SAME_TEXTS):
             hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    for *row, _, _ in database.execute(_LABELS.format(articles=_FIRST if many else _ALL)):
-        hasher.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    for *row, _, _, distributions in database.execute(_labels_query(database, _FIRST if many else _ALL)):
+        # Labels without a distribution have the hash that they had before there were any.
+        hashed = row if distributions is None else [*row, distributions]
+        hasher.update(json.dumps(hashed, ensure_ascii=False).encode() + b"\n")
     return hasher.hexdigest()
 
 
@@ -695,12 +734,13 @@ def _answer_columns(event: Answered, at: str) -> dict[str, Any]:
         "cost": _money(event.cost),
         "seconds": event.seconds,
         "at": at,
+        "distributions": None if event.distributions is None else _encode_scores(dict(event.distributions)),
     }
 
 
 _ANSWER_COLUMNS = (
     "key", "article", "oracle", "prompt", "window", "sample", "scores", "evidence", "raw", "repaired", "tokens_in",
-    "tokens_out", "cost", "seconds", "at",
+    "tokens_out", "cost", "seconds", "at", "distributions",
 )  # fmt: skip
 
 # The key can only exist already if an earlier revision's answer is valid again; that answer becomes the latest.

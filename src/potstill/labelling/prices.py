@@ -27,7 +27,7 @@ from potstill.oracle.environment import address
 from potstill.records import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from genai_prices.types import MatchLogic, ModelInfo, ModelPrice, Provider
 
@@ -96,9 +96,13 @@ def find_price(spec: str, base_url: str | None = None, table: str | Path | None 
     kind, _, model = spec.partition(":")
     if kind not in _PROVIDERS or not model or find_spec("genai_prices") is None:
         return None
-    provider = _provider(_PROVIDERS[kind]) if base_url is None else _provider_at(base_url)
+    own = _PROVIDERS[kind]
+    free_output = own in _INPUT_ONLY
+    # A decision API has prices of its own at an address that it may share with other APIs.
+    among = _providers() if not free_output else tuple(one for one in _providers() if one.id == own)
+    provider = _provider(own) if base_url is None else _provider_at(base_url, among)
     found = None if provider is None else _model(provider, model.removeprefix("models/").lower())
-    price = None if found is None else _price(found)
+    price = None if found is None else _price(found, free_output=free_output)
     return None if price is None else Known(price, f"US dollars, from {data_source()}")
 
 
@@ -156,8 +160,8 @@ def _provider(name: str) -> Provider | None:
     return next((one for one in _providers() if one.id == name), None)
 
 
-def _provider_at(address: str) -> Provider | None:
-    """Return the provider with this address; the whole host must match, not only its beginning or end."""
+def _provider_at(address: str, among: Iterable[Provider]) -> Provider | None:
+    """Return the first of these providers with this address; the whole host must match, not only a part of it."""
     try:
         parts = urlsplit(address)
         host = parts.hostname
@@ -166,7 +170,7 @@ def _provider_at(address: str) -> Provider | None:
     if parts.scheme != "https" or not host or parts.username is not None:
         return None
     place = f"https://{host}"
-    for provider in _providers():
+    for provider in among:
         found = re.match(provider.api_pattern.replace(".*", "[^/]*"), f"{place}{parts.path}")
         rest = place[found.end() :] if found is not None else None
         # A few patterns end before the top-level domain.
@@ -211,35 +215,35 @@ def _clauses(match: MatchLogic) -> Iterator[Any]:
         yield from _clauses(clause)
 
 
-def _price(model: ModelInfo) -> Price | None:
+def _price(model: ModelInfo, *, free_output: bool) -> Price | None:
     """Return a model's current price, the highest if it varies by the hour; None for other kinds of prices."""
-    single, jobs = _highest(model, {}), _highest(model, {"processing": "batch"})
+    single, jobs = (_highest(model, context, free_output=free_output) for context in ({}, {"processing": "batch"}))
     if single is None or jobs is None:
         return None
     # Without prices for batch jobs, the full price is assumed, so that a cost limit holds.
     return Price(single.input, single.output, single.cached, jobs, single.long)
 
 
-def _highest(model: ModelInfo, context: dict[str, str]) -> Price | None:
+def _highest(model: ModelInfo, context: dict[str, str], *, free_output: bool) -> Price | None:
     midnight = datetime.combine(datetime.now(UTC).date(), time(), UTC)
     hours = [midnight + timedelta(minutes=30 * step) for step in range(48)] if isinstance(model.prices, list) else []
-    found = [_read(model.get_prices(hour, context)) for hour in hours or [midnight]]
+    found = [_read(model.get_prices(hour, context), free_output=free_output) for hour in hours or [midnight]]
     prices = [price for price in found if price is not None]
     if len(prices) < len(found):
         return None
     return max(prices, key=lambda price: (price.input + price.output, price.cached or 0.0))
 
 
-def _read(prices: ModelPrice) -> Price | None:
-    """Convert a price of the data to a `Price`."""
+def _read(prices: ModelPrice, *, free_output: bool) -> Price | None:
+    """Convert a price of the data to a `Price`; `free_output` accepts one that has no price of output."""
     parts = {name: value for name, value in vars(prices).items() if value is not None and not _OTHER_PARTS.search(name)}
-    if not {"input_mtok", "output_mtok"} <= parts.keys() or not parts.keys() <= _PARTS:
+    if not {"input_mtok"} | (set() if free_output else {"output_mtok"}) <= parts.keys() or not parts.keys() <= _PARTS:
         return None
     starts = sorted({tier.start for value in parts.values() for tier in getattr(value, "tiers", ())})
 
     def at(tokens: int, long: tuple[tuple[int, Price], ...] = ()) -> Price:
         rates = {name: _rate(value, tokens) for name, value in parts.items()}
-        return Price(rates["input_mtok"], rates["output_mtok"], rates.get("cache_read_mtok"), None, long)
+        return Price(rates["input_mtok"], rates.get("output_mtok", 0.0), rates.get("cache_read_mtok"), None, long)
 
     return at(0, tuple((start, at(start + 1)) for start in starts))
 

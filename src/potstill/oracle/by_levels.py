@@ -38,7 +38,9 @@ class LevelsOracle(LiveOracle):
     def __init__(self, model: str, settings: Settings) -> None:
         for name in ("temperature", "reasoning_effort"):
             if getattr(settings, name) is not None:
-                raise BadInput(f"--oracle {self.name}:{model}: got the setting {name!r}, which {self.route} does not have")
+                raise BadInput(
+                    f"--oracle {self.name}:{model}: got the setting {name!r}, which {self.route} does not have"
+                )
         super().__init__(model, settings)
 
     def questions(self, prompt: Prompt) -> ScoreQuestions:

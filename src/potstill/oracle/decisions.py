@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from potstill.errors import OracleError, require
@@ -69,24 +69,7 @@ class DecisionsOracle(LevelsOracle):
         try:
             async with asyncio.timeout(self._settings.timeout):
                 # The body is read as text: an invalid body must become a failure and not an exception.
-                answer = await self._client.decisions.with_raw_response.create(
-                    model=self._served,
-                    input=[
-                        {"role": "system" if message["role"] == "system" else "user", "content": message["content"]}
-                        for message in request.messages
-                    ],
-                    questions=[
-                        {
-                            "type": "score",
-                            "name": question.name,
-                            "instructions": question.instructions,
-                            "levels": [
-                                {"label": level.label, "description": level.description} for level in question.levels
-                            ],
-                        }
-                        for question in request.questions
-                    ],
-                )
+                answer = await self._client.decisions.with_raw_response.create(**self._body(request))
                 return _read(answer.text, request)
         except self._library.APIStatusError as error:
             words = words_in(error.body) or error.message
@@ -96,6 +79,21 @@ class DecisionsOracle(LevelsOracle):
             raise self.lost(error) from None
         except self._library.APIError as error:
             raise Failure("malformed", one_line(str(error)), charged="unknown") from None
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        return {
+            "model": self._served,
+            "input": [dict(message) for message in request.messages],
+            "questions": [
+                {
+                    "type": "score",
+                    "name": question.name,
+                    "instructions": question.instructions,
+                    "levels": [{"label": level.label, "description": level.description} for level in question.levels],
+                }
+                for question in request.questions
+            ],
+        }
 
 
 def _read(text: str, request: Request) -> Reply:

@@ -146,9 +146,7 @@ class OpenAIOracle(LiveOracle):
             async with asyncio.timeout(self._settings.timeout):
                 # The body is read as text: an invalid body must become a failure and not an exception, and validating
                 # the library's own types in both directions takes half of a call's time.
-                return await self._client.post(
-                    _PATH, cast_to=str, body=self._body(request, form)
-                )
+                return await self._client.post(_PATH, cast_to=str, body=self._body(request, form))
         except self._library.APIStatusError as error:
             # The library's own message contains the server's words only for one form of body.
             words = words_in(error.body) or error.message

@@ -81,8 +81,8 @@ class Reply:
     """An answer: scores by dimension (None = masked), the evidence, and the tokens used (None = not reported).
 
     `cached` is the number of tokens in `tokens_in` that the server read from its cache. `doubt` describes what the
-    server reported as token counts if that could not be parsed. `distributions` are the distributions by dimension whose
-    expected values the scores are, from an oracle that gives them.
+    server reported as token counts if that could not be parsed. `distributions` are those whose expected values the
+    scores are, by dimension, from an oracle that gives them.
     """
 
     scores: Mapping[str, float | None]

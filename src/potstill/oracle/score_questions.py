@@ -12,6 +12,7 @@ import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from potstill.errors import BadInput
@@ -66,7 +67,7 @@ _HEADING = re.compile(r"\s*(#{1,6})\s")
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """A level of a question: its score on the filter's scale, a label that is unique in the question, and its meaning."""
+    """A level of a question: its score on the filter's scale, its label, which no other level has, and its meaning."""
 
     value: float
     label: str
@@ -190,7 +191,7 @@ def check_levels(values: Sequence[float], scale: Scale) -> None:
     given = ",".join(f"{value:g}" for value in values)
     if not FEWEST_LEVELS <= len(values) <= MOST_LEVELS:
         raise BadInput(f"levels: got {given} ({len(values)}), expected {FEWEST_LEVELS} to {MOST_LEVELS} of them")
-    if any(later <= earlier for earlier, later in zip(values, values[1:], strict=False)):
+    if any(later <= earlier for earlier, later in pairwise(values)):
         raise BadInput(f"levels: got {given}, expected numbers that increase")
     if values[0] != scale.min or values[-1] != scale.max:
         raise BadInput(
@@ -212,7 +213,9 @@ def distribution(levels: Sequence[Level], probabilities: Mapping[str, object]) -
     if missing := [label for label in labels if label not in probabilities]:
         raise ValueError(f"no probability for the level {missing[0]!r}")
     if unknown := [label for label in probabilities if label not in labels]:
-        raise ValueError(f"a probability for {str(unknown[0])[:40]!r}, which is not a level; levels: {', '.join(labels)}")
+        raise ValueError(
+            f"a probability for {str(unknown[0])[:40]!r}, which is not a level; levels: {', '.join(labels)}"
+        )
     found = [_probability(label, probabilities[label]) for label in labels]
     total = math.fsum(found)
     if abs(total - 1) > TOLERANCE + 1e-9:
@@ -246,7 +249,9 @@ def _passages(rubric: str, names: Sequence[str]) -> tuple[dict[str, list[str]], 
     under a heading ends before the next heading or dimension, any other also at an empty line.
     """
     begins = {
-        name: re.compile(rf"\s*(?:#{{1,6}}\s+|[-*+]\s+)?(?:\d+[.)]\s+)?[*_`]*{re.escape(name)}[*_`]*\s*(?:[:.,(\u2013-]|$)(?P<rest>.*)")
+        name: re.compile(
+            rf"\s*(?:#{{1,6}}\s+|[-*+]\s+)?(?:\d+[.)]\s+)?[*_`]*{re.escape(name)}[*_`]*\s*(?:[:.,(\u2013-]|$)(?P<rest>.*)"
+        )
         for name in names
     }
     found: dict[str, list[str]] = {}
@@ -272,7 +277,7 @@ def _bands(lines: Sequence[str]) -> list[tuple[float, float, str]]:
     found = sorted(
         (float(match["low"]), float(match["high"] or match["low"]), match["text"].strip(" *_`")) for match in matches
     )
-    overlap = any(later[0] <= earlier[1] for earlier, later in zip(found, found[1:], strict=False))
+    overlap = any(later[0] <= earlier[1] for earlier, later in pairwise(found))
     return [] if overlap else found
 
 

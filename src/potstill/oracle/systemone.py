@@ -15,7 +15,7 @@ from potstill.errors import require
 from potstill.oracle.by_levels import LevelsOracle, reply_of, unusable
 from potstill.oracle.environment import NO_KEY, set_up
 from potstill.oracle.error_bodies import without_answer, words_in
-from potstill.oracle.protocol import Failure, Reply, Settings
+from potstill.oracle.protocol import Reply, Settings
 from potstill.oracle.wire import charged, connecting, counts, the_object, transport_errors
 
 if TYPE_CHECKING:
