@@ -227,8 +227,8 @@ def test_a_newer_ledger_and_what_is_none_are_refused(tmp_path):
     path = tmp_path / "ledger.sqlite"
     Ledger(path).close()
     with sqlite3.connect(path) as database:
-        database.execute("UPDATE meta SET value = '2'")
-    with pytest.raises(LabelError, match="schema_version 2 is newer than this version of potstill supports"):
+        database.execute("UPDATE meta SET value = '3'")
+    with pytest.raises(LabelError, match="schema_version 3 is newer than this version of potstill supports"):
         Ledger(path)
     path.write_text("no database, but long enough to be taken for one" * 100)
     with pytest.raises(LabelError, match="not a ledger"):
