@@ -244,7 +244,7 @@ def label(
     Args:
         articles: a table of texts, as in `Dataset.from_frame`.
         filter_: the filter to label for.
-        oracle: `KIND:MODEL`, such as `openai:gpt-5-mini`, `anthropic:...`, `gemini:...` or `replay:FILE`.
+        oracle: `KIND:MODEL`, such as `openai:gpt-5-mini`, `anthropic:...`, `decisions:...` or `replay:FILE`.
         text: column of the text; by default `content`, `text`, `body` or `full_text`.
         title: column of the title; by default `title`, if there is one.
         id: column of unique ids; by default `id`, if there is one, else the number of the row.

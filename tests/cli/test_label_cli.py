@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from decision_servers import decided
 from scripted_server import ScriptedServer, completion, error
 from typer.testing import CliRunner
 
@@ -174,3 +175,35 @@ def test_a_recorded_score_off_the_scale_is_one_clear_line(tmp_path, news, record
 def test_options_that_make_no_sense_are_refused(tmp_path, news, recorded, words, message):
     with pytest.raises(BadInput, match=message):
         potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", recorded, *words)
+
+
+def test_an_oracle_that_is_asked_by_levels_gives_labels_with_distributions(tmp_path, news):
+    with ScriptedServer(lambda request, number: decided(request, (0.5, 0.3, 0.2))) as server:
+        oracle = f"decisions:m?levels=0,5,10@{server.url}"
+        first = ["--filter", "front-page", "--articles", news, "--oracle", oracle, "--prices", "1/0"]
+        planned = json.loads(potstill(tmp_path / "run", *first, "--plan", "--json"))
+        assert (planned["calls"], len(server.requests)) == (4, 0)
+        assert potstill(tmp_path / "run", *first, "--max-cost", 1).startswith("4 new answers")
+        again = json.loads(potstill(tmp_path / "run", "--oracle", oracle, "--prices", "1/0", "--plan", "--json"))
+        assert (again["calls"], again["already_bought"]) == (0, 4)
+    with Ledger.reading(tmp_path / "run" / "ledger.sqlite") as ledger:
+        labels = ledger.labels(FRONT_PAGE)
+    assert labels["oracle"].unique().to_list() == ["decisions:m?levels=0,5,10"]
+    assert labels["y_reach"].to_list() == [3.5] * 4
+    assert [one["level"] for one in labels["d_reach"][0]] == [0, 5, 10]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ("levels=0,5", "levels: got 0,5, expected levels from 0 to 10, the ends of the filter's scale"),
+        ("levels=0,five,10", "levels: got '0,five,10', expected numbers joined by commas, such as 0,5,10"),
+        ("temperature=0", "got the setting 'temperature', which /decisions does not have"),
+    ],
+)
+def test_levels_and_settings_that_do_not_fit_are_refused_before_anything_is_asked(tmp_path, news, settings, message):
+    with ScriptedServer(lambda request, number: decided(request)) as server:
+        oracle = f"decisions:m?{settings}@{server.url}"
+        with pytest.raises(BadInput, match=message):
+            potstill(tmp_path / "run", "--filter", "front-page", "--articles", news, "--oracle", oracle)
+        assert server.requests == []

@@ -42,6 +42,23 @@ def test_what_is_not_known_has_no_price(spec):
 
 
 @pytest.mark.parametrize(
+    ("spec", "input_price"),
+    [("decisions:gpt-6-luna", 0.1), ("systemone:jev-latest", 0.042), ("systemone:jev-1.13", 0.042)],
+)
+def test_decision_apis_have_prices_of_their_own_and_no_price_of_output(spec, input_price):
+    price = find_price(spec).price
+    assert (price.input, price.output) == (input_price, 0.0)
+
+
+def test_a_decision_api_has_its_price_only_at_its_own_address():
+    assert find_price("decisions:gpt-6-luna", "https://api.openai.com/v1").price.output == 0.0
+    assert find_price("openai:gpt-6-luna", "https://api.openai.com/v1").price.output > 0
+    assert find_price("systemone:jev-latest", "https://api.openai.com/v1") is None
+    assert find_price("decisions:gpt-6-luna", "http://127.0.0.1:8000/v1") is None
+    assert find_price("decisions:gpt-5-mini") is None
+
+
+@pytest.mark.parametrize(
     ("address", "known"),
     [
         ("https://api.openai.com/v1", True),

@@ -33,7 +33,7 @@ def said(spec, text=GOOD):
 
 def address(spec, url):
     """Return a server's address in the provider's form: OpenAI's ends in a version; other libraries append theirs."""
-    return url if spec.startswith("openai:") else url.removesuffix("/v1")
+    return url if spec.startswith(("openai:", "decisions:")) else url.removesuffix("/v1")
 
 
 async def outcome_of(oracle, question):

@@ -12,7 +12,7 @@ from potstill.errors import BadInput
 from potstill.oracle.protocol import Failure, Reply, Settings
 from potstill.oracle.reading import storable
 from potstill.oracle.score_questions import ScoreQuestions, distribution, expected
-from potstill.oracle.wire import LiveOracle
+from potstill.oracle.wire import LiveOracle, status_failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +61,7 @@ class LevelsOracle(LiveOracle):
 
     def _status_failure(self, status: int, message: str, message_text: str, headers: Mapping[str, str]) -> Failure:
         """Return the failure for an HTTP status; a wrong model or a wrong address is fatal, because all calls fail."""
-        failure = super()._status_failure(status, message, message_text, headers)
+        failure = status_failure(status, message, message_text, headers)
         words = message_text.lower()
         if failure.reason == "bad_request" and "model" in words and any(word in words for word in _NOT_SERVED):
             return Failure("not_allowed", f"{failure.detail}; the model {self._served!r} is not served")

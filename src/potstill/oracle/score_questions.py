@@ -179,7 +179,7 @@ def default_levels(scale: Scale) -> tuple[float, ...]:
     if low.is_integer() and high.is_integer() and 2 <= high - low < MOST_LEVELS:
         return tuple(float(value) for value in range(int(low), int(high) + 1))
     step = (high - low) / (_EVEN_LEVELS - 1)
-    return (*(round(low + place * step, 9) for place in range(_EVEN_LEVELS - 1)), high)
+    return (low, *(round(low + place * step, 9) for place in range(1, _EVEN_LEVELS - 1)), high)
 
 
 def check_levels(values: Sequence[float], scale: Scale) -> None:

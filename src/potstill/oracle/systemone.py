@@ -110,8 +110,8 @@ def _words(text: str) -> str:
     if isinstance(detail, dict):
         return words_in({"type": detail.get("error_type"), "message": detail.get("message")})
     if isinstance(detail, list):
-        faults = [one for one in detail if isinstance(one, dict)]
-        return "; ".join(f"{'.'.join(map(str, _places(one)))}: {one.get('msg')}" for one in faults)
+        faults = [f"{'.'.join(map(str, _places(one)))}: {one.get('msg')}" for one in detail if isinstance(one, dict)]
+        return (faults[0] + (f", and {len(faults) - 1} more faults" if len(faults) > 1 else "")) if faults else ""
     return words_in(body)
 
 
