@@ -21,6 +21,12 @@ def test_a_plan_counts_calls_tokens_and_money():
     assert found.cost < found.worst_cost
 
 
+def test_prices_of_long_questions_hold_for_each_call_and_not_for_their_sum():
+    assert reckon(stories(1)).tokens_in < 5_000 < reckon(stories(10)).tokens_in
+    long = Price(1.0, 4.0, long=((5_000, Price(9.0, 9.0)),))
+    assert reckon(stories(10), price=long).cost == pytest.approx(reckon(stories(10), price=Price(1.0, 4.0)).cost)
+
+
 def test_without_a_price_there_is_no_cost():
     assert reckon(stories(1)).cost is None
 

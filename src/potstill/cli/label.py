@@ -42,8 +42,9 @@ def label(
         typer.Option(
             metavar="ORACLE",
             help="The oracle: openai:MODEL (any compatible server), anthropic:MODEL, gemini:MODEL, "
-            "decisions:MODEL or systemone:MODEL (asked by levels), or replay:FILE. openai:MODEL@URL sets the address of the server, openai:MODEL@URL#VARIABLE also the environment variable "
-            "of its key, and openai:MODEL?temperature=0&reasoning_effort=low&timeout=300 its settings.",
+            "decisions:MODEL or systemone:MODEL (asked by levels), or replay:FILE. openai:MODEL@URL sets the address "
+            "of the server, openai:MODEL@URL#VARIABLE also the environment variable of its key, and "
+            "openai:MODEL?temperature=0&reasoning_effort=low&timeout=300 its settings.",
         ),
     ],
     filter_: Annotated[

@@ -101,7 +101,7 @@ def plan(
         refuse_others(ledger, prompt)
     if ledger is not None and prompts == "mix":
         counted += [hash_ for hash_ in ledger.accepted_prompts() if hash_ != prompt.hash]
-    count = calls = bought = tokens_in = worst = 0
+    count = calls = bought = tokens_in = cost = worst = 0
     form = form or prompt
     tokens_out = _TOKENS_OF_EVIDENCE + _TOKENS_PER_SCORE * len(filter_.dimensions)
     for frame in articles:
@@ -123,10 +123,13 @@ def plan(
                 continue
             request = form.request("", window, max_tokens=limits.max_tokens)
             calls += 1
-            tokens_in += sum(estimate_tokens(message["content"]) + 4 for message in request.messages)
+            asked = sum(estimate_tokens(message["content"]) + 4 for message in request.messages)
             if request.questions:
-                tokens_in += estimate_tokens(json.dumps(request.schema, ensure_ascii=False))
+                asked += estimate_tokens(json.dumps(request.schema, ensure_ascii=False))
                 tokens_out = _TOKENS_PER_QUESTION * len(request.questions)
+            tokens_in += asked
+            # Long questions have other prices, so each call is priced by itself.
+            cost += price.of(asked, tokens_out) if price is not None else 0
             worst += price.of(*most_tokens(request)) if price is not None else 0
     return Plan(
         articles=count,
@@ -135,7 +138,7 @@ def plan(
         already_bought=bought,
         tokens_in=tokens_in,
         tokens_out=calls * tokens_out,
-        cost=None if price is None else price.of(tokens_in, calls * tokens_out) / TRILLION,
+        cost=None if price is None else cost / TRILLION,
         worst_cost=None if price is None else worst / TRILLION,
         seconds=_seconds(calls, tokens_in + calls * tokens_out, limits),
     )
