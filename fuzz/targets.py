@@ -109,6 +109,13 @@ def filter_yaml(data: bytes, folder: Path) -> None:
     load_filter(package)
 
 
+def probes_yaml(data: bytes, folder: Path) -> None:
+    """The behaviour tests of a filter."""
+    from potstill.filters import load_probes
+
+    load_probes(_filter(), _file(data, folder, "probes.yaml"))
+
+
 def recipe_yaml(data: bytes, folder: Path) -> None:
     """A recipe of a student."""
     from potstill.students.recipes import load_recipe
@@ -371,6 +378,10 @@ TARGETS: dict[str, Target] = {
         condition, (b"gain < 5 AND NOT (near >= 7 AND gain >= 3)", b"overall BETWEEN 1 AND 2 OR 2*gain>-3e1")
     ),
     "filter": Target(filter_yaml, (FILTER_YAML.encode(),)),
+    "probes": Target(
+        probes_yaml,
+        (b"ramps:\n  gain:\n    - [A fire., A school.]\nparaphrases:\n  - [One and two., Two and one.]\n",),
+    ),
     "recipe": Target(recipe_yaml, (RECIPE_YAML.encode(),)),
     "space": Target(
         space_yaml,

@@ -67,8 +67,8 @@ def scorer(flt, parts, student):
 def test_the_public_names_are_these():
     assert sorted(ps.__all__) == [
         "Article", "BadInput", "Cap", "Dataset", "Dimension", "Filter", "Gate", "Leaderboard", "MissingExtra", "Parts",
-        "PotstillError", "Result", "Rows", "Run", "Scorer", "Student", "Tier", "Verdict", "__version__", "compare",
-        "label",
+        "PotstillError", "Probes", "Result", "Rows", "Run", "Scorer", "Student", "Tier", "Verdict", "__version__",
+        "compare", "label", "probe",
     ]  # fmt: skip
     assert all(getattr(ps, name) is not None for name in ps.__all__)
     assert set(ps.__all__) <= set(dir(ps))

@@ -128,6 +128,6 @@ def test_all_the_kinds_that_a_run_and_a_bundle_hold_are_records():
     names = {kind.__name__ for kind in every_record()}
     assert {
         "Acceptance", "Audit", "Bench", "BundleFacts", "Calibration", "Cascade", "Comparing", "Evaluation",
-        "FreshEvaluation", "Leaderboard", "Manifest", "Pairs", "Plan", "Signature", "StudentFacts", "StudentRecord",
-        "Refitted", "Study", "Verdicts",
+        "FreshEvaluation", "Leaderboard", "Manifest", "Pairs", "Plan", "ProbeRecord", "Signature", "StudentFacts",
+        "StudentRecord", "Refitted", "Study", "Verdicts",
     } <= names  # fmt: skip

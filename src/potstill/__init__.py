@@ -10,18 +10,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from potstill.api import Dataset, Leaderboard, Parts, Result, Rows, Run, Scorer, Student, compare, label
+    from potstill.api import Dataset, Leaderboard, Parts, Result, Rows, Run, Scorer, Student, compare, label, probe
     from potstill.errors import BadInput, MissingExtra, PotstillError
-    from potstill.filters import Dimension, Filter
+    from potstill.filters import Dimension, Filter, Probes
     from potstill.types import Article, Verdict
     from potstill.verdict import Cap, Gate, Tier
 
 __version__: str
 
 _MODULES = {
-    "api": ("Dataset", "Leaderboard", "Parts", "Result", "Rows", "Run", "Scorer", "Student", "compare", "label"),
+    "api": (
+        "Dataset",
+        "Leaderboard",
+        "Parts",
+        "Result",
+        "Rows",
+        "Run",
+        "Scorer",
+        "Student",
+        "compare",
+        "label",
+        "probe",
+    ),
     "errors": ("BadInput", "MissingExtra", "PotstillError"),
-    "filters": ("Dimension", "Filter"),
+    "filters": ("Dimension", "Filter", "Probes"),
     "types": ("Article", "Verdict"),
     "verdict": ("Cap", "Gate", "Tier"),
 }
@@ -39,6 +51,7 @@ __all__ = [
     "MissingExtra",
     "Parts",
     "PotstillError",
+    "Probes",
     "Result",
     "Rows",
     "Run",
@@ -49,6 +62,7 @@ __all__ = [
     "__version__",
     "compare",
     "label",
+    "probe",
 ]
 
 

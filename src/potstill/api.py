@@ -55,13 +55,14 @@ if TYPE_CHECKING:
     from potstill.calibration import Calibration
     from potstill.dataset import DatasetRecord, Examples, Whole
     from potstill.evaluation.records import Evaluation, Judgement, Positives
-    from potstill.filters import Filter
+    from potstill.filters import Filter, Probes
     from potstill.frames import Table
     from potstill.labelling import Price, Summary
     from potstill.operating_points import Decide
     from potstill.oracle import Oracle
     from potstill.pipeline.distill import Distilled
     from potstill.pipeline.refit import Refitted
+    from potstill.probing import ProbeRecord
     from potstill.records import Interval
     from potstill.scorer.early import Early
     from potstill.scorer.one_filter import ScoringOptions
@@ -264,11 +265,12 @@ def label(
     from potstill.labelling import Ledger, Limits
     from potstill.labelling import label as buy
     from potstill.labelling.labels import no_label
+    from potstill.pipeline.label import ledger_of
 
     _need_filter(filter_)
     rows = read_articles(to_polars(articles), Columns(text, title, id))
     opened, cost = _opened(oracle, price)
-    path = Path(ledger) if ledger is not None else _ledger_of(filter_)
+    path = Path(ledger) if ledger is not None else ledger_of(filter_)
     summary = buy(
         path,
         rows,
@@ -770,6 +772,68 @@ class Scorer(scoring.Scorer[Any]):
         return f"Scorer({', '.join(self.filters)})"
 
 
+def probe(
+    place: str | Path | Scorer | Run | Filter,
+    *,
+    oracle: str | Oracle | None = None,
+    articles: str | Path | Table | None = None,
+    probes: str | Path | Probes | None = None,
+    number: int = runs.DEFAULT_PROBED,
+    seed: int = 0,
+    samples: int = 1,
+    max_cost: float | None = None,
+    price: tuple[float, float] | None = None,
+    ledger: str | Path | None = None,
+    least: Sequence[str] = (),
+) -> ProbeRecord:
+    """Test whether scores rise where the content does, and stay where only the wording changes.
+
+    Args:
+        place: a scorer of one filter, a run, or the path of a run or a bundle; or, with `oracle`, a filter, whose
+            oracle is tested. The tests of a run are its stage `probe`.
+        oracle: an oracle that is tested as well, on the same texts, as in `label`.
+        articles: articles that are changed in ways that should not move scores: a file, or a table as in
+            `Dataset.from_frame`. Default: the test part of the run, or else the texts of the ramps.
+        probes: the behaviour tests: a `probes.yaml`, a filter's folder, the name of a built-in filter, or `Probes`.
+            Default: those of the run's filter, or of the built-in filter of the same name.
+        number: number of articles, chosen at random.
+        seed: random seed of that choice.
+        samples: number of the oracle's answers per text.
+        max_cost: most dollars to spend on the oracle, over all sessions of its ledger.
+        price: dollars per million tokens of input and of output, if they are not known.
+        ledger: file of the oracle's answers. Default: one in the run's folder, or in potstill's cache folder.
+        least: pass rates to reach, such as `0.9` for every test, or `ramps=0.9` for one; see `ProbeRecord.met`.
+
+    Returns:
+        The record: `subjects["student"].to_frame()` has the pass rates by test and dimension.
+
+    Raises:
+        BadInput: there is nothing to test, or an argument is not valid.
+        FilterError: there are no behaviour tests, or they are not valid.
+        BundleError: the bundle fails its self-test.
+        LabelError, OracleError, MissingExtra: as `label`.
+    """
+    from potstill.labelling import Limits
+    from potstill.pipeline.probe import prepare
+    from potstill.probing import Text
+
+    where: Any = place.folder if isinstance(place, runs.Run) else place
+    texts: Any = articles
+    if articles is not None and not isinstance(articles, str | Path):
+        rows = read_articles(to_polars(articles), Columns())
+        texts = [Text("\n\n".join(filter(None, row))) for row in rows.select("title", "content").iter_rows()]
+    check = prepare(
+        where,
+        probes=probes,
+        articles=texts,
+        number=number,
+        seed=seed,
+        ledger=None if ledger is None else _path(ledger),
+    )
+    opened, cost = (None, None) if oracle is None else _opened(oracle, price)
+    return check.carry_out(opened, samples=samples, limits=Limits(max_cost=max_cost), price=cost, least=least)
+
+
 class Run(runs.Run):
     """A run folder: labels, dataset, students, bundle, evaluation and report of one filter, each recorded.
 
@@ -1092,13 +1156,6 @@ def _table(frame: pl.DataFrame) -> str:
 
 def _shown(value: object, decimals: int = 3) -> str:
     return "" if value is None else f"{value:.{decimals}f}" if isinstance(value, float) else str(value)
-
-
-def _ledger_of(filter_: Filter) -> Path:
-    """Return the default ledger of a filter: one for everything that its labels depend on."""
-    from potstill.students.torch.backbones import cache_folder
-
-    return cache_folder() / "labels" / f"{filter_.name}-{filter_.oracle_hash[:12]}.sqlite"
 
 
 def _opened(oracle: str | Oracle, price: tuple[float, float] | None) -> tuple[Oracle, Price | None]:

@@ -201,6 +201,32 @@ MANY_TRUNCATED = 0.1
 A convention: nine of ten texts are read whole.
 """
 
+# How scores behave.
+
+RAMP_RISE = 0.01
+"""Share of the scale by which a score must at least rise from one text of a ramp to the next to be in order.
+
+On a scale of 0 to 10 it is 0.1 point; smaller differences do not show in scores that are printed with one decimal.
+"""
+
+STEADY_SHIFT = 0.05
+"""Share of the scale. A score that moves by at most this when a text is changed without its content counts as steady.
+
+On a scale of 0 to 10 it is half a point, the step in which the oracles of the built-in filters score.
+"""
+
+IN_ORDER_BY_CHANCE = 0.5
+"""Share of the steps of ramps that are in order if scores have nothing to do with the texts.
+
+If the 95% interval of a rate reaches down to it, the order is reported as no better than chance.
+"""
+
+MOSTLY_PASSED = 0.9
+"""Share of the behaviour tests of a kind that pass, from which the finding is good.
+
+It is also the share of the oracle's own rate that a student should reach. A convention: one in ten fails.
+"""
+
 # How a training run went.
 
 IMPROVING_EPOCH = 0.01

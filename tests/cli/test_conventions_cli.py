@@ -52,6 +52,7 @@ LEADING = (
     (["evaluate", "RUN", "--folds", 0, "--no-time"], "potstill report RUN"),
     (["evaluate-fresh", "RUN", "--oracle", "replay:HERE/new-answers.jsonl", "--articles", "HERE/new.jsonl", "-n", 20],
      "potstill report RUN"),
+    (["probe", "RUN", "--probes", "HERE/probes.yaml", "-n", 5], "potstill report RUN"),
     (["accept", "RUN", "--targets", "HERE/targets.yaml"], "potstill decide RUN --accept --why REASON"),
     (["decide", "RUN", "--accept", "--why", "It is better."], "potstill report RUN"),
     (["status", "RUN"], "potstill report RUN"),
@@ -127,6 +128,7 @@ def test_the_last_line_of_a_command_is_the_next_command(tmp_path):
     for name, rows in (("new", articles), ("new-answers", answers)):
         lines = (json.dumps({**row, "id": f"n{row['id']}"}) + "\n" for row in rows)
         (tmp_path / f"{name}.jsonl").write_text("".join(lines))
+    (tmp_path / "probes.yaml").write_text("ramps:\n  gain:\n    - [A fire., A school.]\n")
     (tmp_path / "targets.yaml").write_text("targets:\n  - {figure: shipped/judgement/mean/mae, at_most: 2}\n")
 
     def filled(words):

@@ -77,7 +77,7 @@ def why(run, stage):
     return next(status.why for status in Run.open(run.folder).status() if status.stage == stage)
 
 
-LATER = ("audit", "dataset", "train", "bundle", "cascade", "evaluate", "refit", "fresh", "report")
+LATER = ("audit", "dataset", "train", "bundle", "cascade", "evaluate", "refit", "fresh", "probe", "report")
 
 
 def only(run, state, *stages):
@@ -136,7 +136,7 @@ def test_doing_the_first_stale_stage_again_with_the_same_outcome_leaves_the_rest
 def test_a_stage_done_again_with_another_outcome_makes_those_below_it_stale(run):
     with run.recording("train"):
         (run.path("students") / "part.json").write_text("another student")
-    only(run, "stale", "bundle", "cascade", "evaluate", "refit", "fresh", "report")
+    only(run, "stale", "bundle", "cascade", "evaluate", "refit", "fresh", "probe", "report")
 
 
 @pytest.mark.parametrize("name", ["acceptance", "decisions", "comparison"])
@@ -153,14 +153,14 @@ def test_what_was_decided_or_compared_since_makes_the_report_stale_and_nothing_e
 
 def test_a_filter_whose_tiers_change_needs_no_new_labels(run):
     save_filter(FRONT_PAGE.model_copy(update={"tiers": FRONT_PAGE.tiers[1:]}), run.path("filter"))
-    only(run, "stale", "audit", "bundle", "cascade", "evaluate", "refit", "fresh", "report")
+    only(run, "stale", "audit", "bundle", "cascade", "evaluate", "refit", "fresh", "probe", "report")
 
 
 def test_another_operating_point_in_the_filter_needs_no_new_student(run):
     decided = FRONT_PAGE.model_copy(update={"decide": {"lead": OperatingPoint(recall=0.9)}})
     save_filter(decided, run.path("filter"))
     assert load_filter(run.path("filter")).decide == decided.decide
-    only(run, "stale", "audit", "bundle", "cascade", "evaluate", "refit", "fresh", "report")
+    only(run, "stale", "audit", "bundle", "cascade", "evaluate", "refit", "fresh", "probe", "report")
 
 
 def test_the_command_that_renews_a_bundle_repeats_its_operating_points(run):
@@ -201,14 +201,15 @@ def test_labels_without_their_ledger_or_articles_are_missing(run, name):
 
 
 def test_no_stage_waits_for_one_that_is_optional(run):
-    for name in ("audit_record", "fresh_record"):
+    for name in ("audit_record", "fresh_record", "probe_record"):
         run.path(name).unlink()
-    # The report showed the results of the evaluation on new articles.
-    assert {name for name, state in states(run).items() if state != "done"} == {"audit", "fresh", "report"}
+    # The report showed the results of the evaluation on new articles and of the behaviour tests.
+    assert {name for name, state in states(run).items() if state != "done"} == {"audit", "fresh", "probe", "report"}
     assert {status.stage for status in Run.open(run.folder).status() if status.optional} == {
         "audit",
         "cascade",
         "fresh",
+        "probe",
     }
 
 

@@ -80,6 +80,7 @@ def facts_of(evaluation, **records):
         evaluation=Record("evaluation.json", "cd" * 32, evaluation, Evaluation),
         predictions=Frame("predictions.parquet", None, None),
         fresh=MISSING,
+        probe=MISSING,
         students=nothing,
         histories=nothing,
         refit=MISSING,

@@ -33,7 +33,21 @@ MODULES = (
         "bundle",
         "refit",
     ),
-    *("score", "speed", "cascade", "evaluate", "fresh", "tiers", "compare", "targets", "report", "view", "run", "demo"),
+    *(
+        "score",
+        "speed",
+        "cascade",
+        "evaluate",
+        "fresh",
+        "probe",
+        "tiers",
+        "compare",
+        "targets",
+        "report",
+        "view",
+        "run",
+        "demo",
+    ),
 )
 """Files in this folder, each of which adds one or more commands."""
 
@@ -42,7 +56,7 @@ GROUPS = {
     "Label": ("label", "import", "bakeoff", "audit", "sample", "review"),
     "Train": ("distill", "dataset", "train", "recipes", "params", "tune", "bundle", "refit"),
     "Judge": (
-        *("evaluate", "report", "view", "evaluate-fresh", "evaluate-predictions", "check-history"),
+        *("evaluate", "report", "view", "evaluate-fresh", "probe", "evaluate-predictions", "check-history"),
         *("tiers", "compare", "accept", "decide"),
     ),
     "Ship": ("verify", "sign", "optimize", "bench", "cascade"),

@@ -13,7 +13,10 @@ import typer
 from potstill.cli.next import print_next
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from potstill.dataset.proposing import Proposal
+    from potstill.filters import Probes
 
 
 def register(app: typer.Typer) -> None:
@@ -123,10 +126,11 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Validate a filter and explain what it does. Invalid settings are errors; doubtful ones are warnings."""
-    from potstill.filters import explain, lint, load_filter
+    from potstill.filters import explain, lint, load_filter, own_probes
 
     checked = load_filter(filter_)
     findings = lint(checked)
+    probes = own_probes(checked, filter_)
     if as_json:
         record = {
             "name": checked.name,
@@ -137,11 +141,14 @@ def check(
             "oracle_hash": checked.oracle_hash,
             "content_hash": checked.content_hash,
             "findings": [asdict(finding) for finding in findings],
+            "probes": None if probes is None else probes.counts(),
         }
         print(json.dumps(record, ensure_ascii=False, indent=2))
         return
     print(explain(checked))
     print()
+    if probes is not None:
+        print(_tests(probes, checked.dimension_names))
     for finding in findings:
         print(f"warning: {finding.path}: {finding.message}")
     print(f"Filter is valid. {_warnings(len(findings))}.")
@@ -171,6 +178,13 @@ def list_filters(
     width = max(len(one.name) for one in found)
     for one in found:
         print(f"{one.name:<{width}}  v{one.version}  {one.description}")
+
+
+def _tests(probes: Probes, dimensions: Sequence[str]) -> str:
+    """Return how many behaviour tests there are, and which dimensions have no ramp."""
+    without = [name for name in dimensions if name not in probes.ramps]
+    missing = f"; without a ramp: {', '.join(without)}" if without else ""
+    return f"Behaviour tests: {probes.described()}{missing}."
 
 
 def _warnings(count: int) -> str:

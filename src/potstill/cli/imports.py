@@ -81,6 +81,10 @@ def import_(
     on_interrupt("run the same command again; labels that are already in the run are kept")
     chosen = None if filter_ is None else load_filter(filter_)
     done = import_labels(run, file, chosen, columns, overwrite=overwrite)
+    if filter_ is not None:
+        from potstill.pipeline.probe import carry_probes
+
+        carry_probes(filter_, Path(run))
     following = f"potstill distill {shlex.quote(str(run))}"
     if len(done.labels) > 1:
         # `distill` learns the labels of the oracle that the dataset was built with.

@@ -137,8 +137,10 @@ def label(
     )
     if filter_ is not None:
         from potstill.pipeline.accept import carry_targets
+        from potstill.pipeline.probe import carry_probes
 
         carry_targets(filter_, run)
+        carry_probes(filter_, run)
     _print_summary(summary, asking.known, as_json=as_json)
     if summary.fatal:
         raise OracleError(

@@ -1,4 +1,7 @@
-"""Read and write filter packages: a folder with `filter.yaml` and `rubric.md`, or a built-in filter."""
+"""Read and write filter packages: a folder with `filter.yaml` and `rubric.md`, or a built-in filter.
+
+A package may also hold `probes.yaml`, the behaviour tests of the filter, which are read on their own.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ from potstill.errors import FilterError
 from potstill.files import write_text
 from potstill.filters.faults import explain_fault, keys_at
 from potstill.filters.model import NAME, Filter
+from potstill.filters.probes import Probes, parse_probes
 from potstill.filters.reading import MOST_CHARACTERS, Dumper, line_of, read_yaml
 from potstill.prefilter import MOST_PATTERNS
 
 YAML_NAME = "filter.yaml"
 RUBRIC_NAME = "rubric.md"
+PROBES_NAME = "probes.yaml"
 
 _MOST_BYTES = 4 * MOST_CHARACTERS
 
@@ -53,6 +58,52 @@ def load_filter(name_or_path: str | Path) -> Filter:
             f"{name_or_path}: no such filter; expected a built-in filter ({known}) or a folder with {YAML_NAME}"
         )
     return parse_filter(_read(path / YAML_NAME), _read(path / RUBRIC_NAME), str(path / YAML_NAME))
+
+
+def load_probes(filter_: Filter, place: str | Path) -> Probes:
+    """Load the behaviour tests of a filter, and check that they test its dimensions.
+
+    Args:
+        filter_: the filter.
+        place: the name of a built-in filter, a filter's folder, or the path of the file.
+
+    Raises:
+        FilterError: there are no tests in this place, or they are invalid; the message names the file, the line and
+            the field.
+    """
+    if isinstance(place, str) and place in builtin_filters():
+        file = _builtin() / place / PROBES_NAME
+        if not file.is_file():
+            raise FilterError(f"{place}/{PROBES_NAME}: no such file; the built-in filter has no behaviour tests")
+        return parse_probes(file.read_text(encoding="utf-8"), filter_, f"{place}/{PROBES_NAME}")
+    path = probes_path(place)
+    if not path.exists():
+        raise FilterError(f"{path}: no such file; behaviour tests of a filter stand in {PROBES_NAME} in its folder")
+    return parse_probes(_read(path), filter_, str(path))
+
+
+def own_probes(filter_: Filter, place: str | Path) -> Probes | None:
+    """Return the tests that stand in the place of a filter, as `load_probes` does, or None if there are none."""
+    if isinstance(place, str) and place in builtin_filters():
+        return load_probes(filter_, place) if (_builtin() / place / PROBES_NAME).is_file() else None
+    return load_probes(filter_, place) if probes_path(place).is_file() else None
+
+
+def probes_path(place: str | Path) -> Path:
+    """Return where the behaviour tests of a filter's folder are; the path of a file stays as it is."""
+    path = Path(place)
+    if path.name == YAML_NAME:
+        path = path.parent
+    return path / PROBES_NAME if path.is_dir() else path
+
+
+def builtin_probes(filter_: Filter) -> Probes | None:
+    """Return the tests of the built-in filter of this name, or None if it has other dimensions or another scale."""
+    if filter_.name not in builtin_filters():
+        return None
+    built_in = load_filter(filter_.name)
+    same = built_in.dimension_names == filter_.dimension_names and built_in.scale == filter_.scale
+    return own_probes(filter_, filter_.name) if same else None
 
 
 def save_filter(filter_: Filter, folder: str | Path) -> None:

@@ -113,3 +113,10 @@ def open_for_labels(folder: Path, filter_: Filter | None, prompts: Prompts, ways
         with Ledger(run.path("ledger")) as ledger:
             refuse_others(ledger, Prompt.of(filter_), ways)
     return Run.create(folder, filter_)  # raises an error because the filters differ
+
+
+def ledger_of(filter_: Filter) -> Path:
+    """Return the ledger of answers that belong to no run: one for everything that the labels of a filter depend on."""
+    from potstill.students.torch.backbones import cache_folder
+
+    return cache_folder() / "labels" / f"{filter_.name}-{filter_.oracle_hash[:12]}.sqlite"

@@ -42,6 +42,9 @@ LAYOUT: Mapping[str, str] = {
     "audit_record": "audit/audit.json",
     "fresh": "fresh",
     "fresh_record": "fresh/fresh.json",
+    "probes": "filter/probes.yaml",
+    "probe": "probe",
+    "probe_record": "probe/probe.json",
     "students": "students",
     "ladder": "ladder.json",
     "tuning": "tuning",
@@ -62,6 +65,9 @@ LAYOUT: Mapping[str, str] = {
 
 BUNDLE = "bundle.json"
 """Name of a bundle's manifest, which holds the bundle's hash."""
+
+DEFAULT_PROBED = 50
+"""Number of articles, chosen at random, that behaviour tests change in ways that should not matter."""
 
 SIGNATURE = "signature.json"
 """Name of a bundle's signature file. It is left out of the bundle's hash, so signing does not change the bundle."""
@@ -109,10 +115,14 @@ STAGES: tuple[Stage, ...] = (
         optional=True,
     ),
     Stage(
+        *("probe", ("bundle", "refit", "probes"), ("probe_record",), ("bundle",), "potstill probe {run}"),
+        optional=True,
+    ),
+    Stage(
         "report",
         (
-            *("evaluation", "predictions", "ladder", "cascade", "refit", "fresh_record", "acceptance", "decisions"),
-            "comparison",
+            *("evaluation", "predictions", "ladder", "cascade", "refit", "fresh_record", "probe_record"),
+            *("acceptance", "decisions", "comparison"),
         ),
         ("report",),
         ("evaluate",),
@@ -372,6 +382,8 @@ class Run:
         if stage.name == "bundle":
             points = parameters.get("decide", {})
             words += "".join(f" --decide {shlex.quote(f'{tier}:{point}')}" for tier, point in points.items())
+        if stage.name == "probe":
+            words += _probe_options(parameters)
         return words
 
     def _state(
@@ -448,6 +460,14 @@ def _read_or_nothing(path: Path) -> dict[str, Any]:
         return read_object(path)
     except BadInput:
         return {}
+
+
+def _probe_options(parameters: Mapping[str, Any]) -> str:
+    """Return the options of `potstill probe` that make the same tests again."""
+    options = {"--oracle": parameters.get("oracle"), "--articles": parameters.get("file")}
+    words = "".join(f" {option} {shlex.quote(value)}" for option, value in options.items() if value)
+    number = parameters.get("number", DEFAULT_PROBED)
+    return words if number == DEFAULT_PROBED else f"{words} -n {number}"
 
 
 def _stage(name: str) -> Stage:

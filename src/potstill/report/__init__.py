@@ -57,6 +57,7 @@ def sources_of(facts: Facts) -> dict[str, str | None]:
     records = [
         facts.evaluation,
         facts.fresh,
+        facts.probe,
         *facts.students.values(),
         *facts.histories.values(),
         facts.refit,

@@ -18,6 +18,7 @@ from potstill.report.sections.configuration import configuration, judged
 from potstill.report.sections.data import data
 from potstill.report.sections.dimensions import dimensions
 from potstill.report.sections.parts import chosen_student, headline, show
+from potstill.report.sections.probe import probe
 from potstill.report.sections.specifications import specifications
 from potstill.report.sections.summary import summary
 from potstill.report.sections.tiers import tiers
@@ -46,6 +47,7 @@ _SECTIONS: tuple[tuple[str, Callable[[Facts], Section]], ...] = (
     ("Evaluation", summary),
     ("Evaluation by dimension", dimensions),
     ("Evaluation of tiers", tiers),
+    ("Evaluation of behaviour", probe),
     ("Technical specifications", specifications),
 )
 """The card's headings, and the section of the report under each."""

@@ -26,6 +26,7 @@ from potstill.pipeline.compare import Comparing
 from potstill.pipeline.leaderboard import Leaderboard
 from potstill.pipeline.refit import Refitted
 from potstill.pipeline.run import STAGES, StageRecord
+from potstill.probing import ProbeRecord
 from potstill.report.shapes import NoSuchFieldError, leads
 from potstill.scorer.early import CASCADE_LAYOUT, Cascade
 from potstill.speed.benching import Bench
@@ -128,6 +129,7 @@ class Facts:
     evaluation: Record
     predictions: Table
     fresh: Record
+    probe: Record
     students: Mapping[str, Record]
     histories: Mapping[str, Record]
     refit: Record
@@ -190,6 +192,7 @@ def collect(run: Run) -> Facts:
         evaluation=json_record(root, run.path("evaluation"), Evaluation),
         predictions=_table(root, run.path("predictions")),
         fresh=json_record(root, run.path("fresh_record"), FreshEvaluation),
+        probe=json_record(root, run.path("probe_record"), ProbeRecord),
         students={path.name: json_record(root, path / RECORD, StudentRecord) for path in folders},
         # A student that is not trained in epochs has an empty history.
         histories={name: record for name, record in histories.items() if record.content},

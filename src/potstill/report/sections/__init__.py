@@ -25,6 +25,7 @@ from potstill.report.sections.making import making
 from potstill.report.sections.odds import odds
 from potstill.report.sections.operating_points import operating_points
 from potstill.report.sections.parts import show, words
+from potstill.report.sections.probe import probe
 from potstill.report.sections.recommendations import recommendations
 from potstill.report.sections.slices import slices
 from potstill.report.sections.specifications import specifications
@@ -55,6 +56,7 @@ SECTIONS: tuple[Callable[[Facts], Section], ...] = (
     what_if,
     slices,
     fresh,
+    probe,
     training,
     judged,
     configuration,
