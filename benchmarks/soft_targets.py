@@ -79,9 +79,9 @@ def predicted(
 
 def tfidf_kernels(texts: list[str]) -> Kernels:
     """Dot products of TF-IDF vectors; their terms and frequencies are those of all texts, whose labels they ignore."""
-    blocks = []
-    for how in ({"ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (3, 5)}):
-        blocks.append(TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=50_000, **how).fit_transform(texts))
+    kinds: tuple[dict[str, Any], ...] = ({"ngram_range": (1, 2)}, {"analyzer": "char_wb", "ngram_range": (3, 5)})
+    vectors = [TfidfVectorizer(sublinear_tf=True, min_df=2, max_features=50_000, **how) for how in kinds]
+    blocks = [one.fit_transform(texts) for one in vectors]
     features = hstack(blocks, format="csr")
     products = np.asarray((features @ features.T).todense())
     return lambda fitted, rows: [products[np.ix_(rows, fitted)]]
@@ -133,7 +133,7 @@ def main() -> None:
     sets = {"tfidf-ridge": compared(tfidf_kernels(texts), [0.1, 0.3, 1.0, 3.0], answers, rows.clusters)}
     if "--tfidf" not in sys.argv:
         with tempfile.TemporaryDirectory() as folder:
-            student = fit(load_recipe("e5-median"), rows, Path(folder)).student
+            student = fit(load_recipe("e5-median"), rows, None, workdir=Path(folder), crossfit=0).student
         features = student.features(texts)
         widths = [features.shape[1] // 3] * 3
         kernels = e5_kernels(features, widths, (0.5, 1.0))
