@@ -164,7 +164,9 @@ def fit_rung(labelled: LabelledSet, recipe: Recipe, seeds: list[int], *, bf16: b
             predicted, judged = _judge_tuned(labelled, recipe, seed)
         else:
             predicted, judged = _judge(labelled, fitter(recipe, seed=seed, encoder=encoder), seed)
-        np.save(scores_path(labelled, recipe.name, seed), predicted)
+        path = scores_path(labelled, recipe.name, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, predicted)
         runs.append({"seed": seed, "seconds": round(time.monotonic() - clock, 1), **judged})
     parts: Any = getattr(encoder, "parts", () if encoder is None else (encoder,))
     record = {
