@@ -66,9 +66,9 @@ def scorer(flt, parts, student):
 
 def test_the_public_names_are_these():
     assert sorted(ps.__all__) == [
-        "Article", "BadInput", "Cap", "Dataset", "Dimension", "Filter", "Gate", "Leaderboard", "MissingExtra", "Parts",
-        "PotstillError", "Probes", "Result", "Rows", "Run", "Scorer", "Student", "Tier", "Verdict", "__version__",
-        "compare", "label", "probe",
+        "Article", "BadInput", "Cap", "Dataset", "Dimension", "Filter", "Gate", "Leaderboard", "MissingExtra",
+        "NoSkill", "Parts", "PotstillError", "Probes", "Result", "Rows", "Run", "Scorer", "Student", "Tier", "Verdict",
+        "__version__", "compare", "label", "probe",
     ]  # fmt: skip
     assert all(getattr(ps, name) is not None for name in ps.__all__)
     assert set(ps.__all__) <= set(dir(ps))
@@ -278,6 +278,29 @@ class TestScorer:
         assert loaded.score_batch(pd.DataFrame({"text": texts})).shape[0] == 5
         with pytest.raises(ps.BadInput, match="this scorer was loaded from a bundle; copy its folder instead"):
             loaded.save(tmp_path / "again")
+
+    def test_a_student_that_reads_nothing_from_the_texts_is_saved_only_with_anyway(self, flt, tmp_path):
+        table = pd.DataFrame(essays())
+        labels = table[["cohesion", "syntax"]].sample(frac=1, random_state=0).to_numpy()
+        table[["cohesion", "syntax"]] = labels
+        parts = ps.Dataset.from_frame(table, flt, text="body").split(seed=0)
+        noise = ps.Student("tfidf-ridge").fit(parts.train, parts.validation).calibrate(parts.calibration)
+        scorer = ps.Scorer(flt, noise)
+        with pytest.raises(ps.NoSkill, match=r"tfidf-ridge is not shown to be better than the constant: skill "):
+            scorer.save(tmp_path / "bundle")
+        assert not (tmp_path / "bundle").exists()
+        loaded = ps.Scorer.load(scorer.save(tmp_path / "bundle", anyway=True))
+        assert not loaded.skill.shown
+        assert loaded.skill == noise.proven_skill(anyway=True)
+        assert loaded.skill.labels.articles is None
+        assert list(loaded.cautions) == ["essays"]
+        assert loaded.cautions["essays"].startswith("shipped with --anyway")
+
+    def test_the_skill_of_a_saved_student_is_in_its_bundle(self, scorer, student, tmp_path):
+        loaded = ps.Scorer.load(scorer.save(tmp_path / "bundle"))
+        assert loaded.skill.shown
+        assert loaded.cautions == {}
+        assert student.proven_skill().rows == len(student._train)
 
     def test_without_calibration_scores_are_clipped(self, flt, student):
         verdict = ps.Scorer(flt, student).score(" ".join(WORDS["good"] * 9))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from potstill.api import Dataset, Leaderboard, Parts, Result, Rows, Run, Scorer, Student, compare, label, probe
-    from potstill.errors import BadInput, MissingExtra, PotstillError
+    from potstill.errors import BadInput, MissingExtra, NoSkill, PotstillError
     from potstill.filters import Dimension, Filter, Probes
     from potstill.types import Article, Verdict
     from potstill.verdict import Cap, Gate, Tier
@@ -32,7 +32,7 @@ _MODULES = {
         "label",
         "probe",
     ),
-    "errors": ("BadInput", "MissingExtra", "PotstillError"),
+    "errors": ("BadInput", "MissingExtra", "NoSkill", "PotstillError"),
     "filters": ("Dimension", "Filter", "Probes"),
     "types": ("Article", "Verdict"),
     "verdict": ("Cap", "Gate", "Tier"),
@@ -49,6 +49,7 @@ __all__ = [
     "Gate",
     "Leaderboard",
     "MissingExtra",
+    "NoSkill",
     "Parts",
     "PotstillError",
     "Probes",

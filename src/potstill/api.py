@@ -28,6 +28,7 @@ from potstill.bundle.exporting import (
     with_novelty,
     with_tier_head,
 )
+from potstill.bundle.facts import Choice
 from potstill.bundle.layout import BUNDLE_LAYOUT
 from potstill.bundle.reading import Bundle
 from potstill.calibration import no_calibration
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Unpack
 
+    from potstill.bundle.facts import HeldOutSkill
     from potstill.calibration import Calibration
     from potstill.dataset import DatasetRecord, Examples, Whole
     from potstill.evaluation.records import Evaluation, Judgement, Positives
@@ -402,6 +404,7 @@ class Student:
         """The fitted model, its history and its held-out predictions; None before `fit`."""
         self.calibration: Calibration | None = None
         """Set by `calibrate`."""
+        self._calibrated_on: tuple[Examples, FloatArray, str] | None = None
         self._train: Rows | None = None
         self._validation: Rows | None = None
 
@@ -452,7 +455,7 @@ class Student:
                 cache=self.cache,
                 rubric=train.filter.rubric,
             )
-        self._train, self._validation, self.calibration = train, validation, None
+        self._train, self._validation, self.calibration, self._calibrated_on = train, validation, None, None
         return self
 
     def predict(self, texts: Rows | Sequence[str] | Table) -> FloatArray:
@@ -530,6 +533,7 @@ class Student:
         calibrated = Student(self.recipe, seed=self.seed, device=self.device, cache=self.cache, tiny=self.tiny)
         calibrated.fitted = replace(self._model, student=student)
         calibrated._train, calibrated._validation = self._train, self._validation
+        calibrated._calibrated_on = (examples, predicted, origin)
         calibrated.calibration = calibrate(
             predicted,
             examples,
@@ -541,6 +545,41 @@ class Student:
             seed=self.seed,
         )
         return calibrated
+
+    def proven_skill(self, *, anyway: bool = False) -> HeldOutSkill:
+        """Test whether the student is better than the constant; `Scorer.save` does it before it writes a bundle.
+
+        The test uses the rows that the student was calibrated on or, without calibration, its held-out predictions of
+        training rows.
+
+        Args:
+            anyway: whether to return the skill of a student that is not shown to be better, with the number of labels
+                that it would take, instead of raising an error.
+
+        Returns:
+            The skill with its interval. Its `words` say it in one line.
+
+        Raises:
+            NoSkill: the interval of the skill does not lie above 0.
+            BadInput: the student is not fitted.
+        """
+        from potstill.evaluation.skill import Claim, proven_skill
+
+        train = self._train_rows
+        rows, predicted, origin = self._calibrated_on or (train.examples, self._model.held_out, OUT_OF_FOLD)
+        others = 0 if self._validation is None or self._validation is train else len(self._validation)
+        claim = Claim(
+            name=self.name,
+            recipe=self.recipe,
+            tiny=self.tiny,
+            train=train.examples,
+            rows=rows,
+            predicted=predicted,
+            origin=origin,
+            labels=len({*train.examples.ids, *rows.ids}) + others,
+            filter=train.filter,
+        )
+        return proven_skill(claim, anyway=anyway, cache=self.cache, seed=self.seed)
 
     @property
     def _model(self) -> Fitted:
@@ -739,13 +778,19 @@ class Scorer(scoring.Scorer[Any]):
         scored = super().score_batch(frame.rename({text: "content"}))
         return like(scored.rename({"content": text}), articles)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, anyway: bool = False) -> Path:
         """Write a bundle: a folder that any machine can score with, and that proves its scores when it is loaded.
 
         A network is exported to ONNX, so that scoring needs no torch. Golden texts are scored before and after; a
         bundle whose scores differ is not written.
 
+        Args:
+            folder: the bundle's folder.
+            anyway: whether to write it even if the student is not shown to be better than the constant. The bundle
+                records this, and every output about it says so.
+
         Raises:
+            NoSkill: the interval of the student's held-out skill does not lie above 0.
             BadInput: the scorer was loaded from a bundle, or the folder cannot be written, or it holds something else
                 than a bundle, which would be lost.
             BundleError: the student cannot be exported.
@@ -757,14 +802,17 @@ class Scorer(scoring.Scorer[Any]):
         if target.is_dir() and any(target.iterdir()) and not (target / BUNDLE_LAYOUT["manifest"]).exists():
             raise BadInput(f"{folder}: holds other files than a bundle, which would be lost; name a new folder")
         bundle: Any = self.bundle
+        student = self.student
+        skill = student.proven_skill(anyway=anyway)
         written = bundle_student(
             target,
             bundle.student,
-            self.student.name,
+            student.name,
             bundle.filter,
             bundle.calibration,
-            train_texts=self.student._train_rows.texts,  # noqa: SLF001 - of the same module
-            seed=self.student.seed,
+            train_texts=student._train_rows.texts,  # noqa: SLF001 - of the same module
+            seed=student.seed,
+            choice=Choice(rung=student.name, validation_mae={}, reason="the student of the scorer", skill=skill),
         )
         return written.folder
 
@@ -944,23 +992,28 @@ class Run(runs.Run):
         self._ready("dataset", self.dataset)
         return train_run(self, recipes or None, resume=resume, seed=seed, device=device, tiny=tiny)
 
-    def bundle(self, student: str | None = None, *, decide: Decide | None = None, seed: int = 0) -> Bundle:
-        """Build the bundle of one student, by default of the one with the lowest validation error.
+    def bundle(
+        self, student: str | None = None, *, decide: Decide | None = None, anyway: bool = False, seed: int = 0
+    ) -> Bundle:
+        """Build the bundle of one student, by default of the one with the lowest validation error that reads the text.
 
         Args:
             student: name of its recipe.
             decide: operating points that override those of the filter, as in `Student.calibrate`.
+            anyway: whether to ship the student even if it is not shown to be better than the constant, as in
+                `Scorer.save`.
             seed: random seed of the golden texts and of the folds of the calibration.
 
         Raises:
             RunError: nothing is trained yet, or there is no such student.
+            NoSkill: the interval of the student's held-out skill does not lie above 0; the previous bundle is kept.
             BadInput: `decide` is not valid.
             BundleError: the bundle cannot be made or does not pass its checks; the previous bundle is kept.
         """
         from potstill.pipeline.bundle import build_bundle
 
         points = None if decide is None else as_points(decide, self.filter.positive_tiers)
-        return build_bundle(self, student, decide=points, seed=seed)
+        return build_bundle(self, student, decide=points, anyway=anyway, seed=seed)
 
     def evaluate(self, *, folds: int | None = None, seed: int = 0) -> Evaluation:
         """Evaluate the students and the bundle, which is built first if it is missing or stale.
@@ -1011,6 +1064,7 @@ class Run(runs.Run):
         recipes: Sequence[str | Path] | None = None,
         seed: int | None = None,
         device: str = "auto",
+        anyway: bool = False,
     ) -> Distilled:
         """Run every stage of a labelled run that is missing or stale, from the dataset to the report.
 
@@ -1020,11 +1074,13 @@ class Run(runs.Run):
             recipes: names of recipes or paths of recipe files; by default all presets that train on a CPU.
             seed: random seed of the split and of training; by default the last one, or 0.
             device: device for recipes that train a network.
+            anyway: whether to ship the student even if it is not shown to be better than the constant.
 
         Returns:
             What was done in each stage and why, the evaluation and the path of the report.
 
         Raises:
+            NoSkill: the interval of the student's held-out skill does not lie above 0; what was trained is kept.
             RunError: the run has no labels, its labels are stale, or no student is within the latency budget.
         """
         from potstill.pipeline.distill import distill
@@ -1038,6 +1094,7 @@ class Run(runs.Run):
             recipes=recipes,
             seed=seed,
             device=device,
+            anyway=anyway,
         )
 
     def scorer(self) -> Scorer:

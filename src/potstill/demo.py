@@ -234,7 +234,7 @@ def _judged(run: Run, student: str | None, runs: Sequence[Run], stages: Numbered
         f"{name}: bundle",
         why,
         "calibrate, export and prove the best student",
-        lambda: build_bundle(run, student, graphs_of=graphs),
+        lambda: build_bundle(run, student, graphs_of=graphs, anyway=True),
     )
     stages.run(
         f"{name}: evaluation",

@@ -17,6 +17,7 @@ PotstillError
 │   └── NotEnoughMemory         a network that exceeds this machine's memory
 ├── OracleError             exit 2: the oracle cannot be asked at all (key, address, quota)
 └── TargetMissed            exit 1: the work is done, but a declared target is missed
+    └── NoSkill                 a student that is not shown to be better than the constant
 
 Each command catches PotstillError once, prints it as one line and exits with `exit_code`.
 """
@@ -112,6 +113,10 @@ class TargetMissed(PotstillError):
     """The work is done, but a declared target is missed."""
 
     exit_code = 1
+
+
+class NoSkill(TargetMissed):
+    """A student is not shown to be better than the constant, so it is not shipped."""
 
 
 def one_line(message: str, longest: int = LONGEST_MESSAGE) -> str:

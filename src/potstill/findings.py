@@ -82,6 +82,18 @@ NOVEL_FILE = 0.01
 One in a hundred files of the training kind is then reported by chance.
 """
 
+FEWEST_LABELS_AT_END = 5
+"""Training labels of a dimension beyond a score. With fewer, the scores beyond it are said to have no labels.
+
+The smallest number for which a student that is fitted in five folds has seen some in each.
+"""
+
+EMPTY_END = 0.3
+"""Share of the scale at one end, without labels, from which it is said that scores there cannot be learned.
+
+Three points on a scale of 0 to 10: what is above 7 decides most tiers for which articles are looked for.
+"""
+
 FEWEST_ROWS_IN_BAND = 10
 """Rows. With fewer, the mean error of a band of the scale is not reported: one outlier would decide it."""
 
@@ -95,6 +107,12 @@ FEWEST_CLUSTERS_IN_SLICE = 20
 """Clusters of near-duplicates inside a slice, and outside it. With fewer, the slice is not reported.
 
 The interval of a slice assumes that means are normally distributed, which does not hold for a handful of clusters.
+"""
+
+FEWEST_CLUSTERS_FOR_SKILL = 20
+"""Clusters of held-out rows. With fewer, no student is shown to be better than the constant.
+
+The bootstrap of a ratio takes the clusters for the whole population, and a handful of them may agree by chance.
 """
 
 FEWEST_ROWS_IN_GROUP = 20
@@ -292,6 +310,12 @@ WORTHWHILE_GAIN = 0.03
 """Share of the error that twice the labels remove. With less, more labels are not advised.
 
 A convention: doubling the cost of labelling for less than that is seldom worth it.
+"""
+
+LABELS_IN_SIGHT = 20
+"""Multiple of the labels that there are, up to which the number needed to show a skill is searched.
+
+A learning curve that spans a factor of 8 says little about what lies farther away than that.
 """
 
 NEARLY_IDENTICAL = 0.8

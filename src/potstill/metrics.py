@@ -312,6 +312,15 @@ def band_bias(predicted: FloatArray, y: FloatArray, edges: ArrayLike, *, by: Flo
 # Uncertainty: cluster bootstrap
 
 
+def row_shares(errors: FloatArray) -> FloatArray:
+    """Return each row's contribution to the mean MAE over dimensions, shape (rows, 1); their mean is that mean MAE."""
+    labelled = np.isfinite(errors).sum(axis=0)
+    weight = np.divide(len(errors), labelled, out=np.zeros(errors.shape[1]), where=labelled > 0)
+    dimensions = max(1, int((labelled > 0).sum()))
+    shares: FloatArray = np.nan_to_num(errors) @ weight / dimensions
+    return shares[:, None]
+
+
 def bootstrap(
     clusters: IntArray,
     statistic: Callable[[IntArray], ArrayLike],

@@ -34,7 +34,7 @@ def begun(monkeypatch):
     ("command", "steps"),
     [
         (["evaluate", "--folds", "2", "--no-time"], ["evaluate", "predicting", "judging"]),
-        (["bundle"], ["bundle", "calibrating, exporting and proving the bundle"]),
+        (["bundle"], ["bundle", "calibrating the student", "exporting and proving the bundle"]),
         (["cascade", "--first", "constant"], ["cascade", "finding what the first student may answer alone"]),
         (["audit", "--no-learn"], ["audit", "auditing"]),
         (["compare", "BUNDLE"], ["compare", "comparing"]),

@@ -10,9 +10,9 @@ from tiny_run import started
 
 from potstill.bundle import load_bundle, verify_bundle
 from potstill.dataset import Dataset
-from potstill.errors import BundleError, MissingModel, RunError
+from potstill.errors import BundleError, MissingModel, NoSkill, RunError
 from potstill.files import read_json
-from potstill.pipeline.bundle import Candidate, build_bundle, choose, read_candidates
+from potstill.pipeline.bundle import Candidate, build_bundle, choose, read_candidates, shipped_choice
 from potstill.pipeline.run import Run
 from potstill.pipeline.train import train_run
 from potstill.students.recipes import load_recipe
@@ -222,13 +222,14 @@ class TestTheChoice:
         choice = choose([candidate("far", far)], truth, FILTER)
         assert np.isfinite(choice.validation_mae["far"])
 
-    def test_a_constant_that_nothing_beats_is_shipped_and_said_to_be_one(self):
+    def test_the_constant_is_left_to_the_test_of_skill_and_not_selected_on_validation(self):
         truth = examples(30)
-        choice = choose(
-            [candidate("constant", truth.scores, "constant"), candidate("ridge", truth.scores + 1)], truth, FILTER
-        )
-        assert choice.rung == "constant"
-        assert "no student that reads the text beats the constant" in choice.reason
+        constant, ridge = candidate("constant", truth.scores, "constant"), candidate("ridge", truth.scores + 1)
+        choice = choose([constant, ridge], truth, FILTER)
+        assert (choice.rung, choice.runner_up) == ("ridge", "constant")
+        assert choice.margin < 0
+        assert choose([constant], truth, FILTER).rung == "constant"
+        assert choose([constant, ridge], truth, FILTER, wanted="constant").rung == "constant"
 
     def test_a_lone_student_is_chosen_without_a_margin(self):
         truth = examples(10)
@@ -247,3 +248,67 @@ def test_facts_and_manifest_hold_no_time_of_day(cheap):
     bundle = build_bundle(cheap)
     assert "started" not in json.dumps(read_json(bundle.folder / "bundle.json"))
     assert "created" not in bundle.facts.choice.model_dump_json()
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory):
+    """Return a run whose labels have nothing to do with the texts."""
+    run = started(tmp_path_factory.mktemp("noise"))
+    dataset = Dataset.load(run.path("rows"), FILTER.dimension_names)
+    shuffled = np.random.default_rng(5).permutation(dataset.frame.height)
+    labels = [dataset.frame[f"y_{name}"][shuffled].alias(f"y_{name}") for name in dataset.dimensions]
+    Dataset(dataset.frame.with_columns(labels), dataset.dimensions).save(run.path("rows"))
+    train_run(run, ["constant", "tfidf-ridge"])
+    return run
+
+
+class TestTheSkillOfWhatIsShipped:
+    def test_it_is_measured_on_rows_that_selected_nothing_and_recorded_in_the_bundle_and_the_run(self, cheap):
+        skill = build_bundle(cheap).facts.choice.skill
+        assert skill.shown
+        assert skill.rows == 80
+        assert "had not seen" in skill.origin
+        assert skill.interval.low > 0.2
+        assert (skill.labels, skill.caution) == (None, None)
+        assert shipped_choice(Run.open(cheap.folder)).skill == skill
+
+    def test_with_a_calibration_part_it_is_measured_there(self, tmp_path):
+        run = started(tmp_path / "run", calibration=True)
+        train_run(run, ["tfidf-ridge"])
+        skill = build_bundle(run).skill
+        assert (skill.rows, skill.origin) == (20, "the calibration part")
+        assert skill.shown
+
+    def test_a_student_of_noise_is_refused_and_the_earlier_bundle_is_kept(self, noise):
+        earlier = build_bundle(noise, "constant").hash
+        message = (
+            r"tfidf-ridge is not shown to be better than the constant.*skill .* on 80 held-out rows; no number of "
+            r"labels is in sight \(the predictions are unrelated to the labels; now 120\).*--anyway"
+        )
+        with pytest.raises(NoSkill, match=message) as refused:
+            build_bundle(noise)
+        assert refused.value.exit_code == 1
+        assert load_bundle(noise.path("bundle")).hash == earlier
+
+    def test_anyway_ships_it_and_the_bundle_and_the_command_that_makes_it_again_say_so(self, noise):
+        bundle = build_bundle(noise, anyway=True)
+        assert bundle.manifest.recipe == "tfidf-ridge"
+        assert bundle.caution.startswith("shipped with --anyway, not shown to be better than the constant: skill ")
+        assert verify_bundle(bundle.folder).caution == bundle.caution
+        run = Run.open(noise.folder)
+        assert next(stage.command for stage in run.status() if stage.stage == "bundle").endswith("--anyway")
+
+    def test_a_constant_asked_for_by_name_claims_nothing_and_is_shipped(self, noise):
+        bundle = build_bundle(noise, "constant")
+        assert not bundle.skill.shown
+        assert bundle.caution == "the student is the constant baseline: its scores do not depend on the text"
+
+    def test_a_constant_that_is_the_only_student_is_shipped(self, tmp_path):
+        run = started(tmp_path / "run")
+        train_run(run, ["constant"])
+        assert build_bundle(run).skill.baseline
+
+    def test_a_student_with_tiny_stand_ins_is_shipped_to_test_the_pipeline(self, neural):
+        bundle = build_bundle(neural, "minilm-ridge")
+        assert bundle.skill is not None
+        assert bundle.skill.shown or bundle.caution

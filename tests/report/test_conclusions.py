@@ -63,6 +63,7 @@ def content():
         "floor": {"floor": {"gain": 0.3, "near": 0.2}},
         "ladder": [],
         "findings": [],
+        "choice": {"skill": {"rows": 500, "skill": 0.4, "interval": {"low": 0.3, "high": 0.5}}},
         "shipped": {
             "rung": "ridge",
             "bundle_sha256": "ab" * 32,
@@ -137,6 +138,19 @@ def test_a_failed_check_stands_in_the_way_of_production():
     assert checks["Every dimension clearly beats the constant"][0] == "no"
     assert checks["Clearly beats the constant"][0] == "yes"
     assert checks["Intervals reach their nominal coverage"][0] == "no"
+
+
+def test_a_student_that_was_shipped_anyway_is_not_ready_and_has_it_as_its_first_weakness():
+    evaluation = content()
+    evaluation["choice"]["skill"] |= {"skill": 0.05, "interval": {"low": -0.1, "high": 0.2}}
+    evaluation["findings"] = [{"rule": "shipped-anyway", "tone": "bad", "text": "ridge: shipped with --anyway."}]
+    check = "Was shown to beat the constant on rows that selected nothing before it was shipped"
+    assert rows_of(readiness(facts_of(evaluation)))[check] == ["no", "interval of skill -10% to 20% on 500 rows"]
+    assert ("bad", "ridge: shipped with --anyway.") in said(strengths(facts_of(evaluation)))
+    evaluation["choice"]["skill"]["interval"] = None
+    assert rows_of(readiness(facts_of(evaluation)))[check][0] == "no"
+    evaluation["choice"] = None
+    assert rows_of(readiness(facts_of(evaluation)))[check][0] == "not recorded"
 
 
 def test_a_check_without_a_record_is_open_and_not_passed():

@@ -9,14 +9,14 @@ from tiny_run import started
 from potstill.dataset import Dataset
 from potstill.errors import RecipeError, TrainingError
 from potstill.pipeline.bundle import build_bundle
-from potstill.pipeline.evaluate import candidates, refit
+from potstill.pipeline.evaluate import candidates
 from potstill.pipeline.run import Run
 from potstill.pipeline.teachers_and_members import in_order
 from potstill.pipeline.train import train_run
 from potstill.students.blend import BlendStudent
 from potstill.students.recipes import load_recipe, parse_recipe
 from potstill.students.storage import load_student, student_hash
-from potstill.training import fitter
+from potstill.training import fitter, refitter
 from potstill.training.blending import weighted_mean
 from potstill.training.distilling import distillation_rows, unlabelled_rows
 from potstill.training.precision import used_precision
@@ -172,8 +172,8 @@ class TestADistilledStudent:
             fitter(recipe)
         train_run(run, ["tfidf-ridge", recipe_file(tmp_path, DISTILLED)])
         found = {one.recipe.name: one for one in candidates(run.path("students"))}
-        assert refit(found["small"], seed=0, cache=tmp_path) is None
-        assert refit(found["tfidf-ridge"], seed=0, cache=tmp_path) is not None
+        assert refitter(found["small"].recipe, cache=tmp_path) is None
+        assert refitter(found["tfidf-ridge"].recipe, cache=tmp_path) is not None
 
 
 class TestAnEnsemble:

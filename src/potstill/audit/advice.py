@@ -83,6 +83,8 @@ def _redundancy(audit: Audit) -> Iterator[Finding]:
 
 
 def _spread(audit: Audit) -> Iterator[Finding]:
+    for text in () if audit.scores.reach is None else audit.scores.reach.unreached:
+        yield Finding(tone="caution", section="scores", text=f"{text[0].upper()}{text[1:]}.")
     dimensions = [each for each in audit.scores.dimensions if each.dimension != "overall" and each.rows]
     narrow = [each.dimension for each in dimensions if each.used is not None and each.used < NARROW_SPREAD]
     if narrow:

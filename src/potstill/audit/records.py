@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from potstill.dataset.reach import LabelReach  # noqa: TC001 - pydantic reads it
 from potstill.errors import LabelError
 from potstill.findings import Finding  # noqa: TC001 - pydantic reads it
 from potstill.metrics import number
@@ -57,13 +58,17 @@ class Group(Part):
 
 
 class Scores(Part):
-    """Distribution of all labels, and of groups with at least `least` rows; `small` counts rows of smaller sources."""
+    """Distribution of all labels, and of groups with at least `least` rows; `small` counts rows of smaller sources.
+
+    `reach` is the part of the scale that the labels of each dimension reach; None in older records.
+    """
 
     dimensions: tuple[Spread, ...]
     by_source: tuple[Group, ...]
     by_language: tuple[Group, ...]
     least: int
     small: int
+    reach: LabelReach | None = None
 
 
 class Repeat(Part):
@@ -408,7 +413,7 @@ class Audit(Record):
     fault = LabelError
     made_by = "potstill audit"
 
-    schema_version: int = 2
+    schema_version: int = 3
     filter: str
     filter_version: int
     oracle: str

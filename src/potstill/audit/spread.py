@@ -12,6 +12,7 @@ import numpy as np
 
 from potstill import metrics
 from potstill.audit.records import Group, Scores, Spread
+from potstill.dataset.reach import LabelReach
 from potstill.findings import FEWEST_ROWS_IN_GROUP
 from potstill.metrics import number
 
@@ -36,6 +37,7 @@ def spread_of(rows: Labelled) -> Scores:
         by_language=groups[1],
         least=FEWEST_ROWS_IN_GROUP,
         small=sum(count for count in Counter(filter(None, sources)).values() if count < FEWEST_ROWS_IN_GROUP),
+        reach=LabelReach.of(rows.scores, rows.filter.dimension_names, scale.min, scale.max),
     )
 
 

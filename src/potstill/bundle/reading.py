@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from potstill.backends.plan import Plan, Variant
-    from potstill.bundle.facts import BundleFacts
+    from potstill.bundle.facts import BundleFacts, HeldOutSkill
     from potstill.bundle.golden import Golden
     from potstill.bundle.seen import SeenRows
     from potstill.filters import Filter
@@ -104,6 +104,19 @@ class Bundle:
         path = self.folder / BUNDLE_LAYOUT["facts"]
         refit = self.facts.refit if path.is_file() else None
         return None if refit is None else refit.seen
+
+    @property
+    def skill(self) -> HeldOutSkill | None:
+        """Skill of its student on rows that neither trained nor selected it; None if it is not recorded."""
+        if not (self.folder / BUNDLE_LAYOUT["facts"]).is_file():
+            return None
+        choice = self.facts.choice
+        return None if choice is None else choice.skill
+
+    @property
+    def caution(self) -> str | None:
+        """What to say of a student that is not shown to be better than the constant; None of any other."""
+        return None if self.skill is None else self.skill.caution
 
     @property
     def golden(self) -> list[Golden]:
@@ -190,6 +203,8 @@ class Verification:
     not installed, or absent."""
     refitted_rows: int | None = None
     """Number of labelled rows that its student was refitted on; None for a student that was not refitted."""
+    caution: str | None = None
+    """What to say of a student that is not shown to be better than the constant; None of any other."""
 
 
 def load_bundle(
@@ -279,6 +294,7 @@ def verify_bundle(path: str | Path, *, device: str = "auto", trust: Trust | None
         signed_by=signer,
         signature=signature,
         refitted_rows=None if bundle.seen is None else bundle.seen.rows,
+        caution=bundle.caution,
     )
 
 

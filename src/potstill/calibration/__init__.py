@@ -9,6 +9,7 @@ from potstill.calibration.curves import (
     FEWEST_CLUSTERS,
     Calibration,
     Curve,
+    cross_fitted,
     fit_calibration,
     no_calibration,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "TierCut",
     "belonging",
     "choose_cut",
+    "cross_fitted",
     "cut_for",
     "fit_calibration",
     "given_probability",

@@ -325,7 +325,7 @@ def fit_calibration(
             f"the shapes do not match: predictions of shape {predictions.shape}, labels {scores.shape} and "
             f"{len(clusters)} clusters for {len(dimensions)} dimensions"
         )
-    least = NormalDist().inv_cdf(1 - SIGNIFICANCE / (len(_FITS) * len(dimensions)))
+    least = _least(len(dimensions))
     curves = []
     held_out = np.full(scores.shape, np.nan)
     for column, name in enumerate(dimensions):
@@ -373,6 +373,35 @@ def fit_calibration(
         decisions=decisions,
         familiarity=None if distances is None else fit_familiarity(distances),
     )
+
+
+def cross_fitted(
+    predictions: FloatArray, scores: FloatArray, clusters: IntArray, seed: int = 0, *, low: float, high: float
+) -> FloatArray:
+    """Return calibrated scores, shape (rows, dimensions), each by curves chosen and fitted without the row's fold.
+
+    They are the scores by which `fit_calibration` judges its whole procedure. Where a row has no label or no
+    prediction, the score is NaN.
+
+    Args:
+        predictions: as for `fit_calibration`.
+        scores: as for `fit_calibration`.
+        clusters: as for `fit_calibration`.
+        seed: random seed of the folds.
+        low: lower end of the scale.
+        high: upper end of the scale.
+    """
+    found = np.full(scores.shape, np.nan)
+    for column in range(scores.shape[1]):
+        known = np.isfinite(predictions[:, column]) & np.isfinite(scores[:, column])
+        rows = _Rows(predictions[known, column], scores[known, column], clusters[known], low, high)
+        found[known, column] = _held_out(rows, _least(scores.shape[1]), seed).scores
+    return found
+
+
+def _least(dimensions: int) -> float:
+    """Return the normal quantile that the gain of a curve must exceed, with that many dimensions."""
+    return NormalDist().inv_cdf(1 - SIGNIFICANCE / (len(_FITS) * dimensions))
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,15 @@ Decide = Annotated[
     ),
 ]
 
+Anyway = Annotated[
+    bool,
+    typer.Option(
+        "--anyway",
+        help="Ship the student even if the interval of its held-out skill does not lie above 0. The bundle records "
+        "this, and every output about it says so.",
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -66,7 +75,10 @@ def bundle(
     ] = None,
     student: Annotated[
         str | None,
-        typer.Option(help="Recipe name of the student to ship. Default: the one with the lowest validation error."),
+        typer.Option(
+            help="Recipe name of the student to ship. Default: the student that reads the text with the lowest "
+            "validation error."
+        ),
     ] = None,
     adapter: Annotated[
         bool | None,
@@ -77,6 +89,7 @@ def bundle(
         ),
     ] = None,
     decide: Decide = None,
+    anyway: Anyway = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Choose, calibrate and export a student, and write it as a bundle that can be verified."""
@@ -90,13 +103,25 @@ def bundle(
     points = by_filter(decide or (), [one.filter.positive_tiers for one in runs])
     if others and student is None:
         student = choose_for_all(runs)
-    built = [build_bundle(one, student, kind=kind, decide=own) for one, own in zip(runs, points, strict=True)]
+    built = [
+        build_bundle(one, student, kind=kind, decide=own, anyway=anyway) for one, own in zip(runs, points, strict=True)
+    ]
     if as_json:
-        made = [{"bundle": str(one.folder), "sha256": one.hash, **one.facts.model_dump(mode="json")} for one in built]
+        made = [
+            {
+                "bundle": str(one.folder),
+                "sha256": one.hash,
+                "caution": one.caution,
+                **one.facts.model_dump(mode="json"),
+            }
+            for one in built
+        ]
         print(json.dumps(made if others else made[0]))
         return
     for one in built:
         print(f"{one.folder}  {one.manifest.kind}  {one.hash[:16]}")
+        if one.skill is not None:
+            print(f"  {one.caution or one.skill.words}")
         _print_cuts(one)
     print_next(runs[0])
 
@@ -132,6 +157,8 @@ def verify(
     )
     if found.refitted_rows is not None:
         print(f"refitted on all {found.refitted_rows:,} labelled rows; its figures are those of the student before")
+    if found.caution is not None:
+        print(found.caution)
     if found.signed_by is None:
         print("not signed")
     elif found.signature == "trusted":

@@ -91,4 +91,5 @@ def described(record: DatasetRecord) -> list[str]:
         lines.append("labels masked: " + ", ".join(f"{name} {count}" for name, count in masked.items()))
     if record.unlabelled:
         lines.append(f"{record.unlabelled} articles without labels left out")
-    return [*lines, *(f"note: {note}" for note in record.notes)]
+    unreached = () if record.reach is None else record.reach.unreached
+    return [*lines, *(f"note: {note}" for note in (*record.notes, *unreached))]

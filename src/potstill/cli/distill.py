@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from potstill.cli.bundle import Anyway
 from potstill.cli.next import print_next, scoring
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def distill(
             "trained last, or all built-in recipes that train on a CPU.",
         ),
     ] = None,
+    anyway: Anyway = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print what was done and the results as JSON.")] = False,
 ) -> None:
     """Bring a labelled run up to date, from dataset to report: run only the stages that are missing or stale."""
@@ -54,7 +56,9 @@ def distill(
     from potstill.report import write_report
 
     opened = Run.open(run)
-    done = bring_up_to_date(opened, report=write_report, minutes=minutes, latency=latency, recipes=recipe)
+    done = bring_up_to_date(
+        opened, report=write_report, minutes=minutes, latency=latency, recipes=recipe, anyway=anyway
+    )
     found = results(done)
     if as_json:
         print(json.dumps(found, indent=2))
@@ -75,6 +79,7 @@ def results(done: Distilled) -> dict[str, Any]:
         "stages": [asdict(outcome) for outcome in done.outcomes],
         "student": None if shipped is None else shipped.rung,
         "reason": None if choice is None else choice.reason,
+        "caution": None if choice is None or choice.skill is None else choice.skill.caution,
         "validation": choice and {"mae": choice.validation_mae.get(choice.rung), "constant_mae": choice.constant_mae},
         "test": judged and {"rows": judged.rows, "mae": judged.mean.mae, "constant_mae": judged.mean.constant_mae},
         "positives": positives and {"tiers": positives.tiers, "labelled": positives.oracle, "found": positives.both},
@@ -89,6 +94,8 @@ def described(found: dict[str, Any]) -> Iterator[str]:
     if not any(stage["ran"] for stage in found["stages"]):
         yield "Everything is up to date; nothing was done."
     yield f"student     {found['student']}"
+    if found["caution"] is not None:
+        yield f"caution     {found['caution']}"
     for name in ("validation", "test"):
         figures = found[name]
         if figures is not None:

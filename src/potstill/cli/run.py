@@ -28,6 +28,8 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="Print the stages as JSON.")] = False,
 ) -> None:
     """Show which stages of a run are done, stale or missing, and the next command."""
+    from potstill.pipeline.bundle import shipped_choice
+    from potstill.pipeline.dataset import unreached_by
     from potstill.pipeline.run import Run
 
     opened = Run.open(run)
@@ -35,15 +37,23 @@ def status(
     done = all(stage.state == "done" or stage.optional for stage in stages)
     shipped = opened.shipped() if opened.path("bundle").exists() else None
     refitted = shipped is not None and shipped != opened.path("bundle")
+    choice = shipped_choice(opened)
+    caution = None if choice is None or choice.skill is None else choice.skill.caution
+    unreached = unreached_by(opened)
     if as_json:
         print(json.dumps({"filter": opened.manifest.filter, "stages": [asdict(stage) for stage in stages],
                           "bundle": shipped and str(shipped), "refitted": refitted,
+                          "caution": caution, "unreached": unreached,
                           "next": None if done else next_command(opened)}, indent=2))  # fmt: skip
         return
     print(f"{run}: run of filter {opened.manifest.filter}")
     print("\n".join(described(stages)))
     if shipped is not None:
         print(f"bundle to ship: {shipped}{', refitted on all labelled rows' if refitted else ''}")
+    for text in unreached:
+        print(f"labels: {text}")
+    if caution is not None:
+        print(f"bundle: {caution}")
     if done:
         print("all stages are done")
     elif stages[0].state == "done":

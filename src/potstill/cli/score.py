@@ -359,3 +359,5 @@ def _explain_counts(tally: Tally) -> None:
         note(f"  {drift}")
     if tally.unlike is not None and tally.unlike.significant:
         note(f"  {tally.unlike}")
+    if tally.caution is not None:
+        note(f"  {tally.caution}")

@@ -13,6 +13,7 @@ import polars as pl
 from potstill.dataset.duplicates import clusters_of, near_duplicates
 from potstill.dataset.examples import targeted_rows
 from potstill.dataset.matching import parts_like, stories
+from potstill.dataset.reach import LabelReach
 from potstill.dataset.rows import FACTS, GIVEN_SPLIT, Dataset, DatasetRecord, scores_of
 from potstill.dataset.splitting import (
     DEFAULT_FRACTIONS,
@@ -164,6 +165,9 @@ def assemble(
         oracle=chosen,
         seed=seed,
         notes=notes,
+        reach=LabelReach.of(
+            scores[(frame["split"] == "train").to_numpy()], names, filter_.scale.min, filter_.scale.max
+        ),
     )
     return dataset, record, pairs
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from potstill.dataset.examples import SAMPLING, Examples
+from potstill.dataset.reach import LabelReach  # noqa: TC001 - pydantic reads it
 from potstill.dataset.splitting import PARTS
 from potstill.errors import BadInput, DatasetError
 from potstill.files import replacing
@@ -123,6 +124,8 @@ class DatasetRecord(Part):
     seed: int
     notes: list[str]
     """Remarks for the reader: constant dimensions, a dominating cluster, rows left out."""
+    reach: LabelReach | None = None
+    """The part of the scale that the training labels reach; None in older records."""
 
 
 def scores_of(frame: pl.DataFrame, dimensions: Sequence[str]) -> FloatArray:

@@ -50,6 +50,7 @@ def findings(
     return (
         *positive_tier_findings(judged if shipped is None else shipped.judgement),
         *_against_constant(ladder, chosen, judged),
+        *_shipped_anyway(choice),
         *_choice(choice),
         *_cheaper_rung(ladder, chosen),
         *floor_findings(floor, judged),
@@ -246,6 +247,23 @@ def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judge
             ),
             evidence={"rung": chosen.name, "skill": figure.skill, "mae": figure.mae},
         )
+
+
+def _shipped_anyway(choice: Choice | None) -> Iterator[Finding]:
+    """The student was shipped although it is not shown to be better than the constant; a baseline is said elsewhere."""
+    if choice is None or choice.skill is None or choice.skill.baseline or choice.skill.caution is None:
+        return
+    yield Finding(
+        rule="shipped-anyway",
+        tone="bad",
+        text=f"{choice.rung}: {choice.skill.caution}.",
+        evidence={
+            "rung": choice.rung,
+            "skill": choice.skill.skill,
+            "rows": choice.skill.rows,
+            "labels_needed": None if choice.skill.labels is None else choice.skill.labels.articles,
+        },
+    )
 
 
 def _choice(choice: Choice | None) -> Iterator[Finding]:

@@ -212,7 +212,7 @@ def _mean_figures(
 ) -> Figures:
     """Average each metric over dimensions; all dimensions have equal weight, whatever their number of labels."""
     settings = _settings(bootstrap)
-    ours, theirs = _row_shares(errors), _row_shares(constants)
+    ours, theirs = metrics.row_shares(errors), metrics.row_shares(constants)
     low, high = metrics.bootstrap_mean(ours, clusters, **settings)
     ratio_low, ratio_high = metrics.bootstrap_ratio(ours, theirs, clusters, **settings)
     mae, base = _average(columns, "mae"), _average(columns, "constant_mae")
@@ -229,15 +229,6 @@ def _mean_figures(
         skill=None if mae is None or not base else number(1 - mae / base),
         skill_interval=_ends(1 - ratio_high[0], 1 - ratio_low[0]) if base else None,
     )
-
-
-def _row_shares(errors: FloatArray) -> FloatArray:
-    """Return each row's contribution to the mean MAE over dimensions, shape (rows, 1); their mean is that mean MAE."""
-    labelled = np.isfinite(errors).sum(axis=0)
-    weight = np.divide(len(errors), labelled, out=np.zeros(errors.shape[1]), where=labelled > 0)
-    dimensions = max(1, int((labelled > 0).sum()))
-    shares: FloatArray = np.nan_to_num(errors) @ weight / dimensions
-    return shares[:, None]
 
 
 def _rounding(predicted: Predicted, filter_: Filter) -> Rounding | None:

@@ -26,6 +26,7 @@ from potstill.dataset import Dataset
 from potstill.errors import RunError
 from potstill.records import Interval
 from potstill.students import outputs_of
+from potstill.students.recipes import recorded_recipe
 from potstill.students.storage import feature_folder, load_student
 from potstill.terminal import note, steps
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from potstill.bundle.reading import Bundle
     from potstill.calibration import Calibration
     from potstill.dataset import Examples
+    from potstill.evaluation.skill import Claim
     from potstill.filters import Filter
     from potstill.operating_points import OperatingPoint
     from potstill.pipeline.run import Run
@@ -66,13 +68,15 @@ class CalibratedStudent:
     """A candidate's student, with a tier head if it can have one, and its calibration.
 
     `tier_outputs`, shape (training rows, positive tiers), come from tier heads that were not fitted on the row; None
-    without a tier head.
+    without a tier head. `predicted` are raw scores of `rows`, shape (rows, dimensions), from which it was calibrated.
     """
 
     candidate: Candidate
     student: AnyStudent
     calibration: Calibration
     tier_outputs: FloatArray | None
+    rows: Examples
+    predicted: FloatArray
 
 
 def build_bundle(
@@ -84,12 +88,14 @@ def build_bundle(
     graphs_of: Sequence[Path] = (),
     recommended: bool = False,
     decide: Mapping[str, OperatingPoint] | None = None,
+    anyway: bool = False,
 ) -> Bundle:
     """Build a run's bundle; recorded as the stage `bundle`.
 
     Args:
         run: an open run with trained students.
-        student: name of the recipe to ship; None selects the student with the lowest validation error.
+        student: name of the recipe to ship; None selects the student that reads the text with the lowest validation
+            error.
         kind: whether a network is stored completely or as an adapter to its base; by default an adapter only if the
             complete network does not fit an ONNX file.
         seed: random seed of the golden word lists, the calibration folds and the bootstrap.
@@ -97,15 +103,19 @@ def build_bundle(
             graph is copied instead of exported again, after a check that it gives the same features here.
         recommended: whether `student` is the leaderboard's recommendation and not a person's choice.
         decide: operating points that override those of the filter, by positive tier.
+        anyway: whether to ship a student that is not shown to be better than the constant; see `evaluation.skill`.
 
     Raises:
         RunError: nothing is trained yet, or a student is unknown or was trained on other rows.
+        NoSkill: the student is not shown to be better than the constant; the previous bundle is kept.
         BundleError: the bundle cannot be made or does not pass its checks; the previous bundle is kept.
         MissingExtra, MissingModel: a neural student's libraries or backbone are not installed.
     """
+    from potstill.evaluation.skill import proven_skill
+
     filter_ = run.filter
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
-    parameters: dict[str, Any] = {"student": student, "kind": kind, "recommended": recommended}
+    parameters: dict[str, Any] = {"student": student, "kind": kind, "recommended": recommended, "anyway": anyway}
     if decide:
         parameters["decide"] = {tier: point.spelling for tier, point in decide.items()}
     with run.recording("bundle", parameters=parameters, seeds={"bundle": seed}):
@@ -117,8 +127,11 @@ def build_bundle(
         note(f"bundle: {choice.reason}")
         chosen = next(candidate for candidate in candidates if candidate.name == choice.rung)
         place = run.path("bundle")
-        with steps("calibrating, exporting and proving the bundle", None):
+        with steps("calibrating the student", None):
             fitted = calibrate_candidate(run, dataset, chosen, decide=decide, seed=seed)
+        skill = proven_skill(_claim(run, dataset, fitted), anyway=anyway, cache=feature_folder(), seed=seed)
+        choice = choice.model_copy(update={"skill": skill})
+        with steps("exporting and proving the bundle", None):
             bundle = write_candidate(
                 run, dataset, fitted, place, choice, kind=kind, seed=seed, graphs_of=[*graphs_of, place]
             )
@@ -167,6 +180,13 @@ def write_candidate(
     )
 
 
+def shipped_choice(run: Run) -> Choice | None:
+    """Return which student is in the run's bundle and why, as the run recorded it; None without a bundle."""
+    stage = run.manifest.stages.get("bundle")
+    recorded = None if stage is None else stage.parameters.get("choice")
+    return None if recorded is None else Choice.validated(recorded, f"{run.folder}: stage bundle", error=RunError)
+
+
 def read_candidates(run: Run, dataset: Dataset) -> list[Candidate]:
     """Read the run's trained students that may be shipped, sorted by name.
 
@@ -203,6 +223,9 @@ def choose(
 ) -> Choice:
     """Select the candidate with the lowest validation error, or the one asked for, and compute its margin.
 
+    The constant is selected only if it is asked for or there is no other candidate: whether a student is better than
+    the constant is tested on more rows than the validation part has, and on rows that selected nothing.
+
     Raises:
         RunError: there is no candidate of the name asked for.
     """
@@ -213,7 +236,8 @@ def choose(
     errors = {name: np.abs(predicted - validation.scores) for name, predicted in clipped.items()}
     means = {name: metrics.average(metrics.mae(predicted, validation.scores)) for name, predicted in clipped.items()}
     order = sorted(names, key=lambda name: means[name])
-    rung = wanted or order[0]
+    readers = [candidate.name for candidate in candidates if not _is_constant(candidate)]
+    rung = wanted or next((name for name in order if name in readers), order[0])
     how = "recommended by the leaderboard" if recommended else "requested by name" if wanted else _BY_VALIDATION
     runner_up = next((name for name in order if name != rung), None)
     margin = interval = None
@@ -227,8 +251,12 @@ def choose(
         runner_up=runner_up,
         margin=None if margin is None else round(margin, 6),
         margin_interval=interval and Interval(low=round(interval[0], 6), high=round(interval[1], 6)),
-        reason=_why(rung, runner_up, means, interval, candidates, how=how),
+        reason=_why(rung, runner_up, means, interval, how=how),
     )
+
+
+def _is_constant(candidate: Candidate) -> bool:
+    return bool(candidate.record.recipe["student"] == "constant")
 
 
 def constant_mae(dataset: Dataset) -> float:
@@ -241,24 +269,26 @@ def constant_mae(dataset: Dataset) -> float:
 def choose_for_all(runs: Sequence[Run]) -> str:
     """Select the student that serves several runs' filters best, so that one network can score them all.
 
-    It has the lowest validation error relative to the constant's, averaged over the runs. The result is the name of its
-    recipe.
+    It reads the text and has the lowest validation error relative to the constant's, averaged over the runs. The result
+    is the name of its recipe.
 
     Raises:
         RunError: no student that can be shipped is trained in every run.
     """
-    shares: dict[str, list[float]] = {}
+    shares: dict[tuple[bool, str], list[float]] = {}
     for run in runs:
         dataset = Dataset.load(run.need("rows", "dataset"), run.filter.dimension_names)
         validation, low, high = dataset.part("validation"), run.filter.scale.min, run.filter.scale.max
         level = constant_mae(dataset) or 1.0
         for candidate in read_candidates(run, dataset):
             error = metrics.mae(np.clip(candidate.validation, low, high), validation.scores)
-            shares.setdefault(candidate.name, []).append(metrics.average(error) / level)
-    means = {name: float(np.mean(own)) for name, own in shares.items() if len(own) == len(runs)}
+            place = (_is_constant(candidate), candidate.name)
+            shares.setdefault(place, []).append(metrics.average(error) / level)
+    means = {place: float(np.mean(own)) for place, own in shares.items() if len(own) == len(runs)}
     if not means:
         raise RunError(f"no student is trained in every run; run: potstill train {runs[0].folder} --with OTHER")
-    return min(means, key=lambda name: means[name])
+    # The constant comes after every student that reads the text.
+    return min(means, key=lambda place: (place[0], means[place]))[1]
 
 
 def calibrate_candidate(
@@ -323,7 +353,25 @@ def calibrate_student(
     calibration = calibrate(
         predicted, rows, filter_, origin, tier_outputs=outputs, decide=decide, distances=distances, seed=seed
     )
-    return CalibratedStudent(chosen, student, calibration, unseen)
+    return CalibratedStudent(chosen, student, calibration, unseen, rows, predicted)
+
+
+def _claim(run: Run, dataset: Dataset, fitted: CalibratedStudent) -> Claim:
+    """Return what the student's skill is tested on."""
+    from potstill.evaluation.skill import Claim
+
+    record = fitted.candidate.record
+    return Claim(
+        name=f"{run.folder}: {fitted.candidate.name}",
+        recipe=recorded_recipe(record.recipe, str(fitted.candidate.folder)),
+        tiny=record.tiny,
+        train=dataset.part("train"),
+        rows=fitted.rows,
+        predicted=fitted.predicted,
+        origin=fitted.calibration.origin,
+        labels=dataset.frame.height,
+        filter=run.filter,
+    )
 
 
 def held_out_scores(chosen: Candidate, dataset: Dataset) -> FloatArray:
@@ -348,7 +396,6 @@ def _why(
     runner_up: str | None,
     means: dict[str, float],
     interval: tuple[float, float] | None,
-    candidates: Sequence[Candidate],
     *,
     how: str,
 ) -> str:
@@ -360,7 +407,4 @@ def _why(
             f", {abs(lead):.3f} {'better' if lead >= 0 else 'worse'} than {runner_up} "
             f"(95% interval of the difference {interval[0]:+.3f} to {interval[1]:+.3f})"
         )
-    kinds = {candidate.name: candidate.record.recipe["student"] for candidate in candidates}
-    if kinds[rung] == "constant" and how != "requested by name":
-        said += "; no student that reads the text beats the constant, so scores will not depend on the text"
     return said

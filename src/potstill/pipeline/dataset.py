@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from potstill.dataset.assembling import assemble
 from potstill.dataset.duplicates import SIMILAR
+from potstill.dataset.reach import LabelReach
 from potstill.dataset.rows import Dataset, Pairs
 from potstill.dataset.splitting import DEFAULT_FRACTIONS, Fractions
+from potstill.errors import RunError
 from potstill.parquet import read_parquet
 
 if TYPE_CHECKING:
@@ -68,3 +70,15 @@ def build_dataset(
         Pairs(threshold=SIMILAR, pairs=alike).save(run.path("pairs"))
         parameters["record"] = record.model_dump(mode="json")
     return record
+
+
+def unreached_by(run: Run) -> tuple[str, ...]:
+    """Return a sentence for each end of the scale that the training labels of some dimensions do not reach.
+
+    Empty if there is no dataset, or an older potstill made it.
+    """
+    stage = run.manifest.stages.get("dataset")
+    recorded = None if stage is None else stage.parameters.get("record", {}).get("reach")
+    if recorded is None:
+        return ()
+    return LabelReach.validated(recorded, f"{run.folder}: stage dataset: reach", error=RunError).unreached

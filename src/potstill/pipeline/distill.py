@@ -117,6 +117,7 @@ class _Request:
     seed: int | None
     device: str
     tiny: bool
+    anyway: bool
 
 
 def distill(
@@ -129,6 +130,7 @@ def distill(
     seed: int | None = None,
     device: str = "auto",
     tiny: bool = False,
+    anyway: bool = False,
 ) -> Distilled:
     """Run the stages of a labelled run that are missing or stale, from the dataset to the report.
 
@@ -147,17 +149,20 @@ def distill(
         seed: random seed of the split and of training; by default the last one, or 0.
         device: device for recipes that train a network.
         tiny: use tiny random networks, to test the pipeline; scores are meaningless.
+        anyway: ship the student even if it is not shown to be better than the constant. A bundle that was shipped so
+            is made again so.
 
     Returns:
         What was done, and the results.
 
     Raises:
+        NoSkill: the student is not shown to be better than the constant. All that was trained is kept.
         RunError: the run has no labels or its labels are stale, another process is writing to it, no student is within
             the latency budget, or a stale stage depends on another run.
         DatasetError, RecipeError, BundleError, MissingExtra, MissingModel: as the stages.
     """
     run.check_done("label")
-    request = _Request(minutes, latency, recipes, seed, device, tiny)
+    request = _Request(minutes, latency, recipes, seed, device, tiny, anyway)
     stages = NumberedStages(6)
     stages.run("dataset", _why_dataset(run, request), "split the labelled articles", lambda: _dataset(run, request))
     stages.run(
@@ -172,7 +177,7 @@ def distill(
         "bundle",
         _why_bundle(run, student),
         "calibrate, export and prove the best student",
-        lambda: _bundle(run, student),
+        lambda: _bundle(run, request, student),
     )
     stages.run("evaluate", why_stale(run, "evaluate"), "measure the students and the bundle", lambda: evaluate_run(run))
     stages.run(
@@ -330,7 +335,7 @@ def _why_bundle(run: Run, student: str | None) -> str | None:
     return None if shipped == student else f"it holds {shipped}, and {student} is recommended"
 
 
-def _bundle(run: Run, student: str | None) -> None:
+def _bundle(run: Run, request: _Request, student: str | None) -> None:
     last = _last(run, "bundle")
     earlier = {} if last is None else last.parameters
     again = student is not None and earlier.get("choice", {}).get("rung") == student
@@ -342,4 +347,5 @@ def _bundle(run: Run, student: str | None) -> None:
         kind=earlier.get("kind") if again else None,
         recommended=student is not None and not named,
         decide=as_points(points, run.filter.positive_tiers),
+        anyway=request.anyway or bool(earlier.get("anyway")),
     )

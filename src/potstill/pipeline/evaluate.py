@@ -55,28 +55,24 @@ from potstill.files import read_json, read_object, replacing
 from potstill.labelling import Ledger
 from potstill.scorer import Scorer
 from potstill.students.recipes import (
-    DistilledRecipe,
     EncoderHeadRecipe,
-    EnsembleRecipe,
-    FineTunedRecipe,
     recorded_recipe,
 )
 from potstill.students.storage import feature_folder, load_student
 from potstill.terminal import note, steps, track
-from potstill.training.fit import fitter, frozen_encoder
+from potstill.training.fit import refitter
 from potstill.training.folder import LAYOUT, read_scores
 from potstill.training.folding import out_of_fold
 from potstill.verdict import cap_hits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from potstill.dataset import Examples
     from potstill.evaluation.records import Floor, Judgement, PositiveTier
     from potstill.filters import Filter
     from potstill.pipeline.run import Run
-    from potstill.students import Student
     from potstill.students.recipes import Recipe
     from potstill.types import FloatArray
 
@@ -200,22 +196,6 @@ def candidates(students: Path) -> list[Candidate]:
     return sorted(found, key=lambda candidate: candidate.rank)
 
 
-def refit(candidate: Candidate, *, seed: int, cache: Path) -> Callable[[Examples], Student] | None:
-    """Return a function that refits a cheap student, or None if refitting takes minutes or a backbone is missing.
-
-    A frozen encoder is not trained on any fold, so its features are cached between calls.
-    """
-    recipe = candidate.recipe
-    # A tiny stand-in for a backbone only tests the code path. Refitting on other folds would need the real backbone.
-    if isinstance(recipe, FineTunedRecipe | DistilledRecipe | EnsembleRecipe) or candidate.tiny:
-        return None
-    try:
-        encoder = frozen_encoder(recipe, cache)
-    except Unavailable:
-        return None
-    return fitter(recipe, seed=seed, encoder=encoder)
-
-
 def summarise(scores: FloatArray, dataset: Dataset, filter_: Filter) -> dict[str, LabelSummary]:
     """Summarise the labels of each dimension; dimensions without labels are left out."""
     return {
@@ -240,7 +220,9 @@ class _Work:
     def predictions(self, candidate: Candidate) -> Iterator[tuple[Source, Predicted]]:
         """Yield each available set of held-out predictions, with its source."""
         name = candidate.recipe.name
-        fit = refit(candidate, seed=self.seed, cache=feature_folder()) if self.k else None
+        fit = None
+        if self.k:
+            fit = refitter(candidate.recipe, seed=self.seed, cache=feature_folder(), tiny=candidate.tiny)
         if fit is not None:
             rows = self.dataset.all()
             fold = folds(rows.clusters, rows.scores, self.k, self.seed, self.filter_.weights)

@@ -416,10 +416,15 @@ class _Work:
         )
 
     def pick(self, steps: Sequence[Entry]) -> Pick | None:
-        """The lowest error within the budget, and cheaper candidates that may be as good; None if none fits."""
+        """The lowest error of a candidate within the budget that reads the text, and cheaper ones that may be as good.
+
+        None if no candidate is within the budget; the constant if it alone is.
+        """
         within = [step for step in steps if _fits(step, self.milliseconds)]
         if not within:
             return None
+        # Whether a student is better than the constant is tested by the stage `bundle`, on more rows.
+        within = [step for step in within if step.student != "constant"] or within
         best = min(within, key=lambda step: (step.mae, _milliseconds(step)))
         rows = self.dataset.part("validation")
         errors = _errors(self.scores(best.name), rows)

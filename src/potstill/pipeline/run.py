@@ -382,6 +382,7 @@ class Run:
         if stage.name == "bundle":
             points = parameters.get("decide", {})
             words += "".join(f" --decide {shlex.quote(f'{tier}:{point}')}" for tier, point in points.items())
+            words += " --anyway" if parameters.get("anyway") else ""
         if stage.name == "probe":
             words += _probe_options(parameters)
         return words

@@ -47,7 +47,8 @@ class Tally:
 
     `bundle` is the hash of its bundle. `drifts` are the positive tiers that name another number of articles than
     expected (see `volumes`); not looked for if an oracle gave some of the verdicts. `unlike` counts the articles that
-    are unlike the training articles; None if the bundle's student measures no distances.
+    are unlike the training articles; None if the bundle's student measures no distances. `caution` says that the
+    bundle's student is not shown to be better than the constant; None of any other.
     """
 
     bundle: str
@@ -56,6 +57,7 @@ class Tally:
     reasons: dict[str, int]
     drifts: tuple[Drift, ...] = ()
     unlike: Unlike | None = None
+    caution: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,6 +298,7 @@ def _tally(one: FilterScorer, tiers: Counter[str], reasons: Counter[str], novel:
         tiers={name: tiers[name] for name in (*one.bundle.filter.tier_names, DROPPED, UNSCORED)},
         reasons=dict(reasons.most_common()),
         unlike=None if novel is None else unlike(novel, scored),
+        caution=one.bundle.caution,
     )
 
 

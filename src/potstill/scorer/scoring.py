@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import TypeVar
 
+    from potstill.bundle.facts import HeldOutSkill
     from potstill.bundle.reading import Check
     from potstill.operating_points import OperatingPoint
     from potstill.scorer.early import Early
@@ -209,6 +210,23 @@ class Scorer(Generic[Result]):
             BadInput: as `only`.
         """
         return self.only.bundle
+
+    @property
+    def skill(self) -> HeldOutSkill | None:
+        """Skill of the student on rows that neither trained nor selected it, of a scorer of one bundle.
+
+        None if the bundle does not record it.
+
+        Raises:
+            BadInput: as `only`.
+        """
+        return self.bundle.skill
+
+    @property
+    def cautions(self) -> dict[str, str]:
+        """By filter: what to say of a student that is not shown to be better than the constant; empty if all are."""
+        found = {one.name: one.bundle.caution for one in self.filter_scorers}
+        return {name: caution for name, caution in found.items() if caution is not None}
 
     @property
     def networks(self) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from potstill.dataset import folds
-from potstill.errors import DatasetError, RecipeError, require
+from potstill.errors import DatasetError, RecipeError, Unavailable, require
 from potstill.machine import Watch
 from potstill.students.constant import fit_constant
 from potstill.students.neural import (
@@ -158,6 +158,27 @@ def fitter(recipe: Recipe, *, seed: int = 0, encoder: Encoder | None = None) -> 
             raise RecipeError(f"{recipe.name}: a fine-tuned student is not fitted again for each fold")
         case DistilledRecipe() | EnsembleRecipe():
             raise RecipeError(f"{recipe.name}: is made from other students, which a run holds")
+
+
+def refitter(recipe: Recipe, *, seed: int = 0, cache: Path | None = None, tiny: bool = False) -> Fit | None:
+    """Return a function that fits a cheap student again, or None if that takes minutes or a backbone is missing.
+
+    A frozen encoder is not trained on any fold, so its features are cached between calls.
+
+    Args:
+        recipe: what to fit.
+        seed: random seed.
+        cache: folder in which frozen encoders cache features of texts.
+        tiny: whether the student was trained with tiny stand-ins for backbones. They only test the code path, and
+            fitting it again would need the real ones.
+    """
+    if isinstance(recipe, FineTunedRecipe | DistilledRecipe | EnsembleRecipe) or tiny:
+        return None
+    try:
+        encoder = frozen_encoder(recipe, cache)
+    except Unavailable:
+        return None
+    return fitter(recipe, seed=seed, encoder=encoder)
 
 
 def predict_out_of_fold(fitting: Fit, examples: Examples, k: int, seed: int, name: str = "student") -> FloatArray:

@@ -27,7 +27,7 @@ _TONES = {"excellent": "good", "good": "good", "weak": "caution", "unproven": "c
 def strengths(facts: Facts) -> Section:
     """Strengths and weaknesses of the student, overall and by dimension."""
     evaluation, at = facts.evaluation, headline(facts.evaluation)
-    found = [*_whole(evaluation, at), *_each_dimension(evaluation, at), *_held(facts)]
+    found = [*_anyway(evaluation), *_whole(evaluation, at), *_each_dimension(evaluation, at), *_held(facts)]
     order = {"good": 0, "caution": 1, "bad": 2}
     found.sort(key=lambda item: order[item.tone or "caution"])
     opening = Paragraph(
@@ -140,6 +140,13 @@ def rating(evaluation: Record, path: Path, name: str) -> str | None:
 # Rules
 
 
+def _anyway(evaluation: Record) -> Iterator[Paragraph]:
+    """The finding that the student was shipped although it is not shown to be better than the constant."""
+    for place in range(evaluation.size("findings")):
+        if evaluation.at("findings", place, "rule").value == "shipped-anyway":
+            yield Paragraph((show(evaluation, "text", "findings", place, "text"),), "bad")
+
+
 def _whole(evaluation: Record, at: Path) -> Iterator[Paragraph]:
     lowest = evaluation.at(*at, "mean", "skill_interval", "low").value
     if lowest is not None:
@@ -227,6 +234,18 @@ def _checks(facts: Facts, evaluation: Record, at: Path) -> Iterator[tuple[str, b
         "Clearly beats the constant",
         None if lowest.value is None else lowest.value > 0,
         ("interval of skill ", *interval(evaluation, "percent", *at, "mean", "skill_interval")),
+    )
+    proven = evaluation.at("choice", "skill", "interval", "low")
+    yield (
+        "Was shown to beat the constant on rows that selected nothing before it was shipped",
+        None if not evaluation.at("choice", "skill", "rows").recorded else bool(proven.recorded and proven.value > 0),
+        (
+            "interval of skill ",
+            *interval(evaluation, "percent", "choice", "skill", "interval"),
+            " on ",
+            show(evaluation, "count", "choice", "skill", "rows"),
+            " rows",
+        ),
     )
     words = [rating(evaluation, at, name) for name in charts.ordered(evaluation, *at, "dimensions")]
     yield (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from potstill.report import charts
 from potstill.report.blocks import Column, Paragraph, Row, Section, Table, Text
-from potstill.report.sections.parts import NO_FLOOR, Path, show, spaced
+from potstill.report.sections.parts import NO_FLOOR, Path, interval, show, spaced
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +49,7 @@ def data(facts: Facts) -> Section:
         "Mean",
         "Median",
         "Standard deviation",
+        "Training labels reach",
         "At the minimum",
         "Most common value",
         "Repeat standard deviation",
@@ -66,6 +67,7 @@ def data(facts: Facts) -> Section:
                     (show(evaluation, "score", "labels", name, "mean"),),
                     (show(evaluation, "plain", "labels", name, "median"),),
                     (show(evaluation, "score", "labels", name, "deviation"),),
+                    interval(stage, "plain", *record, "reach", "dimensions", name),
                     (show(evaluation, "percent", "labels", name, "at_minimum"),),
                     (show(evaluation, "percent", "labels", name, "commonest_share"),),
                     (show(evaluation, "score", "labels", name, "repeat_deviation", absent=NO_FLOOR),),
@@ -79,7 +81,11 @@ def data(facts: Facts) -> Section:
         Paragraph(("Note: ", show(stage, "text", *record, "notes", place), "."))
         for place in range(stage.size(*record, "notes"))
     )
-    return Section("data", "Labels and data", (Paragraph(text), *notes, parts, labels))
+    unreached = tuple(
+        Paragraph((show(stage, "text", *record, "reach", "unreached", place), "."), "caution")
+        for place in range(stage.size(*record, "reach", "unreached"))
+    )
+    return Section("data", "Labels and data", (Paragraph(text), *notes, *unreached, parts, labels))
 
 
 def _part_order(part: str) -> int:

@@ -138,6 +138,12 @@ def _validation(facts: Facts) -> tuple[Block, ...]:
         show(evaluation, "score", "choice", "margin"),
         " (interval ",
         *interval(evaluation, "score", "choice", "margin_interval"),
+        "). On ",
+        show(evaluation, "count", "choice", "skill", "rows"),
+        " held-out rows that selected nothing, its skill is ",
+        show(evaluation, "percent", "choice", "skill", "skill"),
+        " (interval ",
+        *interval(evaluation, "percent", "choice", "skill", "interval"),
         ").",
     )
     table = Table(
