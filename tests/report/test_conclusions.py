@@ -145,7 +145,9 @@ def test_a_student_that_was_shipped_anyway_is_not_ready_and_has_it_as_its_first_
     evaluation["choice"]["skill"] |= {"skill": 0.05, "interval": {"low": -0.1, "high": 0.2}}
     evaluation["findings"] = [{"rule": "shipped-anyway", "tone": "bad", "text": "ridge: shipped with --anyway."}]
     check = "Was shown to beat the constant on rows that selected nothing before it was shipped"
-    assert rows_of(readiness(facts_of(evaluation)))[check] == ["no", "interval of skill -10% to 20% on 500 rows"]
+    answer, evidence = rows_of(readiness(facts_of(evaluation)))[check]
+    assert answer == "no"
+    assert evidence == "interval of skill \N{MINUS SIGN}10% to 20% on 500 rows"
     assert ("bad", "ridge: shipped with --anyway.") in said(strengths(facts_of(evaluation)))
     evaluation["choice"]["skill"]["interval"] = None
     assert rows_of(readiness(facts_of(evaluation)))[check][0] == "no"
