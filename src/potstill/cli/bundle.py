@@ -120,8 +120,6 @@ def bundle(
         return
     for one in built:
         print(f"{one.folder}  {one.manifest.kind}  {one.hash[:16]}")
-        if one.skill is not None:
-            print(f"  {one.caution or one.skill.words}")
         _print_cuts(one)
     print_next(runs[0])
 

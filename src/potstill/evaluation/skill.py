@@ -102,7 +102,7 @@ def proven_skill(claim: Claim, *, anyway: bool = False, cache: Path | None = Non
                 f"{claim.name} is not shown to be better than the constant: {found.words}; {needed.words}; "
                 "--anyway ships it all the same"
             )
-    note(found.caution or found.words)
+    note(f"{claim.name}: {found.caution or found.words}")
     return found
 
 
