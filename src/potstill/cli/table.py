@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DECIMALS = 4
 """Decimals of scores, ends of intervals and probabilities in what is printed; files hold them in full."""
 
-NUMBERS = ("scores", "intervals", "overall", "probability", "cut", "tier_probabilities")
+NUMBERS = ("scores", "intervals", "overall", "novelty", "probability", "cut", "tier_probabilities")
 """Columns of a verdict that hold numbers."""
 
 NARROWEST = 40
