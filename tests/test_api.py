@@ -19,6 +19,7 @@ from potstill import api, filters
 from potstill.errors import ArticleError
 from potstill.oracle.replay import ReplayOracle
 from potstill.pipeline.train import train_run
+from potstill.students.recipes import load_recipe
 
 WORDS = {
     "good": ["villagers", "restored", "the", "old", "mill", "and", "shared", "its", "harvest", "with", "families"],
@@ -211,6 +212,51 @@ class TestStudent:
         assert student.calibrate(parts.validation).calibration.origin == "the calibration part"
         assert repr(calibrated) == "Student('tfidf-ridge', calibrated)"
 
+    def test_a_refitted_student_learns_from_all_rows_and_refuses_to_be_judged_on_them(self, student, parts, flt):
+        shipped = student.calibrate().refit(parts)
+        assert (len(parts.train), len(shipped._train_rows), len(student._train_rows)) == (192, 240, 192)
+        assert shipped.calibration.origin == "all labelled rows, predicted by models that had not seen them"
+        assert [curve.n for curve in shipped.calibration.curves] == [240, 216]
+        assert not np.allclose(shipped.predict(parts.test), student.predict(parts.test), atol=1e-3)
+        for judging in (shipped.evaluate, shipped.calibrate, shipped.calibrate().evaluate):
+            with pytest.raises(ps.BadInput, match="tfidf-ridge: cannot be judged on these rows"):
+                judging(parts.test)
+        with pytest.raises(ps.BadInput, match=r"refit takes the parts of a dataset, such as data\.split"):
+            student.refit(parts.train)
+        new = ps.Dataset.from_frame(pd.DataFrame(essays(60, seed=7)), flt, text="body").split(seed=0)
+        assert shipped.evaluate(new.test).skill > 0.3
+        with pytest.raises(ps.BadInput, match="minilm-ridge is not fitted"):
+            ps.Student("minilm-ridge").refit(parts)
+
+    def test_a_refitted_student_is_saved_with_the_record_of_its_rows(self, flt, student, parts, tmp_path):
+        place = ps.Scorer(flt, student.refit(parts)).save(tmp_path / "bundle")
+        facts = json.loads((place / "facts.json").read_text())["refit"]
+        assert (facts["seen"]["rows"], facts["calibration"], facts["folds"]) == (240, "out-of-fold", 5)
+        assert facts["parts"] == {"train": 192, "validation": 24, "test": 24}
+        plain = ps.Scorer(flt, student.calibrate()).save(tmp_path / "plain")
+        assert json.loads((plain / "facts.json").read_text())["refit"] is None
+
+    @pytest.mark.slow
+    def test_a_refitted_network_keeps_its_calibration_and_needs_one(self, parts):
+        recipe = load_recipe("minilm-lora").model_copy(update={"epochs": 1})
+        fitted = ps.Student(recipe, tiny=True).fit(parts.train, parts.validation)
+        with pytest.raises(ps.PotstillError, match="it keeps its calibration; call calibrate first"):
+            fitted.refit(parts)
+        calibrated = fitted.calibrate()
+        shipped = calibrated.refit(parts)
+        assert shipped.calibration.curves == calibrated.calibration.curves
+        assert (shipped.refitted.calibration, shipped.refitted.epochs) == ("kept", 1)
+
+    def test_it_predicts_unseen_training_rows_only_to_be_calibrated_on_them(self, parts, monkeypatch):
+        module = sys.modules["potstill.training.fit"]
+        fits, fitting = [], module.fit_tfidf
+        monkeypatch.setattr(module, "fit_tfidf", lambda *given, **how: fits.append(1) or fitting(*given, **how))
+        fitted = ps.Student("tfidf-ridge").fit(parts.train, parts.validation)
+        fitted.calibrate(parts.validation)
+        assert len(fits) == 1
+        fitted.calibrate()
+        assert len(fits) == 6
+
     def test_without_a_fit_it_says_what_to_do(self, parts):
         with pytest.raises(ps.BadInput, match=r"tfidf-ridge is not fitted; call fit\(train, validation\) first"):
             ps.Student("tfidf-ridge").evaluate(parts.test)
@@ -364,12 +410,23 @@ def test_a_run_goes_from_labels_to_a_report(flt, tmp_path):
     constant, ridge = run.train(["constant", "tfidf-ridge"])
     assert ridge.validation.mae < constant.validation.mae
     assert run.evaluate(folds=0).choice.rung == "tfidf-ridge"
+    before = run.scorer().score(rows[0]["body"]).scores
+    assert run.refit().rows == 120
+    assert run.scorer().bundle.folder == run.path("shipped")
+    assert run.scorer().score(rows[0]["body"]).scores != before
     assert run.report().name == "report.html"
     states = {status.stage: status.state for status in run.status() if not status.optional}
     assert set(states.values()) == {"done"}
     assert run.scorer().score(rows[0]["body"]).tier == "scored"
     again = run.distill(recipes=["constant", "tfidf-ridge"])
-    assert [outcome.stage for outcome in again.outcomes] == ["dataset", "train", "bundle", "evaluate", "report"]
+    assert [outcome.stage for outcome in again.outcomes] == [
+        "dataset",
+        "train",
+        "bundle",
+        "evaluate",
+        "refit",
+        "report",
+    ]
     assert again.evaluation.shipped.rung == "tfidf-ridge"
 
 

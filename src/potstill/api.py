@@ -28,22 +28,25 @@ from potstill.bundle.exporting import (
     with_novelty,
     with_tier_head,
 )
-from potstill.bundle.facts import Choice
+from potstill.bundle.facts import Choice, Refit
 from potstill.bundle.layout import BUNDLE_LAYOUT
 from potstill.bundle.reading import Bundle
+from potstill.bundle.seen import SeenRows, refuse_seen
 from potstill.calibration import no_calibration
-from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Fractions, assemble
+from potstill.dataset import DEFAULT_FRACTIONS, PARTS, Examples, Fractions, assemble
 from potstill.dataset.tables import Columns, read_articles, read_table
 from potstill.errors import BadInput, DatasetError
 from potstill.evaluation.judging import Predicted, constant_for, judge
 from potstill.evaluation.positive_tiers import DecidedTiers
 from potstill.frames import like, to_polars
+from potstill.machine import Watch
 from potstill.operating_points import as_points
 from potstill.pipeline import run as runs
 from potstill.scorer import scoring
 from potstill.scorer.scoring import BATCH
 from potstill.students import outputs_of
 from potstill.students.recipes import load_recipe
+from potstill.training.fit import predict_training_rows
 from potstill.types import Article
 from potstill.verdict import cap_hits
 
@@ -55,7 +58,7 @@ if TYPE_CHECKING:
 
     from potstill.bundle.facts import HeldOutSkill
     from potstill.calibration import Calibration
-    from potstill.dataset import DatasetRecord, Examples, Whole
+    from potstill.dataset import DatasetRecord, Whole
     from potstill.evaluation.records import Evaluation, Judgement, Positives
     from potstill.filters import Filter, Probes
     from potstill.frames import Table
@@ -68,6 +71,7 @@ if TYPE_CHECKING:
     from potstill.records import Interval
     from potstill.scorer.early import Early
     from potstill.scorer.one_filter import ScoringOptions
+    from potstill.scorer.scoring import LoadingOptions
     from potstill.scorer.shared_encoders import SharedEncoders
     from potstill.students.recipes import Recipe
     from potstill.students.storage import AnyStudent
@@ -401,10 +405,13 @@ class Student:
         self.cache = None if cache is None else Path(cache)
         self.tiny = tiny
         self.fitted: Fitted | None = None
-        """The fitted model, its history and its held-out predictions; None before `fit`."""
+        """The fitted model and its history; None before `fit`."""
         self.calibration: Calibration | None = None
         """Set by `calibrate`."""
         self._calibrated_on: tuple[Examples, FloatArray, str] | None = None
+        self.refitted: Refit | None = None
+        """Set by `refit`: the rows that the student has learned from, and how it was calibrated."""
+        self._before: Student | None = None
         self._train: Rows | None = None
         self._validation: Rows | None = None
 
@@ -454,8 +461,11 @@ class Student:
                 tiny=self.tiny,
                 cache=self.cache,
                 rubric=train.filter.rubric,
+                # Predictions of training rows are made when `calibrate` needs them.
+                crossfit=0,
             )
-        self._train, self._validation, self.calibration, self._calibrated_on = train, validation, None, None
+        self._train, self._validation = train, validation
+        self.calibration, self.refitted, self._calibrated_on, self._before = None, None, None, None
         return self
 
     def predict(self, texts: Rows | Sequence[str] | Table) -> FloatArray:
@@ -479,10 +489,11 @@ class Student:
         without rows that were chosen by a predicted score.
 
         Raises:
-            BadInput: the student is not fitted, or there are no rows.
+            BadInput: the student is not fitted, there are no rows, or `refit` has learned from them.
             DatasetError: the rows have other dimensions than the training rows.
         """
         self._need_same(rows, "evaluate", "parts.test")
+        self._refuse_seen(rows)
         if not len(rows):
             raise DatasetError("there are no rows to evaluate on")
         filter_, examples = rows.filter, rows.examples
@@ -511,12 +522,14 @@ class Student:
                 `"recall=0.9"`, or a dictionary of tier -> operating point.
 
         Raises:
-            BadInput: the student is not fitted, the argument is no rows, or `decide` is not valid.
+            BadInput: the student is not fitted, the argument is no rows, `refit` has learned from them, or `decide` is
+                not valid.
             DatasetError: neither is available, or the rows have other dimensions than the training rows.
         """
         filter_ = self._train_rows.filter
         if rows is not None:
             self._need_same(rows, "calibrate", "parts.calibration")
+            self._refuse_seen(rows)
         points = {} if decide is None else as_points(decide, filter_.positive_tiers)
         fitted = cast("AnyStudent", self._model.student)
         student, outputs = with_tier_head(fitted, self._train_rows.examples, filter_)
@@ -525,7 +538,7 @@ class Student:
             predicted, outputs, _ = outputs_of(student, examples.frame)
         else:
             examples, origin = self._train_rows.examples, OUT_OF_FOLD
-            predicted = self._model.held_out
+            predicted = self._held_out()
             if np.isnan(predicted).all():
                 raise DatasetError(f"{self.name}: there are no calibration rows and no held-out predictions")
         unseen = [part.examples for part in (self._validation, rows) if part is not None]
@@ -534,6 +547,7 @@ class Student:
         calibrated.fitted = replace(self._model, student=student)
         calibrated._train, calibrated._validation = self._train, self._validation
         calibrated._calibrated_on = (examples, predicted, origin)
+        calibrated.refitted, calibrated._before = self.refitted, self._before
         calibrated.calibration = calibrate(
             predicted,
             examples,
@@ -550,7 +564,7 @@ class Student:
         """Test whether the student is better than the constant; `Scorer.save` does it before it writes a bundle.
 
         The test uses the rows that the student was calibrated on or, without calibration, its held-out predictions of
-        training rows.
+        training rows. Of a refitted student it is the skill of the student before.
 
         Args:
             anyway: whether to return the skill of a student that is not shown to be better, with the number of labels
@@ -565,8 +579,10 @@ class Student:
         """
         from potstill.evaluation.skill import Claim, proven_skill
 
+        if self._before is not None:
+            return self._before.proven_skill(anyway=anyway)
         train = self._train_rows
-        rows, predicted, origin = self._calibrated_on or (train.examples, self._model.held_out, OUT_OF_FOLD)
+        rows, predicted, origin = self._calibrated_on or (train.examples, self._held_out(), OUT_OF_FOLD)
         others = 0 if self._validation is None or self._validation is train else len(self._validation)
         claim = Claim(
             name=self.name,
@@ -580,6 +596,84 @@ class Student:
             filter=train.filter,
         )
         return proven_skill(claim, anyway=anyway, cache=self.cache, seed=self.seed)
+
+    def refit(self, parts: Parts, *, decide: Decide | None = None) -> Student:
+        """Return the student fitted again on all rows of all parts, and calibrated: the one to ship.
+
+        Evaluate this student first: nothing is left to judge the refitted one on, and it refuses the rows that it has
+        learned from. Curves, intervals and cuts come from out-of-fold predictions of all rows. A student that trains a
+        network is trained once more, for the number of epochs that the validation rows had chosen, and keeps the
+        calibration that it has now.
+
+        Args:
+            parts: the parts of the dataset that the student was fitted on.
+            decide: operating points that override those of the filter, as in `calibrate`.
+
+        Raises:
+            BadInput: the student is not fitted, the argument is not the parts of a dataset, or `decide` is not valid.
+            DatasetError: the rows have other dimensions than the training rows, or a student that trains a network is
+                not calibrated yet.
+        """
+        from potstill.bundle.refitting import calibrate_refitted
+        from potstill.students.recipes import FineTunedRecipe
+        from potstill.training.blending import FOLDS
+        from potstill.training.fit import fit
+
+        filter_, model = self._train_rows.filter, self._model
+        if not isinstance(parts, Parts):
+            raise BadInput(f"refit takes the parts of a dataset, such as data.split(); got {_kind(parts)}")
+        _need_dimensions(parts.train, self._train_rows.examples.dimensions)
+        trained = isinstance(self.recipe, FineTunedRecipe)
+        if trained and self.calibration is None:
+            raise DatasetError(f"{self.name}: trains a network, so it keeps its calibration; call calibrate first")
+        points = {} if decide is None else as_points(decide, filter_.positive_tiers)
+        each: dict[str, Examples] = {name: getattr(parts, name).examples for name in PARTS}
+        rows = Examples.concat(list(each.values()))
+        watch = Watch()
+        with tempfile.TemporaryDirectory(prefix="potstill-") as scratch:
+            fitted = fit(
+                self.recipe,
+                rows,
+                None,
+                workdir=Path(scratch),
+                seed=self.seed,
+                holdout=0.0,
+                device=self.device,
+                tiny=self.tiny,
+                cache=self.cache,
+                rubric=filter_.rubric,
+                epochs=model.best_epoch,
+            )
+        student, calibration = calibrate_refitted(
+            cast("AnyStudent", fitted.student),
+            rows,
+            fitted.held_out,
+            filter_,
+            self.calibration or self._clipping(filter_),
+            decide=points,
+            seed=self.seed,
+        )
+        shipped = Student(self.recipe, seed=self.seed, device=self.device, cache=self.cache, tiny=self.tiny)
+        shipped.fitted, shipped._train = replace(fitted, student=student), Rows(filter_, rows)
+        shipped.calibration, shipped._before = calibration, self
+        shipped.refitted = Refit(
+            measured="",
+            seen=SeenRows.of(rows),
+            parts={name: len(part) for name, part in each.items() if len(part)},
+            calibration="kept" if trained else "out-of-fold",
+            folds=None if trained else FOLDS,
+            epochs=model.best_epoch,
+            notes=fitted.notes,
+            seconds=round(watch.load().wall_seconds, 3),
+        )
+        return shipped
+
+    def _held_out(self) -> FloatArray:
+        """Return scores of training rows by models that had not seen them, shape (rows, dimensions)."""
+        found = self._model.held_out
+        if not np.isnan(found).all():
+            return found
+        return predict_training_rows(self.recipe, self._model.student, self._train_rows.examples, self.seed)
 
     @property
     def _model(self) -> Fitted:
@@ -597,6 +691,11 @@ class Student:
         trained = self._train_rows
         _need_rows(rows, method, example)
         _need_dimensions(rows, trained.examples.dimensions)
+
+    def _refuse_seen(self, rows: Rows) -> None:
+        """Refuse rows that a refitted student has learned from."""
+        if self.refitted is not None:
+            refuse_seen(self.refitted.seen, self.name, "these rows", rows.examples.ids, rows.texts)
 
     def _bundle(self, filter_: Filter) -> Bundle:
         """Return the fitted student as a bundle in memory."""
@@ -744,6 +843,24 @@ class Scorer(scoring.Scorer[Any]):
             raise BadInput("a scorer needs a fitted student: Scorer(filter, student); Scorer.load opens a bundle")
         super().__init__(bundles, early=early, encoders=encoders, **options)
 
+    @classmethod
+    def load(cls, paths: str | Path | Sequence[str | Path], **options: Unpack[LoadingOptions]) -> Any:  # noqa: ANN401 - of the class that loads it
+        """Open a bundle, or several of different filters, and create their scorer.
+
+        A run may be named for the bundle that it ships: the one refitted on all labelled rows, if there is one.
+
+        Args:
+            paths: the folder of a bundle or of a run, or a list of them.
+            options: as the other arguments of `potstill.scorer.Scorer.load`.
+
+        Raises:
+            BadInput, BundleError, MissingExtra, MissingModel: as `potstill.scorer.Scorer.load`.
+            RunError: a run has no bundle.
+        """
+        if isinstance(paths, str | Path):
+            return super().load(_shipped(paths), **options)
+        return super().load([_shipped(path) for path in paths], **options)
+
     def __reduce__(self) -> str:
         raise BadInput("a scorer cannot be pickled or copied; save it, and load the bundle where it is needed")
 
@@ -813,6 +930,7 @@ class Scorer(scoring.Scorer[Any]):
             train_texts=student._train_rows.texts,  # noqa: SLF001 - of the same module
             seed=student.seed,
             choice=Choice(rung=student.name, validation_mae={}, reason="the student of the scorer", skill=skill),
+            refit=student.refitted,
         )
         return written.folder
 
@@ -1142,6 +1260,13 @@ def _shares(fractions: Fractions | str) -> Fractions:
     if not isinstance(fractions, Fractions):
         raise BadInput(f"fractions: got {fractions!r}, expected a text such as '70/10/10/10' or '80/10/10'")
     return fractions
+
+
+def _shipped(place: str | Path) -> Path:
+    """Return the bundle that a run ships, or the folder as it is if it is no run."""
+    folder = _path(place)
+    is_run = (folder / runs.LAYOUT["manifest"]).exists() and not (folder / BUNDLE_LAYOUT["manifest"]).exists()
+    return Run.open(folder).shipped() if is_run else folder
 
 
 def _path(folder: object) -> Path:

@@ -15,8 +15,9 @@ from potstill.bundle.exporting import OUT_OF_FOLD
 from potstill.dataset import Dataset, Examples
 from potstill.evaluation.ranking import average_precision
 from potstill.pipeline import unseen as unseen_module
-from potstill.pipeline.bundle import build_bundle, calibrate_candidate, held_out_scores, read_candidates
+from potstill.pipeline.bundle import build_bundle, calibrate_candidate, read_candidates
 from potstill.pipeline.cascade import CONFIDENCE, OF_TWO, build_cascade, choose_signal, highest_recall, may_lose
+from potstill.pipeline.held_out import held_out_scores
 from potstill.pipeline.train import train_run
 from potstill.pipeline.unseen import HeldOutRows, Unseen, positives, unseen_rows
 from potstill.prefilter import fold_all
@@ -124,7 +125,9 @@ class TestProbabilitiesOfUnseenRows:
         fitted = calibrate_candidate(run, dataset, read_candidates(run, dataset)[0])
         by_score, found = unseen_rows(fitted, dataset, fitted.student, FILTER)
         parts = [dataset.part(name) for name in ("train", "validation", *(["calibration"] if calibration else []))]
-        raw = np.concatenate([held_out_scores(fitted.candidate, dataset), fitted.student.predict(whole[80:100])])
+        raw = np.concatenate(
+            [held_out_scores(fitted.candidate.folder, dataset.part("train")), fitted.student.predict(whole[80:100])]
+        )
         if calibration:
             raw = np.concatenate([raw, fitted.student.predict(parts[-1].frame)])
         texts = [text for part in parts for text in part.texts]

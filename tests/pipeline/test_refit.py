@@ -3,21 +3,26 @@
 import base64
 import json
 import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
 import polars as pl
 import pytest
 from evaluated_run import FILTER, evaluated_run, stories
+from tiny_bundle import FILTER as TINY
 from tiny_bundle import articles, tfidf_bundle
+from tiny_run import started
 from typer.testing import CliRunner
 
+import potstill as ps
 from potstill.bundle import BUNDLE_LAYOUT, load_bundle, verify_bundle
-from potstill.bundle.exporting import ALL_OUT_OF_FOLD
 from potstill.bundle.facts import BundleFacts
+from potstill.bundle.refitting import ALL_OUT_OF_FOLD
 from potstill.bundle.seen import SeenRows, refuse_seen
 from potstill.calibration import Calibration
 from potstill.cli import build
+from potstill.cli.places import ledger_of
 from potstill.dataset import Dataset, Examples
 from potstill.errors import BadInput, BundleError, RunError
 from potstill.evaluation import draw
@@ -35,7 +40,8 @@ from potstill.pipeline.run import Run
 from potstill.pipeline.train import train_run
 from potstill.scorer import Scorer
 from potstill.students.recipes import load_recipe
-from potstill.training.facts import Companion
+from potstill.students.storage import load_student
+from potstill.training.facts import Companion, StudentRecord
 from potstill.training.fit import fitter
 
 
@@ -60,6 +66,14 @@ def before(original, tmp_path):
     del run.manifest.stages["refit"]
     run._save()
     return run
+
+
+@pytest.fixture
+def before_again(original, tmp_path):
+    """A run whose refitted bundle is gone."""
+    folder = shutil.copytree(original, tmp_path / "again")
+    shutil.rmtree(folder / "shipped")
+    return folder
 
 
 def dataset_of(run):
@@ -165,10 +179,10 @@ class TestTheStage:
         shutil.copytree(run.path("bundle"), run.path("shipped"))
         assert state(run, "refit").state == "missing"
 
-    def test_a_stale_bundle_is_not_refitted(self, before):
+    def test_a_bundle_of_other_rows_is_not_refitted(self, before):
         path = before.path("rows")
         pl.read_parquet(path).with_columns(y_gain=10 - pl.col("y_gain")).write_parquet(path)
-        with pytest.raises(RunError, match=r"bundle is stale .* run: potstill"):
+        with pytest.raises(RunError, match=r"rows.parquet has changed since the bundle was made; run: potstill bundle"):
             refit_run(before)
 
     def test_a_student_that_was_trained_together_with_others_ships_as_it_was_measured(self, before, monkeypatch):
@@ -220,6 +234,17 @@ class TestEveryCommandThatTakesARun:
         with pytest.raises(BundleError, match="was made for another bundle"):
             Scorer.load(tfidf_bundle(tmp_path / "other").folder, cascade=run.path("cascade"))
 
+    def test_answers_of_an_oracle_are_kept_where_they_were_before_the_refit(self, run, tmp_path):
+        assert ledger_of(run.path("shipped")) == run.path("bundle").with_name("bundle.oracle.sqlite")
+        assert ledger_of(run.path("bundle")) == ledger_of(run.path("shipped"))
+        assert ledger_of(tmp_path / "shipped") == tmp_path / "shipped.oracle.sqlite"
+
+    def test_a_run_can_be_loaded_from_python_and_so_can_its_measured_bundle(self, run, before_again):
+        assert ps.Scorer.load(run.folder).bundle.folder == run.path("shipped")
+        assert ps.Scorer.load(str(run.path("bundle"))).bundle.folder == run.path("bundle")
+        assert [one.bundle.folder for one in ps.Scorer.load([run.folder]).filter_scorers] == [run.path("shipped")]
+        assert ps.Scorer.load(before_again).bundle.folder == before_again / "bundle"
+
     def test_optimize_gets_its_rows_without_labels(self, run):
         assert np.isfinite(labelled_rows(run.path("bundle"), 10).labels).all()
         seen = labelled_rows(run.path("shipped"), 10)
@@ -233,8 +258,8 @@ class TestItIsNeverJudgedOnWhatItHasSeen:
         shutil.copytree(run.path("shipped"), run.path("bundle"))
         why = (
             r"bundle: cannot be judged on the validation part of .*run: its student was refitted on all 120 labelled "
-            r"rows, and 12 of these 12 rows are among them, such as '.+'; judge the bundle that it was refitted from "
-            r"\(RUN/bundle\), or buy new labels: potstill evaluate-fresh"
+            r"rows, and 12 of these 12 rows are among them, such as '.+'; judge the student before the "
+            r"refit \(of a run: RUN/bundle\), or on new labels: potstill evaluate-fresh"
         )
         with pytest.raises(BadInput, match=why):
             evaluate_run(run, k=0, resamples=10, timed=False)
@@ -306,6 +331,103 @@ class TestItIsNeverJudgedOnWhatItHasSeen:
         read = BundleFacts.from_json(facts | {"schema_version": 1}, "facts.json")
         assert read.refit is None
         refuse_seen(None, "old", "any file", ["a"], ["text"])
+
+
+def rough(run, *recipes, ship):
+    """Train recipes with tiny networks, and build the bundle of one."""
+    train_run(run, list(recipes), tiny=True)
+    build_bundle(run, ship)
+    return refit_run(run)
+
+
+def recipe_file(folder, name, **changes):
+    """Write a preset with other settings, which trains for two epochs."""
+    recipe = load_recipe(name).model_copy(update=changes)
+    path = folder / f"{recipe.name}.yaml"
+    path.write_text(json.dumps(recipe.model_dump(mode="json", exclude_none=True)))
+    return path
+
+
+class TestEveryKindOfStudent:
+    @pytest.mark.parametrize("name", ["constant", "tfidf-median", "minilm-median", "minilm-e5-tfidf-blend"])
+    def test_one_that_is_fitted_in_seconds_gets_a_calibration_of_all_rows(self, tmp_path, name):
+        run = started(tmp_path / "run")
+        found = rough(run, name, ship=name)
+        assert (found.refitted, found.train_rows, found.rows, found.calibration) == (True, 80, 120, "out-of-fold")
+        bundle = load_bundle(run.shipped(), check="all")
+        assert [curve.n for curve in bundle.calibration.curves] == [120, 120]
+        assert (bundle.calibration.familiarity is None) == (name == "constant")
+
+    def test_one_with_a_calibration_part_is_calibrated_on_all_rows_too(self, tmp_path):
+        run = started(tmp_path / "run", calibration=True)
+        found = rough(run, "tfidf-ridge", ship="tfidf-ridge")
+        assert (found.train_rows, found.rows) == (60, 120)
+        assert [curve.n for curve in load_bundle(run.shipped()).calibration.curves] == [120, 120]
+
+    @pytest.mark.slow
+    def test_a_network_is_trained_for_as_many_epochs_as_before_and_keeps_its_calibration(self, tmp_path, capsys):
+        run = started(tmp_path / "run")
+        path = recipe_file(tmp_path, "minilm-lora", epochs=3)
+        train_run(run, [path], tiny=True)
+        record = StudentRecord.from_file(run.path("students") / "minilm-lora" / "record.json")
+        build_bundle(run, "minilm-lora")
+        found = refit_run(run)
+        assert (found.train_rows, found.rows, found.calibration) == (72, 120, "kept")
+        assert f"epoch {record.best_epoch}/{record.best_epoch}: MAE" in capsys.readouterr().err
+        shipped, measured = load_bundle(run.path("shipped"), check="all"), load_bundle(run.path("bundle"))
+        assert shipped.facts.refit.epochs == record.best_epoch
+        assert shipped.calibration.curves == measured.calibration.curves
+        assert shipped.calibration.decisions == measured.calibration.decisions
+        new = pl.DataFrame({"id": ["a"], "text": ["library school garden town market"]})
+        assert not np.allclose(shipped.student.predict(new), measured.student.predict(new), atol=1e-5)
+
+    def test_a_distilled_student_learns_from_the_labels_and_the_teacher_on_every_row(self, tmp_path, monkeypatch):
+        run = started(tmp_path / "run")
+        articles(120)[0].write_parquet(run.path("articles"))
+        path = tmp_path / "small.yaml"
+        path.write_text(
+            "name: small\nstudent: distilled\nteacher: tfidf-ridge\nrecipe: {name: own, student: tfidf-ridge}\n"
+        )
+        learned = []
+        fitting = sys.modules["potstill.pipeline.refit"].fit
+        monkeypatch.setattr(
+            "potstill.pipeline.refit.fit", lambda *given, **how: learned.append(given[1]) or fitting(*given, **how)
+        )
+        found = rough(run, "tfidf-ridge", path, ship="small")
+        assert (found.train_rows, found.rows) == (80, 120)
+        rows = Dataset.load(run.path("rows"), TINY.dimension_names).all()
+        assert learned[0].ids == rows.ids
+        # Every target is the mean of the label and of a score by a teacher that had not seen the row.
+        teacher = 2 * learned[0].scores - rows.scores
+        assert (np.abs(teacher - rows.scores).max(axis=1) > 0.01).all()
+        raw = load_student(run.path("students") / "tfidf-ridge").predict(rows.frame)
+        assert np.allclose(teacher[80:], np.clip(raw[80:], 0, 10))
+        assert not np.allclose(teacher[:80], np.clip(raw[:80], 0, 10), atol=0.01)
+
+    def test_an_ensemble_has_refitted_members_and_the_weights_that_were_chosen_before(self, tmp_path):
+        run = started(tmp_path / "run")
+        path = tmp_path / "both.yaml"
+        path.write_text(
+            "name: both\nstudent: ensemble\nmembers: [tfidf-ridge, tfidf-median]\nweights: absolute-error\n"
+        )
+        found = rough(run, "tfidf-ridge", "tfidf-median", path, ship="both")
+        assert found.calibration == "out-of-fold"
+        shipped, before = load_bundle(run.shipped()).student, load_student(run.path("students") / "both")
+        assert np.allclose(shipped.weights, before.weights)
+        rows = Dataset.load(run.path("rows"), TINY.dimension_names).all()
+        new = pl.DataFrame({"id": ["a"], "text": ["library school garden town market"]})
+        alone = [fitter(load_recipe(name))(rows).predict(new) for name in ("tfidf-ridge", "tfidf-median")]
+        assert np.allclose([member.predict(new) for member in shipped.members], alone, atol=1e-5)
+
+    def test_rows_that_were_chosen_by_a_predicted_score_teach_and_measure_nothing(self, tmp_path):
+        run = started(tmp_path / "run")
+        frame = pl.read_parquet(run.path("rows"))
+        chosen = pl.Series("sampling", ["high"] * 20 + [""] * 100)
+        frame.with_columns(chosen).write_parquet(run.path("rows"))
+        rough(run, "tfidf-ridge", ship="tfidf-ridge")
+        bundle = load_bundle(run.shipped())
+        assert bundle.seen.rows == 120
+        assert [curve.n for curve in bundle.calibration.curves] == [100, 100]
 
 
 class TestSeenRows:

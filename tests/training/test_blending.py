@@ -138,7 +138,9 @@ def test_fits_like_any_student_and_says_how_it_weighed(tmp_path):
     fitted = fit(RECIPE, train, train, workdir=tmp_path)
     assert np.isfinite(fitted.held_out).all()
     assert fitted.notes[0].startswith("weights of constant, tfidf-ridge, in this order: urgency 0.")
-    assert np.isnan(fit(RECIPE, train, train, workdir=tmp_path, crossfit=0).held_out).all()
+    # The weights are chosen on these predictions, so they are there in any case.
+    again = fit(RECIPE, train, train, workdir=tmp_path, crossfit=0).held_out
+    assert np.array_equal(again, fitted.held_out)
 
 
 def test_is_fitted_on_an_encoder_that_was_opened_before():

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,30 @@ def test_a_training_that_stopped_early_stays_stopped_on_resume(tmp_path):
     _, again = trainings.train(tmp_path, resume=True, **settings)
 
     assert len(again.history) == len(first.history)
+
+
+def test_without_validation_rows_the_given_epoch_is_the_last_and_is_kept(tmp_path):
+    recipe = trainings.recipe_of(epochs=3)
+    whole, _ = trainings.model_of(recipe)
+    full = loop.train_model(whole, trainings.task_of(recipe, trainings.model_of(recipe)[1]), tmp_path / "full")
+    model, implied = trainings.model_of(recipe)
+    task = replace(trainings.task_of(recipe, implied), validation=None, stop_after=2)
+    outcome = loop.train_model(model, task, tmp_path / "again")
+
+    # The same steps as the first epochs of a full training, at the same learning rates.
+    assert [record.train.mae for record in outcome.history] == [record.train.mae for record in full.history[:2]]
+    assert [record.learning_rate for record in outcome.history] == [one.learning_rate for one in full.history[:2]]
+    assert (outcome.best_epoch, outcome.stopped) == (2, True)
+
+
+def test_without_validation_rows_an_epoch_is_kept_even_if_an_earlier_one_was_better(tmp_path):
+    recipe = trainings.recipe_of(epochs=3, learning_rate=1e-12, objective="mse")
+    model, implied = trainings.model_of(recipe)
+    outcome = loop.train_model(
+        model, replace(trainings.task_of(recipe, implied), validation=None, stop_after=3), tmp_path
+    )
+    assert [record.best for record in outcome.history] == [False, False, True]
+    assert outcome.best_epoch == 3
 
 
 def test_evaluating_moves_neither_mode_nor_random_state():

@@ -61,7 +61,6 @@ fewer training texts than new ones will be, and seem farther away: with 5, 2% to
 
 CALIBRATION_PART = "the calibration part"
 OUT_OF_FOLD = "training rows, predicted by models that had not seen them"
-ALL_OUT_OF_FOLD = "all labelled rows, predicted by models that had not seen them"
 
 
 def calibrate(

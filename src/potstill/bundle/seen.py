@@ -78,8 +78,8 @@ def refuse_seen(
     if found.size:
         raise BadInput(
             f"{bundle}: cannot be judged on {what}: its student was refitted on all {seen.rows:,} labelled rows, and "
-            f"{found.size:,} of these {len(ids):,} rows are among them, such as {ids[found[0]]!r}; judge the bundle "
-            "that it was refitted from (RUN/bundle), or buy new labels: potstill evaluate-fresh"
+            f"{found.size:,} of these {len(ids):,} rows are among them, such as {ids[found[0]]!r}; judge the student "
+            "before the refit (of a run: RUN/bundle), or on new labels: potstill evaluate-fresh"
         )
 
 

@@ -106,7 +106,8 @@ def audit(
     opened = None if run is None else Run.open(run)
     folder = out or (Path() if opened is None else opened.path("audit"))
     if not plan:
-        check_output_folder(folder, folders=[None if opened is None else opened.path("bundle")])
+        own = () if opened is None else (opened.path("bundle"), opened.path("shipped"))
+        check_output_folder(folder, folders=[*own])
     limits = Limits(max_cost=max_cost, max_tokens=max_tokens)
     asking = None if oracle is None else Asking.of(oracle, limits, prices)
 

@@ -41,3 +41,15 @@ def bundle_of(path: Path, *, measured: bool = False) -> Path:
         remark = f"; {refitted} was refitted from an earlier one, to renew it: potstill refit {path}"
     note(f"{path} is a run; its bundle is used: {shipped}{remark}")
     return shipped
+
+
+def ledger_of(bundle: Path) -> Path:
+    """The default file of an oracle's answers about the articles that a bundle scores.
+
+    It is beside the bundle. Both bundles of a run share one, so that no answer is paid for again after a refit.
+    """
+    from potstill.pipeline.run import LAYOUT
+
+    place = bundle.resolve()
+    refitted = place.name == LAYOUT["shipped"] and (place.parent / LAYOUT["manifest"]).exists()
+    return bundle.with_name(f"{LAYOUT['bundle'] if refitted else place.name}.oracle.sqlite")

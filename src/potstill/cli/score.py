@@ -26,7 +26,7 @@ from potstill.cli.asking import (
 )
 from potstill.cli.bundle import Decide, RequireSignature, TrustedKeys
 from potstill.cli.cuts import in_one_line
-from potstill.cli.places import bundle_of
+from potstill.cli.places import bundle_of, ledger_of
 from potstill.errors import BadInput
 from potstill.files import forget_standard_output
 from potstill.terminal import note
@@ -174,7 +174,7 @@ def score(
     target = out or "-"
     _agree(third, plan or (max_cost, max_calls, ledger) != (None, None, None), others, cascade, ask_oracle_below)
     bundle, others = bundle_of(bundle), [bundle_of(other) for other in others or ()]
-    kept = ledger or bundle.with_name(f"{bundle.resolve().name}.oracle.sqlite")
+    kept = ledger or ledger_of(bundle)
     with _articles(file, text) as source:
         check_target(
             source,

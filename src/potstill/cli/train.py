@@ -81,7 +81,7 @@ def train(
         typer.Option(
             min=0,
             help="Number of cross-validation folds for out-of-fold predictions, used for calibration; 0 for none. "
-            "Applies to students that are not fine-tuned. Default: 5.",
+            "Applies to students that are not fine-tuned. Default: 5, or 0 if the dataset has a calibration part.",
         ),
     ] = None,
     tiny: Annotated[
@@ -95,7 +95,7 @@ def train(
     """Train students on a run's training part."""
     from potstill.interrupts import on_interrupt
     from potstill.pipeline.run import Run
-    from potstill.pipeline.train import CROSSFIT, train_runs
+    from potstill.pipeline.train import train_runs
 
     if auto:
         refused = [name for name, given in (("--with", others), ("--folds", folds is not None)) if given]
@@ -115,7 +115,7 @@ def train(
         seed=seed,
         device=device,
         tiny=tiny,
-        crossfit=CROSSFIT if folds is None else folds,
+        crossfit=folds,
     )
     if as_json:
         import json

@@ -6,7 +6,7 @@ Input: windows, scores and clusters. Output: an `Examples`, whose rows can be se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,8 @@ import polars as pl
 from potstill.errors import DatasetError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike
 
     from potstill.types import BoolArray, FloatArray, IntArray
@@ -73,6 +75,17 @@ class Examples:
     def texts(self) -> list[str]:
         """The windows, in order."""
         return self.frame["text"].to_list()
+
+    @classmethod
+    def concat(cls, parts: Sequence[Examples]) -> Self:
+        """Join parts of one dataset, whose clusters have the same numbers; empty ones are allowed."""
+        return cls(
+            ids=tuple(id_ for part in parts for id_ in part.ids),
+            frame=pl.concat([part.frame for part in parts], how="diagonal"),
+            scores=np.concatenate([part.scores for part in parts]),
+            clusters=np.concatenate([part.clusters for part in parts]),
+            dimensions=parts[0].dimensions,
+        )
 
     def take(self, which: ArrayLike) -> Examples:
         """Return the selected rows: by a boolean mask of shape (rows,), or by indices in the order wanted."""

@@ -24,6 +24,7 @@ from potstill.bundle.exporting import (
 from potstill.bundle.facts import Choice
 from potstill.dataset import Dataset
 from potstill.errors import RunError
+from potstill.pipeline.held_out import held_out_scores
 from potstill.records import Interval
 from potstill.students import outputs_of
 from potstill.students.recipes import recorded_recipe
@@ -311,44 +312,16 @@ def calibrate_candidate(
     Raises:
         RunError, BundleError, MissingExtra, MissingModel: as `build_bundle`.
     """
-    student = load_student(chosen.folder, cache=feature_folder())
-    held_out = None if dataset.has_calibration_part else held_out_scores(chosen, dataset)
-    return calibrate_student(chosen, student, dataset, run.filter, held_out, decide=decide, seed=seed)
-
-
-def calibrate_student(
-    chosen: Candidate,
-    student: AnyStudent,
-    dataset: Dataset,
-    filter_: Filter,
-    held_out: FloatArray | None,
-    *,
-    origin: str = OUT_OF_FOLD,
-    decide: Mapping[str, OperatingPoint] | None = None,
-    seed: int = 0,
-) -> CalibratedStudent:
-    """Fit a tier head for an open student if it can have one, let it measure novelty, and calibrate it.
-
-    Args:
-        chosen: the candidate that the student belongs to.
-        student: the student, fitted on the dataset's training part.
-        dataset: its rows.
-        filter_: the filter.
-        held_out: scores of the training rows by models that had not seen them, shape (rows, dimensions); None to
-            calibrate on the calibration part.
-        origin: what `held_out` is, for the record.
-        decide: as in `build_bundle`.
-        seed: random seed of the calibration folds.
-    """
-    train = dataset.part("train")
-    student, unseen = with_tier_head(student, train, filter_)
+    train, filter_ = dataset.part("train"), run.filter
+    student, unseen = with_tier_head(load_student(chosen.folder, cache=feature_folder()), train, filter_)
     others = [dataset.part("validation")]
-    if held_out is None:
+    if dataset.has_calibration_part:
         rows, origin = dataset.part("calibration"), CALIBRATION_PART
         predicted, outputs, _ = outputs_of(student, rows.frame)
         others.append(rows)
     else:
-        rows, outputs, predicted = train, unseen, held_out
+        rows, origin, outputs = train, OUT_OF_FOLD, unseen
+        predicted = held_out_scores(chosen.folder, train)
     student, distances = with_novelty(student, train, others, seed=seed)
     calibration = calibrate(
         predicted, rows, filter_, origin, tier_outputs=outputs, decide=decide, distances=distances, seed=seed
@@ -372,23 +345,6 @@ def _claim(run: Run, dataset: Dataset, fitted: CalibratedStudent) -> Claim:
         labels=dataset.frame.height,
         filter=run.filter,
     )
-
-
-def held_out_scores(chosen: Candidate, dataset: Dataset) -> FloatArray:
-    """Read a student's raw scores of training rows by models that had not seen them, shape (rows, dimensions).
-
-    Raises:
-        RunError: there are none, or the student was trained on other rows.
-    """
-    from potstill.training.folder import LAYOUT, read_scores
-
-    path = chosen.folder / LAYOUT["held out"]
-    if not path.exists():
-        raise RunError(f"{chosen.folder}: holds no predictions of rows it had not seen; train it again")
-    ids, predicted = read_scores(path, dataset.dimensions)
-    if tuple(ids) != dataset.part("train").ids:
-        raise RunError(f"{chosen.folder}: was trained on other rows; train it again")
-    return predicted
 
 
 def _why(

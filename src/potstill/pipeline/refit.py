@@ -21,18 +21,19 @@ import numpy as np
 import polars as pl
 
 from potstill.bundle import load_bundle
-from potstill.bundle.exporting import ALL_OUT_OF_FOLD, bundle_student, with_novelty
+from potstill.bundle.exporting import bundle_student
 from potstill.bundle.facts import Refit
+from potstill.bundle.refitting import calibrate_refitted
 from potstill.bundle.seen import SeenRows
-from potstill.calibration.familiarity import fit_familiarity
 from potstill.dataset import Dataset
 from potstill.errors import RunError
 from potstill.files import digest
 from potstill.machine import Watch
 from potstill.operating_points import as_points
-from potstill.pipeline.bundle import calibrate_student, held_out_scores, read_candidates
+from potstill.pipeline.bundle import read_candidates
+from potstill.pipeline.held_out import CROSSFIT, held_out_scores
+from potstill.pipeline.run import LAYOUT
 from potstill.pipeline.teachers_and_members import members_of, place_of, rows_to_distil
-from potstill.pipeline.train import CROSSFIT
 from potstill.records import Record
 from potstill.students.recipes import DistilledRecipe, EnsembleRecipe, FineTunedRecipe, recorded_recipe
 from potstill.students.storage import feature_folder, load_student
@@ -40,7 +41,8 @@ from potstill.terminal import note, steps
 from potstill.training.blending import choose_weights, weighted_mean
 from potstill.training.facts import Fitted, StudentRecord
 from potstill.training.fit import fit
-from potstill.training.folder import LAYOUT, finished
+from potstill.training.folder import LAYOUT as STUDENT
+from potstill.training.folder import finished
 
 if TYPE_CHECKING:
     from potstill.bundle import Bundle
@@ -97,14 +99,15 @@ def refit_run(run: Run, *, device: str = "auto", seed: int = 0) -> Refitted:
         The record, which the run keeps.
 
     Raises:
-        RunError: there is no bundle, it is stale, or another process is writing to the run.
+        RunError: there is no bundle, its rows, its student or the filter have changed since it was made, or another
+            process is writing to the run.
         BundleError: the bundle cannot be made or does not pass its checks; the previous one is kept.
         TrainingError: training had to stop; the same command goes on.
         MissingExtra, MissingModel: the student's libraries or backbone are not installed.
     """
     filter_ = run.filter
     run.need("bundle", "bundle")
-    run.check_done("bundle")
+    _refuse_old_bundle(run)
     dataset = Dataset.load(run.need("rows", "dataset"), filter_.dimension_names)
     with run.recording("refit", parameters={"device": device}, seeds={"refit": seed}):
         measured = load_bundle(run.path("bundle"), check="hashes")
@@ -122,30 +125,32 @@ def refit_run(run: Run, *, device: str = "auto", seed: int = 0) -> Refitted:
     return found
 
 
+def _refuse_old_bundle(run: Run) -> None:
+    record = run.manifest.stages.get("bundle")
+    for name in ("filter.all", "rows", "students"):
+        if record is None or run.fingerprint(name) != record.inputs.get(name):
+            what = LAYOUT.get(name, "filter")
+            raise RunError(
+                f"{run.folder}: {what} has changed since the bundle was made; run: potstill bundle {run.folder}"
+            )
+
+
 def _refit(job: _Job, measured: Bundle, chosen: Candidate, seed: int) -> Refitted:
     run, filter_, rows = job.run, job.run.filter, job.everything.part("train")
     watch = Watch()
     fitted = _fitted(job, chosen.record, recorded_recipe(chosen.record.recipe, str(chosen.folder)))
     out_of_fold = bool(np.isfinite(fitted.held_out).any())
     with steps("calibrating, exporting and proving the refitted bundle", None):
-        if out_of_fold:
-            decide = run.manifest.stages["bundle"].parameters.get("decide", {})
-            calibrated = calibrate_student(
-                chosen,
-                fitted.student,  # type: ignore[arg-type]  # every fit gives one that can be saved
-                job.everything,
-                filter_,
-                fitted.held_out,
-                origin=ALL_OUT_OF_FOLD,
-                decide=as_points(decide, filter_.positive_tiers),
-                seed=seed,
-            )
-            student, calibration = calibrated.student, calibrated.calibration
-        else:
-            # Novelty needs no labels, so it is measured anew, from the texts of all rows.
-            student, distances = with_novelty(fitted.student, rows, seed=seed)  # type: ignore[arg-type]  # as above
-            familiarity = None if distances is None else fit_familiarity(distances)
-            calibration = measured.calibration.model_copy(update={"familiarity": familiarity})
+        decide = run.manifest.stages["bundle"].parameters.get("decide", {})
+        student, calibration = calibrate_refitted(
+            fitted.student,  # type: ignore[arg-type]  # every fit gives one that can be saved
+            rows,
+            fitted.held_out,
+            filter_,
+            measured.calibration,
+            decide=as_points(decide, filter_.positive_tiers),
+            seed=seed,
+        )
         refit = Refit(
             measured=measured.hash,
             seen=SeenRows.of(rows),
@@ -262,7 +267,7 @@ def _mean(job: _Job, record: StudentRecord, recipe: EnsembleRecipe) -> Fitted:
     chosen = choose_weights(recipe.weights, before, validation, seed=record.seeds["train"])
     members = []
     for name in (recipe.names[place] for place in chosen.kept):
-        own = StudentRecord.from_file(place_of(run, name) / LAYOUT["record"])
+        own = StudentRecord.from_file(place_of(run, name) / STUDENT["record"])
         members.append(_fitted(job, own, recorded_recipe(own.recipe, name)))
     held_out = np.einsum("md,mrd->rd", chosen.weights, np.array([member.held_out for member in members]))
     return Fitted(
@@ -285,6 +290,6 @@ def _teacher_scores(job: _Job, recipe: DistilledRecipe, rows: Examples) -> Float
     if own is None:
         return scores  # which rows a teacher from elsewhere has learned from is not known
     others = np.array([part != "train" for part in job.dataset.frame["split"]])
-    scores[~others] = held_out_scores(own, job.dataset)
+    scores[~others] = held_out_scores(own.folder, job.dataset.part("train"))
     scores[others] = load_student(place, cache=feature_folder()).predict(rows.take(others).frame)
     return scores

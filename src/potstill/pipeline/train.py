@@ -22,6 +22,7 @@ from potstill.errors import BadInput, RecipeError, Unavailable, require
 from potstill.files import digest
 from potstill.machine import Watch
 from potstill.parquet import read_parquet
+from potstill.pipeline.held_out import CROSSFIT, folds_of_training, held_out_scores
 from potstill.pipeline.teachers_and_members import changed, in_order, members_of, place_of, rows_to_distil, sources_of
 from potstill.students.recipes import DistilledRecipe, EncoderHeadRecipe, EnsembleRecipe, FineTunedRecipe, load_recipe
 from potstill.students.storage import feature_folder
@@ -49,9 +50,6 @@ MULTILINGUAL_RECIPE = "e5-median"
 MULTILINGUAL_FROM = 0.1
 """Share of texts in other languages from which it is added."""
 
-CROSSFIT = 5
-"""Default number of folds for out-of-fold predictions."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Options:
@@ -61,7 +59,7 @@ class _Options:
     seed: int
     device: str
     tiny: bool
-    crossfit: int
+    crossfit: int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +126,7 @@ def train_run(
     seed: int = 0,
     device: str = "auto",
     tiny: bool = False,
-    crossfit: int = CROSSFIT,
+    crossfit: int | None = None,
 ) -> list[StudentRecord]:
     """Fit recipes on a run's training part; as `train_runs` with a single run.
 
@@ -146,7 +144,7 @@ def train_runs(
     seed: int = 0,
     device: str = "auto",
     tiny: bool = False,
-    crossfit: int = CROSSFIT,
+    crossfit: int | None = None,
 ) -> list[list[StudentRecord]]:
     """Fit recipes on the training parts of one or several runs and write each student's folder.
 
@@ -161,7 +159,8 @@ def train_runs(
         seed: random seed.
         device: device on which fine-tuned students are trained.
         tiny: use tiny random backbones, to test the whole pipeline; the records note this.
-        crossfit: number of folds for out-of-fold predictions of students that are fitted in seconds.
+        crossfit: number of folds for out-of-fold predictions of students that are fitted in seconds; by default
+            `CROSSFIT`, and none for a dataset with a calibration part, where these predictions are not needed.
 
     Returns:
         For each run its records, in the order of `load_recipes`.
@@ -236,7 +235,7 @@ def train_one(
     Raises:
         RecipeError, DatasetError, TrainingError: as `train_runs`.
     """
-    options = _Options(resume=True, seed=seed, device=device, tiny=tiny, crossfit=CROSSFIT)
+    options = _Options(resume=True, seed=seed, device=device, tiny=tiny, crossfit=None)
     one = _Input(run, dataset, rows_hash(run, dataset))
     return [_train_student(one, each, options) for each in load_recipes([recipe])][-1]
 
@@ -316,7 +315,10 @@ def _train_student(one: _Input, recipe: Recipe, options: _Options) -> StudentRec
         workdir=run.path("cache") / "training" / recipe.name,
         seed=options.seed,
         resume=options.resume,
-        crossfit=options.crossfit,
+        # A distilled student has rows of its own, so its predictions cannot be made later.
+        crossfit=CROSSFIT
+        if options.crossfit is None and isinstance(recipe, DistilledRecipe)
+        else folds_of_training(dataset, options.crossfit),
         holdout=0.0 if dataset.has_calibration_part else 0.1,
         device=options.device,
         tiny=options.tiny,
@@ -349,7 +351,7 @@ def _held_out_scores(teacher: Path, train: Examples) -> FloatArray:
     frame = read_parquet(path)
     if tuple(frame["id"].to_list()) != train.ids or not set(train.dimensions) <= set(frame.columns):
         return nothing
-    return frame.select(train.dimensions).to_numpy().astype(np.float64)
+    return held_out_scores(teacher, train)
 
 
 def _mean_of_students(run: Run, recipe: EnsembleRecipe, train: Examples, validation: Examples, seed: int) -> Fitted:

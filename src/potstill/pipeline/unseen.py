@@ -16,7 +16,7 @@ import numpy as np
 from potstill.bundle.deciding import decide_raw
 from potstill.bundle.exporting import calibrate
 from potstill.dataset import folds
-from potstill.pipeline.bundle import held_out_scores
+from potstill.pipeline.held_out import held_out_scores
 from potstill.prefilter import fold_all
 from potstill.scorer.early import weighted_mean
 from potstill.students import Outputs, outputs_of
@@ -101,7 +101,7 @@ def unseen_rows(
         seed: random seed of the folds.
 
     Raises:
-        RunError: the student has no held-out predictions, or was trained on other rows.
+        RunError: the student's folder is not complete, or it was trained on other rows.
     """
     parts, calibration = _parts(fitted, dataset, student), fitted.calibration
     score = weighted_mean(np.concatenate([part.raw for part in parts]), filter_)
@@ -127,7 +127,7 @@ def unseen_rows(
 def _parts(fitted: CalibratedStudent, dataset: Dataset, student: Student) -> list[HeldOutRows]:
     """Return the training rows, the validation rows, and the calibration rows if there are any."""
     train, validation = dataset.part("train"), dataset.part("validation")
-    held_out = held_out_scores(fitted.candidate, dataset)
+    held_out = held_out_scores(fitted.candidate.folder, train)
     held_out[train.targeted] = np.nan
     outputs = None
     if fitted.tier_outputs is not None:

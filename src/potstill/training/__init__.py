@@ -7,7 +7,7 @@ network for several filters, and `folder` writes a student with its records.
 """
 
 from potstill.training.facts import Counts, EpochRecord, Fitted, Measures, StudentRecord
-from potstill.training.fit import fit, fitter, predict_out_of_fold, refitter
+from potstill.training.fit import fit, fitter, predict_out_of_fold, predict_training_rows, refitter
 from potstill.training.folding import out_of_fold
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "fitter",
     "out_of_fold",
     "predict_out_of_fold",
+    "predict_training_rows",
     "refitter",
 ]

@@ -15,6 +15,7 @@ from potstill.errors import DatasetError, RecipeError, Unavailable, require
 from potstill.machine import Watch
 from potstill.students.constant import fit_constant
 from potstill.students.neural import (
+    NeuralStudent,
     assembled,
     fit_encoder_head,
     member_encoder,
@@ -61,7 +62,7 @@ def fit(
     workdir: Path,
     seed: int = 0,
     resume: bool = False,
-    crossfit: int = 5,
+    crossfit: int = FOLDS,
     holdout: float = 0.1,
     device: str = "auto",
     tiny: bool = False,
@@ -81,7 +82,8 @@ def fit(
         workdir: a folder used by this fit only, for checkpoints and a tiny backbone.
         seed: random seed.
         resume: continue from the newest complete checkpoint in `workdir`.
-        crossfit: number of folds for a student that is fitted in seconds; 0 for none.
+        crossfit: number of folds for a student that is fitted in seconds; 0 for none, except for a blend, which needs
+            them to choose its weights.
         holdout: share of the training rows held out from a fine-tuned student, from 0 to 1; 0 for none.
         device: device on which a fine-tuned student is trained, as torch names it, or `auto`.
         tiny: replace the recipe's backbones with tiny random ones, to test the whole pipeline; scores are meaningless.
@@ -194,6 +196,18 @@ def predict_out_of_fold(fitting: Fit, examples: Examples, k: int, seed: int, nam
         return out_of_fold(fitting, examples, folds(examples.clusters, examples.scores, k, seed), done=advance)
 
 
+def predict_training_rows(recipe: Recipe, student: Student, train: Examples, seed: int) -> FloatArray:
+    """Return out-of-fold predictions of a fitted student's training rows, shape (rows, dimensions).
+
+    They are made by students that are fitted with the same encoder, which may be a tiny stand-in. NaN for a student
+    that takes longer than seconds to fit.
+    """
+    if not isinstance(recipe, ConstantRecipe | SourceMedianRecipe | TfidfRecipe | EncoderHeadRecipe):
+        return np.full(train.scores.shape, np.nan)
+    encoder = student.encoder if isinstance(student, NeuralStudent) else None
+    return predict_out_of_fold(fitter(recipe, seed=seed, encoder=encoder), train, FOLDS, seed, recipe.name)
+
+
 def frozen_encoder(recipe: Recipe, cache: Path | None = None) -> Encoder | None:
     """Open the encoder of the recipe's heads with torch, for `fitter`; None if the recipe has none.
 
@@ -224,12 +238,11 @@ def _fitted(
     if not isinstance(recipe, BlendRecipe):
         fitting = fitter(recipe, seed=seed, encoder=encoder)
         return fitting(train), predict_out_of_fold(fitting, train, crossfit, seed, recipe.name), ()
-    # The weights are already chosen on out-of-fold scores; refitting the whole blend for each fold would take five
-    # times as long.
+    # The weights are already chosen on out-of-fold scores, so these are there for any `crossfit`; refitting the whole
+    # blend for each fold would take five times as long.
     fits = _member_fits(recipe, seed=seed, encoder=encoder)
     student, chosen = fit_blend(recipe, fits, train, seed=seed, k=crossfit or FOLDS)
-    held_out = chosen.scores if crossfit else np.full_like(chosen.scores, np.nan)
-    return student, held_out, chosen.notes([member.name for member in recipe.members], train.dimensions)
+    return student, chosen.scores, chosen.notes([member.name for member in recipe.members], train.dimensions)
 
 
 def _member_fits(recipe: BlendRecipe, *, seed: int, encoder: Encoder | None) -> list[Callable[[Examples], Blended]]:
