@@ -47,7 +47,9 @@ def sample(
     from potstill.terminal import note
 
     opened = Run.open(run)
-    check_output(out, inputs=[articles, *map(opened.path, LAYOUT)], folders=[opened.path("bundle"), opened.path("shipped")])
+    check_output(
+        out, inputs=[articles, *map(opened.path, LAYOUT)], folders=[opened.path("bundle"), opened.path("shipped")]
+    )
     filter_ = opened.filter
     pool = read_all(articles, as_text=form_of(out) != ".parquet")
     check_columns(out, pool.schema)
