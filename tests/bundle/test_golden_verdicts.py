@@ -186,7 +186,7 @@ class TestCalibration:
     )
     def test_no_single_residual_or_threshold_can_change(self, bundle, change):
         change_json(bundle, "calibration.json", change)
-        with pytest.raises(BundleError, match="decisions or the deferral table|when to ask the oracle"):  # noqa: RUF043
+        with pytest.raises(BundleError, match="distances or the deferral table|when to ask the oracle"):  # noqa: RUF043
             load_bundle(bundle)
 
     def test_a_bundle_without_recorded_sums_is_read(self, bundle):
