@@ -49,18 +49,19 @@ LEADING = (
     (["dataset", "RUN", "--seed", 1], "potstill train RUN --recipe constant --recipe tfidf-ridge"),
     (["train", "RUN", "--recipe", "constant", "--recipe", "tfidf-ridge"], "potstill bundle RUN"),
     (["bundle", "RUN"], "potstill evaluate RUN"),
-    (["evaluate", "RUN", "--folds", 0, "--no-time"], "potstill report RUN"),
+    (["evaluate", "RUN", "--folds", 0, "--no-time"], "potstill refit RUN"),
+    (["refit", "RUN"], "potstill report RUN"),
     (["evaluate-fresh", "RUN", "--oracle", "replay:HERE/new-answers.jsonl", "--articles", "HERE/new.jsonl", "-n", 20],
      "potstill report RUN"),
     (["probe", "RUN", "--probes", "HERE/probes.yaml", "-n", 5], "potstill report RUN"),
     (["accept", "RUN", "--targets", "HERE/targets.yaml"], "potstill decide RUN --accept --why REASON"),
     (["decide", "RUN", "--accept", "--why", "It is better."], "potstill report RUN"),
     (["status", "RUN"], "potstill report RUN"),
-    (["report", "RUN"], "potstill score RUN/bundle FILE -o RESULTS"),
-    (["verify", "RUN"], "potstill score RUN/bundle FILE -o RESULTS"),
+    (["report", "RUN"], "potstill score RUN/shipped FILE -o RESULTS"),
+    (["verify", "RUN"], "potstill score RUN/shipped FILE -o RESULTS"),
     (["sign", "--new-key", "HERE/key"], "potstill sign BUNDLE --key HERE/key"),
     (["sign", "RUN/bundle", "--key", "HERE/key"], "potstill verify RUN/bundle --require-signature"),
-    (["status", "RUN"], "potstill score RUN/bundle FILE -o RESULTS"),
+    (["status", "RUN"], "potstill score RUN/shipped FILE -o RESULTS"),
 )  # fmt: skip
 """Commands in the order of the work, and the command that each names in its last line."""
 
