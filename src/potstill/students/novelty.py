@@ -29,8 +29,7 @@ NOVELTY = "novelty."
 """Beginning of the names of its arrays among those of a student."""
 
 COMPONENTS = 64
-"""Number of principal components in which distances are measured: with 128, news of one language and of another, or of
-another source, are told apart no better."""
+"""Number of principal components in which distances are measured."""
 
 NEIGHBOURS = 5
 """Number of nearest training texts whose distances are averaged."""
