@@ -3,8 +3,8 @@
 In: the 350 stories of the Lee corpus and the filter `front-page`. Out: `results/decision_apis.json`: the plan of the
 same labels for two decision APIs and two language models, at the prices of genai-prices; and labelling all stories
 through `jevcompat`'s mock on loopback, which answers by a hash of the question: calls, tokens, seconds, and whether
-each label is the expected value that the server itself states. The mock is no judge of news, so nothing is said of the
-labels' quality.
+each label is the expected value that the server itself states. The mock does not read the news, so its labels have no
+quality to measure.
 
 Run: `python -m benchmarks decision_apis`, in seconds.
 """

@@ -16,7 +16,6 @@ under `runs/decisions`.
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from _sets import DATA, HERE, LabelledSet, NoDataError, labelled_set
-from _students import write
+from _students import run_parts
 from students import parts_of_set
 
 from potstill.bundle.deciding import decide_raw
@@ -32,7 +31,7 @@ from potstill.bundle.exporting import calibrate, with_tier_head
 from potstill.calibration import PrecisionRecall, belonging, choose_cut, fit_calibration
 from potstill.dataset import folds
 from potstill.evaluation.ranking import average_precision, recall_at
-from potstill.files import digest, read_json
+from potstill.files import digest
 from potstill.filters import load_filter
 from potstill.operating_points import OperatingPoint
 from potstill.pipeline.predictions import read_predictions
@@ -64,19 +63,7 @@ RESAMPLES = 200
 
 def main() -> int:
     """Measure what is asked for and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    arguments = parser.parse_args()
-    started = time.monotonic()
-    result: dict[str, Any] = read_json(RESULT)["results"] if RESULT.is_file() else {}
-    for name in arguments.parts:
-        try:
-            result[name] = globals()[name]()
-        except NoDataError as missing:
-            print(f"skipped: {missing}", file=sys.stderr)
-            continue
-        # Written after each part, so that a killed run keeps the parts that were done.
-        write(RESULT, {"what": __doc__.split("\n\n")[0], "recipe": RECIPE, "results": result}, started)
+    run_parts(globals(), PARTS, RESULT, recipe=RECIPE)
     return 0
 
 

@@ -11,7 +11,6 @@ and to a bundle. The frozen encoder reads each text once; its features are kept 
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -22,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
-from _sets import LabelledSet, NoDataError, labelled_set, lee
-from _students import write
+from _sets import LabelledSet, labelled_set, lee
+from _students import run_parts
 from decisions import KnownFeatures, known_features
 
 from potstill import metrics
@@ -31,7 +30,6 @@ from potstill.bundle.deciding import decide_articles
 from potstill.bundle.exporting import OUT_OF_FOLD, calibrate, with_novelty, with_tier_head
 from potstill.calibration.decisions import belonging
 from potstill.dataset import Examples, folds
-from potstill.files import read_json
 from potstill.filters import load_filter
 from potstill.findings import NOVEL
 from potstill.students import outputs_of
@@ -61,18 +59,7 @@ FEWEST = 50
 
 def main() -> int:
     """Measure what is asked for and write the result after each part."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    arguments = parser.parse_args()
-    started = time.monotonic()
-    result: dict[str, Any] = read_json(RESULT)["results"] if RESULT.is_file() else {}
-    for name in arguments.parts:
-        try:
-            result[name] = globals()[name]()
-        except NoDataError as missing:
-            print(f"skipped: {missing}", file=sys.stderr)
-            continue
-        write(RESULT, {"what": __doc__.split("\n\n")[0], "level": LEVEL, "results": result}, started)
+    run_parts(globals(), PARTS, RESULT, level=LEVEL)
     return 0
 
 

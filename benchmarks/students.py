@@ -9,7 +9,7 @@ takes long has fewer seeds.
     POTSTILL_DATA=... python benchmarks/students.py [--sets front-page emobank] [--rungs e5-svr] [--seeds 0 1 2]
     POTSTILL_DATA=... python benchmarks/students.py --sets emobank --rungs emotion-ensemble
 
-The result keeps every rung that was recorded for the same texts and labels: rungs can so be run one by one.
+The result keeps every rung that was recorded for the same texts and labels: single ones can be run again.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ def calibrate_refitted(
 
     A student without out-of-fold predictions, because its network takes long to train, keeps the calibration of the
     student before: it has learned from more rows, so its errors are rather smaller. Novelty needs no labels and is
-    measured anew, from the texts of all rows.
+    measured again, from the texts of all rows.
 
     Args:
         student: the student, fitted on all rows.

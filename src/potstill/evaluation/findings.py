@@ -250,7 +250,7 @@ def _against_constant(ladder: Sequence[Rung], chosen: Rung | None, judged: Judge
 
 
 def _shipped_anyway(choice: Choice | None) -> Iterator[Finding]:
-    """The student was shipped although it is not shown to be better than the constant; a baseline is said elsewhere."""
+    """The student, which is no baseline, was shipped although it is not shown to be better than the constant."""
     if choice is None or choice.skill is None or choice.skill.baseline or choice.skill.caution is None:
         return
     yield Finding(
