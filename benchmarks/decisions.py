@@ -11,7 +11,7 @@ with half as many positives.
                                                               simulations added_time]
 
 Parts that are not asked for keep their figures of before. Frozen encoders read each text once; their features are kept
-under `runs/decisions`.
+in the cache that all runs share.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from potstill.bundle.exporting import calibrate, with_tier_head
 from potstill.calibration import PrecisionRecall, belonging, choose_cut, fit_calibration
 from potstill.dataset import folds
 from potstill.evaluation.ranking import average_precision, recall_at
-from potstill.files import digest
 from potstill.filters import load_filter
 from potstill.operating_points import OperatingPoint
 from potstill.pipeline.predictions import read_predictions
@@ -39,6 +38,7 @@ from potstill.prefilter import fold_all
 from potstill.students import Outputs, outputs_of
 from potstill.students.neural import open_encoder
 from potstill.students.recipes import load_recipe
+from potstill.students.storage import feature_folder
 from potstill.training.fit import fitter, predict_out_of_fold
 from potstill.verdict import cap_hits, judge_rows, positive_places
 
@@ -54,7 +54,6 @@ if TYPE_CHECKING:
     from potstill.types import BoolArray, FloatArray
 
 RESULT = HERE / "results" / "decisions.json"
-FEATURES = HERE.parent / "runs" / "decisions"
 RECIPE = "e5-median"
 SEEDS = (0, 1, 2)
 PARTS = ("news", "news_and_science", "stories", "published", "promises", "simulations", "added_time")
@@ -89,13 +88,10 @@ class KnownFeatures:
 
 
 def known_features(labelled: LabelledSet, recipe: str) -> KnownFeatures:
-    """The features of a set's texts, encoded once."""
+    """The features of a set's texts; a text that any run has encoded before comes from the shared cache."""
     texts = labelled.examples.texts
-    path = FEATURES / f"{labelled.name}-{recipe}-{digest([load_recipe(recipe).hash, texts])[:16]}.npy"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, open_encoder(load_recipe(recipe)).encode(texts))  # type: ignore[arg-type]  # an encoder's recipe
-    features = np.load(path)
+    encoder = open_encoder(load_recipe(recipe), feature_folder())  # type: ignore[arg-type]  # an encoder's recipe
+    features = encoder.encode(texts)
     layers = len(load_recipe(recipe).layers)  # type: ignore[union-attr]  # as above
     return KnownFeatures(dict(zip(texts, features, strict=True)), (features.shape[1] // layers,) * layers)
 
